@@ -1,0 +1,28 @@
+"""Measure, explain and predict how model editing collapses language models.
+
+This package imports no torch; `editcore.models`, `editcore.deltas` and their neighbours do.
+"""
+
+from editcore.editor_config import EditorConfig, Moments, Prefixes
+from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.errors import EditcoreError
+from editcore.hookspecs import Capabilities, EditorInfo, KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.requests import EditRequest, Probe
+
+__all__ = [
+    "OK",
+    "Capabilities",
+    "EditContext",
+    "EditRequest",
+    "EditResult",
+    "EditcoreError",
+    "Editor",
+    "EditorConfig",
+    "EditorInfo",
+    "KeyStrategyInfo",
+    "MetricInfo",
+    "Moments",
+    "Prefixes",
+    "Probe",
+    "hookimpl",
+]

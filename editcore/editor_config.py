@@ -1,0 +1,34 @@
+"""What an editor's options look like, and which artefacts they ask for; free of torch."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The second moment C of the down-projection's input at `layer`: an artefact of one model."""
+
+    layer: int
+
+
+@dataclass(frozen=True)
+class Prefixes:
+    """The context templates of one model: an artefact."""
+
+
+Requirement = Moments | Prefixes
+
+
+class EditorConfig(BaseModel):
+    """Base of every editor's options: frozen, and an unknown option is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def requires(self) -> tuple[Requirement, ...]:
+        """The artefacts that an edit with these options reads; the workflow builds them first."""
+        return ()
+
+    def edited_layers(self) -> tuple[int, ...]:
+        """The blocks whose weights may change, so that a layer outside the model is refused early."""
+        return ()

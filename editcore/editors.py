@@ -1,0 +1,73 @@
+"""What every editor is: a class whose edits are values, never changes left in the model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from editcore.editor_config import EditorConfig
+from editcore.requests import EditRequest
+
+if TYPE_CHECKING:
+    from editcore.deltas import Delta
+    from editcore.models import LoadedModel
+    from editcore.moments import SecondMoment
+    from editcore.prefixes import ContextPrefixes
+
+ConfigT = TypeVar("ConfigT", bound=EditorConfig)
+
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class EditContext:
+    """What an editor works with: the model, and the artefacts that its options asked for.
+
+    `moments` is keyed by layer; `prefixes` is None unless the editor requires them.
+    """
+
+    model: "LoadedModel"
+    prefixes: "ContextPrefixes | None" = None
+    moments: "Mapping[int, SecondMoment]" = field(default_factory=dict)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """One edit as a value: the weight change, or the reason why there is none.
+
+    `diagnostics` are numbers known from making the edit (`numerator_norm`, `denominator`, `steps`, …);
+    `state` is what a sequence of edits carries to its next step.
+    """
+
+    delta: "Delta | None"
+    status: str = OK
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+    state: Any = None
+
+
+class Editor(ABC, Generic[ConfigT]):
+    """Base of every editor. Subclasses leave the model's weights as they found them."""
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    def start(self, context: EditContext) -> Any:
+        """The state before the first edit of a sequence; None for editors that remember nothing."""
+        return None
+
+    @abstractmethod
+    def edit(
+        self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
+    ) -> EditResult:
+        """Edit all `requests` together, on the model as it is now, into one weight change."""
+
+    def edit_each(
+        self, context: EditContext, requests: Sequence[EditRequest]
+    ) -> Iterator[EditResult]:
+        """Edit each request alone, each from the same weights, in the order given.
+
+        Editors that can share work between independent edits override this.
+        """
+        for request in requests:
+            yield self.edit(context, [request], self.start(context))

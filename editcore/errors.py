@@ -1,0 +1,25 @@
+"""Errors that people meet: each says what was wrong, where, and what to do."""
+
+
+class EditcoreError(Exception):
+    """Base of every error that the command line prints as one plain message instead of a traceback."""
+
+
+class ConfigError(EditcoreError):
+    """The study's configuration cannot be used as it stands."""
+
+
+class DataError(EditcoreError):
+    """A data file, or a record of one, cannot be read."""
+
+
+class ModelError(EditcoreError):
+    """A model cannot be found, loaded, or edited at the place asked for."""
+
+
+class PluginError(EditcoreError):
+    """An installed plugin is broken, clashes with another, or broke its contract."""
+
+
+class RequestError(EditcoreError):
+    """One edit request cannot be carried out; the other requests of its shard can."""

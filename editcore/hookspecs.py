@@ -1,0 +1,102 @@
+"""The pluggy specification: what a plugin can bring, as frozen records that import nothing heavy.
+
+A distribution `editcore-<name>` registers a module under the entry-point group `editcore`; the module
+implements any of the hooks below with `editcore.hookimpl`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from editcore.editor_config import EditorConfig
+
+PROJECT = "editcore"
+HOOKSPEC_VERSION = 1
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an editor can do, so that a study is refused before it starts rather than after.
+
+    `batched`: several facts in one edit; `sequential`: edits on top of edits; `needs_subject`: the
+    request must name a subject; `changes_weights`: the edit is a change of weights.
+    """
+
+    batched: bool = False
+    sequential: bool = True
+    needs_subject: bool = True
+    changes_weights: bool = True
+
+
+@dataclass(frozen=True)
+class EditorInfo:
+    """An editor: `factory` is `"module:Class"` and is imported only when an edit is made."""
+
+    name: str
+    summary: str
+    paper: str
+    config: "type[EditorConfig]"
+    factory: str
+    capabilities: Capabilities = Capabilities()
+
+
+@dataclass(frozen=True)
+class KeyStrategyInfo:
+    """A way to choose the two keys of a rank-one update.
+
+    `factory` is `"module:function"`, a `editcore.keys.KeyStrategy`.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    factory: str
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric of one edit: `factory` is `"module:function"`, an `editcore.metrics.Metric`.
+
+    `columns` are the names that it adds to the rows of `results/edits`.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    factory: str
+    columns: tuple[str, ...]
+
+
+class EditcoreSpecs:
+    """The hooks. Each yields records; names are lower-case, digits, `-`; a clash is an error."""
+
+    @hookspec
+    def editcore_editors(self) -> Iterable[EditorInfo]:
+        """Yield the editors that this plugin brings.
+
+        Example::
+
+            @editcore.hookimpl
+            def editcore_editors():
+                yield EditorInfo(
+                    name="noop", summary="Changes nothing.", paper="", config=EditorConfig,
+                    factory="editcore_noop.editor:NoopEditor",
+                )
+        """
+        raise RuntimeError("a hook specification is never called")
+
+    @hookspec
+    def editcore_key_strategies(self) -> Iterable[KeyStrategyInfo]:
+        """Yield the key strategies that this plugin brings."""
+        raise RuntimeError("a hook specification is never called")
+
+    @hookspec
+    def editcore_metrics(self) -> Iterable[MetricInfo]:
+        """Yield the metrics that this plugin brings."""
+        raise RuntimeError("a hook specification is never called")

@@ -1,0 +1,208 @@
+"""Finds the installed plugins, each in isolation, and answers what they bring."""
+
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
+
+import pluggy
+
+from editcore.errors import PluginError
+from editcore.hookspecs import (
+    PROJECT,
+    EditcoreSpecs,
+    EditorInfo,
+    KeyStrategyInfo,
+    MetricInfo,
+)
+
+ENTRY_POINT_GROUP = "editcore"
+BUILTIN = "editcore.builtin"
+
+
+class Named(Protocol):
+    """Anything a hook yields."""
+
+    @property
+    def name(self) -> str:
+        """The name that configs use."""
+
+
+RecordT = TypeVar("RecordT", bound=Named)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from; `code` is a hash of its Python files, so that edits to it are seen."""
+
+    distribution: str
+    version: str
+    code: str
+
+
+@dataclass(frozen=True)
+class Registered(Generic[RecordT]):
+    """A record and the distribution that brought it."""
+
+    record: RecordT
+    source: Source
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A plugin that could not be used, and why."""
+
+    distribution: str
+    entry_point: str
+    reason: str
+
+
+class Catalogue(Generic[RecordT]):
+    """The records of one kind, by name."""
+
+    def __init__(self, kind: str, failures: list[Failure]) -> None:
+        self._kind = kind
+        self._failures = failures
+        self._records: dict[str, Registered[RecordT]] = {}
+
+    def add(self, record: RecordT, source: Source) -> None:
+        """Take a record in; a name that is taken is an error that names both distributions."""
+        if (there := self._records.get(record.name)) is not None:
+            raise PluginError(
+                f"{self._kind} {record.name!r} is brought by both {there.source.distribution} and "
+                f"{source.distribution}; uninstall one of them"
+            )
+        self._records[record.name] = Registered(record, source)
+
+    def __getitem__(self, name: str) -> Registered[RecordT]:
+        if name in self._records:
+            return self._records[name]
+        near = difflib.get_close_matches(name, self._records, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        broken = "".join(f"\n  broken: {f.distribution}: {f.reason}" for f in self._failures)
+        raise PluginError(
+            f"unknown {self._kind} {name!r}.{hint} Installed: {', '.join(self) or 'none'}.{broken}"
+        )
+
+    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+        return iter(sorted(self._records))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._records
+
+    def values(self) -> list[Registered[RecordT]]:
+        """The records in the order of their names."""
+        return [self._records[name] for name in sorted(self._records)]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that the installed plugins bring, and the plugins that failed."""
+
+    editors: Catalogue[EditorInfo]
+    key_strategies: Catalogue[KeyStrategyInfo]
+    metrics: Catalogue[MetricInfo]
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plugin to load: an object with hook implementations, or an entry point that gives one."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Any
+
+
+def installed() -> list[Candidate]:
+    """The built-in plugin and every entry point of the group `editcore`, in a fixed order."""
+    version = importlib.metadata.version(PROJECT)
+    builtin = Candidate(BUILTIN, PROJECT, version, lambda: importlib.import_module(BUILTIN))
+    found = [
+        Candidate(
+            entry.name,
+            entry.dist.name if entry.dist else entry.value,
+            entry.dist.version if entry.dist else "",
+            entry.load,
+        )
+        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    ]
+    return [builtin, *sorted(found, key=lambda c: (c.distribution, c.name))]
+
+
+def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
+    """Load every plugin in isolation: one that fails is recorded and the others keep working."""
+    failures: list[Failure] = []
+    registry = Registry(
+        Catalogue("editor", failures),
+        Catalogue("key strategy", failures),
+        Catalogue("metric", failures),
+        failures,
+    )
+    for candidate in installed() if candidates is None else candidates:
+        try:
+            _register(registry, candidate)
+        except PluginError as error:
+            if candidate.name == BUILTIN or "is brought by both" in str(error):
+                raise
+            failures.append(Failure(candidate.distribution, candidate.name, str(error)))
+        except Exception as error:  # a third party's import may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            failures.append(Failure(candidate.distribution, candidate.name, reason))
+    return registry
+
+
+def _register(registry: Registry, candidate: Candidate) -> None:
+    """Validate one plugin in a manager of its own, and take its records in."""
+    plugin = candidate.load()
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(EditcoreSpecs)
+    manager.register(plugin, candidate.name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{error}; see `editcore plugins --help` for the hooks there are") from error
+    source = Source(candidate.distribution, candidate.version, code_hash(plugin))
+    kinds: Mapping[str, Catalogue[Any]] = MappingProxyType(
+        {
+            "editcore_editors": registry.editors,
+            "editcore_key_strategies": registry.key_strategies,
+            "editcore_metrics": registry.metrics,
+        }
+    )
+    for hook, catalogue in kinds.items():
+        for records in getattr(manager.hook, hook)():
+            for record in records:
+                catalogue.add(record, source)
+
+
+def code_hash(plugin: Any) -> str:
+    """SHA-256 over the Python files beside the plugin's module, in a fixed order (12 digits)."""
+    module = getattr(plugin, "__name__", type(plugin).__module__)
+    spec = importlib.util.find_spec(module.split(".")[0])
+    digest = hashlib.sha256()
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for file in sorted(Path(folder).rglob("*.py")):
+            digest.update(file.relative_to(folder).as_posix().encode())
+            digest.update(file.read_bytes())
+    if spec and spec.origin and not spec.submodule_search_locations:
+        digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def resolve(factory: str) -> Any:
+    """Import the object that `"module:name"` names; the only place where implementations load."""
+    module, _, name = factory.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(
+            f"the plugin's factory {factory!r} cannot be imported ({error}); reinstall or repair it"
+        ) from error
