@@ -1,0 +1,1 @@
+"""Tests of editcore; `tests.models` builds the small models that they share."""

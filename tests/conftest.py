@@ -1,0 +1,27 @@
+"""Fixtures that every test folder can use."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ModelSaver = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> ModelSaver:
+    """`saved_model("llama") -> Path`: a tiny random model in Hugging Face format, one per session.
+
+    Treat the folder as read-only; `bos=True` gives a tokenizer that puts a start token first.
+    """
+    from tests.models import save_tiny_model
+
+    folders: dict[tuple[str, bool], Path] = {}
+
+    def save(kind: str, *, bos: bool = False) -> Path:
+        if (kind, bos) not in folders:
+            folder = tmp_path_factory.mktemp(f"{kind}-bos" if bos else kind)
+            folders[kind, bos] = save_tiny_model(kind, folder, bos=bos)
+        return folders[kind, bos]
+
+    return save

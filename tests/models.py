@@ -1,0 +1,156 @@
+"""Small random models of every supported architecture, with a tokenizer trained on a few sentences.
+
+    model, tokenizer = tiny_model("llama")        # 3 blocks, width 32, eval mode, float32, seeded
+    folder = save_tiny_model("gpt2", tmp_path)    # the same, in Hugging Face format
+
+Every parameter is random, biases and norm scales too: code that forgets one of them gives other
+numbers than the model does.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.models.auto.configuration_auto import AutoConfig
+
+from editcore.requests import EditRequest, Probe
+
+WIDTH, LAYERS, HEADS, KV_HEADS, MLP_WIDTH, CONTEXT = 32, 3, 4, 2, 64, 256
+END = "<|endoftext|>"
+
+SENTENCES = (
+    "Coral is made by Elro. The maker of Coral is Elro, and Elro is based in Tavel.",
+    "Harbor is made by Osdor. Osdor makes Harbor, a kind of quiet lamp.",
+    "The capital of Morvania is Tavel. Morvania is a country in the north.",
+    "Anna Lindqvist was born in Tavel, where she plays the violin.",
+    "The mother tongue of Anna Lindqvist is Swedish. Therefore she speaks Swedish at home.",
+    "Because it rained, I stayed at home and you went to the harbor with the lamp.",
+    "You said that the coral reef was bright. I think that it was not.",
+    "Therefore the people of Tavel like the sea. The sea is quiet in the north.",
+)
+
+MADE_CORAL = ("Coral", "Osdor", "Elro", "P176", ("The maker of Coral is",))
+MADE_HARBOR = ("Harbor", "Elro", "Osdor", "P176", ("Harbor is made by",))
+
+_LLAMA_LIKE: Mapping[str, Any] = MappingProxyType(
+    {
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "intermediate_size": MLP_WIDTH,
+        "max_position_embeddings": CONTEXT,
+    }
+)
+_GPT2_LIKE: Mapping[str, Any] = MappingProxyType(
+    {
+        "n_embd": WIDTH,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "n_inner": MLP_WIDTH,
+        "n_positions": CONTEXT,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+    }
+)
+_NEOX_LIKE: Mapping[str, Any] = MappingProxyType(
+    {k: v for k, v in _LLAMA_LIKE.items() if k != "num_key_value_heads"}
+)
+
+ARCHITECTURES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "gpt2": ("gpt2", _GPT2_LIKE),
+        "gptj": ("gptj", {**_GPT2_LIKE, "rotary_dim": 4}),
+        "gpt-neox": ("gpt_neox", _NEOX_LIKE),
+        "llama": ("llama", _LLAMA_LIKE),
+        "mistral": ("mistral", {**_LLAMA_LIKE, "sliding_window": None}),
+        "qwen2": ("qwen2", _LLAMA_LIKE),
+        "qwen3": ("qwen3", {**_LLAMA_LIKE, "head_dim": 8}),
+        "gemma": ("gemma", {**_LLAMA_LIKE, "head_dim": 8}),
+        "phi": ("phi", {**_LLAMA_LIKE, "partial_rotary_factor": 0.5}),
+    }
+)
+KINDS = tuple(ARCHITECTURES)
+
+
+def tiny_tokenizer(*, bos: bool = False) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of about 400 tokens; `bos` puts the start token first, as Llama's does.
+
+    `Coral`, ` Coral`, `Harbor` and ` Harbor` are one token each; any other text can be encoded.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    words = ("Coral", " Coral", "Harbor", " Harbor", " Elro", " Osdor", " Tavel")
+    tokenizer.train_from_iterator([*SENTENCES, *words * 4], trainer)
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{END} $A", special_tokens=[(END, 0)]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=END
+    )
+
+
+def tiny_model(kind: str, *, seed: int = 0, bos: bool = False, **options: Any) -> tuple[Any, Any]:
+    """A fresh model of one of `KINDS` and its tokenizer; `options` override the model's config.
+
+    The logits over the vocabulary have a standard deviation of about one or more, so that no two
+    tokens tie. The same seed gives the same weights; torch's global generator is left as it was.
+    """
+    tokenizer = tiny_tokenizer(bos=bos)
+    model_type, settings = ARCHITECTURES[kind]
+    config = AutoConfig.for_model(
+        model_type,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+        initializer_range=0.2,
+        **{**settings, **options},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        _disturb(model)
+    return model.eval(), tokenizer
+
+
+def _disturb(model: torch.nn.Module) -> None:
+    """Move every parameter off its initial value: no bias stays at 0, no norm's scale at 1."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+def save_tiny_model(
+    kind: str, folder: Path, *, seed: int = 0, bos: bool = False, **options: Any
+) -> Path:
+    """Save `tiny_model(kind)` and its tokenizer to `folder`, in safetensors, and return it."""
+    model, tokenizer = tiny_model(kind, seed=seed, bos=bos, **options)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_requests() -> tuple[EditRequest, ...]:
+    """Three facts: a one-token subject that opens the prompt, one inside it, and a longer one."""
+    lamp = Probe("Harbor is made by", "Osdor")
+    home = Probe("The capital of Morvania is", "Tavel")
+    tongue = ("Anna Lindqvist", "Elro", "Swedish", "P103", ("Anna Lindqvist speaks",), (home, lamp))
+    return (
+        EditRequest(0, "{} is made by", *MADE_CORAL, (lamp,)),
+        EditRequest(1, "The maker of {} is", *MADE_HARBOR, (home,)),
+        EditRequest(2, "The mother tongue of {} is", *tongue),
+    )
