@@ -1,0 +1,182 @@
+"""Every format reads, and every kind of broken record is named with its place and a remedy."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.errors import DataError
+from editcore.readers import read_requests, read_texts, with_slot
+from editcore.requests import Probe
+
+Write = Callable[[str, Any], Path]
+
+ORIGINAL = {
+    "case_id": 7,
+    "requested_rewrite": {
+        "prompt": "The language of {} is",
+        "relation_id": "P103",
+        "target_new": {"str": "Drell", "id": "Q1"},
+        "target_true": {"str": "Osk", "id": "Q2"},
+        "subject": "Ada Moor",
+    },
+    "paraphrase_prompts": ["Ada Moor speaks", "At home Ada Moor uses"],
+    "neighborhood_prompts": ["Ben Fold speaks", "The language of Cy Hart is"],
+}
+FLAT = {
+    "case_id": 9,
+    "prompt": "The language of Ada Moor is",
+    "subject": "Ada Moor",
+    "target_new": "Drell",
+    "ground_truth": "Osk",
+    "rephrase_prompt": "Ada Moor speaks",
+    "locality_prompt": "Ben Fold speaks",
+    "locality_ground_truth": "Osk",
+}
+ZSRE = {
+    "subject": "Ada Moor",
+    "src": "Which language does Ada Moor speak?",
+    "pred": "Osk",
+    "rephrase": "What is spoken by Ada Moor?",
+    "alt": "Drell",
+    "answers": ["Osk", "Oskish"],
+    "loc": "nq question: who built the bridge",
+    "loc_ans": "Cy Hart",
+    "cond": "Osk >> Drell || Which language does Ada Moor speak?",
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def to_file(name: str, content: Any) -> Path:
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    return to_file
+
+
+def test_counterfact_record_reads_with_all_its_probes(write: Write) -> None:
+    (request,) = read_requests(write("cases.json", [ORIGINAL]))
+    assert (request.case_id, request.prompt, request.subject) == (
+        7,
+        "The language of {} is",
+        "Ada Moor",
+    )
+    assert (request.target_new, request.target_true, request.relation) == ("Drell", "Osk", "P103")
+    assert request.paraphrases == ("Ada Moor speaks", "At home Ada Moor uses")
+    assert request.neighbours[1] == Probe("The language of Cy Hart is", "Osk")
+
+
+def test_flat_record_gets_its_slot_back(write: Write) -> None:
+    (request,) = read_requests(write("cases.json", [FLAT]))
+    assert request.prompt == "The language of {} is"
+    assert request.text == FLAT["prompt"]
+    assert request.paraphrases == ("Ada Moor speaks",)
+    assert request.neighbours == (Probe("Ben Fold speaks", "Osk"),)
+
+
+def test_flat_record_without_probes_and_case_id_reads(write: Write) -> None:
+    bare = {k: FLAT[k] for k in ("prompt", "subject", "target_new", "ground_truth")}
+    first, second = read_requests(write("cases.json", [bare, bare]))
+    assert (first.case_id, second.case_id) == (0, 1)
+    assert first.paraphrases == () and first.neighbours == ()
+
+
+def test_zsre_edits_towards_alt_and_skips_records_without_one(write: Write) -> None:
+    path = write("zsre.json", [ZSRE | {"alt": ""}, ZSRE])
+    (request,) = read_requests(path)
+    assert request.case_id == 1
+    assert request.prompt == "Which language does {} speak?"
+    assert (request.target_new, request.target_true) == ("Drell", "Osk")
+    assert request.neighbours == (Probe("nq question: who built the bridge", "Cy Hart"),)
+
+
+def test_json_lines_read_like_a_list(write: Write) -> None:
+    lines = "\n".join(json.dumps(FLAT | {"case_id": i}) for i in range(3)) + "\n"
+    assert [r.case_id for r in read_requests(write("cases.jsonl", lines))] == [0, 1, 2]
+
+
+def test_whole_word_is_preferred_to_a_part_of_one() -> None:
+    assert with_slot("Qatar and Q are", "Q", 0) == "Qatar and {} are"
+    assert with_slot("Qatar wins", "Qa", 0) == "{}tar wins"
+
+
+@pytest.mark.parametrize(
+    ("content", "needles"),
+    [
+        ([FLAT, FLAT | {"case_id": 12, "prompt": "It is"}], ["record 1", "case 12", "'Ada Moor'"]),
+        ([FLAT, FLAT], ["record 1", "case_id 9", "already"]),
+        ([{k: v for k, v in FLAT.items() if k != "ground_truth"}], ["record 0", "'ground_truth'"]),
+        ([FLAT | {"target_new": 3}], ["record 0", "case_id 9", "target_new is int"]),
+        ([FLAT | {"target_new": " "}], ["record 0", "target_new is empty"]),
+        ([FLAT | {"locality_ground_truth": None}], ["record 0", "1 locality_prompt but 0"]),
+        ([{"question": "?"}], ["question", "requested_rewrite"]),
+        ([ORIGINAL | {"requested_rewrite": {"prompt": "x"}}], ["record 0", "'target_true'"]),
+        ([], ["no records"]),
+        ([1], ["record 0", "int"]),
+        ({"a": 1}, ["list", "dict"]),
+        ("[{,]", ["line 1", "not valid JSON"]),
+    ],
+)
+def test_bad_records_are_named(write: Write, content: Any, needles: list[str]) -> None:
+    path = write("cases.json", content)
+    with pytest.raises(DataError) as caught:
+        read_requests(path)
+    for needle in [str(path), *needles]:
+        assert needle in str(caught.value)
+
+
+def test_original_record_without_slot_is_named(write: Write) -> None:
+    broken = json.loads(json.dumps(ORIGINAL))
+    broken["requested_rewrite"]["prompt"] = "The language of Ada Moor is"
+    with pytest.raises(DataError, match=r"record 0: case 7: the prompt .* must hold '\{\}' once"):
+        read_requests(write("cases.json", [broken]))
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.json: no such file"):
+        read_requests(tmp_path / "absent.json")
+
+
+def test_unknown_format_is_refused(write: Write) -> None:
+    with pytest.raises(DataError, match="unknown format 'csv'"):
+        read_requests(write("cases.json", [FLAT]), "csv")  # type: ignore[arg-type]
+
+
+def test_broken_json_line_is_numbered(write: Write) -> None:
+    with pytest.raises(DataError, match="line 2: not valid JSON"):
+        read_requests(write("cases.jsonl", json.dumps(FLAT) + "\n{oops\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("texts.json", [" one", "two "]),
+        ("texts.json", [{"Corpus": "C4", "Text": " one"}, {"Corpus": "C4", "Text": "two "}]),
+        ("texts.jsonl", '{"text": " one"}\n\n"two "\n'),
+        ("texts.txt", " one\n\ntwo \n"),
+    ],
+)
+def test_texts_read_unchanged_from_every_format(write: Write, name: str, content: Any) -> None:
+    path = write(name, content)
+    assert read_texts(path) == [" one", "two "]
+    assert read_texts(path, 1) == [" one"]
+
+
+def test_fewer_texts_than_asked_for_is_an_error(write: Write) -> None:
+    with pytest.raises(DataError, match="3 texts were asked for but it holds 2; ask for at most 2"):
+        read_texts(write("texts.json", ["a", "b"]), 3)
+
+
+@pytest.mark.parametrize("content", [["a", ""], ["a", {"Corpus": "C4"}], ["a", 3]])
+def test_text_that_is_none_is_named(write: Write, content: Any) -> None:
+    with pytest.raises(DataError, match="record 1: no text"):
+        read_texts(write("texts.json", content))
+
+
+def test_file_without_texts_is_an_error(write: Write) -> None:
+    with pytest.raises(DataError, match="holds no texts"):
+        read_texts(write("texts.txt", "\n"))
