@@ -1,11 +1,19 @@
 """Fixtures that every test folder can use."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ModelSaver = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Keep the tests off the network and to one thread each, before anything imports torch."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

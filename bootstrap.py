@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Make editcore's environment in `.venv`, then run something in it. Needs Python 3.11, pip and git.
+
+The environment holds exactly the versions of `requirements.lock`, and editcore with its plugins in
+place (editable). What is installed already is left alone, so that a second call starts at once.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENT = ROOT / ".venv"
+BIN = ENVIRONMENT / "bin"
+PINS = ROOT / "requirements.lock"
+OLDEST = (3, 11)
+
+EXAMPLES = """\
+examples:
+  python3 bootstrap.py study                                  the default study
+  python3 bootstrap.py study --configfile config/smoke.yaml   the same, small, in under a minute
+  python3 bootstrap.py study -n                               only say what would run
+  python3 bootstrap.py test                                   all tests
+  python3 bootstrap.py test tests/test_store.py -x            some; arguments go to pytest
+  python3 bootstrap.py run editcore plugins                   any command of the environment
+  python3 bootstrap.py install                                only make the environment
+"""
+
+
+class BootstrapError(Exception):
+    """Something that the person at the keyboard has to put right; the message says how."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Install what is missing and become the command asked for; 2 after an error."""
+    verb: str = parser().parse_args(arguments[:1]).verb
+    rest = list(arguments[1:])
+    try:
+        check_machine()
+        install()
+        command = commands(verb, rest)
+        if command:
+            become(command)
+    except BootstrapError as error:
+        print(f"bootstrap: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bootstrap: stopped; the next call goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: one verb, and everything after it goes to what the verb runs."""
+    out = argparse.ArgumentParser(
+        prog="bootstrap.py",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument(
+        "verb",
+        choices=("study", "test", "run", "install"),
+        help="study: snakemake; test: pytest; run: any command; install: nothing more",
+    )
+    return out
+
+
+def check_machine() -> None:
+    """Raise `BootstrapError` where this Python or this system cannot carry the environment."""
+    if sys.version_info < OLDEST:
+        raise BootstrapError(
+            f"this is Python {sys.version.split()[0]}, and editcore needs 3.11 or newer; "
+            "start it with such a Python, for example `python3.11 bootstrap.py ...`"
+        )
+    if os.name == "nt":
+        raise BootstrapError("Windows is not supported; use the Linux subsystem (WSL)")
+    if shutil.which("git") is None:
+        raise BootstrapError("git is missing, and Snakemake needs it; on Debian: apt install git")
+
+
+def install() -> None:
+    """Bring `.venv` up to date: two stages, each skipped while what it reads is unchanged."""
+    make_environment()
+    here = f"{ENVIRONMENT} {sys.version}"
+    stage("pins", digest([PINS], here), "the pinned packages (takes minutes)", ["-r", str(PINS)])
+    projects = [ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))]
+    editables = [part for project in projects for part in ("-e", str(project))]
+    offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+    declared = digest([PINS, *(p / "pyproject.toml" for p in projects)], here)
+    stage("projects", declared, "editcore and its plugins", [*offline, *editables])
+
+
+def make_environment() -> None:
+    """Create `.venv` without a pip of its own, unless a working one of this Python is there.
+
+    A Debian machine may lack ensurepip, so the environment is filled by the pip outside it.
+    """
+    python = BIN / "python"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    if python.exists() and output([str(python), "-c", ask]) == version:
+        return
+    say(f"making {ENVIRONMENT.relative_to(ROOT)} with Python {version}")
+    venv.EnvBuilder(with_pip=False, clear=True).create(ENVIRONMENT)
+
+
+def stage(name: str, state: str, what: str, arguments: list[str]) -> None:
+    """Run `pip install` with `arguments` unless it has succeeded before for the same `state`."""
+    stamp = ENVIRONMENT / f"installed-{name}"
+    if stamp.exists() and stamp.read_text() == state:
+        return
+    say(f"installing {what}")
+    pip = [*find_pip(), "install", "--quiet", "--disable-pip-version-check"]
+    if subprocess.run([*pip, *arguments], cwd=ROOT).returncode:
+        raise BootstrapError(
+            f"pip could not install {what}; its message above says why. "
+            "Put that right (network, disk space) and call again: it goes on from here"
+        )
+    stamp.write_text(state)
+
+
+def find_pip() -> list[str]:
+    """The command that runs this Python's pip on `.venv`."""
+    if importlib.util.find_spec("pip") is None:
+        raise BootstrapError(f"{sys.executable} has no pip; on Debian: apt install python3-pip")
+    return [sys.executable, "-m", "pip", "--python", str(BIN / "python")]
+
+
+def digest(files: Iterable[Path], extra: str) -> str:
+    """SHA-256 over `extra` and the bytes of `files`."""
+    out = hashlib.sha256(extra.encode())
+    for file in files:
+        out.update(file.read_bytes())
+    return out.hexdigest()
+
+
+def commands(verb: str, rest: list[str]) -> list[str]:
+    """The command line that `verb` stands for; empty where there is nothing to run."""
+    if verb == "study":
+        return ["snakemake", *rest]
+    if verb == "test":
+        return ["pytest", *rest]
+    if verb == "run" and not rest:
+        raise BootstrapError("run needs a command, for example `bootstrap.py run editcore plugins`")
+    return rest if verb == "run" else []
+
+
+def become(command: list[str]) -> NoReturn:
+    """Replace this process by `command`, inside the environment and at the project's root."""
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    variables["VIRTUAL_ENV"] = str(ENVIRONMENT)
+    variables["PATH"] = f"{BIN}{os.pathsep}{variables.get('PATH', os.defpath)}"
+    program = shutil.which(command[0], path=variables["PATH"])
+    if program is None:
+        raise BootstrapError(f"there is no command {command[0]!r} in .venv or on the PATH")
+    os.chdir(ROOT)
+    os.execve(program, command, variables)
+
+
+def output(command: list[str]) -> str:
+    """What `command` prints, stripped; empty where it cannot run."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def say(text: str) -> None:
+    """Tell the person at the keyboard what is going on, without disturbing standard output."""
+    print(f"bootstrap: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
