@@ -1,0 +1,71 @@
+"""Finds the bundled world: its models and data files, wherever a study is run from."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+from editcore.errors import ModelError
+
+VARIABLE = "EDITCORE_RESOURCES"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def resources_folder() -> Path | None:
+    """The folder `resources`: from the variable, beside the package, or where we are run."""
+    candidates = [
+        *([Path(named)] if (named := os.environ.get(VARIABLE)) else []),
+        Path(__file__).resolve().parent.parent / "resources",
+        Path("resources"),
+    ]
+    return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def bundled_models() -> dict[str, Path]:
+    """The bundled models' folders, by name."""
+    root = resources_folder()
+    found = sorted((root / "models").glob("*/config.json")) if root else []
+    return {file.parent.name: file.parent for file in found}
+
+
+def model_folder(source: str) -> Path | None:
+    """The folder of a bundled model or of a path; None means that `source` is a hub id.
+
+    Raises `ModelError` where `source` can only be a folder and is none.
+    """
+    bundled = bundled_models()
+    if source in bundled:
+        return bundled[source]
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    near = difflib.get_close_matches(source, bundled, n=1, cutoff=0.8)
+    if near or not _may_be_hub_id(source):
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ModelError(
+            f"there is no model folder {source!r}; {hint}Give an existing folder, a hub id "
+            f"(owner/name), or a bundled name: {', '.join(bundled) or 'none found'}"
+        )
+    return None
+
+
+def model_source(source: str) -> str:
+    """What transformers is to load: a folder, or a hub id; `ModelError` as in `model_folder`."""
+    folder = model_folder(source)
+    return source if folder is None else str(folder)
+
+
+def _may_be_hub_id(source: str) -> bool:
+    """A hub id is `owner/name` or `name`; below a folder that exists, it is a mistyped path."""
+    owner, slash, _ = source.partition("/")
+    return HUB_ID.fullmatch(source) is not None and not (slash and Path(owner).is_dir())
+
+
+def data_file(path: str) -> str:
+    """`path`, or the bundled file where `resources/...` does not exist in the working directory."""
+    file = Path(path).expanduser()
+    root = resources_folder()
+    if file.exists() or file.is_absolute() or file.parts[0] != "resources" or root is None:
+        return str(file)
+    bundled = root.joinpath(*file.parts[1:])
+    return str(bundled) if bundled.exists() else str(file)
