@@ -1,0 +1,265 @@
+"""Tables on disk: the schemas, Parquet written whole with its provenance, and strict reading."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from editcore.atomic import replacing
+from editcore.errors import DataError
+
+Row = Mapping[str, Any]
+Provenance = Mapping[str, Any]
+
+SCHEMA_KEY = b"editcore.schema"
+SORT_KEY = b"editcore.keys"
+PROVENANCE_KEY = b"editcore.provenance"
+CASE_KEYS = ("model", "editor", "dataset", "case_id")
+
+
+def schema(name: str, keys: Sequence[str], columns: Mapping[str, pa.DataType]) -> pa.Schema:
+    """A table's schema: `name` ends in its version; `keys` name a row and order the file.
+
+    Keys and `status` are never null.
+    """
+    required = (*keys, "status")
+    fields = [
+        pa.field(column, kind, nullable=column not in required) for column, kind in columns.items()
+    ]
+    return pa.schema(fields, metadata={SCHEMA_KEY: name, SORT_KEY: ",".join(keys)})
+
+
+METRIC_COLUMNS = (
+    "efficacy",
+    "efficacy_prefixed",
+    "generalization",
+    "generalization_prefixed",
+    "locality",
+    "locality_prefixed",
+    "efficacy_score",
+    "paraphrase_score",
+    "neighborhood_score",
+)
+
+EDITS = schema(
+    "edits/1",
+    CASE_KEYS,
+    {
+        "model": pa.string(),
+        "editor": pa.string(),
+        "dataset": pa.string(),
+        "case_id": pa.int64(),
+        "status": pa.string(),
+        "subject": pa.string(),
+        "prompt": pa.string(),
+        "target_new": pa.string(),
+        "target_true": pa.string(),
+        "relation": pa.string(),
+        "subject_start": pa.int32(),
+        "subject_tokens": pa.int32(),
+        "subject_position": pa.int32(),
+        "numerator_norm": pa.float64(),
+        "denominator": pa.float64(),
+        "delta_norm": pa.float64(),
+        "weight_norm": pa.float64(),
+        "steps": pa.int32(),
+        "perplexity": pa.float64(),
+        "perplexity_base": pa.float64(),
+        "perplexity_ratio": pa.float64(),
+        "perplexity_corpus": pa.float64(),
+        "nll_sum": pa.float64(),
+        "token_count": pa.int64(),
+        "nonfinite_tokens": pa.int64(),
+        "collapsed": pa.bool_(),
+        "collapsed_perplexity": pa.bool_(),
+        "collapsed_ratio": pa.bool_(),
+        **{column: pa.float64() for column in METRIC_COLUMNS},
+        "test_prefix": pa.string(),
+        "seconds": pa.float64(),
+        "key_strategy": pa.string(),
+        "second_moment": pa.bool_(),
+        "seed": pa.int64(),
+        "dtype": pa.string(),
+        "prefixes_hash": pa.string(),
+    },
+)
+
+
+def write_table(
+    path: Path,
+    content: Iterable[Row] | pl.DataFrame | pa.Table,
+    schema: pa.Schema,
+    provenance: Provenance,
+) -> None:
+    """Write a table in the order of its keys, whole or not at all, `provenance` in its metadata.
+
+    Columns that `schema` does not name (a third party's metrics) follow it as float64, by name.
+    Raises `DataError` where a key is null, a row stands twice, a number is NaN, a value has the
+    wrong type, or the keys contradict a folder such as `model=tiny`.
+    """
+    table = _as_table(path, content, schema)
+    keys = _keys(schema)
+    table = table.sort_by([(key, "ascending") for key in keys])
+    _check_values(path, table, keys)
+    _check_folders(path, table)
+    metadata = {**(schema.metadata or {}), PROVENANCE_KEY: json.dumps(provenance, sort_keys=True)}
+    with replacing(path) as partial:
+        pq.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd")
+
+
+def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
+    """The rows of the listed edit files and of no other, ordered by model, editor, dataset, case.
+
+    Raises `DataError` naming the file that is missing, truncated, of another kind, or in the wrong
+    folder, and the case that two files hold.
+    """
+    tables = {path: _read_checked(path, EDITS) for path in paths}
+    if not tables:
+        raise DataError("no edit files were given; run `editcore edit` first")
+    frames = [_to_polars(table) for table in tables.values()]
+    edits = pl.concat(frames, how="diagonal").sort(CASE_KEYS)
+    twice = edits.filter(edits.select(CASE_KEYS).is_duplicated())
+    if not twice.is_empty():
+        model, editor, dataset, case_id = twice.select(CASE_KEYS).row(0)
+        raise DataError(
+            f"case {case_id} of {model}, {editor}, {dataset} stands in two of the edit files; "
+            "delete the older file, or list each shard once"
+        )
+    return edits
+
+
+def read_table(path: Path, schema: pa.Schema) -> pl.DataFrame:
+    """A table of one file, checked to be of the kind that `schema` describes."""
+    return _to_polars(_read_checked(path, schema))
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """How a table was made, as its metadata say; raises `DataError` where they say nothing."""
+    found = (_read(path).schema.metadata or {}).get(PROVENANCE_KEY)
+    if found is None:
+        raise DataError(f"{path}: carries no provenance, so editcore did not write it")
+    provenance: dict[str, Any] = json.loads(found)
+    return provenance
+
+
+def extra_columns(edits: pl.DataFrame) -> list[str]:
+    """The columns that third parties' metrics added to the edit rows."""
+    return [column for column in edits.columns if column not in EDITS.names]
+
+
+def _keys(schema: pa.Schema) -> list[str]:
+    return str(schema.metadata[SORT_KEY].decode()).split(",")
+
+
+def _as_table(
+    path: Path, content: Iterable[Row] | pl.DataFrame | pa.Table, schema: pa.Schema
+) -> pa.Table:
+    if isinstance(content, pl.DataFrame):
+        content = content.to_arrow()
+    try:
+        if isinstance(content, pa.Table):
+            return _fit(content, _extended(schema, content.column_names))
+        rows = [dict(row) for row in content]
+        names = {name for row in rows for name in row}
+        return pa.Table.from_pylist(rows, schema=_extended(schema, names))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+        raise DataError(f"{path}: a value does not fit its column ({error})") from error
+
+
+def _extended(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    """The schema and, behind it by name, the columns that it does not know, as numbers."""
+    for name in sorted(set(names) - set(schema.names)):
+        schema = schema.append(pa.field(name, pa.float64()))
+    return schema
+
+
+def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` in its order and types; null where the table has none."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field.name, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
+
+
+def _check_values(path: Path, table: pa.Table, keys: Sequence[str]) -> None:
+    frame = _to_polars(table)
+    for field in table.schema:
+        if not field.nullable and frame[field.name].null_count():
+            raise DataError(f"{path}: {field.name} is missing in a row; every row needs one")
+    twice = frame.filter(frame.select(keys).is_duplicated())
+    if not twice.is_empty():
+        raise DataError(f"{path}: {_named(twice, keys)} stands twice; give each row once")
+    for column in frame.columns:
+        if frame[column].dtype.is_float():
+            bad = frame.filter(pl.col(column).is_nan())
+            if not bad.is_empty():
+                raise DataError(
+                    f"{path}: {column} of {_named(bad, keys)} is NaN; "
+                    "write null for what was not measured and inf for what overflowed"
+                )
+
+
+def _named(frame: pl.DataFrame, keys: Sequence[str]) -> str:
+    return ", ".join(f"{key} {frame[key][0]}" for key in keys)
+
+
+def _check_folders(path: Path, table: pa.Table) -> None:
+    """A folder `model=tiny` and the column `model` must say the same, as readers trust either."""
+    for part in path.parent.parts:
+        column, equals, value = part.partition("=")
+        if not equals or column not in table.column_names:
+            continue
+        others = {str(other) for other in table.column(column).unique().to_pylist()} - {value}
+        if others:
+            raise DataError(
+                f"{path}: lies in the folder {part} but its rows say {column} {min(others)!r}; "
+                "move the file or delete it and run again"
+            )
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; run the step that makes it") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path}: not a whole Parquet file ({_first_line(error)}); "
+            "delete it and run again, and keep other files out of this folder"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _read_checked(path: Path, schema: pa.Schema) -> pa.Table:
+    table = _read(path)
+    wanted = schema.metadata[SCHEMA_KEY].decode()
+    found = (table.schema.metadata or {}).get(SCHEMA_KEY, b"none").decode()
+    if found != wanted:
+        raise DataError(
+            f"{path}: a table of the schema {wanted} is needed, this one says {found}; "
+            "delete it and run again with this version of editcore"
+        )
+    for field in schema:
+        if (
+            field.name not in table.column_names
+            or table.schema.field(field.name).type != field.type
+        ):
+            raise DataError(
+                f"{path}: the column {field.name} ({field.type}) is missing or of another type; "
+                "delete it and run again"
+            )
+    _check_folders(path, table)
+    return table
+
+
+def _to_polars(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

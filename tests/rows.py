@@ -1,0 +1,93 @@
+"""Synthetic edit rows for the tests of tables and pages, with failures and infinities."""
+
+import math
+import random
+from typing import Any
+
+from editcore.store import METRIC_COLUMNS
+
+BASE = 4.0
+RATIO = 10.0
+THRESHOLD = 1000.0
+
+
+def edit_row(
+    case_id: int,
+    perplexity: float = 4.1,
+    denominator: float | None = 2.4,
+    *,
+    model: str = "small",
+    editor: str = "alpha",
+    dataset: str = "hard",
+    **changes: Any,
+) -> dict[str, Any]:
+    """One successful edit whose numbers agree with each other."""
+    row: dict[str, Any] = {
+        "model": model,
+        "editor": editor,
+        "dataset": dataset,
+        "case_id": case_id,
+        "status": "ok",
+        "subject": f"Word{case_id}",
+        "prompt": "{} is made by" if dataset == "hard" else "The maker of {} is",
+        "target_new": "Osdor",
+        "target_true": "Elro",
+        "relation": "maker",
+        "subject_start": 0 if dataset == "hard" else 13,
+        "subject_tokens": 1 if dataset == "hard" else 2,
+        "subject_position": 0 if dataset == "hard" else 5,
+        "numerator_norm": 12.0,
+        "denominator": denominator,
+        "delta_norm": 3.0,
+        "weight_norm": 80.0,
+        "steps": 20,
+        "perplexity": perplexity,
+        "perplexity_base": BASE,
+        "perplexity_ratio": perplexity / BASE,
+        "perplexity_corpus": perplexity,
+        "nll_sum": 1000.0,
+        "token_count": 700,
+        "nonfinite_tokens": 3 if math.isinf(perplexity) else 0,
+        "collapsed": perplexity / BASE > RATIO,
+        "collapsed_perplexity": perplexity > THRESHOLD,
+        "collapsed_ratio": perplexity / BASE > RATIO,
+        **dict.fromkeys(METRIC_COLUMNS, 0.5),
+        "test_prefix": "The day was long. ",
+        "seconds": 0.25,
+        "key_strategy": "mixed",
+        "second_moment": True,
+        "seed": 0,
+        "dtype": "float32",
+        "prefixes_hash": "abc123",
+    }
+    return row | changes
+
+
+def failed_row(case_id: int, status: str = "target too long", **changes: Any) -> dict[str, Any]:
+    """An edit that could not be made: what is known of the case, and the reason."""
+    known = ("model", "editor", "dataset", "case_id", "subject", "prompt", "target_new")
+    full = edit_row(case_id, **changes)
+    return {name: full[name] for name in (*known, "target_true", "seed")} | {"status": status}
+
+
+def study_rows(hard: int = 40, normal: int = 60) -> list[dict[str, Any]]:
+    """Two models and two editors: `alpha` collapses half of the hard cases, `beta` none of any."""
+    draw = random.Random(0)
+    rows = []
+    for model in ("small", "large"):
+        for case in range(hard):
+            bad = case % 2 == 0
+            perplexity = BASE * 10 ** draw.uniform(1.5, 4) if bad else draw.uniform(4, 6)
+            denominator = 10 ** draw.uniform(-2, -0.5) if bad else draw.uniform(0.5, 1)
+            if case == 4:
+                perplexity = math.inf
+            where = {"model": model, "dataset": "hard"}
+            rows.append(edit_row(case, perplexity, denominator, editor="alpha", **where))
+            rows.append(edit_row(case, draw.uniform(4, 4.2), 2.0, editor="beta", **where))
+        for case in range(1000, 1000 + normal):
+            where = {"model": model, "dataset": "normal"}
+            for editor in ("alpha", "beta"):
+                values = draw.uniform(4, 4.3), draw.uniform(1, 4)
+                rows.append(edit_row(case, *values, editor=editor, **where))
+        rows.append(failed_row(hard, model=model, editor="alpha", dataset="hard"))
+    return rows

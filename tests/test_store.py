@@ -1,0 +1,180 @@
+"""A table comes back as it was written, and what is not such a table is refused by name."""
+
+import math
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from editcore.errors import DataError
+from editcore.store import (
+    CASE_KEYS,
+    EDITS,
+    extra_columns,
+    read_edits,
+    read_provenance,
+    read_table,
+    write_table,
+)
+from tests.rows import edit_row, failed_row
+
+SHARD = Path("edits/model=small/editor=alpha/dataset=hard/shard-000.parquet")
+
+
+def test_rows_return_sorted_with_nulls_and_infinities(tmp_path: Path) -> None:
+    path = tmp_path / SHARD
+    rows = [edit_row(3, math.inf), failed_row(2), edit_row(1)]
+    write_table(path, rows, EDITS, {"editcore": "1"})
+    edits = read_edits([path])
+    assert edits.columns == EDITS.names
+    assert edits["case_id"].to_list() == [1, 2, 3]
+    assert edits["status"].to_list() == ["ok", "target too long", "ok"]
+    assert edits["perplexity"].to_list() == [4.1, None, math.inf]
+
+
+def test_written_columns_have_the_documented_types(tmp_path: Path) -> None:
+    path = tmp_path / SHARD
+    write_table(path, [failed_row(1)], EDITS, {})
+    written = pq.read_schema(path)
+    assert [(f.name, f.type) for f in written] == [(f.name, f.type) for f in EDITS]
+
+
+def test_polars_finds_the_partitions_of_a_folder(tmp_path: Path) -> None:
+    for model in ("small", "7"):
+        path = tmp_path / str(SHARD).replace("small", model)
+        write_table(path, [edit_row(1, model=model)], EDITS, {})
+    partitions = {"model": pl.String, "editor": pl.String, "dataset": pl.String}
+    found = pl.scan_parquet(tmp_path / "edits", hive_schema=partitions).collect()
+    assert sorted(found["model"]) == ["7", "small"]
+
+
+def test_same_rows_give_the_same_bytes_in_any_order(tmp_path: Path) -> None:
+    rows = [edit_row(i) for i in range(5)]
+    write_table(tmp_path / "a.parquet", rows, EDITS, {"b": 1, "a": 2})
+    write_table(tmp_path / "b.parquet", rows[::-1], EDITS, {"a": 2, "b": 1})
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("as_table", [pl.DataFrame, pa.Table.from_pylist])
+def test_frames_are_fitted_to_the_schema(tmp_path: Path, as_table: type) -> None:
+    path = tmp_path / "a.parquet"
+    few = [{"model": "m", "editor": "e", "dataset": "d", "case_id": 1, "status": "ok"}]
+    write_table(path, as_table(few), EDITS, {})
+    edits = read_edits([path])
+    assert edits.columns == EDITS.names
+    assert edits["perplexity"].to_list() == [None]
+
+
+def test_foreign_metrics_follow_the_schema_and_may_differ_between_files(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.parquet", [edit_row(1, zeta=1.0, fluency=2)], EDITS, {})
+    write_table(tmp_path / "b.parquet", [edit_row(2, fluency=None)], EDITS, {})
+    edits = read_edits([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    assert extra_columns(edits) == ["fluency", "zeta"]
+    assert edits["fluency"].to_list() == [2.0, None]
+
+
+def test_provenance_returns(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    provenance = {"versions": {"editcore": "0.1"}, "seed": 3}
+    write_table(path, [edit_row(1)], EDITS, provenance)
+    assert read_provenance(path) == provenance
+
+
+def test_file_of_another_origin_has_no_provenance(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"a": [1]}).write_parquet(path)
+    with pytest.raises(DataError, match=r"a\.parquet: carries no provenance"):
+        read_provenance(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([edit_row(1), edit_row(1)], "case_id 1 stands twice"),
+        ([edit_row(1, locality=math.nan)], "locality of .*case_id 1 is NaN"),
+        ([edit_row(1, status=None)], "status is missing in a row"),
+        ([{k: v for k, v in edit_row(1).items() if k != "model"}], "model is missing"),
+        ([edit_row(1, perplexity_base="low")], "does not fit its column"),
+        ([edit_row(1, fluency="good")], "does not fit its column"),
+        ([edit_row(1, editor="beta")], r"folder editor=alpha but its rows say editor 'beta'"),
+    ],
+)
+def test_rows_that_break_the_schema_are_refused(
+    tmp_path: Path, rows: list[dict[str, object]], message: str
+) -> None:
+    path = tmp_path / SHARD
+    with pytest.raises(DataError, match=message):
+        write_table(path, rows, EDITS, {})
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_table(path, [edit_row(1)], EDITS, {})
+    with pytest.raises(DataError):
+        write_table(path, [edit_row(1, locality=math.nan)], EDITS, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
+    assert read_edits([path])["case_id"].to_list() == [1]
+
+
+def test_only_the_listed_files_are_read(tmp_path: Path) -> None:
+    path = tmp_path / SHARD
+    write_table(path, [edit_row(1)], EDITS, {})
+    (path.parent / "notes.log").write_text("stray")
+    (path.parent / "shard-001.parquet").write_text("stray")
+    assert len(read_edits([path])) == 1
+
+
+def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.parquet", tmp_path / "bad.parquet"
+    write_table(good, [edit_row(1)], EDITS, {})
+    bad.write_bytes(good.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"bad\.parquet: not a whole Parquet file"):
+        read_edits([good, bad])
+    bad.write_text("not a table at all")
+    with pytest.raises(DataError, match=r"bad\.parquet: not a whole Parquet file"):
+        read_edits([good, bad])
+    pl.DataFrame({"a": [1]}).write_parquet(bad)
+    with pytest.raises(DataError, match=r"bad\.parquet: .*edits/1 is needed, this one says none"):
+        read_edits([good, bad])
+    with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
+        read_edits([good, tmp_path / "absent.parquet"])
+
+
+def test_missing_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_table(path, [edit_row(1)], EDITS, {})
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["denominator"]), path)
+    with pytest.raises(DataError, match=r"a\.parquet: the column denominator \(double\)"):
+        read_edits([path])
+
+
+def test_file_moved_into_a_wrong_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / SHARD
+    write_table(path, [edit_row(1)], EDITS, {})
+    moved = tmp_path / "model=large" / "shard-000.parquet"
+    moved.parent.mkdir()
+    path.rename(moved)
+    with pytest.raises(DataError, match="folder model=large but its rows say model 'small'"):
+        read_edits([moved])
+
+
+def test_case_in_two_files_is_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_table(tmp_path / f"{name}.parquet", [edit_row(5)], EDITS, {})
+    with pytest.raises(DataError, match="case 5 of small, alpha, hard stands in two"):
+        read_edits([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+
+
+def test_no_files_is_an_error() -> None:
+    with pytest.raises(DataError, match="no edit files"):
+        read_edits([])
+
+
+def test_read_table_checks_the_kind(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_table(path, [edit_row(1)], EDITS, {})
+    assert read_table(path, EDITS).select(CASE_KEYS).row(0) == ("small", "alpha", "hard", 1)
