@@ -1,0 +1,109 @@
+"""The summary counts what was made, and never averages what was not."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.store import EDITS, read_provenance, read_table, write_table
+from editcore.summary import CASES, VERDICTS, merged, run
+from tests.rows import edit_row, failed_row, study_rows
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> Path:
+    """The summary folder of a synthetic study of two shards."""
+    rows = study_rows()
+    shards = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    write_table(shards[0], rows[::2], EDITS, {"torch": "2.13", "seed": 0})
+    write_table(shards[1], rows[1::2], EDITS, {"torch": "2.12", "seed": 0})
+    run(shards, tmp_path / "summary")
+    return tmp_path / "summary"
+
+
+def verdict_of(rows: list[dict[str, Any]], path: Path) -> dict[str, Any]:
+    write_table(path / "shard.parquet", rows, EDITS, {})
+    run([path / "shard.parquet"], path / "summary")
+    return read_table(path / "summary" / "verdicts.parquet", VERDICTS).row(0, named=True)
+
+
+def test_failed_rows_are_counted_by_reason_and_averaged_nowhere(tmp_path: Path) -> None:
+    rows = [edit_row(1, 40.5, 0.5), edit_row(2, 4.0, 1.5), failed_row(3), failed_row(4, "no key")]
+    verdict = verdict_of([*rows, failed_row(5)], tmp_path)
+    assert (verdict["n"], verdict["n_ok"], verdict["n_collapsed"]) == (5, 2, 1)
+    assert json.loads(verdict["failures"]) == {"no key": 1, "target too long": 2}
+    assert verdict["perplexity_median"] == pytest.approx(22.25)
+    assert verdict["denominator_median"] == pytest.approx(1.0)
+    assert (verdict["efficacy_mean"], verdict["efficacy_n"]) == (0.5, 2)
+
+
+def test_infinite_perplexity_is_the_maximum_and_moves_the_median_by_rank(tmp_path: Path) -> None:
+    verdict = verdict_of([edit_row(1, math.inf), edit_row(2, 4.0), edit_row(3, 5.0)], tmp_path)
+    assert verdict["perplexity_max"] == math.inf
+    assert verdict["perplexity_median"] == 5.0
+    assert (verdict["n_collapsed_perplexity"], verdict["n_nonfinite"]) == (1, 1)
+
+
+def test_group_in_which_every_edit_failed_keeps_its_row(tmp_path: Path) -> None:
+    verdict = verdict_of([failed_row(1), failed_row(2)], tmp_path)
+    assert (verdict["n"], verdict["n_ok"], verdict["n_collapsed"]) == (2, 0, 0)
+    assert verdict["perplexity_median"] is None
+    assert (verdict["locality_mean"], verdict["locality_n"]) == (None, 0)
+
+
+def test_editor_without_denominator_has_none_counted(tmp_path: Path) -> None:
+    verdict = verdict_of([edit_row(1, denominator=None)], tmp_path)
+    assert (verdict["denominator_n"], verdict["denominator_median"]) == (0, None)
+    assert verdict["failures"] is None
+
+
+def test_metrics_count_only_the_edits_they_were_measured_on(tmp_path: Path) -> None:
+    rows = [edit_row(1, locality=1.0, fluency=3.0), edit_row(2, locality=None, fluency=None)]
+    verdict = verdict_of(rows, tmp_path)
+    assert (verdict["locality_mean"], verdict["locality_n"]) == (1.0, 1)
+    assert (verdict["fluency_mean"], verdict["fluency_n"]) == (3.0, 1.0)
+
+
+def test_tables_have_the_documented_columns_and_all_rows(summary: Path) -> None:
+    cases = read_table(summary / "cases.parquet", CASES)
+    table = read_table(summary / "verdicts.parquet", VERDICTS)
+    assert len(cases) == len(study_rows())
+    assert table.columns == VERDICTS.names
+    assert table["n"].sum() == len(cases)
+    assert table.select("model", "editor", "dataset").rows() == sorted(
+        table.select("model", "editor", "dataset").rows()
+    )
+
+
+def test_verdicts_agree_with_a_plain_count(summary: Path) -> None:
+    table = read_table(summary / "verdicts.parquet", VERDICTS)
+    for row in table.iter_rows(named=True):
+        group = [r for r in study_rows() if all(r[k] == row[k] for k in ("model", "editor"))]
+        mine = [r for r in group if r["dataset"] == row["dataset"] and r["status"] == "ok"]
+        assert row["n_ok"] == len(mine)
+        assert row["n_collapsed"] == sum(r["collapsed"] for r in mine)
+        assert row["seconds"] == pytest.approx(sum(r["seconds"] for r in mine))
+
+
+def test_same_shards_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
+    for name, rows in (("a", study_rows()[:50]), ("b", study_rows()[50:])):
+        write_table(tmp_path / f"{name}.parquet", rows, EDITS, {})
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    run(paths, tmp_path / "one")
+    run(paths[::-1], tmp_path / "two")
+    for name in ("cases.parquet", "verdicts.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_provenance_of_the_shards_is_carried_on(summary: Path) -> None:
+    provenance = read_provenance(summary / "verdicts.parquet")
+    assert provenance["edits"] == {"seed": 0, "torch": ["2.12", "2.13"]}
+    assert provenance["files"] == 2
+    assert set(provenance["made_by"]) == {"editcore", "polars"}
+
+
+def test_merged_descends_into_mappings() -> None:
+    first, second = {"a": {"x": 1, "y": 2}}, {"a": {"x": 1, "y": 3}}
+    assert merged([first, second]) == {"a": {"x": 1, "y": [2, 3]}}
