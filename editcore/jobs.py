@@ -106,6 +106,11 @@ class EditJob(Job):
     prefixes: str | None = None
     moments: dict[int, str] = {}
 
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """Model, editor, data set and shard, as they stand in the paths of the results."""
+        return self.model.name, self.editor.label, self.dataset.name, f"{self.shard:03d}"
+
 
 JobT = TypeVar("JobT", bound=Job)
 

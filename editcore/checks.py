@@ -1,0 +1,91 @@
+"""What can be known to be wrong before anything is run: models, data and texts, without torch."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from editcore.bundled import model_folder
+from editcore.errors import ConfigError, DataError, ModelError
+from editcore.readers import Format, read_requests, read_texts
+
+CONFIG_FILE = "config.json"
+# Either is enough for transformers to build a tokenizer; both spell it out in one file.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+DEPTH_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
+
+
+def model_files(source: str) -> list[Path]:
+    """The weights and descriptions that a model is loaded from; none for a hub id.
+
+    Raises `ModelError` where a folder lacks its configuration, weights or tokenizer.
+    """
+    folder = model_folder(source)
+    if folder is None:
+        return []
+    remedy = "save the model there with save_pretrained, its tokenizer too"
+    if not (folder / CONFIG_FILE).is_file():
+        raise ModelError(f"model folder {folder} has no {CONFIG_FILE}; {remedy}")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"model folder {folder} has no weights (*.safetensors); {remedy}")
+    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if not tokenizer:
+        raise ModelError(f"model folder {folder} has no tokenizer (tokenizer.json); {remedy}")
+    return [folder / CONFIG_FILE, *weights, *tokenizer]
+
+
+def depth(source: str, revision: str | None = None) -> int | None:
+    """How many blocks the model has; None where its configuration is not on this machine."""
+    file = _config_file(source, revision)
+    if file is None:
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{file} cannot be read as a model's configuration ({error}); save the model anew"
+        ) from None
+    return next((int(part[key]) for part in parts for key in DEPTH_KEYS if key in part), None)
+
+
+def _config_file(source: str, revision: str | None) -> Path | None:
+    """`config.json` in the model's folder, or in the local cache of the hub."""
+    if (folder := model_folder(source)) is not None:
+        return folder / CONFIG_FILE
+    # Imported late: only hub ids need it, and it slows the start of every command.
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source, CONFIG_FILE, revision=revision)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def layers(source: str, revision: str | None, asked: Sequence[int]) -> None:
+    """Raise `ConfigError` where a layer is outside a model whose depth is known."""
+    blocks = depth(source, revision)
+    outside = [layer for layer in asked if blocks is not None and not 0 <= layer < blocks]
+    if outside and blocks is not None:
+        raise ConfigError(
+            f"layer {outside[0]} is outside the model {source}, which has {blocks} layers, "
+            f"0 to {blocks - 1}; choose one of these, for this model alone in options_by_model"
+        )
+
+
+def case_ids(path: str, format: Format) -> tuple[int, ...]:
+    """The case ids of a data set in the file's order; `DataError` where a record is unfit."""
+    _require_file(path)
+    return tuple(request.case_id for request in read_requests(path, format))
+
+
+def texts(path: str, count: int | None) -> None:
+    """Raise `DataError` where a file holds fewer texts than asked for; None asks for any."""
+    _require_file(path)
+    read_texts(path, count)
+
+
+def _require_file(path: str) -> None:
+    if not Path(path).is_file():
+        raise DataError(
+            f"there is no file {path}; paths are relative to the folder that the study runs in, "
+            "so correct the path or put the file there"
+        )

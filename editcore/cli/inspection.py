@@ -1,0 +1,50 @@
+"""The commands that look: at plugins, at the installation, at where a file comes from."""
+
+import json
+from pathlib import Path
+
+import click
+
+from editcore.cli.examples import examples
+
+
+@click.command(
+    short_help="List editors, key strategies and metrics.",
+    epilog=examples("editcore plugins", "editcore plugins --json"),
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plugins(as_json: bool) -> None:
+    """List what the installed plugins bring, and the plugins that are broken.
+
+    A plugin is a distribution with an entry point in the group `editcore` whose module implements
+    any of the hooks editcore_editors, editcore_key_strategies, editcore_metrics.
+    """
+    from editcore.listing import inventory, inventory_text
+    from editcore.plugins import load_registry
+
+    found = inventory(load_registry())
+    click.echo(json.dumps(found, indent=2) if as_json else inventory_text(found))
+
+
+@click.command(
+    short_help="Say how a file of results was made.",
+    epilog=examples("editcore provenance results/summary/verdicts.parquet"),
+)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def provenance(file: Path) -> None:
+    """Print how FILE (Parquet or safetensors) was made, as JSON."""
+    from editcore.provenance import read
+
+    click.echo(json.dumps(read(file), indent=2, sort_keys=True))
+
+
+@click.command(short_help="Check the installation.", epilog=examples("editcore doctor"))
+def doctor() -> None:
+    """Check versions, imports, plugins, devices and bundled models; exit status 1 if amiss."""
+    from editcore.health import examine
+
+    findings = examine()
+    for finding in findings:
+        click.echo(f"{'ok ' if finding.healthy else 'BAD'} {finding.subject}: {finding.text}")
+    if not all(finding.healthy for finding in findings):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,39 @@
+"""The commands about a study as a whole: check it, write its jobs, print its schema."""
+
+from pathlib import Path
+
+import click
+
+from editcore.cli.examples import examples
+
+
+@click.command(
+    short_help="Check a study and write its job files.",
+    epilog=examples("editcore plan", "editcore plan config/smoke.yaml --check"),
+)
+@click.argument(
+    "config", type=click.Path(path_type=Path, dir_okay=False), default=Path("config.yaml")
+)
+@click.option("--check", is_flag=True, help="Only check; write nothing.")
+def plan(config: Path, check: bool) -> None:
+    """Check the study in CONFIG (config.yaml if left out) and write its jobs to results/jobs."""
+    from editcore.config import load
+    from editcore.planning import plan as plan_study
+
+    study = plan_study(load(config), str(config))
+    written = [] if check else study.write()
+    for group, cases in study.sizes.items():
+        click.echo(f"{' / '.join(group)}: {cases} cases")
+    click.echo(f"{len(study.edits)} edit jobs, {len(study.moments)} second moments")
+    click.echo(f"{len(written)} job files changed")
+
+
+@click.command(
+    short_help="Print the JSON schema of config.yaml.",
+    epilog=examples("editcore schema > workflow/schemas/config.schema.yaml"),
+)
+def schema() -> None:
+    """Print the schema of a study's configuration, as YAML."""
+    from editcore.config import schema_text
+
+    click.echo(schema_text(), nl=False)

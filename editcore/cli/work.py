@@ -1,0 +1,62 @@
+"""The commands that load a model: each does one job file."""
+
+from pathlib import Path
+
+import click
+
+from editcore.cli.examples import examples
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+JOB_OPTION = click.option(
+    "--job", required=True, type=FILE, help="The job file, as `editcore plan` writes it."
+)
+
+
+@click.command(
+    short_help="Write the context prefixes of a model.",
+    epilog=examples(
+        "editcore prefixes --job results/jobs/prefixes/model=tiny-gpt2.json --out prefixes.json"
+    ),
+)
+@JOB_OPTION
+@click.option("--out", required=True, type=FILE, help="The JSON file to write.")
+def prefixes(job: Path, out: Path) -> None:
+    """Let a model write the context prefixes that keys are averaged over, and save them."""
+    from editcore.jobs import PrefixJob, read
+    from editcore.prefixes import run
+
+    run(read(PrefixJob, job), out)
+
+
+@click.command(
+    short_help="Estimate the second moment of one layer's keys.",
+    epilog=examples(
+        "editcore moments --job results/jobs/moments/model=tiny-gpt2/layer-2.json --out C"
+    ),
+)
+@JOB_OPTION
+@click.option("--out", required=True, type=FILE, help="The safetensors file to write.")
+def moments(job: Path, out: Path) -> None:
+    """Estimate C, the second moment of the keys of one layer, and save it with its factor."""
+    from editcore.jobs import MomentJob, read
+    from editcore.moments import run
+
+    run(read(MomentJob, job), out)
+
+
+@click.command(
+    short_help="Edit the cases of one shard and measure each edited model.",
+    epilog=examples(
+        "editcore edit --out shard-000.parquet --deltas shard-000.safetensors \\",
+        "  --job results/jobs/edits/model=tiny-gpt2/editor=E/dataset=hard/shard-000.json",
+    ),
+)
+@JOB_OPTION
+@click.option("--out", required=True, type=FILE, help="The Parquet file to write, a row per case.")
+@click.option("--deltas", required=True, type=FILE, help="The safetensors file of weight changes.")
+def edit(job: Path, out: Path, deltas: Path) -> None:
+    """Edit the cases of one shard, each from the unedited model, and measure each edited model."""
+    from editcore.edit import run
+    from editcore.jobs import EditJob, read
+
+    run(read(EditJob, job), out, deltas)

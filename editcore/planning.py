@@ -1,0 +1,219 @@
+"""From a study's configuration to its jobs; what can be wrong without a model is found here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from editcore import checks, layout
+from editcore.bundled import data_file
+from editcore.config import StudyConfig, parse
+from editcore.editor_config import EditorConfig, Moments
+from editcore.errors import ConfigError, EditcoreError
+from editcore.explain import explain, nearest
+from editcore.hookspecs import EditorInfo
+from editcore.jobs import (
+    DatasetSpec,
+    EditJob,
+    EditorSpec,
+    ModelSpec,
+    MomentJob,
+    PerplexitySpec,
+    PrefixJob,
+)
+from editcore.plugins import Registered, Registry, load_registry
+from editcore.study import Names, Study
+
+
+def plan(config: StudyConfig, where: str, registry: Registry | None = None) -> Study:
+    """Check a study and cut it into jobs; `where` is the file that messages point to.
+
+    Raises `EditcoreError` for an unknown editor, option or metric, a layer outside a model, a model
+    folder, data file or text that is missing or unfit. Nothing is written; torch stays out.
+    """
+    return _Planner(config, where, load_registry() if registry is None else registry).study()
+
+
+def plan_mapping(raw: Mapping[str, Any], where: str) -> Study:
+    """The jobs of the study that `raw` describes, as a YAML file would; errors as in `plan`."""
+    return plan(parse(raw, where), where)
+
+
+@dataclass(frozen=True)
+class _Edited:
+    """An editor with its options for one model, and the layers whose second moment it reads."""
+
+    model: ModelSpec
+    editor: EditorSpec
+    moments: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Cases:
+    """A data set, and the cases of it that the study edits."""
+
+    dataset: DatasetSpec
+    ids: tuple[int, ...]
+
+
+class _Planner:
+    """Resolves each section once, then combines them."""
+
+    def __init__(self, config: StudyConfig, where: str, registry: Registry) -> None:
+        self._config = config
+        self._where = where
+        self._registry = registry
+
+    def study(self) -> Study:
+        """The study; every section is checked before any is combined."""
+        self._check_names()
+        models = [self._model(label) for label in self._config.models]
+        files = {spec.name: self._model_files(spec) for spec in models}
+        edited = [self._edited(spec, label) for spec in models for label in self._config.editors]
+        cases = [self._cases(label) for label in self._config.datasets]
+        perplexity = self._perplexity()
+        return Study(
+            self._config,
+            {spec.name: self._prefix_job(spec) for spec in models},
+            self._moment_jobs(edited),
+            dict(self._edit_jobs(edited, cases, perplexity)),
+            files,
+        )
+
+    def _check_names(self) -> None:
+        for name in self._config.metrics:
+            with self._at("metrics"):
+                _ = self._registry.metrics[name]
+        for label, choice in self._config.editors.items():
+            if unknown := sorted(set(choice.options_by_model) - set(self._config.models)):
+                raise ConfigError(
+                    f"{self._where}: editors.{label}.options_by_model.{unknown[0]}: there is no "
+                    f"model of this label. {nearest(unknown[0], self._config.models)}"
+                )
+
+    def _at(self, place: str) -> AbstractContextManager[None]:
+        return _at(f"{self._where}: {place}")
+
+    def _model(self, label: str) -> ModelSpec:
+        choice = self._config.models[label]
+        options = choice.model_dump(exclude={"source"})
+        return ModelSpec(name=label, source=choice.source or label, **options)
+
+    def _model_files(self, spec: ModelSpec) -> tuple[str, ...]:
+        with self._at(f"models.{spec.name}"):
+            return tuple(str(file) for file in checks.model_files(spec.source))
+
+    def _edited(self, model: ModelSpec, label: str) -> _Edited:
+        choice = self._config.editors[label]
+        uses = choice.uses or label
+        with self._at(f"editors.{label}"):
+            found = self._registry.editors[uses]
+        options = self._options(model, label, found)
+        layers = sorted({need.layer for need in options.requires() if isinstance(need, Moments)})
+        with self._at(f"editors.{label}"):
+            checks.layers(model.source, model.revision, [*options.edited_layers(), *layers])
+        spec = EditorSpec(
+            label=label,
+            uses=uses,
+            options=options.model_dump(mode="json"),
+            distribution=found.source.distribution,
+            version=found.source.version,
+            code=found.source.code,
+        )
+        return _Edited(model, spec, tuple(layers))
+
+    def _options(self, model: ModelSpec, label: str, found: Registered[EditorInfo]) -> EditorConfig:
+        choice = self._config.editors[label]
+        given = choice.options | choice.options_by_model.get(model.name, {})
+        place = f"{self._where}: editors.{label}.options for {model.name}"
+        try:
+            options = found.record.config.model_validate(given)
+        except ValidationError as error:
+            raise ConfigError(explain(error, found.record.config, place)) from None
+        # Key strategies are a registry of their own, so an editor's config cannot know their names.
+        if isinstance(strategy := getattr(options, "key_strategy", None), str):
+            with _at(place):
+                _ = self._registry.key_strategies[strategy]
+        return options
+
+    def _cases(self, label: str) -> _Cases:
+        choice = self._config.datasets[label]
+        spec = DatasetSpec(name=label, path=data_file(choice.path), format=choice.format)
+        with self._at(f"datasets.{label}"):
+            ids = checks.case_ids(spec.path, spec.format)
+        return _Cases(spec, ids[: choice.limit])
+
+    def _perplexity(self) -> PerplexitySpec:
+        spec = self._config.perplexity
+        path = data_file(spec.path)
+        with self._at("perplexity"):
+            checks.texts(path, spec.texts)
+        return PerplexitySpec(path=path, texts=spec.texts)
+
+    def _prefix_job(self, model: ModelSpec) -> PrefixJob:
+        choice = self._config.prefixes
+        return PrefixJob(
+            model=model, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
+        )
+
+    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[tuple[str, int], MomentJob]:
+        jobs = {
+            (pair.model.name, layer): self._moment_job(pair.model, layer)
+            for pair in edited
+            for layer in pair.moments
+        }
+        if jobs:
+            with self._at("moments"):
+                checks.texts(data_file(self._config.moments.path), None)
+        return jobs
+
+    def _moment_job(self, model: ModelSpec, layer: int) -> MomentJob:
+        choice = self._config.moments
+        return MomentJob(
+            model=model,
+            layer=layer,
+            path=data_file(choice.path),
+            tokens=choice.tokens,
+            dtype=choice.dtype,
+            seed=self._config.seed,
+        )
+
+    def _edit_jobs(
+        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
+    ) -> Iterator[tuple[Names, EditJob]]:
+        size = self._config.shard_size
+        for pair in edited:
+            for case in cases:
+                for shard, start in enumerate(range(0, len(case.ids), size)):
+                    part = _Cases(case.dataset, case.ids[start : start + size])
+                    job = self._edit_job(pair, part, shard, perplexity)
+                    yield job.names, job
+
+    def _edit_job(
+        self, pair: _Edited, cases: _Cases, shard: int, perplexity: PerplexitySpec
+    ) -> EditJob:
+        name = pair.model.name
+        return EditJob(
+            model=pair.model,
+            editor=pair.editor,
+            dataset=cases.dataset,
+            shard=shard,
+            case_ids=cases.ids,
+            perplexity=perplexity,
+            collapse=self._config.collapse,
+            metrics=self._config.metrics,
+            seed=self._config.seed,
+            prefixes=str(layout.prefixes(name)),
+            moments={layer: str(layout.moments(name, layer)) for layer in pair.moments},
+        )
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Say in front of an error which part of the config it is about; its kind stays."""
+    try:
+        yield
+    except EditcoreError as error:
+        raise type(error)(f"{place}: {error}") from None

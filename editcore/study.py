@@ -1,0 +1,104 @@
+"""Resolves a study into jobs: every combination checked, cut into shards, written as files."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editcore import layout
+from editcore.config import StudyConfig, parse
+from editcore.errors import ConfigError
+from editcore.jobs import EditJob, MomentJob, PrefixJob, write_if_changed
+
+Names = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as jobs: prefixes by model, moments by model and layer, edits by their names.
+
+    An edit's names are its model, editor, data set and shard. `model_files` are what each model is
+    loaded from, so that a model that changed is edited anew.
+    """
+
+    config: StudyConfig
+    prefixes: Mapping[str, PrefixJob]
+    moments: Mapping[tuple[str, int], MomentJob]
+    edits: Mapping[Names, EditJob]
+    model_files: Mapping[str, tuple[str, ...]]
+
+    @property
+    def edit_files(self) -> list[str]:
+        """The tables of all shards, in a fixed order."""
+        return [str(layout.edits(*names)) for names in self.edits]
+
+    @property
+    def sizes(self) -> Mapping[tuple[str, str, str], int]:
+        """How many cases each model, editor and data set takes together."""
+        sizes: Counter[tuple[str, str, str]] = Counter()
+        for (model, editor, dataset, _), job in self.edits.items():
+            sizes[model, editor, dataset] += len(job.case_ids)
+        return sizes
+
+    def prefixes_inputs(self, model: str) -> list[str]:
+        """The files that a model's prefixes are made from."""
+        return [str(layout.prefixes_job(model)), *self.model_files[model]]
+
+    def moments_inputs(self, model: str, layer: str) -> list[str]:
+        """The files that a layer's second moment is made from."""
+        job = self.moments[model, int(layer)]
+        return [str(layout.moments_job(model, layer)), job.path, *self.model_files[model]]
+
+    def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
+        """The files that a shard is made from: job, artefacts, data, texts and the model."""
+        job = self.edits[model, editor, dataset, shard]
+        artefacts = [*([job.prefixes] if job.prefixes else []), *job.moments.values()]
+        data = [job.dataset.path, job.perplexity.path]
+        return [
+            str(layout.edits_job(model, editor, dataset, shard)),
+            *artefacts,
+            *data,
+            *self.model_files[model],
+        ]
+
+    def gpus(self, model: str) -> int:
+        """How many graphics processors a job with this model takes: 0 or 1."""
+        return int(self.config.models[model].device.startswith("cuda"))
+
+    def write(self) -> list[Path]:
+        """Write the job files that changed, and the list of the study's shards; returns those."""
+        return [path for path, text in self._files() if write_if_changed(path, text)]
+
+    def _files(self) -> Iterator[tuple[Path, str]]:
+        for model, prefix_job in self.prefixes.items():
+            yield layout.prefixes_job(model), prefix_job.as_json()
+        for (model, layer), moment_job in self.moments.items():
+            yield layout.moments_job(model, layer), moment_job.as_json()
+        for names, edit_job in self.edits.items():
+            yield layout.edits_job(*names), edit_job.as_json()
+        manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}
+        yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
+
+
+def listed_edits(study_file: Path) -> list[Path]:
+    """The edit tables that a study's list names; raises `ConfigError` where it cannot be read."""
+    return [Path(name) for name in _manifest(study_file)["edits"]]
+
+
+def listed_config(study_file: Path) -> StudyConfig:
+    """The configuration that a study's list was made from; raises `ConfigError` likewise."""
+    return parse(_manifest(study_file)["config"], str(study_file))
+
+
+def _manifest(study_file: Path) -> Mapping[str, Any]:
+    try:
+        manifest = json.loads(study_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{study_file}: the study's list cannot be read ({error}); `editcore plan` writes it"
+        ) from None
+    if not isinstance(manifest, dict) or not {"edits", "config"} <= manifest.keys():
+        raise ConfigError(f"{study_file}: this is no list of a study; `editcore plan` writes one")
+    return manifest

@@ -1,0 +1,43 @@
+# What edits read and what belongs to a model alone: made once, used by every editor.
+
+
+rule prefixes:
+    input:
+        lambda wildcards: study.prefixes_inputs(**wildcards),
+        job="results/jobs/prefixes/model={model}.json",
+    output:
+        "results/artefacts/model={model}/prefixes.json",
+    log:
+        "results/logs/prefixes/model={model}.log",
+    benchmark:
+        "results/benchmarks/prefixes/model={model}.jsonl"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Write the context prefixes of {wildcards.model}"
+    shell:
+        "editcore prefixes --job {input.job:q} --out {output:q} 2> {log:q}"
+
+
+rule moments:
+    input:
+        lambda wildcards: study.moments_inputs(**wildcards),
+        job="results/jobs/moments/model={model}/layer-{layer}.json",
+    output:
+        "results/artefacts/model={model}/moments/layer-{layer}.safetensors",
+    log:
+        "results/logs/moments/model={model}/layer-{layer}.log",
+    benchmark:
+        "results/benchmarks/moments/model={model}/layer-{layer}.jsonl"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Estimate the second moment of layer {wildcards.layer} of {wildcards.model}"
+    shell:
+        "editcore moments --job {input.job:q} --out {output:q} 2> {log:q}"

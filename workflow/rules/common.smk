@@ -1,0 +1,29 @@
+# Resolves the study once: each rule asks `study` for its files.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from editcore import planning
+from editcore.config import LABEL_PATTERN
+from editcore.errors import EditcoreError
+
+# The command of this environment is meant, also where the environment is not activated.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
+
+try:
+    study = planning.plan_mapping(config, config_files)
+    study.write()
+except EditcoreError as error:
+    raise WorkflowError(f"\n{error}\n") from None
+
+
+wildcard_constraints:
+    model=LABEL_PATTERN,
+    editor=LABEL_PATTERN,
+    dataset=LABEL_PATTERN,
+    layer=r"\d+",
+    shard=r"\d+",

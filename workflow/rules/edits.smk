@@ -1,0 +1,27 @@
+# One job per shard: the model is loaded once, and every case starts from its unedited weights.
+
+
+rule edits:
+    input:
+        lambda wildcards: study.edits_inputs(**wildcards),
+        job="results/jobs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.json",
+    output:
+        rows=ensure(
+            "results/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.parquet",
+            non_empty=True,
+        ),
+        deltas="results/deltas/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.safetensors",
+    log:
+        "results/logs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.log",
+    benchmark:
+        "results/benchmarks/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.jsonl"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Edit {wildcards.model} with {wildcards.editor} on {wildcards.dataset}, shard {wildcards.shard}"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore edit --job {input.job:q}"
+        " --out {output.rows:q} --deltas {output.deltas:q} 2> {log:q}"

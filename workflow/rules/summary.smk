@@ -1,0 +1,41 @@
+# From rows to tables, figures and the page; no model is loaded here.
+
+
+rule summarise:
+    input:
+        study.edit_files,
+        study="results/jobs/study.json",
+    output:
+        cases="results/summary/cases.parquet",
+        verdicts="results/summary/verdicts.parquet",
+    log:
+        "results/logs/summarise.log",
+    params:
+        folder=subpath(output.cases, parent=True),
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Summarise the edits"
+    shell:
+        "editcore summarise --study {input.study:q} --out {params.folder:q} 2> {log:q}"
+
+
+rule report:
+    input:
+        cases="results/summary/cases.parquet",
+        verdicts="results/summary/verdicts.parquet",
+        study="results/jobs/study.json",
+    output:
+        page="results/report.html",
+        figures=directory("results/figures"),
+    log:
+        "results/logs/report.log",
+    params:
+        summary=subpath(input.cases, parent=True),
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Draw the figures and write the report"
+    shell:
+        "editcore report --summary {params.summary:q} --study {input.study:q}"
+        " --figures {output.figures:q} --out {output.page:q} 2> {log:q}"

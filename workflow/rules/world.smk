@@ -1,0 +1,42 @@
+# Makes the bundled world anew: facts, texts, tasks and the two models. No study needs these rules.
+# Their outputs are markers: files under resources/ are kept by version control, not by Snakemake.
+
+
+rule bundled_world:
+    input:
+        expand("results/world/{model}.done", model=["tiny-gpt2", "tiny-llama"]),
+    message:
+        "The bundled world is made anew"
+
+
+rule bundled_facts:
+    output:
+        touch("results/world/facts.done"),
+    log:
+        "results/logs/world/facts.log",
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Write the facts, texts and tasks of the bundled world"
+    shell:
+        "python -m resources.generator world 2> {log:q}"
+
+
+rule bundled_model:
+    input:
+        "results/world/facts.done",
+    output:
+        touch("results/world/{bundled}.done"),
+    log:
+        "results/logs/world/{bundled}.log",
+    wildcard_constraints:
+        bundled="tiny-.+",
+    threads: 1
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Train {wildcards.bundled} from scratch, about an hour on one core"
+    shell:
+        "(python -m resources.generator train {wildcards.bundled} --threads {threads}"
+        " --out resources/models/{wildcards.bundled} && python -m resources.generator score"
+        " resources/models/{wildcards.bundled}) 2> {log:q}"
