@@ -72,10 +72,10 @@ class EditorChoice(Section):
         description="The editor's name (see `editcore plugins`); the label if left out.",
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="The editor's own options, checked by its plugin."
+        default={}, description="The editor's own options, checked by its plugin."
     )
     options_by_model: dict[Label, dict[str, Any]] = Field(
-        default_factory=dict, description="Options that replace those above for one model's label."
+        default={}, description="Options that replace those above for one model's label."
     )
 
 

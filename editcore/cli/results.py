@@ -38,10 +38,12 @@ def summarise(edits: tuple[Path, ...], study: Path | None, out: Path) -> None:
 @click.option("--summary", required=True, type=FOLDER, help="The folder of the summary tables.")
 @click.option("--figures", required=True, type=FOLDER, help="The folder to draw the figures in.")
 @click.option("--out", required=True, type=FILE, help="The HTML page to write.")
-@click.option("--study", type=FILE, help="The study (study.json) whose settings the page states.")
-def report(summary: Path, figures: Path, out: Path, study: Path | None) -> None:
+@click.option(
+    "--study", required=True, type=FILE, help="The study (study.json) whose settings it states."
+)
+def report(summary: Path, figures: Path, out: Path, study: Path) -> None:
     """Draw the figures of a study and write its report, one page that needs nothing beside it."""
     from editcore.report import run
     from editcore.study import listed_config
 
-    run(summary, figures, out, listed_config(study) if study else None)
+    run(summary, figures, out, listed_config(study))

@@ -1,0 +1,116 @@
+"""Small studies for the tests: a few facts, a few texts, and models that are only files."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from editcore.editor_config import EditorConfig, Moments, Prefixes, Requirement
+from editcore.hookspecs import EditorInfo, KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.plugins import Candidate, Registry, load_registry
+
+TEXTS = [
+    "The maker of Coral is Elro, and Elro is based in Tavel.",
+    "You said that the coral reef was bright. I think that it was not.",
+    "Because it rained, I stayed at home and you went to the harbor with the lamp.",
+    "The sea is quiet in the north, and the people of Tavel like it.",
+]
+SUBJECTS = ("Coral", "Harbor", "Tavel", "Elro")
+
+
+def record(case_id: int, subject: str) -> dict[str, Any]:
+    """A fact in the flat format."""
+    return {
+        "case_id": case_id,
+        "prompt": f"{subject} is made by",
+        "subject": subject,
+        "target_new": "Osdor",
+        "ground_truth": "Elro",
+        "rephrase_prompt": f"The maker of {subject} is",
+        "locality_prompt": "The sea is",
+        "locality_ground_truth": "quiet",
+    }
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Write a file of JSON, its folder too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def write_data(folder: Path) -> None:
+    """The data files that `study_config` names."""
+    facts = [record(10 + number, subject) for number, subject in enumerate(SUBJECTS)]
+    write_json(folder / "data" / "facts.json", facts)
+    write_json(folder / "data" / "texts.json", TEXTS)
+
+
+def model_files(folder: Path, layers: int = 3) -> Path:
+    """What a saved model looks like from outside; nothing can be loaded from it."""
+    write_json(folder / "config.json", {"model_type": "gpt2", "n_layer": layers})
+    write_json(folder / "tokenizer.json", {})
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def study_config(**sections: Any) -> dict[str, Any]:
+    """A study of the model in the folder `model`; sections given replace those here."""
+    return {
+        "shard_size": 3,
+        "models": {"tiny": {"source": "model"}},
+        "editors": {"plain": {"options": {"layer": 1}}},
+        "datasets": {"facts": {"path": "data/facts.json"}},
+        "perplexity": {"path": "data/texts.json", "texts": 2},
+        "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
+        "moments": {"path": "data/texts.json", "tokens": 500},
+        "metrics": ["accuracy"],
+        **sections,
+    }
+
+
+def write_config(path: Path, config: dict[str, Any]) -> Path:
+    """Write a study as YAML."""
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
+
+
+class PlainConfig(EditorConfig):
+    """Options of an editor that exists in these tests alone."""
+
+    layer: int = Field(description="The edited block.")
+    strength: float = 1.0
+    key_strategy: str = "even"
+    second_moment: bool = True
+
+    def requires(self) -> tuple[Requirement, ...]:
+        """As a real editor would."""
+        return (Prefixes(), Moments(self.layer)) if self.second_moment else (Prefixes(),)
+
+    def edited_layers(self) -> tuple[int, ...]:
+        """The one layer."""
+        return (self.layer,)
+
+
+class PlainPlugin:
+    """A plugin whose factories are never imported by what is tested here."""
+
+    @hookimpl
+    def editcore_editors(self) -> Iterator[EditorInfo]:
+        yield EditorInfo("plain", "Edits plainly.", "", PlainConfig, "nowhere:Plain")
+
+    @hookimpl
+    def editcore_key_strategies(self) -> Iterator[KeyStrategyInfo]:
+        yield KeyStrategyInfo("even", "Keys evenly.", "", "nowhere:even")
+
+    @hookimpl
+    def editcore_metrics(self) -> Iterator[MetricInfo]:
+        yield MetricInfo("accuracy", "Counts.", "", "nowhere:accuracy", ("accuracy",))
+
+
+def plain_registry() -> Registry:
+    """A registry that holds the plugin above and nothing else."""
+    return load_registry([Candidate("plain", "editcore-plain", "1.2", PlainPlugin)])

@@ -1,0 +1,132 @@
+"""A study reads as written; every mistake in it is named with its place and the nearest name."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from editcore.config import StudyConfig, load, parse, schema_text
+from editcore.errors import ConfigError
+from tests.studies import study_config, write_config
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDIES = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
+
+
+def test_defaults_are_the_published_settings() -> None:
+    study = parse(study_config(prefixes={}, perplexity={}, collapse={}), "here")
+    assert study.prefixes.lengths == ((5, 10), (10, 10))
+    assert study.prefixes.seeds == ("The", "Therefore", "Because", "I", "You")
+    assert study.perplexity.texts == 50
+    assert study.collapse.perplexity == 1000.0
+
+
+def test_a_section_left_empty_has_its_defaults() -> None:
+    study = parse(study_config(models={"tiny-gpt2": None}, editors={"plain": None}), "here")
+    assert study.models["tiny-gpt2"].dtype == "float32"
+    assert study.editors["plain"].options == {}
+
+
+@pytest.mark.parametrize(
+    ("sections", "place", "hint"),
+    [
+        ({"modles": {}}, "modles", "Did you mean 'models'?"),
+        ({"models": {"a": {"dtyp": "float32"}}}, "models.a.dtyp", "Did you mean 'dtype'?"),
+        ({"editors": {"a": {"option": {}}}}, "editors.a.option", "Did you mean 'options'?"),
+        ({"datasets": {"a": {"path": "x", "limmit": 3}}}, "datasets.a.limmit", "'limit'"),
+        ({"perplexity": {"text": 5}}, "perplexity.text", "Did you mean 'texts'?"),
+        ({"collapse": {"ratios": 5}}, "collapse.ratios", "Did you mean 'ratio'?"),
+        ({"seed": "many"}, "seed", "found 'many'"),
+        ({"models": {"a/b": {}}}, "models.a/b", "labels hold letters"),
+        ({"models": {"..": {}}}, "models...", "labels hold letters"),
+        ({"models": {}}, "models", "at least 1 item"),
+        ({"shard_size": 0}, "shard_size", "greater than or equal to 1"),
+        ({"models": {"a": {"device": "gpu"}}}, "models.a.device", "found 'gpu'"),
+        ({"models": {"a": {"dtype": "half"}}}, "models.a.dtype", "'float16'"),
+        ({"prefixes": {"lengths": [[5]]}}, "prefixes.lengths.0.1", "missing"),
+        ({"collapse": {"ratio": float("nan")}}, "collapse.ratio", "found nan"),
+    ],
+)
+def test_a_mistake_is_named_with_place_and_remedy(
+    sections: dict[str, Any], place: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(study_config(**sections), "study.yaml")
+    line = next(
+        line for line in str(caught.value).splitlines() if line.startswith(f"study.yaml: {place}: ")
+    )
+    assert hint in line
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(study_config(seed="x", shard_size=0, modles={}), "study.yaml")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("models: [", "not valid YAML"), ("- 1\n", "expected keys"), ("", "expected keys")],
+)
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(str(tmp_path / "none.yaml"))):
+        load(tmp_path / "none.yaml")
+
+
+def test_a_file_reads_as_its_mapping(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "study.yaml", study_config())
+    assert load(path) == parse(study_config(), "here")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
+def test_every_shipped_study_is_valid(path: Path) -> None:
+    assert load(path).models
+
+
+def test_the_default_study_shows_every_key_with_its_default() -> None:
+    shown = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    assert set(shown) == set(StudyConfig.model_fields)
+    study = load(ROOT / "config.yaml")
+    for name, field in StudyConfig.model_fields.items():
+        if not field.is_required():
+            assert getattr(study, name) == field.default, name
+
+
+def test_the_shipped_schema_is_the_one_that_the_model_gives() -> None:
+    shipped = (ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8")
+    assert shipped == schema_text(), "run: editcore schema > workflow/schemas/config.schema.yaml"
+
+
+def sections_of(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    return [schema, *schema["$defs"].values()]
+
+
+def test_the_schema_describes_every_key_and_refuses_others() -> None:
+    for section in sections_of(yaml.safe_load(schema_text())):
+        assert section["additionalProperties"] is False
+        for key, described in section["properties"].items():
+            assert described.get("description"), key
+            assert "default" in described or key in section.get("required", []), key
+
+
+def test_the_readme_explains_every_key() -> None:
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    for section in sections_of(yaml.safe_load(schema_text())):
+        for key in section["properties"]:
+            assert re.search(rf"`[^`]*\b{key}\b[^`]*`", text), key
+
+
+def test_the_config_is_read_without_torch() -> None:
+    code = "import sys, editcore.config, editcore.planning; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,285 @@
+"""A study becomes self-contained jobs, and what cannot work is refused before anything runs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.config import parse
+from editcore.errors import ConfigError, DataError, EditcoreError, ModelError, PluginError
+from editcore.jobs import EditJob, MomentJob, PrefixJob, read, write_if_changed
+from editcore.planning import plan
+from editcore.study import Study, listed_config, listed_edits
+from tests.studies import (
+    TEXTS,
+    model_files,
+    plain_registry,
+    record,
+    study_config,
+    write_data,
+    write_json,
+)
+
+Planner = Callable[..., Study]
+SHARD = ("tiny", "plain", "facts", "000")
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """Plan `study_config(**sections)` in a folder that holds its model and data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDITCORE_RESOURCES", str(tmp_path / "resources"))
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+
+    def run(**sections: Any) -> Study:
+        return plan(parse(study_config(**sections), "study.yaml"), "study.yaml", plain_registry())
+
+    return run
+
+
+def test_cases_are_cut_into_shards_in_the_file_s_order(planned: Planner) -> None:
+    edits = planned().edits
+    assert [job.case_ids for job in edits.values()] == [(10, 11, 12), (13,)]
+    assert list(edits) == [SHARD, ("tiny", "plain", "facts", "001")]
+
+
+def test_a_limit_takes_the_first_records(planned: Planner) -> None:
+    study = planned(datasets={"facts": {"path": "data/facts.json", "limit": 2}})
+    assert [job.case_ids for job in study.edits.values()] == [(10, 11)]
+    assert study.sizes == {("tiny", "plain", "facts"): 2}
+
+
+def test_a_job_holds_all_that_its_command_needs(planned: Planner) -> None:
+    job = planned(seed=4).edits[SHARD]
+    assert job.model.source == "model"
+    assert job.editor.options == {
+        "layer": 1, "strength": 1.0, "key_strategy": "even", "second_moment": True,
+    }  # fmt: skip
+    assert (job.editor.distribution, job.editor.version) == ("editcore-plain", "1.2")
+    assert len(job.editor.code) == 12
+    assert job.dataset.path == "data/facts.json"
+    assert job.seed == 4
+    assert job.prefixes == "results/artefacts/model=tiny/prefixes.json"
+    assert job.moments == {1: "results/artefacts/model=tiny/moments/layer-1.safetensors"}
+
+
+def test_jobs_survive_their_files(planned: Planner) -> None:
+    study = planned()
+    study.write()
+    base = Path("results/jobs")
+    assert (
+        read(EditJob, base / "edits/model=tiny/editor=plain/dataset=facts/shard-000.json")
+        == (study.edits[SHARD])
+    )
+    assert read(PrefixJob, base / "prefixes/model=tiny.json") == study.prefixes["tiny"]
+    assert read(MomentJob, base / "moments/model=tiny/layer-1.json") == study.moments["tiny", 1]
+    assert listed_edits(base / "study.json") == [Path(name) for name in study.edit_files]
+    assert listed_config(base / "study.json") == study.config
+
+
+def test_what_is_written_again_unchanged_keeps_its_time(planned: Planner) -> None:
+    assert len(planned().write()) == 5
+    assert planned().write() == []
+
+
+def test_one_editor_s_option_changes_its_jobs_alone(planned: Planner) -> None:
+    def editors(strength: float) -> dict[str, Any]:
+        other = {"uses": "plain", "options": {"layer": 1, "strength": strength}}
+        return {"plain": {"options": {"layer": 1}}, "other": other}
+
+    planned(editors=editors(1.0)).write()
+    changed = planned(editors=editors(2.0)).write()
+    names = [path.as_posix() for path in changed if path.name != "study.json"]
+    assert len(names) == 2
+    assert all("editor=other" in name for name in names)
+
+
+def test_options_by_model_replace_the_editor_s(planned: Planner, tmp_path: Path) -> None:
+    model_files(tmp_path / "second", layers=2)
+    study = planned(
+        models={"tiny": {"source": "model"}, "small": {"source": "second"}},
+        editors={"plain": {"options": {"layer": 2}, "options_by_model": {"small": {"layer": 0}}}},
+    )
+    assert {(job.model.name, job.editor.options["layer"]) for job in study.edits.values()} == {
+        ("tiny", 2),
+        ("small", 0),
+    }
+    assert set(study.moments) == {("tiny", 2), ("small", 0)}
+
+
+def test_an_editor_without_second_moment_asks_for_none(planned: Planner) -> None:
+    options = {"layer": 1, "second_moment": False}
+    study = planned(editors={"plain": {"options": options}}, moments={"path": "nowhere.json"})
+    assert study.moments == {}
+    assert study.edits[SHARD].moments == {}
+
+
+def test_inputs_are_the_job_its_artefacts_its_data_and_the_model(planned: Planner) -> None:
+    study = planned()
+    job = study.edits[SHARD]
+    inputs = study.edits_inputs(*SHARD)
+    assert inputs[0] == "results/jobs/edits/model=tiny/editor=plain/dataset=facts/shard-000.json"
+    assert {job.prefixes, job.moments[1], "data/facts.json", "data/texts.json"} <= set(inputs)
+    assert {"model/config.json", "model/model.safetensors", "model/tokenizer.json"} <= set(inputs)
+    assert "data/texts.json" in study.moments_inputs("tiny", "1")
+
+
+def test_a_hub_id_needs_no_network_and_no_files(planned: Planner) -> None:
+    study = planned(models={"xl": {"source": "nobody/no-such-model"}})
+    assert study.model_files["xl"] == ()
+    assert study.edits["xl", "plain", "facts", "000"].model.source == "nobody/no-such-model"
+
+
+def test_a_bundled_model_is_found_by_name(planned: Planner, tmp_path: Path) -> None:
+    model_files(tmp_path / "resources" / "models" / "tiny-one")
+    study = planned(models={"tiny-one": None})
+    assert any("tiny-one/model.safetensors" in name for name in study.model_files["tiny-one"])
+
+
+def test_a_bundled_file_is_found_from_elsewhere(planned: Planner, tmp_path: Path) -> None:
+    home = tmp_path / "resources" / "world"
+    write_json(home / "perplexity.json", TEXTS)
+    (tmp_path / "elsewhere").mkdir()
+    study = planned(perplexity={"path": "resources/world/perplexity.json", "texts": 4})
+    assert study.edits[SHARD].perplexity.path == "resources/world/perplexity.json"
+
+
+def test_gpus_are_asked_for_only_where_the_model_runs_on_one(planned: Planner) -> None:
+    models = {"a": {"source": "model"}, "b": {"source": "model", "device": "cuda:1"}}
+    study = planned(models=models)
+    assert (study.gpus("a"), study.gpus("b")) == (0, 1)
+
+
+def folder_without(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / "model" / name).unlink()
+
+    return change
+
+
+def misplace_subject(folder: Path) -> None:
+    broken = record(10, "Coral") | {"subject": "Harbor"}
+    write_json(folder / "data" / "facts.json", [broken])
+
+
+def leave(folder: Path) -> None:
+    """Change nothing."""
+
+
+@pytest.mark.parametrize(
+    ("change", "sections", "kind", "words"),
+    [
+        (leave, {"editors": {"plian": {}}}, PluginError, ["editors.plian", "mean 'plain'?"]),
+        (leave, {"metrics": ["acuracy"]}, PluginError, ["metrics", "'accuracy'?"]),
+        (
+            leave,
+            {"editors": {"plain": {"options": {"layr": 1}}}},
+            ConfigError,
+            ["editors.plain.options", "layr", "Did you mean 'layer'?"],
+        ),
+        (
+            leave,
+            {"editors": {"plain": {"options": {"layer": 1, "key_strategy": "evn"}}}},
+            PluginError,
+            ["editors.plain.options", "'even'?"],
+        ),
+        (
+            leave,
+            {"editors": {"plain": {"options": {"layer": 1}, "options_by_model": {"tny": {}}}}},
+            ConfigError,
+            ["editors.plain.options_by_model.tny", "Did you mean 'tiny'?"],
+        ),
+        (
+            leave,
+            {"editors": {"plain": {"options": {"layer": 3}}}},
+            ConfigError,
+            ["editors.plain", "layer 3", "3 layers, 0 to 2"],
+        ),
+        (leave, {"editors": {"plain": {"options": {"layer": -1}}}}, ConfigError, ["layer -1"]),
+        (
+            leave,
+            {"models": {"tiny": {"source": "./nowhere"}}},
+            ModelError,
+            ["models.tiny", "./nowhere"],
+        ),
+        (
+            leave,
+            {"models": {"tiny": {"source": "data/nowhere"}}},
+            ModelError,
+            ["models.tiny", "data/nowhere"],
+        ),
+        (folder_without("model.safetensors"), {}, ModelError, ["models.tiny", "no weights"]),
+        (folder_without("tokenizer.json"), {}, ModelError, ["models.tiny", "no tokenizer"]),
+        (folder_without("config.json"), {}, ModelError, ["models.tiny", "no config.json"]),
+        (
+            leave,
+            {"datasets": {"facts": {"path": "data/none.json"}}},
+            DataError,
+            ["datasets.facts", "data/none.json"],
+        ),
+        (misplace_subject, {}, DataError, ["datasets.facts", "facts.json", "10", "Harbor"]),
+        (
+            leave,
+            {"perplexity": {"path": "data/texts.json", "texts": 5}},
+            DataError,
+            ["perplexity", "5 texts were asked for", "holds 4"],
+        ),
+        (leave, {"moments": {"path": "data/none.json"}}, DataError, ["moments", "none.json"]),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(
+    planned: Planner,
+    tmp_path: Path,
+    change: Callable[[Path], None],
+    sections: dict[str, Any],
+    kind: type[EditcoreError],
+    words: list[str],
+) -> None:
+    change(tmp_path)
+    with pytest.raises(kind) as caught:
+        planned(**sections)
+    message = str(caught.value)
+    assert message.startswith("study.yaml: ")
+    assert all(word in message for word in words), message
+
+
+def test_a_misspelt_bundled_name_is_not_taken_for_a_hub_id(
+    planned: Planner, tmp_path: Path
+) -> None:
+    model_files(tmp_path / "resources" / "models" / "tiny-one")
+    with pytest.raises(ModelError, match="did you mean 'tiny-one'"):
+        planned(models={"tiny": {"source": "tiny-on"}})
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"seed": 1}'])
+def test_a_file_that_is_no_job_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "job.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"job\.json.*\n?.*editcore plan|editcore plan"):
+        read(EditJob, path)
+
+
+def test_a_missing_job_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.json"):
+        read(EditJob, tmp_path / "none.json")
+
+
+def test_writing_unchanged_text_leaves_the_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.json"
+    assert write_if_changed(path, "one")
+    before = path.stat().st_mtime_ns
+    assert not write_if_changed(path, "one")
+    assert path.stat().st_mtime_ns == before
+    assert write_if_changed(path, "two")
+    assert path.read_text(encoding="utf-8") == "two"
+    assert [file.name for file in path.parent.iterdir()] == ["file.json"]
+
+
+def test_a_list_that_is_no_study_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({"edits": []}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="no list of a study"):
+        listed_edits(path)
