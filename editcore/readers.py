@@ -207,7 +207,7 @@ def _flat(record: Record, index: int) -> EditRequest:
 
 
 def _zsre(record: Record, index: int) -> EditRequest | None:
-    """The new object is `alt`, as in the collapse papers (ROME's loader took the first answer)."""
+    """The new object is `alt`, as in the collapse papers (elsewhere the first answer is taken)."""
     case_id = int(record.get("case_id", index))
     if not _string(record, "alt").strip():
         return None

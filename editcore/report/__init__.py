@@ -1,0 +1,20 @@
+"""The report of a study: figures as SVG files and one HTML page that carries them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from editcore.config import StudyConfig
+
+
+def run(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig") -> None:
+    """Draw the figures of the summary in `summary_dir` and write the page that shows everything.
+
+    Raises `DataError` where the summary is missing or not a summary.
+    """
+    from editcore.report.figures import draw_all
+    from editcore.report.page import write
+    from editcore.report.study import read
+
+    study = read(summary_dir, config)
+    write(page, study, draw_all(study, figures_dir))

@@ -1,0 +1,41 @@
+"""Draws every figure of a study into a folder."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from editcore.atomic import replacing
+from editcore.report import denominator, perplexity
+from editcore.report.names import KINDS, figure_name
+from editcore.report.study import Study
+from editcore.report.style import drawing
+
+Draw = Callable[[Study, str, str], Figure]
+
+
+def draw_all(study: Study, folder: Path) -> dict[tuple[str, str, str], Path]:
+    """Draw each kind of figure for each model and editor; the same study gives the same bytes.
+
+    The result is keyed by kind, model and editor.
+    """
+    drawers: dict[str, Draw] = {"perplexity": perplexity.draw, "denominator": denominator.draw}
+    paths = {}
+    with drawing():
+        for model in study.models:
+            for editor in study.editors:
+                for kind in KINDS:
+                    path = folder / figure_name(kind, model, editor)
+                    save(drawers[kind](study, model, editor), path)
+                    paths[kind, model, editor] = path
+    return paths
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as SVG without dates or versions in it."""
+    nameless = {"Date": None, "Creator": None}
+    with replacing(path) as partial, warnings.catch_warnings():
+        # A reader's own fonts show scripts that the font used for measuring lacks.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
+        figure.savefig(partial, format="svg", metadata=nameless)

@@ -1,0 +1,64 @@
+"""Numbers as people read them."""
+
+import math
+
+MISSING = "–"
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, with thousands separated; `–` where there is none.
+
+    >>> [number(x) for x in (12345.6, 2.4, 0.00312, 4.2e9, float("inf"), 0, None)]
+    ['12,346', '2.4', '0.00312', '4.2·10⁹', '∞', '0', '–']
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    size = abs(value)
+    if size and (size >= 1e7 or size < 1e-3):
+        power = math.floor(math.log10(size))
+        return f"{value / 10**power:.3g}·{ten_to(power)}"
+    return f"{value:,.0f}" if size >= 100 else f"{value:.3g}"
+
+
+def ten_to(power: int) -> str:
+    """A power of ten in superscripts.
+
+    >>> ten_to(-3)
+    '10⁻³'
+    """
+    return "10" + str(power).translate(_SUPERSCRIPT)
+
+
+def share(value: float | None) -> str:
+    """A share between 0 and 1, with two decimals.
+
+    >>> share(0.525), share(None)
+    ('0.53', '–')
+    """
+    return MISSING if value is None or math.isnan(value) else f"{value + 1e-9:.2f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "case"), plural(1200, "case")
+    ('1 case', '1,200 cases')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that suits it.
+
+    >>> duration(42), duration(600), duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds is None:
+        return MISSING
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 3600:.3g} h"

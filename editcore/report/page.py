@@ -1,0 +1,131 @@
+"""The HTML page: one file with everything in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from editcore.atomic import write_text
+from editcore.report import overview, sentences, tables
+from editcore.report.inline import inline
+from editcore.report.names import KINDS
+from editcore.report.numbers import number, plural
+from editcore.report.study import Study
+
+MOST_NAMES = 200
+CAPTIONS = {
+    "perplexity": "Perplexity of the model after each edit alone, from the same weights.",
+    "denominator": "The rise of perplexity against the denominator of the update.",
+}
+
+
+@dataclass(frozen=True)
+class FigureOnPage:
+    """A figure as markup, and the file that holds the same picture."""
+
+    svg: Markup
+    file: str
+
+
+@dataclass(frozen=True)
+class CollapsedCases:
+    """The collapsed cases of one group by name and factor, worst first, and how many are cut."""
+
+    heading: str
+    names: tuple[str, ...]
+    omitted: int
+
+
+def write(path: Path, study: Study, figures: Mapping[tuple[str, str, str], Path]) -> None:
+    """Render the page and write it whole."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        number=number, times=tables.times, position=sentences.position, css=_css()
+    )
+    write_text(path, environment.get_template("page.html.jinja").render(content(study, figures)))
+
+
+def content(study: Study, figures: Mapping[tuple[str, str, str], Path]) -> dict[str, Any]:
+    """Everything that the template shows."""
+    return {
+        "findings": sentences.findings(study),
+        "figures": [(CAPTIONS[kind], _figures(study, figures, kind)) for kind in KINDS],
+        "verdicts": _present(tables.verdict_table(study), tables.failure_table(study)),
+        "denominators": _present(tables.denominator_table(study)),
+        "metrics": _present(
+            tables.metric_table(study), tables.score_table(study), tables.extra_table(study)
+        ),
+        "worst": [_in_words(row) for row in sentences.worst_cases(study).iter_rows(named=True)],
+        "collapsed": collapsed(study),
+        "run": _present(
+            overview.model_table(study), overview.editor_table(study), overview.dataset_table(study)
+        ),
+        "settings": overview.settings(study),
+    }
+
+
+def collapsed(study: Study) -> list[CollapsedCases]:
+    """The collapsed cases of every group that has any."""
+    groups = []
+    for row in study.groups():
+        where = {name: row[name] for name in ("model", "editor", "dataset")}
+        cases = study.made(**where).filter(pl.col("collapsed"))
+        cases = cases.sort(["perplexity_ratio", "case_id"], descending=[True, False])
+        if cases.is_empty():
+            continue
+        names = [
+            f"{subject} {tables.times(ratio)}"
+            for subject, ratio in cases.select("subject", "perplexity_ratio").rows()
+        ]
+        count = f"{plural(len(names), 'case')} of {row['n_ok']:,}"
+        heading = f"{row['editor']} on {row['model']}, {row['dataset']}: {count}"
+        omitted = max(0, len(names) - MOST_NAMES)
+        groups.append(CollapsedCases(heading, tuple(names[:MOST_NAMES]), omitted))
+    return groups
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its prompt split around the subject, so that the page can set that apart."""
+    before, _, after = (row["prompt"] or "{}").partition("{}")
+    return {**row, "before": before, "after": after}
+
+
+def _present(*found: tables.Table | None) -> list[tables.Table]:
+    return [table for table in found if table is not None and table.rows]
+
+
+def _figures(
+    study: Study, figures: Mapping[tuple[str, str, str], Path], kind: str
+) -> list[FigureOnPage]:
+    shown = []
+    for number_of, ((this, model, editor), path) in enumerate(figures.items()):
+        made = study.made(model=model, editor=editor)
+        if this != kind or not _drawn(kind, made):
+            continue
+        count = made["collapsed"].sum()
+        description = (
+            f"{CAPTIONS[kind]} {editor} on {model}: {count:,} of {len(made):,} edits collapsed it."
+        )
+        svg = inline(path.read_text(encoding="utf-8"), f"f{number_of}", description)
+        shown.append(FigureOnPage(Markup(svg), path.name))
+    return shown
+
+
+def _drawn(kind: str, made: pl.DataFrame) -> bool:
+    """Whether the figure shows anything: an editor without denominators has no second one."""
+    column = "denominator" if kind == "denominator" else "perplexity"
+    return made[column].count() > 0
+
+
+def _css() -> Markup:
+    return Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))

@@ -1,0 +1,114 @@
+"""What happened, in plain sentences computed from the tables."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from editcore.report.numbers import number, plural
+from editcore.report.study import Study
+from editcore.report.tables import times
+
+Row = dict[str, Any]
+
+
+def findings(study: Study) -> list[str]:
+    """A sentence or a few for each model and editor that edits were made with."""
+    found = []
+    for model in study.models:
+        for editor in study.editors:
+            rows = [r for r in study.groups() if (r["model"], r["editor"]) == (model, editor)]
+            if rows:
+                parts = (collapse(model, editor, rows), worst(study, model, editor))
+                reason = (cause(study, model, editor), failures(rows))
+                found.append(" ".join(part for part in (*parts, *reason) if part))
+    return found
+
+
+def collapse(model: str, editor: str, rows: Sequence[Row]) -> str:
+    """Which share of each data set collapsed the model.
+
+    >>> row = {"dataset": "hard", "n_collapsed": 71, "n_ok": 120}
+    >>> collapse("small", "mean", [row, row | {"dataset": "normal", "n_collapsed": 0, "n_ok": 300}])
+    'mean collapsed small with 71 of 120 hard cases and 0 of 300 normal cases.'
+    """
+    counts = [f"{r['n_collapsed']:,} of {r['n_ok']:,} {r['dataset']} cases" for r in rows]
+    return f"{editor} collapsed {model} with {listed(counts)}."
+
+
+def worst(study: Study, model: str, editor: str) -> str:
+    """The largest rise of perplexity and the subject whose edit caused it."""
+    cases = study.made(model=model, editor=editor).drop_nulls("perplexity_ratio")
+    if cases.is_empty():
+        return ""
+    case = cases.sort(["perplexity_ratio", "dataset", "case_id"], descending=[True, False, False])
+    row = case.row(0, named=True)
+    ratio = row["perplexity_ratio"]
+    subject = f"“{row['subject']}”"
+    if ratio == float("inf"):
+        return f"Its worst edit, of {subject}, left the model without finite probabilities."
+    return f"Its worst edit, of {subject}, changed perplexity by {times(ratio)}."
+
+
+def cause(study: Study, model: str, editor: str) -> str:
+    """The denominators where the model collapsed and where it did not, if there are both."""
+    cases = study.made(model=model, editor=editor).drop_nulls(["denominator", "collapsed"])
+    medians = {
+        bool(verdict): frame["denominator"].median()
+        for (verdict,), frame in cases.group_by("collapsed", maintain_order=True)
+    }
+    if len(medians) < 2:
+        return ""
+    broken, whole = (number(_float(medians[verdict])) for verdict in (True, False))
+    return f"The median |denominator| was {broken} where it collapsed and {whole} where it did not."
+
+
+def failures(rows: Sequence[Row]) -> str:
+    """How many edits could not be made, and why."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        for reason, count in json.loads(row["failures"] or "{}").items():
+            counts[reason] = counts.get(reason, 0) + count
+    if not counts:
+        return ""
+    reasons = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(counts.items()))
+    return f"{plural(sum(counts.values()), 'edit')} could not be made ({reasons})."
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items as a list in a sentence.
+
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def position(row: Row) -> str:
+    """Where the subject stands in its prompt, and its length.
+
+    >>> position({"subject_start": 0, "subject_tokens": 1})
+    'The subject opens the prompt and is 1 token long.'
+    >>> position({"subject_start": 13, "subject_tokens": None})
+    'The subject stands behind 13 characters of the prompt.'
+    """
+    start, tokens = row["subject_start"], row["subject_tokens"]
+    if start is None:
+        return ""
+    place = (
+        f"stands behind {plural(start, 'character')} of the prompt" if start else "opens the prompt"
+    )
+    length = f" and is {plural(tokens, 'token')} long" if tokens is not None else ""
+    return f"The subject {place}{length}."
+
+
+def worst_cases(study: Study, count: int = 10) -> pl.DataFrame:
+    """The edits that raised perplexity most, over the whole study, the worst first."""
+    order = ["perplexity_ratio", "model", "editor", "dataset", "case_id"]
+    cases = study.made().drop_nulls("perplexity_ratio")
+    return cases.sort(order, descending=[True, False, False, False, False]).head(count)
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,73 @@
+"""What a report is made from: the two summary tables and the study's configuration."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from editcore.config import StudyConfig
+from editcore.editors import OK
+from editcore.store import read_provenance, read_table
+from editcore.summary import CASES, VERDICTS
+
+
+@dataclass(frozen=True)
+class Study:
+    """The tables of `results/summary`, and the labels in the order of the config."""
+
+    config: StudyConfig
+    cases: pl.DataFrame
+    verdicts: pl.DataFrame
+    provenance: dict[str, Any]
+    models: tuple[str, ...]
+    editors: tuple[str, ...]
+    datasets: tuple[str, ...]
+
+    def made(self, **where: str) -> pl.DataFrame:
+        """The edits that were made, of one model, editor or data set, in the order of their ids."""
+        conditions = [pl.col(name) == value for name, value in where.items()]
+        return self.cases.filter(pl.col("status") == OK, *conditions)
+
+    def threshold(self, base: float) -> float:
+        """The perplexity above which a model whose own is `base` counts as collapsed."""
+        collapse = self.config.collapse
+        return collapse.perplexity if collapse.verdict == "perplexity" else base * collapse.ratio
+
+    def base(self, model: str) -> float | None:
+        """The perplexity of the unedited model; None where no edit of it was made."""
+        values = self.made(model=model)["perplexity_base"].drop_nulls().sort()
+        return None if values.is_empty() else float(values[len(values) // 2])
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The verdict rows, ordered as the config orders models, editors and data sets."""
+        orders = (self.models, self.editors, self.datasets)
+        rows = self.verdicts.to_dicts()
+        columns = ("model", "editor", "dataset")
+        return sorted(
+            rows,
+            key=lambda row: [o.index(row[c]) for o, c in zip(orders, columns, strict=True)],
+        )
+
+
+def read(summary_dir: Path, config: StudyConfig) -> Study:
+    """Read `cases.parquet` and `verdicts.parquet`; `DataError` names the one that is neither."""
+    cases = read_table(summary_dir / "cases.parquet", CASES)
+    verdicts = read_table(summary_dir / "verdicts.parquet", VERDICTS)
+    return Study(
+        config=config,
+        cases=cases,
+        verdicts=verdicts,
+        provenance=read_provenance(summary_dir / "verdicts.parquet"),
+        models=_ordered(config.models, verdicts["model"]),
+        editors=_ordered(config.editors, verdicts["editor"]),
+        datasets=_ordered(config.datasets, verdicts["dataset"]),
+    )
+
+
+def _ordered(configured: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
+    """The labels that results exist for: first those of the config in its order, then others."""
+    found = set(found)
+    configured = [label for label in configured if label in found]
+    return (*configured, *sorted(found - set(configured)))

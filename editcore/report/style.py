@@ -1,0 +1,93 @@
+"""How figures look: a colour-blind-safe palette, a mark per data set, type fit for a phone."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#22252b"
+MUTED = "#646a75"
+RULE = "#dcdfe4"
+PAPER = "#fefefe"
+
+# Okabe and Ito's palette, strongest contrast first; the shape says the same as the colour.
+PALETTE = (
+    ("#d55e00", "^"),
+    ("#0072b2", "o"),
+    ("#009e73", "s"),
+    ("#cc79a7", "D"),
+    ("#e69f00", "v"),
+    ("#56b4e9", "P"),
+)
+WIDTH, HEIGHT = 4.3, 3.3  # inches; at 72 points each, a phone shows 9-point type at 10 pixels
+TYPE, SMALL = 9.0, 7.5
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one data set's cases are drawn."""
+
+    colour: str
+    marker: str
+
+
+def marks(datasets: Sequence[str]) -> dict[str, Mark]:
+    """A mark for each data set, in their order; more than six begin anew."""
+    return {name: Mark(*PALETTE[i % len(PALETTE)]) for i, name in enumerate(datasets)}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Settings under which figures are made and saved: text stays text, and bytes repeat."""
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "editcore",
+        "font.family": ["DejaVu Sans"],
+        "font.size": TYPE,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": MUTED,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "figure.facecolor": PAPER,
+        "axes.facecolor": "none",
+        "savefig.facecolor": PAPER,
+        "text.parse_math": False,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def panel(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    """An empty figure of one panel."""
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=TYPE + 1, fontweight="bold")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def level(axes: Axes, height: float, text: str, colour: str, *, below: bool = False) -> None:
+    """A dashed line across the panel with its meaning at the right end, above or below it."""
+    axes.axhline(height, color=colour, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.annotate(
+        text,
+        (1, height),
+        (0, -3 if below else 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        va="top" if below else "bottom",
+        size=SMALL,
+        color=INK,
+    )

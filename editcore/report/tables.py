@@ -1,0 +1,155 @@
+"""The page's tables, as plain cells."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from editcore.report.numbers import MISSING, number, share
+from editcore.report.study import Study
+from editcore.store import METRIC_COLUMNS
+
+Row = dict[str, Any]
+WHERE = ("model", "editor", "data set")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, the heads of the columns and the cells; the first `labels` columns are words."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int = len(WHERE)
+
+
+def verdict_table(study: Study) -> Table:
+    """Per group: how many edits were made, how many collapsed by either rule, and perplexities."""
+    collapse = study.config.collapse
+    heads = (
+        *WHERE,
+        "cases",
+        "collapsed",
+        "share",
+        "failed",
+        f"above ×{number(collapse.ratio)}",
+        f"above {number(collapse.perplexity)}",
+        "unedited",
+        "median",
+        "worst",
+        "worst ratio",
+    )
+    rows = [
+        (
+            *_where(row),
+            f"{row['n']:,}",
+            f"{row['n_collapsed']:,}",
+            percent(row["n_collapsed"], row["n_ok"]),
+            f"{row['n'] - row['n_ok']:,}",
+            f"{row['n_collapsed_ratio']:,}",
+            f"{row['n_collapsed_perplexity']:,}",
+            number(row["perplexity_base"]),
+            number(row["perplexity_median"]),
+            number(row["perplexity_max"]),
+            times(row["ratio_max"]),
+        )
+        for row in study.groups()
+    ]
+    rule = "ratio to the unedited model" if collapse.verdict == "ratio" else "perplexity itself"
+    caption = f"“Collapsed” goes by the {rule}; each perplexity is a mean over the texts."
+    return Table(caption, heads, tuple(rows))
+
+
+def denominator_table(study: Study) -> Table:
+    """Per group: the absolute denominators of the updates, and their numerators' mean norm."""
+    keys = ("denominator_median", "denominator_min", "denominator_max", "numerator_norm_mean")
+    rows = [
+        (*_where(row), f"{row['denominator_n']:,}", *(number(row[key]) for key in keys))
+        for row in study.groups()
+        if row["denominator_n"]
+    ]
+    heads = (*WHERE, "edits", "median", "least", "greatest", "mean |numerator|")
+    caption = (
+        "|Denominator| of the update. The smaller it is, the larger the change of the weights."
+    )
+    return Table(caption, heads, tuple(rows))
+
+
+def metric_table(study: Study) -> Table:
+    """Per group: efficacy, generalization and locality as shares of tokens, bare and prefixed."""
+    keys = METRIC_COLUMNS[:6]
+    heads = (*WHERE, *(key.replace("_prefixed", ", prefixed") for key in keys))
+    caption = (
+        "Means of the metrics in the collapse papers’ definition: the share of target tokens that "
+        "the edited model ranks first (locality: that it ranks first as before). “Prefixed” puts "
+        "one of the prefixes used while editing before the prompt."
+    )
+    return Table(caption, heads, _means(study, keys))
+
+
+def score_table(study: Study) -> Table:
+    """Per group: the scores that compare the probabilities of the two objects."""
+    keys = METRIC_COLUMNS[6:]
+    heads = (*WHERE, *(key.replace("_", " ") for key in keys))
+    caption = (
+        "Means of the scores of Meng et al. (2022): how often the new object is more probable than "
+        "the true one, or, for neighbours, the true one more probable than the new."
+    )
+    return Table(caption, heads, _means(study, keys))
+
+
+def extra_table(study: Study) -> Table | None:
+    """Per group: the metrics that other plugins brought; None where there are none."""
+    names = [name.removesuffix("_mean") for name in study.verdicts.columns if _is_extra(name)]
+    if not names:
+        return None
+    return Table("Means of further metrics.", (*WHERE, *names), _means(study, names))
+
+
+def _is_extra(column: str) -> bool:
+    known = {f"{metric}_mean" for metric in METRIC_COLUMNS}
+    known |= {"denominator_mean", "numerator_norm_mean"}
+    return column.endswith("_mean") and column not in known
+
+
+def failure_table(study: Study) -> Table | None:
+    """Why edits could not be made, by reason; None where all could."""
+    rows = [
+        (*_where(row), reason, f"{count:,}")
+        for row in study.groups()
+        for reason, count in json.loads(row["failures"] or "{}").items()
+    ]
+    if not rows:
+        return None
+    return Table("Edits that could not be made.", (*WHERE, "reason", "edits"), tuple(rows), 4)
+
+
+def _where(row: Row) -> tuple[str, str, str]:
+    return row["model"], row["editor"], row["dataset"]
+
+
+def _means(study: Study, keys: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    groups: Iterable[Row] = study.groups()
+    return tuple(
+        (*_where(row), *(share(row[f"{key}_mean"]) for key in keys))
+        for row in groups
+        if any(row[f"{key}_n"] for key in keys)
+    )
+
+
+def percent(part: int, whole: int) -> str:
+    """A share as a percentage without decimals.
+
+    >>> percent(71, 120), percent(0, 0)
+    ('59 %', '–')
+    """
+    return f"{100 * part / whole:.0f} %" if whole else MISSING
+
+
+def times(ratio: float | None) -> str:
+    """A factor.
+
+    >>> times(2990.4), times(None)
+    ('×2,990', '–')
+    """
+    return MISSING if ratio is None else f"×{number(ratio)}"
