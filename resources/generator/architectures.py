@@ -1,0 +1,58 @@
+"""The two decoders of the bundled world, untrained."""
+
+from __future__ import annotations
+
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+CONTEXT = 128
+WIDTH = 160
+LAYERS = 6
+HEADS = 5
+NAMES = ("tiny-gpt2", "tiny-llama")
+
+
+def tiny_gpt2(vocabulary: int, end: int) -> PreTrainedModel:
+    """Return a GPT-2 of 6 layers with learned positions."""
+    config = GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=CONTEXT,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        attn_implementation="eager",
+    )
+    return GPT2LMHeadModel(config)
+
+
+def tiny_llama(vocabulary: int, end: int) -> PreTrainedModel:
+    """Return a Llama of 6 layers with rotary positions and a gated MLP."""
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        intermediate_size=432,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        attn_implementation="eager",
+    )
+    return LlamaForCausalLM(config)
+
+
+def build(name: str, vocabulary: int, end: int) -> PreTrainedModel:
+    """Return the untrained model of a bundled name.
+
+    Raises:
+        KeyError: the name is not one of `NAMES`.
+    """
+    return {"tiny-gpt2": tiny_gpt2, "tiny-llama": tiny_llama}[name](vocabulary, end)
