@@ -22,6 +22,8 @@ ENVIRONMENT = ROOT / ".venv"
 BIN = ENVIRONMENT / "bin"
 PINS = ROOT / "requirements.lock"
 OLDEST = (3, 11)
+# The whole suite uses every core; more than four workers only load torch more often.
+WHOLE_SUITE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 
 EXAMPLES = """\
 examples:
@@ -148,7 +150,7 @@ def commands(verb: str, rest: list[str]) -> list[str]:
     if verb == "study":
         return ["snakemake", *rest]
     if verb == "test":
-        return ["pytest", *rest]
+        return ["pytest", *(rest or WHOLE_SUITE)]
     if verb == "run" and not rest:
         raise BootstrapError("run needs a command, for example `bootstrap.py run editcore plugins`")
     return rest if verb == "run" else []

@@ -100,6 +100,7 @@ def test_the_environment_is_made_again_when_its_python_is_gone(project: Path) ->
     [
         ("study", ["-n"], ["snakemake", "-n"]),
         ("test", ["-x"], ["pytest", "-x"]),
+        ("test", [], ["pytest", *bootstrap.WHOLE_SUITE]),
         ("run", ["editcore", "--help"], ["editcore", "--help"]),
         ("install", [], []),
     ],
