@@ -43,25 +43,19 @@ class Study:
         return sizes
 
     def prefixes_inputs(self, model: str) -> list[str]:
-        """The files that a model's prefixes are made from."""
-        return [str(layout.prefixes_job(model)), *self.model_files[model]]
+        """The files beside the job that a model's prefixes are made from."""
+        return list(self.model_files[model])
 
     def moments_inputs(self, model: str, layer: str) -> list[str]:
-        """The files that a layer's second moment is made from."""
-        job = self.moments[model, int(layer)]
-        return [str(layout.moments_job(model, layer)), job.path, *self.model_files[model]]
+        """The files beside the job that a layer's second moment is made from."""
+        return [self.moments[model, int(layer)].path, *self.model_files[model]]
 
     def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
-        """The files that a shard is made from: job, artefacts, data, texts and the model."""
+        """The files beside the job that a shard is made from: artefacts, data, texts, model."""
         job = self.edits[model, editor, dataset, shard]
         artefacts = [*([job.prefixes] if job.prefixes else []), *job.moments.values()]
         data = [job.dataset.path, job.perplexity.path]
-        return [
-            str(layout.edits_job(model, editor, dataset, shard)),
-            *artefacts,
-            *data,
-            *self.model_files[model],
-        ]
+        return [*artefacts, *data, *self.model_files[model]]
 
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""

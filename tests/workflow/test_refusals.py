@@ -1,0 +1,49 @@
+"""Bad input ends Snakemake with one plain message before any job starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.workflow.conftest import ROOT, StudyFolder
+
+REAL_STUDIES = ("gpt2-xl", "gpt-j-6b", "llama2-7b")
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"editors": {"rom": {}}}, ["editors.rom", "unknown editor", "Did you mean 'rome'?"]),
+        ({"perplexity": {"path": "data/texts.json", "texts": 9}}, ["perplexity", "9 texts"]),
+        ({"modles": {}}, ["modles: unknown key", "Did you mean 'models'?"]),
+    ],
+)
+def test_bad_input_is_one_plain_message(
+    study_folder: StudyFolder, tmp_path: Path, sections: dict[str, Any], words: list[str]
+) -> None:
+    folder = study_folder.copy(tmp_path)
+    folder.configure(**sections)
+    status, output = folder.snakemake("--dry-run")
+    assert status != 0
+    assert "Traceback" not in output
+    assert all(word in output for word in ["study.yaml", *words]), output
+
+
+@pytest.mark.parametrize("name", REAL_STUDIES)
+def test_the_papers_studies_resolve_without_a_network(
+    study_folder: StudyFolder, tmp_path: Path, name: str
+) -> None:
+    folder = study_folder.copy(tmp_path)
+    status, output = folder.snakemake("--dry-run", config=ROOT / "config" / f"{name}.yaml")
+    assert status == 0, output
+    assert "edits" in output
+
+
+def test_the_world_can_be_rebuilt_where_there_is_none(
+    study_folder: StudyFolder, tmp_path: Path
+) -> None:
+    folder = study_folder.copy(tmp_path)
+    folder.configure(datasets={"facts": {"path": "nowhere.json"}})
+    status, output = folder.snakemake("--dry-run", "bundled_world")
+    assert status == 0, output
+    assert "bundled_model" in output

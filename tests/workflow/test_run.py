@@ -1,0 +1,99 @@
+"""A study of random models runs from facts to report, and runs again only where it must."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import polars as pl
+
+from tests.workflow.conftest import MODELS, StudyFolder, editors
+
+DEADLINE_SECONDS = 900
+
+
+def jobs(output: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run names."""
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
+
+
+def test_a_folder_of_any_architecture_runs_from_facts_to_report(finished: StudyFolder) -> None:
+    cases = pl.read_parquet(finished.path / "results" / "summary" / "cases.parquet")
+    assert cases.height == len(MODELS) * 2 * 2
+    assert set(cases["status"]) == {"ok"}, cases["status"].to_list()
+    assert cases["perplexity"].null_count() == 0
+    verdicts = pl.read_parquet(finished.path / "results" / "summary" / "verdicts.parquet")
+    assert set(verdicts["model"]) == set(MODELS)
+    page = (finished.path / "results" / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in (*MODELS, "c-rome", "Coral"))
+
+
+def test_results_are_hive_partitions(finished: StudyFolder) -> None:
+    pattern = finished.path / "results" / "edits" / "**" / "*.parquet"
+    rows = pl.scan_parquet(str(pattern), hive_partitioning=True).collect()
+    assert set(rows["model"]) == set(MODELS)
+    assert set(rows["editor"]) == {"rome", "c-rome"}
+
+
+def test_a_second_run_has_nothing_to_do(finished: StudyFolder) -> None:
+    status, output = finished.snakemake()
+    assert status == 0
+    assert "Nothing to be done" in output
+
+
+def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_path: Path) -> None:
+    folder = finished.copy(tmp_path)
+    folder.configure(editors=editors(steps=2))
+    status, output = folder.snakemake("--dry-run")
+    assert status == 0, output
+    assert jobs(output)["edits"] == len(MODELS)
+    assert "moments" not in jobs(output)
+    assert "prefixes" not in jobs(output)
+    assert "with rome on" in output
+    assert "with c-rome on" not in output
+
+
+def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Path) -> None:
+    from tests.models import save_tiny_model
+
+    folder = finished.copy(tmp_path)
+    save_tiny_model("llama", folder.path / "models" / "llama", seed=1)
+    status, output = folder.snakemake("--dry-run")
+    assert status == 0, output
+    assert (jobs(output)["edits"], jobs(output)["moments"], jobs(output)["prefixes"]) == (2, 1, 1)
+
+
+def wait_for(process: "subprocess.Popen[str]", folder: StudyFolder, count: int) -> None:
+    """Wait until `count` shards are there."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while len(folder.files("edits")) < count:
+        assert process.poll() is None, "the run ended before it could be aborted"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_an_aborted_run_resumes(finished: StudyFolder, tmp_path: Path) -> None:
+    folder = finished.copy(tmp_path)
+    for file in folder.files("edits"):
+        Path(file).unlink()
+    process = subprocess.Popen(
+        folder.command("--cores", "1"),
+        cwd=folder.path,
+        env=folder.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(process, folder, count=1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(DEADLINE_SECONDS) != 0
+    done = folder.files("edits")
+    assert 0 < len(done) < len(MODELS) * 2
+    status, output = folder.snakemake()
+    assert status == 0, output
+    resumed = folder.files("edits")
+    assert len(resumed) == len(MODELS) * 2
+    assert all(resumed[file] == written for file, written in done.items())
