@@ -66,7 +66,7 @@ def run(edit_files: Sequence[Path], out_dir: Path) -> None:
     provenance = {
         "made_by": {"editcore": importlib.metadata.version("editcore"), "polars": pl.__version__},
         "files": len(edit_files),
-        "edits": merged(read_provenance(path) for path in edit_files),
+        **origins([read_provenance(path) for path in edit_files]),
     }
     write_table(out_dir / "cases.parquet", edits, CASES, provenance)
     write_table(out_dir / "verdicts.parquet", verdicts(edits), VERDICTS, provenance)
@@ -132,6 +132,23 @@ def _tally(statuses: Iterable[str]) -> str:
     for status in statuses:
         counts[status] = counts.get(status, 0) + 1
     return json.dumps(counts, sort_keys=True)
+
+
+def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What shards say of themselves: each model, editor and data set once, all else merged."""
+    jobs = [source["job"] for source in sources if "job" in source]
+    rest = [{k: v for k, v in source.items() if k != "job"} for source in sources]
+    parts = (("models", "model", "name"), ("editors", "editor", "label"))
+    return {
+        "edits": merged(rest),
+        **{
+            plural: {
+                label: merged(job[part] for job in jobs if job[part][name] == label)
+                for label in sorted({job[part][name] for job in jobs})
+            }
+            for plural, part, name in (*parts, ("datasets", "dataset", "name"))
+        },
+    }
 
 
 def merged(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def study_rows(hard: int = 40, normal: int = 60) -> list[dict[str, Any]]:
             denominator = 10 ** draw.uniform(-2, -0.5) if bad else draw.uniform(0.5, 1)
             if case == 4:
                 perplexity = math.inf
-            where = {"model": model, "dataset": "hard"}
+            where: dict[str, Any] = {"model": model, "dataset": "hard"}
             rows.append(edit_row(case, perplexity, denominator, editor="alpha", **where))
             rows.append(edit_row(case, draw.uniform(4, 4.2), 2.0, editor="beta", **where))
         for case in range(1000, 1000 + normal):

@@ -1,6 +1,7 @@
 """A table comes back as it was written, and what is not such a table is refused by name."""
 
 import math
+import re
 from pathlib import Path
 
 import polars as pl
@@ -12,12 +13,14 @@ from editcore.errors import DataError
 from editcore.store import (
     CASE_KEYS,
     EDITS,
+    METRIC_COLUMNS,
     extra_columns,
     read_edits,
     read_provenance,
     read_table,
     write_table,
 )
+from editcore.summary import VERDICTS
 from tests.rows import edit_row, failed_row
 
 SHARD = Path("edits/model=small/editor=alpha/dataset=hard/shard-000.parquet")
@@ -178,3 +181,14 @@ def test_read_table_checks_the_kind(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_table(path, [edit_row(1)], EDITS, {})
     assert read_table(path, EDITS).select(CASE_KEYS).row(0) == ("small", "alpha", "hard", 1)
+
+
+def test_documentation_names_every_column() -> None:
+    page = (Path(__file__).parents[1] / "results" / "README.md").read_text(encoding="utf-8")
+    edits, verdicts = page.split("## summary/verdicts.parquet")
+    for name in EDITS.names:
+        assert re.search(rf"^\|[^|]*\b{name}\b[^|]*\|", edits, flags=re.MULTILINE), name
+    for name in VERDICTS.names:
+        metric = name.removesuffix("_mean").removesuffix("_n")
+        if metric not in METRIC_COLUMNS:
+            assert re.search(rf"^\|[^|]*\b{name}\b[^|]*\|", verdicts, flags=re.MULTILINE), name

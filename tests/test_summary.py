@@ -17,10 +17,21 @@ def summary(tmp_path: Path) -> Path:
     """The summary folder of a synthetic study of two shards."""
     rows = study_rows()
     shards = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    write_table(shards[0], rows[::2], EDITS, {"torch": "2.13", "seed": 0})
-    write_table(shards[1], rows[1::2], EDITS, {"torch": "2.12", "seed": 0})
+    for shard, torch, layer in ((0, "2.13", 1), (1, "2.12", 2)):
+        origin = {"versions": {"torch": torch, "editcore": "1"}, "job": job(layer)}
+        write_table(shards[shard], rows[shard::2], EDITS, origin)
     run(shards, tmp_path / "summary")
     return tmp_path / "summary"
+
+
+def job(layer: int) -> dict[str, Any]:
+    """The parts of a job that a shard carries in its provenance."""
+    return {
+        "model": {"name": "small"},
+        "editor": {"label": "alpha", "options": {"layer": layer}},
+        "dataset": {"name": "hard"},
+        "case_ids": [1, 2],
+    }
 
 
 def verdict_of(rows: list[dict[str, Any]], path: Path) -> dict[str, Any]:
@@ -97,9 +108,11 @@ def test_same_shards_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_provenance_of_the_shards_is_carried_on(summary: Path) -> None:
+def test_provenance_names_each_editor_once_and_merges_the_rest(summary: Path) -> None:
     provenance = read_provenance(summary / "verdicts.parquet")
-    assert provenance["edits"] == {"seed": 0, "torch": ["2.12", "2.13"]}
+    assert provenance["edits"] == {"versions": {"editcore": "1", "torch": ["2.12", "2.13"]}}
+    assert provenance["editors"] == {"alpha": {"label": "alpha", "options": {"layer": [1, 2]}}}
+    assert list(provenance["models"]) == ["small"] and list(provenance["datasets"]) == ["hard"]
     assert provenance["files"] == 2
     assert set(provenance["made_by"]) == {"editcore", "polars"}
 

@@ -34,11 +34,11 @@ def editor_table(study: Study) -> Table:
         made = study.made(editor=label)
         strategies = made["key_strategy"].drop_nulls().unique().sort().to_list()
         moment = made["second_moment"].drop_nulls().unique().sort().to_list()
-        rows.append((label, uses, _options(options), _either(strategies), _either(moment)))
-    heads = ("editor", "uses", "options", "keys", "with C")
-    return Table(
-        "Editors. Options that are not named have the editor’s defaults.", heads, tuple(rows), 5
-    )
+        words = (_options(options), _either(strategies), _either(moment))
+        rows.append((label, uses, _plugin(study, label), *words))
+    heads = ("editor", "uses", "plugin", "options", "keys", "with C")
+    caption = "Editors. Options that are not named have the editor’s defaults."
+    return Table(caption, heads, tuple(rows), len(heads))
 
 
 def dataset_table(study: Study) -> Table:
@@ -60,7 +60,7 @@ def settings(study: Study) -> list[tuple[str, str]]:
     }[config.collapse.verdict]
     texts = f"{plural(config.perplexity.texts, 'text')} of {config.perplexity.path}"
     lengths = ", ".join(f"{n} of {tokens} tokens" for tokens, n in config.prefixes.lengths)
-    seconds = float(study.made()["seconds"].sum())
+    seconds = float(study.cases["seconds"].sum())
     return [
         ("Edits", f"{len(study.cases):,}, of which {len(study.made()):,} could be made"),
         ("Collapse", rule),
@@ -73,23 +73,19 @@ def settings(study: Study) -> list[tuple[str, str]]:
 
 
 def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The provenance of the tables, one line per fact.
+    """What the tables say about how they were made, one line per fact.
 
-    >>> provenance_lines({"files": 2, "edits": {"versions": {"torch": "2.13"}, "seed": [0, 1]}})
-    [('Files', '2'), ('Versions', 'torch 2.13'), ('Seed of the edits', '0, 1')]
+    >>> provenance_lines({"files": 2, "edits": {"versions": {"torch": "2.13"}, "host": ["a", "b"]}})
+    [('Files of edits', '2'), ('Versions', 'torch 2.13'), ('Host', 'a, b')]
     """
-    lines = []
-    for name, value in provenance.items():
-        if name == "edits":
-            lines += [(_title(n, value[n]), _words(value[n])) for n in value if value[n] != {}]
-        else:
-            lines.append((_title(name, value, made=False), _words(value)))
-    return lines
+    facts = {"files of edits": provenance.get("files", "–"), **provenance.get("edits", {})}
+    return [(name.replace("_", " ").capitalize(), _words(value)) for name, value in facts.items()]
 
 
-def _title(name: str, value: Any, made: bool = True) -> str:
-    title = name.replace("_", " ").capitalize()
-    return title if isinstance(value, Mapping) or not made else f"{title} of the edits"
+def _plugin(study: Study, editor: str) -> str:
+    """The distribution and version that the rows of an editor were made with."""
+    spec = study.provenance.get("editors", {}).get(editor, {})
+    return " ".join(_words(spec[key]) for key in ("distribution", "version") if key in spec) or "–"
 
 
 def _words(value: Any) -> str:

@@ -79,7 +79,7 @@ def collapsed(study: Study) -> list[CollapsedCases]:
     groups = []
     for row in study.groups():
         where = {name: row[name] for name in ("model", "editor", "dataset")}
-        cases = study.made(**where).filter(pl.col("collapsed"))
+        cases = study.made(**where, collapsed=True)
         cases = cases.sort(["perplexity_ratio", "case_id"], descending=[True, False])
         if cases.is_empty():
             continue

@@ -25,8 +25,8 @@ class Study:
     editors: tuple[str, ...]
     datasets: tuple[str, ...]
 
-    def made(self, **where: str) -> pl.DataFrame:
-        """The edits that were made, of one model, editor or data set, in the order of their ids."""
+    def made(self, **where: str | bool) -> pl.DataFrame:
+        """The edits that were made and whose columns have the values in `where`, ordered by id."""
         conditions = [pl.col(name) == value for name, value in where.items()]
         return self.cases.filter(pl.col("status") == OK, *conditions)
 

@@ -1,0 +1,55 @@
+"""A synthetic study, summarised once for all tests of the report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore import summary
+from editcore.config import StudyConfig, parse
+from editcore.report.study import Study, read
+from editcore.store import EDITS, write_table
+from tests.rows import study_rows
+
+Rows = list[dict[str, Any]]
+MakeStudy = Callable[[Rows], Study]
+
+
+@pytest.fixture(scope="session")
+def config() -> StudyConfig:
+    """Two models, two editors, hard and normal cases."""
+    raw = {
+        "models": {"small": {"source": "tiny"}, "large": None},
+        "editors": {"alpha": {"options": {"layer": 2}}, "beta": None},
+        "datasets": {"hard": {"path": "hard.json"}, "normal": {"path": "normal.json"}},
+    }
+    return parse(raw, "test")
+
+
+def summarise(rows: Rows, folder: Path) -> Path:
+    """The summary folder of one shard with these rows."""
+    spec = {"label": "alpha", "distribution": "editcore-alpha", "version": "0.3"}
+    job = {"model": {"name": "small"}, "editor": spec, "dataset": {"name": "hard"}}
+    provenance = {"versions": {"torch": "2.13"}, "job": job}
+    write_table(folder / "shard.parquet", rows, EDITS, provenance)
+    summary.run([folder / "shard.parquet"], folder / "summary")
+    return folder / "summary"
+
+
+@pytest.fixture(scope="session")
+def summary_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The summary of the whole synthetic study."""
+    return summarise(study_rows(20, 30), tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session")
+def study(summary_dir: Path, config: StudyConfig) -> Study:
+    """The whole synthetic study."""
+    return read(summary_dir, config)
+
+
+@pytest.fixture
+def make_study(tmp_path: Path, config: StudyConfig) -> MakeStudy:
+    """`make_study(rows) -> Study`."""
+    return lambda rows: read(summarise(rows, tmp_path), config)

@@ -1,0 +1,183 @@
+"""The page says what the rows say, stands alone, and lets no row break its markup."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from editcore.config import StudyConfig
+from editcore.errors import DataError
+from editcore.report import page, run, sentences, tables
+from editcore.report.figures import draw_all
+from editcore.report.inline import inline
+from editcore.report.study import Study
+from tests.report.conftest import MakeStudy
+from tests.rows import edit_row, failed_row
+
+VOID = {"meta", "link", "br", "hr", "img"}
+
+
+class Checker(HTMLParser):
+    """Collects ids, text and references, and checks that elements close in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if identifier := given.get("id"):
+            self.ids.append(identifier)
+        self.references += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.text))
+
+
+def checked(path: Path) -> Checker:
+    checker = Checker()
+    checker.feed(path.read_text(encoding="utf-8"))
+    assert checker.open == []
+    return checker
+
+
+def render(study: Study, folder: Path) -> Checker:
+    page.write(folder / "report.html", study, draw_all(study, folder / "figures"))
+    return checked(folder / "report.html")
+
+
+@pytest.fixture(scope="module")
+def whole(
+    summary_dir: Path, config: StudyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Checker:
+    """The page of the whole synthetic study, made as the command makes it."""
+    folder = tmp_path_factory.mktemp("page")
+    run(summary_dir, folder / "figures", folder / "report.html", config)
+    assert len(list((folder / "figures").glob("*.svg"))) == 8
+    return checked(folder / "report.html")
+
+
+def test_page_refers_to_nothing_outside_and_ids_are_unique(whole: Checker) -> None:
+    assert {r for r in whole.references if not r.startswith("#")} == set()
+    assert len(whole.ids) == len(set(whole.ids))
+    assert {r[1:] for r in whole.references} <= set(whole.ids)
+
+
+def test_page_says_what_each_editor_did(whole: Checker) -> None:
+    assert "alpha collapsed small with 10 of 20 hard cases and 0 of 30 normal cases." in whole.words
+    assert "beta collapsed large with 0 of 20 hard cases and 0 of 30 normal cases." in whole.words
+    assert "1 edit could not be made (target too long: 1)." in whole.words
+
+
+def test_page_names_every_collapsed_case(whole: Checker, study: Study) -> None:
+    for subject in study.made(model="small", collapsed=True)["subject"]:
+        assert f" {subject} ×" in whole.words
+    assert "alpha on small, hard: 10 cases of 20" in whole.words
+
+
+def test_page_tells_the_worst_cases_in_words(whole: Checker) -> None:
+    assert "Word4 is made by Elro → Osdor" in whole.words
+    assert "before, ∞ after (×∞)" in whole.words
+    assert "The subject opens the prompt and is 1 token long." in whole.words
+
+
+def test_page_says_what_was_run(whole: Checker) -> None:
+    for words in ("tiny", "hard.json", "editcore-alpha 0.3", "layer 2", "torch 2.13", "mixed"):
+        assert words in whole.words
+    assert "more than 10 times the unedited perplexity" in whole.words
+
+
+def test_text_of_rows_cannot_become_markup(make_study: MakeStudy, tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    row = edit_row(1, 4000.0, 0.1, subject=evil, target_new=evil, prompt="{} & <b>")
+    checker = render(make_study([row, failed_row(2, status=evil)]), tmp_path)
+    assert evil in checker.words
+    assert "<script" not in (tmp_path / "report.html").read_text()
+
+
+def test_study_in_which_every_edit_failed_has_a_page(make_study: MakeStudy, tmp_path: Path) -> None:
+    words = render(make_study([failed_row(1), failed_row(2)]), tmp_path).words
+    assert "2 edits could not be made (target too long: 2)." in words
+    assert "No edit could be made." in words
+
+
+def test_page_of_a_study_without_collapse_names_none(make_study: MakeStudy, tmp_path: Path) -> None:
+    words = render(make_study([edit_row(1), edit_row(2, denominator=None)]), tmp_path).words
+    assert "The collapsed cases None." in words
+
+
+def test_many_collapsed_cases_are_cut_and_counted(make_study: MakeStudy) -> None:
+    study = make_study([edit_row(i, 1000.0 + i) for i in range(page.MOST_NAMES + 5)])
+    (group,) = page.collapsed(study)
+    assert len(group.names) == page.MOST_NAMES and group.omitted == 5
+    assert group.names[0].startswith(f"Word{page.MOST_NAMES + 4} ")
+
+
+def test_verdicts_by_perplexity_draw_that_threshold(make_study: MakeStudy) -> None:
+    study = make_study([edit_row(1)])
+    collapse = study.config.collapse.model_copy(update={"verdict": "perplexity"})
+    config = study.config.model_copy(update={"collapse": collapse})
+    absolute = Study(config, *list(vars(study).values())[1:])
+    assert (study.threshold(4.0), absolute.threshold(4.0)) == (40.0, 1000.0)
+
+
+def test_worst_cases_are_in_order_over_all_groups(study: Study) -> None:
+    worst = sentences.worst_cases(study)
+    ratios = worst["perplexity_ratio"].to_list()
+    assert len(ratios) == 10
+    assert ratios == sorted(study.made()["perplexity_ratio"], reverse=True)[:10]
+
+
+def test_cause_compares_denominators_of_the_two_outcomes(make_study: MakeStudy) -> None:
+    rows = [edit_row(1, 400.0, 0.01), edit_row(2, 400.0, 0.03), edit_row(3, 4.0, 2.0)]
+    said = sentences.cause(make_study(rows), "small", "alpha")
+    assert said == "The median |denominator| was 0.02 where it collapsed and 2 where it did not."
+
+
+def test_tables_keep_the_order_of_the_config(study: Study) -> None:
+    rows = tables.verdict_table(study).rows
+    assert [row[:3] for row in rows[:3]] == [
+        ("small", "alpha", "hard"),
+        ("small", "alpha", "normal"),
+        ("small", "beta", "hard"),
+    ]
+
+
+def test_foreign_metrics_get_a_table(make_study: MakeStudy) -> None:
+    table = tables.extra_table(make_study([edit_row(1, fluency=0.25)]))
+    assert table is not None
+    assert table.heads[3:] == ("fluency",) and table.rows[0][3:] == ("0.25",)
+    assert tables.extra_table(make_study([edit_row(1)])) is None
+
+
+def test_inlined_figures_have_names_of_their_own_and_the_colours_of_the_page() -> None:
+    svg = (
+        '<?xml?><svg width="1pt" viewBox="0 0 1 1"><g id="a" fill="#22252b"/><use href="#a"/></svg>'
+    )
+    found = inline(svg, "f1", 'say "so"')
+    assert 'id="f1-a"' in found and 'href="#f1-a"' in found
+    assert "var(--ink)" in found and "width=" not in found
+    assert 'aria-label="say &quot;so&quot;"' in found
+
+
+def test_summary_that_is_missing_is_named(tmp_path: Path, config: StudyConfig) -> None:
+    with pytest.raises(DataError, match=r"cases\.parquet: no such file"):
+        run(tmp_path, tmp_path / "figures", tmp_path / "report.html", config)
