@@ -11,11 +11,11 @@ rule prefixes:
         "results/logs/prefixes/model={model}.log",
     benchmark:
         "results/benchmarks/prefixes/model={model}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
     threads: 1
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
-    conda:
-        "../envs/editcore.yaml"
     message:
         "Write the context prefixes of {wildcards.model}"
     shell:
@@ -32,11 +32,11 @@ rule moments:
         "results/logs/moments/model={model}/layer-{layer}.log",
     benchmark:
         "results/benchmarks/moments/model={model}/layer-{layer}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
     threads: 1
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
-    conda:
-        "../envs/editcore.yaml"
     message:
         "Estimate the second moment of layer {wildcards.layer} of {wildcards.model}"
     shell:

@@ -10,7 +10,8 @@ from editcore.config import LABEL_PATTERN
 from editcore.errors import EditcoreError
 
 # The command of this environment is meant, also where the environment is not activated.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+own_commands = str(Path(sys.executable).parent)
+os.environ.update(PATH=os.pathsep.join([own_commands, os.getenv("PATH", os.defpath)]))
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 

@@ -15,11 +15,11 @@ rule edits:
         "results/logs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.log",
     benchmark:
         "results/benchmarks/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
     threads: 1
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
-    conda:
-        "../envs/editcore.yaml"
     message:
         "Edit {wildcards.model} with {wildcards.editor} on {wildcards.dataset}, shard {wildcards.shard}"
     shell:

@@ -10,10 +10,10 @@ rule summarise:
         verdicts="results/summary/verdicts.parquet",
     log:
         "results/logs/summarise.log",
-    params:
-        folder=subpath(output.cases, parent=True),
     conda:
         "../envs/editcore.yaml"
+    params:
+        folder=subpath(output.cases, parent=True),
     message:
         "Summarise the edits"
     shell:
@@ -30,10 +30,10 @@ rule report:
         figures=directory("results/figures"),
     log:
         "results/logs/report.log",
-    params:
-        summary=subpath(input.cases, parent=True),
     conda:
         "../envs/editcore.yaml"
+    params:
+        summary=subpath(input.cases, parent=True),
     message:
         "Draw the figures and write the report"
     shell:

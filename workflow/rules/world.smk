@@ -31,9 +31,9 @@ rule bundled_model:
         "results/logs/world/{bundled}.log",
     wildcard_constraints:
         bundled="tiny-.+",
-    threads: 1
     conda:
         "../envs/editcore.yaml"
+    threads: 1
     message:
         "Train {wildcards.bundled} from scratch, about an hour on one core"
     shell:
