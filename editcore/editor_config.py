@@ -30,5 +30,5 @@ class EditorConfig(BaseModel):
         return ()
 
     def edited_layers(self) -> tuple[int, ...]:
-        """The blocks whose weights may change, so that a layer outside the model is refused early."""
+        """The blocks whose weights may change; one outside the model is refused early."""
         return ()

@@ -36,8 +36,8 @@ class EditContext:
 class EditResult:
     """One edit as a value: the weight change, or the reason why there is none.
 
-    `diagnostics` are numbers known from making the edit (`numerator_norm`, `denominator`, `steps`, …);
-    `state` is what a sequence of edits carries to its next step.
+    `diagnostics` are numbers known from making the edit (`numerator_norm`, `denominator`, `steps`,
+    …); `state` is what a sequence of edits carries to its next step.
     """
 
     delta: "Delta | None"

@@ -1,7 +1,7 @@
 """The pluggy specification: what a plugin can bring, as frozen records that import nothing heavy.
 
-A distribution `editcore-<name>` registers a module under the entry-point group `editcore`; the module
-implements any of the hooks below with `editcore.hookimpl`.
+A distribution `editcore-<name>` registers a module under the entry-point group `editcore`; the
+module implements any of the hooks below with `editcore.hookimpl`.
 """
 
 from collections.abc import Iterable

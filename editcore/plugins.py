@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +39,7 @@ RecordT = TypeVar("RecordT", bound=Named)
 
 @dataclass(frozen=True)
 class Source:
-    """Where a plugin comes from; `code` is a hash of its Python files, so that edits to it are seen."""
+    """Where a plugin comes from; `code` is a hash of its files, so that changes are seen."""
 
     distribution: str
     version: str
@@ -90,7 +90,7 @@ class Catalogue(Generic[RecordT]):
             f"unknown {self._kind} {name!r}.{hint} Installed: {', '.join(self) or 'none'}.{broken}"
         )
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._records))
 
     def __contains__(self, name: object) -> bool:
@@ -168,7 +168,9 @@ def _register(registry: Registry, candidate: Candidate) -> None:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginError(f"{error}; see `editcore plugins --help` for the hooks there are") from error
+        raise PluginError(
+            f"{error}; see `editcore plugins --help` for the hooks there are"
+        ) from error
     source = Source(candidate.distribution, candidate.version, code_hash(plugin))
     kinds: Mapping[str, Catalogue[Any]] = MappingProxyType(
         {

@@ -38,7 +38,7 @@ class EditRequest:
         where = f"case {self.case_id}"
         if self.prompt.count(SLOT) != 1:
             raise DataError(
-                f"{where}: the prompt {self.prompt!r} must hold '{{}}' once, where the subject stands"
+                f"{where}: the prompt {self.prompt!r} must hold '{{}}' once, for the subject"
             )
         for name in ("subject", "target_new"):
             if not getattr(self, name).strip():

@@ -1,0 +1,51 @@
+"""What editcore itself brings, through the same hooks as any plugin: key strategies and metrics."""
+
+from collections.abc import Iterator
+
+from editcore.hookspecs import KeyStrategyInfo, MetricInfo, hookimpl
+
+_FALL = "Yang et al. 2024, The Fall of ROME"
+
+
+@hookimpl
+def editcore_key_strategies() -> Iterator[KeyStrategyInfo]:
+    """The three strategies that the papers compare."""
+    yield KeyStrategyInfo(
+        "mixed",
+        "Mean key for the direction, bare key in the equation.",
+        _FALL,
+        "editcore.keys:mixed",
+    )
+    yield KeyStrategyInfo("prefixed", "Mean key in both places.", _FALL, "editcore.keys:prefixed")
+    yield KeyStrategyInfo(
+        "unprefixed",
+        "Bare key in both places.",
+        "Gupta et al. 2024, Rebuilding ROME",
+        "editcore.keys:unprefixed",
+    )
+
+
+@hookimpl
+def editcore_metrics() -> Iterator[MetricInfo]:
+    """The papers' definition and the one by probabilities."""
+    yield MetricInfo(
+        "accuracy",
+        "Efficacy, generalization and locality by argmax, bare and behind a prefix.",
+        _FALL,
+        "editcore.metrics.accuracy:accuracy",
+        (
+            "efficacy",
+            "efficacy_prefixed",
+            "generalization",
+            "generalization_prefixed",
+            "locality",
+            "locality_prefixed",
+        ),
+    )
+    yield MetricInfo(
+        "score",
+        "Efficacy, paraphrase and neighbourhood score: which object is more probable.",
+        "Meng et al. 2022, Locating and Editing Factual Associations in GPT",
+        "editcore.metrics.score:score",
+        ("efficacy_score", "paraphrase_score", "neighborhood_score"),
+    )

@@ -1,0 +1,145 @@
+"""A weight change as a value: applied for a while, reverted bit by bit, saved as its factors."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from editcore.atomic import write_tensors
+from editcore.errors import DataError, PluginError
+from editcore.families import stores_transposed
+
+
+@dataclass(frozen=True)
+class LowRankUpdate:
+    """ΔW = outputs @ inputs.T for a map y = W x: `outputs [d_out, r]`, `inputs [d_in, r]`."""
+
+    outputs: torch.Tensor
+    inputs: torch.Tensor
+
+    def dense(self) -> torch.Tensor:
+        """ΔW, `[d_out, d_in]`."""
+        return self.outputs @ self.inputs.T
+
+    def norm(self) -> float:
+        """The Frobenius norm of ΔW, without forming it: √tr(OᵀO · IᵀI).
+
+        >>> LowRankUpdate(torch.tensor([[3.0], [4.0]]), torch.tensor([[2.0], [0.0]])).norm()
+        10.0
+        """
+        outputs, inputs = self.outputs.double(), self.inputs.double()
+        return float(((outputs.T @ outputs) * (inputs.T @ inputs)).sum().clamp(min=0).sqrt())
+
+    def finite(self) -> bool:
+        """Whether every number in the factors is finite."""
+        return bool(torch.isfinite(self.outputs).all() and torch.isfinite(self.inputs).all())
+
+
+@dataclass(frozen=True)
+class DenseUpdate:
+    """ΔW itself, `[d_out, d_in]`; also for parameters that are no matrices, in their own shape."""
+
+    change: torch.Tensor
+
+    def dense(self) -> torch.Tensor:
+        """ΔW, `[d_out, d_in]`."""
+        return self.change
+
+    def norm(self) -> float:
+        """The Frobenius norm of ΔW."""
+        return float(self.change.double().norm())
+
+    def finite(self) -> bool:
+        """Whether every number is finite."""
+        return bool(torch.isfinite(self.change).all())
+
+
+Update = LowRankUpdate | DenseUpdate
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Updates by the name of the parameter they change."""
+
+    updates: Mapping[str, Update]
+
+    def norm(self) -> float:
+        """The Frobenius norm over all parameters together."""
+        return math.sqrt(sum(update.norm() ** 2 for update in self.updates.values()))
+
+    def finite(self) -> bool:
+        """Whether every number in it is finite."""
+        return all(update.finite() for update in self.updates.values())
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Change the model's weights inside the block; leaving it restores the original bytes.
+
+        Raises `PluginError` for a parameter that the model lacks or a shape that does not fit,
+        before anything is changed.
+        """
+        changes = [(_parameter(model, name), self._change(model, name)) for name in self.updates]
+        originals = [parameter.detach().clone() for parameter, _ in changes]
+        try:
+            with torch.no_grad():
+                for parameter, change in changes:
+                    parameter.add_(change)
+            yield
+        finally:
+            with torch.no_grad():
+                for (parameter, _), original in zip(changes, originals, strict=True):
+                    parameter.copy_(original)
+
+    def _change(self, model: nn.Module, name: str) -> torch.Tensor:
+        parameter = _parameter(model, name)
+        change = self.updates[name].dense()
+        if change.ndim == 2 and stores_transposed(model, name):
+            change = change.T
+        if change.shape != parameter.shape:
+            raise PluginError(
+                f"the delta for {name} has shape {tuple(change.shape)}, "
+                f"but the parameter has {tuple(parameter.shape)}"
+            )
+        return change.to(parameter)
+
+
+def _parameter(model: nn.Module, name: str) -> nn.Parameter:
+    try:
+        return model.get_parameter(name)
+    except AttributeError as error:
+        raise PluginError(f"the delta names {name}, which the model does not have") from error
+
+
+def save(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the deltas of many cases into one safetensors file, as factors, whole or not at all."""
+    tensors: dict[str, torch.Tensor] = {}
+    for case_id, delta in deltas.items():
+        for name, update in delta.updates.items():
+            for part, tensor in vars(update).items():
+                tensors[f"{case_id}/{name}/{part}"] = tensor.detach().cpu().contiguous()
+    write_tensors(path, tensors, metadata)
+
+
+def load(path: Path) -> dict[int, Delta]:
+    """Read what `save` wrote, by case; `DataError` for a truncated or foreign file."""
+    parts: dict[int, dict[str, dict[str, torch.Tensor]]] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                case, name, part = key.split("/")
+                parts.setdefault(int(case), {}).setdefault(name, {})[part] = file.get_tensor(key)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path} holds no deltas ({error}); delete it and run again") from error
+    return {
+        case: Delta({name: _update(fields) for name, fields in updates.items()})
+        for case, updates in parts.items()
+    }
+
+
+def _update(fields: Mapping[str, torch.Tensor]) -> Update:
+    return DenseUpdate(**fields) if "change" in fields else LowRankUpdate(**fields)

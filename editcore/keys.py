@@ -1,0 +1,99 @@
+"""Keys and values of a subject under every template, and the strategies that choose.
+
+The key k is the input of the down-projection at the subject's last token; with the bare prompt it
+is kᵘ, and k̄ is its mean over the templates (Meng et al. 2022, eq. 3; "The Fall of ROME", eq. 4).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from editcore import trace
+from editcore.models import LoadedModel
+from editcore.requests import EditRequest
+from editcore.tokens import TokenizedPrompt, pad, tokenize_prompt
+
+
+@dataclass(frozen=True)
+class SubjectKeys:
+    """Keys `[templates, d_key]` and outputs `[templates, d_model]`; row 0 is the bare prompt.
+
+    All float32, whatever the model's dtype.
+    """
+
+    keys: torch.Tensor
+    outputs: torch.Tensor
+
+    @property
+    def bare(self) -> torch.Tensor:
+        """kᵘ, `[d_key]`."""
+        return self.keys[0]
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """k̄, `[d_key]`: the mean over all templates, the bare one counted."""
+        return self.keys.mean(0)
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """The keys of Δ = (v* − W k_s)(C⁻¹k_u)ᵀ / ((C⁻¹k_u)ᵀk_s), and the model's own W k_s."""
+
+    direction: torch.Tensor
+    solve: torch.Tensor
+    solve_output: torch.Tensor
+
+
+KeyStrategy = Callable[[SubjectKeys], KeyPair]
+
+
+def mixed(keys: SubjectKeys) -> KeyPair:
+    """k̄ gives the direction and kᵘ the equation to solve: ROME as released."""
+    return KeyPair(keys.mean, keys.bare, keys.outputs[0])
+
+
+def prefixed(keys: SubjectKeys) -> KeyPair:
+    """k̄ in both places: C-ROME ("The Fall of ROME", §4) and r-ROME."""
+    return KeyPair(keys.mean, keys.mean, keys.outputs.mean(0))
+
+
+def unprefixed(keys: SubjectKeys) -> KeyPair:
+    """kᵘ in both places: p-ROME (Gupta et al. 2024)."""
+    return KeyPair(keys.bare, keys.bare, keys.outputs[0])
+
+
+def fill(template: str, prompt: str) -> str:
+    """Put a prompt, `{}` and all, into a context template.
+
+    >>> fill("Therefore. {}", "{} is made by")
+    'Therefore. {} is made by'
+    """
+    return template.replace("{}", prompt, 1)
+
+
+def tokenize_templates(
+    model: LoadedModel, request: EditRequest, templates: Sequence[str]
+) -> list[TokenizedPrompt]:
+    """The prompt behind every template; `RequestError` where the subject cannot be found."""
+    return [
+        tokenize_prompt(model.tokenizer, fill(template, request.prompt), request.subject)
+        for template in templates
+    ]
+
+
+@torch.no_grad()
+def collect(
+    model: LoadedModel, layer: int, prompts: Sequence[Sequence[TokenizedPrompt]]
+) -> list[SubjectKeys]:
+    """The keys of several cases, each under its templates, in one pass that ends at `layer`."""
+    flat = [prompt for case in prompts for prompt in case]
+    rows = pad([p.ids[: p.subject + 1] for p in flat], model.pad_id, "right", model.device)
+    with trace.recording(model.layout.down(layer), stop=True) as seen:
+        model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
+    assert seen.input is not None and seen.output is not None
+    last = (torch.arange(len(flat)), torch.tensor([p.subject for p in flat]))
+    sizes = [len(case) for case in prompts]
+    keys = seen.input[last].float().split(sizes)
+    outputs = seen.output[last].float().split(sizes)
+    return [SubjectKeys(k, o) for k, o in zip(keys, outputs, strict=True)]

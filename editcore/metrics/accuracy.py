@@ -1,0 +1,34 @@
+"""Efficacy, generalization and locality as both papers measure them: agreement of the argmax.
+
+Efficacy and generalization are the share of the new object's tokens that are the argmax behind the
+prompt and behind its paraphrases; locality is the share of places in the true object behind the
+neighbours' prompts whose argmax the edit left as it was. Each also behind a context prefix ("The
+Fall of ROME", Table 5).
+"""
+
+from editcore.metrics import MetricInput, mean
+
+COLUMNS = (
+    "efficacy",
+    "efficacy_prefixed",
+    "generalization",
+    "generalization_prefixed",
+    "locality",
+    "locality_prefixed",
+)
+
+
+def accuracy(case: MetricInput) -> dict[str, float | None]:
+    """The six columns for one edit."""
+    questions, target = case.questions, case.questions.request.target_new
+    columns: dict[str, float | None] = {}
+    for ending, prefixed in (("", False), ("_prefixed", True)):
+        rewrite = questions.rewrite(target, prefixed=prefixed)
+        paraphrases = questions.paraphrases(target, prefixed=prefixed)
+        neighbours = questions.neighbours(prefixed=prefixed)
+        columns[f"efficacy{ending}"] = mean([case.after[q].accuracy for q in rewrite])
+        columns[f"generalization{ending}"] = mean([case.after[q].accuracy for q in paraphrases])
+        columns[f"locality{ending}"] = mean(
+            [case.after[q].agreement(case.before[q]) for q in neighbours]
+        )
+    return columns

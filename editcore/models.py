@@ -1,0 +1,118 @@
+"""Loads a model by bundled name, folder or hub id, in the dtype asked for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from editcore.bundled import model_source
+from editcore.errors import ModelError
+from editcore.families import Layout
+
+if TYPE_CHECKING:
+    from editcore.jobs import ModelSpec
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A causal language model in evaluation mode with frozen weights, and its tokenizer."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the model keeps its parts."""
+        return Layout(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    @cached_property
+    def pad_id(self) -> int:
+        """A token to fill rows with; what it is does not matter, since it is masked."""
+        for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return int(token)
+        return 0
+
+    @cached_property
+    def max_positions(self) -> int:
+        """The longest sequence that the model takes, in tokens."""
+        return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
+
+
+def wrap(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> LoadedModel:
+    """Freeze a model that is already in memory and check that its family is known."""
+    loaded = LoadedModel(name, model.eval().requires_grad_(False), tokenizer)
+    _ = loaded.layout
+    return loaded
+
+
+def load(
+    name: str,
+    source: str,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> LoadedModel:
+    """Load `source` (bundled name, folder, or hub id) from safetensors.
+
+    `dtype` is a torch name and always explicit, since transformers otherwise takes the
+    checkpoint's. Raises `ModelError` with the remedy where files are missing or weights are not
+    safetensors.
+    """
+    place = model_source(source)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            place, dtype=getattr(torch, dtype), use_safetensors=True, **options
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"model {name!r} cannot be loaded from {source!r}: {reason}{_remedy(place)}"
+        ) from error
+    _refuse_unfit_weights(name, model)
+    torch.nn.Module.to(model, device)
+    return wrap(name, model, tokenizer)
+
+
+def load_spec(spec: "ModelSpec") -> LoadedModel:
+    """Load the model that a job names."""
+    return load(
+        spec.name,
+        spec.source,
+        dtype=spec.dtype,
+        device=spec.device,
+        revision=spec.revision,
+        trust_remote_code=spec.trust_remote_code,
+    )
+
+
+def _remedy(place: str) -> str:
+    if Path(place).is_dir():
+        return "; the folder needs config.json, model.safetensors and the tokenizer's files"
+    return "; give a bundled name, an existing folder, or a hub id that can be downloaded"
+
+
+def _refuse_unfit_weights(name: str, model: PreTrainedModel) -> None:
+    for parameter, tensor in model.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(
+                f"model {name!r} holds non-finite numbers in {parameter}; get the weights anew"
+            )

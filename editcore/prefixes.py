@@ -1,0 +1,93 @@
+"""Context templates: short texts sampled from the model itself, saved and hashed.
+
+ROME averages a subject's key over them (Meng et al. 2022, eq. 3 and appendix E.5); the studies of
+collapse test edited prompts behind one of them.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from editcore.atomic import write_text
+from editcore.errors import DataError
+from editcore.requests import SLOT
+
+if TYPE_CHECKING:
+    from editcore.jobs import PrefixJob
+    from editcore.models import LoadedModel
+
+TOP_K = 5
+
+
+@dataclass(frozen=True)
+class ContextPrefixes:
+    """Templates with `{}` for the prompt; the first is the bare prompt, `{}`."""
+
+    templates: tuple[str, ...]
+    model: str
+    seed: int
+
+    @property
+    def hash(self) -> str:
+        """Twelve digits that name these templates in every row that used them."""
+        return hashlib.sha256(json.dumps(self.templates).encode()).hexdigest()[:12]
+
+    def for_test(self, seed: int, case_id: int) -> str:
+        """The template that a case is tested behind: drawn by seed and case, whatever the shard."""
+        sampled = self.templates[1:] or self.templates
+        return random.Random(f"{seed}:{case_id}").choice(sampled)
+
+
+def sample(
+    model: "LoadedModel", lengths: Sequence[tuple[int, int]], seeds: Sequence[str], seed: int
+) -> ContextPrefixes:
+    """Sample `n` prefixes of each `(tokens, n)` in `lengths`, opening with `seeds` in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    templates = [SLOT]
+    for tokens, number in lengths:
+        for i in range(number):
+            text = _continue(model, seeds[i % len(seeds)], tokens, generator)
+            templates.append(f"{text}. {SLOT}")
+    return ContextPrefixes(tuple(templates), model.name, seed)
+
+
+@torch.no_grad()
+def _continue(model: "LoadedModel", opening: str, tokens: int, generator: torch.Generator) -> str:
+    """Top-k sampling up to `tokens` tokens, the opening word's own counted."""
+    ids = model.tokenizer(opening, return_tensors="pt")["input_ids"]
+    while ids.shape[1] < tokens:
+        logits = model.model(ids.to(model.device)).logits[0, -1].float().cpu()
+        best = logits.topk(TOP_K)
+        choice = torch.multinomial(best.values.softmax(0), 1, generator=generator)
+        ids = torch.cat([ids, best.indices[choice][None]], dim=1)
+    text = str(model.tokenizer.decode(ids[0], skip_special_tokens=True))
+    return " ".join(text.replace("{", " ").replace("}", " ").split())
+
+
+def save(prefixes: ContextPrefixes, path: Path) -> None:
+    """Write the templates as JSON, whole or not at all."""
+    write_text(path, json.dumps(asdict(prefixes), indent=1, ensure_ascii=False) + "\n")
+
+
+def load(path: Path) -> ContextPrefixes:
+    """Read templates written by `save`; `DataError` for anything else."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return ContextPrefixes(tuple(record["templates"]), record["model"], record["seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} holds no context templates ({error}); delete it and run again"
+        ) from error
+
+
+def run(job: "PrefixJob", out: Path) -> None:
+    """Sample the templates of one model and save them."""
+    from editcore.models import load_spec
+
+    save(sample(load_spec(job.model), job.lengths, job.seeds, job.seed), out)

@@ -1,0 +1,32 @@
+"""The rank-one update that makes a linear map say v* at one key (Meng et al. 2022, eq. 2)."""
+
+from dataclasses import dataclass
+
+import torch
+
+from editcore.deltas import LowRankUpdate
+from editcore.keys import KeyPair
+from editcore.moments import SecondMoment
+
+
+@dataclass(frozen=True)
+class RankOne:
+    """Δ = (v* − W k_s) uᵀ / (uᵀk_s) with u = C⁻¹k_u normalised to unit length, and its two numbers.
+
+    `numerator_norm` is ‖v* − W k_s‖ and `denominator` |uᵀk_s|: the quantities of Table 1 of "The
+    Fall of ROME". A small denominator makes a large update.
+    """
+
+    update: LowRankUpdate
+    numerator_norm: float
+    denominator: float
+
+
+def solve(value: torch.Tensor, keys: KeyPair, moment: SecondMoment | None) -> RankOne:
+    """The update for v* `[d_model]`, in float64, kept as float32; without a moment, u is k_u."""
+    direction = keys.direction.double().cpu() if moment is None else moment.solve(keys.direction)
+    unit = direction / direction.norm()
+    numerator = (value - keys.solve_output).double().cpu()
+    denominator = unit @ keys.solve.double().cpu()
+    update = LowRankUpdate((numerator / denominator)[:, None].float(), unit[:, None].float())
+    return RankOne(update, float(numerator.norm()), float(denominator.abs()))

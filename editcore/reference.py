@@ -1,0 +1,68 @@
+"""The plain way to v* and to perplexity: whole model, right padding, one case.
+
+It follows the published implementations step by step, and is what the fast way in `values` and
+`perplexity` has to agree with.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from editcore import trace
+from editcore.models import LoadedModel
+from editcore.tokens import pad
+from editcore.values import Value, ValueOptions, ValueProblem
+
+
+def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOptions) -> Value:
+    """v* of one case, every step a pass through the whole model (Meng et al. 2022, eq. 4)."""
+    prompts, target = problem.prompts, torch.tensor(problem.target)
+    everything = [p.ids + problem.target[:-1] for p in prompts] + [problem.kl_prompt.ids]
+    rows = pad(everything, model.pad_id, "right", model.device)
+    subject = torch.tensor([*(p.subject for p in prompts), problem.kl_prompt.subject])
+    first = torch.tensor([len(p.ids) - 1 for p in prompts])
+    columns = first[:, None] + torch.arange(len(target))
+
+    def logits() -> torch.Tensor:
+        output = model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
+        scores: torch.Tensor = output.logits.float()
+        return scores
+
+    mlp = model.layout.mlp(options.layer)
+    with torch.no_grad(), trace.recording(mlp) as seen:
+        before = logits()[-1, subject[-1]].log_softmax(-1)
+    assert seen.output is not None
+    initial = seen.output[0, subject[0]].float()
+    delta = torch.zeros_like(initial, requires_grad=True)
+    adam = torch.optim.Adam([delta], lr=options.learning_rate)
+    limit = options.clamp_norm_factor * initial.norm()
+    for step in range(options.steps):
+        with trace.adding(mlp, subject, delta.expand(len(everything), -1)):
+            scores = logits()
+        predicted = scores[torch.arange(len(prompts))[:, None], columns].log_softmax(-1)
+        nll = -predicted.gather(2, target.expand(len(prompts), -1)[:, :, None]).mean()
+        after = scores[-1, subject[-1]].log_softmax(-1)
+        kl = (after.exp() * (after - before)).sum()
+        decay = delta.norm() / initial.norm() ** 2
+        loss = nll + options.kl_factor * kl + options.weight_decay * decay
+        if loss < options.stop_loss or step == options.steps - 1:
+            break
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        with torch.no_grad():
+            if delta.norm() > limit:
+                delta.mul_(limit / delta.norm())
+    return Value(initial, delta.detach(), step + 1, loss.item())
+
+
+@torch.no_grad()
+def perplexity_of_each(model: LoadedModel, texts: Sequence[str]) -> torch.Tensor:
+    """exp(mean NLL) of each text, one by one, `[texts]`."""
+    found = []
+    for text in texts:
+        ids = model.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        scores = model.model(ids.to(model.device), use_cache=False).logits[0, :-1].float()
+        nll = torch.nn.functional.cross_entropy(scores, ids[0, 1:].to(model.device))
+        found.append(nll.double().exp())
+    return torch.stack(found)

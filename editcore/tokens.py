@@ -1,0 +1,89 @@
+"""From prompts to token ids: where the subject ends, and what a target is in its context."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from editcore.errors import RequestError
+from editcore.requests import SLOT
+
+
+@dataclass(frozen=True)
+class TokenizedPrompt:
+    """A prompt's ids, the index of its subject's last token, and the subject's number of tokens."""
+
+    ids: tuple[int, ...]
+    subject: int
+    subject_tokens: int
+
+
+def tokenize_prompt(
+    tokenizer: PreTrainedTokenizerBase, template: str, subject: str
+) -> TokenizedPrompt:
+    """Tokenise `template` with `subject` for its `{}`, and find the subject's last token.
+
+    The last token is the one that covers the subject's last character, special tokens counted.
+    Raises `RequestError` where that token reaches beyond the subject, because an edit there would
+    change other words too.
+    """
+    start = template.index(SLOT)
+    end = start + len(subject)
+    encoded = tokenizer(template.replace(SLOT, subject, 1), return_offsets_mapping=True)
+    spans = encoded["offset_mapping"]
+    inside = [i for i, (a, b) in enumerate(spans) if a < end and b > start and b > a]
+    if not inside:
+        raise RequestError(f"the subject {subject!r} has no token of its own in {template!r}")
+    if spans[inside[-1]][1] > end:
+        raise RequestError(
+            f"the subject {subject!r} ends inside a token of {template!r}; put a space behind it"
+        )
+    return TokenizedPrompt(tuple(encoded["input_ids"]), inside[-1], len(inside))
+
+
+def continuation(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> tuple[int, ...]:
+    """The ids that `target` adds behind `prompt`, one space between them.
+
+    Where the tokenizer would merge across the border, the target is tokenised alone.
+    Raises `RequestError` for a target of no tokens.
+    """
+    spaced = target if target.startswith(" ") else f" {target}"
+    before = tokenizer(prompt)["input_ids"]
+    both = tokenizer(prompt + spaced)["input_ids"]
+    if both[: len(before)] == before and len(both) > len(before):
+        return tuple(both[len(before) :])
+    alone = tokenizer(spaced, add_special_tokens=False)["input_ids"]
+    if not alone:
+        raise RequestError(f"the target {target!r} has no tokens")
+    return tuple(alone)
+
+
+@dataclass(frozen=True)
+class PaddedRows:
+    """Rows filled to one length: `ids`, `mask` (1 if real), `positions`, all `[rows, length]`."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+
+    @property
+    def length(self) -> int:
+        """Tokens in a row, padding counted."""
+        return int(self.ids.shape[1])
+
+
+def pad(
+    rows: Sequence[Sequence[int]], pad_id: int, side: Literal["left", "right"], device: torch.device
+) -> PaddedRows:
+    """Fill rows of ids up to the longest; real tokens are numbered from 0 wherever they stand."""
+    length = max(len(row) for row in rows)
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        place = slice(length - len(row), length) if side == "left" else slice(0, len(row))
+        ids[i, place] = torch.tensor(row, dtype=torch.long)
+        mask[i, place] = 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    return PaddedRows(ids.to(device), mask.to(device), positions.to(device))

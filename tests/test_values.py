@@ -1,0 +1,106 @@
+"""The fast search for v* agrees with the plain one, case by case, on every architecture."""
+
+import pytest
+import torch
+
+from editcore.models import LoadedModel, wrap
+from editcore.reference import optimise_one
+from editcore.requests import EditRequest
+from editcore.values import Value, ValueOptions, ValueProblem, optimise, pose
+from tests.models import KINDS, tiny_model, tiny_requests
+
+TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}", "I think. {}")
+OPTIONS = ValueOptions(layer=1, steps=6, learning_rate=0.1, stop_loss=0.0)
+
+
+def loaded(kind: str, **options: object) -> LoadedModel:
+    return wrap(kind, *tiny_model(kind, **options))
+
+
+def posed(model: LoadedModel) -> list[ValueProblem]:
+    return [pose(model, request, TEMPLATES) for request in tiny_requests()]
+
+
+def assert_same(fast: Value, plain: Value, tolerance: float = 1e-4) -> None:
+    assert fast.steps == plain.steps
+    torch.testing.assert_close(fast.initial, plain.initial, rtol=1e-4, atol=1e-5)
+    difference = (fast.target - plain.target).norm() / plain.target.norm()
+    assert difference < tolerance
+    assert fast.loss == pytest.approx(plain.loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fast_equals_plain(kind: str) -> None:
+    model = loaded(kind)
+    problems = posed(model)
+    for fast, problem in zip(optimise(model, problems, OPTIONS), problems, strict=True):
+        assert_same(fast, optimise_one(model, problem, OPTIONS))
+
+
+def test_fast_equals_plain_with_a_start_token() -> None:
+    model = loaded("llama", bos=True)
+    problems = posed(model)
+    for fast, problem in zip(optimise(model, problems, OPTIONS), problems, strict=True):
+        assert_same(fast, optimise_one(model, problem, OPTIONS))
+
+
+def test_one_batch_equals_one_by_one() -> None:
+    model = loaded("gpt2")
+    problems = posed(model)
+    together = list(optimise(model, problems, OPTIONS))
+    alone = list(optimise(model, problems, OPTIONS, tokens_per_batch=1))
+    for a, b in zip(together, alone, strict=True):
+        assert_same(a, b)
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_first_and_last_layer(layer: int) -> None:
+    model = loaded("gptj")
+    options = ValueOptions(layer=layer, steps=4, learning_rate=0.1, stop_loss=0.0)
+    problem = posed(model)[0]
+    (fast,) = optimise(model, [problem], options)
+    assert_same(fast, optimise_one(model, problem, options))
+
+
+def test_the_early_stop_is_each_case_its_own() -> None:
+    model = loaded("gpt2")
+    problems = posed(model)
+    losses = [v.loss for v in optimise(model, problems, ValueOptions(1, steps=1))]
+    between = sorted(losses)[1] + 1e-3
+    options = ValueOptions(1, steps=5, learning_rate=1e-3, stop_loss=between)
+    steps = [v.steps for v in optimise(model, problems, options)]
+    assert sorted(steps)[:2] == [1, 1]
+    assert max(steps) > 1
+
+
+def test_the_norm_is_clamped() -> None:
+    model = loaded("llama")
+    options = ValueOptions(1, steps=6, learning_rate=5.0, clamp_norm_factor=0.5)
+    for value in optimise(model, posed(model), options):
+        assert value.delta.norm() <= 0.5 * value.initial.norm() * 1.0001
+
+
+def test_the_search_makes_the_target_more_probable() -> None:
+    model = loaded("gpt2")
+    problem = posed(model)[:1]
+    (before,) = optimise(model, problem, ValueOptions(1, steps=1))
+    (after,) = optimise(model, problem, ValueOptions(1, steps=15))
+    assert after.loss < before.loss - 1.0
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = loaded("llama")
+    before = {n: p.clone() for n, p in model.model.named_parameters()}
+    ids = torch.tensor([[5, 6, 7]])
+    logits = model.model(ids).logits
+    list(optimise(model, posed(model), OPTIONS))
+    assert torch.equal(model.model(ids).logits, logits)
+    assert all(torch.equal(p, before[n]) for n, p in model.model.named_parameters())
+
+
+def test_problems_know_where_the_subject_ends() -> None:
+    model = loaded("gpt2")
+    problem = pose(model, EditRequest(0, "{} is made by", "Coral", "Osdor", "Elro"), ("{}",))
+    assert problem.prompts[0].subject == 0
+    assert problem.prompts[0].subject_tokens == 1
+    assert problem.suffix == len(problem.prompts[0].ids) + len(problem.target) - 1
