@@ -1,17 +1,9 @@
 # Resolves the study once: each rule asks `study` for its files.
-import os
-import sys
-from pathlib import Path
-
 from snakemake.exceptions import WorkflowError
 
 from editcore import planning
 from editcore.config import LABEL_PATTERN
 from editcore.errors import EditcoreError
-
-# The command of this environment is meant, also where the environment is not activated.
-own_commands = str(Path(sys.executable).parent)
-os.environ.update(PATH=os.pathsep.join([own_commands, os.getenv("PATH", os.defpath)]))
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 
