@@ -93,6 +93,8 @@ class Shard:
                     result, broken = next(edits), False
                 except Exception as error:  # a third party's editor may raise anything
                     result, broken = EditResult(None, f"{type(error).__name__}: {error}"), True
+                if result.delta is not None and not result.delta.finite():
+                    result = EditResult(None, "the editor gave a non-finite weight change")
                 yield self.requests[done], result, time.perf_counter() - started
                 done += 1
                 if broken:

@@ -55,9 +55,10 @@ def test_one_batch_equals_one_by_one() -> None:
 
 @pytest.mark.parametrize("layer", [0, 2])
 def test_first_and_last_layer(layer: int) -> None:
+    """The subject ends the prompt: from the last block, nothing reaches a later token."""
     model = loaded("gptj")
     options = ValueOptions(layer=layer, steps=4, learning_rate=0.1, stop_loss=0.0)
-    problem = posed(model)[0]
+    problem = pose(model, EditRequest(0, "The lamp is {}", "Harbor", "Osdor", "Elro"), TEMPLATES)
     (fast,) = optimise(model, [problem], options)
     assert_same(fast, optimise_one(model, problem, options))
 

@@ -1,5 +1,6 @@
 """The edit itself: keys, v*, and the rank-one update that binds them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from editcore.plugins import load_registry, resolve
 from editcore.rank_one import solve
 from editcore.values import Value, ValueOptions, ValueProblem, optimise, pose
 from editcore_rome.config import RomeConfig
+
+NONFINITE = "the search for v* met a non-finite loss; nothing was edited"
 
 
 class RomeEditor(Editor[RomeConfig]):
@@ -80,6 +83,6 @@ class RomeEditor(Editor[RomeConfig]):
             "loss": value.loss,
         }
         delta = Delta({context.model.layout.down_weight(layer): edit.update})
-        if not delta.finite():
-            return EditResult(None, "the search for v* gave a non-finite value", diagnostics)
+        if not (math.isfinite(value.loss) and delta.finite()):
+            return EditResult(None, NONFINITE, diagnostics)
         return EditResult(delta, diagnostics=diagnostics)

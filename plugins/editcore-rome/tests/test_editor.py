@@ -1,0 +1,82 @@
+"""What the editors say of themselves, and how they meet requests that cannot be carried out."""
+
+import pytest
+import torch
+from editcore_rome.config import CRomeConfig, PRomeConfig, RomeConfig
+from editcore_rome.editor import RomeEditor
+from pydantic import ValidationError
+
+from editcore import EditContext, EditRequest, Moments, Prefixes
+from editcore.errors import RequestError
+from editcore.models import wrap
+from editcore.moments import from_matrix
+from editcore.prefixes import ContextPrefixes
+from tests.models import KINDS, tiny_model, tiny_requests
+
+LAYER = 1
+
+
+def context(kind: str) -> EditContext:
+    model = wrap(kind, *tiny_model(kind))
+    width = model.layout.down(LAYER).weight.numel() // 32
+    samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
+    moment = from_matrix(LAYER, samples.T @ samples / len(samples), len(samples))
+    templates = ("{}", "Therefore. {}", "I think. {}")
+    return EditContext(model, ContextPrefixes(templates, kind, 0), {LAYER: moment})
+
+
+def test_options_ask_for_their_artefacts() -> None:
+    assert RomeConfig(layer=3).requires() == (Prefixes(), Moments(3))
+    assert RomeConfig(layer=3, second_moment=False).requires() == (Prefixes(),)
+    assert RomeConfig(layer=3).edited_layers() == (3,)
+
+
+def test_what_makes_an_editor_itself_cannot_be_changed() -> None:
+    assert CRomeConfig(layer=0).key_strategy == "prefixed"
+    with pytest.raises(ValidationError):
+        CRomeConfig(layer=0, key_strategy="mixed")
+    with pytest.raises(ValidationError):
+        RomeConfig(layer=0, lr=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("config", [RomeConfig, CRomeConfig, PRomeConfig])
+def test_the_edited_model_says_the_value_at_its_key(kind: str, config) -> None:
+    """W'k_s = v* is what the update is solved for, on every architecture."""
+    given = context(kind)
+    editor = RomeEditor(config(layer=LAYER, steps=3))
+    request = tiny_requests()[0]
+    result = editor.edit(given, [request])
+    ((name, update),) = result.delta.updates.items()
+    assert name == given.model.layout.down_weight(LAYER)
+    added = update.norm()
+    wanted = result.diagnostics["numerator_norm"] / result.diagnostics["denominator"]
+    assert added == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_case_that_cannot_be_placed_leaves_the_others_untouched() -> None:
+    given = context("gpt2")
+    good = tiny_requests()
+    bad = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
+    editor = RomeEditor(RomeConfig(layer=LAYER, steps=3))
+    mixed = list(editor.edit_each(given, [good[0], bad, good[1]]))
+    assert [r.status == "ok" for r in mixed] == [True, False, True]
+    assert "inside a token" in mixed[1].status
+    for result, alone in zip((mixed[0], mixed[2]), editor.edit_each(given, good[:2]), strict=True):
+        assert result.diagnostics["numerator_norm"] == pytest.approx(
+            alone.diagnostics["numerator_norm"], rel=1e-4
+        )
+
+
+def test_a_model_gone_wrong_is_a_status() -> None:
+    given = context("llama")
+    with torch.no_grad():
+        given.model.model.get_parameter("model.norm.weight").fill_(float("nan"))
+    (result,) = RomeEditor(RomeConfig(layer=LAYER)).edit_each(given, tiny_requests()[:1])
+    assert result.delta is None
+    assert "non-finite" in result.status
+
+
+def test_several_requests_at_once_are_refused() -> None:
+    with pytest.raises(RequestError, match="one request"):
+        RomeEditor(RomeConfig(layer=LAYER)).edit(context("gpt2"), tiny_requests())

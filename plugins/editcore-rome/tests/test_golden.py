@@ -1,0 +1,81 @@
+"""The three variants agree with what the papers' released code computes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from editcore_rome.config import CRomeConfig, RomeConfig
+from editcore_rome.editor import RomeEditor
+from safetensors.torch import load_file
+
+from editcore import EditContext, EditRequest, EditResult
+from editcore.deltas import LowRankUpdate
+from editcore.models import load
+from editcore.moments import from_matrix
+from editcore.prefixes import ContextPrefixes
+
+GOLDEN = Path(__file__).parent / "golden"
+LAYER = 2
+VARIANTS = {
+    "rome": RomeConfig(layer=LAYER),
+    "rome_nocov": RomeConfig(layer=LAYER, second_moment=False),
+    "crome": CRomeConfig(layer=LAYER),
+}
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Any]:
+    return json.loads((GOLDEN / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, torch.Tensor]:
+    return load_file(GOLDEN / "expected.safetensors")
+
+
+@pytest.fixture(scope="module")
+def results(expected, tensors) -> dict[str, list[EditResult]]:
+    prefixes = ContextPrefixes(tuple(expected["prefixes"]), "golden", 0)
+    moments = {LAYER: from_matrix(LAYER, tensors["cov.2"], 0)}
+    context = EditContext(load("golden", str(GOLDEN / "model")), prefixes, moments)
+    requests = [
+        EditRequest(i, case["prompt"], case["subject"], case["target_new"], case["target_true"])
+        for i, case in enumerate(expected["cases"])
+    ]
+    return {
+        name: list(RomeEditor(config).edit_each(context, requests))
+        for name, config in VARIANTS.items()
+    }
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_directions(variant: str, results, tensors) -> None:
+    for case, result in enumerate(results[variant]):
+        (update,) = result.delta.updates.values()
+        assert isinstance(update, LowRankUpdate)
+        for side, name in ((update.inputs, "u"), (update.outputs, "v")):
+            golden = tensors[f"{case}.{variant}.{name}"]
+            assert torch.cosine_similarity(side[:, 0], golden, 0) >= 0.9999, (case, name)
+            assert float(side.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_numerators_denominators_and_steps(variant: str, results, expected) -> None:
+    for result, case in zip(results[variant], expected["cases"], strict=True):
+        found, golden = result.diagnostics, case[variant]
+        assert found["numerator_norm"] == pytest.approx(golden["numerator_norm"], rel=1e-3)
+        assert found["denominator"] == pytest.approx(golden["abs_denominator"], rel=1e-3)
+        assert found["steps"] == golden["steps"]
+
+
+def test_one_alone_equals_its_place_in_the_batch(results, expected, tensors) -> None:
+    prefixes = ContextPrefixes(tuple(expected["prefixes"]), "golden", 0)
+    moments = {LAYER: from_matrix(LAYER, tensors["cov.2"], 0)}
+    context = EditContext(load("golden", str(GOLDEN / "model")), prefixes, moments)
+    case = expected["cases"][3]
+    request = EditRequest(3, case["prompt"], case["subject"], case["target_new"], "")
+    alone = RomeEditor(VARIANTS["rome"]).edit(context, [request])
+    (one,), (other,) = (r.delta.updates.values() for r in (alone, results["rome"][3]))
+    torch.testing.assert_close(one.outputs, other.outputs, rtol=1e-3, atol=1e-4)
