@@ -2,7 +2,7 @@
 
 
 class EditcoreError(Exception):
-    """Base of every error that the command line prints as one plain message instead of a traceback."""
+    """Base of every error that the command line prints as one plain message, no traceback."""
 
 
 class ConfigError(EditcoreError):

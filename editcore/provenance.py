@@ -1,15 +1,25 @@
-"""How a file of results came to be, read from the file itself; free of torch."""
+"""How a file of results came to be: what is written into it, and how to read that; free of torch."""
 
 import contextlib
+import importlib.metadata
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
 from editcore.errors import DataError
 
+MADE_WITH = ("editcore", "torch", "transformers", "tokenizers", "numpy", "polars", "pyarrow")
 HEADER_LENGTH_BYTES = 8
 # A header longer than this is no header: the format's own limit.
 LONGEST_HEADER = 100_000_000
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that numbers depend on."""
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in MADE_WITH
+    }
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def plugins(as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def provenance(file: Path) -> None:
     """Print how FILE (Parquet or safetensors) was made, as JSON."""
-    from editcore.origins import read
+    from editcore.provenance import read
 
     click.echo(json.dumps(read(file), indent=2, sort_keys=True))
 
