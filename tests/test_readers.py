@@ -13,6 +13,8 @@ from editcore.requests import Probe
 
 Write = Callable[[str, Any], Path]
 
+PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "counterfact"
+
 ORIGINAL = {
     "case_id": 7,
     "requested_rewrite": {
@@ -83,6 +85,17 @@ def test_flat_record_without_probes_and_case_id_reads(write: Write) -> None:
     first, second = read_requests(write("cases.json", [bare, bare]))
     assert (first.case_id, second.case_id) == (0, 1)
     assert first.paraphrases == () and first.neighbours == ()
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published data are not at hand")
+def test_every_published_flat_record_reads_and_says_its_prompt_again() -> None:
+    count = 0
+    for path in sorted(PUBLISHED.glob("*.json")):
+        records = json.loads(path.read_text(encoding="utf-8"))
+        requests = read_requests(path)
+        assert [r.text for r in requests] == [record["prompt"] for record in records]
+        count += len(requests)
+    assert count == 11_919
 
 
 def test_zsre_edits_towards_alt_and_skips_records_without_one(write: Write) -> None:
