@@ -1,4 +1,4 @@
-"""How a file of results came to be: what is written into it, and how to read that; free of torch."""
+"""How a file of results came to be: what is written into it, and how to read it."""
 
 import contextlib
 import importlib.metadata
