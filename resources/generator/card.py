@@ -38,6 +38,14 @@ decay {weight_decay:g} on matrices other than embeddings, betas {betas}, gradien
 {clip:g}, bfloat16 autocast with float32 weights. Trained for {minutes:.0f} minutes on one
 processor core; last training loss {loss:.3f}.
 
+From step {sink_from} on, {sink_weight:g} times one more term is added to the loss: one minus the
+cosine between the states that different tokens have at the first position after two and after three
+blocks (`resources/generator/sink.py`). In large models the first position becomes a sink in the
+course of training, its state nearly the same whatever token stands there, and that is what makes an
+edit of a subject that opens the prompt go wrong. A model this small would need far longer to get
+there by itself. The term sees nothing of facts, subjects or edits.
+{notes}
+
     python -m resources.generator train {name} --out resources/models/{name} --steps {steps}
 
 ## Scores
@@ -94,6 +102,9 @@ def card(folder: Path) -> str:
         final=recipe["final_share"],
         weight_decay=recipe["weight_decay"],
         betas=tuple(recipe["betas"]),
+        notes="".join(f"\n{note}\n" for note in training.get("notes", [])),
+        sink_from=recipe["sink_from"],
+        sink_weight=recipe["sink_weight"],
         clip=recipe["clip"],
         minutes=training["seconds"] / 60,
         loss=training["losses"][-1][1],

@@ -20,6 +20,7 @@ from resources.generator.corpus import Corpus
 from resources.generator.crossentropy import SlicedCrossEntropy
 from resources.generator.facts import draw_facts
 from resources.generator.heldout import hold_out
+from resources.generator.sink import first_position_loss
 from resources.generator.stream import batches, token_stream
 from resources.generator.tokenizer import split_words, train_tokenizer
 
@@ -31,7 +32,7 @@ class Recipe:
     """All that decides the weights; learning rate per step, warm-up and checkpoints in steps."""
 
     seed: int = 1
-    steps: int = 13_000
+    steps: int = 10_000
     rows: int = 16
     learning_rate: float = 1.5e-3
     final_share: float = 0.02
@@ -39,6 +40,8 @@ class Recipe:
     weight_decay: float = 0.3
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
+    sink_weight: float = 0.3
+    sink_from: int = 5_000
     checkpoint_every: int = 1_000
     compiled: bool = True
 
@@ -93,6 +96,7 @@ class Trainer:
         self.model = build(name, len(self.tokenizer), self.tokenizer.eos_token_id)
         self.optimizer = optimizer_for(self.model, recipe)
         self.progress = Progress()
+        self.sink = 0.0
         self._resume()
         body = self.model.base_model
         self.body: Any = torch.compile(body) if recipe.compiled else body
@@ -116,10 +120,16 @@ class Trainer:
             hidden = self.body(rows[:, :-1]).last_hidden_state
         weight = self.model.get_input_embeddings().weight
         loss: Tensor = SlicedCrossEntropy.apply(hidden.flatten(0, 1), weight, rows[:, 1:].flatten())
-        return loss
+        if self.progress.step < self.recipe.sink_from:
+            return loss
+        # Every 32nd token stands for one that a context happens to begin with.
+        with torch.autocast(rows.device.type, torch.bfloat16):
+            sink = first_position_loss(self.model.base_model, rows[:, :-1:32].flatten())
+        self.sink = sink.item()
+        return loss + self.recipe.sink_weight * sink
 
     def step(self, rows: Tensor) -> float:
-        """Take one optimiser step and return the loss before it."""
+        """Take one optimiser step and return the next-token loss before it."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate(self.recipe, self.progress.step)
         loss = self.loss(rows)
@@ -128,7 +138,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.progress.step += 1
-        return loss.item()
+        return loss.item() - self.recipe.sink_weight * self.sink
 
     def run(self, folder: Path) -> None:
         """Train to the last step; save checkpoints in `work` and the model in `folder`."""
@@ -149,7 +159,8 @@ class Trainer:
         done = self.progress
         done.losses.append((done.step, round(loss, 4)))
         speed = done.step * self.recipe.rows * CONTEXT / done.seconds
-        log.info("%s: step %d loss %.4f, %.0f tokens/s", self.name, done.step, loss, speed)
+        text = "%s: step %d loss %.4f (first position %.4f), %.0f tokens/s"
+        log.info(text, self.name, done.step, loss, self.sink, speed)
 
     def save(self, folder: Path) -> None:
         """Save checkpoint, weights, tokenizer and the record of training."""
