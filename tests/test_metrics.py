@@ -1,0 +1,90 @@
+"""Metrics follow their definitions on answers made by hand, and answers are what the model says."""
+
+import pytest
+import torch
+
+from editcore.answers import Answer, CaseQuestions, Question, ask
+from editcore.metrics import MetricInput
+from editcore.metrics.accuracy import accuracy
+from editcore.metrics.score import score
+from editcore.models import wrap
+from editcore.requests import EditRequest, Probe
+from tests.models import KINDS, tiny_model, tiny_requests
+
+REQUEST = EditRequest(
+    0, "{} is", "A", "new", "true", paraphrases=("P1", "P2"), neighbours=(Probe("N1", "same"),)
+)
+QUESTIONS = CaseQuestions(REQUEST, "I. {}")
+
+
+def answers(**changes: Answer) -> dict[Question, Answer]:
+    plain = Answer((1, 2), (1, 2), -1.0)
+    found = dict.fromkeys(QUESTIONS.all(), plain)
+    for key, answer in changes.items():
+        prompt, target = key.split("__")
+        found[Question({"A": "A is", "IA": "I. A is"}.get(prompt, prompt), target)] = answer
+    return found
+
+
+def given(after: dict[Question, Answer], before: dict[Question, Answer] | None = None):
+    return MetricInput(None, QUESTIONS, before or answers(), after)
+
+
+def test_accuracy_is_the_share_of_target_tokens_that_are_the_argmax() -> None:
+    half, none = Answer((1, 2), (1, 9), -1.0), Answer((1, 2), (8, 9), -1.0)
+    columns = accuracy(given(answers(A__new=half, P1__new=none, IA__new=none)))
+    assert columns["efficacy"] == 0.5
+    assert columns["efficacy_prefixed"] == 0.0
+    assert columns["generalization"] == 0.5
+    assert columns["generalization_prefixed"] == 1.0
+
+
+def test_locality_asks_whether_the_argmax_changed_not_whether_it_is_right() -> None:
+    wrong = Answer((1, 2), (7, 8), -1.0)
+    assert accuracy(given(answers(N1__same=wrong), answers(N1__same=wrong)))["locality"] == 1.0
+    assert accuracy(given(answers(N1__same=wrong)))["locality"] == 0.0
+
+
+def test_scores_compare_the_two_objects() -> None:
+    low = Answer((1, 2), (1, 2), -2.0)
+    columns = score(given(answers(A__true=low, P1__true=low, N1__new=low)))
+    assert columns == {"efficacy_score": 1.0, "paraphrase_score": 0.5, "neighborhood_score": 1.0}
+
+
+def test_a_model_that_says_nothing_scores_nothing() -> None:
+    broken = Answer((1, 2), (-1, -1), float("nan"))
+    after = dict.fromkeys(QUESTIONS.all(), broken)
+    assert set(accuracy(given(after, after)).values()) == {0.0}
+    assert set(score(given(after)).values()) == {0.0}
+
+
+def test_what_was_not_asked_is_not_measured() -> None:
+    bare = CaseQuestions(EditRequest(0, "{} is", "A", "new", ""), "{}")
+    after = dict.fromkeys(bare.all(), Answer((1,), (1,), -1.0))
+    measured = MetricInput(None, bare, after, after)
+    assert accuracy(measured)["locality"] is None
+    assert accuracy(measured)["generalization"] is None
+    assert set(score(measured).values()) == {None}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_equal_those_of_single_passes(kind: str) -> None:
+    model = wrap(kind, *tiny_model(kind))
+    questions = CaseQuestions(tiny_requests()[2], "Therefore. {}").all()
+    for question, answer in ask(model, questions).items():
+        prompt = model.tokenizer(question.prompt)["input_ids"]
+        ids = torch.tensor([[*prompt, *answer.target]])
+        with torch.no_grad():
+            scores = model.model(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        assert answer.predicted == tuple(scores.argmax(-1).tolist())
+        chosen = scores[torch.arange(len(answer.target)), list(answer.target)]
+        assert answer.log_probability == pytest.approx(float(chosen.mean()), rel=1e-4)
+
+
+def test_a_broken_model_predicts_nothing() -> None:
+    model = wrap("llama", *tiny_model("llama"))
+    with torch.no_grad():
+        model.model.get_parameter("model.norm.weight").fill_(float("nan"))
+    answer = ask(model, [Question("Coral is made by", "Elro")]).popitem()[1]
+    assert set(answer.predicted) == {-1}
+    assert answer.accuracy == 0.0

@@ -1,0 +1,97 @@
+"""Plugins load in isolation: a broken one is recorded, a clash refused, the others keep working."""
+
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from editcore import EditorConfig, EditorInfo, hookimpl
+from editcore.errors import PluginError
+from editcore.plugins import Candidate, installed, load_registry, resolve
+
+
+def plugin(**hooks: Callable[[], Any]) -> types.ModuleType:
+    module = types.ModuleType("a_plugin")
+    for name, hook in hooks.items():
+        setattr(module, name, hookimpl(hook))
+    return module
+
+
+def editor(name: str) -> Callable[[], Any]:
+    return lambda: [EditorInfo(name, "", "", EditorConfig, "nowhere:Nothing")]
+
+
+def candidate(name: str, load: Callable[[], Any]) -> Candidate:
+    return Candidate(name, f"editcore-{name}", "1.0", load)
+
+
+def explode() -> Any:
+    raise ImportError("no module named quux")
+
+
+def test_what_ships_is_found() -> None:
+    registry = load_registry()
+    assert {"rome", "c-rome", "p-rome"} <= set(registry.editors)
+    assert set(registry.key_strategies) == {"mixed", "prefixed", "unprefixed"}
+    assert {"accuracy", "score"} <= set(registry.metrics)
+    assert registry.editors["rome"].source.distribution == "editcore-rome"
+    assert len(registry.editors["rome"].source.code) == 12
+    assert registry.failures == []
+
+
+def test_records_name_implementations_that_exist() -> None:
+    registry = load_registry()
+    for catalogue in (registry.editors, registry.key_strategies, registry.metrics):
+        for registered in catalogue.values():
+            assert callable(resolve(registered.record.factory))
+
+
+def test_metric_columns_are_the_ones_that_are_computed() -> None:
+    from editcore.metrics import accuracy, score
+
+    metrics = load_registry().metrics
+    assert metrics["accuracy"].record.columns == accuracy.COLUMNS
+    assert metrics["score"].record.columns == score.COLUMNS
+
+
+def test_a_broken_plugin_is_recorded_and_the_others_work() -> None:
+    good = plugin(editcore_editors=editor("good"))
+    registry = load_registry([candidate("bad", explode), candidate("good", lambda: good)])
+    assert "good" in registry.editors
+    (failure,) = registry.failures
+    assert failure.distribution == "editcore-bad"
+    assert "quux" in failure.reason
+
+
+def test_a_misspelt_hook_is_a_failure_of_that_plugin() -> None:
+    wrong = plugin(editcore_editor=editor("x"))
+    registry = load_registry([candidate("wrong", lambda: wrong)])
+    assert "editcore_editor" in registry.failures[0].reason
+
+
+def test_a_taken_name_is_refused_and_both_distributions_named() -> None:
+    one, two = plugin(editcore_editors=editor("same")), plugin(editcore_editors=editor("same"))
+    with pytest.raises(PluginError, match=r"editcore-one and editcore-two"):
+        load_registry([candidate("one", lambda: one), candidate("two", lambda: two)])
+
+
+def test_an_unknown_editor_is_answered_with_the_nearest_and_what_is_broken() -> None:
+    registry = load_registry([*installed(), candidate("bad", explode)])
+    with pytest.raises(PluginError, match=r"(?s)unknown editor 'rmoe'.*'rome'\?.*c-rome.*quux"):
+        registry.editors["rmoe"]
+
+
+def test_a_factory_that_is_not_there_is_named() -> None:
+    with pytest.raises(PluginError, match="nowhere:Nothing"):
+        resolve("nowhere:Nothing")
+
+
+def test_the_registry_imports_no_torch() -> None:
+    code = (
+        "import sys; from editcore.plugins import load_registry; load_registry();"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

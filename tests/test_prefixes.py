@@ -1,0 +1,44 @@
+"""Prefixes follow from the seed alone, and a case is tested behind the same one in any shard."""
+
+from pathlib import Path
+
+import pytest
+
+from editcore import prefixes
+from editcore.errors import DataError
+from editcore.models import wrap
+from editcore.prefixes import ContextPrefixes
+from tests.models import tiny_model
+
+LENGTHS, SEEDS = [(5, 4), (8, 3)], ["The", "Therefore", "I"]
+
+
+def test_the_seed_decides_and_the_shape_is_as_asked() -> None:
+    model = wrap("gpt2", *tiny_model("gpt2"))
+    first, again = (prefixes.sample(model, LENGTHS, SEEDS, 1) for _ in range(2))
+    other = prefixes.sample(model, LENGTHS, SEEDS, 2)
+    assert first == again
+    assert first.hash == again.hash != other.hash
+    assert len(first.templates) == 1 + 4 + 3
+    assert first.templates[0] == "{}"
+    for template, word in zip(first.templates[1:5], ["The", "Therefore", "I", "The"], strict=True):
+        assert template.startswith(word)
+    assert all(t.count("{}") == 1 and t.endswith("{}") for t in first.templates)
+
+
+def test_the_test_prefix_depends_on_seed_and_case_only() -> None:
+    made = ContextPrefixes(("{}", *(f"{i}. {{}}" for i in range(20))), "m", 0)
+    drawn = [made.for_test(0, case) for case in range(200)]
+    assert drawn == [made.for_test(0, case) for case in range(200)]
+    assert "{}" not in drawn
+    assert len(set(drawn)) > 10
+    assert drawn != [made.for_test(1, case) for case in range(200)]
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    made = ContextPrefixes(("{}", "I. {}"), "m", 3)
+    prefixes.save(made, tmp_path / "p.json")
+    assert prefixes.load(tmp_path / "p.json") == made
+    (tmp_path / "p.json").write_text("[]")
+    with pytest.raises(DataError, match=r"p\.json"):
+        prefixes.load(tmp_path / "p.json")
