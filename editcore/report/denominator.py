@@ -42,7 +42,7 @@ def draw(study: Study, model: str, editor: str) -> Figure:
             clip_on=False,
             zorder=4 - 0.1 * depth,  # the config's first data set stays in sight
         )
-    axes.legend(loc="upper right", frameon=False, handletextpad=0.2, borderpad=0)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
     _names(axes, cases, up)
     return figure
 

@@ -8,7 +8,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from editcore.report.numbers import number, ten_to
+from editcore.report.numbers import ten_to
 
 MOST_TICKS = 7
 
@@ -69,4 +69,4 @@ def tick_label(value: float) -> str:
     ['0.01', '200', '10,000', '10⁶']
     """
     power = round(math.log10(value))
-    return number(value) if -3 <= power <= 4 else ten_to(power)
+    return f"{value:,g}" if -3 <= power <= 4 else ten_to(power)

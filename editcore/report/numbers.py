@@ -7,10 +7,10 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, with thousands separated; `–` where there is none.
+    """Three significant digits, whole numbers as such, thousands separated; `–` for none.
 
-    >>> [number(x) for x in (12345.6, 2.4, 0.00312, 4.2e9, float("inf"), 0, None)]
-    ['12,346', '2.4', '0.00312', '4.2·10⁹', '∞', '0', '–']
+    >>> [number(x) for x in (12345.6, 2.4, 0.00312, 4.2e9, float("inf"), 10.0, None)]
+    ['12,346', '2.40', '0.00312', '4.20·10⁹', '∞', '10', '–']
     """
     if value is None or math.isnan(value):
         return MISSING
@@ -19,8 +19,8 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size and (size >= 1e7 or size < 1e-3):
         power = math.floor(math.log10(size))
-        return f"{value / 10**power:.3g}·{ten_to(power)}"
-    return f"{value:,.0f}" if size >= 100 else f"{value:.3g}"
+        return f"{value / 10**power:.2f}·{ten_to(power)}"
+    return f"{value:,.0f}" if size >= 100 or size == int(size) else f"{value:#.3g}"
 
 
 def ten_to(power: int) -> str:

@@ -149,7 +149,7 @@ def test_worst_cases_are_in_order_over_all_groups(study: Study) -> None:
 def test_cause_compares_denominators_of_the_two_outcomes(make_study: MakeStudy) -> None:
     rows = [edit_row(1, 400.0, 0.01), edit_row(2, 400.0, 0.03), edit_row(3, 4.0, 2.0)]
     said = sentences.cause(make_study(rows), "small", "alpha")
-    assert said == "The median |denominator| was 0.02 where it collapsed and 2 where it did not."
+    assert said == "The median |denominator| was 0.0200 where it collapsed and 2 where it did not."
 
 
 def test_tables_keep_the_order_of_the_config(study: Study) -> None:
