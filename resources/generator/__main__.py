@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     train.add_argument("--work", type=Path, default=Path(".world-cache"), help="checkpoints")
     train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--steps", type=int, default=13_000)
+    train.add_argument("--steps", type=int, default=10_000)
     train.add_argument("--learning-rate", type=float, default=1.5e-3)
     train.add_argument("--weight-decay", type=float, default=0.3)
     train.add_argument("--threads", type=int, default=1)
