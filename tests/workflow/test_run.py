@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -39,8 +40,8 @@ def test_results_are_hive_partitions(finished: StudyFolder) -> None:
 
 def test_a_second_run_has_nothing_to_do(finished: StudyFolder) -> None:
     status, output = finished.snakemake()
-    assert status == 0
-    assert "Nothing to be done" in output
+    assert status == 0, output
+    assert "Nothing to be done" in output, output
 
 
 def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_path: Path) -> None:
@@ -76,8 +77,9 @@ def wait_for(process: "subprocess.Popen[str]", folder: StudyFolder, count: int) 
 
 def test_an_aborted_run_resumes(finished: StudyFolder, tmp_path: Path) -> None:
     folder = finished.copy(tmp_path)
-    for file in folder.files("edits"):
-        Path(file).unlink()
+    for kind in ("edits", "summary"):
+        shutil.rmtree(folder.path / "results" / kind)
+    (folder.path / "results" / "report.html").unlink()
     process = subprocess.Popen(
         folder.command("--cores", "1"),
         cwd=folder.path,
