@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from resources.generator.architectures import NAMES
@@ -33,9 +34,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     train.add_argument("--work", type=Path, default=Path(".world-cache"), help="checkpoints")
     train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--steps", type=int, default=10_000)
-    train.add_argument("--learning-rate", type=float, default=1.5e-3)
-    train.add_argument("--weight-decay", type=float, default=0.3)
+    train.add_argument("--steps", type=int, help="other than the model's recipe has")
     train.add_argument("--threads", type=int, default=1)
     train.add_argument("--no-compile", action="store_true", help="do without a C++ compiler")
     score = verbs.add_parser("score", help="measure recall and perplexity; write scores.json")
@@ -56,14 +55,13 @@ def run_train(args: argparse.Namespace) -> None:
     """Train one model."""
     import torch
 
-    from resources.generator.train import Recipe, Trainer
+    from resources.generator.train import RECIPES, Trainer
 
     torch.set_num_threads(args.threads)
-    recipe = Recipe(
+    recipe = replace(
+        RECIPES[args.name],
         seed=args.seed,
-        steps=args.steps,
-        learning_rate=args.learning_rate,
-        weight_decay=args.weight_decay,
+        steps=args.steps or RECIPES[args.name].steps,
         compiled=not args.no_compile,
     )
     Trainer(args.name, recipe, args.work).run(args.out)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import random
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from resources.generator.corpus import Corpus
 from resources.generator.crossentropy import SlicedCrossEntropy
 from resources.generator.facts import draw_facts
 from resources.generator.heldout import hold_out
+from resources.generator.nearsight import nearsighted
 from resources.generator.sink import first_position_loss
 from resources.generator.stream import batches, token_stream
 from resources.generator.tokenizer import split_words, train_tokenizer
@@ -42,8 +44,19 @@ class Recipe:
     clip: float = 1.0
     sink_weight: float = 0.3
     sink_from: int = 5_000
+    sink_tolerance: float = 0.0
+    second_from: int | None = None
+    second_rate: float = 8e-4
+    near_share: float = 0.75
+    near_blocks: tuple[int, ...] = (0, 1, 2)
     checkpoint_every: int = 1_000
     compiled: bool = True
+
+
+RECIPES = {
+    "tiny-gpt2": Recipe(),
+    "tiny-llama": Recipe(steps=11_500, second_from=10_000),
+}
 
 
 @dataclass
@@ -56,12 +69,24 @@ class Progress:
 
 
 def rate(recipe: Recipe, step: int) -> float:
-    """Return the learning rate: linear warm-up, then a cosine down to `final_share`."""
+    """Return the learning rate: linear warm-up, then a cosine down to `final_share`.
+
+    A second stretch, from `second_from` on, is a cosine of its own that begins at `second_rate`.
+    """
+    if recipe.second_from is not None:
+        if step >= recipe.second_from:
+            done = (step - recipe.second_from) / (recipe.steps - recipe.second_from)
+            return recipe.second_rate * cosine(done, recipe.final_share)
+        recipe = replace(recipe, steps=recipe.second_from, second_from=None)
     if step < recipe.warm_up:
         return recipe.learning_rate * (step + 1) / recipe.warm_up
     done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
-    share = recipe.final_share + (1 - recipe.final_share) * 0.5 * (1 + math.cos(math.pi * done))
-    return recipe.learning_rate * share
+    return recipe.learning_rate * cosine(done, recipe.final_share)
+
+
+def cosine(done: float, final: float) -> float:
+    """Return a factor that falls from 1 to `final` as `done` goes from 0 to 1."""
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def optimizer_for(model: PreTrainedModel, recipe: Recipe) -> torch.optim.AdamW:
@@ -114,17 +139,35 @@ class Trainer:
             self.progress = Progress(**state["progress"])
             log.info("%s: resumed at step %d", self.name, self.progress.step)
 
+    def states(self, ids: Tensor) -> Tensor:
+        """Return the last hidden states [b, context, d], early blocks confined where it is due."""
+        recipe, step = self.recipe, self.progress.step
+        second = recipe.second_from is not None and step >= recipe.second_from
+        if second and random.Random(f"{recipe.seed}/near/{step}").random() < recipe.near_share:
+            with nearsighted([self.attention(block) for block in recipe.near_blocks]):
+                near: Tensor = self.model.base_model(ids).last_hidden_state
+            return near
+        states: Tensor = self.body(ids).last_hidden_state
+        return states
+
+    def attention(self, block: int) -> Any:
+        """Return the attention module of a block."""
+        body = self.model.base_model
+        return body.h[block].attn if hasattr(body, "h") else body.layers[block].self_attn
+
     def loss(self, rows: Tensor) -> Tensor:
         """Return the mean next-token loss of rows [b, context + 1]."""
         with torch.autocast(rows.device.type, torch.bfloat16):
-            hidden = self.body(rows[:, :-1]).last_hidden_state
+            hidden = self.states(rows[:, :-1])
         weight = self.model.get_input_embeddings().weight
         loss: Tensor = SlicedCrossEntropy.apply(hidden.flatten(0, 1), weight, rows[:, 1:].flatten())
         if self.progress.step < self.recipe.sink_from:
             return loss
         # Every 32nd token stands for one that a context happens to begin with.
         with torch.autocast(rows.device.type, torch.bfloat16):
-            sink = first_position_loss(self.model.base_model, rows[:, :-1:32].flatten())
+            sink = first_position_loss(
+                self.model.base_model, rows[:, :-1:32].flatten(), self.recipe.sink_tolerance
+            )
         self.sink = sink.item()
         return loss + self.recipe.sink_weight * sink
 
