@@ -52,7 +52,7 @@ class StudyFolder:
 
     def files(self, kind: str) -> dict[str, int]:
         """The files below `results/<kind>` and when each was written."""
-        found = (self.path / "results" / kind).rglob("*.*")
+        found = (self.path / "results" / kind).rglob("shard-*")
         return {str(file): file.stat().st_mtime_ns for file in found if file.is_file()}
 
     def copy(self, target: Path) -> "StudyFolder":
