@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from editcore.errors import DataError, EditcoreError, RequestError
 from editcore.jobs import EditJob
 from editcore.metrics import Metric, MetricInput
 from editcore.models import LoadedModel, load_spec
-from editcore.perplexity import Perplexity, TokenizedTexts
+from editcore.perplexity import Perplexity, TokenizedTexts, UneditedStates
 from editcore.plugins import Registry, load_registry, resolve
 from editcore.provenance import versions
 from editcore.readers import read_requests, read_texts
@@ -61,6 +61,7 @@ class Shard:
     texts: TokenizedTexts
     unedited: Perplexity
     metrics: Sequence[Metric]
+    states: dict[int, UneditedStates] = field(default_factory=dict)
 
     @classmethod
     def open(cls, job: EditJob) -> "Shard":
@@ -149,9 +150,10 @@ class Shard:
         delta, model = result.delta, self.model
         questions = CaseQuestions(request, self._test_prefix(request))
         before = ask(model, questions.all())
+        states = self._states_before(delta)
         with delta.applied(model.model):
             after = ask(model, questions.all())
-            edited = perplexity.measure(model, self.texts)
+            edited = perplexity.measure(model, self.texts, states)
             row = self._metric_columns(questions, before, after)
         return (
             row
@@ -164,6 +166,13 @@ class Shard:
                 "weight_norm": self._weight_norm(delta),
             }
         )
+
+    def _states_before(self, delta: Delta) -> UneditedStates:
+        """What the texts are in front of the first block that the delta changes; run once."""
+        layer = self.model.layout.first_changed(delta.updates) - 1
+        if layer not in self.states:
+            self.states[layer] = perplexity.states_behind(self.model, layer, self.texts)
+        return self.states[layer]
 
     def _metric_columns(self, questions: CaseQuestions, before: Answers, after: Answers) -> Row:
         given = MetricInput(self.model, questions, before, after)

@@ -1,6 +1,6 @@
 """Where each architecture keeps the parts that editors touch. Another family is one entry."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,12 +17,14 @@ class Family:
     """Module paths of one architecture; `mlp` and `down` are relative to a block.
 
     `down` is the MLP's second linear map: its input is the *key* and its output the *value* in the
-    reading of feed-forward layers as associative memories (Meng et al. 2022, §3.1).
+    reading of feed-forward layers as memories (Meng et al. 2022, §3.1). Most blocks give their
+    states; `block_gives_tuple` is for those that give a tuple with the states in front.
     """
 
     blocks: str
     down: str
     mlp: str = "mlp"
+    block_gives_tuple: bool = False
 
 
 _LLAMA_LIKE = Family("model.layers", "mlp.down_proj")
@@ -30,7 +32,7 @@ _LLAMA_LIKE = Family("model.layers", "mlp.down_proj")
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "gpt2": Family("transformer.h", "mlp.c_proj"),
-        "gptj": Family("transformer.h", "mlp.fc_out"),
+        "gptj": Family("transformer.h", "mlp.fc_out", block_gives_tuple=True),
         "gpt_neox": Family("gpt_neox.layers", "mlp.dense_4h_to_h"),
         "llama": _LLAMA_LIKE,
         "mistral": _LLAMA_LIKE,
@@ -88,6 +90,15 @@ class Layout:
         """The name of the down-projection's weight, as in `named_parameters`."""
         self.block(layer)
         return f"{self.family.blocks}.{layer}.{self.family.down}.weight"
+
+    def first_changed(self, parameters: Iterable[str]) -> int:
+        """The first block whose output a change of these parameters can alter."""
+        prefix = f"{self.family.blocks}."
+        layers = [
+            int(name.removeprefix(prefix).split(".")[0]) if name.startswith(prefix) else 0
+            for name in parameters
+        ]
+        return min(layers, default=0)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The language-model head over hidden states of shape `[rows, d_model]`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from editcore import trace
 from editcore.errors import DataError
 from editcore.models import LoadedModel
 from editcore.tokens import PaddedRows, pad
@@ -69,10 +70,44 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
     return TokenizedTexts(padded, tuple(order))
 
 
+@dataclass(frozen=True)
+class UneditedStates:
+    """The unedited model's states behind block `layer`, `[rows, length, d_model]` per batch.
+
+    An edit of later blocks leaves them as they are, so that its measurement can resume from them.
+    """
+
+    layer: int
+    batches: tuple[torch.Tensor | None, ...]
+
+
 @torch.no_grad()
-def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
-    """The model's NLLs over the texts, in their order in the file."""
-    parts = [_measure_batch(model, batch) for batch in texts.batches]
+def states_behind(model: LoadedModel, layer: int, texts: TokenizedTexts) -> UneditedStates:
+    """Run the blocks up to `layer`, -1 for none, over the texts."""
+    found: list[torch.Tensor | None] = []
+    for rows in texts.batches:
+        if layer < 0:
+            found.append(None)
+            continue
+        with trace.recording(model.layout.block(layer), stop=True) as seen:
+            model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
+        found.append(seen.output)
+    return UneditedStates(layer, tuple(found))
+
+
+@torch.no_grad()
+def measure(
+    model: LoadedModel, texts: TokenizedTexts, unedited: UneditedStates | None = None
+) -> Perplexity:
+    """The NLLs over the texts, in their order in the file; resumed where states are given."""
+    parts = []
+    for i, rows in enumerate(texts.batches):
+        states = unedited.batches[i] if unedited else None
+        if unedited is None or states is None:
+            parts.append(_measure_batch(model, rows))
+            continue
+        with trace.resuming_behind(model.layout, unedited.layer, states):
+            parts.append(_measure_batch(model, rows))
     back = torch.tensor(texts.order).argsort()
     return Perplexity(*(torch.cat(part)[back] for part in zip(*parts, strict=True)))
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from editcore.families import Layout
+
 
 @dataclass
 class Recorded:
@@ -31,7 +33,7 @@ def recording(module: nn.Module, *, stop: bool = False) -> Iterator[Recorded]:
 
     def keep(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         recorded.input = inputs[0] if inputs else named["hidden_states"]
-        recorded.output = output
+        recorded.output = output[0] if isinstance(output, tuple) else output
         if stop:
             raise _Stopped
 
@@ -63,28 +65,22 @@ def adding(module: nn.Module, positions: torch.Tensor, delta: torch.Tensor) -> I
 
 
 @contextmanager
-def starting_at(blocks: nn.ModuleList, layer: int, hidden: torch.Tensor) -> Iterator[None]:
-    """Let forward passes begin at block `layer` with `hidden`; the blocks below it do not run.
+def resuming_behind(layout: Layout, layer: int, states: torch.Tensor) -> Iterator[None]:
+    """Let forward passes resume behind block `layer`, whose output is `states`.
 
-    Works for every family, since it only replaces the `forward` of the blocks below by one that
-    hands its input on, and the input of block `layer`, `[batch, positions, d_model]`, by `hidden`.
+    `states` is `[batch, positions, d_model]`. Works for every family, since it only replaces the
+    `forward` of that block and of those below it, which do not run.
     """
+    given = (states, None) if layout.family.block_gives_tuple else states
 
-    def hand_on(states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return states
+    def resume(*_: Any, **__: Any) -> Any:
+        return given
 
-    def replace(_: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        if inputs:
-            return (hidden, *inputs[1:]), kwargs
-        return inputs, {**kwargs, "hidden_states": hidden}
-
-    below = [blocks[i] for i in range(layer)]
-    handle = blocks[layer].register_forward_pre_hook(replace, with_kwargs=True)
+    replaced = [layout.block(i) for i in range(layer + 1)]
     try:
-        for block in below:
-            block.__dict__["forward"] = hand_on
+        for block in replaced:
+            block.__dict__["forward"] = resume
         yield
     finally:
-        handle.remove()
-        for block in below:
+        for block in replaced:
             block.__dict__.pop("forward", None)

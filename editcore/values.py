@@ -4,7 +4,8 @@ Meng et al. 2022, eq. 4, as released: δ is added to the MLP's output at the sub
 under every template; Adam lowers the mean NLL of the target, plus a KL term at the subject of
 "{subject} is a" and a term in ‖δ‖. Three things make it cheap, and leave the result as it is: rows
 are padded on the left, so that all share the columns from the subject on, and what stands before
-them enters as constant attention keys and values; blocks below the edited layer never run again;
+them enters as constant attention keys and values; blocks up to the edited one
+never run again, since its MLP's output is added to the residual stream as it is;
 the head runs only where a token is predicted.
 """
 
@@ -160,15 +161,14 @@ class _Search:
         model, layer, rows = self._model, self._options.layer, self._rows
         head = rows.length - self._suffix
         self._prefix = _attention_of(model, rows, head) if head else []
-        block = model.layout.block(layer)
         kl_index = torch.tensor(self._kl_rows, device=model.device)
         with (
             trace.recording(model.layout.mlp(layer)) as mlp,
-            trace.recording(block) as at_block,
+            trace.recording(model.layout.block(layer)) as block,
         ):
             hidden = self._forward()
-        assert mlp.output is not None and at_block.input is not None
-        self._hidden = at_block.input
+        assert mlp.output is not None and block.output is not None
+        self._states = block.output
         bare = kl_index - torch.tensor(
             [len(p.prompts) for p in self._problems], device=model.device
         )
@@ -198,11 +198,10 @@ class _Search:
     def _losses(self, delta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Per case: the whole loss, and the same for the step's record, `[cases]`."""
         layout, options = self._model.layout, self._options
-        mlp = layout.mlp(options.layer)
-        with (
-            trace.starting_at(layout.blocks, options.layer, self._hidden),
-            trace.adding(mlp, self._subject, delta[self._case_of_row]),
-        ):
+        where = (torch.arange(len(self._subject), device=delta.device), self._subject)
+        added = delta[self._case_of_row].to(self._states.dtype)
+        states = self._states.index_put(where, added, accumulate=True)
+        with trace.resuming_behind(layout, options.layer, states):
             hidden = self._forward()
         predicted = self._log_probabilities(hidden, self._row, self._column)
         nll = -predicted.gather(1, self._token[:, None])[:, 0] * self._weight
