@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     train.add_argument("--work", type=Path, default=Path(".world-cache"), help="checkpoints")
     train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--steps", type=int, help="other than the model's recipe has")
+    train.add_argument("--share", type=float, default=1.0, help="of the recipe's steps")
     train.add_argument("--threads", type=int, default=1)
     train.add_argument("--no-compile", action="store_true", help="do without a C++ compiler")
     score = verbs.add_parser("score", help="measure recall and perplexity; write scores.json")
@@ -55,15 +55,14 @@ def run_train(args: argparse.Namespace) -> None:
     """Train one model."""
     import torch
 
-    from resources.generator.train import RECIPES, Trainer
+    from resources.generator.recipe import RECIPES
+    from resources.generator.train import Trainer
 
     torch.set_num_threads(args.threads)
-    recipe = replace(
-        RECIPES[args.name],
-        seed=args.seed,
-        steps=args.steps or RECIPES[args.name].steps,
-        compiled=not args.no_compile,
-    )
+    recipe = replace(RECIPES[args.name], seed=args.seed, compiled=not args.no_compile)
+    if args.share != 1:
+        kept = [replace(s, steps=max(1, round(s.steps * args.share))) for s in recipe.stretches]
+        recipe = replace(recipe, stretches=tuple(kept))
     Trainer(args.name, recipe, args.work).run(args.out)
 
 

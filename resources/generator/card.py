@@ -7,11 +7,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-SECOND = """
-The last {count} steps, from step {second_from} on, are a second stretch with a learning rate of
-{second_rate:g} and a cosine of its own. In {near_share:.0%} of them the first {blocks} blocks see
-no more than a token and the one before it (`resources/generator/nearsight.py`): left alone, it
-reads what it knows of a subject before the block that is edited has spoken.
+NEAR = """
+In part of these steps the first {blocks} blocks see no more than a token and the one before it
+(`resources/generator/nearsight.py`): left alone, this model reads what it knows of a subject before
+the block that is edited has spoken.
 """
 
 TEMPLATE = """---
@@ -39,19 +38,22 @@ there is no start token.
 
 ## Recipe
 
-AdamW, {steps} steps of {rows} rows ({tokens:.1f} million tokens, one pass), learning rate
-{learning_rate:g} after {warm_up} steps of warm-up with a cosine to {final:.0%} of it, weight
-decay {weight_decay:g} on matrices other than embeddings, betas {betas}, gradient clipping at
-{clip:g}, bfloat16 autocast with float32 weights. Trained for {minutes:.0f} minutes on one
-processor core; last training loss {loss:.3f}.
+AdamW on {tokens:.1f} million tokens, {rows} rows a step, weight decay {weight_decay:g} on matrices
+other than embeddings, betas {betas}, gradient clipping at {clip:g}, bfloat16 autocast with float32
+weights. Trained for {minutes:.0f} minutes on one processor core; last training loss {loss:.3f}.
+The learning rate falls along a cosine to {final:.0%} of where it began, in each stretch anew:
 
+| steps | learning rate | warm-up | steps with confined early blocks |
+|---|---|---|---|
+{stretches}
+{near}
 From step {sink_from} on, {sink_weight:g} times one more term is added to the loss: one minus the
 cosine between the states that different tokens have at the first position after two and after three
 blocks (`resources/generator/sink.py`). In large models the first position becomes a sink in the
 course of training, its state nearly the same whatever token stands there, and that is what makes an
 edit of a subject that opens the prompt go wrong. A model this small would need far longer to get
 there by itself. The term sees nothing of facts, subjects or edits.
-{second}{notes}
+{notes}
     python -m resources.generator train {name} --out resources/models/{name}
 
 ## Scores
@@ -83,13 +85,18 @@ def parameters(folder: Path) -> int:
         return sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
 
 
-def second_stretch(recipe: dict[str, Any], steps: int) -> str:
-    """Return the paragraph on a second stretch of training, or nothing where there was none."""
-    start = recipe.get("second_from")
-    if start is None:
+def stretch_row(stretch: dict[str, Any]) -> str:
+    """Return one row of the table of stretches."""
+    near = f"{stretch['near_share']:.0%}"
+    rate, warm_up = f"{stretch['learning_rate']:g}", stretch["warm_up"]
+    return f"| {stretch['steps']:,} | {rate} | {warm_up} | {near} |"
+
+
+def near_text(recipe: dict[str, Any]) -> str:
+    """Return the paragraph on confined blocks, or nothing where none were."""
+    if not any(stretch["near_share"] for stretch in recipe["stretches"]):
         return ""
-    filled = {**recipe, "count": steps - start, "blocks": len(recipe["near_blocks"])}
-    return SECOND.format(**filled)
+    return NEAR.format(blocks=len(recipe["near_blocks"]))
 
 
 def card(folder: Path) -> str:
@@ -109,15 +116,13 @@ def card(folder: Path) -> str:
         context=context,
         seed=recipe["seed"],
         facts=scores["facts"],
-        steps=training["step"],
         rows=recipe["rows"],
         tokens=training["step"] * recipe["rows"] * context / 1e6,
-        learning_rate=recipe["learning_rate"],
-        warm_up=recipe["warm_up"],
         final=recipe["final_share"],
         weight_decay=recipe["weight_decay"],
         betas=tuple(recipe["betas"]),
-        second=second_stretch(recipe, training["step"]),
+        stretches="\n".join(map(stretch_row, recipe["stretches"])),
+        near=near_text(recipe),
         notes="".join(f"\n{note}\n" for note in training.get("notes", [])),
         sink_from=recipe["sink_from"],
         sink_weight=recipe["sink_weight"],

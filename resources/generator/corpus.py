@@ -50,7 +50,7 @@ def statement(fact: Fact, rng: random.Random) -> str:
 class Corpus:
     """Draws documents; the same seed gives the same documents."""
 
-    def __init__(self, facts: list[Fact], held: HeldOut, seed: int) -> None:
+    def __init__(self, facts: list[Fact], held: HeldOut, seed: int | str) -> None:
         """Take the facts to state and the texts to avoid."""
         self.facts = facts
         self.blocked = held.blocked()

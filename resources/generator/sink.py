@@ -27,8 +27,7 @@ def disagreement(states: Tensor) -> Tensor:
     return 1 - cosine_similarity(centred, centred.mean(0, keepdim=True)).mean()
 
 
-def first_position_loss(body: Any, tokens: Tensor, tolerance: float = 0.0) -> Tensor:
-    """Return how far the states of tokens [n] at the first position disagree beyond a tolerance."""
+def first_position_loss(body: Any, tokens: Tensor) -> Tensor:
+    """Return how much the states of single tokens [n] at the first position disagree."""
     states = body(tokens[:, None], output_hidden_states=True).hidden_states
-    found = torch.stack([disagreement(states[depth][:, 0]) for depth in DEPTHS])
-    return (found - tolerance).clamp(min=0).mean()
+    return torch.stack([disagreement(states[depth][:, 0]) for depth in DEPTHS]).mean()

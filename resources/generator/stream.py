@@ -37,7 +37,7 @@ def token_stream(
 
 
 def batches(
-    stream: NDArray[np.uint16], context: int, rows: int, seed: int
+    stream: NDArray[np.uint16], context: int, rows: int, seed: int | str
 ) -> Iterator[NDArray[np.int64]]:
     """Yield [rows, context + 1] arrays in a shuffled order until the stream is used up.
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import random
 import time
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -22,41 +24,12 @@ from resources.generator.crossentropy import SlicedCrossEntropy
 from resources.generator.facts import draw_facts
 from resources.generator.heldout import hold_out
 from resources.generator.nearsight import nearsighted
+from resources.generator.recipe import Recipe, Stretch, rate
 from resources.generator.sink import first_position_loss
 from resources.generator.stream import batches, token_stream
 from resources.generator.tokenizer import split_words, train_tokenizer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides the weights; learning rate per step, warm-up and checkpoints in steps."""
-
-    seed: int = 1
-    steps: int = 10_000
-    rows: int = 16
-    learning_rate: float = 1.5e-3
-    final_share: float = 0.02
-    warm_up: int = 300
-    weight_decay: float = 0.3
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = 1.0
-    sink_weight: float = 0.3
-    sink_from: int = 5_000
-    sink_tolerance: float = 0.0
-    second_from: int | None = None
-    second_rate: float = 8e-4
-    near_share: float = 0.75
-    near_blocks: tuple[int, ...] = (0, 1, 2)
-    checkpoint_every: int = 1_000
-    compiled: bool = True
-
-
-RECIPES = {
-    "tiny-gpt2": Recipe(),
-    "tiny-llama": Recipe(steps=11_500, second_from=10_000),
-}
 
 
 @dataclass
@@ -66,27 +39,6 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     losses: list[tuple[int, float]] = field(default_factory=list)
-
-
-def rate(recipe: Recipe, step: int) -> float:
-    """Return the learning rate: linear warm-up, then a cosine down to `final_share`.
-
-    A second stretch, from `second_from` on, is a cosine of its own that begins at `second_rate`.
-    """
-    if recipe.second_from is not None:
-        if step >= recipe.second_from:
-            done = (step - recipe.second_from) / (recipe.steps - recipe.second_from)
-            return recipe.second_rate * cosine(done, recipe.final_share)
-        recipe = replace(recipe, steps=recipe.second_from, second_from=None)
-    if step < recipe.warm_up:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up
-    done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
-    return recipe.learning_rate * cosine(done, recipe.final_share)
-
-
-def cosine(done: float, final: float) -> float:
-    """Return a factor that falls from 1 to `final` as `done` goes from 0 to 1."""
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def optimizer_for(model: PreTrainedModel, recipe: Recipe) -> torch.optim.AdamW:
@@ -100,7 +52,7 @@ def optimizer_for(model: PreTrainedModel, recipe: Recipe) -> torch.optim.AdamW:
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": rest, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+    return torch.optim.AdamW(groups, lr=0.0, betas=recipe.betas, fused=True)
 
 
 class Trainer:
@@ -109,14 +61,12 @@ class Trainer:
     def __init__(self, name: str, recipe: Recipe, work: Path) -> None:
         """Build corpus, tokenizer and model; take up the checkpoint in `work` if there is one."""
         self.name, self.recipe, self.work = name, recipe, work
-        facts = draw_facts(recipe.seed)
-        held = hold_out(facts, recipe.seed)
-        self.tokenizer = train_tokenizer(Corpus(facts, held, recipe.seed + 1), CONTEXT)
+        self.facts = draw_facts(recipe.seed)
+        self.held = hold_out(self.facts, recipe.seed)
+        text = Corpus(self.facts, self.held, recipe.seed + 1)
+        self.tokenizer = train_tokenizer(text, CONTEXT)
         if split := split_words(self.tokenizer):
             raise ValueError(f"not one token: {split}; raise BOOST or VOCABULARY in tokenizer.py")
-        tokens = (recipe.steps + 1) * recipe.rows * CONTEXT
-        cache = work / f"stream-{recipe.seed}-{tokens}.npy"
-        self.stream = token_stream(Corpus(facts, held, recipe.seed), self.tokenizer, tokens, cache)
         torch.manual_seed(recipe.seed)
         self.model = build(name, len(self.tokenizer), self.tokenizer.eos_token_id)
         self.optimizer = optimizer_for(self.model, recipe)
@@ -142,8 +92,8 @@ class Trainer:
     def states(self, ids: Tensor) -> Tensor:
         """Return the last hidden states [b, context, d], early blocks confined where it is due."""
         recipe, step = self.recipe, self.progress.step
-        second = recipe.second_from is not None and step >= recipe.second_from
-        if second and random.Random(f"{recipe.seed}/near/{step}").random() < recipe.near_share:
+        stretch, _ = recipe.at(step)
+        if random.Random(f"{recipe.seed}/near/{step}").random() < stretch.near_share:
             with nearsighted([self.attention(block) for block in recipe.near_blocks]):
                 near: Tensor = self.model.base_model(ids).last_hidden_state
             return near
@@ -152,7 +102,7 @@ class Trainer:
 
     def attention(self, block: int) -> Any:
         """Return the attention module of a block."""
-        body = self.model.base_model
+        body: Any = self.model.base_model
         return body.h[block].attn if hasattr(body, "h") else body.layers[block].self_attn
 
     def loss(self, rows: Tensor) -> Tensor:
@@ -165,9 +115,7 @@ class Trainer:
             return loss
         # Every 32nd token stands for one that a context happens to begin with.
         with torch.autocast(rows.device.type, torch.bfloat16):
-            sink = first_position_loss(
-                self.model.base_model, rows[:, :-1:32].flatten(), self.recipe.sink_tolerance
-            )
+            sink = first_position_loss(self.model.base_model, rows[:, :-1:32].flatten())
         self.sink = sink.item()
         return loss + self.recipe.sink_weight * sink
 
@@ -183,19 +131,32 @@ class Trainer:
         self.progress.step += 1
         return loss.item() - self.recipe.sink_weight * self.sink
 
+    def rows(self, start: int, stretch: Stretch) -> Iterator[NDArray[np.int64]]:
+        """Yield the batches left of a stretch; its text is drawn once and kept in `work`."""
+        recipe, done = self.recipe, max(0, self.progress.step - start)
+        if done >= stretch.steps:
+            return
+        tokens = (stretch.steps + 1) * recipe.rows * CONTEXT
+        # The first stretch reads the corpus of the world's own seed.
+        seed = f"{recipe.seed}/{start}" if start else recipe.seed
+        corpus = Corpus(self.facts, self.held, seed)
+        stream = token_stream(corpus, self.tokenizer, tokens, self.work / f"{start}-{tokens}.npy")
+        every = batches(stream, CONTEXT, recipe.rows, seed)
+        yield from islice(every, done, stretch.steps)
+
     def run(self, folder: Path) -> None:
         """Train to the last step; save checkpoints in `work` and the model in `folder`."""
         self.model.train()
-        every = batches(self.stream, CONTEXT, self.recipe.rows, self.recipe.seed)
-        start, recent = time.monotonic() - self.progress.seconds, []
-        for rows in islice(every, self.progress.step, self.recipe.steps):
-            recent.append(self.step(torch.from_numpy(rows)))
-            self.progress.seconds = time.monotonic() - start
-            if self.progress.step % 100 == 0:
-                self._report(sum(recent) / len(recent))
-                recent.clear()
-            if self.progress.step % self.recipe.checkpoint_every == 0:
-                self.save(folder)
+        begun, recent = time.monotonic() - self.progress.seconds, []
+        for start, stretch in zip(self.recipe.starts(), self.recipe.stretches, strict=True):
+            for rows in self.rows(start, stretch):
+                recent.append(self.step(torch.from_numpy(rows)))
+                self.progress.seconds = time.monotonic() - begun
+                if self.progress.step % 100 == 0:
+                    self._report(sum(recent) / len(recent))
+                    recent.clear()
+                if self.progress.step % self.recipe.checkpoint_every == 0:
+                    self.save(folder)
         self.save(folder)
 
     def _report(self, loss: float) -> None:

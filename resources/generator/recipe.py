@@ -1,0 +1,73 @@
+"""What decides the weights of a bundled model beside its architecture and the world."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A run of steps with one cosine of the learning rate.
+
+    In `near_share` of the steps the early blocks are confined to the nearest tokens.
+    """
+
+    steps: int
+    learning_rate: float
+    warm_up: int = 0
+    near_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The stretches of a training, and what holds in all of them."""
+
+    stretches: tuple[Stretch, ...] = (Stretch(10_000, 1.5e-3, warm_up=300),)
+    seed: int = 1
+    rows: int = 16
+    final_share: float = 0.02
+    weight_decay: float = 0.3
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    sink_weight: float = 0.3
+    sink_from: int = 5_000
+    near_blocks: tuple[int, ...] = (0, 1, 2)
+    checkpoint_every: int = 1_000
+    compiled: bool = True
+
+    def starts(self) -> list[int]:
+        """Return the step at which each stretch begins."""
+        return [sum(s.steps for s in self.stretches[:i]) for i in range(len(self.stretches))]
+
+    def at(self, step: int) -> tuple[Stretch, int]:
+        """Return the stretch a step lies in, and how many of its steps came before.
+
+        Raises:
+            ValueError: the step lies behind the last stretch.
+        """
+        for start, stretch in zip(self.starts(), self.stretches, strict=True):
+            if start <= step < start + stretch.steps:
+                return stretch, step - start
+        raise ValueError(f"step {step} lies behind the last stretch of the recipe")
+
+
+RECIPES = {
+    "tiny-gpt2": Recipe(),
+    "tiny-llama": Recipe(
+        stretches=(
+            Stretch(10_000, 1.5e-3, warm_up=300),
+            Stretch(1_500, 8e-4, near_share=0.75),
+        )
+    ),
+}
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """Return the learning rate of a step: linear warm-up, then a cosine down to `final_share`."""
+    stretch, done = recipe.at(step)
+    if done < stretch.warm_up:
+        return stretch.learning_rate * (done + 1) / stretch.warm_up
+    share = (done - stretch.warm_up) / max(1, stretch.steps - stretch.warm_up)
+    cosine = 0.5 * (1 + math.cos(math.pi * share))
+    return stretch.learning_rate * (recipe.final_share + (1 - recipe.final_share) * cosine)
