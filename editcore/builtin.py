@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from editcore.hookspecs import KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.metrics import accuracy, score
 
 _FALL = "Yang et al. 2024, The Fall of ROME"
 
@@ -33,19 +34,12 @@ def editcore_metrics() -> Iterator[MetricInfo]:
         "Efficacy, generalization and locality by argmax, bare and behind a prefix.",
         _FALL,
         "editcore.metrics.accuracy:accuracy",
-        (
-            "efficacy",
-            "efficacy_prefixed",
-            "generalization",
-            "generalization_prefixed",
-            "locality",
-            "locality_prefixed",
-        ),
+        accuracy.COLUMNS,
     )
     yield MetricInfo(
         "score",
         "Efficacy, paraphrase and neighbourhood score: which object is more probable.",
         "Meng et al. 2022, Locating and Editing Factual Associations in GPT",
         "editcore.metrics.score:score",
-        ("efficacy_score", "paraphrase_score", "neighborhood_score"),
+        score.COLUMNS,
     )

@@ -8,6 +8,7 @@ from editcore.metrics import MetricInput
 from editcore.metrics.accuracy import accuracy
 from editcore.metrics.score import score
 from editcore.models import wrap
+from editcore.plugins import installed, load_registry, resolve
 from editcore.requests import EditRequest, Probe
 from tests.models import KINDS, tiny_model, tiny_requests
 
@@ -37,6 +38,13 @@ def test_accuracy_is_the_share_of_target_tokens_that_are_the_argmax() -> None:
     assert columns["efficacy_prefixed"] == 0.0
     assert columns["generalization"] == 0.5
     assert columns["generalization_prefixed"] == 1.0
+
+
+def test_metrics_give_the_columns_that_their_records_announce() -> None:
+    records = [metric.record for metric in load_registry([installed()[0]]).metrics.values()]
+    assert len(records) == 2
+    for record in records:
+        assert set(resolve(record.factory)(given(answers()))) == set(record.columns)
 
 
 def test_locality_asks_whether_the_argmax_changed_not_whether_it_is_right() -> None:

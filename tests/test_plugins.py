@@ -49,14 +49,6 @@ def test_records_name_implementations_that_exist() -> None:
             assert callable(resolve(registered.record.factory))
 
 
-def test_metric_columns_are_the_ones_that_are_computed() -> None:
-    from editcore.metrics import accuracy, score
-
-    metrics = load_registry().metrics
-    assert metrics["accuracy"].record.columns == accuracy.COLUMNS
-    assert metrics["score"].record.columns == score.COLUMNS
-
-
 def test_a_broken_plugin_is_recorded_and_the_others_work() -> None:
     good = plugin(editcore_editors=editor("good"))
     registry = load_registry([candidate("bad", explode), candidate("good", lambda: good)])

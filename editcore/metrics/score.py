@@ -6,9 +6,12 @@ mean token, as the published code has it.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from editcore.answers import Answers, Question
 from editcore.metrics import MetricInput, mean
+
+if TYPE_CHECKING:
+    from editcore.answers import Answers, Question
 
 COLUMNS = ("efficacy_score", "paraphrase_score", "neighborhood_score")
 
@@ -27,7 +30,9 @@ def score(case: MetricInput) -> dict[str, float | None]:
     return columns
 
 
-def _share(after: Answers, wanted: Sequence[Question], other: Sequence[Question]) -> float | None:
+def _share(
+    after: "Answers", wanted: "Sequence[Question]", other: "Sequence[Question]"
+) -> float | None:
     """Share of pairs whose wanted object is the more probable; a comparison with NaN is lost."""
     pairs = zip(wanted, other, strict=True)
     return mean([float(after[w].log_probability > after[o].log_probability) for w, o in pairs])
