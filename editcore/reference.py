@@ -28,8 +28,10 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
         scores: torch.Tensor = output.logits.float()
         return scores
 
-    mlp = model.layout.mlp(options.layer)
-    with torch.no_grad(), trace.recording(mlp) as seen:
+    layout, layer = model.layout, options.layer
+    mlp = layout.mlp(layer)
+    site = mlp if options.site == "mlp" else layout.block(layer)
+    with torch.no_grad(), trace.recording(site) as seen:
         before = logits()[-1, subject[-1]].log_softmax(-1)
     assert seen.output is not None
     initial = seen.output[0, subject[0]].float()

@@ -1,16 +1,17 @@
 """v*: the value that makes the model say the new object, for many cases at once.
 
-Meng et al. 2022, eq. 4, as released: δ is added to the MLP's output at the subject's last token
-under every template; Adam lowers the mean NLL of the target, plus a KL term at the subject of
-"{subject} is a" and a term in ‖δ‖. Three things make it cheap, and leave the result as it is: rows
-are padded on the left, so that all share the columns from the subject on, and what stands before
-them enters as constant attention keys and values; blocks up to the edited one
-never run again, since its MLP's output is added to the residual stream as it is;
+Meng et al. 2022, eq. 4, as released: δ is added to the MLP's output (in MEMIT the block's, which
+has the same effect) at the subject's last token under every template; Adam lowers the mean NLL of
+the target, plus a KL term at the subject of "{subject} is a" and a term in ‖δ‖. Three things make
+it cheap, and leave the result as it is: rows are padded on the left, so that all share the columns
+from the subject on, and what stands before them enters as constant attention keys and values;
+blocks up to the edited one never run again, since δ is added to the residual stream as it is;
 the head runs only where a token is predicted.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
@@ -26,9 +27,14 @@ KL_TEMPLATE = "{} is a"
 
 @dataclass(frozen=True)
 class ValueOptions:
-    """Hyper-parameters of the search for v*; the defaults are the published ones."""
+    """Hyper-parameters of the search for v*; the defaults are the published ones.
+
+    v* is a value of the MLP's output (ROME) or of the block's (MEMIT). Both are added to the same
+    residual stream, so δ has the same effect; what differs is where it starts from.
+    """
 
     layer: int
+    site: Literal["mlp", "block"] = "mlp"
     steps: int = 20
     learning_rate: float = 0.5
     weight_decay: float = 0.5
@@ -172,7 +178,9 @@ class _Search:
         bare = kl_index - torch.tensor(
             [len(p.prompts) for p in self._problems], device=model.device
         )
-        self._initial = mlp.output[bare, self._subject[bare]].float()
+        seen = mlp if self._options.site == "mlp" else block
+        assert seen.output is not None
+        self._initial = seen.output[bare, self._subject[bare]].float()
         self._kl_index = kl_index
         self._kl_before = self._log_probabilities(hidden, kl_index, self._subject[kl_index])
 

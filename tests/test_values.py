@@ -37,6 +37,17 @@ def test_fast_equals_plain(kind: str) -> None:
         assert_same(fast, optimise_one(model, problem, OPTIONS))
 
 
+def test_the_block_as_site_starts_from_its_output() -> None:
+    model = loaded("gptj")
+    options = ValueOptions(layer=1, site="block", steps=4, learning_rate=0.1, clamp_norm_factor=0.1)
+    problems = posed(model)
+    for fast, problem in zip(optimise(model, problems, options), problems, strict=True):
+        assert_same(fast, optimise_one(model, problem, options))
+    mlp = next(optimise(model, problems, ValueOptions(layer=1, steps=1)))
+    block = next(optimise(model, problems, ValueOptions(layer=1, site="block", steps=1)))
+    assert (mlp.initial - block.initial).norm() > 0.1
+
+
 def test_fast_equals_plain_with_a_start_token() -> None:
     model = loaded("llama", bos=True)
     problems = posed(model)
