@@ -1,6 +1,7 @@
 """Loads a model by bundled name, folder or hub id, in the dtype asked for."""
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.activations import NewGELUActivation
 
 from editcore.bundled import model_source
 from editcore.errors import ModelError
 from editcore.families import Layout
+from editcore.precision import Precision, arithmetic, reduced
 
 if TYPE_CHECKING:
     from editcore.jobs import ModelSpec
@@ -28,11 +31,23 @@ class LoadedModel:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    precision: Precision = "float32"
 
     @cached_property
     def layout(self) -> Layout:
         """Where the model keeps its parts."""
         return Layout(self.model)
+
+    @cached_property
+    def frozen(self) -> "LoadedModel":
+        """The model for passes that may run in `precision`, inside `arithmetic`."""
+        if self.precision != "bfloat16":
+            return self
+        return replace(self, model=reduced(self.model))
+
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """A block whose matrix products are in the model's `precision`."""
+        return arithmetic(self.precision)
 
     @property
     def device(self) -> torch.device:
@@ -53,9 +68,14 @@ class LoadedModel:
         return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
 
 
-def wrap(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> LoadedModel:
+def wrap(
+    name: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    precision: Precision = "float32",
+) -> LoadedModel:
     """Freeze a model that is already in memory and check that its family is known."""
-    loaded = LoadedModel(name, model.eval().requires_grad_(False), tokenizer)
+    loaded = LoadedModel(name, model.eval().requires_grad_(False), tokenizer, precision)
     _ = loaded.layout
     return loaded
 
@@ -68,6 +88,7 @@ def load(
     device: str = "cpu",
     revision: str | None = None,
     trust_remote_code: bool = False,
+    precision: Precision = "float32",
 ) -> LoadedModel:
     """Load `source` (bundled name, folder, or hub id) from safetensors.
 
@@ -89,7 +110,16 @@ def load(
         ) from error
     _refuse_unfit_weights(name, model)
     torch.nn.Module.to(model, device)
-    return wrap(name, model, tokenizer)
+    fuse_activations(model)
+    return wrap(name, model, tokenizer, precision)
+
+
+def fuse_activations(model: PreTrainedModel) -> None:
+    """Let GPT-2's tanh-GELU, written as eight operations, be one: the same function, in place."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, torch.nn.GELU(approximate="tanh"))
 
 
 def load_spec(spec: "ModelSpec") -> LoadedModel:

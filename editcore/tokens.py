@@ -75,10 +75,17 @@ class PaddedRows:
 
 
 def pad(
-    rows: Sequence[Sequence[int]], pad_id: int, side: Literal["left", "right"], device: torch.device
+    rows: Sequence[Sequence[int]],
+    pad_id: int,
+    side: Literal["left", "right"],
+    device: torch.device,
+    length: int = 0,
 ) -> PaddedRows:
-    """Fill rows of ids up to the longest; real tokens are numbered from 0 wherever they stand."""
-    length = max(len(row) for row in rows)
+    """Fill rows of ids up to the longest, or to `length` if that is more.
+
+    Real tokens are numbered from 0 wherever they stand.
+    """
+    length = max(length, *map(len, rows))
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):

@@ -65,6 +65,26 @@ def adding(module: nn.Module, positions: torch.Tensor, delta: torch.Tensor) -> I
 
 
 @contextmanager
+def only_at(module: nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+    """Let a module that treats each position alone run at some places; elsewhere it gives 0.
+
+    `rows` and `columns` are `[n]`, and no place occurs twice.
+    """
+    whole = module.forward
+
+    def forward(hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        output: torch.Tensor = whole(hidden[rows, columns][None])
+        nothing = output.new_zeros(*hidden.shape[:2], output.shape[-1])
+        return nothing.index_put((rows, columns), output[0])
+
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        module.__dict__.pop("forward", None)
+
+
+@contextmanager
 def resuming_behind(layout: Layout, layer: int, states: torch.Tensor) -> Iterator[None]:
     """Let forward passes resume behind block `layer`, whose output is `states`.
 

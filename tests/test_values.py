@@ -21,6 +21,11 @@ def posed(model: LoadedModel) -> list[ValueProblem]:
     return [pose(model, request, TEMPLATES) for request in tiny_requests()]
 
 
+def found(model: LoadedModel, problems, options: ValueOptions, **how: int) -> list[Value]:
+    values = dict(optimise(model, problems, options, **how))
+    return [values[i] for i in range(len(problems))]
+
+
 def assert_same(fast: Value, plain: Value, tolerance: float = 1e-4) -> None:
     assert fast.steps == plain.steps
     torch.testing.assert_close(fast.initial, plain.initial, rtol=1e-4, atol=1e-5)
@@ -33,7 +38,7 @@ def assert_same(fast: Value, plain: Value, tolerance: float = 1e-4) -> None:
 def test_fast_equals_plain(kind: str) -> None:
     model = loaded(kind)
     problems = posed(model)
-    for fast, problem in zip(optimise(model, problems, OPTIONS), problems, strict=True):
+    for fast, problem in zip(found(model, problems, OPTIONS), problems, strict=True):
         assert_same(fast, optimise_one(model, problem, OPTIONS))
 
 
@@ -41,25 +46,25 @@ def test_the_block_as_site_starts_from_its_output() -> None:
     model = loaded("gptj")
     options = ValueOptions(layer=1, site="block", steps=4, learning_rate=0.1, clamp_norm_factor=0.1)
     problems = posed(model)
-    for fast, problem in zip(optimise(model, problems, options), problems, strict=True):
+    for fast, problem in zip(found(model, problems, options), problems, strict=True):
         assert_same(fast, optimise_one(model, problem, options))
-    mlp = next(optimise(model, problems, ValueOptions(layer=1, steps=1)))
-    block = next(optimise(model, problems, ValueOptions(layer=1, site="block", steps=1)))
+    mlp = found(model, problems, ValueOptions(layer=1, steps=1))[0]
+    block = found(model, problems, ValueOptions(layer=1, site="block", steps=1))[0]
     assert (mlp.initial - block.initial).norm() > 0.1
 
 
 def test_fast_equals_plain_with_a_start_token() -> None:
     model = loaded("llama", bos=True)
     problems = posed(model)
-    for fast, problem in zip(optimise(model, problems, OPTIONS), problems, strict=True):
+    for fast, problem in zip(found(model, problems, OPTIONS), problems, strict=True):
         assert_same(fast, optimise_one(model, problem, OPTIONS))
 
 
 def test_one_batch_equals_one_by_one() -> None:
     model = loaded("gpt2")
     problems = posed(model)
-    together = list(optimise(model, problems, OPTIONS))
-    alone = list(optimise(model, problems, OPTIONS, tokens_per_batch=1))
+    together = found(model, problems, OPTIONS)
+    alone = found(model, problems, OPTIONS, tokens_per_batch=1)
     for a, b in zip(together, alone, strict=True):
         assert_same(a, b)
 
@@ -70,33 +75,33 @@ def test_first_and_last_layer(layer: int) -> None:
     model = loaded("gptj")
     options = ValueOptions(layer=layer, steps=4, learning_rate=0.1, stop_loss=0.0)
     problem = pose(model, EditRequest(0, "The lamp is {}", "Harbor", "Osdor", "Elro"), TEMPLATES)
-    (fast,) = optimise(model, [problem], options)
+    (fast,) = found(model, [problem], options)
     assert_same(fast, optimise_one(model, problem, options))
 
 
 def test_the_early_stop_is_each_case_its_own() -> None:
     model = loaded("gpt2")
     problems = posed(model)
-    losses = [v.loss for v in optimise(model, problems, ValueOptions(1, steps=1))]
+    losses = [v.loss for v in found(model, problems, ValueOptions(layer=1, steps=1))]
     between = sorted(losses)[1] + 1e-3
-    options = ValueOptions(1, steps=5, learning_rate=1e-3, stop_loss=between)
-    steps = [v.steps for v in optimise(model, problems, options)]
+    options = ValueOptions(layer=1, steps=5, learning_rate=1e-3, stop_loss=between)
+    steps = [v.steps for v in found(model, problems, options)]
     assert sorted(steps)[:2] == [1, 1]
     assert max(steps) > 1
 
 
 def test_the_norm_is_clamped() -> None:
     model = loaded("llama")
-    options = ValueOptions(1, steps=6, learning_rate=5.0, clamp_norm_factor=0.5)
-    for value in optimise(model, posed(model), options):
+    options = ValueOptions(layer=1, steps=6, learning_rate=5.0, clamp_norm_factor=0.5)
+    for value in found(model, posed(model), options):
         assert value.delta.norm() <= 0.5 * value.initial.norm() * 1.0001
 
 
 def test_the_search_makes_the_target_more_probable() -> None:
     model = loaded("gpt2")
     problem = posed(model)[:1]
-    (before,) = optimise(model, problem, ValueOptions(1, steps=1))
-    (after,) = optimise(model, problem, ValueOptions(1, steps=15))
+    (before,) = found(model, problem, ValueOptions(layer=1, steps=1))
+    (after,) = found(model, problem, ValueOptions(layer=1, steps=15))
     assert after.loss < before.loss - 1.0
 
 

@@ -1,0 +1,54 @@
+"""Cheaper matrix products for the passes that search for v* and measure edited models.
+
+Keys, denominators and solves are always in the model's own dtype or better.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.functional import linear
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+
+class ReducedLinear(nn.Module):
+    """A frozen linear map whose product is in bfloat16, and its input and output as they were."""
+
+    def __init__(self, whole: nn.Linear | Conv1D) -> None:
+        super().__init__()
+        weight = whole.weight.T if isinstance(whole, Conv1D) else whole.weight
+        self.register_buffer("weight", weight.to(torch.bfloat16).contiguous(), persistent=False)
+        self.bias = whole.bias
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """`[..., d_in]` to `[..., d_out]`."""
+        product = linear(inputs.to(torch.bfloat16), self.weight).to(inputs.dtype)
+        return product if self.bias is None else product + self.bias
+
+
+def reduced(model: PreTrainedModel) -> PreTrainedModel:
+    """A twin whose linear maps are `ReducedLinear`; everything else is shared, not copied."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin: PreTrainedModel = copy.deepcopy(model, shared)
+    for parent in [*twin.modules()]:
+        for name, child in [*parent.named_children()]:
+            if isinstance(child, nn.Linear | Conv1D):
+                setattr(parent, name, ReducedLinear(child))
+    return twin
+
+
+@contextmanager
+def arithmetic(precision: Precision) -> Iterator[None]:
+    """Let float32 products run in TF32 inside the block, where asked for and where there is any."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = before or precision == "tf32"
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

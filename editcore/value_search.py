@@ -1,0 +1,288 @@
+"""The search for v* over one batch of cases, run so that no step repeats what does not change.
+
+Rows are padded on the left, so that all share the columns from the subject on; what stands before
+them enters as constant attention keys and values. Blocks up to the edited one never run again,
+since δ is added to the residual stream as it is. The head, and the last block's MLP, run only where
+a token is predicted. Cases that have ended leave the batch. None of this changes a result.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from editcore import trace
+from editcore.adam import Adam
+from editcore.models import LoadedModel
+from editcore.tokens import pad
+from editcore.value_options import ValueOptions
+from editcore.values import Value, ValueProblem
+
+# Leaving cases out costs a copy of what remains; it pays once a quarter of them have ended.
+WORTH_SHRINKING = 0.75
+
+KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where tokens are predicted: row, column, token, case and weight in its loss, `[n]` each."""
+
+    row: torch.Tensor
+    column: torch.Tensor
+    token: torch.Tensor
+    case: torch.Tensor
+    weight: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The columns of every row that run again, and what is constant before them.
+
+    `states` `[rows, suffix, d_model]` stand behind the edited block; `past` holds the attention
+    of the columns before the suffix, and `mask` covers both; `kl` are the cases' KL rows.
+    """
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+    case: torch.Tensor
+    subject: torch.Tensor
+    kl: torch.Tensor
+    states: torch.Tensor
+    past: KeysValues
+    places: _Places
+
+    def keep(self, cases: torch.Tensor) -> "_Rows":
+        """The rows of `cases` (ascending), rows and cases numbered anew."""
+        rows = torch.isin(self.case, cases).nonzero()[:, 0]
+        chosen = torch.isin(self.places.case, cases)
+        places = _Places(*(column[chosen] for column in vars(self.places).values()))
+        return _Rows(
+            self.ids[rows],
+            self.mask[rows],
+            self.positions[rows],
+            torch.searchsorted(cases, self.case[rows]),
+            self.subject[rows],
+            torch.searchsorted(rows, self.kl[cases]),
+            self.states[rows],
+            [(keys[rows], values[rows]) for keys, values in self.past],
+            replace(
+                places,
+                row=torch.searchsorted(rows, places.row),
+                case=torch.searchsorted(cases, places.case),
+            ),
+        )
+
+
+class ValueSearch:
+    """The joint optimisation of one batch: constants first, then the steps."""
+
+    def __init__(
+        self, model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
+    ) -> None:
+        self._model, self._options = model.frozen, options
+        self._initial = _initial(model, problems, options)
+        self._rows = self._lay_out(problems)
+
+    @torch.no_grad()
+    def _lay_out(self, problems: Sequence[ValueProblem]) -> _Rows:
+        """All rows, each case's templates first and its KL prompt last, up to the edited block."""
+        model, layer = self._model, self._options.layer
+        suffix = max(problem.suffix for problem in problems)
+        ids, cases, subjects, kl = [], [], [], []
+        for case, problem in enumerate(problems):
+            given = [(p.ids + problem.target[:-1], p.subject) for p in problem.prompts]
+            given.append((problem.kl_prompt.ids, problem.kl_prompt.subject))
+            ids += [row for row, _ in given]
+            subjects += [suffix - len(row) + subject for row, subject in given]
+            cases += [case] * len(given)
+            kl.append(len(ids) - 1)
+        padded = pad(ids, model.pad_id, "left", model.device)
+        head = padded.length - suffix
+        with model.arithmetic():
+            rows = _Rows(
+                padded.ids[:, head:],
+                padded.mask,
+                padded.positions[:, head:],
+                torch.tensor(cases, device=model.device),
+                torch.tensor(subjects, device=model.device),
+                torch.tensor(kl, device=model.device),
+                torch.empty(0),
+                _attention_of(model, [row[:-suffix] for row in ids], head) if head else [],
+                _places(problems, suffix, model.device),
+            )
+            with trace.recording(model.layout.block(layer), stop=True) as block:
+                _forward(model, rows)
+        assert block.output is not None
+        return replace(rows, states=block.output, past=_forget(rows.past, layer))
+
+    def run(self) -> Iterator[tuple[int, Value]]:
+        """Yield (index, v*) as cases end: at the last step, or below the loss at which to stop.
+
+        Adam and the norm's clamp act on each case alone; a non-finite loss ends its case alone.
+        """
+        options, rows = self._options, self._rows
+        cases = torch.arange(len(self._initial), device=self._initial.device)
+        initial, adam = self._initial, Adam(options.learning_rate)
+        delta, kl_before = torch.zeros_like(initial), None
+        running = torch.ones_like(cases, dtype=torch.bool)
+        for step in range(1, options.steps + 1):
+            delta.requires_grad_()
+            with self._model.arithmetic():
+                losses, kl_now = self._losses(rows, initial, delta, kl_before)
+            kl_before = kl_now if kl_before is None else kl_before
+            found = losses.detach()
+            ended = running & ((found < options.stop_loss) | ~found.isfinite())
+            ended = running if step == options.steps else ended
+            for i in ended.nonzero()[:, 0].tolist():
+                yield (
+                    int(cases[i]),
+                    Value(initial[i], delta.detach()[i].clone(), step, float(found[i])),
+                )
+            running = running & ~ended
+            if not running.any():
+                return
+            (gradient,) = torch.autograd.grad(losses.sum(), delta)
+            delta = _clamped(
+                adam.step(delta.detach(), gradient),
+                options.clamp_norm_factor * initial.norm(dim=1, keepdim=True),
+            )
+            if running.float().mean() <= WORTH_SHRINKING:
+                kept = running.nonzero()[:, 0]
+                rows, adam = rows.keep(kept), adam.keep(kept)
+                cases, initial, delta, kl_before = (
+                    tensor[kept] for tensor in (cases, initial, delta, kl_before)
+                )
+                running = running[kept]
+
+    def _losses(
+        self,
+        rows: _Rows,
+        initial: torch.Tensor,
+        delta: torch.Tensor,
+        kl_before: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of every case `[cases]`, and its log-probabilities at the KL prompt.
+
+        Without `kl_before`, the model is as it was before, and its KL term is 0.
+        """
+        options, places = self._options, rows.places
+        scores = self._scores(rows, delta)
+        predicted, after = scores[: len(places.row)], scores[len(places.row) :].log_softmax(-1)
+        nll = cross_entropy(predicted, places.token, reduction="none") * places.weight
+        target = torch.zeros_like(nll[: len(initial)]).index_add(0, places.case, nll)
+        before = after.detach() if kl_before is None else kl_before
+        kl = (after.exp() * (after - before)).sum(-1)
+        decay = delta.norm(dim=1) / initial.norm(dim=1) ** 2
+        loss = target + options.kl_factor * kl + options.weight_decay * decay
+        return loss, before
+
+    def _scores(self, rows: _Rows, delta: torch.Tensor) -> torch.Tensor:
+        """Logits `[places + cases, vocabulary]` in float32 where they are read; δ is in place."""
+        layout, layer = self._model.layout, self._options.layer
+        every = torch.arange(len(rows.subject), device=delta.device)
+        added = delta[rows.case].to(rows.states.dtype)
+        states = rows.states.index_put((every, rows.subject), added, accumulate=True)
+        row = torch.cat([rows.places.row, rows.kl])
+        column = torch.cat([rows.places.column, rows.subject[rows.kl]])
+        with trace.resuming_behind(layout, layer, states):
+            if layer < layout.depth - 1:
+                with trace.only_at(layout.mlp(layout.depth - 1), row, column):
+                    hidden = _forward(self._model, rows)
+            else:
+                hidden = _forward(self._model, rows)
+        return layout.logits(hidden[row, column]).float()
+
+
+def _clamped(delta: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+    norm = delta.norm(dim=1, keepdim=True)
+    return torch.where(norm > limit, delta * (limit / norm), delta)
+
+
+@torch.no_grad()
+def _initial(
+    model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
+) -> torch.Tensor:
+    """What δ is added to, under the bare prompt: the site's output, `[cases, d_model]` float32."""
+    layout, layer = model.layout, options.layer
+    site = layout.mlp(layer) if options.site == "mlp" else layout.block(layer)
+    bare = [problem.prompts[0] for problem in problems]
+    rows = pad([p.ids[: p.subject + 1] for p in bare], model.pad_id, "right", model.device)
+    with trace.recording(site, stop=True) as seen:
+        model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
+    assert seen.output is not None
+    return seen.output[torch.arange(len(bare)), [p.subject for p in bare]].float()
+
+
+def _places(
+    problems: Sequence[ValueProblem], suffix: int, device: torch.device
+) -> _Places:
+    """The target's places, under every template, counted in columns of the suffix."""
+    rows, columns, tokens, cases, weights = [], [], [], [], []
+    first_row = 0
+    for case, problem in enumerate(problems):
+        templates, length = len(problem.prompts), len(problem.target)
+        for row in range(first_row, first_row + templates):
+            rows += [row] * length
+            columns += range(suffix - length, suffix)
+            tokens += problem.target
+            cases += [case] * length
+            weights += [1 / (templates * length)] * length
+        first_row += templates + 1
+    found = (torch.tensor(each, device=device) for each in (rows, columns, tokens, cases, weights))
+    return _Places(*found)
+
+
+def _forward(model: LoadedModel, rows: _Rows) -> torch.Tensor:
+    """Hidden states of the suffix, `[rows, suffix, d_model]`."""
+    output = model.model.base_model(
+        input_ids=rows.ids,
+        attention_mask=rows.mask,
+        position_ids=rows.positions,
+        past_key_values=_cache(rows.past),
+        use_cache=True,
+    )
+    states: torch.Tensor = output.last_hidden_state
+    return states
+
+
+def _attention_of(
+    model: LoadedModel, prefixes: Sequence[tuple[int, ...]], length: int
+) -> KeysValues:
+    """Attention keys and values of `[rows, length]` tokens, layer by layer.
+
+    Many cases share their prefixes, which are the templates; each is run once.
+    """
+    unique = {prefix: i for i, prefix in enumerate(dict.fromkeys(prefixes))}
+    rows = pad([*unique], model.pad_id, "left", model.device, length)
+    output = model.model.base_model(
+        input_ids=rows.ids,
+        attention_mask=rows.mask,
+        position_ids=rows.positions,
+        past_key_values=DynamicCache(),
+        use_cache=True,
+    )
+    back = torch.tensor([unique[prefix] for prefix in prefixes], device=model.device)
+    return [(layer.keys[back], layer.values[back]) for layer in output.past_key_values.layers]
+
+
+def _forget(past: KeysValues, layer: int) -> KeysValues:
+    """Free what the blocks up to `layer` held, since they do not run again; shapes remain."""
+    return [
+        tuple(t[:, :1, :, :1].clone() for t in pair) if i <= layer else pair
+        for i, pair in enumerate(past)
+    ]
+
+
+def _cache(past: KeysValues) -> DynamicCache:
+    """A cache that starts with given keys and values; growing it leaves those alone."""
+    cache = DynamicCache()
+    for keys, values in past:
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        cache.layers.append(layer)
+    return cache
