@@ -1,14 +1,18 @@
-"""What a model says to a case's prompts, teacher-forced, all of a case in one forward pass."""
+"""What models say to cases' prompts, teacher-forced, many cases and edits in one forward pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from editcore.deltas import Delta
+from editcore.errors import RequestError
 from editcore.keys import fill
+from editcore.memory import tokens_per_pass
 from editcore.models import LoadedModel
+from editcore.overlay import EditedModels, edited_models, recording
 from editcore.requests import EditRequest
-from editcore.tokens import continuation, pad
+from editcore.tokens import PaddedRows, buckets, continuation, pad
 
 
 @dataclass(frozen=True)
@@ -81,38 +85,120 @@ class CaseQuestions:
         return asked + self.neighbours(new)
 
 
-@torch.no_grad()
-def ask(model: LoadedModel, questions: Sequence[Question]) -> dict[Question, Answer]:
-    """Score every question in one forward pass."""
-    unique = list(dict.fromkeys(questions))
-    prompts = [model.tokenizer(q.prompt)["input_ids"] for q in unique]
-    targets = [continuation(model.tokenizer, q.prompt, q.target) for q in unique]
-    rows = pad(
-        [[*p, *t[:-1]] for p, t in zip(prompts, targets, strict=True)],
-        model.pad_id,
-        "right",
-        model.device,
-    )
-    hidden = model.model.base_model(
-        input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
-    ).last_hidden_state
-    places = [
-        (row, len(p) - 1 + i, token)
-        for row, (p, t) in enumerate(zip(prompts, targets, strict=True))
-        for i, token in enumerate(t)
-    ]
-    row, column, token = torch.tensor(places, device=model.device).T
-    scores = model.layout.logits(hidden[row, column]).float().log_softmax(-1)
-    chosen = scores.gather(1, token[:, None])[:, 0].cpu()
-    finite = scores.isfinite().all(-1)
-    best = torch.where(finite, scores.argmax(-1), -1).cpu()
-    sizes = [len(t) for t in targets]
-    return {
-        question: Answer(target, tuple(ids.tolist()), float(log.mean()))
-        for question, target, ids, log in zip(
-            unique, targets, best.split(sizes), chosen.split(sizes), strict=True
-        )
-    }
-
-
 Answers = Mapping[Question, Answer]
+
+
+@dataclass(frozen=True)
+class TokenizedQuestions:
+    """The different questions of one case in tokens; `rows[i]` is prompt i and most of target i."""
+
+    questions: tuple[Question, ...]
+    rows: tuple[tuple[int, ...], ...]
+    targets: tuple[tuple[int, ...], ...]
+
+
+def tokenize(model: LoadedModel, questions: Iterable[Question]) -> TokenizedQuestions:
+    """Tokenise a case's questions; `RequestError` for an empty target or too long a prompt."""
+    unique = tuple(dict.fromkeys(questions))
+    rows, targets = [], []
+    for question in unique:
+        prompt = model.tokenizer(question.prompt)["input_ids"]
+        target = continuation(model.tokenizer, question.prompt, question.target)
+        rows.append((*prompt, *target[:-1]))
+        targets.append(target)
+        if len(rows[-1]) > model.max_positions:
+            raise RequestError(
+                f"the prompt {question.prompt!r} takes {len(rows[-1])} tokens, and the model has "
+                f"{model.max_positions} positions; shorten it"
+            )
+    return TokenizedQuestions(unique, tuple(rows), tuple(targets))
+
+
+@torch.no_grad()
+def ask(model: LoadedModel, asked: TokenizedQuestions) -> Answers:
+    """What the model as it is answers."""
+    return _Asking(model.frozen, [asked]).unedited()[0]
+
+
+@torch.no_grad()
+def ask_edited(
+    model: LoadedModel, asked: Sequence[TokenizedQuestions], deltas: Sequence[Delta]
+) -> list[tuple[Answers, Answers]]:
+    """Each case's answers before and after its own edit, many edits in one pass."""
+    found: dict[int, tuple[Answers, Answers]] = {}
+    for group in edited_models(model, deltas):
+        asking = _Asking(group.reader, [asked[i] for i in group.members])
+        found |= zip(group.members, asking.edited(group), strict=True)
+    return [found[i] for i in range(len(deltas))]
+
+
+class _Asking:
+    """The questions of several cases to one model, all rows together, bucketed by length."""
+
+    def __init__(self, model: LoadedModel, cases: Sequence[TokenizedQuestions]) -> None:
+        self._model, self._cases = model, cases
+        self._rows = [row for case in cases for row in case.rows]
+        self._targets = [target for case in cases for target in case.targets]
+        self._edit = [i for i, case in enumerate(cases) for _ in case.rows]
+        self._batches = buckets([len(row) for row in self._rows], tokens_per_pass(model))
+
+    def unedited(self) -> list[Answers]:
+        """Every case's answers from the model as it is."""
+        found: dict[int, Answer] = {}
+        for batch in self._batches:
+            found |= self._read(batch, self._run(self._padded(batch)))
+        return self._by_case(found)
+
+    def edited(self, group: EditedModels) -> list[tuple[Answers, Answers]]:
+        """Every case's answers before and after the edit of the group's member."""
+        before: dict[int, Answer] = {}
+        after: dict[int, Answer] = {}
+        kept = []
+        for batch in self._batches:
+            rows = self._padded(batch)
+            with recording(self._model, group.start) as seen:
+                hidden = self._run(rows)
+            before |= self._read(batch, hidden)
+            kept.append((batch, rows, seen))
+        with group.in_place():
+            for batch, rows, seen in kept:
+                edit = torch.tensor([self._edit[i] for i in batch], device=self._model.device)
+                after |= self._read(batch, group.hidden(rows, seen, edit))
+        return list(zip(self._by_case(before), self._by_case(after), strict=True))
+
+    def _padded(self, batch: Sequence[int]) -> PaddedRows:
+        rows = [self._rows[i] for i in batch]
+        return pad(rows, self._model.pad_id, "right", self._model.device)
+
+    def _run(self, rows: PaddedRows) -> torch.Tensor:
+        with self._model.arithmetic():
+            hidden: torch.Tensor = self._model.model.base_model(
+                input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+            ).last_hidden_state
+        return hidden
+
+    def _read(self, batch: Sequence[int], hidden: torch.Tensor) -> dict[int, Answer]:
+        """The answers of a batch's rows, by the number of the row."""
+        targets = [self._targets[i] for i in batch]
+        places = [
+            (row, len(self._rows[i]) - len(target) + k, token)
+            for row, (i, target) in enumerate(zip(batch, targets, strict=True))
+            for k, token in enumerate(target)
+        ]
+        row, column, token = torch.tensor(places, device=hidden.device).T
+        with self._model.arithmetic():
+            scores = self._model.layout.logits(hidden[row, column]).float().log_softmax(-1)
+        chosen = scores.gather(1, token[:, None])[:, 0].cpu()
+        finite = scores.isfinite().all(-1)
+        best = torch.where(finite, scores.argmax(-1), -1).cpu()
+        sizes = [len(target) for target in targets]
+        return {
+            i: Answer(target, tuple(ids.tolist()), float(log.mean()))
+            for i, target, ids, log in zip(
+                batch, targets, best.split(sizes), chosen.split(sizes), strict=True
+            )
+        }
+
+    def _by_case(self, found: Mapping[int, Answer]) -> list[Answers]:
+        answers = iter(found[i] for i in range(len(self._rows)))
+        return [{question: next(answers) for question in case.questions} for case in self._cases]

@@ -22,6 +22,11 @@ class LowRankUpdate:
     outputs: torch.Tensor
     inputs: torch.Tensor
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of ΔW, `(d_out, d_in)`."""
+        return len(self.outputs), len(self.inputs)
+
     def dense(self) -> torch.Tensor:
         """ΔW, `[d_out, d_in]`."""
         return self.outputs @ self.inputs.T
@@ -45,6 +50,11 @@ class DenseUpdate:
     """ΔW itself, `[d_out, d_in]`; also for parameters that are no matrices, in their own shape."""
 
     change: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of ΔW."""
+        return tuple(self.change.shape)
 
     def dense(self) -> torch.Tensor:
         """ΔW, `[d_out, d_in]`."""
@@ -76,13 +86,24 @@ class Delta:
         """Whether every number in it is finite."""
         return all(update.finite() for update in self.updates.values())
 
+    def check(self, model: nn.Module) -> None:
+        """Raise `PluginError` for a parameter that the model lacks or a shape that does not fit."""
+        for name, update in self.updates.items():
+            shape = update.shape
+            own = _parameter(model, name).shape
+            if tuple(shape) != tuple(own[::-1] if stores_transposed(model, name) else own):
+                raise PluginError(
+                    f"the delta for {name} has shape {tuple(shape)}, "
+                    f"but the parameter has {tuple(own)}"
+                )
+
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Change the model's weights inside the block; leaving it restores the original bytes.
 
-        Raises `PluginError` for a parameter that the model lacks or a shape that does not fit,
-        before anything is changed.
+        Raises `PluginError` as `check` does, before anything is changed.
         """
+        self.check(model)
         changes = [(_parameter(model, name), self._change(model, name)) for name in self.updates]
         originals = [parameter.detach().clone() for parameter, _ in changes]
         try:
@@ -96,16 +117,9 @@ class Delta:
                     parameter.copy_(original)
 
     def _change(self, model: nn.Module, name: str) -> torch.Tensor:
-        parameter = _parameter(model, name)
         change = self.updates[name].dense()
-        if change.ndim == 2 and stores_transposed(model, name):
-            change = change.T
-        if change.shape != parameter.shape:
-            raise PluginError(
-                f"the delta for {name} has shape {tuple(change.shape)}, "
-                f"but the parameter has {tuple(parameter.shape)}"
-            )
-        return change.to(parameter)
+        stored = change.T if stores_transposed(model, name) else change
+        return stored.to(_parameter(model, name))
 
 
 def _parameter(model: nn.Module, name: str) -> nn.Parameter:

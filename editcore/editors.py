@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from editcore.models import LoadedModel
     from editcore.moments import SecondMoment
     from editcore.prefixes import ContextPrefixes
+    from editcore.value_options import ValueOptions
+    from editcore.values import Value
 
 ConfigT = TypeVar("ConfigT", bound=EditorConfig)
 
@@ -23,13 +25,15 @@ OK = "ok"
 class EditContext:
     """What an editor works with: the model, and the artefacts that its options asked for.
 
-    `moments` is keyed by layer; `prefixes` is None unless the editor requires them.
+    `moments` is keyed by layer, `values` by the options of their search and then by case; either
+    v* or the reason why there is none. `prefixes` is None unless the editor requires them.
     """
 
     model: "LoadedModel"
     prefixes: "ContextPrefixes | None" = None
     moments: "Mapping[int, SecondMoment]" = field(default_factory=dict)
     seed: int = 0
+    values: "Mapping[ValueOptions, Mapping[int, Value | str]]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

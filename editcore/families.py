@@ -108,4 +108,5 @@ class Layout:
 
 def stores_transposed(model: nn.Module, parameter: str) -> bool:
     """Whether a weight is stored as `d_in x d_out` (GPT-2's Conv1D) instead of `d_out x d_in`."""
-    return isinstance(model.get_submodule(parameter.rpartition(".")[0]), Conv1D)
+    module, _, part = parameter.rpartition(".")
+    return part == "weight" and isinstance(model.get_submodule(module), Conv1D)

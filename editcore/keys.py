@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from editcore import trace
+from editcore.memory import tokens_per_pass
 from editcore.models import LoadedModel
 from editcore.requests import EditRequest
-from editcore.tokens import TokenizedPrompt, pad, tokenize_prompt
+from editcore.tokens import TokenizedPrompt, buckets, pad, tokenize_prompt
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,26 @@ def tokenize_templates(
 def collect(
     model: LoadedModel, layer: int, prompts: Sequence[Sequence[TokenizedPrompt]]
 ) -> list[SubjectKeys]:
-    """The keys of several cases, each under its templates, in one pass that ends at `layer`."""
-    flat = [prompt for case in prompts for prompt in case]
-    rows = pad([p.ids[: p.subject + 1] for p in flat], model.pad_id, "right", model.device)
-    with trace.recording(model.layout.down(layer), stop=True) as seen:
-        model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
-    assert seen.input is not None and seen.output is not None
-    last = (torch.arange(len(flat)), torch.tensor([p.subject for p in flat]))
+    """The keys of several cases, each under its templates, in passes that end at `layer`.
+
+    What they give serves every strategy, and W kᵘ is also where the search for v* begins.
+    """
+    rows = [prompt.ids[: prompt.subject + 1] for case in prompts for prompt in case]
+    batches = buckets([len(row) for row in rows], tokens_per_pass(model))
+    found = [_at_the_end(model, layer, [rows[i] for i in batch]) for batch in batches]
+    back = torch.tensor([i for batch in batches for i in batch]).argsort()
     sizes = [len(case) for case in prompts]
-    keys = seen.input[last].float().split(sizes)
-    outputs = seen.output[last].float().split(sizes)
+    keys, outputs = (torch.cat(part)[back].split(sizes) for part in zip(*found, strict=True))
     return [SubjectKeys(k, o) for k, o in zip(keys, outputs, strict=True)]
+
+
+def _at_the_end(
+    model: LoadedModel, layer: int, rows: Sequence[tuple[int, ...]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Key and output of the down-projection at the last token of every row."""
+    padded = pad(rows, model.pad_id, "right", model.device)
+    with trace.recording(model.layout.down(layer), stop=True) as seen:
+        model.model(input_ids=padded.ids, attention_mask=padded.mask, use_cache=False)
+    assert seen.input is not None and seen.output is not None
+    last = torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])
+    return seen.input[last].float(), seen.output[last].float()

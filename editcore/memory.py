@@ -17,14 +17,29 @@ def budget(device: torch.device) -> int:
     return CPU_BUDGET
 
 
-def tokens_that_fit(model: LoadedModel, layer: int) -> int:
+def tokens_per_search(model: LoadedModel, layer: int) -> int:
     """Tokens whose activations behind block `layer` fit the budget, kept for the way back.
 
-    Counted per block: about 16 vectors as wide as the states and 3 as wide as a key, in float32;
-    and, for every third token, three rows as wide as the vocabulary at the head.
+    Counted per token: in each block about 16 vectors as wide as the states and 3 as wide as a key,
+    and at the head three rows as wide as the vocabulary for every third token; in float32.
     """
-    width = model.model.config.hidden_size
-    key = model.model.get_parameter(model.layout.down_weight(layer)).numel() // width
-    blocks = model.layout.depth - layer
-    floats = blocks * (16 * width + 3 * key) + model.model.config.vocab_size
+    width, key = _widths(model)
+    floats = (model.layout.depth - layer) * (16 * width + 3 * key) + model.model.config.vocab_size
     return max(1, budget(model.device) // (4 * floats))
+
+
+def tokens_per_pass(model: LoadedModel) -> int:
+    """Tokens that take an eighth of the budget in a pass that keeps nothing for a way back."""
+    width, key = _widths(model)
+    return max(1, budget(model.device) // 8 // (4 * (8 * width + 3 * key)))
+
+
+def rows_of_logits(model: LoadedModel) -> int:
+    """Rows of float32 logits that take an eighth of the budget."""
+    return max(1, budget(model.device) // 8 // (4 * model.model.config.vocab_size))
+
+
+def _widths(model: LoadedModel) -> tuple[int, int]:
+    """The widths of the states and of a key."""
+    width = int(model.model.config.hidden_size)
+    return width, model.model.get_parameter(model.layout.down_weight(0)).numel() // width

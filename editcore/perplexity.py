@@ -7,16 +7,17 @@ and make their text's perplexity infinite.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from torch.nn.functional import cross_entropy
 
-from editcore import trace
+from editcore.deltas import Delta
 from editcore.errors import DataError
+from editcore.memory import rows_of_logits, tokens_per_pass
 from editcore.models import LoadedModel
-from editcore.tokens import PaddedRows, pad
-
-BATCH_TOKENS = 2048
+from editcore.overlay import Activations, EditedModels, Start, edited_models, recording
+from editcore.tokens import PaddedRows, buckets, pad
 
 
 @dataclass(frozen=True)
@@ -60,67 +61,105 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
     for text, row in zip(texts, rows, strict=True):
         if len(row) < 2:
             raise DataError(f"the perplexity text {text!r} has fewer than two tokens; leave it out")
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
-    batches: list[list[list[int]]] = [[]]
-    for i in order:
-        if batches[-1] and (len(batches[-1]) + 1) * len(rows[i]) > BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(rows[i])
-    padded = tuple(pad(batch, model.pad_id, "right", model.device) for batch in batches)
-    return TokenizedTexts(padded, tuple(order))
+    batches = buckets([len(row) for row in rows], tokens_per_pass(model))
+    return TokenizedTexts(
+        tuple(pad([rows[i] for i in b], model.pad_id, "right", model.device) for b in batches),
+        tuple(i for batch in batches for i in batch),
+    )
+
+
+@torch.no_grad()
+def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
+    """The NLLs of the model as it is, over the texts in their order in the file."""
+    parts = []
+    for rows in texts.batches:
+        with model.frozen.arithmetic():
+            hidden = model.frozen.model.base_model(
+                input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+            ).last_hidden_state
+        parts.append(_nll(model.frozen, rows, hidden))
+    return _joined(parts, texts)
 
 
 @dataclass(frozen=True)
-class UneditedStates:
-    """The unedited model's states behind block `layer`, `[rows, length, d_model]` per batch.
+class EditedPerplexity:
+    """The perplexity of edited models over the same texts, many in one pass.
 
-    An edit of later blocks leaves them as they are, so that its measurement can resume from them.
+    What the unedited model makes of the texts is run once and kept: `[tokens, d_model + d_key]`
+    numbers for each block at which edits begin.
     """
 
-    layer: int
-    batches: tuple[torch.Tensor | None, ...]
+    model: LoadedModel
+    texts: TokenizedTexts
+    _kept: dict[tuple[int, Start], list[Activations]] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def of(self, deltas: Sequence[Delta]) -> list[Perplexity]:
+        """One perplexity for each delta; the model's weights stay, or return bit by bit."""
+        found: dict[int, Perplexity] = {}
+        for group in edited_models(self.model, deltas):
+            found |= zip(group.members, self._of_group(group), strict=True)
+        return [found[i] for i in range(len(deltas))]
+
+    def _of_group(self, group: EditedModels) -> list[Perplexity]:
+        count = len(group.members)
+        parts: list[list[_Part]] = [[] for _ in range(count)]
+        activations = self._activations(group)
+        with group.in_place():
+            for rows, before in zip(self.texts.batches, activations, strict=True):
+                together = max(1, tokens_per_pass(self.model) // rows.ids.numel())
+                for first in range(0, count, together):
+                    edits = range(first, min(first + together, count))
+                    for i, part in zip(edits, _parts(group, rows, before, edits), strict=True):
+                        parts[i].append(part)
+        return [_joined(part, self.texts) for part in parts]
+
+    def _activations(self, group: EditedModels) -> list[Activations]:
+        key = id(group.reader.model), group.start
+        if key not in self._kept:
+            self._kept[key] = [_record(group, rows) for rows in self.texts.batches]
+        return self._kept[key]
 
 
-@torch.no_grad()
-def states_behind(model: LoadedModel, layer: int, texts: TokenizedTexts) -> UneditedStates:
-    """Run the blocks up to `layer`, -1 for none, over the texts."""
-    found: list[torch.Tensor | None] = []
-    for rows in texts.batches:
-        if layer < 0:
-            found.append(None)
-            continue
-        with trace.recording(model.layout.block(layer), stop=True) as seen:
+_Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def _record(group: EditedModels, rows: PaddedRows) -> Activations:
+    model, start = group.reader, group.start
+    with model.arithmetic(), recording(model, start, stop=True) as found:
+        if start.layer >= 0:
             model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
-        found.append(seen.output)
-    return UneditedStates(layer, tuple(found))
+    return found
 
 
-@torch.no_grad()
-def measure(
-    model: LoadedModel, texts: TokenizedTexts, unedited: UneditedStates | None = None
-) -> Perplexity:
-    """The NLLs over the texts, in their order in the file; resumed where states are given."""
-    parts = []
-    for i, rows in enumerate(texts.batches):
-        states = unedited.batches[i] if unedited else None
-        if unedited is None or states is None:
-            parts.append(_measure_batch(model, rows))
-            continue
-        with trace.resuming_behind(model.layout, unedited.layer, states):
-            parts.append(_measure_batch(model, rows))
+def _parts(group: EditedModels, rows: PaddedRows, before: Activations, edits: range) -> list[_Part]:
+    """One batch of texts under some of the edits, which stand one behind the other."""
+    height, model = len(rows.ids), group.reader
+    index = torch.arange(height, device=model.device).repeat(len(edits))
+    edit = torch.tensor(edits, device=model.device).repeat_interleave(height)
+    several = rows.rows(index)
+    hidden = group.hidden(several, before.rows(index), edit)
+    columns = (column.split(height) for column in _nll(model, several, hidden))
+    return list(zip(*columns, strict=True))
+
+
+def _joined(parts: Sequence[_Part], texts: TokenizedTexts) -> Perplexity:
     back = torch.tensor(texts.order).argsort()
     return Perplexity(*(torch.cat(part)[back] for part in zip(*parts, strict=True)))
 
 
-def _measure_batch(
-    model: LoadedModel, rows: PaddedRows
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    hidden = model.model.base_model(
-        input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
-    ).last_hidden_state
+def _nll(model: LoadedModel, rows: PaddedRows, hidden: torch.Tensor) -> _Part:
+    """Per row: the sum of NLLs, the number of predicted tokens, and of non-finite ones."""
     predicted = rows.mask[:, 1:].bool()
-    logits = model.layout.logits(hidden[:, :-1][predicted]).float()
-    nll = torch.nn.functional.cross_entropy(logits, rows.ids[:, 1:][predicted], reduction="none")
+    states, targets = hidden[:, :-1][predicted], rows.ids[:, 1:][predicted]
+    chunk = rows_of_logits(model)
+    with model.arithmetic():
+        nll = torch.cat(
+            [
+                cross_entropy(model.layout.logits(some).float(), target, reduction="none")
+                for some, target in zip(states.split(chunk), targets.split(chunk), strict=True)
+            ]
+        )
     bad = ~nll.isfinite()
     row = torch.arange(len(rows.ids), device=nll.device)[:, None].expand_as(predicted)[predicted]
     zeros = torch.zeros(len(rows.ids), dtype=torch.float64, device=nll.device)

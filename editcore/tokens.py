@@ -10,6 +10,9 @@ from transformers import PreTrainedTokenizerBase
 from editcore.errors import RequestError
 from editcore.requests import SLOT
 
+# The longest row of a bucket, as a multiple of its shortest.
+PADDING = 1.2
+
 
 @dataclass(frozen=True)
 class TokenizedPrompt:
@@ -73,6 +76,10 @@ class PaddedRows:
         """Tokens in a row, padding counted."""
         return int(self.ids.shape[1])
 
+    def rows(self, index: torch.Tensor) -> "PaddedRows":
+        """Chosen rows, `[chosen]` indices; one may be chosen several times."""
+        return PaddedRows(self.ids[index], self.mask[index], self.positions[index])
+
 
 def pad(
     rows: Sequence[Sequence[int]],
@@ -94,3 +101,21 @@ def pad(
         mask[i, place] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     return PaddedRows(ids.to(device), mask.to(device), positions.to(device))
+
+
+def buckets(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Group rows of like length, shortest first, so that padding stays below a fifth.
+
+    A group holds at most `tokens` tokens, padding counted, or one row.
+
+    >>> buckets([10, 30, 11, 29], tokens=1000)
+    [[0, 2], [3, 1]]
+    """
+    groups: list[list[int]] = [[]]
+    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        group, length = groups[-1], lengths[i]
+        full = (len(group) + 1) * length > tokens
+        if group and (full or length > PADDING * lengths[group[0]]):
+            groups.append([])
+        groups[-1].append(i)
+    return [group for group in groups if group]

@@ -217,9 +217,7 @@ def _initial(
     return seen.output[torch.arange(len(bare)), [p.subject for p in bare]].float()
 
 
-def _places(
-    problems: Sequence[ValueProblem], suffix: int, device: torch.device
-) -> _Places:
+def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device) -> _Places:
     """The target's places, under every template, counted in columns of the suffix."""
     rows, columns, tokens, cases, weights = [], [], [], [], []
     first_row = 0

@@ -6,21 +6,35 @@ the target, plus a KL term at the subject of "{subject} is a" and a term in â€–Î
 `editcore.value_search` makes it cheap.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from tqdm import tqdm
 
-from editcore.keys import fill
-from editcore.memory import tokens_that_fit
+from editcore.editors import EditContext
+from editcore.errors import RequestError
+from editcore.keys import tokenize_templates
+from editcore.memory import tokens_per_search
 from editcore.models import LoadedModel
 from editcore.requests import EditRequest
 from editcore.tokens import TokenizedPrompt, continuation, tokenize_prompt
 from editcore.value_options import ValueOptions
 
-__all__ = ["Value", "ValueOptions", "ValueProblem", "optimise", "pose"]
+__all__ = [
+    "NONFINITE",
+    "Value",
+    "ValueOptions",
+    "ValueProblem",
+    "find",
+    "of_each",
+    "optimise",
+    "pose",
+]
 
 KL_TEMPLATE = "{} is a"
+NONFINITE = "the search for v* met a non-finite loss; nothing was edited"
 
 
 @dataclass(frozen=True)
@@ -59,17 +73,65 @@ class ValueProblem:
 
 
 def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> ValueProblem:
-    """Tokenise a request; `RequestError` where subject or target cannot be placed."""
+    """Tokenise a request.
+
+    `RequestError` where subject or target cannot be placed, or all is longer than the model takes.
+    """
     tokenizer = model.tokenizer
-    prompts = tuple(
-        tokenize_prompt(tokenizer, fill(template, request.prompt), request.subject)
-        for template in templates
-    )
-    return ValueProblem(
-        prompts,
-        tokenize_prompt(tokenizer, KL_TEMPLATE, request.subject),
-        continuation(tokenizer, request.text, request.target_new),
-    )
+    prompts = tuple(tokenize_templates(model, request, templates))
+    target = continuation(tokenizer, request.text, request.target_new)
+    longest = max(len(prompt.ids) for prompt in prompts) + len(target) - 1
+    if longest > model.max_positions:
+        raise RequestError(
+            f"the prompt {request.text!r} takes {longest} tokens behind its longest template, and "
+            f"the model has {model.max_positions} positions; shorten it"
+        )
+    return ValueProblem(prompts, tokenize_prompt(tokenizer, KL_TEMPLATE, request.subject), target)
+
+
+def of_each(
+    context: EditContext, requests: Sequence[EditRequest], options: ValueOptions
+) -> list[Value | str]:
+    """v* of each request, or the reason why there is none: from the context's artefact, or found.
+
+    An artefact holds for the unedited model, so that a sequence of edits runs without one.
+    """
+    assert context.prefixes is not None
+    stored = context.values.get(options, {})
+    missing = [request for request in requests if request.case_id not in stored]
+    found = iter(find(context.model, missing, context.prefixes.templates, options))
+    return [stored[r.case_id] if r.case_id in stored else next(found) for r in requests]
+
+
+def find(
+    model: LoadedModel,
+    requests: Sequence[EditRequest],
+    templates: Sequence[str],
+    options: ValueOptions,
+) -> list[Value | str]:
+    """v* of each request, or the reason why there is none; all are searched for together."""
+    posed = [_pose(model, request, templates) for request in requests]
+    places = [i for i, problem in enumerate(posed) if isinstance(problem, ValueProblem)]
+    problems = [problem for problem in posed if isinstance(problem, ValueProblem)]
+    found: dict[int, Value | str] = {i: p for i, p in enumerate(posed) if isinstance(p, str)}
+    values = optimise(model, problems, options)
+    for i, value in tqdm(
+        values,
+        total=len(problems),
+        desc="v*",
+        unit="case",
+        mininterval=5,
+        disable=len(problems) < 2,
+    ):
+        found[places[i]] = value if math.isfinite(value.loss) else NONFINITE
+    return [found[i] for i in range(len(requests))]
+
+
+def _pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> ValueProblem | str:
+    try:
+        return pose(model, request, templates)
+    except RequestError as error:
+        return str(error)
 
 
 def optimise(
@@ -86,7 +148,7 @@ def optimise(
     """
     from editcore.value_search import ValueSearch
 
-    budget = tokens_per_batch or tokens_that_fit(model, options.layer)
+    budget = tokens_per_batch or tokens_per_search(model, options.layer)
     order = sorted(range(len(problems)), key=lambda i: (problems[i].suffix, i))
     for batch in _batches(problems, order, budget):
         search = ValueSearch(model, [problems[i] for i in batch], options)

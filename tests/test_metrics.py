@@ -1,9 +1,11 @@
 """Metrics follow their definitions on answers made by hand, and answers are what the model says."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
-from editcore.answers import Answer, CaseQuestions, Question, ask
+from editcore.answers import Answer, CaseQuestions, Question, ask, tokenize
 from editcore.metrics import MetricInput
 from editcore.metrics.accuracy import accuracy
 from editcore.metrics.score import score
@@ -28,7 +30,7 @@ def answers(**changes: Answer) -> dict[Question, Answer]:
 
 
 def given(after: dict[Question, Answer], before: dict[Question, Answer] | None = None):
-    return MetricInput(None, QUESTIONS, before or answers(), after)
+    return MetricInput(QUESTIONS, before or answers(), after, nullcontext)
 
 
 def test_accuracy_is_the_share_of_target_tokens_that_are_the_argmax() -> None:
@@ -69,7 +71,7 @@ def test_a_model_that_says_nothing_scores_nothing() -> None:
 def test_what_was_not_asked_is_not_measured() -> None:
     bare = CaseQuestions(EditRequest(0, "{} is", "A", "new", ""), "{}")
     after = dict.fromkeys(bare.all(), Answer((1,), (1,), -1.0))
-    measured = MetricInput(None, bare, after, after)
+    measured = MetricInput(bare, after, after, nullcontext)
     assert accuracy(measured)["locality"] is None
     assert accuracy(measured)["generalization"] is None
     assert set(score(measured).values()) == {None}
@@ -79,7 +81,7 @@ def test_what_was_not_asked_is_not_measured() -> None:
 def test_answers_equal_those_of_single_passes(kind: str) -> None:
     model = wrap(kind, *tiny_model(kind))
     questions = CaseQuestions(tiny_requests()[2], "Therefore. {}").all()
-    for question, answer in ask(model, questions).items():
+    for question, answer in ask(model, tokenize(model, questions)).items():
         prompt = model.tokenizer(question.prompt)["input_ids"]
         ids = torch.tensor([[*prompt, *answer.target]])
         with torch.no_grad():
@@ -93,6 +95,7 @@ def test_a_broken_model_predicts_nothing() -> None:
     model = wrap("llama", *tiny_model("llama"))
     with torch.no_grad():
         model.model.get_parameter("model.norm.weight").fill_(float("nan"))
-    answer = ask(model, [Question("Coral is made by", "Elro")]).popitem()[1]
+    asked = tokenize(model, [Question("Coral is made by", "Elro")])
+    answer = next(iter(ask(model, asked).values()))
     assert set(answer.predicted) == {-1}
     assert answer.accuracy == 0.0

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from editcore import perplexity
-from editcore.deltas import Delta, DenseUpdate
 from editcore.errors import DataError
 from editcore.models import wrap
 from editcore.reference import perplexity_of_each
-from tests.models import KINDS, SENTENCES, WIDTH, tiny_model
+from tests.models import KINDS, SENTENCES, tiny_model
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -23,29 +22,11 @@ def test_bucketed_equals_plain(kind: str) -> None:
     assert found.mean == pytest.approx(float(perplexity_of_each(model, SENTENCES).mean()), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("layer", [0, 1])
-def test_an_edited_model_is_measured_from_the_unedited_states(kind: str, layer: int) -> None:
-    model = wrap(kind, *tiny_model(kind))
-    texts = perplexity.tokenize(model, SENTENCES)
-    name = model.layout.down_weight(layer)
-    first = model.layout.first_changed([name])
-    assert first == layer
-    states = perplexity.states_behind(model, first - 1, texts)
-    with Delta({name: DenseUpdate(torch.ones(WIDTH, _width(model, name)))}).applied(model.model):
-        whole = perplexity.measure(model, texts)
-        resumed = perplexity.measure(model, texts, states)
-    torch.testing.assert_close(resumed.nll, whole.nll, rtol=1e-6, atol=1e-6)
-
-
-def _width(model, name: str) -> int:
-    return model.model.get_parameter(name).numel() // WIDTH
-
-
 def test_small_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = wrap("gpt2", *tiny_model("gpt2"))
     whole = perplexity.measure(model, perplexity.tokenize(model, SENTENCES))
-    monkeypatch.setattr(perplexity, "BATCH_TOKENS", 40)
+    monkeypatch.setattr(perplexity, "tokens_per_pass", lambda _: 40)
+    monkeypatch.setattr(perplexity, "rows_of_logits", lambda _: 3)
     texts = perplexity.tokenize(model, SENTENCES)
     assert len(texts.batches) > 2
     torch.testing.assert_close(

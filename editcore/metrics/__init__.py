@@ -1,6 +1,7 @@
 """Metrics of one edit, from what the model said before and after it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MetricInput:
-    """What a metric sees while the edit is in place.
+    """What a metric sees of one edit.
 
-    `model` is the edited model, `before` and `after` hold the answers to `questions.all()`.
+    `before` and `after` hold the answers to `questions.all()`. A metric that asks the edited model
+    more does it inside `with case.edited() as model:`, where the edit is in place.
     """
 
-    model: "LoadedModel"
     questions: "CaseQuestions"
     before: "Answers"
     after: "Answers"
+    edited: "Callable[[], AbstractContextManager[LoadedModel]]"
 
 
 Metric = Callable[[MetricInput], Mapping[str, float | None]]

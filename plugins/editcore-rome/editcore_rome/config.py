@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from editcore import EditorConfig, Moments, Prefixes
+from editcore.value_options import ValueOptions
 
 KeyStrategyName = str
 
@@ -37,6 +38,10 @@ class RomeConfig(EditorConfig):
     def requires(self) -> tuple[Moments | Prefixes, ...]:
         """Context templates, and C at the edited layer unless it is left out."""
         return (Prefixes(), Moments(self.layer)) if self.second_moment else (Prefixes(),)
+
+    def value_options(self) -> ValueOptions:
+        """The search for v*, which editors that differ in their keys alone share."""
+        return ValueOptions(**self.model_dump(include=set(ValueOptions.model_fields)))
 
     def edited_layers(self) -> tuple[int, ...]:
         """The one layer."""

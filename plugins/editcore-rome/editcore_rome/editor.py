@@ -1,19 +1,16 @@
 """The edit itself: keys, v*, and the rank-one update that binds them."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from editcore import EditContext, Editor, EditRequest, EditResult
 from editcore.deltas import Delta
 from editcore.errors import RequestError
-from editcore.keys import KeyStrategy, SubjectKeys, collect
+from editcore.keys import KeyStrategy, SubjectKeys, collect, tokenize_templates
 from editcore.plugins import load_registry, resolve
 from editcore.rank_one import solve
-from editcore.values import Value, ValueOptions, ValueProblem, optimise, pose
+from editcore.values import Value, of_each
 from editcore_rome.config import RomeConfig
-
-NONFINITE = "the search for v* met a non-finite loss; nothing was edited"
 
 
 class RomeEditor(Editor[RomeConfig]):
@@ -36,41 +33,20 @@ class RomeEditor(Editor[RomeConfig]):
         self, context: EditContext, requests: Sequence[EditRequest]
     ) -> Iterator[EditResult]:
         """Edit each request alone; keys and v* of all are found together."""
-        problems = [self._pose(context, request) for request in requests]
-        sound = [problem for problem in problems if isinstance(problem, ValueProblem)]
+        values = of_each(context, requests, self.config.value_options())
+        sound = [r for r, value in zip(requests, values, strict=True) if isinstance(value, Value)]
         keys = iter(self._keys(context, sound))
-        values = optimise(context.model, sound, self._options())
-        for problem in problems:
-            if isinstance(problem, str):
-                yield EditResult(None, problem)
+        for value in values:
+            if isinstance(value, str):
+                yield EditResult(None, value)
             else:
-                yield self._bind(context, next(keys), next(values))
+                yield self._bind(context, next(keys), value)
 
-    def _pose(self, context: EditContext, request: EditRequest) -> ValueProblem | str:
+    def _keys(self, context: EditContext, requests: Sequence[EditRequest]) -> list[SubjectKeys]:
         assert context.prefixes is not None
-        try:
-            return pose(context.model, request, context.prefixes.templates)
-        except RequestError as error:
-            return str(error)
-
-    def _keys(
-        self, context: EditContext, problems: Sequence[ValueProblem]
-    ) -> Iterator[SubjectKeys]:
-        for start in range(0, len(problems), 16):
-            group = problems[start : start + 16]
-            yield from collect(context.model, self.config.layer, [p.prompts for p in group])
-
-    def _options(self) -> ValueOptions:
-        config = self.config
-        return ValueOptions(
-            layer=config.layer,
-            steps=config.steps,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            kl_factor=config.kl_factor,
-            clamp_norm_factor=config.clamp_norm_factor,
-            stop_loss=config.stop_loss,
-        )
+        model, templates = context.model, context.prefixes.templates
+        prompts = [tokenize_templates(model, request, templates) for request in requests]
+        return collect(model, self.config.layer, prompts) if prompts else []
 
     def _bind(self, context: EditContext, keys: SubjectKeys, value: Value) -> EditResult:
         layer = self.config.layer
@@ -83,6 +59,4 @@ class RomeEditor(Editor[RomeConfig]):
             "loss": value.loss,
         }
         delta = Delta({context.model.layout.down_weight(layer): edit.update})
-        if not (math.isfinite(value.loss) and delta.finite()):
-            return EditResult(None, NONFINITE, diagnostics)
         return EditResult(delta, diagnostics=diagnostics)

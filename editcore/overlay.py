@@ -1,0 +1,227 @@
+"""Many edited models in one forward pass: every row of a batch has its own weight change.
+
+A change ΔW = O Iᵀ of a linear map adds O (Iᵀ x) to its output, so the weights stay as they are, and
+rows of one batch can belong to different edits. What an edit cannot alter is not run again: a pass
+starts from activations of the unedited model at the first edited block.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from editcore import trace
+from editcore.deltas import Delta, LowRankUpdate, Update
+from editcore.models import LoadedModel
+from editcore.tokens import PaddedRows
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where edited models begin to differ: behind block `layer`, -1 for before the first.
+
+    With `at_down`, the first change is that of the block's down-projection, and is added to the
+    block's output, for which the projection's input is recorded too.
+    """
+
+    layer: int
+    at_down: bool = False
+
+
+@dataclass
+class Activations:
+    """The unedited model at a start: `[rows, length, d_model]`, and `d_key`; None where unused."""
+
+    states: torch.Tensor | None = None
+    keys: torch.Tensor | None = None
+
+    def rows(self, index: torch.Tensor) -> "Activations":
+        """The same for chosen rows, `[chosen]` indices."""
+        chosen = (None if t is None else t[index] for t in (self.states, self.keys))
+        return Activations(*chosen)
+
+
+@contextmanager
+def recording(model: LoadedModel, start: Start, *, stop: bool = False) -> Iterator[Activations]:
+    """Record what edited models start from; with `stop`, end the forward pass right behind it.
+
+    The forward pass must be the last statement of the `with` block; it is not needed where edits
+    begin before the first block.
+    """
+    found, layout = Activations(), model.layout
+    if start.layer < 0:
+        yield found
+        return
+    with (
+        trace.recording(layout.down(start.layer)) as down,
+        trace.recording(layout.block(start.layer), stop=stop) as block,
+    ):
+        yield found
+    found.states = block.output
+    found.keys = down.input if start.at_down else None
+
+
+class EditedModels(ABC):
+    """One or more edited models, read by `reader`; `members` are their places among the deltas."""
+
+    reader: LoadedModel
+    members: Sequence[int]
+    start: Start
+
+    @abstractmethod
+    def in_place(self) -> AbstractContextManager[None]:
+        """A block in which `hidden`, and the reader's head, are the edited models'."""
+
+    @abstractmethod
+    def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
+        """Last hidden states `[rows, length, d_model]`; row i is read by the model `edit[i]`.
+
+        `edit` counts among the members, and `before` is what the unedited model has at `start`.
+        """
+
+
+def edited_models(model: LoadedModel, deltas: Sequence[Delta]) -> list[EditedModels]:
+    """Group edits that can share a forward pass; those that cannot stand alone."""
+    found: list[EditedModels] = []
+    together: dict[tuple[str, ...], list[int]] = {}
+    for i, delta in enumerate(deltas):
+        if _can_overlay(model, delta):
+            together.setdefault(tuple(delta.updates), []).append(i)
+        else:
+            found.append(Applied.of(model, delta, i))
+    return found + [Overlay.of(model, deltas, members) for members in together.values()]
+
+
+def _can_overlay(model: LoadedModel, delta: Delta) -> bool:
+    blocks = f"{model.layout.family.blocks}."
+    return bool(delta.updates) and all(
+        isinstance(update, LowRankUpdate) and name.startswith(blocks) and _map(model, name)
+        for name, update in delta.updates.items()
+    )
+
+
+def _map(model: LoadedModel, parameter: str) -> nn.Linear | Conv1D | None:
+    """The linear map whose weight a parameter is; None for any other parameter."""
+    path, _, part = parameter.rpartition(".")
+    module = model.model.get_submodule(path) if part == "weight" else None
+    return module if isinstance(module, nn.Linear | Conv1D) else None
+
+
+def _resumed(
+    model: LoadedModel, rows: PaddedRows, start: Start, states: torch.Tensor | None
+) -> torch.Tensor:
+    with model.arithmetic(), ExitStack() as stack:
+        if states is not None:
+            stack.enter_context(trace.resuming_behind(model.layout, start.layer, states))
+        hidden: torch.Tensor = model.model.base_model(
+            input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+        ).last_hidden_state
+    return hidden
+
+
+@dataclass(frozen=True)
+class Applied(EditedModels):
+    """One edited model whose weights really change while it reads."""
+
+    reader: LoadedModel
+    members: Sequence[int]
+    start: Start
+    delta: Delta
+
+    @classmethod
+    def of(cls, model: LoadedModel, delta: Delta, place: int) -> "Applied":
+        """Begin before the first block that the delta changes."""
+        start = Start(model.layout.first_changed(delta.updates) - 1)
+        return cls(model, (place,), start, delta)
+
+    def in_place(self) -> AbstractContextManager[None]:
+        """See `EditedModels.in_place`."""
+        return self.delta.applied(self.reader.model)
+
+    def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
+        """See `EditedModels.hidden`."""
+        return _resumed(self.reader, rows, self.start, before.states)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The changes of one linear map in several edits: `[edits, d_out, r]` and `[edits, d_in, r]`.
+
+    Lower ranks are filled with zeros.
+    """
+
+    outputs: torch.Tensor
+    inputs: torch.Tensor
+
+    @classmethod
+    def of(cls, updates: Sequence[Update], device: torch.device) -> "Factors":
+        """Stack low-rank updates of one linear map."""
+        low = [update for update in updates if isinstance(update, LowRankUpdate)]
+        stacked = (
+            nn.utils.rnn.pad_sequence([factor.T.float() for factor in factors], batch_first=True)
+            for factors in ([u.outputs for u in low], [u.inputs for u in low])
+        )
+        return cls(*(each.transpose(1, 2).to(device) for each in stacked))
+
+    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+        """What the changes add to the map's output, `[rows, length, d_out]` float32."""
+        seen = torch.bmm(inputs.float(), self.inputs[edit])
+        return torch.bmm(seen, self.outputs[edit].transpose(1, 2))
+
+
+@dataclass(frozen=True)
+class Overlay(EditedModels):
+    """Edited models that share each pass: low-rank changes of the same linear maps."""
+
+    reader: LoadedModel
+    members: Sequence[int]
+    start: Start
+    factors: Mapping[str, Factors]
+
+    @classmethod
+    def of(cls, model: LoadedModel, deltas: Sequence[Delta], members: Sequence[int]) -> "Overlay":
+        """Lay the changes of `members` over the model."""
+        layout, names = model.layout, list(deltas[members[0]].updates)
+        first = layout.first_changed(names)
+        in_first = [name for name in names if layout.first_changed([name]) == first]
+        at_down = in_first == [layout.down_weight(first)]
+        factors = {
+            name: Factors.of([deltas[i].updates[name] for i in members], model.device)
+            for name in names
+        }
+        return cls(model.frozen, members, Start(first if at_down else first - 1, at_down), factors)
+
+    def in_place(self) -> AbstractContextManager[None]:
+        """See `EditedModels.in_place`."""
+        return nullcontext()
+
+    def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
+        """See `EditedModels.hidden`."""
+        states, factors = before.states, dict(self.factors)
+        if self.start.at_down:
+            assert states is not None and before.keys is not None
+            own = factors.pop(self.reader.layout.down_weight(self.start.layer))
+            states = (states.float() + own.added(before.keys, edit)).to(states.dtype)
+        with ExitStack() as stack:
+            for name, each in factors.items():
+                module = self.reader.model.get_submodule(name.rpartition(".")[0])
+                stack.enter_context(_adding(module, each, edit))
+            return _resumed(self.reader, rows, self.start, states)
+
+
+@contextmanager
+def _adding(module: nn.Module, factors: Factors, edit: torch.Tensor) -> Iterator[None]:
+    """Let a linear map give what the maps of the rows' edits give."""
+
+    def add(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        return output + factors.added(inputs[0], edit).to(output.dtype)
+
+    handle = module.register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()

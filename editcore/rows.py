@@ -1,0 +1,186 @@
+"""Edits as rows of the results: what identifies each, and what its edited model shows."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from editcore import perplexity
+from editcore.answers import Answers, CaseQuestions, TokenizedQuestions, ask_edited, tokenize
+from editcore.collapse import judge
+from editcore.deltas import Delta
+from editcore.editor_config import EditorConfig
+from editcore.editors import OK, EditResult
+from editcore.errors import DataError, EditcoreError
+from editcore.jobs import EditJob
+from editcore.metrics import Metric, MetricInput
+from editcore.models import LoadedModel
+from editcore.perplexity import EditedPerplexity, Perplexity
+from editcore.prefixes import ContextPrefixes
+from editcore.readers import read_texts
+from editcore.requests import SLOT, EditRequest
+from editcore.tokens import tokenize_prompt
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MadeEdit:
+    """A request, its edit, and the seconds that making it took."""
+
+    request: EditRequest
+    result: EditResult
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """An edit that can be measured, and its case's questions."""
+
+    row: Row
+    delta: Delta
+    questions: CaseQuestions
+    tokens: TokenizedQuestions
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Turns edits of one model into rows, many edits measured together."""
+
+    job: EditJob
+    model: LoadedModel
+    options: EditorConfig
+    prefixes: ContextPrefixes | None
+    metrics: Sequence[Metric]
+    unedited: Perplexity
+    edited: EditedPerplexity
+    _weight_norms: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        job: EditJob,
+        model: LoadedModel,
+        options: EditorConfig,
+        prefixes: ContextPrefixes | None,
+        metrics: Sequence[Metric],
+    ) -> "Rows":
+        """Measure the unedited model; `DataError` where its perplexity is not finite."""
+        texts = perplexity.tokenize(model, read_texts(job.perplexity.path, job.perplexity.texts))
+        unedited = perplexity.measure(model, texts)
+        if not math.isfinite(unedited.mean):
+            raise DataError(
+                f"the unedited model {job.model.name!r} has a perplexity of {unedited.mean} on "
+                f"{job.perplexity.path}; no edit of it can be judged. Check its weights and dtype"
+            )
+        edited = EditedPerplexity(model, texts)
+        return cls(job, model, options, prefixes, metrics, unedited, edited)
+
+    def of(self, edits: Sequence[MadeEdit]) -> list[Row]:
+        """The rows of some edits, in their order.
+
+        A case that fails says why in `status`, and nothing of it is measured.
+        """
+        started = time.perf_counter()
+        rows = [self._identity(edit.request) | {"status": edit.result.status} for edit in edits]
+        sound = [
+            found
+            for row, edit in zip(rows, edits, strict=True)
+            if (found := self._sound(row, edit))
+        ]
+        self._measure(sound)
+        share = (time.perf_counter() - started) / len(edits)
+        for row, edit in zip(rows, edits, strict=True):
+            row["seconds"] = edit.seconds + share
+        return rows
+
+    def _identity(self, request: EditRequest) -> Row:
+        job, options = self.job, self.options
+        return {
+            "model": job.model.name,
+            "editor": job.editor.label,
+            "dataset": job.dataset.name,
+            "case_id": request.case_id,
+            "subject": request.subject,
+            "prompt": request.prompt,
+            "target_new": request.target_new,
+            "target_true": request.target_true,
+            "relation": request.relation,
+            "subject_start": request.subject_start,
+            "test_prefix": self._test_prefix(request),
+            "key_strategy": getattr(options, "key_strategy", None),
+            "second_moment": getattr(options, "second_moment", None),
+            "seed": job.seed,
+            "dtype": job.model.dtype,
+            "prefixes_hash": self.prefixes.hash if self.prefixes else "",
+        }
+
+    def _test_prefix(self, request: EditRequest) -> str:
+        templates = self.prefixes
+        return templates.for_test(self.job.seed, request.case_id) if templates else SLOT
+
+    def _sound(self, row: Row, edit: MadeEdit) -> _Sound | None:
+        """What is known of the edit goes into its row; None where nothing can be measured."""
+        request, result = edit.request, edit.result
+        try:
+            place = tokenize_prompt(self.model.tokenizer, request.prompt, request.subject)
+            row |= {"subject_tokens": place.subject_tokens, "subject_position": place.subject}
+            if result.delta is None or result.status != OK:
+                return None
+            result.delta.check(self.model.model)
+            questions = CaseQuestions(request, self._test_prefix(request))
+            tokens = tokenize(self.model, questions.all())
+        except EditcoreError as error:
+            row["status"] = str(error)
+            return None
+        known = ("numerator_norm", "denominator", "steps")
+        row |= {name: result.diagnostics.get(name) for name in known}
+        row |= {"delta_norm": result.delta.norm(), "weight_norm": self._weight_norm(result.delta)}
+        return _Sound(row, result.delta, questions, tokens)
+
+    def _weight_norm(self, delta: Delta) -> float:
+        """The Frobenius norm of the unedited parameters that the delta changes."""
+        for name in delta.updates:
+            if name not in self._weight_norms:
+                parameter = self.model.model.get_parameter(name)
+                self._weight_norms[name] = float(parameter.double().norm())
+        return math.hypot(*(self._weight_norms[name] for name in delta.updates))
+
+    def _measure(self, sound: Sequence[_Sound]) -> None:
+        """Ask and measure the edited models all together, and complete their rows."""
+        changes = [each.delta for each in sound]
+        answers = ask_edited(self.model, [each.tokens for each in sound], changes)
+        perplexities = self.edited.of(changes)
+        for each, (before, after), found in zip(sound, answers, perplexities, strict=True):
+            each.row.update(self._perplexity_columns(found))
+            each.row.update(self._metric_columns(each, before, after))
+
+    def _metric_columns(self, case: _Sound, before: Answers, after: Answers) -> Row:
+        @contextmanager
+        def edited() -> Iterator[LoadedModel]:
+            with case.delta.applied(self.model.model):
+                yield self.model
+
+        given = MetricInput(case.questions, before, after, edited)
+        columns: Row = {}
+        for metric in self.metrics:
+            columns |= metric(given)
+        return columns
+
+    def _perplexity_columns(self, edited: Perplexity) -> Row:
+        unedited = self.unedited
+        verdict = judge(edited.mean, unedited.mean, self.job.collapse)
+        return {
+            "perplexity": edited.mean,
+            "perplexity_base": unedited.mean,
+            "perplexity_ratio": edited.mean / unedited.mean,
+            "perplexity_corpus": edited.corpus,
+            "nll_sum": float(edited.nll.sum()),
+            "token_count": int(edited.tokens.sum()),
+            "nonfinite_tokens": int(edited.nonfinite.sum()),
+            "collapsed": verdict.collapsed,
+            "collapsed_perplexity": verdict.collapsed_perplexity,
+            "collapsed_ratio": verdict.collapsed_ratio,
+        }

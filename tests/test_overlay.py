@@ -1,0 +1,126 @@
+"""Edited models read in one pass say what each says when its weights really change."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from editcore import perplexity
+from editcore.answers import CaseQuestions, ask, ask_edited, tokenize
+from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
+from editcore.families import stores_transposed
+from editcore.models import LoadedModel, wrap
+from editcore.overlay import Applied, Overlay, edited_models
+from editcore.perplexity import EditedPerplexity, Perplexity
+from tests.models import KINDS, SENTENCES, tiny_model, tiny_requests
+
+
+def low_rank(model: LoadedModel, names: list[str], *, rank: int = 1, seed: int = 0) -> Delta:
+    torch.manual_seed(seed)
+    updates = {}
+    for name in names:
+        shape = model.model.get_parameter(name).shape
+        d_out, d_in = reversed(shape) if stores_transposed(model.model, name) else shape
+        updates[name] = LowRankUpdate(torch.randn(d_out, rank), torch.randn(d_in, rank) / 4)
+    return Delta(updates)
+
+
+def dense(delta: Delta) -> Delta:
+    return Delta({name: DenseUpdate(update.dense()) for name, update in delta.updates.items()})
+
+
+@contextmanager
+def really(model: LoadedModel, delta: Delta) -> Iterator[LoadedModel]:
+    with delta.applied(model.model):
+        yield model
+
+
+def assert_same_perplexity(found: Perplexity, plain: Perplexity) -> None:
+    torch.testing.assert_close(found.nll, plain.nll, rtol=1e-5, atol=1e-5)
+    assert torch.equal(found.tokens, plain.tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layers", [(0,), (1,), (1, 2)], ids=str)
+def test_perplexity_of_several_edits_at_once(kind: str, layers: tuple[int, ...]) -> None:
+    model = wrap(kind, *tiny_model(kind))
+    texts = perplexity.tokenize(model, SENTENCES)
+    names = [model.layout.down_weight(layer) for layer in layers]
+    deltas = [low_rank(model, names, rank=rank, seed=rank) for rank in (1, 2, 1)]
+    for delta, found in zip(deltas, EditedPerplexity(model, texts).of(deltas), strict=True):
+        with really(model, delta):
+            assert_same_perplexity(found, perplexity.measure(model, texts))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_before_and_after_each_cases_own_edit(kind: str) -> None:
+    model = wrap(kind, *tiny_model(kind))
+    names = [model.layout.down_weight(1)]
+    asked = [
+        tokenize(model, CaseQuestions(request, "Therefore. {}").all())
+        for request in tiny_requests()
+    ]
+    deltas = [low_rank(model, names, seed=seed) for seed in range(3)]
+    for delta, case, (before, after) in zip(
+        deltas, asked, ask_edited(model, asked, deltas), strict=True
+    ):
+        for found, plain in ((before, ask(model, case)), (after, _asked(model, delta, case))):
+            assert found.keys() == plain.keys()
+            for question, answer in plain.items():
+                assert found[question].predicted == answer.predicted
+                assert found[question].log_probability == pytest.approx(
+                    answer.log_probability, rel=1e-4
+                )
+    assert any(before[q] != after[q] for q in before)
+
+
+def _asked(model: LoadedModel, delta: Delta, case):
+    with really(model, delta):
+        return ask(model, case)
+
+
+def test_other_changes_really_happen_and_are_mixed_with_those_that_need_not() -> None:
+    model = wrap("llama", *tiny_model("llama"))
+    texts = perplexity.tokenize(model, SENTENCES)
+    down, up = (f"model.layers.1.mlp.{part}_proj.weight" for part in ("down", "up"))
+    norm = Delta({"model.norm.weight": DenseUpdate(torch.ones(32))})
+    head = Delta({"lm_head.weight": low_rank(model, ["lm_head.weight"]).updates["lm_head.weight"]})
+    deltas = [
+        low_rank(model, [down]),
+        dense(low_rank(model, [up])),
+        low_rank(model, [up, down], seed=3),
+        norm,
+        head,
+        Delta({}),
+    ]
+    kinds = {i: type(group) for group in edited_models(model, deltas) for i in group.members}
+    assert [kinds[i] for i in range(6)] == [Overlay, Applied, Overlay, Applied, Applied, Applied]
+    for delta, found in zip(deltas, EditedPerplexity(model, texts).of(deltas), strict=True):
+        with really(model, delta):
+            assert_same_perplexity(found, perplexity.measure(model, texts))
+
+
+def test_the_weights_stay_or_come_back_bit_by_bit() -> None:
+    model = wrap("gpt2", *tiny_model("gpt2"))
+    before = {n: p.clone() for n, p in model.model.named_parameters()}
+    delta = low_rank(model, [model.layout.down_weight(1)])
+    texts = perplexity.tokenize(model, SENTENCES)
+    EditedPerplexity(model, texts).of([delta, dense(delta)])
+    assert all(torch.equal(p, before[n]) for n, p in model.model.named_parameters())
+
+
+def test_an_edit_that_breaks_the_model_leaves_its_neighbours_in_the_batch_alone() -> None:
+    model = wrap("gpt2", *tiny_model("gpt2"))
+    texts = perplexity.tokenize(model, SENTENCES)
+    names = [model.layout.down_weight(1)]
+    good = low_rank(model, names)
+    huge = Delta(
+        {n: LowRankUpdate(u.outputs * 1e38, u.inputs * 1e3) for n, u in good.updates.items()}
+    )
+    edited = EditedPerplexity(model, texts)
+    first, broken, second = edited.of([good, huge, good])
+    assert broken.mean == float("inf")
+    assert int(broken.nonfinite.sum()) > 0
+    assert_same_perplexity(first, second)
+    assert_same_perplexity(first, edited.of([good])[0])
