@@ -12,12 +12,11 @@ from tqdm import tqdm
 from editcore import deltas, moments, prefixes
 from editcore.deltas import Delta
 from editcore.editors import EditContext, Editor, EditResult
-from editcore.errors import DataError
 from editcore.jobs import EditJob
 from editcore.models import LoadedModel, load_spec
 from editcore.plugins import Registry, load_registry, resolve
 from editcore.provenance import versions
-from editcore.readers import read_requests
+from editcore.readers import read_cases
 from editcore.requests import EditRequest
 from editcore.rows import MadeEdit, Row, Rows
 from editcore.store import EDITS, write_table
@@ -64,17 +63,22 @@ class Shard:
         context, editor = _context(job, model), _editor(job, registry, model)
         metrics = [resolve(registry.metrics[name].record.factory) for name in job.metrics]
         rows = Rows.open(job, model, editor.config, context.prefixes, metrics)
-        return cls(context, editor, _requests(job), rows)
+        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
+        return cls(context, editor, requests, rows)
 
     def results(self) -> Iterator[MadeEdit]:
-        """Each request with its edit.
+        """Each request with its edit; the editor never sees a flawed one."""
+        made = self._made([request for request in self.requests if not request.flaw])
+        for request in self.requests:
+            flawed = MadeEdit(request, EditResult(None, request.flaw), 0.0)
+            yield flawed if request.flaw else next(made)
 
-        An editor that raises loses the case it was at, and goes on behind it.
-        """
+    def _made(self, requests: Sequence[EditRequest]) -> Iterator[MadeEdit]:
+        """An editor that raises loses the case it was at, and goes on behind it."""
         done = 0
-        while done < len(self.requests):
-            edits = self.editor.edit_each(self.context, self.requests[done:])
-            while done < len(self.requests):
+        while done < len(requests):
+            edits = self.editor.edit_each(self.context, requests[done:])
+            while done < len(requests):
                 started = time.perf_counter()
                 try:
                     result, broken = next(edits), False
@@ -82,7 +86,7 @@ class Shard:
                     result, broken = EditResult(None, f"{type(error).__name__}: {error}"), True
                 if result.delta is not None and not result.delta.finite():
                     result = EditResult(None, "the editor gave a non-finite weight change")
-                yield MadeEdit(self.requests[done], result, time.perf_counter() - started)
+                yield MadeEdit(requests[done], result, time.perf_counter() - started)
                 done += 1
                 if broken:
                     break
@@ -104,13 +108,3 @@ def _editor(job: EditJob, registry: Registry, model: LoadedModel) -> Editor[Any]
         model.layout.block(layer)
     editor: Editor[Any] = resolve(info.factory)(config)
     return editor
-
-
-def _requests(job: EditJob) -> list[EditRequest]:
-    known = {r.case_id: r for r in read_requests(job.dataset.path, job.dataset.format)}
-    if missing := [case for case in job.case_ids if case not in known]:
-        raise DataError(
-            f"{job.dataset.path} no longer holds case {missing[0]}; run the workflow again: "
-            "it makes its jobs anew"
-        )
-    return [known[case] for case in job.case_ids]

@@ -40,6 +40,17 @@ def read_requests(path: str | Path, format: Format = "auto") -> list[EditRequest
     return list(requests.values())
 
 
+def read_cases(path: str, format: Format, case_ids: Sequence[int]) -> list[EditRequest]:
+    """The requests of a job; `DataError` where the file has lost one of them."""
+    known = {request.case_id: request for request in read_requests(path, format)}
+    if missing := [case for case in case_ids if case not in known]:
+        raise DataError(
+            f"{path} no longer holds case {missing[0]}; run the workflow again: "
+            "it makes its jobs anew"
+        )
+    return [known[case] for case in case_ids]
+
+
 def read_texts(path: str | Path, count: int | None = None) -> list[str]:
     """The first `count` texts of a file (all, where None), exactly as they stand in it.
 
@@ -196,7 +207,7 @@ def _flat(record: Record, index: int) -> EditRequest:
         )
     return EditRequest(
         case_id=case_id,
-        prompt=with_slot(_string(record, "prompt"), subject, case_id),
+        prompt=with_slot(_string(record, "prompt"), subject),
         subject=subject,
         target_new=_string(record, "target_new").strip(),
         target_true=_string(record, "ground_truth").strip(),
@@ -214,7 +225,7 @@ def _zsre(record: Record, index: int) -> EditRequest | None:
     subject = _string(record, "subject")
     return EditRequest(
         case_id=case_id,
-        prompt=with_slot(_string(record, "src"), subject, case_id),
+        prompt=with_slot(_string(record, "src"), subject),
         subject=subject,
         target_new=_string(record, "alt").strip(),
         target_true=_strings(record["answers"])[0].strip(),
@@ -225,22 +236,21 @@ def _zsre(record: Record, index: int) -> EditRequest | None:
     )
 
 
-def with_slot(prompt: str, subject: str, case_id: int) -> str:
-    """The prompt with `{}` where its subject first stands, as a whole word where that is possible.
+def with_slot(prompt: str, subject: str) -> str:
+    """The prompt with `{}` where its subject stands, as a whole word where that is possible.
 
-    >>> with_slot("Many like Man because Man is", "Man", 0)
-    'Many like {} because Man is'
+    A prompt in which it stands nowhere or several times stays as it is, and its request is flawed.
+
+    >>> with_slot("The maker of Coral is", "Coral")
+    'The maker of {} is'
     """
-    if SLOT in prompt:
+    if SLOT in prompt or not subject:
         return prompt
-    word = re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt) if subject else None
-    start = word.start() if word else prompt.find(subject)
-    if start < 0 or not subject:
-        raise DataError(
-            f"case {case_id}: the subject {subject!r} does not stand in the prompt {prompt!r}; "
-            "write both alike, or put '{}' where the subject belongs"
-        )
-    return prompt[:start] + SLOT + prompt[start + len(subject) :]
+    words = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt)]
+    places = words or [m.start() for m in re.finditer(re.escape(subject), prompt)]
+    if len(places) != 1:
+        return prompt
+    return prompt[: places[0]] + SLOT + prompt[places[0] + len(subject) :]
 
 
 def _string(record: Record, field: str) -> str:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from editcore.errors import DataError
-
 SLOT = "{}"
 
 
@@ -21,8 +19,7 @@ class EditRequest:
 
     `paraphrases` ask for the same fact in other words (generalization); `neighbours` are facts that
     must stay as they are (locality). Targets carry no leading space: where one is needed, the
-    tokenisation adds it. Raises `DataError` where the prompt does not hold exactly one `{}` or the
-    subject or the target is empty.
+    tokenisation adds it. One that cannot be carried out says so in `flaw`.
     """
 
     case_id: int
@@ -34,15 +31,20 @@ class EditRequest:
     paraphrases: tuple[str, ...] = ()
     neighbours: tuple[Probe, ...] = ()
 
-    def __post_init__(self) -> None:
-        where = f"case {self.case_id}"
-        if self.prompt.count(SLOT) != 1:
-            raise DataError(
-                f"{where}: the prompt {self.prompt!r} must hold '{{}}' once, for the subject"
-            )
+    @property
+    def flaw(self) -> str:
+        """What makes this request impossible, whatever the model; empty if nothing does.
+
+        >>> EditRequest(0, "Coral, says Coral, is", "Coral", "Osdor", "Elro").flaw
+        "the prompt 'Coral, says Coral, is' needs one '{}' where the subject 'Coral' belongs"
+        """
         for name in ("subject", "target_new"):
             if not getattr(self, name).strip():
-                raise DataError(f"{where}: {name} is empty; every edit needs one")
+                return f"{name} is empty; every edit needs one"
+        if self.prompt.count(SLOT) != 1:
+            belongs = f"where the subject {self.subject!r} belongs"
+            return f"the prompt {self.prompt!r} needs one '{{}}' {belongs}"
+        return ""
 
     @property
     def text(self) -> str:
@@ -54,6 +56,6 @@ class EditRequest:
         return self.prompt.replace(SLOT, self.subject)
 
     @property
-    def subject_start(self) -> int:
-        """Characters before the subject; 0 means that the subject opens the prompt."""
-        return self.prompt.index(SLOT)
+    def subject_start(self) -> int | None:
+        """Characters before the subject; 0 where it opens the prompt, None in a flawed request."""
+        return None if self.flaw else self.prompt.index(SLOT)

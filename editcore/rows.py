@@ -124,6 +124,8 @@ class Rows:
     def _sound(self, row: Row, edit: MadeEdit) -> _Sound | None:
         """What is known of the edit goes into its row; None where nothing can be measured."""
         request, result = edit.request, edit.result
+        if request.flaw:
+            return None
         try:
             place = tokenize_prompt(self.model.tokenizer, request.prompt, request.subject)
             row |= {"subject_tokens": place.subject_tokens, "subject_position": place.subject}

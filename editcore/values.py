@@ -77,6 +77,8 @@ def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> 
 
     `RequestError` where subject or target cannot be placed, or all is longer than the model takes.
     """
+    if request.flaw:
+        raise RequestError(request.flaw)
     tokenizer = model.tokenizer
     prompts = tuple(tokenize_templates(model, request, templates))
     target = continuation(tokenizer, request.text, request.target_new)

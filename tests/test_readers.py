@@ -113,18 +113,33 @@ def test_json_lines_read_like_a_list(write: Write) -> None:
 
 
 def test_whole_word_is_preferred_to_a_part_of_one() -> None:
-    assert with_slot("Qatar and Q are", "Q", 0) == "Qatar and {} are"
-    assert with_slot("Qatar wins", "Qa", 0) == "{}tar wins"
+    assert with_slot("Qatar and Q are", "Q") == "Qatar and {} are"
+    assert with_slot("Qatar wins", "Qa") == "{}tar wins"
+
+
+@pytest.mark.parametrize(
+    ("changes", "flaw"),
+    [
+        ({"prompt": "It is"}, "needs one '{}' where the subject 'Ada Moor' belongs"),
+        ({"prompt": "Ada Moor says that Ada Moor is"}, "needs one '{}'"),
+        ({"subject": " "}, "subject is empty"),
+        ({"target_new": " "}, "target_new is empty"),
+    ],
+)
+def test_a_flawed_record_is_read_with_its_flaw_and_the_others_are_sound(
+    write: Write, changes: dict[str, str], flaw: str
+) -> None:
+    good, bad = read_requests(write("cases.json", [FLAT, FLAT | {"case_id": 12} | changes]))
+    assert good.flaw == "" and good.subject_start == len("The language of ")
+    assert flaw in bad.flaw and bad.subject_start is None
 
 
 @pytest.mark.parametrize(
     ("content", "needles"),
     [
-        ([FLAT, FLAT | {"case_id": 12, "prompt": "It is"}], ["record 1", "case 12", "'Ada Moor'"]),
         ([FLAT, FLAT], ["record 1", "case_id 9", "already"]),
         ([{k: v for k, v in FLAT.items() if k != "ground_truth"}], ["record 0", "'ground_truth'"]),
         ([FLAT | {"target_new": 3}], ["record 0", "case_id 9", "target_new is int"]),
-        ([FLAT | {"target_new": " "}], ["record 0", "target_new is empty"]),
         ([FLAT | {"locality_ground_truth": None}], ["record 0", "1 locality_prompt but 0"]),
         ([{"question": "?"}], ["question", "requested_rewrite"]),
         ([ORIGINAL | {"requested_rewrite": {"prompt": "x"}}], ["record 0", "'target_true'"]),
@@ -140,13 +155,6 @@ def test_bad_records_are_named(write: Write, content: Any, needles: list[str]) -
         read_requests(path)
     for needle in [str(path), *needles]:
         assert needle in str(caught.value)
-
-
-def test_original_record_without_slot_is_named(write: Write) -> None:
-    broken = json.loads(json.dumps(ORIGINAL))
-    broken["requested_rewrite"]["prompt"] = "The language of Ada Moor is"
-    with pytest.raises(DataError, match=r"record 0: case 7: the prompt .* must hold '\{\}' once"):
-        read_requests(write("cases.json", [broken]))
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
