@@ -20,6 +20,7 @@ from editcore.jobs import (
     EditorSpec,
     ModelSpec,
     MomentJob,
+    MomentSpec,
     PerplexitySpec,
     PrefixJob,
 )
@@ -74,11 +75,12 @@ class _Planner:
         edited = [self._edited(spec, label) for spec in models for label in self._config.editors]
         cases = [self._cases(label) for label in self._config.datasets]
         perplexity = self._perplexity()
+        moments = self._moment_jobs(edited)
         return Study(
             self._config,
             {spec.name: self._prefix_job(spec) for spec in models},
-            self._moment_jobs(edited),
-            dict(self._edit_jobs(edited, cases, perplexity)),
+            moments,
+            dict(self._edit_jobs(edited, cases, perplexity, moments)),
             files,
         )
 
@@ -98,7 +100,7 @@ class _Planner:
 
     def _model(self, label: str) -> ModelSpec:
         choice = self._config.models[label]
-        options = choice.model_dump(exclude={"source"})
+        options = choice.model_dump(exclude={"source", "published_moments"})
         return ModelSpec(name=label, source=choice.source or label, **options)
 
     def _model_files(self, spec: ModelSpec) -> tuple[str, ...]:
@@ -158,43 +160,54 @@ class _Planner:
             model=model, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
         )
 
-    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[tuple[str, int], MomentJob]:
-        jobs = {
-            (pair.model.name, layer): self._moment_job(pair.model, layer)
-            for pair in edited
-            for layer in pair.moments
+    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[str, MomentJob]:
+        """One job per model, for all layers whose second moment any of its editors reads."""
+        layers: dict[str, set[int]] = {}
+        for pair in edited:
+            layers.setdefault(pair.model.name, set()).update(pair.moments)
+        models = {pair.model.name: pair.model for pair in edited}
+        return {
+            name: self._moment_job(models[name], tuple(sorted(wanted)))
+            for name, wanted in layers.items()
+            if wanted
         }
-        if jobs:
-            with self._at("moments"):
-                checks.texts(data_file(self._config.moments.path), None)
-        return jobs
 
-    def _moment_job(self, model: ModelSpec, layer: int) -> MomentJob:
+    def _moment_job(self, model: ModelSpec, layers: tuple[int, ...]) -> MomentJob:
         choice = self._config.moments
-        return MomentJob(
-            model=model,
-            layer=layer,
-            path=data_file(choice.path),
-            tokens=choice.tokens,
-            dtype=choice.dtype,
-            seed=self._config.seed,
-        )
+        if published := self._config.models[model.name].published_moments:
+            job = MomentJob(model=model, layers=layers, published=data_file(published))
+            with self._at(f"models.{model.name}.published_moments"):
+                checks.files(job.sources)
+            return job
+        texts = MomentSpec(path=data_file(choice.path), tokens=choice.tokens)
+        with self._at("moments"):
+            checks.texts(texts.path, None)
+        return MomentJob(model=model, layers=layers, texts=texts)
 
     def _edit_jobs(
-        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
+        self,
+        edited: Sequence[_Edited],
+        cases: Sequence[_Cases],
+        perplexity: PerplexitySpec,
+        moments: Mapping[str, MomentJob],
     ) -> Iterator[tuple[Names, EditJob]]:
         size = self._config.shard_size
         for pair in edited:
+            files = _moment_files(pair, moments)
             for case in cases:
                 for shard, start in enumerate(range(0, len(case.ids), size)):
                     part = _Cases(case.dataset, case.ids[start : start + size])
-                    job = self._edit_job(pair, part, shard, perplexity)
+                    job = self._edit_job(pair, part, shard, perplexity, files)
                     yield job.names, job
 
     def _edit_job(
-        self, pair: _Edited, cases: _Cases, shard: int, perplexity: PerplexitySpec
+        self,
+        pair: _Edited,
+        cases: _Cases,
+        shard: int,
+        perplexity: PerplexitySpec,
+        moments: dict[int, str],
     ) -> EditJob:
-        name = pair.model.name
         return EditJob(
             model=pair.model,
             editor=pair.editor,
@@ -205,9 +218,17 @@ class _Planner:
             collapse=self._config.collapse,
             metrics=self._config.metrics,
             seed=self._config.seed,
-            prefixes=str(layout.prefixes(name)),
-            moments={layer: str(layout.moments(name, layer)) for layer in pair.moments},
+            prefixes=str(layout.prefixes(pair.model.name)),
+            moments=moments,
         )
+
+
+def _moment_files(pair: _Edited, jobs: Mapping[str, MomentJob]) -> dict[int, str]:
+    """By layer, where the second moments that an editor reads will be."""
+    if not pair.moments:
+        return {}
+    folder = layout.moments(pair.model.name, jobs[pair.model.name].digest)
+    return {layer: str(layout.moment(folder, layer)) for layer in pair.moments}
 
 
 @contextmanager
