@@ -61,7 +61,8 @@ class Checkpoint:
                 if about.get("identity") != self.identity:
                     return MomentSums()
                 place, layers = _exact_place(device), file.keys()
-                sums = {int(layer): file.get_tensor(layer).to(place) for layer in layers}
+                # A copy, since products depend in their last bits on how memory is aligned.
+                sums = {int(n): file.get_tensor(n).to(place, copy=True) for n in layers}
                 return MomentSums(sums, **json.loads(about["done"]))
         except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             warnings.warn(f"{self.path} cannot be continued from ({error})", stacklevel=2)

@@ -107,7 +107,7 @@ def measure(
 def _keys(
     model: "LoadedModel", layers: Sequence[int], rows: Sequence[Sequence[int]]
 ) -> dict[int, torch.Tensor]:
-    """The keys `[tokens, d_key]` of all tokens of some rows, by layer; what is deeper is not run."""
+    """The keys `[tokens, d_key]` of all tokens of some rows, by layer; deeper blocks do not run."""
     batch = pad(rows, model.pad_id, "right", model.device)
     with ExitStack() as stack:
         seen = {
