@@ -93,10 +93,11 @@ class MomentJob(Job):
 
     @property
     def digest(self) -> str:
-        """A short hash of what the moments are made from; the set of layers does not enter it."""
+        """A short hash of which moments these are, and of what they are made from."""
+        content = {"layers": True, "texts": True, "published": True}
         model = {"source", "revision", "dtype"}
-        made_from = self.model_dump_json(include={"model": model, "texts": True, "published": True})
-        return hashlib.sha256(made_from.encode()).hexdigest()[:8]
+        text = self.model_dump_json(include={"model": model, **content})
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
     def sources(self) -> list[str]:

@@ -17,17 +17,17 @@ def prefixes(model: str) -> Path:
 
 
 def moments_job(model: str, digest: str) -> Path:
-    """The job that makes a model's second moments from what `digest` stands for."""
+    """The job that makes the second moments of some layers; `digest` tells it from others."""
     return RESULTS / "jobs" / "moments" / f"model={model}" / f"{digest}.json"
 
 
 def moments(model: str, digest: str) -> Path:
-    """The folder of a model's second moments."""
+    """The folder of those second moments."""
     return RESULTS / "artefacts" / f"model={model}" / f"moments-{digest}"
 
 
 def moment(folder: Path, layer: int) -> Path:
-    """The second moment of one layer's keys, in the folder of its model."""
+    """The second moment of one layer's keys, in such a folder."""
     return folder / f"layer-{layer}.safetensors"
 
 

@@ -44,11 +44,11 @@ def plan_mapping(raw: Mapping[str, Any], where: str) -> Study:
 
 @dataclass(frozen=True)
 class _Edited:
-    """An editor with its options for one model, and the layers whose second moment it reads."""
+    """An editor with its options for one model, and the job that makes its second moments."""
 
     model: ModelSpec
     editor: EditorSpec
-    moments: tuple[int, ...]
+    moments: MomentJob | None
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,11 @@ class _Planner:
         edited = [self._edited(spec, label) for spec in models for label in self._config.editors]
         cases = [self._cases(label) for label in self._config.datasets]
         perplexity = self._perplexity()
-        moments = self._moment_jobs(edited)
         return Study(
             self._config,
             {spec.name: self._prefix_job(spec) for spec in models},
-            moments,
-            dict(self._edit_jobs(edited, cases, perplexity, moments)),
+            self._moment_jobs(edited),
+            dict(self._edit_jobs(edited, cases, perplexity)),
             files,
         )
 
@@ -124,7 +123,7 @@ class _Planner:
             version=found.source.version,
             code=found.source.code,
         )
-        return _Edited(model, spec, tuple(layers))
+        return _Edited(model, spec, self._moment_job(model, tuple(layers)) if layers else None)
 
     def _options(self, model: ModelSpec, label: str, found: Registered[EditorInfo]) -> EditorConfig:
         choice = self._config.editors[label]
@@ -160,17 +159,12 @@ class _Planner:
             model=model, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
         )
 
-    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[str, MomentJob]:
-        """One job per model, for all layers whose second moment any of its editors reads."""
-        layers: dict[str, set[int]] = {}
-        for pair in edited:
-            layers.setdefault(pair.model.name, set()).update(pair.moments)
-        models = {pair.model.name: pair.model for pair in edited}
-        return {
-            name: self._moment_job(models[name], tuple(sorted(wanted)))
-            for name, wanted in layers.items()
-            if wanted
-        }
+    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[tuple[str, str], MomentJob]:
+        jobs = [pair.moments for pair in edited if pair.moments]
+        if texts := next((job.texts for job in jobs if job.texts), None):
+            with self._at("moments"):
+                checks.texts(texts.path, None)
+        return {(job.model.name, job.digest): job for job in jobs}
 
     def _moment_job(self, model: ModelSpec, layers: tuple[int, ...]) -> MomentJob:
         choice = self._config.moments
@@ -180,33 +174,21 @@ class _Planner:
                 checks.files(job.sources)
             return job
         texts = MomentSpec(path=data_file(choice.path), tokens=choice.tokens)
-        with self._at("moments"):
-            checks.texts(texts.path, None)
         return MomentJob(model=model, layers=layers, texts=texts)
 
     def _edit_jobs(
-        self,
-        edited: Sequence[_Edited],
-        cases: Sequence[_Cases],
-        perplexity: PerplexitySpec,
-        moments: Mapping[str, MomentJob],
+        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
     ) -> Iterator[tuple[Names, EditJob]]:
         size = self._config.shard_size
         for pair in edited:
-            files = _moment_files(pair, moments)
             for case in cases:
                 for shard, start in enumerate(range(0, len(case.ids), size)):
                     part = _Cases(case.dataset, case.ids[start : start + size])
-                    job = self._edit_job(pair, part, shard, perplexity, files)
+                    job = self._edit_job(pair, part, shard, perplexity)
                     yield job.names, job
 
     def _edit_job(
-        self,
-        pair: _Edited,
-        cases: _Cases,
-        shard: int,
-        perplexity: PerplexitySpec,
-        moments: dict[int, str],
+        self, pair: _Edited, cases: _Cases, shard: int, perplexity: PerplexitySpec
     ) -> EditJob:
         return EditJob(
             model=pair.model,
@@ -219,16 +201,14 @@ class _Planner:
             metrics=self._config.metrics,
             seed=self._config.seed,
             prefixes=str(layout.prefixes(pair.model.name)),
-            moments=moments,
+            moments=_moment_files(pair.moments) if pair.moments else {},
         )
 
 
-def _moment_files(pair: _Edited, jobs: Mapping[str, MomentJob]) -> dict[int, str]:
-    """By layer, where the second moments that an editor reads will be."""
-    if not pair.moments:
-        return {}
-    folder = layout.moments(pair.model.name, jobs[pair.model.name].digest)
-    return {layer: str(layout.moment(folder, layer)) for layer in pair.moments}
+def _moment_files(job: MomentJob) -> dict[int, str]:
+    """By layer, where a job's second moments will be."""
+    folder = layout.moments(job.model.name, job.digest)
+    return {layer: str(layout.moment(folder, layer)) for layer in job.layers}
 
 
 @contextmanager

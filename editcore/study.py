@@ -17,7 +17,7 @@ Names = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs: prefixes and moments by model, edits by their names.
+    """A study as jobs: prefixes by model, moments by model and digest, edits by names.
 
     An edit's names are its model, editor, data set and shard. `model_files` are what each model is
     loaded from, so that a model that changed is edited anew.
@@ -25,7 +25,7 @@ class Study:
 
     config: StudyConfig
     prefixes: Mapping[str, PrefixJob]
-    moments: Mapping[str, MomentJob]
+    moments: Mapping[tuple[str, str], MomentJob]
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
 
@@ -47,27 +47,17 @@ class Study:
         return list(self.model_files[model])
 
     def moments_inputs(self, model: str, digest: str) -> list[str]:
-        """The files beside the job that a model's second moments are made from."""
-        return [*self.moments[model].sources, *self.model_files[model]]
+        """The files beside the job that second moments are made from."""
+        return [*self.moments[model, digest].sources, *self.model_files[model]]
 
     def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
-        """The files beside the job that a shard is made from: artefacts, data, texts, model.
-
-        What its second moments are made from stands here in their place: `edits_moments`.
-        """
+        """The files beside the job that a shard is made from: artefacts, data, texts, model."""
         job = self.edits[model, editor, dataset, shard]
         prefixes = [job.prefixes] if job.prefixes else []
-        moments = sorted({self.moments[model].source(layer) for layer in job.moments})
+        # Snakemake knows the folder that a rule makes, not the files in it.
+        moments = {str(Path(file).parent) for file in job.moments.values()}
         data = [job.dataset.path, job.perplexity.path]
         return [*prefixes, *moments, *data, *self.model_files[model]]
-
-    def edits_moments(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
-        """The folder of second moments that a shard reads from, or none.
-
-        Its time says nothing: it is made anew when any editor wants another layer.
-        """
-        job = self.edits[model, editor, dataset, shard]
-        return sorted({str(Path(file).parent) for file in job.moments.values()})
 
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
@@ -80,8 +70,8 @@ class Study:
     def _files(self) -> Iterator[tuple[Path, str]]:
         for model, prefix_job in self.prefixes.items():
             yield layout.prefixes_job(model), prefix_job.as_json()
-        for model, moment_job in self.moments.items():
-            yield layout.moments_job(model, moment_job.digest), moment_job.as_json()
+        for (model, digest), moment_job in self.moments.items():
+            yield layout.moments_job(model, digest), moment_job.as_json()
         for names, edit_job in self.edits.items():
             yield layout.edits_job(*names), edit_job.as_json()
         manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}

@@ -80,7 +80,7 @@ def test_jobs_survive_their_files(planned: Planner) -> None:
     )
     assert read(PrefixJob, base / "prefixes/model=tiny.json") == study.prefixes["tiny"]
     (file,) = (base / "moments/model=tiny").iterdir()
-    assert read(MomentJob, file) == study.moments["tiny"]
+    assert read(MomentJob, file) == study.moments["tiny", file.stem]
     assert listed_edits(base / "study.json") == [Path(name) for name in study.edit_files]
     assert listed_config(base / "study.json") == study.config
 
@@ -112,10 +112,8 @@ def test_options_by_model_replace_the_editor_s(planned: Planner, tmp_path: Path)
         ("tiny", 2),
         ("small", 0),
     }
-    assert {name: job.layers for name, job in study.moments.items()} == {
-        "tiny": (2,),
-        "small": (0,),
-    }
+    layers = {name: job.layers for (name, _), job in study.moments.items()}
+    assert layers == {"tiny": (2,), "small": (0,)}
 
 
 def test_an_editor_without_second_moment_asks_for_none(planned: Planner) -> None:
@@ -130,24 +128,27 @@ def test_inputs_are_artefacts_data_and_the_model(planned: Planner) -> None:
     job = study.edits[SHARD]
     model = {"model/config.json", "model/model.safetensors", "model/tokenizer.json"}
     data = {"data/facts.json", "data/texts.json"}
-    assert set(study.edits_inputs(*SHARD)) == {job.prefixes} | data | model
-    assert study.edits_moments(*SHARD) == [str(Path(job.moments[1]).parent)]
+    artefacts = {job.prefixes, str(Path(job.moments[1]).parent)}
+    assert set(study.edits_inputs(*SHARD)) == artefacts | data | model
     assert set(study.prefixes_inputs("tiny")) == model
-    digest = study.moments["tiny"].digest
-    assert set(study.moments_inputs("tiny", digest)) == {"data/texts.json"} | model
+    (names,) = study.moments
+    assert set(study.moments_inputs(*names)) == {"data/texts.json"} | model
 
 
 def two_layers(*layers: int) -> dict[str, Any]:
     return {f"at-{n}": {"uses": "plain", "options": {"layer": n}} for n in layers}
 
 
-def test_a_model_s_layers_are_one_job_and_its_name_does_not_tell_them(planned: Planner) -> None:
-    one = planned(editors=two_layers(1))
-    both = planned(editors=two_layers(2, 1))
-    assert both.moments["tiny"].layers == (1, 2)
-    assert both.moments["tiny"].digest == one.moments["tiny"].digest
-    shard = ("tiny", "at-1", "facts", "000")
-    assert both.edits[shard] == one.edits[shard]
+def test_editors_with_the_same_layers_share_a_job_and_others_leave_it_alone(
+    planned: Planner,
+) -> None:
+    same = {"again": {"uses": "plain", "options": {"layer": 1, "strength": 2.0}}}
+    one = planned(editors=two_layers(1) | same)
+    both = planned(editors=two_layers(1, 2) | same)
+    assert [job.layers for job in one.moments.values()] == [(1,)]
+    assert [job.layers for job in both.moments.values()] == [(1,), (2,)]
+    assert one.moments.items() < both.moments.items()
+    assert one.edits.items() < both.edits.items()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_what_moments_are_made_from_is_in_their_name(
     (tmp_path / "data" / "facts.txt").write_text("One text.", encoding="utf-8")
     (tmp_path / "data" / "h.1.npz").touch()
     before, after = planned(), planned(**sections)
-    assert before.moments["tiny"].digest != after.moments["tiny"].digest
+    assert before.moments.keys().isdisjoint(after.moments)
     assert before.edits[SHARD].moments != after.edits[SHARD].moments
 
 
@@ -175,12 +176,9 @@ def test_published_moments_stand_in_for_texts(planned: Planner, tmp_path: Path) 
         (tmp_path / "data" / f"h.{layer}.npz").touch()
     published = {"tiny": {"source": "model", "published_moments": "data/h.{layer}.npz"}}
     study = planned(models=published, editors=two_layers(1, 2), moments={"path": "nowhere.json"})
-    job = study.moments["tiny"]
-    assert (job.published, job.texts) == ("data/h.{layer}.npz", None)
-    assert {"data/h.1.npz", "data/h.2.npz"} < set(study.moments_inputs("tiny", job.digest))
-    inputs = study.edits_inputs("tiny", "at-1", "facts", "000")
-    assert "data/h.1.npz" in inputs
-    assert "data/h.2.npz" not in inputs
+    for names, job in study.moments.items():
+        assert (job.published, job.texts) == ("data/h.{layer}.npz", None)
+        assert f"data/h.{job.layers[0]}.npz" in study.moments_inputs(*names)
 
 
 def test_a_hub_id_needs_no_network_and_no_files(planned: Planner) -> None:

@@ -57,7 +57,7 @@ def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_
     assert "with c-rome on" not in output
 
 
-def test_a_further_layer_is_measured_but_no_finished_shard_runs_again(
+def test_a_further_layer_is_measured_and_no_finished_shard_runs_again(
     finished: StudyFolder, tmp_path: Path
 ) -> None:
     folder = finished.copy(tmp_path)

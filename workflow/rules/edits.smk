@@ -4,8 +4,6 @@
 rule edits:
     input:
         lambda wildcards: study.edits_inputs(**wildcards),
-        # Made anew for each further layer that an editor wants; its name says what it is made from.
-        lambda wildcards: ancient(study.edits_moments(**wildcards)),
         job="results/jobs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.json",
     output:
         rows=ensure(
