@@ -1,7 +1,7 @@
 """What can be known to be wrong before anything is run: models, data and texts, without torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from editcore.bundled import model_folder
@@ -81,6 +81,12 @@ def texts(path: str, count: int | None) -> None:
     """Raise `DataError` where a file holds fewer texts than asked for; None asks for any."""
     _require_file(path)
     read_texts(path, count)
+
+
+def files(paths: Iterable[str]) -> None:
+    """Raise `DataError` where one of the files is not there."""
+    for path in paths:
+        _require_file(path)
 
 
 def _require_file(path: str) -> None:

@@ -96,7 +96,7 @@ def _context(job: EditJob, model: LoadedModel) -> EditContext:
     return EditContext(
         model,
         prefixes.load(Path(job.prefixes)) if job.prefixes else None,
-        {layer: moments.load(Path(path)) for layer, path in job.moments.items()},
+        {n: moments.load_for(model, n, Path(path)) for n, path in job.moments.items()},
         job.seed,
     )
 

@@ -1,12 +1,13 @@
 """Jobs: what one command has to do, complete in itself, as one small JSON file; free of torch."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from editcore import atomic
-from editcore.config import CollapseSpec, DataFormat, FloatType, MomentType, PerplexitySpec
+from editcore.config import CollapseSpec, DataFormat, FloatType, MomentSpec, PerplexitySpec
 from editcore.errors import ConfigError
 from editcore.explain import explain
 
@@ -18,6 +19,7 @@ __all__ = [
     "Job",
     "ModelSpec",
     "MomentJob",
+    "MomentSpec",
     "PerplexitySpec",
     "PrefixJob",
     "read",
@@ -78,14 +80,36 @@ class PrefixJob(Job):
 
 
 class MomentJob(Job):
-    """Estimate the second moment of one layer's keys from at most `tokens` tokens of text."""
+    """Give the second moments of keys of some layers of one model.
+
+    They are measured on `texts`, or read from `published`, a path with `{layer}`; one of the two
+    is given.
+    """
 
     model: ModelSpec
-    layer: int
-    path: str
-    tokens: int
-    dtype: MomentType = "float32"
-    seed: int = 0
+    layers: tuple[int, ...]
+    texts: MomentSpec | None = None
+    published: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """A short hash of which moments these are, and of what they are made from."""
+        content = {"layers": True, "texts": True, "published": True}
+        model = {"source", "revision", "dtype"}
+        text = self.model_dump_json(include={"model": model, **content})
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def sources(self) -> list[str]:
+        """The files beside the model that the moments are made from."""
+        return sorted({self.source(layer) for layer in self.layers})
+
+    def source(self, layer: int) -> str:
+        """The file of texts, or of the published statistics of one layer."""
+        if self.published is not None:
+            return self.published.replace("{layer}", str(layer))
+        assert self.texts is not None
+        return self.texts.path
 
 
 class EditJob(Job):

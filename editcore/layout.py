@@ -16,14 +16,19 @@ def prefixes(model: str) -> Path:
     return RESULTS / "artefacts" / f"model={model}" / "prefixes.json"
 
 
-def moments_job(model: str, layer: int | str) -> Path:
-    """The job that estimates the second moment of one layer."""
-    return RESULTS / "jobs" / "moments" / f"model={model}" / f"layer-{layer}.json"
+def moments_job(model: str, digest: str) -> Path:
+    """The job that makes the second moments of some layers; `digest` tells it from others."""
+    return RESULTS / "jobs" / "moments" / f"model={model}" / f"{digest}.json"
 
 
-def moments(model: str, layer: int | str) -> Path:
-    """The second moment of one layer's keys."""
-    return RESULTS / "artefacts" / f"model={model}" / "moments" / f"layer-{layer}.safetensors"
+def moments(model: str, digest: str) -> Path:
+    """The folder of those second moments."""
+    return RESULTS / "artefacts" / f"model={model}" / f"moments-{digest}"
+
+
+def moment(folder: Path, layer: int) -> Path:
+    """The second moment of one layer's keys, in such a folder."""
+    return folder / f"layer-{layer}.safetensors"
 
 
 def edits_job(model: str, editor: str, dataset: str, shard: str) -> Path:

@@ -4,8 +4,11 @@ The papers' text multiplies keys by C⁻¹, so that an update disturbs other key
 possible.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +16,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from tqdm import tqdm
 
-from editcore import trace
+from editcore import checks, layout, trace
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
+from editcore.families import stores_transposed
+from editcore.moment_sums import Checkpoint, MomentSums
+from editcore.provenance import versions
 from editcore.tokens import pad
 
 if TYPE_CHECKING:
@@ -23,7 +29,9 @@ if TYPE_CHECKING:
     from editcore.models import LoadedModel
 
 BATCH_TOKENS = 8192
-RIDGE = 1e-8
+WINDOW_TOKENS = 16 * BATCH_TOKENS
+RIDGES = (0.0, 1e-8, 1e-6, 1e-4)
+CHECKPOINT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -49,62 +57,112 @@ class SecondMoment:
 def from_matrix(layer: int, matrix: torch.Tensor, tokens: int) -> SecondMoment:
     """Factor a second moment; `DataError` where it is not positive definite even with a tiny ridge.
 
-    The ridge, `1e-8` of the mean diagonal, is added only where the factorisation fails without it,
-    as it does with fewer tokens than keys have dimensions.
+    The ridge is added only where the factorisation fails without it, as it does with fewer tokens
+    than keys have dimensions, or with sums made in float32: the least of `RIDGES` that is enough,
+    as a share of the mean diagonal.
     """
     matrix = matrix.double().cpu()
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    if failed:
-        ridge = RIDGE * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
-        factor, failed = torch.linalg.cholesky_ex(matrix + ridge)
-    if failed or not factor.isfinite().all():
-        raise DataError(
-            f"the second moment of layer {layer} over {tokens} tokens is not positive definite; "
-            f"give more tokens than the {len(matrix)} dimensions of a key"
-        )
-    return SecondMoment(layer, matrix, factor, tokens)
+    for ridge in RIDGES:
+        added = ridge * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
+        factor, failed = torch.linalg.cholesky_ex(matrix + added)
+        if not failed and factor.isfinite().all():
+            return SecondMoment(layer, matrix, factor, tokens)
+    raise DataError(
+        f"the second moment of layer {layer} over {tokens} tokens is not positive definite; "
+        f"give more tokens than the {len(matrix)} dimensions of a key"
+    )
 
 
 @torch.no_grad()
-def measure(model: "LoadedModel", layer: int, texts: Sequence[str], tokens: int) -> SecondMoment:
-    """Stream texts through the model up to `layer` until `tokens` keys have been summed.
+def measure(
+    model: "LoadedModel",
+    layers: Sequence[int],
+    texts: Iterable[str],
+    tokens: int,
+    checkpoint: Checkpoint | None = None,
+) -> dict[int, SecondMoment]:
+    """The second moments of several layers over the first `tokens` tokens of texts, in one pass.
 
-    Texts longer than the model's positions are cut there, as the papers' code does; texts are taken
-    in their order, so the result depends on nothing but them.
+    Texts longer than the model's positions are cut there, as the papers' code does. Which tokens
+    count is settled before any are batched, so the result depends on texts and budget alone. With a
+    checkpoint, an earlier measurement that was killed goes on from where it was.
     """
-    total: torch.Tensor | None = None
-    count = 0
-    progress = tqdm(total=tokens, unit="token", desc=f"second moment, layer {layer}", mininterval=5)
-    for rows in _batches(model, texts):
-        batch = pad(rows, model.pad_id, "right", model.device)
-        with trace.recording(model.layout.down(layer), stop=True) as seen:
-            model.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
-        assert seen.input is not None
-        keys = seen.input[batch.mask.bool()].double().cpu()[: tokens - count]
-        total = keys.T @ keys if total is None else total.addmm_(keys.T, keys)
-        count += len(keys)
-        progress.update(len(keys))
-        if count >= tokens:
-            break
-    progress.close()
-    if total is None:
-        raise DataError(f"no texts to measure the second moment of layer {layer} on")
-    return from_matrix(layer, total / count, count)
+    wanted = sorted(set(layers))
+    sums = MomentSums() if checkpoint is None else checkpoint.load(model.device)
+    batches = _batches(_rows(model, texts, tokens))
+    title = f"second moments of {len(wanted)} layers"
+    with tqdm(total=tokens, initial=sums.tokens, unit="token", desc=title, mininterval=5) as bar:
+        for rows in islice(batches, sums.batches, None):
+            sums.add(_keys(model, wanted, rows))
+            bar.update(sums.tokens - bar.n)
+            if checkpoint is not None:
+                checkpoint.save_if_due(sums)
+    if not sums.tokens:
+        raise DataError("no texts to measure second moments on; give a file that holds some")
+    return {
+        n: from_matrix(n, total / sums.tokens, sums.tokens) for n, total in sums.by_layer.items()
+    }
 
 
-def _batches(model: "LoadedModel", texts: Sequence[str]) -> "list[list[list[int]]]":
-    """Token rows of neighbouring texts, grouped so that a padded batch stays small."""
+def _keys(
+    model: "LoadedModel", layers: Sequence[int], rows: Sequence[Sequence[int]]
+) -> dict[int, torch.Tensor]:
+    """The keys `[tokens, d_key]` of all tokens of some rows, by layer; deeper blocks do not run."""
+    batch = pad(rows, model.pad_id, "right", model.device)
+    with ExitStack() as stack:
+        seen = {
+            layer: stack.enter_context(
+                trace.recording(model.layout.down(layer), stop=layer == max(layers))
+            )
+            for layer in layers
+        }
+        model.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+    real = batch.mask.bool()
+    return {layer: one.input[real] for layer, one in seen.items() if one.input is not None}
+
+
+def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
+    """The ids of each text, cut at the model's positions, until together they are `tokens`.
+
+    The last row is cut to the budget: in a causal model no key depends on what comes behind it.
+    """
     longest = min(model.max_positions, BATCH_TOKENS)
-    batches: list[list[list[int]]] = [[]]
     for text in texts:
-        row = model.tokenizer(text)["input_ids"][:longest]
-        if not row:
-            continue
-        width = max([len(row), *map(len, batches[-1])])
-        if (len(batches[-1]) + 1) * width > BATCH_TOKENS and batches[-1]:
-            batches.append([])
-        batches[-1].append(row)
-    return [batch for batch in batches if batch]
+        row = model.tokenizer(text)["input_ids"][: min(longest, tokens)]
+        if row:
+            yield row
+        tokens -= len(row)
+        if tokens <= 0:
+            return
+
+
+def _batches(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
+    """Rows in batches of at most `BATCH_TOKENS`, padding counted; like lengths stand together.
+
+    Rows change places only inside windows of neighbours, so that a corpus need not fit in memory.
+    """
+    for window in _windows(rows):
+        batch: list[list[int]] = []
+        for row in sorted(window, key=len, reverse=True):
+            if batch and (len(batch) + 1) * len(batch[0]) > BATCH_TOKENS:
+                yield batch
+                batch = []
+            batch.append(row)
+        yield batch
+
+
+def _windows(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
+    """Neighbouring rows, just enough of them for `WINDOW_TOKENS`."""
+    window: list[list[int]] = []
+    tokens = 0
+    for row in rows:
+        window.append(row)
+        tokens += len(row)
+        if tokens >= WINDOW_TOKENS:
+            yield window
+            window, tokens = [], 0
+    if window:
+        yield window
 
 
 def save(moment: SecondMoment, path: Path, metadata: dict[str, str]) -> None:
@@ -130,14 +188,53 @@ def load(path: Path) -> SecondMoment:
         ) from error
 
 
-def run(job: "MomentJob", out: Path) -> None:
-    """Measure and save the second moment that a job asks for."""
+def load_for(model: "LoadedModel", layer: int, path: Path) -> SecondMoment:
+    """Read the second moment of a model's layer; `DataError` where its keys have another width."""
+    moment = load(path)
+    name = model.layout.down_weight(layer)
+    width = model.model.get_parameter(name).shape[0 if stores_transposed(model.model, name) else 1]
+    if len(moment.matrix) != width:
+        raise DataError(
+            f"{path} is of keys with {len(moment.matrix)} numbers, but those of layer {layer} of "
+            f"{model.name!r} have {width}; give the statistics of this model, or delete the file"
+        )
+    return moment
+
+
+def run(job: "MomentJob", folder: Path, seconds: float = CHECKPOINT_SECONDS) -> None:
+    """Write the second moment of each layer that a job asks for, measured or as published.
+
+    Beside the folder, the sums of a measurement are kept every so many `seconds`; a run that was
+    killed goes on from there.
+    """
+    about = {"job": job.model_dump_json(), "versions": json.dumps(versions())}
+    checkpoint = _checkpoint(job, folder, seconds)
+    moments = _measured(job, checkpoint) if job.published is None else _published(job)
+    for layer, moment in moments.items():
+        save(moment, layout.moment(folder, layer), about | {"made_from": job.source(layer)})
+    checkpoint.remove()
+
+
+def _published(job: "MomentJob") -> dict[int, SecondMoment]:
+    from editcore import published_moments
+
+    return {layer: published_moments.read(Path(job.source(layer)), layer) for layer in job.layers}
+
+
+def _measured(job: "MomentJob", checkpoint: Checkpoint) -> dict[int, SecondMoment]:
     from editcore.models import load_spec
     from editcore.readers import read_texts
 
-    texts = read_texts(Path(job.path), None)
-    save(
-        measure(load_spec(job.model), job.layer, texts, job.tokens),
-        out,
-        {"job": job.model_dump_json()},
-    )
+    assert job.texts is not None
+    texts = read_texts(job.texts.path, None)
+    model = load_spec(job.model)
+    return measure(model, job.layers, texts, job.texts.tokens, checkpoint)
+
+
+def _checkpoint(job: "MomentJob", folder: Path, seconds: float) -> Checkpoint:
+    """Beside the folder, which the workflow empties before each try; bound to job and files."""
+    files = [*map(Path, job.sources), *checks.model_files(job.model.source)]
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    made_from = [job.model_dump(mode="json"), stamps, versions(), BATCH_TOKENS, WINDOW_TOKENS]
+    path = folder.with_name(f"{folder.name}.checkpoint.safetensors")
+    return Checkpoint(path, json.dumps(made_from), seconds)

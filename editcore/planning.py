@@ -20,6 +20,7 @@ from editcore.jobs import (
     EditorSpec,
     ModelSpec,
     MomentJob,
+    MomentSpec,
     PerplexitySpec,
     PrefixJob,
 )
@@ -43,11 +44,11 @@ def plan_mapping(raw: Mapping[str, Any], where: str) -> Study:
 
 @dataclass(frozen=True)
 class _Edited:
-    """An editor with its options for one model, and the layers whose second moment it reads."""
+    """An editor with its options for one model, and the job that makes its second moments."""
 
     model: ModelSpec
     editor: EditorSpec
-    moments: tuple[int, ...]
+    moments: MomentJob | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class _Planner:
 
     def _model(self, label: str) -> ModelSpec:
         choice = self._config.models[label]
-        options = choice.model_dump(exclude={"source"})
+        options = choice.model_dump(exclude={"source", "published_moments"})
         return ModelSpec(name=label, source=choice.source or label, **options)
 
     def _model_files(self, spec: ModelSpec) -> tuple[str, ...]:
@@ -122,7 +123,7 @@ class _Planner:
             version=found.source.version,
             code=found.source.code,
         )
-        return _Edited(model, spec, tuple(layers))
+        return _Edited(model, spec, self._moment_job(model, tuple(layers)) if layers else None)
 
     def _options(self, model: ModelSpec, label: str, found: Registered[EditorInfo]) -> EditorConfig:
         choice = self._config.editors[label]
@@ -158,27 +159,22 @@ class _Planner:
             model=model, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
         )
 
-    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[tuple[str, int], MomentJob]:
-        jobs = {
-            (pair.model.name, layer): self._moment_job(pair.model, layer)
-            for pair in edited
-            for layer in pair.moments
-        }
-        if jobs:
+    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[tuple[str, str], MomentJob]:
+        jobs = [pair.moments for pair in edited if pair.moments]
+        if texts := next((job.texts for job in jobs if job.texts), None):
             with self._at("moments"):
-                checks.texts(data_file(self._config.moments.path), None)
-        return jobs
+                checks.texts(texts.path, None)
+        return {(job.model.name, job.digest): job for job in jobs}
 
-    def _moment_job(self, model: ModelSpec, layer: int) -> MomentJob:
+    def _moment_job(self, model: ModelSpec, layers: tuple[int, ...]) -> MomentJob:
         choice = self._config.moments
-        return MomentJob(
-            model=model,
-            layer=layer,
-            path=data_file(choice.path),
-            tokens=choice.tokens,
-            dtype=choice.dtype,
-            seed=self._config.seed,
-        )
+        if published := self._config.models[model.name].published_moments:
+            job = MomentJob(model=model, layers=layers, published=data_file(published))
+            with self._at(f"models.{model.name}.published_moments"):
+                checks.files(job.sources)
+            return job
+        texts = MomentSpec(path=data_file(choice.path), tokens=choice.tokens)
+        return MomentJob(model=model, layers=layers, texts=texts)
 
     def _edit_jobs(
         self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
@@ -194,7 +190,6 @@ class _Planner:
     def _edit_job(
         self, pair: _Edited, cases: _Cases, shard: int, perplexity: PerplexitySpec
     ) -> EditJob:
-        name = pair.model.name
         return EditJob(
             model=pair.model,
             editor=pair.editor,
@@ -205,9 +200,15 @@ class _Planner:
             collapse=self._config.collapse,
             metrics=self._config.metrics,
             seed=self._config.seed,
-            prefixes=str(layout.prefixes(name)),
-            moments={layer: str(layout.moments(name, layer)) for layer in pair.moments},
+            prefixes=str(layout.prefixes(pair.model.name)),
+            moments=_moment_files(pair.moments) if pair.moments else {},
         )
+
+
+def _moment_files(job: MomentJob) -> dict[int, str]:
+    """By layer, where a job's second moments will be."""
+    folder = layout.moments(job.model.name, job.digest)
+    return {layer: str(layout.moment(folder, layer)) for layer in job.layers}
 
 
 @contextmanager

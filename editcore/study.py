@@ -17,7 +17,7 @@ Names = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs: prefixes by model, moments by model and layer, edits by their names.
+    """A study as jobs: prefixes by model, moments by model and digest, edits by names.
 
     An edit's names are its model, editor, data set and shard. `model_files` are what each model is
     loaded from, so that a model that changed is edited anew.
@@ -25,7 +25,7 @@ class Study:
 
     config: StudyConfig
     prefixes: Mapping[str, PrefixJob]
-    moments: Mapping[tuple[str, int], MomentJob]
+    moments: Mapping[tuple[str, str], MomentJob]
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
 
@@ -46,16 +46,18 @@ class Study:
         """The files beside the job that a model's prefixes are made from."""
         return list(self.model_files[model])
 
-    def moments_inputs(self, model: str, layer: str) -> list[str]:
-        """The files beside the job that a layer's second moment is made from."""
-        return [self.moments[model, int(layer)].path, *self.model_files[model]]
+    def moments_inputs(self, model: str, digest: str) -> list[str]:
+        """The files beside the job that second moments are made from."""
+        return [*self.moments[model, digest].sources, *self.model_files[model]]
 
     def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
         """The files beside the job that a shard is made from: artefacts, data, texts, model."""
         job = self.edits[model, editor, dataset, shard]
-        artefacts = [*([job.prefixes] if job.prefixes else []), *job.moments.values()]
+        prefixes = [job.prefixes] if job.prefixes else []
+        # Snakemake knows the folder that a rule makes, not the files in it.
+        moments = {str(Path(file).parent) for file in job.moments.values()}
         data = [job.dataset.path, job.perplexity.path]
-        return [*artefacts, *data, *self.model_files[model]]
+        return [*prefixes, *moments, *data, *self.model_files[model]]
 
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
@@ -68,8 +70,8 @@ class Study:
     def _files(self) -> Iterator[tuple[Path, str]]:
         for model, prefix_job in self.prefixes.items():
             yield layout.prefixes_job(model), prefix_job.as_json()
-        for (model, layer), moment_job in self.moments.items():
-            yield layout.moments_job(model, layer), moment_job.as_json()
+        for (model, digest), moment_job in self.moments.items():
+            yield layout.moments_job(model, digest), moment_job.as_json()
         for names, edit_job in self.edits.items():
             yield layout.edits_job(*names), edit_job.as_json()
         manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}

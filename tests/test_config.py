@@ -46,6 +46,7 @@ def test_a_section_left_empty_has_its_defaults() -> None:
         ({"models": {}}, "models", "at least 1 item"),
         ({"shard_size": 0}, "shard_size", "greater than or equal to 1"),
         ({"models": {"a": {"device": "gpu"}}}, "models.a.device", "found 'gpu'"),
+        ({"models": {"a": {"published_moments": "c.npz"}}}, "models.a.published_moments", "{layer"),
         ({"models": {"a": {"dtype": "half"}}}, "models.a.dtype", "'float16'"),
         ({"prefixes": {"lengths": [[5]]}}, "prefixes.lengths.0.1", "missing"),
         ({"collapse": {"ratio": float("nan")}}, "collapse.ratio", "found nan"),

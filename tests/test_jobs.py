@@ -1,6 +1,7 @@
 """A study becomes self-contained jobs, and what cannot work is refused before anything runs."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def test_a_job_holds_all_that_its_command_needs(planned: Planner) -> None:
     assert job.dataset.path == "data/facts.json"
     assert job.seed == 4
     assert job.prefixes == "results/artefacts/model=tiny/prefixes.json"
-    assert job.moments == {1: "results/artefacts/model=tiny/moments/layer-1.safetensors"}
+    (file,) = job.moments.values()
+    assert re.fullmatch(
+        r"results/artefacts/model=tiny/moments-[0-9a-f]{8}/layer-1\.safetensors", file
+    )
 
 
 def test_jobs_survive_their_files(planned: Planner) -> None:
@@ -75,7 +79,8 @@ def test_jobs_survive_their_files(planned: Planner) -> None:
         == (study.edits[SHARD])
     )
     assert read(PrefixJob, base / "prefixes/model=tiny.json") == study.prefixes["tiny"]
-    assert read(MomentJob, base / "moments/model=tiny/layer-1.json") == study.moments["tiny", 1]
+    (file,) = (base / "moments/model=tiny").iterdir()
+    assert read(MomentJob, file) == study.moments["tiny", file.stem]
     assert listed_edits(base / "study.json") == [Path(name) for name in study.edit_files]
     assert listed_config(base / "study.json") == study.config
 
@@ -107,7 +112,8 @@ def test_options_by_model_replace_the_editor_s(planned: Planner, tmp_path: Path)
         ("tiny", 2),
         ("small", 0),
     }
-    assert set(study.moments) == {("tiny", 2), ("small", 0)}
+    layers = {name: job.layers for (name, _), job in study.moments.items()}
+    assert layers == {"tiny": (2,), "small": (0,)}
 
 
 def test_an_editor_without_second_moment_asks_for_none(planned: Planner) -> None:
@@ -122,9 +128,57 @@ def test_inputs_are_artefacts_data_and_the_model(planned: Planner) -> None:
     job = study.edits[SHARD]
     model = {"model/config.json", "model/model.safetensors", "model/tokenizer.json"}
     data = {"data/facts.json", "data/texts.json"}
-    assert set(study.edits_inputs(*SHARD)) == {job.prefixes, job.moments[1]} | data | model
+    artefacts = {job.prefixes, str(Path(job.moments[1]).parent)}
+    assert set(study.edits_inputs(*SHARD)) == artefacts | data | model
     assert set(study.prefixes_inputs("tiny")) == model
-    assert "data/texts.json" in study.moments_inputs("tiny", "1")
+    (names,) = study.moments
+    assert set(study.moments_inputs(*names)) == {"data/texts.json"} | model
+
+
+def two_layers(*layers: int) -> dict[str, Any]:
+    return {f"at-{n}": {"uses": "plain", "options": {"layer": n}} for n in layers}
+
+
+def test_editors_with_the_same_layers_share_a_job_and_others_leave_it_alone(
+    planned: Planner,
+) -> None:
+    same = {"again": {"uses": "plain", "options": {"layer": 1, "strength": 2.0}}}
+    one = planned(editors=two_layers(1) | same)
+    both = planned(editors=two_layers(1, 2) | same)
+    assert [job.layers for job in one.moments.values()] == [(1,)]
+    assert [job.layers for job in both.moments.values()] == [(1,), (2,)]
+    assert one.moments.items() < both.moments.items()
+    assert one.edits.items() < both.edits.items()
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"moments": {"path": "data/texts.json", "tokens": 501}},
+        {"moments": {"path": "data/facts.txt", "tokens": 500}},
+        {"models": {"tiny": {"source": "model", "dtype": "bfloat16"}}},
+        {"models": {"tiny": {"source": "model", "revision": "b"}}},
+        {"models": {"tiny": {"source": "model", "published_moments": "data/h.{layer}.npz"}}},
+    ],
+)
+def test_what_moments_are_made_from_is_in_their_name(
+    planned: Planner, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    (tmp_path / "data" / "facts.txt").write_text("One text.", encoding="utf-8")
+    (tmp_path / "data" / "h.1.npz").touch()
+    before, after = planned(), planned(**sections)
+    assert before.moments.keys().isdisjoint(after.moments)
+    assert before.edits[SHARD].moments != after.edits[SHARD].moments
+
+
+def test_published_moments_stand_in_for_texts(planned: Planner, tmp_path: Path) -> None:
+    for layer in (1, 2):
+        (tmp_path / "data" / f"h.{layer}.npz").touch()
+    published = {"tiny": {"source": "model", "published_moments": "data/h.{layer}.npz"}}
+    study = planned(models=published, editors=two_layers(1, 2), moments={"path": "nowhere.json"})
+    for names, job in study.moments.items():
+        assert (job.published, job.texts) == ("data/h.{layer}.npz", None)
+        assert f"data/h.{job.layers[0]}.npz" in study.moments_inputs(*names)
 
 
 def test_a_hub_id_needs_no_network_and_no_files(planned: Planner) -> None:
@@ -228,6 +282,12 @@ def leave(folder: Path) -> None:
             ["perplexity", "5 texts were asked for", "holds 4"],
         ),
         (leave, {"moments": {"path": "data/none.json"}}, DataError, ["moments", "none.json"]),
+        (
+            leave,
+            {"models": {"tiny": {"source": "model", "published_moments": "data/h.{layer}.npz"}}},
+            DataError,
+            ["models.tiny.published_moments", "data/h.1.npz"],
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_runs(

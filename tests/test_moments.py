@@ -1,13 +1,17 @@
 """C is the mean of k kᵀ over tokens, whatever the batches, and solves like its inverse."""
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from editcore import moments, trace
+from editcore import moments, provenance, trace
 from editcore.errors import DataError
-from editcore.models import wrap
+from editcore.jobs import ModelSpec, MomentJob, MomentSpec
+from editcore.models import LoadedModel, wrap
+from editcore.moment_sums import Checkpoint
 from tests.models import SENTENCES, tiny_model
 
 
@@ -21,24 +25,123 @@ def keys_one_by_one(model, layer: int) -> torch.Tensor:
     return torch.cat(found)
 
 
+@pytest.fixture
+def model() -> LoadedModel:
+    return wrap("gpt2", *tiny_model("gpt2"))
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several batches in several windows, also for few texts."""
+    monkeypatch.setattr(moments, "BATCH_TOKENS", 40)
+    monkeypatch.setattr(moments, "WINDOW_TOKENS", 50)
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_streamed_equals_direct(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = wrap(kind, *tiny_model(kind))
     keys = keys_one_by_one(model, 1)
     direct = keys.T @ keys / len(keys)
-    for batch_tokens in (64, 8192):
+    for batch_tokens, window_tokens in ((64, 1), (64, 100), (8192, 10**6)):
         monkeypatch.setattr(moments, "BATCH_TOKENS", batch_tokens)
-        measured = moments.measure(model, 1, SENTENCES, 10**9)
+        monkeypatch.setattr(moments, "WINDOW_TOKENS", window_tokens)
+        measured = moments.measure(model, [1], SENTENCES, 10**9)[1]
         assert measured.tokens == len(keys)
         torch.testing.assert_close(measured.matrix, direct, rtol=1e-4, atol=1e-6)
 
 
-def test_the_budget_is_kept_to_the_token() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+def test_the_budget_is_kept_to_the_token(model: LoadedModel, small_batches: None) -> None:
     keys = keys_one_by_one(model, 0)[:70]
-    measured = moments.measure(model, 0, SENTENCES, 70)
+    measured = moments.measure(model, [0], SENTENCES, 70)[0]
     assert measured.tokens == 70
     torch.testing.assert_close(measured.matrix, keys.T @ keys / 70, rtol=1e-4, atol=1e-6)
+
+
+def test_layers_together_equal_each_alone(model: LoadedModel, small_batches: None) -> None:
+    together = moments.measure(model, [2, 0, 1], SENTENCES, 120)
+    assert sorted(together) == [0, 1, 2]
+    for layer, moment in together.items():
+        alone = moments.measure(model, [layer], SENTENCES, 120)[layer]
+        assert torch.equal(moment.matrix, alone.matrix)
+
+
+def test_no_block_behind_the_deepest_layer_runs(model: LoadedModel) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("this block is not needed")
+
+    model.layout.block(2).register_forward_pre_hook(refuse)
+    assert sorted(moments.measure(model, [0, 1], SENTENCES, 120)) == [0, 1]
+
+
+def test_texts_longer_than_the_model_are_cut(model: LoadedModel) -> None:
+    assert moments.measure(model, [0], ["the sea " * 1000], 10**6)[0].tokens == 256
+
+
+def test_no_texts_are_an_error(model: LoadedModel) -> None:
+    with pytest.raises(DataError, match="no texts"):
+        moments.measure(model, [0], [""], 10)
+
+
+class Killed(Exception):
+    """Stands for whatever ends a run in the middle."""
+
+
+def sentences_until_killed() -> Iterator[str]:
+    yield from SENTENCES[:6]
+    raise Killed
+
+
+@pytest.fixture
+def interrupted(model: LoadedModel, small_batches: None, tmp_path: Path) -> Checkpoint:
+    """What a measurement of two layers leaves that was killed after its first batches."""
+    checkpoint = Checkpoint(tmp_path / "sums.safetensors", "this job", seconds=0)
+    with pytest.raises(Killed):
+        moments.measure(model, [0, 2], sentences_until_killed(), 10**6, checkpoint)
+    assert checkpoint.path.exists()
+    return checkpoint
+
+
+def rows_run(model: LoadedModel) -> list[int]:
+    """Fills with the number of rows of each batch that the model runs from now on."""
+    seen: list[int] = []
+    model.layout.block(0).register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    return seen
+
+
+def test_a_killed_measurement_continues_to_the_same_bytes(
+    model: LoadedModel, interrupted: Checkpoint
+) -> None:
+    seen = rows_run(model)
+    whole = moments.measure(model, [0, 2], SENTENCES, 10**6)
+    needed = len(seen)
+    resumed = moments.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
+    assert 0 < len(seen) - needed < needed
+    for layer in (0, 2):
+        assert resumed[layer].tokens == whole[layer].tokens
+        assert torch.equal(resumed[layer].matrix, whole[layer].matrix)
+
+
+def test_a_checkpoint_of_something_else_is_left_alone(
+    model: LoadedModel, interrupted: Checkpoint
+) -> None:
+    seen = rows_run(model)
+    whole = moments.measure(model, [0, 2], SENTENCES, 10**6)
+    needed = len(seen)
+    other = Checkpoint(interrupted.path, "another job", seconds=1000)
+    again = moments.measure(model, [0, 2], SENTENCES, 10**6, other)
+    assert len(seen) == 2 * needed
+    assert torch.equal(again[2].matrix, whole[2].matrix)
+
+
+@pytest.mark.parametrize("kept", [0, 5, 300, -8])
+def test_a_truncated_checkpoint_is_left_alone_with_a_warning(
+    model: LoadedModel, interrupted: Checkpoint, kept: int
+) -> None:
+    interrupted.path.write_bytes(interrupted.path.read_bytes()[:kept])
+    with pytest.warns(UserWarning, match=r"sums\.safetensors cannot be continued from"):
+        again = moments.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
+    whole = moments.measure(model, [0, 2], SENTENCES, 10**6)
+    assert torch.equal(again[0].matrix, whole[0].matrix)
 
 
 def test_solve_is_the_inverse() -> None:
@@ -66,3 +169,57 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert torch.equal(again.factor, moment.factor)
     with pytest.raises(DataError, match="absent"):
         moments.load(tmp_path / "absent.safetensors")
+
+
+def test_moments_of_another_width_are_refused(model: LoadedModel, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    for width, fits in ((64, True), (48, False)):
+        samples = torch.randn(100, width)
+        moments.save(moments.from_matrix(1, samples.T @ samples / 100, 100), path, {})
+        if fits:
+            assert moments.load_for(model, 1, path).tokens == 100
+    with pytest.raises(DataError, match=r"c\.safetensors is of keys with 48 numbers.*have 64"):
+        moments.load_for(model, 1, path)
+
+
+@pytest.fixture
+def job(saved_model: Callable[..., Path], tmp_path: Path) -> MomentJob:
+    """Two layers of a model in a folder, from all sentences."""
+    texts = tmp_path / "texts.json"
+    texts.write_text(json.dumps(SENTENCES), encoding="utf-8")
+    model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
+    return MomentJob(model=model, layers=(0, 2), texts=MomentSpec(path=str(texts), tokens=120))
+
+
+def test_a_job_writes_a_file_per_layer_that_says_how_it_was_made(
+    job: MomentJob, tmp_path: Path
+) -> None:
+    folder = tmp_path / "moments-1a2b3c4d"
+    moments.run(job, folder)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "layer-0.safetensors",
+        "layer-2.safetensors",
+    ]
+    assert [file.name for file in tmp_path.iterdir() if "checkpoint" in file.name] == []
+    about = provenance.read(folder / "layer-2.safetensors")
+    assert (about["layer"], about["tokens"]) == (2, 120)
+    assert about["job"] == job.model_dump(mode="json")
+    assert about["made_from"] == job.source(2)
+    assert about["versions"]["torch"] == torch.__version__
+
+
+def test_a_killed_job_leaves_a_checkpoint_beside_its_folder(
+    job: MomentJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(moments, "from_matrix", kill)
+    with pytest.raises(Killed):
+        moments.run(job, tmp_path / "moments-1a2b3c4d", seconds=0)
+    assert (tmp_path / "moments-1a2b3c4d.checkpoint.safetensors").exists()
+    assert not (tmp_path / "moments-1a2b3c4d").exists()
+    monkeypatch.undo()
+    moments.run(job, tmp_path / "moments-1a2b3c4d")
+    assert not (tmp_path / "moments-1a2b3c4d.checkpoint.safetensors").exists()
+    assert moments.load(tmp_path / "moments-1a2b3c4d" / "layer-0.safetensors").tokens == 120

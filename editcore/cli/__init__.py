@@ -48,7 +48,7 @@ class PlainErrors(click.Group):
     epilog=examples(
         "editcore plan config.yaml",
         "editcore prefixes --job results/jobs/prefixes/model=M.json --out P.json",
-        "editcore moments --job results/jobs/moments/model=M/layer-2.json --out C.safetensors",
+        "editcore moments --job results/jobs/moments/model=M/1a2b3c4d.json --out folder",
         "editcore edit --job results/jobs/edits/.../shard-000.json --out S.parquet --deltas D",
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore report --summary results/summary --figures results/figures --out report.html",

@@ -24,7 +24,8 @@ def plan(config: Path, check: bool) -> None:
     written = [] if check else study.write()
     for group, cases in study.sizes.items():
         click.echo(f"{' / '.join(group)}: {cases} cases")
-    click.echo(f"{len(study.edits)} edit jobs, {len(study.moments)} second moments")
+    moments = sum(len(job.layers) for job in study.moments.values())
+    click.echo(f"{len(study.edits)} edit jobs, {moments} second moments")
     click.echo(f"{len(written)} job files changed")
 
 

@@ -7,6 +7,7 @@ import click
 from editcore.cli.examples import examples
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 JOB_OPTION = click.option(
     "--job", required=True, type=FILE, help="The job file, as `editcore plan` writes it."
 )
@@ -29,15 +30,18 @@ def prefixes(job: Path, out: Path) -> None:
 
 
 @click.command(
-    short_help="Estimate the second moment of one layer's keys.",
+    short_help="Estimate the second moments of a model's keys.",
     epilog=examples(
-        "editcore moments --job results/jobs/moments/model=tiny-gpt2/layer-2.json --out C"
+        "editcore moments --job results/jobs/moments/model=tiny-gpt2/1a2b3c4d.json --out folder"
     ),
 )
 @JOB_OPTION
-@click.option("--out", required=True, type=FILE, help="The safetensors file to write.")
+@click.option("--out", required=True, type=FOLDER, help="The folder to write, a file per layer.")
 def moments(job: Path, out: Path) -> None:
-    """Estimate C, the second moment of the keys of one layer, and save it with its factor."""
+    """Estimate C, the second moment of the keys, of each layer that the job names, in one pass.
+
+    A run that was killed goes on where it was. Published statistics are read where the job says so.
+    """
     from editcore.jobs import MomentJob, read
     from editcore.moments import run
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from tests.workflow.conftest import MODELS, StudyFolder, editors
 
@@ -54,6 +55,34 @@ def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_
     assert "prefixes" not in jobs(output)
     assert "with rome on" in output
     assert "with c-rome on" not in output
+
+
+def test_a_further_layer_is_measured_and_no_finished_shard_runs_again(
+    finished: StudyFolder, tmp_path: Path
+) -> None:
+    folder = finished.copy(tmp_path)
+    deeper = {"uses": "c-rome", "options": {"layer": 2, "steps": 3}}
+    folder.configure(editors=editors() | {"deeper": deeper})
+    status, output = folder.snakemake("--dry-run")
+    assert status == 0, output
+    assert (jobs(output)["moments"], jobs(output)["edits"]) == (len(MODELS), len(MODELS))
+    assert output.count("with deeper on") == len(MODELS)
+    assert "with rome on" not in output
+    assert "with c-rome on" not in output
+
+
+@pytest.mark.parametrize(
+    "moments", [{"path": "data/texts.json", "tokens": 400}, {"path": "data/other.txt"}]
+)
+def test_moments_of_other_texts_or_tokens_run_every_shard_again(
+    finished: StudyFolder, tmp_path: Path, moments: dict[str, object]
+) -> None:
+    folder = finished.copy(tmp_path)
+    (folder.path / "data" / "other.txt").write_text("Harbor is made by Osdor.\n")
+    folder.configure(moments=moments)
+    status, output = folder.snakemake("--dry-run")
+    assert status == 0, output
+    assert (jobs(output)["moments"], jobs(output)["edits"]) == (len(MODELS), 2 * len(MODELS))
 
 
 def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Path) -> None:

@@ -25,19 +25,19 @@ rule prefixes:
 rule moments:
     input:
         lambda wildcards: study.moments_inputs(**wildcards),
-        job="results/jobs/moments/model={model}/layer-{layer}.json",
+        job="results/jobs/moments/model={model}/{digest}.json",
     output:
-        "results/artefacts/model={model}/moments/layer-{layer}.safetensors",
+        directory("results/artefacts/model={model}/moments-{digest}"),
     log:
-        "results/logs/moments/model={model}/layer-{layer}.log",
+        "results/logs/moments/model={model}/{digest}.log",
     benchmark:
-        "results/benchmarks/moments/model={model}/layer-{layer}.jsonl"
+        "results/benchmarks/moments/model={model}/{digest}.jsonl"
     conda:
         "../envs/editcore.yaml"
     threads: 1
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
     message:
-        "Estimate the second moment of layer {wildcards.layer} of {wildcards.model}"
+        "Estimate the second moments of the keys of {wildcards.model}"
     shell:
         "editcore moments --job {input.job:q} --out {output:q} 2> {log:q}"

@@ -18,5 +18,5 @@ wildcard_constraints:
     model=LABEL_PATTERN,
     editor=LABEL_PATTERN,
     dataset=LABEL_PATTERN,
-    layer=r"\d+",
+    digest=r"[0-9a-f]{8}",
     shard=r"\d+",
