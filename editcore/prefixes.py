@@ -27,11 +27,23 @@ TOP_K = 5
 
 @dataclass(frozen=True)
 class ContextPrefixes:
-    """Templates with `{}` for the prompt; the first is the bare prompt, `{}`."""
+    """Templates with `{}` for the prompt; the first is the bare prompt, `{}`.
+
+    `groups` are the sizes of the runs of templates of like length behind the bare prompt; left out,
+    all of them are one group. Raises `DataError` where they do not add up.
+    """
 
     templates: tuple[str, ...]
     model: str
     seed: int
+    groups: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        sampled = len(self.templates) - 1
+        if not self.groups and sampled > 0:
+            object.__setattr__(self, "groups", (sampled,))
+        if sum(self.groups) != sampled:
+            raise DataError(f"groups {list(self.groups)} do not add up to {sampled} templates")
 
     @property
     def hash(self) -> str:
@@ -54,7 +66,8 @@ def sample(
         for i in range(number):
             text = _continue(model, seeds[i % len(seeds)], tokens, generator)
             templates.append(f"{text}. {SLOT}")
-    return ContextPrefixes(tuple(templates), model.name, seed)
+    groups = tuple(number for _, number in lengths)
+    return ContextPrefixes(tuple(templates), model.name, seed, groups)
 
 
 @torch.no_grad()
@@ -79,7 +92,12 @@ def load(path: Path) -> ContextPrefixes:
     """Read templates written by `save`; `DataError` for anything else."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return ContextPrefixes(tuple(record["templates"]), record["model"], record["seed"])
+        return ContextPrefixes(
+            tuple(record["templates"]),
+            record["model"],
+            record["seed"],
+            tuple(record.get("groups", ())),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} holds no context templates ({error}); delete it and run again"

@@ -20,6 +20,7 @@ def test_the_seed_decides_and_the_shape_is_as_asked() -> None:
     assert first == again
     assert first.hash == again.hash != other.hash
     assert len(first.templates) == 1 + 4 + 3
+    assert first.groups == (4, 3)
     assert first.templates[0] == "{}"
     for template, word in zip(first.templates[1:5], ["The", "Therefore", "I", "The"], strict=True):
         assert template.startswith(word)
@@ -36,9 +37,16 @@ def test_the_test_prefix_depends_on_seed_and_case_only() -> None:
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
-    made = ContextPrefixes(("{}", "I. {}"), "m", 3)
+    made = ContextPrefixes(("{}", "I. {}", "You said. {}"), "m", 3, (1, 1))
     prefixes.save(made, tmp_path / "p.json")
     assert prefixes.load(tmp_path / "p.json") == made
     (tmp_path / "p.json").write_text("[]")
     with pytest.raises(DataError, match=r"p\.json"):
         prefixes.load(tmp_path / "p.json")
+
+
+def test_templates_are_one_group_unless_said_otherwise() -> None:
+    assert ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0).groups == (2,)
+    assert ContextPrefixes(("{}",), "m", 0).groups == ()
+    with pytest.raises(DataError, match="2 templates"):
+        ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0, (1, 2))

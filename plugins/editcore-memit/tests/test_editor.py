@@ -1,0 +1,191 @@
+"""What the edit must do on any architecture, and how it meets requests it cannot carry out."""
+
+import pytest
+import torch
+from editcore_memit.config import MemitConfig
+from editcore_memit.contexts import choose
+from editcore_memit.editor import MemitEditor
+from editcore_memit.spread import Spreading, spread
+from pydantic import ValidationError
+
+from editcore import EditContext, EditRequest, Moments, Prefixes, trace
+from editcore.errors import RequestError
+from editcore.models import LoadedModel, wrap
+from editcore.moments import from_matrix
+from editcore.prefixes import ContextPrefixes
+from editcore.tokens import tokenize_prompt
+from editcore.values import pose
+from tests.models import tiny_model, tiny_requests
+
+LAYERS = (0, 1)
+KINDS = ("gpt2", "gptj", "llama")
+BAD = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
+
+
+def context(kind: str, *sampled: str) -> EditContext:
+    model = wrap(kind, *tiny_model(kind))
+    width = model.layout.down(0).weight.numel() // 32
+    samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
+    matrix = samples.T @ samples / len(samples)
+    moments = {layer: from_matrix(layer, matrix, len(samples)) for layer in LAYERS}
+    return EditContext(model, ContextPrefixes(("{}", *sampled), kind, 0), moments)
+
+
+def editor(**options: float) -> MemitEditor:
+    return MemitEditor(MemitConfig(layers=LAYERS, **{"moment_weight": 1.0, "steps": 3, **options}))
+
+
+def output_at_subject(model: LoadedModel, request: EditRequest) -> torch.Tensor:
+    """The last edited layer's block output at the bare prompt's subject, from a plain pass."""
+    prompt = tokenize_prompt(model.tokenizer, request.prompt, request.subject)
+    with torch.no_grad(), trace.recording(model.layout.block(LAYERS[-1])) as seen:
+        model.model(torch.tensor([prompt.ids]))
+    return seen.output[0, prompt.subject]
+
+
+def test_options_ask_for_their_artefacts() -> None:
+    config = MemitConfig(layers=(3, 4, 7))
+    assert config.requires() == (Prefixes(), Moments(3), Moments(4), Moments(7))
+    assert config.edited_layers() == (3, 4, 7)
+
+
+@pytest.mark.parametrize("wrong", [{"layers": ()}, {"layers": (2, 1)}, {"layers": (1, 1)}, {}])
+def test_layers_must_ascend(wrong) -> None:
+    with pytest.raises(ValidationError):
+        MemitConfig(**wrong)
+
+
+def test_the_message_shows_what_layers_look_like() -> None:
+    with pytest.raises(ValidationError, match=r"must ascend.*not \[2, 1\]"):
+        MemitConfig(layers=(2, 1))
+    with pytest.raises(ValidationError):
+        MemitConfig(layers=(1,), moment_weight=0)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_a_small_weight_every_case_reaches_its_target(kind: str, number: int) -> None:
+    """λ near zero leaves no residual at the key, and behind the last layer nothing is left over."""
+    given, requests = context(kind), tiny_requests()[:number]
+    prompts = [pose(given.model, request, ["{}"]).prompts for request in requests]
+    targets = torch.randn(number, 32, generator=torch.Generator().manual_seed(1))
+    how = Spreading(LAYERS, given.moments, 1e-6, [1.0])
+    delta = spread(given.model, prompts, targets, how)
+    assert set(delta.updates) == {given.model.layout.down_weight(layer) for layer in LAYERS}
+    with delta.applied(given.model.model):
+        for request, target in zip(requests, targets, strict=True):
+            reached = output_at_subject(given.model, request)
+            torch.testing.assert_close(reached, target, rtol=1e-2, atol=1e-2)
+
+
+def test_the_first_layer_takes_its_even_share() -> None:
+    """With two layers, the lower one's residual is half of what is missing before the edit."""
+    given, request = context("llama"), tiny_requests()[0]
+    prompts = [pose(given.model, request, ["{}"]).prompts]
+    missing = torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
+    targets = output_at_subject(given.model, request) + missing
+    delta = spread(given.model, prompts, targets, Spreading(LAYERS, given.moments, 1.0, [1.0]))
+    lower = delta.updates[given.model.layout.down_weight(LAYERS[0])]
+    torch.testing.assert_close(lower.outputs.T, missing / 2, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_edited_model_has_the_loss_that_the_search_ended_with(kind: str) -> None:
+    """Where the subject is all there is, no other token feels the edit, and it does what δ did."""
+    given = context(kind)
+    request = EditRequest(0, "{}", "Coral", "Osdor", "Elro")
+    problem = pose(given.model, request, ["{}"])
+    assert (len(problem.prompts[0].ids), len(problem.target)) == (1, 1)
+
+    def nll() -> float:
+        with torch.no_grad():
+            logits = given.model.model(torch.tensor([problem.prompts[0].ids])).logits[0, -1]
+        return -float(logits.log_softmax(-1)[problem.target[0]])
+
+    before = nll()
+    plain = {"kl_factor": 0, "weight_decay": 0, "clamp_norm_factor": 4}
+    result = editor(moment_weight=1e-6, steps=20, **plain).edit(given, [request])
+    with result.delta.applied(given.model.model):
+        assert nll() == pytest.approx(result.diagnostics["loss"], rel=1e-2, abs=1e-3)
+        assert nll() < before - 1
+
+
+def test_a_batch_is_one_change_and_each_alone_is_another() -> None:
+    given = context("llama", "Therefore. {}", "I think. {}")
+    together = editor().edit(given, tiny_requests())
+    singles = list(editor().edit_each(given, tiny_requests()))
+    assert together.delta.finite()
+    for layer in LAYERS:
+        name = given.model.layout.down_weight(layer)
+        assert together.delta.updates[name].inputs.shape[1] == len(singles)
+        added = sum(single.delta.updates[name].dense() for single in singles)
+        assert (together.delta.updates[name].dense() - added).norm() > 1e-3 * added.norm()
+    assert all(single.delta.finite() and single.delta.norm() > 0 for single in singles)
+
+
+def test_each_gets_what_it_gets_alone() -> None:
+    given = context("gpt2", "Therefore. {}", "I think. {}")
+    for request, result in zip(
+        tiny_requests(), editor().edit_each(given, tiny_requests()), strict=True
+    ):
+        alone = editor().edit(given, [request])
+        assert result.diagnostics == pytest.approx(alone.diagnostics, rel=1e-4)
+        for name, update in alone.delta.updates.items():
+            other = result.delta.updates[name]
+            torch.testing.assert_close(other.dense(), update.dense(), rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_editing_leaves_the_weights_as_they_were(kind: str) -> None:
+    given = context(kind, "Therefore. {}")
+    before = {name: p.clone() for name, p in given.model.model.named_parameters()}
+    result = editor().edit(given, tiny_requests())
+    with result.delta.applied(given.model.model):
+        changed = {
+            name
+            for name, p in given.model.model.named_parameters()
+            if not torch.equal(p, before[name])
+        }
+    assert changed == set(result.delta.updates)
+    for name, parameter in given.model.model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
+def test_the_bare_prompt_is_a_group_of_its_own() -> None:
+    prefixes = ContextPrefixes(("{}", *(f"{i}. {{}}" for i in range(6))), "m", 0, (2, 4))
+    last = choose(prefixes, 3)
+    assert last.templates == ("{}", "3. {}", "4. {}", "5. {}")
+    assert last.weights == pytest.approx((1 / 2, 1 / 6, 1 / 6, 1 / 6))
+    both = choose(prefixes, 5)
+    assert both.weights == pytest.approx((1 / 3, 1 / 3, *[1 / 12] * 4))
+    assert choose(ContextPrefixes(("{}",), "m", 0), 5).weights == (1.0,)
+
+
+def test_a_case_that_cannot_be_placed_leaves_the_others_untouched() -> None:
+    given, good = context("gpt2"), tiny_requests()
+    results = list(editor().edit_each(given, [good[0], BAD, good[1]]))
+    assert [result.status == "ok" for result in results] == [True, False, True]
+    assert "inside a token" in results[1].status
+    assert editor().edit(given, [BAD]).status == results[1].status
+    for result, alone in zip(
+        (results[0], results[2]), editor().edit_each(given, good[:2]), strict=True
+    ):
+        assert result.delta.norm() == pytest.approx(alone.delta.norm(), rel=1e-4)
+
+
+def test_a_batch_with_a_bad_case_names_it() -> None:
+    with pytest.raises(RequestError, match=r"case 9: .*inside a token.*leave it out"):
+        editor().edit(context("gpt2"), [tiny_requests()[0], BAD])
+    with pytest.raises(RequestError, match="at least one"):
+        editor().edit(context("gpt2"), [])
+
+
+def test_a_model_gone_wrong_is_a_status() -> None:
+    given = context("llama")
+    with torch.no_grad():
+        given.model.model.get_parameter("model.norm.weight").fill_(float("nan"))
+    (result,) = editor().edit_each(given, tiny_requests()[:1])
+    assert result.delta is None
+    assert "non-finite" in result.status
+    with pytest.raises(RequestError, match=r"case 0: .*non-finite"):
+        editor().edit(given, tiny_requests())

@@ -1,0 +1,64 @@
+"""Single and batched edits agree with what the published study's code computes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from editcore_memit.config import MemitConfig
+from editcore_memit.editor import MemitEditor
+from safetensors.torch import load_file
+
+from editcore import EditContext, EditRequest
+from editcore.deltas import Delta
+from editcore.models import load
+from editcore.moments import from_matrix
+from editcore.prefixes import ContextPrefixes
+
+GOLDEN = Path(__file__).parent / "golden"
+SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden"
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, Any]:
+    return json.loads((GOLDEN / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, torch.Tensor]:
+    shared = load_file(SHARED / "expected.safetensors")
+    return {"cov.2": shared["cov.2"], **load_file(GOLDEN / "expected.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def changes(expected, tensors) -> dict[str, Delta]:
+    bare, sampled = expected["prefixes"]
+    context = EditContext(
+        load("golden", str(SHARED / "model")),
+        ContextPrefixes((*bare, *sampled), "golden", 0),
+        {layer: from_matrix(layer, tensors[f"cov.{layer}"], 0) for layer in expected["layers"]},
+    )
+    cases = json.loads((SHARED / "expected.json").read_text())["cases"]
+    asked = ("prompt", "subject", "target_new", "target_true")
+    editor = MemitEditor(
+        MemitConfig(layers=expected["layers"], moment_weight=expected["moment_weight"])
+    )
+    return {
+        name: editor.edit(
+            context, [EditRequest(i, *(cases[i][key] for key in asked)) for i in numbers]
+        ).delta
+        for name, numbers in expected["edits"].items()
+    }
+
+
+@pytest.mark.parametrize("edit", ["one", "batch"])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_updates(edit: str, layer: int, changes, tensors) -> None:
+    update = changes[edit].updates[f"model.layers.{layer}.mlp.down_proj.weight"]
+    keys, shares = (tensors[f"{edit}.{layer}.{part}"] for part in ("adj_k", "resid"))
+    golden, found = (shares @ keys.T).flatten(), update.dense().double().flatten()
+    assert torch.cosine_similarity(found, golden, 0) >= 0.9999
+    assert float(found.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
+    for side, other in ((update.inputs, keys), (update.outputs, shares)):
+        assert torch.cosine_similarity(side.double(), other, 0).min() >= 0.9999
