@@ -3,11 +3,12 @@
 This package imports no torch; `editcore.models`, `editcore.deltas` and their neighbours do.
 """
 
-from editcore.editor_config import EditorConfig, Moments, Prefixes
+from editcore.editor_config import EditorConfig, Moments, Prefixes, Values
 from editcore.editors import OK, EditContext, Editor, EditResult
 from editcore.errors import EditcoreError
 from editcore.hookspecs import Capabilities, EditorInfo, KeyStrategyInfo, MetricInfo, hookimpl
 from editcore.requests import EditRequest, Probe
+from editcore.value_options import ValueOptions
 
 __all__ = [
     "OK",
@@ -24,5 +25,7 @@ __all__ = [
     "Moments",
     "Prefixes",
     "Probe",
+    "ValueOptions",
+    "Values",
     "hookimpl",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from editcore import deltas, moments, prefixes
+from editcore import deltas, found_values, moments, prefixes
 from editcore.deltas import Delta
 from editcore.editors import EditContext, Editor, EditResult
 from editcore.jobs import EditJob
@@ -98,6 +98,7 @@ def _context(job: EditJob, model: LoadedModel) -> EditContext:
         prefixes.load(Path(job.prefixes)) if job.prefixes else None,
         {n: moments.load_for(model, n, Path(path)) for n, path in job.moments.items()},
         job.seed,
+        {v.options: found_values.load(Path(v.path), model.device) for v in job.values},
     )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
+from editcore.value_options import ValueOptions
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -17,7 +19,14 @@ class Prefixes:
     """The context templates of one model: an artefact."""
 
 
-Requirement = Moments | Prefixes
+@dataclass(frozen=True)
+class Values:
+    """v* of the cases to edit, under all context templates: an artefact of each shard."""
+
+    options: ValueOptions
+
+
+Requirement = Moments | Prefixes | Values
 
 
 class EditorConfig(BaseModel):

@@ -7,9 +7,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from editcore import atomic
-from editcore.config import CollapseSpec, DataFormat, FloatType, MomentSpec, PerplexitySpec
+from editcore.config import (
+    CollapseSpec,
+    DataFormat,
+    FloatType,
+    MomentSpec,
+    PerplexitySpec,
+    Precision,
+)
 from editcore.errors import ConfigError
 from editcore.explain import explain
+from editcore.value_options import ValueOptions
 
 __all__ = [
     "CollapseSpec",
@@ -22,6 +30,8 @@ __all__ = [
     "MomentSpec",
     "PerplexitySpec",
     "PrefixJob",
+    "ValueFile",
+    "ValueJob",
     "read",
     "write_if_changed",
 ]
@@ -44,6 +54,7 @@ class ModelSpec(Job):
     source: str
     dtype: FloatType = "float32"
     device: str = "cpu"
+    precision: Precision = "float32"
     revision: str | None = None
     trust_remote_code: bool = False
 
@@ -112,10 +123,34 @@ class MomentJob(Job):
         return self.texts.path
 
 
+class ValueJob(Job):
+    """Search for v* of the cases of one shard, for all editors that search in the same way."""
+
+    model: ModelSpec
+    dataset: DatasetSpec
+    shard: int
+    case_ids: tuple[int, ...]
+    prefixes: str
+    options: ValueOptions
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """Model, a hash of the search's options, data set and shard, as they stand in paths."""
+        digest = hashlib.sha256(self.options.model_dump_json().encode()).hexdigest()[:8]
+        return self.model.name, digest, self.dataset.name, f"{self.shard:03d}"
+
+
+class ValueFile(Job):
+    """Where v* under some options will be."""
+
+    options: ValueOptions
+    path: str
+
+
 class EditJob(Job):
     """Edit the cases of one shard, each from the unedited model, and measure each edited model.
 
-    `prefixes` and `moments` (by layer) are the files of the artefacts that the edits read.
+    `prefixes`, `moments` (by layer) and `values` are the files of the artefacts that edits read.
     """
 
     model: ModelSpec
@@ -129,6 +164,7 @@ class EditJob(Job):
     seed: int
     prefixes: str | None = None
     moments: dict[int, str] = {}
+    values: tuple[ValueFile, ...] = ()
 
     @property
     def names(self) -> tuple[str, str, str, str]:

@@ -31,6 +31,20 @@ def moment(folder: Path, layer: int) -> Path:
     return folder / f"layer-{layer}.safetensors"
 
 
+def values_job(model: str, digest: str, dataset: str, shard: str) -> Path:
+    """The job that searches for v* of one shard; `digest` tells its options from others."""
+    return RESULTS / "jobs" / "values" / _values(model, digest, dataset) / f"shard-{shard}.json"
+
+
+def values(model: str, digest: str, dataset: str, shard: str) -> Path:
+    """v* of the cases of one shard."""
+    return RESULTS / "artefacts" / _values(model, digest, dataset) / f"shard-{shard}.safetensors"
+
+
+def _values(model: str, digest: str, dataset: str) -> Path:
+    return Path(f"model={model}") / f"values-{digest}" / f"dataset={dataset}"
+
+
 def edits_job(model: str, editor: str, dataset: str, shard: str) -> Path:
     """The job of one shard."""
     return _shard("jobs/edits", model, editor, dataset, shard, ".json")

@@ -16,9 +16,10 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 
 from editcore.bundled import model_source
+from editcore.config import Precision
 from editcore.errors import ModelError
 from editcore.families import Layout
-from editcore.precision import Precision, arithmetic, reduced
+from editcore.precision import arithmetic, reduced
 
 if TYPE_CHECKING:
     from editcore.jobs import ModelSpec
@@ -131,6 +132,7 @@ def load_spec(spec: "ModelSpec") -> LoadedModel:
         device=spec.device,
         revision=spec.revision,
         trust_remote_code=spec.trust_remote_code,
+        precision=spec.precision,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from editcore import checks, layout
 from editcore.bundled import data_file
 from editcore.config import StudyConfig, parse
-from editcore.editor_config import EditorConfig, Moments
+from editcore.editor_config import EditorConfig, Moments, Values
 from editcore.errors import ConfigError, EditcoreError
 from editcore.explain import explain, nearest
 from editcore.hookspecs import EditorInfo
@@ -23,9 +23,12 @@ from editcore.jobs import (
     MomentSpec,
     PerplexitySpec,
     PrefixJob,
+    ValueFile,
+    ValueJob,
 )
 from editcore.plugins import Registered, Registry, load_registry
-from editcore.study import Names, Study
+from editcore.study import Study
+from editcore.value_options import ValueOptions
 
 
 def plan(config: StudyConfig, where: str, registry: Registry | None = None) -> Study:
@@ -44,19 +47,21 @@ def plan_mapping(raw: Mapping[str, Any], where: str) -> Study:
 
 @dataclass(frozen=True)
 class _Edited:
-    """An editor with its options for one model, and the job that makes its second moments."""
+    """An editor with its options for one model, and what makes the artefacts that it reads."""
 
     model: ModelSpec
     editor: EditorSpec
     moments: MomentJob | None
+    values: tuple[ValueOptions, ...]
 
 
 @dataclass(frozen=True)
 class _Cases:
-    """A data set, and the cases of it that the study edits."""
+    """A data set, and the cases of it that the study, or one shard of it, edits."""
 
     dataset: DatasetSpec
     ids: tuple[int, ...]
+    shard: int = 0
 
 
 class _Planner:
@@ -74,12 +79,16 @@ class _Planner:
         files = {spec.name: self._model_files(spec) for spec in models}
         edited = [self._edited(spec, label) for spec in models for label in self._config.editors]
         cases = [self._cases(label) for label in self._config.datasets]
+        shards = [shard for each in cases for shard in self._shards(each)]
         perplexity = self._perplexity()
+        edits = [self._edit_job(e, s, perplexity) for e in edited for s in shards]
+        values = [job for e in edited for s in shards for job in _value_jobs(e, s)]
         return Study(
             self._config,
             {spec.name: self._prefix_job(spec) for spec in models},
             self._moment_jobs(edited),
-            dict(self._edit_jobs(edited, cases, perplexity)),
+            {job.names: job for job in values},
+            {job.names: job for job in edits},
             files,
         )
 
@@ -123,7 +132,9 @@ class _Planner:
             version=found.source.version,
             code=found.source.code,
         )
-        return _Edited(model, spec, self._moment_job(model, tuple(layers)) if layers else None)
+        values = tuple(need.options for need in options.requires() if isinstance(need, Values))
+        moments = self._moment_job(model, tuple(layers)) if layers else None
+        return _Edited(model, spec, moments, values)
 
     def _options(self, model: ModelSpec, label: str, found: Registered[EditorInfo]) -> EditorConfig:
         choice = self._config.editors[label]
@@ -176,25 +187,17 @@ class _Planner:
         texts = MomentSpec(path=data_file(choice.path), tokens=choice.tokens)
         return MomentJob(model=model, layers=layers, texts=texts)
 
-    def _edit_jobs(
-        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
-    ) -> Iterator[tuple[Names, EditJob]]:
+    def _shards(self, cases: _Cases) -> list[_Cases]:
         size = self._config.shard_size
-        for pair in edited:
-            for case in cases:
-                for shard, start in enumerate(range(0, len(case.ids), size)):
-                    part = _Cases(case.dataset, case.ids[start : start + size])
-                    job = self._edit_job(pair, part, shard, perplexity)
-                    yield job.names, job
+        starts = range(0, len(cases.ids), size)
+        return [_Cases(cases.dataset, cases.ids[i : i + size], n) for n, i in enumerate(starts)]
 
-    def _edit_job(
-        self, pair: _Edited, cases: _Cases, shard: int, perplexity: PerplexitySpec
-    ) -> EditJob:
+    def _edit_job(self, pair: _Edited, cases: _Cases, perplexity: PerplexitySpec) -> EditJob:
         return EditJob(
             model=pair.model,
             editor=pair.editor,
             dataset=cases.dataset,
-            shard=shard,
+            shard=cases.shard,
             case_ids=cases.ids,
             perplexity=perplexity,
             collapse=self._config.collapse,
@@ -202,7 +205,26 @@ class _Planner:
             seed=self._config.seed,
             prefixes=str(layout.prefixes(pair.model.name)),
             moments=_moment_files(pair.moments) if pair.moments else {},
+            values=tuple(
+                ValueFile(options=job.options, path=str(layout.values(*job.names)))
+                for job in _value_jobs(pair, cases)
+            ),
         )
+
+
+def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
+    """The searches for v* that an editor wants on one shard; others may want the same."""
+    return [
+        ValueJob(
+            model=pair.model,
+            dataset=cases.dataset,
+            shard=cases.shard,
+            case_ids=cases.ids,
+            prefixes=str(layout.prefixes(pair.model.name)),
+            options=options,
+        )
+        for options in pair.values
+    ]
 
 
 def _moment_files(job: MomentJob) -> dict[int, str]:

@@ -6,7 +6,6 @@ Keys, denominators and solves are always in the model's own dtype or better.
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import nn
@@ -14,7 +13,7 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-Precision = Literal["float32", "tf32", "bfloat16"]
+from editcore.config import Precision
 
 
 class ReducedLinear(nn.Module):

@@ -10,22 +10,24 @@ from typing import Any
 from editcore import layout
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
-from editcore.jobs import EditJob, MomentJob, PrefixJob, write_if_changed
+from editcore.jobs import EditJob, MomentJob, PrefixJob, ValueJob, write_if_changed
 
 Names = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs: prefixes by model, moments by model and digest, edits by names.
+    """A study as jobs: prefixes by model, moments by model and digest, values and edits by names.
 
-    An edit's names are its model, editor, data set and shard. `model_files` are what each model is
+    An edit's names are its model, editor, data set and shard; in those of values, the hash of the
+    search's options stands for the editor. `model_files` are what each model is
     loaded from, so that a model that changed is edited anew.
     """
 
     config: StudyConfig
     prefixes: Mapping[str, PrefixJob]
     moments: Mapping[tuple[str, str], MomentJob]
+    values: Mapping[Names, ValueJob]
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
 
@@ -50,14 +52,20 @@ class Study:
         """The files beside the job that second moments are made from."""
         return [*self.moments[model, digest].sources, *self.model_files[model]]
 
+    def values_inputs(self, model: str, digest: str, dataset: str, shard: str) -> list[str]:
+        """The files beside the job that v* of a shard are searched with."""
+        job = self.values[model, digest, dataset, shard]
+        return [job.prefixes, job.dataset.path, *self.model_files[model]]
+
     def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
         """The files beside the job that a shard is made from: artefacts, data, texts, model."""
         job = self.edits[model, editor, dataset, shard]
         prefixes = [job.prefixes] if job.prefixes else []
         # Snakemake knows the folder that a rule makes, not the files in it.
         moments = {str(Path(file).parent) for file in job.moments.values()}
+        values = [source.path for source in job.values]
         data = [job.dataset.path, job.perplexity.path]
-        return [*prefixes, *moments, *data, *self.model_files[model]]
+        return [*prefixes, *moments, *values, *data, *self.model_files[model]]
 
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
@@ -72,6 +80,8 @@ class Study:
             yield layout.prefixes_job(model), prefix_job.as_json()
         for (model, digest), moment_job in self.moments.items():
             yield layout.moments_job(model, digest), moment_job.as_json()
+        for names, value_job in self.values.items():
+            yield layout.values_job(*names), value_job.as_json()
         for names, edit_job in self.edits.items():
             yield layout.edits_job(*names), edit_job.as_json()
         manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}

@@ -17,7 +17,6 @@ from tests.studies import (
     TEXTS,
     model_files,
     plain_registry,
-    record,
     study_config,
     write_data,
     write_json,
@@ -214,11 +213,6 @@ def folder_without(name: str) -> Callable[[Path], None]:
     return change
 
 
-def misplace_subject(folder: Path) -> None:
-    broken = record(10, "Coral") | {"subject": "Harbor"}
-    write_json(folder / "data" / "facts.json", [broken])
-
-
 def leave(folder: Path) -> None:
     """Change nothing."""
 
@@ -274,7 +268,6 @@ def leave(folder: Path) -> None:
             DataError,
             ["datasets.facts", "data/none.json"],
         ),
-        (misplace_subject, {}, DataError, ["datasets.facts", "facts.json", "10", "Harbor"]),
         (
             leave,
             {"perplexity": {"path": "data/texts.json", "texts": 5}},

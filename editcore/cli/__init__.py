@@ -9,13 +9,14 @@ from editcore.cli.examples import examples
 from editcore.cli.inspection import doctor, plugins, provenance
 from editcore.cli.results import report, summarise
 from editcore.cli.study import plan, schema
-from editcore.cli.work import edit, moments, prefixes
+from editcore.cli.work import edit, moments, prefixes, values
 from editcore.errors import EditcoreError
 
 COMMANDS = (
     plan,
     prefixes,
     moments,
+    values,
     edit,
     summarise,
     report,
@@ -49,6 +50,7 @@ class PlainErrors(click.Group):
         "editcore plan config.yaml",
         "editcore prefixes --job results/jobs/prefixes/model=M.json --out P.json",
         "editcore moments --job results/jobs/moments/model=M/1a2b3c4d.json --out folder",
+        "editcore values --job results/jobs/values/.../shard-000.json --out V.safetensors",
         "editcore edit --job results/jobs/edits/.../shard-000.json --out S.parquet --deltas D",
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore report --summary results/summary --figures results/figures --out report.html",

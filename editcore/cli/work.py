@@ -49,6 +49,26 @@ def moments(job: Path, out: Path) -> None:
 
 
 @click.command(
+    short_help="Search for v* of the cases of one shard.",
+    epilog=examples(
+        "editcore values --out shard-000.safetensors \\",
+        "  --job results/jobs/values/model=tiny-gpt2/values-1a2b3c4d/dataset=hard/shard-000.json",
+    ),
+)
+@JOB_OPTION
+@click.option("--out", required=True, type=FILE, help="The safetensors file to write.")
+def values(job: Path, out: Path) -> None:
+    """Search for v*, the values that make a model say the new objects, and save them.
+
+    Editors that differ in their keys alone share them.
+    """
+    from editcore.found_values import run
+    from editcore.jobs import ValueJob, read
+
+    run(read(ValueJob, job), out)
+
+
+@click.command(
     short_help="Edit the cases of one shard and measure each edited model.",
     epilog=examples(
         "editcore edit --out shard-000.parquet --deltas shard-000.safetensors \\",

@@ -1,3 +1,25 @@
+# v* of a shard, once for all editors that search for it in the same way.
+rule values:
+    input:
+        lambda wildcards: study.values_inputs(**wildcards),
+        job="results/jobs/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.json",
+    output:
+        "results/artefacts/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.safetensors",
+    log:
+        "results/logs/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.log",
+    benchmark:
+        "results/benchmarks/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    message:
+        "Search for v* of {wildcards.dataset} in {wildcards.model}, shard {wildcards.shard}"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore values --job {input.job:q} --out {output:q} 2> {log:q}"
+
+
 # One job per shard: the model is loaded once, and every case starts from its unedited weights.
 
 

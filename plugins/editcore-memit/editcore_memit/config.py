@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from editcore import EditorConfig, Moments, Prefixes
+from editcore import EditorConfig, Moments, Prefixes, ValueOptions
 
 
 class MemitConfig(EditorConfig):
@@ -45,6 +45,11 @@ class MemitConfig(EditorConfig):
     def requires(self) -> tuple[Moments | Prefixes, ...]:
         """Context templates, and C at every edited layer."""
         return (Prefixes(), *map(Moments, self.layers))
+
+    def value_options(self) -> ValueOptions:
+        """The search for z, the value of the last block's output."""
+        own = self.model_dump(include=set(ValueOptions.model_fields))
+        return ValueOptions(layer=self.layers[-1], site="block", **own)
 
     def edited_layers(self) -> tuple[int, ...]:
         """All of them."""

@@ -1,6 +1,5 @@
 """The edit itself: the search for z at the last layer, and its spreading over all of them."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +8,13 @@ import torch
 
 from editcore import EditContext, Editor, EditRequest, EditResult
 from editcore.errors import RequestError
-from editcore.values import Value, ValueOptions, ValueProblem, optimise, pose
+from editcore.keys import tokenize_templates
+from editcore.tokens import TokenizedPrompt
+from editcore.values import Value, find
 from editcore_memit.config import MemitConfig
 from editcore_memit.contexts import Contexts, choose
 from editcore_memit.spread import Spreading, spread
 
-NONFINITE_LOSS = "the search for z met a non-finite loss; nothing was edited"
 NONFINITE_CHANGE = "the least-squares update is not finite; nothing was edited"
 
 
@@ -22,7 +22,7 @@ NONFINITE_CHANGE = "the least-squares update is not finite; nothing was edited"
 class Sought:
     """A case whose z has been found."""
 
-    problem: ValueProblem
+    prompts: tuple[TokenizedPrompt, ...]
     value: Value
 
 
@@ -57,20 +57,19 @@ class MemitEditor(Editor[MemitConfig]):
     def _seek(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Sought | str]:
         """For each request its z, or the reason why there is none."""
         templates = self._contexts(context).templates
-        problems = [_pose(context, request, templates) for request in requests]
-        sound = [problem for problem in problems if isinstance(problem, ValueProblem)]
-        values = dict(enumerate(optimise(context.model, sound, self._options())))
-        order = iter(range(len(sound)))
+        values = find(context.model, requests, templates, self.config.value_options())
         return [
-            problem if isinstance(problem, str) else _judge(problem, values[next(order)])
-            for problem in problems
+            value
+            if isinstance(value, str)
+            else Sought(tuple(tokenize_templates(context.model, request, templates)), value)
+            for request, value in zip(requests, values, strict=True)
         ]
 
     def _write(self, context: EditContext, cases: Sequence[Sought]) -> EditResult:
         """One change for all cases."""
         delta = spread(
             context.model,
-            [case.problem.prompts for case in cases],
+            [case.prompts for case in cases],
             torch.stack([case.value.target for case in cases]),
             Spreading(
                 self.config.layers,
@@ -88,29 +87,3 @@ class MemitEditor(Editor[MemitConfig]):
     def _contexts(self, context: EditContext) -> Contexts:
         assert context.prefixes is not None
         return choose(context.prefixes, self.config.sampled_templates)
-
-    def _options(self) -> ValueOptions:
-        config = self.config
-        return ValueOptions(
-            layer=config.layers[-1],
-            site="block",
-            steps=config.steps,
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            kl_factor=config.kl_factor,
-            clamp_norm_factor=config.clamp_norm_factor,
-            stop_loss=config.stop_loss,
-        )
-
-
-def _pose(
-    context: EditContext, request: EditRequest, templates: Sequence[str]
-) -> ValueProblem | str:
-    try:
-        return pose(context.model, request, templates)
-    except RequestError as error:
-        return str(error)
-
-
-def _judge(problem: ValueProblem, value: Value) -> Sought | str:
-    return Sought(problem, value) if math.isfinite(value.loss) else NONFINITE_LOSS

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from editcore import EditorConfig, Moments, Prefixes
-from editcore.value_options import ValueOptions
+from editcore import EditorConfig, Moments, Prefixes, ValueOptions, Values
+from editcore.editor_config import Requirement
 
 KeyStrategyName = str
 
@@ -35,9 +35,10 @@ class RomeConfig(EditorConfig):
     )
     stop_loss: float = Field(0.05, ge=0, description="The search ends below this loss.")
 
-    def requires(self) -> tuple[Moments | Prefixes, ...]:
-        """Context templates, and C at the edited layer unless it is left out."""
-        return (Prefixes(), Moments(self.layer)) if self.second_moment else (Prefixes(),)
+    def requires(self) -> tuple[Requirement, ...]:
+        """Context templates, v*, and C at the edited layer unless it is left out."""
+        moments = (Moments(self.layer),) if self.second_moment else ()
+        return (Prefixes(), Values(self.value_options()), *moments)
 
     def value_options(self) -> ValueOptions:
         """The search for v*, which editors that differ in their keys alone share."""

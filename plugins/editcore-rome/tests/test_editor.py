@@ -6,7 +6,7 @@ from editcore_rome.config import CRomeConfig, PRomeConfig, RomeConfig
 from editcore_rome.editor import RomeEditor
 from pydantic import ValidationError
 
-from editcore import EditContext, EditRequest, Moments, Prefixes
+from editcore import EditContext, EditRequest, Moments, Prefixes, ValueOptions, Values
 from editcore.errors import RequestError
 from editcore.models import wrap
 from editcore.moments import from_matrix
@@ -26,8 +26,10 @@ def context(kind: str) -> EditContext:
 
 
 def test_options_ask_for_their_artefacts() -> None:
-    assert RomeConfig(layer=3).requires() == (Prefixes(), Moments(3))
-    assert RomeConfig(layer=3, second_moment=False).requires() == (Prefixes(),)
+    values = Values(ValueOptions(layer=3))
+    assert RomeConfig(layer=3).requires() == (Prefixes(), values, Moments(3))
+    assert RomeConfig(layer=3, second_moment=False).requires() == (Prefixes(), values)
+    assert CRomeConfig(layer=3).value_options() == RomeConfig(layer=3).value_options()
     assert RomeConfig(layer=3).edited_layers() == (3,)
 
 

@@ -1,0 +1,121 @@
+"""A shard through the whole of `editcore edit`: bad input, shared values, the weights' return."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from editcore import edit, found_values, prefixes
+from editcore.config import CollapseSpec, PerplexitySpec
+from editcore.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
+from editcore.prefixes import ContextPrefixes
+from editcore.store import read_edits
+from editcore.value_options import ValueOptions
+from editcore.values import Value
+from tests.models import CONTEXT, SENTENCES, save_tiny_model
+
+GOOD = {"prompt": "Coral is made by", "subject": "Coral", "target_new": "Osdor"}
+FLAWED = {
+    "does not occur": (GOOD | {"subject": "Harbor"}, "needs one '{}'"),
+    "occurs twice": (GOOD | {"prompt": "Coral, said Coral, is made by"}, "needs one '{}'"),
+    "is empty": (GOOD | {"subject": ""}, "subject is empty"),
+    "ends inside a token": (GOOD | {"prompt": "{}al is made by", "subject": "Cor"}, "inside a tok"),
+    "has no target": (GOOD | {"target_new": ""}, "target_new is empty"),
+    "is too long": (GOOD | {"prompt": "the lamp " * CONTEXT + "Coral is"}, "positions; shorten it"),
+}
+OPTIONS = ValueOptions(layer=1, steps=3, learning_rate=0.1)
+Maker = Callable[..., EditJob]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Maker:
+    """Jobs of the flawed cases and, between them, three sound ones."""
+    save_tiny_model("gpt2", tmp_path / "model")
+    sound = [GOOD, GOOD | {"target_new": "Tavel"}, GOOD | {"prompt": "The maker of Coral is"}]
+    records = [r | {"ground_truth": "Elro"} for r in (*(c for c, _ in FLAWED.values()), *sound)]
+    cases, texts, templates = (tmp_path / f"{name}.json" for name in ("cases", "texts", "prefixes"))
+    cases.write_text(json.dumps([r | {"case_id": i} for i, r in enumerate(records)]))
+    texts.write_text(json.dumps(list(SENTENCES)))
+    prefixes.save(ContextPrefixes(("{}", "Therefore. {}", "I think. {}"), "tiny", 0), templates)
+
+    def job(editor: str, cases_of: tuple[int, ...], values: tuple[ValueFile, ...] = ()) -> EditJob:
+        options = {"layer": 1, "second_moment": False, "steps": 3, "learning_rate": 0.1}
+        return EditJob(
+            model=ModelSpec(name="tiny", source=str(tmp_path / "model")),
+            editor=EditorSpec(label=editor, uses=editor, options=options),
+            dataset=DatasetSpec(name="cases", path=str(cases)),
+            shard=0,
+            case_ids=cases_of,
+            perplexity=PerplexitySpec(path=str(texts), texts=4),
+            collapse=CollapseSpec(),
+            metrics=("accuracy", "score"),
+            seed=0,
+            prefixes=str(templates),
+            values=values,
+        )
+
+    return job
+
+
+def rows_of(job: EditJob, folder: Path) -> pl.DataFrame:
+    folder.mkdir(exist_ok=True)
+    edit.run(job, folder / "rows.parquet", folder / "deltas.safetensors")
+    return read_edits([folder / "rows.parquet"])
+
+
+MEASURED = ["perplexity", "denominator", "numerator_norm", "efficacy", "locality", "delta_norm"]
+
+
+def test_every_flaw_is_one_row_and_the_other_cases_are_as_without_it(
+    make: Maker, tmp_path: Path
+) -> None:
+    rows = rows_of(make("rome", tuple(range(9))), tmp_path / "all")
+    for row, (_, reason) in zip(rows.head(6).iter_rows(named=True), FLAWED.values(), strict=True):
+        assert reason in row["status"]
+        assert [row[name] for name in MEASURED] == [None] * len(MEASURED)
+    alone = rows_of(make("rome", (6, 7, 8)), tmp_path / "alone")
+    assert alone["status"].to_list() == ["ok"] * 3
+    for name in MEASURED:
+        together = rows.tail(3)[name].to_list()
+        assert together == pytest.approx(alone[name].to_list(), rel=1e-4)
+
+
+def test_shared_values_give_the_rows_that_each_editor_finds_alone(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = make("rome", tuple(range(9)))
+    shared = ValueFile(options=OPTIONS, path=str(tmp_path / "values.safetensors"))
+    search = ValueJob(
+        model=given.model,
+        dataset=given.dataset,
+        shard=0,
+        case_ids=given.case_ids,
+        prefixes=str(given.prefixes),
+        options=OPTIONS,
+    )
+    found_values.run(search, Path(shared.path))
+    alone = {
+        name: rows_of(make(name, given.case_ids), tmp_path / name) for name in ("rome", "c-rome")
+    }
+    monkeypatch.setattr("editcore.values.find", lambda *_: pytest.fail("v* was searched again"))
+    for name, rows in alone.items():
+        again = rows_of(make(name, given.case_ids, (shared,)), tmp_path / f"{name} shared")
+        assert again["status"].to_list() == rows["status"].to_list()
+        for column in MEASURED:
+            values = rows[column].drop_nulls().to_list()
+            assert again[column].drop_nulls().to_list() == pytest.approx(values, rel=1e-4)
+
+
+def test_found_values_are_read_back_and_other_files_are_refused(tmp_path: Path) -> None:
+    value = Value(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.0]), 7, 0.25)
+    found_values.save({3: value, 1: "no such subject"}, tmp_path / "v", {})
+    read = found_values.load(tmp_path / "v", torch.device("cpu"))
+    assert read[1] == "no such subject"
+    assert isinstance(read[3], Value)
+    assert torch.equal(read[3].target, value.target)
+    assert (read[3].steps, read[3].loss) == (7, 0.25)
+    found_values.save({}, tmp_path / "none", {})
+    assert found_values.load(tmp_path / "none", torch.device("cpu")) == {}
