@@ -101,7 +101,8 @@ def of_each(
     assert context.prefixes is not None
     stored = context.values.get(options, {})
     missing = [request for request in requests if request.case_id not in stored]
-    found = iter(find(context.model, missing, context.prefixes.templates, options))
+    templates = context.prefixes.templates
+    found = iter(find(context.model, missing, templates, options) if missing else ())
     return [stored[r.case_id] if r.case_id in stored else next(found) for r in requests]
 
 
