@@ -1,7 +1,7 @@
 """A weight change as a value: applied for a while, reverted bit by bit, saved as its factors."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,23 @@ class Delta:
         change = self.updates[name].dense()
         stored = change.T if stores_transposed(model, name) else change
         return stored.to(_parameter(model, name))
+
+
+def combined(deltas: Sequence[Delta]) -> Delta:
+    """Edits of one model on top of each other as one delta; low ranks add up to a low rank."""
+    names = dict.fromkeys(name for delta in deltas for name in delta.updates)
+    return Delta(
+        {name: _sum([d.updates[name] for d in deltas if name in d.updates]) for name in names}
+    )
+
+
+def _sum(updates: Sequence[Update]) -> Update:
+    low = [update for update in updates if isinstance(update, LowRankUpdate)]
+    if len(low) < len(updates):
+        return DenseUpdate(torch.stack([update.dense() for update in updates]).sum(0))
+    return LowRankUpdate(
+        torch.cat([u.outputs for u in low], 1), torch.cat([u.inputs for u in low], 1)
+    )
 
 
 def _parameter(model: nn.Module, name: str) -> nn.Parameter:

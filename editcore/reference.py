@@ -1,7 +1,7 @@
-"""The plain way to v* and to perplexity: whole model, right padding, one case.
+"""The plain way to an edit and its perplexity: whole model, right padding, one case at a time.
 
-It follows the published implementations step by step, and is what the fast way in `values` and
-`perplexity` has to agree with.
+It follows the published implementations step by step, and is what the fast way in `values`, `keys`,
+`overlay` and `perplexity` has to agree with, and races against.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,11 @@ from collections.abc import Sequence
 import torch
 
 from editcore import trace
+from editcore.deltas import Delta
+from editcore.keys import KeyStrategy, SubjectKeys
 from editcore.models import LoadedModel
-from editcore.tokens import pad
+from editcore.rank_one import solve
+from editcore.tokens import TokenizedPrompt, pad
 from editcore.values import Value, ValueOptions, ValueProblem
 
 
@@ -56,6 +59,46 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
             if delta.norm() > limit:
                 delta.mul_(limit / delta.norm())
     return Value(initial, delta.detach(), step + 1, loss.item())
+
+
+@torch.no_grad()
+def keys_of_one(model: LoadedModel, layer: int, prompts: Sequence[TokenizedPrompt]) -> SubjectKeys:
+    """The keys of one case, in a pass through the whole model."""
+    rows = pad([prompt.ids for prompt in prompts], model.pad_id, "right", model.device)
+    with trace.recording(model.layout.down(layer)) as seen:
+        model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
+    assert seen.input is not None and seen.output is not None
+    last = torch.arange(len(prompts)), torch.tensor([prompt.subject for prompt in prompts])
+    return SubjectKeys(seen.input[last].float(), seen.output[last].float())
+
+
+def edit_one(
+    model: LoadedModel, problem: ValueProblem, options: ValueOptions, strategy: KeyStrategy
+) -> Delta:
+    """The rank-one update of one case, without C, as the published configurations have it."""
+    keys = keys_of_one(model, options.layer, problem.prompts)
+    value = optimise_one(model, problem, options)
+    update = solve(value.target, strategy(keys), None).update
+    return Delta({model.layout.down_weight(options.layer): update})
+
+
+@torch.no_grad()
+def perplexity(model: LoadedModel, texts: Sequence[str], batch: int = 10) -> float:
+    """The mean of exp(mean NLL): all texts tokenised anew and padded to the longest of them."""
+    ids = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    whole = pad(ids, model.pad_id, "right", model.device)
+    found = []
+    for start in range(0, len(texts), batch):
+        rows = whole.rows(torch.arange(start, min(start + batch, len(texts))))
+        scores = model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False).logits[
+            :, :-1
+        ]
+        nll = torch.nn.functional.cross_entropy(
+            scores.float().transpose(1, 2), rows.ids[:, 1:], reduction="none"
+        )
+        predicted = rows.mask[:, 1:]
+        found.append((nll.double() * predicted).sum(1) / predicted.sum(1))
+    return float(torch.cat(found).exp().mean())
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editcore import deltas
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
+from editcore.deltas import Delta, DenseUpdate, LowRankUpdate, combined
 from editcore.errors import DataError, PluginError
 from editcore.models import wrap
 from tests.models import KINDS, tiny_model
@@ -105,3 +105,17 @@ def test_non_finite_numbers_are_seen() -> None:
     bad = LowRankUpdate(torch.tensor([[float("nan")]]), torch.ones(1, 1))
     assert not Delta({"a": bad}).finite()
     assert Delta({"a": DenseUpdate(torch.ones(1))}).finite()
+
+
+def test_edits_on_top_of_each_other_are_one_delta() -> None:
+    torch.manual_seed(0)
+    first, second = (LowRankUpdate(torch.randn(4, r), torch.randn(3, r)) for r in (1, 2))
+    change = DenseUpdate(torch.randn(4, 3))
+    low = combined([Delta({"a": first}), Delta({"a": second, "b": first})])
+    assert isinstance(low.updates["a"], LowRankUpdate)
+    assert low.updates["a"].outputs.shape == (4, 3)
+    torch.testing.assert_close(low.updates["a"].dense(), first.dense() + second.dense())
+    mixed = combined([low, Delta({"a": change})])
+    whole = first.dense() + second.dense() + change.dense()
+    torch.testing.assert_close(mixed.updates["a"].dense(), whole)
+    torch.testing.assert_close(mixed.updates["b"].dense(), first.dense())

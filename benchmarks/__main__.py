@@ -1,0 +1,145 @@
+"""Race editcore against the plain way: `python -m benchmarks sweep --shape gpt2-small`."""
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from benchmarks.sequence import race
+from benchmarks.shapes import SHAPES, build
+from benchmarks.sweep import Sweep
+from benchmarks.workload import bundled, gpt2_tokenizer, published
+
+OPTIONS = (
+    click.option(
+        "--shape", type=click.Choice(list(SHAPES)), default="gpt2-small", show_default=True
+    ),
+    click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "tf32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="Arithmetic of the fast way's frozen model; the reference stays in float32.",
+    ),
+    click.option(
+        "--threads", type=int, default=None, help="Threads; torch's own choice if left out."
+    ),
+    click.option(
+        "--published",
+        "folder",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Use COUNTERFACT, ME-PPL_50 and GPT-2's merges from this folder.",
+    ),
+    click.option(
+        "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON, too."
+    ),
+)
+
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """What both races can be told."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Race the fast way against the plain one, on the same cases, in one process.
+
+    \b
+    examples:
+      python -m benchmarks sweep --shape gpt2-small --json sweep.json
+      python -m benchmarks sweep --shape tiny-gpt2 --growth 1,4,16,64,1000
+      python -m benchmarks sweep --shape gpt2-xl --device cuda --precision bfloat16
+      python -m benchmarks sequence --shape gpt2-small --edits 50
+    """
+
+
+@main.command()
+@options
+@click.option("--rounds", default=3, show_default=True, help="Rounds, both ways in each.")
+@click.option("--cases", default=4, show_default=True, help="New cases in each round.")
+@click.option("--growth", default="1,4,16,64", show_default=True, help="Cases in one fast sweep.")
+@click.option("--depths", default="6,12,24", show_default=True, help="Blocks of the model, fast.")
+def sweep(
+    shape: str, out: Path | None, rounds: int, cases: int, growth: str, depths: str, **given: Any
+) -> None:
+    """Edit facts each from the original weights, with perplexity on 50 texts after each."""
+    workload, how = prepare(given)
+    run = Sweep(shape, build(shape, **how), workload)
+    found = {"shape": shape, **run.race(rounds, cases), "both_editors": run.both_editors(cases)}
+    found["growth"] = {"cases": run.growth(numbers(growth)), "depth": {}}
+    if SHAPES[shape].model_type:
+        for depth in numbers(depths):
+            deeper = Sweep(shape, build(shape, **how, depth=depth), workload)
+            deeper.fast.sweep(workload.cases(0, 1))
+            found["growth"]["depth"][str(depth)] = deeper.growth([cases])[str(cases)]
+    finish(found | machine(given), out)
+
+
+@main.command()
+@options
+@click.option("--edits", default=50, show_default=True, help="Edits on top of each other.")
+def sequence(shape: str, out: Path | None, edits: int, **given: Any) -> None:
+    """Edit facts one on top of the other, with perplexity on 50 texts after each."""
+    workload, how = prepare(given)
+    found = {"shape": shape, **race(shape, build(shape, **how), workload, edits)}
+    finish(found | machine(given), out)
+
+
+def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The workload, and how models are built."""
+    if given["threads"]:
+        torch.set_num_threads(given["threads"])
+    folder = given["folder"]
+    tokenizer = gpt2_tokenizer(folder / "gpt2" / "merges.txt") if folder else None
+    how = {"device": given["device"], "precision": given["precision"], "tokenizer": tokenizer}
+    return published(folder) if folder else bundled(), how
+
+
+def numbers(text: str) -> list[int]:
+    """`1,4` as numbers; nothing where nothing is given."""
+    return [int(part) for part in text.split(",") if part]
+
+
+def machine(given: dict[str, Any]) -> dict[str, Any]:
+    """Where, when and how a race was run."""
+    device = torch.cuda.get_device_name() if given["device"].startswith("cuda") else "cpu"
+    return {
+        "precision": given["precision"],
+        "data": "published" if given["folder"] else "bundled",
+        "device": device,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "torch": torch.__version__,
+        "date": date.today().isoformat(),
+    }
+
+
+def finish(found: dict[str, Any], out: Path | None) -> None:
+    """Print the table; write the same as JSON where asked for."""
+    for name, value in flat(found):
+        click.echo(f"{name:<58} {value:.4g}" if isinstance(value, float) else f"{name:<58} {value}")
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def flat(found: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Nested results as lines; lists of numbers stay in the JSON."""
+    if isinstance(found, dict):
+        return [line for key, value in found.items() for line in flat(value, f"{name}{key} ")]
+    return [] if isinstance(found, list) else [(name.strip(), found)]
+
+
+if __name__ == "__main__":
+    main()

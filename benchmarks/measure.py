@@ -1,0 +1,93 @@
+"""What the machine can do, what a search needs, and what memory a block of code takes."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from editcore.models import LoadedModel
+from editcore.values import Value, ValueOptions, ValueProblem
+
+SIZE, PRODUCTS = 2048, 5
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall-clock time of some work, everything on the device finished."""
+    _finish(device)
+    started = time.perf_counter()
+    work()
+    _finish(device)
+    return time.perf_counter() - started
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matmul_peak(device: torch.device) -> float:
+    """FLOP/s of a large float32 matrix product, the median of several."""
+    a, b = (torch.randn(SIZE, SIZE, device=device) for _ in range(2))
+    times = [seconds(lambda: a @ b, device) for _ in range(PRODUCTS + 1)][1:]
+    return 2 * SIZE**3 / median(times)
+
+
+def search_flops(
+    model: LoadedModel,
+    problems: Sequence[ValueProblem],
+    values: Sequence[Value],
+    options: ValueOptions,
+) -> float:
+    """FLOPs of the matrix products that the steps of a search cannot do without.
+
+    Counted are the linear maps behind the edited block over the real tokens from the subject on,
+    the last MLP and the head where a token is predicted; a step goes there and back, the last one
+    only there. Attention scores and the constants before the first step come on top.
+    """
+    layout = model.layout
+    after = [_weights(layout.block(i)) for i in range(options.layer + 1, layout.depth)]
+    last_mlp = _weights(layout.mlp(layout.depth - 1)) if after else 0
+    head = _weights(model.model.get_output_embeddings())
+    total = 0.0
+    for problem, value in zip(problems, values, strict=True):
+        target = len(problem.target) - 1
+        rows = [len(p.ids) - p.subject + target for p in problem.prompts]
+        tokens = sum(rows) + len(problem.kl_prompt.ids) - problem.kl_prompt.subject
+        read = len(rows) * len(problem.target) + 1
+        once = tokens * (sum(after) - last_mlp) + read * (last_mlp + head)
+        total += 2 * once * (2 * value.steps - 1)
+    return total
+
+
+def _weights(module: nn.Module) -> int:
+    maps = (m for m in module.modules() if isinstance(m, nn.Linear | Conv1D))
+    return sum(m.weight.numel() for m in maps)
+
+
+class PeakMemory:
+    """The most memory that the process, or the device, held since the last reset, in MB."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def reset(self) -> None:
+        """Forget earlier peaks; where the system does not let us, peaks only grow."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+            return
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return
+
+    def read(self) -> float:
+        """MB (10^6 bytes)."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / 1e6
+        status = Path("/proc/self/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6

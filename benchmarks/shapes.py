@@ -1,0 +1,73 @@
+"""Models to race on: the bundled ones, and well-known shapes with random weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import AutoConfig
+
+from editcore.bundled import model_source
+from editcore.config import Precision
+from editcore.models import LoadedModel, fuse_activations, load, wrap
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An architecture and the layer that is edited; without `options`, a bundled model."""
+
+    layer: int
+    model_type: str = ""
+    options: Mapping[str, Any] | None = None
+
+
+_GPT2 = {"vocab_size": 50257, "n_positions": 1024}
+SHAPES: Mapping[str, Shape] = MappingProxyType(
+    {
+        "tiny-gpt2": Shape(2),
+        "tiny-llama": Shape(2),
+        "gpt2-small": Shape(5, "gpt2", {**_GPT2, "n_layer": 12, "n_embd": 768, "n_head": 12}),
+        "gpt2-xl": Shape(17, "gpt2", {**_GPT2, "n_layer": 48, "n_embd": 1600, "n_head": 25}),
+        "gpt-j-6b": Shape(
+            5,
+            "gptj",
+            {"vocab_size": 50400, "n_layer": 28, "n_embd": 4096, "n_head": 16, "rotary_dim": 64},
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same weights twice: as the fast way reads them, and as transformers alone has them."""
+
+    fast: LoadedModel
+    plain: LoadedModel
+
+
+def build(
+    name: str,
+    *,
+    device: str,
+    precision: Precision,
+    tokenizer: PreTrainedTokenizerBase | None,
+    depth: int | None = None,
+) -> Pair:
+    """Both models of a shape; random weights come from seed 0, the bundled tokenizer by default."""
+    shape = SHAPES[name]
+    if not shape.model_type:
+        fast = load(name, name, device=device, precision=precision)
+        plain = AutoModelForCausalLM.from_pretrained(model_source(name), dtype=torch.float32)
+        return Pair(fast, wrap(name, plain.to(device), fast.tokenizer))
+    options = dict(shape.options or {})
+    options["n_layer"] = depth or options["n_layer"]
+    config = AutoConfig.for_model(shape.model_type, **options)
+    words = tokenizer or AutoTokenizer.from_pretrained(model_source("tiny-gpt2"))
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(device))
+    fuse_activations(models[0])
+    return Pair(wrap(name, models[0], words, precision), wrap(name, models[1], words))

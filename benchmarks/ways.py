@@ -1,0 +1,107 @@
+"""The two ways to edit and measure: editcore's own, and the published toolkits'."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from editcore_rome.config import CRomeConfig, RomeConfig
+from editcore_rome.editor import RomeEditor
+
+from benchmarks.measure import seconds
+from benchmarks.workload import Workload
+from editcore import EditContext, reference
+from editcore import perplexity as measured
+from editcore.deltas import Delta
+from editcore.keys import mixed
+from editcore.models import LoadedModel
+from editcore.perplexity import EditedPerplexity
+from editcore.prefixes import ContextPrefixes
+from editcore.requests import EditRequest
+from editcore.values import Value, find, pose
+
+CONFIGS = {"rome": RomeConfig, "c-rome": CRomeConfig}
+
+
+@dataclass
+class Done:
+    """What a way gave for each case, and the seconds of its stages."""
+
+    deltas: list[Delta]
+    perplexities: list[float]
+    values: list[Value] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages together."""
+        return sum(self.seconds.values())
+
+
+class Fast:
+    """editcore: all cases together."""
+
+    def __init__(self, model: LoadedModel, workload: Workload, layer: int) -> None:
+        self.model, self.workload = model, workload
+        self.config = RomeConfig(layer=layer, second_moment=False)
+        self.context = EditContext(model, ContextPrefixes(workload.templates, model.name, 0))
+        self.edited = EditedPerplexity(model, measured.tokenize(model, workload.texts))
+
+    def sweep(self, requests: Sequence[EditRequest], editors: Sequence[str] = ("rome",)) -> Done:
+        """Every fact edited alone, by every editor, and every edited model measured."""
+        done = Done([], [])
+        device = self.model.device
+
+        def search() -> None:
+            found = find(self.model, requests, self.workload.templates, self.config.value_options())
+            done.values = [value for value in found if isinstance(value, Value)]
+
+        def edit() -> None:
+            by_case = {r.case_id: v for r, v in zip(requests, done.values, strict=True)}
+            context = replace(self.context, values={self.config.value_options(): by_case})
+            for name in editors:
+                config = CONFIGS[name](layer=self.config.layer, second_moment=False)
+                for result in RomeEditor(config).edit_each(context, requests):
+                    assert result.delta is not None, result.status
+                    done.deltas.append(result.delta)
+
+        def measure() -> None:
+            done.perplexities = [found.mean for found in self.edited.of(done.deltas)]
+
+        stages = {"v*": search, "edit": edit, "perplexity": measure}
+        done.seconds = {name: seconds(stage, device) for name, stage in stages.items()}
+        return done
+
+    def edit(self, request: EditRequest) -> Delta:
+        """One edit of the model as it is."""
+        result = RomeEditor(self.config).edit(self.context, [request])
+        assert result.delta is not None, result.status
+        return result.delta
+
+
+class Plain:
+    """One case at a time, the whole model in each pass, weights changed and restored."""
+
+    def __init__(self, model: LoadedModel, workload: Workload, layer: int) -> None:
+        self.model, self.workload = model, workload
+        self.options = RomeConfig(layer=layer, second_moment=False).value_options()
+
+    def sweep(self, requests: Sequence[EditRequest]) -> Done:
+        """Every fact edited alone by ROME, and every edited model measured."""
+        done = Done([], [], seconds={"edit": 0.0, "perplexity": 0.0})
+        for request in requests:
+            self.step(request, done)
+        return done
+
+    def step(self, request: EditRequest, done: Done) -> None:
+        """One more edit of the model as it is."""
+        model, workload = self.model, self.workload
+        problem = pose(model, request, workload.templates)
+
+        def edit() -> None:
+            done.deltas.append(reference.edit_one(model, problem, self.options, mixed))
+
+        def measure() -> None:
+            with done.deltas[-1].applied(model.model):
+                done.perplexities.append(reference.perplexity(model, workload.texts))
+
+        done.seconds["edit"] += seconds(edit, model.device)
+        done.seconds["perplexity"] += seconds(measure, model.device)

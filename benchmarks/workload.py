@@ -1,0 +1,65 @@
+"""What the races edit and read: the bundled world, or the published data where they are at hand."""
+
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from editcore.bundled import data_file
+from editcore.readers import read_requests, read_texts
+from editcore.requests import EditRequest
+
+END = "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Facts to edit, texts to read, and the 21 templates that keys and v* are taken under."""
+
+    requests: tuple[EditRequest, ...]
+    texts: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    def cases(self, start: int, count: int) -> list[EditRequest]:
+        """Facts in their order, from the first again behind the last; each with its own number."""
+        again = islice(cycle(self.requests), start, start + count)
+        return [EditRequest(**{**vars(r), "case_id": i}) for i, r in enumerate(again)]
+
+
+def bundled() -> Workload:
+    """The bundled world's normal and hard cases and perplexity texts."""
+    folder = "resources/world"
+    normal, hard = (read_requests(data_file(f"{folder}/{n}.json")) for n in ("normal", "hard"))
+    texts = read_texts(data_file(f"{folder}/perplexity.json"), 100)
+    return _workload([*normal, *hard], texts)
+
+
+def published(folder: Path) -> Workload:
+    """COUNTERFACT and ME-PPL_50 as published."""
+    cases = read_requests(folder / "counterfact" / "counterfact-edit.json")
+    texts = read_texts(folder / "me-ppl" / "ME-PPL_50.json")
+    return _workload(cases, texts + texts)
+
+
+def _workload(requests: list[EditRequest], texts: list[str]) -> Workload:
+    """Templates are openings of other texts, ten of 4 words and ten of 8, like sampled prefixes."""
+    openings = [text.split() for text in texts[-20:]]
+    lengths = [4] * 10 + [8] * 10
+    prefixes = [" ".join(o[:n]) + ". {}" for o, n in zip(openings, lengths, strict=True)]
+    return Workload(tuple(requests), tuple(texts[:50]), ("{}", *prefixes))
+
+
+def gpt2_tokenizer(merges: Path) -> PreTrainedTokenizerBase:
+    """GPT-2's tokenizer from its published merges, from which its vocabulary follows."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    symbols = [*map(chr, printable), *(chr(256 + i) for i in range(len(others)))]
+    lines = merges.read_text(encoding="utf-8").splitlines()
+    pairs = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+    words = [*symbols, *("".join(pair) for pair in pairs), END]
+    tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, pairs))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END)
