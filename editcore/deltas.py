@@ -1,5 +1,6 @@
 """A weight change as a value: applied for a while, reverted bit by bit, saved as its factors."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from torch import nn
 from editcore.atomic import write_tensors
 from editcore.errors import DataError, PluginError
 from editcore.families import stores_transposed
+
+CASES = "cases"
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,16 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter:
 
 
 def save(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the deltas of many cases into one safetensors file, as factors, whole or not at all."""
+    """Write the deltas of many cases into one safetensors file, as factors, whole or not at all.
+
+    The metadata list the cases, since a delta that changes nothing has no tensor to show for it.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for case_id, delta in deltas.items():
         for name, update in delta.updates.items():
             for part, tensor in vars(update).items():
                 tensors[f"{case_id}/{name}/{part}"] = tensor.detach().cpu().contiguous()
-    write_tensors(path, tensors, metadata)
+    write_tensors(path, tensors, {**metadata, CASES: json.dumps(list(deltas))})
 
 
 def load(path: Path) -> dict[int, Delta]:
@@ -130,6 +136,7 @@ def load(path: Path) -> dict[int, Delta]:
     parts: dict[int, dict[str, dict[str, torch.Tensor]]] = {}
     try:
         with safe_open(path, framework="pt") as file:
+            parts = {case: {} for case in json.loads((file.metadata() or {}).get(CASES, "[]"))}
             for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
                 case, name, part = key.split("/")
                 parts.setdefault(int(case), {}).setdefault(name, {})[part] = file.get_tensor(key)

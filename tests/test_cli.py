@@ -84,7 +84,7 @@ def test_plugins_prints_text_and_json_of_the_same(run: Run) -> None:
         for record in found[kind]:
             assert record["name"] in text
             assert record["distribution"] in text
-    assert all(editor["options"] for editor in found["editors"])
+    assert all("options" in editor for editor in found["editors"])
     assert all(metric["columns"] for metric in found["metrics"])
 
 

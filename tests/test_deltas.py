@@ -76,6 +76,15 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert torch.equal(read[9].updates["b"].dense(), written[9].updates["b"].dense())
 
 
+def test_a_change_of_nothing_is_kept_and_applied(tmp_path: Path) -> None:
+    deltas.save({3: Delta({})}, tmp_path / "d.safetensors", {})
+    ((case, nothing),) = deltas.load(tmp_path / "d.safetensors").items()
+    assert (case, nothing.norm(), nothing.finite()) == (3, 0.0, True)
+    model, _ = tiny_model("gpt2")
+    with nothing.applied(model):
+        assert all(p.isfinite().all() for p in model.parameters())
+
+
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
     deltas.save({1: Delta({"a": DenseUpdate(torch.randn(9, 9))})}, path, {})
