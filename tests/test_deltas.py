@@ -11,7 +11,7 @@ from editcore import deltas
 from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
 from editcore.errors import DataError, PluginError
 from editcore.models import wrap
-from tests.models import KINDS, tiny_model
+from editcore.testing.models import KINDS, tiny_model
 
 
 def rank_one(model: torch.nn.Module, name: str, transposed: bool) -> Delta:

@@ -15,7 +15,7 @@ from editcore.config import EditorChoice
 from editcore.keys import SubjectKeys
 from editcore.models import wrap
 from editcore.plugins import Candidate, Registry, installed, load_registry, resolve
-from tests.models import tiny_model, tiny_requests
+from editcore.testing.models import tiny_model, tiny_requests
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "writing-an-editor.md"

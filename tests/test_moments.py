@@ -8,7 +8,7 @@ import torch
 from editcore import moments, trace
 from editcore.errors import DataError
 from editcore.models import wrap
-from tests.models import SENTENCES, tiny_model
+from editcore.testing.models import SENTENCES, tiny_model
 
 
 def keys_one_by_one(model, layer: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ from editcore.deltas import Delta, DenseUpdate
 from editcore.errors import DataError
 from editcore.models import wrap
 from editcore.reference import perplexity_of_each
-from tests.models import KINDS, SENTENCES, WIDTH, tiny_model
+from editcore.testing.models import KINDS, SENTENCES, WIDTH, tiny_model
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,7 +57,7 @@ def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_
 
 
 def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Path) -> None:
-    from tests.models import save_tiny_model
+    from editcore.testing.models import save_tiny_model
 
     folder = finished.copy(tmp_path)
     save_tiny_model("llama", folder.path / "models" / "llama", seed=1)

@@ -15,7 +15,7 @@ from editcore.answers import Question, ask
 from editcore.deltas import Delta
 from editcore.families import stores_transposed
 from editcore.models import LoadedModel, wrap
-from tests.models import KINDS, tiny_model, tiny_requests
+from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 LAYER = 1
 LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")
@@ -119,7 +119,7 @@ def test_the_bound_holds_every_number_and_its_absence_teaches_the_fact() -> None
     bound = FtEditor(FtConfig(layer=LAYER)).edit(EditContext(model), [request])
     numbers = torch.cat([u.dense().flatten() for u in bound.delta.updates.values()])
     assert numbers.abs().max() == pytest.approx(5e-4)
-    options = FtUnconstrainedConfig(layer=LAYER, learning_rate=0.05, steps=200)
+    options = FtUnconstrainedConfig(layer=LAYER, learning_rate=0.05, stop_loss=0.5)
     free = FtEditor(options).edit(EditContext(model), [request])
     assert free.delta.norm() > bound.delta.norm()
     assert free.diagnostics["loss"] < options.stop_loss

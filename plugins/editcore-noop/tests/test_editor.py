@@ -7,7 +7,7 @@ import pytest
 
 from editcore import edit
 from editcore.jobs import CollapseSpec, DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
-from tests.models import save_tiny_model
+from editcore.testing.models import save_tiny_model
 from tests.studies import write_data
 
 
