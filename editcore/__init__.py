@@ -6,12 +6,21 @@ This package imports no torch; `editcore.models`, `editcore.deltas` and their ne
 from editcore.editor_config import EditorConfig, Moments, Prefixes
 from editcore.editors import OK, EditContext, Editor, EditResult
 from editcore.errors import EditcoreError
-from editcore.hookspecs import Capabilities, EditorInfo, KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.hookspecs import (
+    Capabilities,
+    DeltaTransformInfo,
+    EditorInfo,
+    KeyStrategyInfo,
+    MetricInfo,
+    hookimpl,
+)
 from editcore.requests import EditRequest, Probe
+from editcore.transforms import TransformConfig
 
 __all__ = [
     "OK",
     "Capabilities",
+    "DeltaTransformInfo",
     "EditContext",
     "EditRequest",
     "EditResult",
@@ -24,5 +33,6 @@ __all__ = [
     "Moments",
     "Prefixes",
     "Probe",
+    "TransformConfig",
     "hookimpl",
 ]

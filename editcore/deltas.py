@@ -38,6 +38,10 @@ class LowRankUpdate:
         outputs, inputs = self.outputs.double(), self.inputs.double()
         return float(((outputs.T @ outputs) * (inputs.T @ inputs)).sum().clamp(min=0).sqrt())
 
+    def scaled(self, factor: float) -> "LowRankUpdate":
+        """`factor`·ΔW."""
+        return LowRankUpdate(factor * self.outputs, self.inputs)
+
     def finite(self) -> bool:
         """Whether every number in the factors is finite."""
         return bool(torch.isfinite(self.outputs).all() and torch.isfinite(self.inputs).all())
@@ -56,6 +60,10 @@ class DenseUpdate:
     def norm(self) -> float:
         """The Frobenius norm of ΔW."""
         return float(self.change.double().norm())
+
+    def scaled(self, factor: float) -> "DenseUpdate":
+        """`factor`·ΔW."""
+        return DenseUpdate(factor * self.change)
 
     def finite(self) -> bool:
         """Whether every number is finite."""

@@ -25,6 +25,7 @@ from editcore.readers import read_requests, read_texts
 from editcore.requests import SLOT, EditRequest
 from editcore.store import EDITS, write_table
 from editcore.tokens import TokenizedPrompt, tokenize_prompt
+from editcore.transforms import BoundTransform, bind, transformed
 
 Row = dict[str, Any]
 
@@ -61,6 +62,7 @@ class Shard:
     texts: TokenizedTexts
     unedited: Perplexity
     metrics: Sequence[Metric]
+    transforms: Sequence[BoundTransform]
     states: dict[int, UneditedStates] = field(default_factory=dict)
 
     @classmethod
@@ -78,6 +80,7 @@ class Shard:
             texts,
             _finite(job, perplexity.measure(model, texts)),
             [resolve(registry.metrics[name].record.factory) for name in job.metrics],
+            bind(job.editor.transforms, registry),
         )
 
     def results(self) -> Iterator[tuple[EditRequest, EditResult, float]]:
@@ -94,6 +97,7 @@ class Shard:
                     result, broken = next(edits), False
                 except Exception as error:  # a third party's editor may raise anything
                     result, broken = EditResult(None, f"{type(error).__name__}: {error}"), True
+                result = transformed(result, self.transforms, self.model)
                 if result.delta is not None and not result.delta.finite():
                     result = EditResult(None, "the editor gave a non-finite weight change")
                 yield self.requests[done], result, time.perf_counter() - started

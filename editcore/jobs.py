@@ -20,6 +20,7 @@ __all__ = [
     "MomentJob",
     "PerplexitySpec",
     "PrefixJob",
+    "TransformSpec",
     "read",
     "write_if_changed",
 ]
@@ -46,6 +47,16 @@ class ModelSpec(Job):
     trust_remote_code: bool = False
 
 
+class TransformSpec(Job):
+    """A transform of weight changes, its options, and the code that answers to its name."""
+
+    uses: str
+    options: dict[str, Any] = {}
+    distribution: str = ""
+    version: str = ""
+    code: str = ""
+
+
 class EditorSpec(Job):
     """An editor under its label, its options, and the code that answers to its name.
 
@@ -58,6 +69,7 @@ class EditorSpec(Job):
     distribution: str = ""
     version: str = ""
     code: str = ""
+    transforms: tuple[TransformSpec, ...] = ()
 
 
 class DatasetSpec(Job):

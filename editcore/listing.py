@@ -10,10 +10,11 @@ DISTRIBUTION_KEYS = ("distribution", "version")
 
 
 def inventory(registry: Registry) -> Inventory:
-    """Editors, key strategies, metrics and broken plugins, each a list of records."""
+    """What the hooks gave, by kind, and the broken plugins, each a list of records."""
     return {
         "editors": _records(registry.editors.values()),
         "key_strategies": _records(registry.key_strategies.values()),
+        "delta_transforms": _records(registry.delta_transforms.values()),
         "metrics": _records(registry.metrics.values()),
         "broken": [
             {"name": f.entry_point, "distribution": f.distribution, "reason": f.reason}

@@ -16,6 +16,7 @@ import pluggy
 from editcore.errors import PluginError
 from editcore.hookspecs import (
     PROJECT,
+    DeltaTransformInfo,
     EditcoreSpecs,
     EditorInfo,
     KeyStrategyInfo,
@@ -107,6 +108,7 @@ class Registry:
 
     editors: Catalogue[EditorInfo]
     key_strategies: Catalogue[KeyStrategyInfo]
+    delta_transforms: Catalogue[DeltaTransformInfo]
     metrics: Catalogue[MetricInfo]
     failures: list[Failure] = field(default_factory=list)
 
@@ -143,6 +145,7 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
     registry = Registry(
         Catalogue("editor", failures),
         Catalogue("key strategy", failures),
+        Catalogue("delta transform", failures),
         Catalogue("metric", failures),
         failures,
     )
@@ -176,6 +179,7 @@ def _register(registry: Registry, candidate: Candidate) -> None:
         {
             "editcore_editors": registry.editors,
             "editcore_key_strategies": registry.key_strategies,
+            "editcore_delta_transforms": registry.delta_transforms,
             "editcore_metrics": registry.metrics,
         }
     )

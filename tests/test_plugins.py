@@ -37,6 +37,7 @@ def test_what_ships_is_found() -> None:
     assert {"rome", "c-rome", "p-rome"} <= set(registry.editors)
     assert set(registry.key_strategies) == {"mixed", "prefixed", "unprefixed"}
     assert {"accuracy", "score"} <= set(registry.metrics)
+    assert "norm-cap" in registry.delta_transforms
     assert registry.editors["rome"].source.distribution == "editcore-rome"
     assert len(registry.editors["rome"].source.code) == 12
     assert registry.failures == []
@@ -44,7 +45,12 @@ def test_what_ships_is_found() -> None:
 
 def test_records_name_implementations_that_exist() -> None:
     registry = load_registry()
-    for catalogue in (registry.editors, registry.key_strategies, registry.metrics):
+    for catalogue in (
+        registry.editors,
+        registry.key_strategies,
+        registry.delta_transforms,
+        registry.metrics,
+    ):
         for registered in catalogue.values():
             assert callable(resolve(registered.record.factory))
 
