@@ -89,7 +89,10 @@ class MetricInfo:
 
 
 class EditcoreSpecs:
-    """The hooks. Each yields records; names are lower-case, digits, `-`; a clash is an error."""
+    """The hooks. Each yields records; names are lower-case letters, digits, `-`.
+
+    A name that two plugins claim is an error of the second, and of every study that asks for it.
+    """
 
     @hookspec
     def editcore_editors(self) -> Iterable[EditorInfo]:
