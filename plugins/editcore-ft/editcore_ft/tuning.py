@@ -3,7 +3,8 @@
 A change ΔW of the down-projection adds ΔW·k to what its block gives, where k, the key, and
 everything else in the block stay as they are. So each token's key and each block's output are
 recorded once, and a step runs only the blocks behind the edited one, with every edit's row in one
-batch, each under its own ΔW. The weights themselves are never touched.
+batch, each under its own ΔW; an edit that has reached its loss leaves the batch. The weights
+themselves are never touched.
 """
 
 import math
@@ -14,7 +15,8 @@ import torch
 
 from editcore import EditRequest, trace
 from editcore.models import LoadedModel
-from editcore.tokens import continuation, pad
+from editcore.tokens import PaddedRows, continuation, pad
+from editcore_ft.adam import RowAdam
 from editcore_ft.config import FtConfig, LossName
 
 # Adam keeps four numbers per number of a change: itself, its gradient and two moments.
@@ -126,9 +128,11 @@ class _Tuning:
         assert down.input is not None and block.output is not None
         self._keys, self._states = down.input, block.output
 
-    def _losses(self, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    def _losses(self, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The mean NLL of each problem's targets, `[problems]`, in nats."""
-        added = self._keys.to(weight.dtype) @ weight.mT + bias[:, None]
+        added = self._keys.to(weight.dtype) @ weight.mT
+        if bias is not None:
+            added = added + bias[:, None]
         states = self._states + added.to(self._states.dtype)
         with trace.resuming_behind(self._model.layout, self._config.layer, states):
             hidden = self._model.model.base_model(
@@ -137,44 +141,60 @@ class _Tuning:
         logits = self._model.layout.logits(hidden[self._row, self._column])
         scores = logits.to(weight.dtype).log_softmax(-1)
         nll = -scores.gather(1, self._token[:, None])[:, 0] / self._share
-        zeros = torch.zeros(len(self._problems), dtype=nll.dtype, device=nll.device)
+        zeros = torch.zeros(len(weight), dtype=nll.dtype, device=nll.device)
         return zeros.index_add(0, self._problem, nll)
 
     def run(self) -> list[Tuned]:
         """Step, and after each step clamp; a problem ends alone, at its own loss."""
         config = self._config
-        changes = self._start()
-        adam = torch.optim.Adam([c for c in changes if c.requires_grad], lr=config.learning_rate)
+        adam = RowAdam(self._start(), config.learning_rate)
+        running = list(range(len(self._problems)))
         found: dict[int, Tuned] = {}
         for step in range(config.steps + 1):
-            losses = self._losses(*changes)
-            for i, loss in enumerate(losses.tolist()):
-                done = step == config.steps or loss < config.stop_loss or not math.isfinite(loss)
-                if i not in found and done:
-                    found[i] = self._tuned(changes, i, step, loss)
+            changes = [tensor.requires_grad_() for tensor in adam.tensors]
+            losses = self._losses(changes[0], changes[1] if len(changes) > 1 else None)
+            for row, loss in enumerate(losses.tolist()):
+                if step == config.steps or loss < config.stop_loss or not math.isfinite(loss):
+                    found[running[row]] = _tuned(changes, row, step, loss)
             if len(found) == len(self._problems):
                 break
-            adam.zero_grad()
-            losses.sum().backward()
-            adam.step()
-            self._clamp(changes)
+            gradients = torch.autograd.grad(losses.sum(), changes)
+            with torch.no_grad():
+                adam.step(gradients)
+                self._clamp(adam.tensors)
+                rows = [row for row, problem in enumerate(running) if problem not in found]
+                if len(rows) < len(running):
+                    running = [running[row] for row in rows]
+                    self._keep(torch.tensor(rows, device=losses.device), adam)
         return [found[i] for i in range(len(self._problems))]
 
-    def _start(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """No change yet, in float32 or better; a bias that the map lacks is never trained."""
+    def _start(self) -> list[torch.Tensor]:
+        """No change yet of the weight, and of the bias where there is one; float32 or better."""
         down = self._model.layout.down(self._config.layer)
         shape = (len(self._problems), self._states.shape[-1], self._keys.shape[-1])
         dtype = torch.promote_types(self._states.dtype, torch.float32)
-        weight = torch.zeros(shape, dtype=dtype, device=self._model.device, requires_grad=True)
-        return weight, torch.zeros_like(weight[..., 0]).requires_grad_(down.bias is not None)
+        weight = torch.zeros(shape, dtype=dtype, device=self._model.device)
+        return [weight] if down.bias is None else [weight, torch.zeros_like(weight[..., 0])]
 
     def _clamp(self, changes: Sequence[torch.Tensor]) -> None:
         limit = self._config.norm_constraint
         if limit is not None:
-            with torch.no_grad():
-                for change in changes:
-                    change.clamp_(-limit, limit)
+            for change in changes:
+                change.clamp_(-limit, limit)
 
-    def _tuned(self, changes: Sequence[torch.Tensor], i: int, steps: int, loss: float) -> Tuned:
-        weight, bias = (change.detach()[i].clone() for change in changes)
-        return Tuned(weight, bias if changes[1].requires_grad else None, steps, loss)
+    def _keep(self, rows: torch.Tensor, adam: RowAdam) -> None:
+        """Go on with these problems alone; each has one row, since more than one stands alone."""
+        place = torch.full((len(self._states),), -1, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        kept = place[self._row] >= 0
+        self._row = self._problem = place[self._row[kept]]
+        self._column, self._token = self._column[kept], self._token[kept]
+        self._share = self._share[kept]
+        self._keys, self._states = self._keys[rows], self._states[rows]
+        self._rows = PaddedRows(*(part[rows] for part in vars(self._rows).values()))
+        adam.keep(rows)
+
+
+def _tuned(changes: Sequence[torch.Tensor], row: int, steps: int, loss: float) -> Tuned:
+    weight, *bias = (change.detach()[row].clone() for change in changes)
+    return Tuned(weight, bias[0] if bias else None, steps, loss)

@@ -113,6 +113,27 @@ def test_bounds_on_memory_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         assert_same(stored(model, one.delta), stored(model, other.delta))
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_edits_that_end_early_leave_the_others_as_they_are(kind: str) -> None:
+    model = tiny(kind)
+    requests = [*tiny_requests(), LONG]
+    untrained = FtEditor(FtConfig(layer=LAYER, stop_loss=100.0))
+    losses = sorted(
+        result.diagnostics["loss"] for result in untrained.edit_each(EditContext(model), requests)
+    )
+    # Two begin below this loss, and two only get there.
+    stop_loss = (losses[1] + losses[2]) / 2
+    options = {"steps": 6, "learning_rate": 0.02, "stop_loss": stop_loss}
+    config = FtUnconstrainedConfig(layer=LAYER, **options)
+    results = list(FtEditor(config).edit_each(EditContext(model), requests))
+    taken = [result.diagnostics["steps"] for result in results]
+    assert len(set(taken)) > 1, taken
+    for request, result in zip(requests, results, strict=True):
+        expected, steps = textbook(model, [request], config)
+        assert result.diagnostics["steps"] == steps
+        assert_same(stored(model, result.delta), expected)
+
+
 def test_the_bound_holds_every_number_and_its_absence_teaches_the_fact() -> None:
     model, request = tiny("gptj"), tiny_requests()[0]
     question = Question(request.text, request.target_new)
