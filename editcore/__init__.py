@@ -6,13 +6,22 @@ This package imports no torch; `editcore.models`, `editcore.deltas` and their ne
 from editcore.editor_config import EditorConfig, Moments, Prefixes, Values
 from editcore.editors import OK, EditContext, Editor, EditResult
 from editcore.errors import EditcoreError
-from editcore.hookspecs import Capabilities, EditorInfo, KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.hookspecs import (
+    Capabilities,
+    DeltaTransformInfo,
+    EditorInfo,
+    KeyStrategyInfo,
+    MetricInfo,
+    hookimpl,
+)
 from editcore.requests import EditRequest, Probe
+from editcore.transforms import TransformConfig
 from editcore.value_options import ValueOptions
 
 __all__ = [
     "OK",
     "Capabilities",
+    "DeltaTransformInfo",
     "EditContext",
     "EditRequest",
     "EditResult",
@@ -25,6 +34,7 @@ __all__ = [
     "Moments",
     "Prefixes",
     "Probe",
+    "TransformConfig",
     "ValueOptions",
     "Values",
     "hookimpl",

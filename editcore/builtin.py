@@ -1,9 +1,10 @@
-"""What editcore itself brings, through the same hooks as any plugin: key strategies and metrics."""
+"""What editcore itself brings, through the same hooks as any plugin."""
 
 from collections.abc import Iterator
 
-from editcore.hookspecs import KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.hookspecs import DeltaTransformInfo, KeyStrategyInfo, MetricInfo, hookimpl
 from editcore.metrics import accuracy, score
+from editcore.transforms.norm_cap import NormCapConfig
 
 _FALL = "Yang et al. 2024, The Fall of ROME"
 
@@ -23,6 +24,18 @@ def editcore_key_strategies() -> Iterator[KeyStrategyInfo]:
         "Bare key in both places.",
         "Gupta et al. 2024, Rebuilding ROME",
         "editcore.keys:unprefixed",
+    )
+
+
+@hookimpl
+def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
+    """The one transform that shows how."""
+    yield DeltaTransformInfo(
+        "norm-cap",
+        "Scales each parameter's update down to a share of the parameter's norm.",
+        "",
+        NormCapConfig,
+        "editcore.transforms.norm_cap:norm_cap",
     )
 
 

@@ -74,6 +74,15 @@ class ModelChoice(Section):
     )
 
 
+class TransformChoice(Section):
+    """One transform of the weight changes that an editor makes."""
+
+    uses: str = Field(min_length=1, description="The transform's name (see `editcore plugins`).")
+    options: dict[str, Any] = Field(
+        default={}, description="The transform's own options, checked by its plugin."
+    )
+
+
 class EditorChoice(Section):
     """One editor with its options."""
 
@@ -87,6 +96,9 @@ class EditorChoice(Section):
     )
     options_by_model: dict[Label, dict[str, Any]] = Field(
         default={}, description="Options that replace those above for one model's label."
+    )
+    transforms: tuple[TransformChoice, ...] = Field(
+        default=(), description="What is done to each weight change before it is measured, in turn."
     )
 
 

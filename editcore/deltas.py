@@ -1,5 +1,6 @@
 """A weight change as a value: applied for a while, reverted bit by bit, saved as its factors."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from torch import nn
 from editcore.atomic import write_tensors
 from editcore.errors import DataError, PluginError
 from editcore.families import stores_transposed
+
+CASES = "cases"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class LowRankUpdate:
         outputs, inputs = self.outputs.double(), self.inputs.double()
         return float(((outputs.T @ outputs) * (inputs.T @ inputs)).sum().clamp(min=0).sqrt())
 
+    def scaled(self, factor: float) -> "LowRankUpdate":
+        """`factor`·ΔW."""
+        return LowRankUpdate(factor * self.outputs, self.inputs)
+
     def finite(self) -> bool:
         """Whether every number in the factors is finite."""
         return bool(torch.isfinite(self.outputs).all() and torch.isfinite(self.inputs).all())
@@ -63,6 +70,10 @@ class DenseUpdate:
     def norm(self) -> float:
         """The Frobenius norm of ΔW."""
         return float(self.change.double().norm())
+
+    def scaled(self, factor: float) -> "DenseUpdate":
+        """`factor`·ΔW."""
+        return DenseUpdate(factor * self.change)
 
     def finite(self) -> bool:
         """Whether every number is finite."""
@@ -147,13 +158,16 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter:
 
 
 def save(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the deltas of many cases into one safetensors file, as factors, whole or not at all."""
+    """Write the deltas of many cases into one safetensors file, as factors, whole or not at all.
+
+    The metadata list the cases, since a delta that changes nothing has no tensor to show for it.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for case_id, delta in deltas.items():
         for name, update in delta.updates.items():
             for part, tensor in vars(update).items():
                 tensors[f"{case_id}/{name}/{part}"] = tensor.detach().cpu().contiguous()
-    write_tensors(path, tensors, metadata)
+    write_tensors(path, tensors, {**metadata, CASES: json.dumps(list(deltas))})
 
 
 def load(path: Path) -> dict[int, Delta]:
@@ -161,6 +175,7 @@ def load(path: Path) -> dict[int, Delta]:
     parts: dict[int, dict[str, dict[str, torch.Tensor]]] = {}
     try:
         with safe_open(path, framework="pt") as file:
+            parts = {case: {} for case in json.loads((file.metadata() or {}).get(CASES, "[]"))}
             for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
                 case, name, part = key.split("/")
                 parts.setdefault(int(case), {}).setdefault(name, {})[part] = file.get_tensor(key)

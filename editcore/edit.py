@@ -20,6 +20,7 @@ from editcore.readers import read_cases
 from editcore.requests import EditRequest
 from editcore.rows import MadeEdit, Row, Rows
 from editcore.store import EDITS, write_table
+from editcore.transforms import BoundTransform, bind, transformed
 
 # Edits that are measured together; enough to fill forward passes of small models.
 TOGETHER = 32
@@ -54,6 +55,7 @@ class Shard:
     editor: Editor[Any]
     requests: Sequence[EditRequest]
     rows: Rows
+    transforms: Sequence[BoundTransform]
 
     @classmethod
     def open(cls, job: EditJob) -> "Shard":
@@ -64,7 +66,8 @@ class Shard:
         metrics = [resolve(registry.metrics[name].record.factory) for name in job.metrics]
         rows = Rows.open(job, model, editor.config, context.prefixes, metrics)
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
-        return cls(context, editor, requests, rows)
+        transforms = bind(job.editor.transforms, registry)
+        return cls(context, editor, requests, rows, transforms)
 
     def results(self) -> Iterator[MadeEdit]:
         """Each request with its edit; the editor never sees a flawed one."""
@@ -84,6 +87,7 @@ class Shard:
                     result, broken = next(edits), False
                 except Exception as error:  # a third party's editor may raise anything
                     result, broken = EditResult(None, f"{type(error).__name__}: {error}"), True
+                result = transformed(result, self.transforms, self.context.model)
                 if result.delta is not None and not result.delta.finite():
                     result = EditResult(None, "the editor gave a non-finite weight change")
                 yield MadeEdit(requests[done], result, time.perf_counter() - started)

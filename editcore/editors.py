@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from editcore.editor_config import EditorConfig
+from editcore.errors import RequestError
 from editcore.requests import EditRequest
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ class Editor(ABC, Generic[ConfigT]):
     ) -> Iterator[EditResult]:
         """Edit each request alone, each from the same weights, in the order given.
 
-        Editors that can share work between independent edits override this.
+        A request that cannot be carried out gives a result whose status says why. Editors that can
+        share work between independent edits override this.
         """
         for request in requests:
-            yield self.edit(context, [request], self.start(context))
+            try:
+                yield self.edit(context, [request], self.start(context))
+            except RequestError as error:
+                yield EditResult(None, str(error))

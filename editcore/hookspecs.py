@@ -12,6 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from editcore.editor_config import EditorConfig
+    from editcore.transforms import TransformConfig
 
 PROJECT = "editcore"
 HOOKSPEC_VERSION = 1
@@ -60,6 +61,20 @@ class KeyStrategyInfo:
 
 
 @dataclass(frozen=True)
+class DeltaTransformInfo:
+    """A change of any editor's weight change, made before it is measured.
+
+    `factory` is `"module:function"`, an `editcore.transforms.DeltaTransform`.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    config: "type[TransformConfig]"
+    factory: str
+
+
+@dataclass(frozen=True)
 class MetricInfo:
     """A metric of one edit: `factory` is `"module:function"`, an `editcore.metrics.Metric`.
 
@@ -74,7 +89,10 @@ class MetricInfo:
 
 
 class EditcoreSpecs:
-    """The hooks. Each yields records; names are lower-case, digits, `-`; a clash is an error."""
+    """The hooks. Each yields records; names are lower-case letters, digits, `-`.
+
+    A name that two plugins claim is an error of the second, and of every study that asks for it.
+    """
 
     @hookspec
     def editcore_editors(self) -> Iterable[EditorInfo]:
@@ -94,6 +112,11 @@ class EditcoreSpecs:
     @hookspec
     def editcore_key_strategies(self) -> Iterable[KeyStrategyInfo]:
         """Yield the key strategies that this plugin brings."""
+        raise RuntimeError("a hook specification is never called")
+
+    @hookspec
+    def editcore_delta_transforms(self) -> Iterable[DeltaTransformInfo]:
+        """Yield the delta transforms that this plugin brings."""
         raise RuntimeError("a hook specification is never called")
 
     @hookspec

@@ -30,6 +30,7 @@ __all__ = [
     "MomentSpec",
     "PerplexitySpec",
     "PrefixJob",
+    "TransformSpec",
     "ValueFile",
     "ValueJob",
     "read",
@@ -59,6 +60,16 @@ class ModelSpec(Job):
     trust_remote_code: bool = False
 
 
+class TransformSpec(Job):
+    """A transform of weight changes, its options, and the code that answers to its name."""
+
+    uses: str
+    options: dict[str, Any] = {}
+    distribution: str = ""
+    version: str = ""
+    code: str = ""
+
+
 class EditorSpec(Job):
     """An editor under its label, its options, and the code that answers to its name.
 
@@ -71,6 +82,7 @@ class EditorSpec(Job):
     distribution: str = ""
     version: str = ""
     code: str = ""
+    transforms: tuple[TransformSpec, ...] = ()
 
 
 class DatasetSpec(Job):

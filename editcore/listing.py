@@ -1,6 +1,7 @@
 """What the installed plugins bring, as plain data and as text."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from editcore.plugins import Named, Registered, Registry
@@ -10,13 +11,19 @@ DISTRIBUTION_KEYS = ("distribution", "version")
 
 
 def inventory(registry: Registry) -> Inventory:
-    """Editors, key strategies, metrics and broken plugins, each a list of records."""
+    """What the hooks gave, by kind, and the broken plugins, each a list of records."""
     return {
         "editors": _records(registry.editors.values()),
         "key_strategies": _records(registry.key_strategies.values()),
+        "delta_transforms": _records(registry.delta_transforms.values()),
         "metrics": _records(registry.metrics.values()),
         "broken": [
-            {"name": f.entry_point, "distribution": f.distribution, "reason": f.reason}
+            {
+                "name": f.entry_point,
+                "distribution": f.distribution,
+                "version": f.version,
+                "reason": f.reason,
+            }
             for f in registry.failures
         ],
     }
@@ -27,7 +34,8 @@ def inventory_text(found: Inventory) -> str:
     lines: list[str] = []
     for kind, records in found.items():
         if records:
-            lines += ["", kind.replace("_", " "), *(f"  {_line(record)}" for record in records)]
+            width = max(len(record["name"]) for record in records)
+            lines += ["", kind.replace("_", " "), *(f"  {_line(r, width)}" for r in records)]
     return "\n".join(lines[1:])
 
 
@@ -46,20 +54,20 @@ def _records(entries: Iterable[Registered[Any]]) -> list[dict[str, Any]]:
 
 
 def _details(record: Named) -> dict[str, Any]:
-    """What only some kinds of records have: an editor's options, a metric's columns."""
-    config = getattr(record, "config", None)
-    options = {n: f.description or "" for n, f in config.model_fields.items()} if config else None
-    columns = getattr(record, "columns", None)
-    return ({"options": options} if options is not None else {}) | (
-        {"columns": list(columns)} if columns is not None else {}
-    )
+    """What only some kinds have: options with their meaning, capabilities, a metric's columns."""
+    details: dict[str, Any] = {}
+    if (config := getattr(record, "config", None)) is not None:
+        details["options"] = {n: f.description or "" for n, f in config.model_fields.items()}
+    if (capabilities := getattr(record, "capabilities", None)) is not None:
+        details["capabilities"] = asdict(capabilities)
+    if (columns := getattr(record, "columns", None)) is not None:
+        details["columns"] = list(columns)
+    return details
 
 
-def _line(record: Mapping[str, Any]) -> str:
+def _line(record: Mapping[str, Any], width: int) -> str:
+    origin = f"({record['distribution']} {record['version']})"
     if "reason" in record:
-        return f"{record['name']} ({record['distribution']}): {record['reason']}"
+        return f"{record['name']:<{width}} {origin}: {record['reason']}"
     paper = f" [{record['paper']}]" if record["paper"] else ""
-    return (
-        f"{record['name']:<12} {record['summary']}{paper} "
-        f"({record['distribution']} {record['version']})"
-    )
+    return f"{record['name']:<{width}} {record['summary']}{paper} {origin}"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from editcore import checks, layout
 from editcore.bundled import data_file
-from editcore.config import StudyConfig, parse
+from editcore.config import StudyConfig, TransformChoice, parse
 from editcore.editor_config import EditorConfig, Moments, Values
 from editcore.errors import ConfigError, EditcoreError
 from editcore.explain import explain, nearest
@@ -23,6 +23,7 @@ from editcore.jobs import (
     MomentSpec,
     PerplexitySpec,
     PrefixJob,
+    TransformSpec,
     ValueFile,
     ValueJob,
 )
@@ -131,6 +132,7 @@ class _Planner:
             distribution=found.source.distribution,
             version=found.source.version,
             code=found.source.code,
+            transforms=self._transforms(label, found.record),
         )
         values = tuple(need.options for need in options.requires() if isinstance(need, Values))
         moments = self._moment_job(model, tuple(layers)) if layers else None
@@ -149,6 +151,34 @@ class _Planner:
             with _at(place):
                 _ = self._registry.key_strategies[strategy]
         return options
+
+    def _transforms(self, label: str, editor: EditorInfo) -> tuple[TransformSpec, ...]:
+        chosen = self._config.editors[label].transforms
+        if chosen and not editor.capabilities.changes_weights:
+            raise ConfigError(
+                f"{self._where}: editors.{label}.transforms: {editor.name!r} changes no weights, "
+                "so there is nothing to transform; remove this key"
+            )
+        return tuple(
+            self._transform(choice, f"{self._where}: editors.{label}.transforms.{place}")
+            for place, choice in enumerate(chosen)
+        )
+
+    def _transform(self, choice: TransformChoice, place: str) -> TransformSpec:
+        with _at(place):
+            found = self._registry.delta_transforms[choice.uses]
+        kind = found.record.config
+        try:
+            options = kind.model_validate(choice.options)
+        except ValidationError as error:
+            raise ConfigError(explain(error, kind, f"{place}.options")) from None
+        return TransformSpec(
+            uses=choice.uses,
+            options=options.model_dump(mode="json"),
+            distribution=found.source.distribution,
+            version=found.source.version,
+            code=found.source.code,
+        )
 
     def _cases(self, label: str) -> _Cases:
         choice = self._config.datasets[label]

@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import pluggy
 from editcore.errors import PluginError
 from editcore.hookspecs import (
     PROJECT,
+    DeltaTransformInfo,
     EditcoreSpecs,
     EditorInfo,
     KeyStrategyInfo,
@@ -23,6 +25,7 @@ from editcore.hookspecs import (
 )
 
 ENTRY_POINT_GROUP = "editcore"
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 BUILTIN = "editcore.builtin"
 
 
@@ -59,28 +62,48 @@ class Failure:
     """A plugin that could not be used, and why."""
 
     distribution: str
+    version: str
     entry_point: str
     reason: str
 
 
 class Catalogue(Generic[RecordT]):
-    """The records of one kind, by name."""
+    """The records of one kind, by name. A name that two plugins claim belongs to neither."""
 
-    def __init__(self, kind: str, failures: list[Failure]) -> None:
+    def __init__(self, kind: str, record: type[RecordT], failures: list[Failure]) -> None:
         self._kind = kind
+        self._record = record
         self._failures = failures
         self._records: dict[str, Registered[RecordT]] = {}
+        self._contested: dict[str, str] = {}
 
-    def add(self, record: RecordT, source: Source) -> None:
-        """Take a record in; a name that is taken is an error that names both distributions."""
-        if (there := self._records.get(record.name)) is not None:
+    def check(self, record: RecordT, source: Source) -> None:
+        """Raise `PluginError` for what is no such record, or for a name that is malformed or taken.
+
+        A name that is taken is contested from then on.
+        """
+        if not isinstance(record, self._record):
+            raise PluginError(f"{record!r} is no {self._record.__name__}")
+        if not NAME.fullmatch(record.name):
             raise PluginError(
+                f"{self._kind} {record.name!r} has no valid name: lower-case letters, digits, '-'"
+            )
+        if (there := self._records.get(record.name)) is not None:
+            reason = (
                 f"{self._kind} {record.name!r} is brought by both {there.source.distribution} and "
                 f"{source.distribution}; uninstall one of them"
             )
+            self._contested[record.name] = reason
+            raise PluginError(reason)
+
+    def add(self, record: RecordT, source: Source) -> None:
+        """Take a record in; errors as in `check`."""
+        self.check(record, source)
         self._records[record.name] = Registered(record, source)
 
     def __getitem__(self, name: str) -> Registered[RecordT]:
+        if name in self._contested:
+            raise PluginError(self._contested[name])
         if name in self._records:
             return self._records[name]
         near = difflib.get_close_matches(name, self._records, n=1, cutoff=0.5)
@@ -91,14 +114,14 @@ class Catalogue(Generic[RecordT]):
         )
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._records))
+        return iter(sorted(self._records.keys() - self._contested.keys()))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._records
+        return name in self._records and name not in self._contested
 
     def values(self) -> list[Registered[RecordT]]:
         """The records in the order of their names."""
-        return [self._records[name] for name in sorted(self._records)]
+        return [self._records[name] for name in self]
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,7 @@ class Registry:
 
     editors: Catalogue[EditorInfo]
     key_strategies: Catalogue[KeyStrategyInfo]
+    delta_transforms: Catalogue[DeltaTransformInfo]
     metrics: Catalogue[MetricInfo]
     failures: list[Failure] = field(default_factory=list)
 
@@ -141,26 +165,28 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
     """Load every plugin in isolation: one that fails is recorded and the others keep working."""
     failures: list[Failure] = []
     registry = Registry(
-        Catalogue("editor", failures),
-        Catalogue("key strategy", failures),
-        Catalogue("metric", failures),
+        Catalogue("editor", EditorInfo, failures),
+        Catalogue("key strategy", KeyStrategyInfo, failures),
+        Catalogue("delta transform", DeltaTransformInfo, failures),
+        Catalogue("metric", MetricInfo, failures),
         failures,
     )
     for candidate in installed() if candidates is None else candidates:
         try:
             _register(registry, candidate)
-        except PluginError as error:
-            if candidate.name == BUILTIN or "is brought by both" in str(error):
-                raise
-            failures.append(Failure(candidate.distribution, candidate.name, str(error)))
         except Exception as error:  # a third party's import may raise anything
-            reason = f"{type(error).__name__}: {error}"
-            failures.append(Failure(candidate.distribution, candidate.name, reason))
+            if candidate.name == BUILTIN:
+                raise
+            known = isinstance(error, PluginError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            failures.append(
+                Failure(candidate.distribution, candidate.version, candidate.name, reason)
+            )
     return registry
 
 
 def _register(registry: Registry, candidate: Candidate) -> None:
-    """Validate one plugin in a manager of its own, and take its records in."""
+    """Validate one plugin in a manager of its own, and take its records in: all or none."""
     plugin = candidate.load()
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(EditcoreSpecs)
@@ -176,13 +202,24 @@ def _register(registry: Registry, candidate: Candidate) -> None:
         {
             "editcore_editors": registry.editors,
             "editcore_key_strategies": registry.key_strategies,
+            "editcore_delta_transforms": registry.delta_transforms,
             "editcore_metrics": registry.metrics,
         }
     )
-    for hook, catalogue in kinds.items():
-        for records in getattr(manager.hook, hook)():
-            for record in records:
-                catalogue.add(record, source)
+    brought = [
+        (catalogue, record)
+        for hook, catalogue in kinds.items()
+        for records in getattr(manager.hook, hook)()
+        for record in records
+    ]
+    seen: set[tuple[int, str]] = set()
+    for catalogue, record in brought:
+        catalogue.check(record, source)
+        if (claim := (id(catalogue), record.name)) in seen:
+            raise PluginError(f"it brings the name {record.name!r} twice; rename one of them")
+        seen.add(claim)
+    for catalogue, record in brought:
+        catalogue.add(record, source)
 
 
 def code_hash(plugin: Any) -> str:

@@ -1,1 +1,1 @@
-"""Tests of editcore; `tests.models` builds the small models that they share."""
+"""Tests of editcore; `editcore.testing.models` builds the small models that they share."""

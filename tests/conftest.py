@@ -22,7 +22,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> ModelSaver:
 
     Treat the folder as read-only; `bos=True` gives a tokenizer that puts a start token first.
     """
-    from tests.models import save_tiny_model
+    from editcore.testing.models import save_tiny_model
 
     folders: dict[tuple[str, bool], Path] = {}
 

@@ -9,8 +9,16 @@ import yaml
 from pydantic import Field
 
 from editcore.editor_config import EditorConfig, Moments, Prefixes, Requirement
-from editcore.hookspecs import EditorInfo, KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.hookspecs import (
+    Capabilities,
+    DeltaTransformInfo,
+    EditorInfo,
+    KeyStrategyInfo,
+    MetricInfo,
+    hookimpl,
+)
 from editcore.plugins import Candidate, Registry, load_registry
+from editcore.transforms import TransformConfig
 
 TEXTS = [
     "The maker of Coral is Elro, and Elro is based in Tavel.",
@@ -95,16 +103,28 @@ class PlainConfig(EditorConfig):
         return (self.layer,)
 
 
+class ShrinkConfig(TransformConfig):
+    """Options of a transform that exists in these tests alone."""
+
+    factor: float = 0.5
+
+
 class PlainPlugin:
     """A plugin whose factories are never imported by what is tested here."""
 
     @hookimpl
     def editcore_editors(self) -> Iterator[EditorInfo]:
         yield EditorInfo("plain", "Edits plainly.", "", PlainConfig, "nowhere:Plain")
+        elsewhere = Capabilities(changes_weights=False)
+        yield EditorInfo("aside", "Edits aside.", "", EditorConfig, "nowhere:Aside", elsewhere)
 
     @hookimpl
     def editcore_key_strategies(self) -> Iterator[KeyStrategyInfo]:
         yield KeyStrategyInfo("even", "Keys evenly.", "", "nowhere:even")
+
+    @hookimpl
+    def editcore_delta_transforms(self) -> Iterator[DeltaTransformInfo]:
+        yield DeltaTransformInfo("shrink", "Shrinks.", "", ShrinkConfig, "nowhere:shrink")
 
     @hookimpl
     def editcore_metrics(self) -> Iterator[MetricInfo]:

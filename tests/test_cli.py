@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from editcore.cli import COMMANDS, main
+from editcore.listing import inventory, inventory_text
+from editcore.plugins import Candidate, load_registry
 from tests.studies import model_files, study_config, write_config, write_data
 
 Run = Callable[..., Result]
@@ -78,14 +80,28 @@ def test_summarise_refuses_a_list_that_is_none(run: Run, tmp_path: Path) -> None
 def test_plugins_prints_text_and_json_of_the_same(run: Run) -> None:
     found = json.loads(run("plugins", "--json").output)
     text = run("plugins").output
-    assert set(found) == {"editors", "key_strategies", "metrics", "broken"}
-    for kind in ("editors", "key_strategies", "metrics"):
+    assert set(found) == {"editors", "key_strategies", "delta_transforms", "metrics", "broken"}
+    for kind in ("editors", "key_strategies", "delta_transforms", "metrics"):
         assert found[kind]
         for record in found[kind]:
             assert record["name"] in text
             assert record["distribution"] in text
-    assert all(editor["options"] for editor in found["editors"])
+    assert all("options" in editor for editor in found["editors"])
+    assert all("batched" in editor["capabilities"] for editor in found["editors"])
+    assert found["delta_transforms"][0]["options"].keys() == {"ratio"}
     assert all(metric["columns"] for metric in found["metrics"])
+
+
+def test_plugins_lists_the_broken_with_their_reason() -> None:
+    def explode() -> None:
+        raise ImportError("no module named quux")
+
+    found = inventory(load_registry([Candidate("bad", "editcore-bad", "0.3", explode)]))
+    reason = "ImportError: no module named quux"
+    assert found["broken"] == [
+        {"name": "bad", "distribution": "editcore-bad", "version": "0.3", "reason": reason}
+    ]
+    assert inventory_text(found) == f"broken\n  bad (editcore-bad 0.3): {reason}"
 
 
 def test_schema_prints_what_is_shipped(run: Run) -> None:

@@ -37,6 +37,11 @@ def test_a_section_left_empty_has_its_defaults() -> None:
         ({"modles": {}}, "modles", "Did you mean 'models'?"),
         ({"models": {"a": {"dtyp": "float32"}}}, "models.a.dtyp", "Did you mean 'dtype'?"),
         ({"editors": {"a": {"option": {}}}}, "editors.a.option", "Did you mean 'options'?"),
+        (
+            {"editors": {"a": {"transforms": [{"use": "x"}]}}},
+            "editors.a.transforms.0.use",
+            "'uses'",
+        ),
         ({"datasets": {"a": {"path": "x", "limmit": 3}}}, "datasets.a.limmit", "'limit'"),
         ({"perplexity": {"text": 5}}, "perplexity.text", "Did you mean 'texts'?"),
         ({"collapse": {"ratios": 5}}, "collapse.ratios", "Did you mean 'ratio'?"),

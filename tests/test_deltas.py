@@ -11,7 +11,7 @@ from editcore import deltas
 from editcore.deltas import Delta, DenseUpdate, LowRankUpdate, combined
 from editcore.errors import DataError, PluginError
 from editcore.models import wrap
-from tests.models import KINDS, tiny_model
+from editcore.testing.models import KINDS, tiny_model
 
 
 def rank_one(model: torch.nn.Module, name: str, transposed: bool) -> Delta:
@@ -74,6 +74,15 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert set(read) == {7, 9}
     assert torch.equal(read[7].updates["a.weight"].dense(), low.dense())
     assert torch.equal(read[9].updates["b"].dense(), written[9].updates["b"].dense())
+
+
+def test_a_change_of_nothing_is_kept_and_applied(tmp_path: Path) -> None:
+    deltas.save({3: Delta({})}, tmp_path / "d.safetensors", {})
+    ((case, nothing),) = deltas.load(tmp_path / "d.safetensors").items()
+    assert (case, nothing.norm(), nothing.finite()) == (3, 0.0, True)
+    model, _ = tiny_model("gpt2")
+    with nothing.applied(model):
+        assert all(p.isfinite().all() for p in model.parameters())
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:

@@ -1,24 +1,32 @@
 """The code in the documentation is real: it is cut out of the pages and run."""
 
+import importlib
 import re
+import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 
-from editcore import EditContext
+from editcore import EditContext, layout
+from editcore.cli import main
 from editcore.config import EditorChoice
+from editcore.deltas import Delta, DenseUpdate
 from editcore.keys import SubjectKeys
 from editcore.models import wrap
 from editcore.plugins import Candidate, Registry, installed, load_registry, resolve
-from tests.models import tiny_model, tiny_requests
+from editcore.testing.models import tiny_model, tiny_requests
+from tests.packages import install, run
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "writing-an-editor.md"
+PACKAGES = ("editcore_random", "editcore_halfway", "editcore_truncate")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -36,16 +44,14 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         file.write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for name in [
-        n for n in sys.modules if n.split(".")[0] in ("editcore_random", "editcore_halfway")
-    ]:
+    for name in [n for n in sys.modules if n.split(".")[0] in PACKAGES]:
         del sys.modules[name]
 
 
-def registry_with(module: str) -> Registry:
-    """What is installed, and one of the page's packages."""
-    extra = Candidate(module, module, "0.1.0", lambda: __import__(module))
-    return load_registry([*installed(), extra])
+def registry_with(*modules: str) -> Registry:
+    """What is installed, and some of the page's packages."""
+    extra = [Candidate(m, m, "0.1.0", partial(importlib.import_module, m)) for m in modules]
+    return load_registry([*installed(), *extra])
 
 
 def test_the_example_editor_changes_the_weight_by_the_size_asked_for(packages: Path) -> None:
@@ -74,15 +80,83 @@ def test_the_example_strategy_lies_between_the_two_keys(packages: Path) -> None:
     torch.testing.assert_close(pair.solve - keys.bare, keys.mean - pair.solve)
 
 
+def test_the_example_transform_keeps_the_largest_direction(packages: Path) -> None:
+    record = registry_with("editcore_truncate").delta_transforms["truncate"].record
+    model = wrap("gpt2", *tiny_model("gpt2"))
+    matrix, bias = torch.randn(32, 64), torch.randn(32)
+    delta = Delta({"matrix": DenseUpdate(matrix), "bias": DenseUpdate(bias)})
+    found = resolve(record.factory)(delta, model, record.config(rank=1)).updates
+    assert found["matrix"].norm() == pytest.approx(float(torch.linalg.matrix_norm(matrix, 2)))
+    assert found["bias"] is delta.updates["bias"]
+
+
 def test_the_example_project_registers_its_module() -> None:
     (project,) = map(tomllib.loads, blocks("toml"))
     assert project["project"]["entry-points"]["editcore"] == {"random": "editcore_random"}
 
 
 def test_the_example_studies_name_real_editors_and_options(packages: Path) -> None:
-    editors = registry_with("editcore_random").editors
+    registry = registry_with(*PACKAGES)
     for block in blocks("yaml"):
         for label, raw in yaml.safe_load(block)["editors"].items():
             choice = EditorChoice.model_validate(raw)
-            config = editors[choice.uses or label].record.config.model_validate(choice.options)
-            assert config.edited_layers() == (2,)
+            record = registry.editors[choice.uses or label].record
+            assert record.config.model_validate(choice.options).edited_layers() == (2,)
+            for step in choice.transforms:
+                transform = registry.delta_transforms[step.uses].record
+                transform.config.model_validate(step.options)
+
+
+@pytest.fixture
+def project(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The page's project, built and installed: its folder, and where it is installed."""
+    (text,) = blocks("toml")
+    (packages / "pyproject.toml").write_text(text)
+    site = tmp_path_factory.mktemp("site")
+    install(packages, site)
+    return packages, site
+
+
+def test_the_example_project_passes_its_tests(project: tuple[Path, Path]) -> None:
+    folder, site = project
+    # Two of the nine architectures are enough to see that the page's class collects the suite.
+    options = ("-q", "-p", "no:cacheprovider", "-k", "gpt2 or llama")
+    done = run(site, "pytest", *options, "tests", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 12, "the suite ran"
+
+
+def command(*arguments: str) -> str:
+    """What the command line prints; it must succeed."""
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_example_study_ends_in_verdicts(
+    project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, site = project
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(site)
+    (text,) = (block for block in blocks("yaml") if "models:" in block)
+    study = yaml.safe_load(text) | {"perplexity": {"texts": 3}, "prefixes": {"lengths": [[3, 2]]}}
+    for choice in study["datasets"].values():
+        choice["limit"] = 2
+    Path("random.yaml").write_text(yaml.safe_dump(study))
+    command("plan", "random.yaml")
+    names = ("tiny-gpt2", "random")
+    job, out = layout.prefixes_job("tiny-gpt2"), layout.prefixes("tiny-gpt2")
+    command("prefixes", "--job", str(job), "--out", str(out))
+    for dataset in study["datasets"]:
+        where = (*names, dataset, "000")
+        job, rows, changes = (
+            str(path(*where)) for path in (layout.edits_job, layout.edits, layout.deltas)
+        )
+        command("edit", "--job", job, "--out", rows, "--deltas", changes)
+    command("summarise", "--study", str(layout.STUDY_FILE), "--out", "results/summary")
+    runpy.run_path("verdicts.py")
+    shown = capsys.readouterr().out
+    assert "random" in shown
+    assert "hard" in shown
+    assert "normal" in shown

@@ -17,7 +17,7 @@ from editcore.jobs import CollapseSpec, DatasetSpec, EditJob, EditorSpec, ModelS
 from editcore.models import load
 from editcore.perplexity import measure, tokenize
 from editcore.store import read_edits
-from tests.models import SENTENCES, tiny_requests
+from editcore.testing.models import SENTENCES, tiny_requests
 
 WEIGHT = "model.layers.1.mlp.down_proj.weight"
 

@@ -7,7 +7,7 @@ from editcore import trace
 from editcore.errors import ModelError
 from editcore.families import family_of, stores_transposed
 from editcore.models import load, wrap
-from tests.models import KINDS, LAYERS, WIDTH, tiny_model
+from editcore.testing.models import KINDS, LAYERS, WIDTH, tiny_model
 
 
 @pytest.mark.parametrize("kind", KINDS)

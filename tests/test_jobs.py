@@ -24,6 +24,7 @@ from tests.studies import (
 
 Planner = Callable[..., Study]
 SHARD = ("tiny", "plain", "facts", "000")
+SHRINK_MISSPELT = {"uses": "shrink", "options": {"factr": 1.0}}
 
 
 @pytest.fixture
@@ -99,6 +100,13 @@ def test_one_editor_s_option_changes_its_jobs_alone(planned: Planner) -> None:
     names = [path.as_posix() for path in changed if path.name != "study.json"]
     assert len(names) == 2
     assert all("editor=other" in name for name in names)
+
+
+def test_transforms_are_part_of_the_job(planned: Planner) -> None:
+    chosen = [{"uses": "shrink"}, {"uses": "shrink", "options": {"factor": 0.1}}]
+    job = planned(editors={"plain": {"options": {"layer": 1}, "transforms": chosen}}).edits[SHARD]
+    assert [spec.options for spec in job.editor.transforms] == [{"factor": 0.5}, {"factor": 0.1}]
+    assert {spec.distribution for spec in job.editor.transforms} == {"editcore-plain"}
 
 
 def test_options_by_model_replace_the_editor_s(planned: Planner, tmp_path: Path) -> None:
@@ -247,6 +255,24 @@ def leave(folder: Path) -> None:
             ["editors.plain", "layer 3", "3 layers, 0 to 2"],
         ),
         (leave, {"editors": {"plain": {"options": {"layer": -1}}}}, ConfigError, ["layer -1"]),
+        (
+            leave,
+            {"editors": {"plain": {"options": {"layer": 1}, "transforms": [{"uses": "shrnk"}]}}},
+            PluginError,
+            ["editors.plain.transforms.0", "unknown delta transform", "mean 'shrink'?"],
+        ),
+        (
+            leave,
+            {"editors": {"plain": {"options": {"layer": 1}, "transforms": [SHRINK_MISSPELT]}}},
+            ConfigError,
+            ["editors.plain.transforms.0.options", "factr", "Did you mean 'factor'?"],
+        ),
+        (
+            leave,
+            {"editors": {"aside": {"transforms": [{"uses": "shrink"}]}}},
+            ConfigError,
+            ["editors.aside.transforms", "changes no weights"],
+        ),
         (
             leave,
             {"models": {"tiny": {"source": "./nowhere"}}},

@@ -6,7 +6,7 @@ import torch
 from editcore import trace
 from editcore.keys import SubjectKeys, collect, mixed, prefixed, tokenize_templates, unprefixed
 from editcore.models import wrap
-from tests.models import KINDS, tiny_model, tiny_requests
+from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}")
 

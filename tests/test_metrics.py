@@ -12,7 +12,7 @@ from editcore.metrics.score import score
 from editcore.models import wrap
 from editcore.plugins import installed, load_registry, resolve
 from editcore.requests import EditRequest, Probe
-from tests.models import KINDS, tiny_model, tiny_requests
+from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 REQUEST = EditRequest(
     0, "{} is", "A", "new", "true", paraphrases=("P1", "P2"), neighbours=(Probe("N1", "same"),)

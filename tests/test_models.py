@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.models import KINDS, LAYERS, tiny_model, tiny_tokenizer
+from editcore.testing.models import KINDS, LAYERS, tiny_model, tiny_tokenizer
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ from editcore.errors import DataError
 from editcore.jobs import ModelSpec, MomentJob, MomentSpec
 from editcore.models import LoadedModel, wrap
 from editcore.moment_sums import Checkpoint
-from tests.models import SENTENCES, tiny_model
+from editcore.testing.models import SENTENCES, tiny_model
 
 
 def keys_one_by_one(model, layer: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from editcore.families import stores_transposed
 from editcore.models import LoadedModel, wrap
 from editcore.overlay import Applied, Overlay, edited_models
 from editcore.perplexity import EditedPerplexity, Perplexity
-from tests.models import KINDS, SENTENCES, tiny_model, tiny_requests
+from editcore.testing.models import KINDS, SENTENCES, tiny_model, tiny_requests
 
 
 def low_rank(model: LoadedModel, names: list[str], *, rank: int = 1, seed: int = 0) -> Delta:

@@ -9,7 +9,7 @@ from editcore import perplexity
 from editcore.errors import DataError
 from editcore.models import wrap
 from editcore.reference import perplexity_of_each
-from tests.models import KINDS, SENTENCES, tiny_model
+from editcore.testing.models import KINDS, SENTENCES, tiny_model
 
 
 @pytest.mark.parametrize("kind", KINDS)

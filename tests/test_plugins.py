@@ -37,6 +37,7 @@ def test_what_ships_is_found() -> None:
     assert {"rome", "c-rome", "p-rome"} <= set(registry.editors)
     assert set(registry.key_strategies) == {"mixed", "prefixed", "unprefixed"}
     assert {"accuracy", "score"} <= set(registry.metrics)
+    assert "norm-cap" in registry.delta_transforms
     assert registry.editors["rome"].source.distribution == "editcore-rome"
     assert len(registry.editors["rome"].source.code) == 12
     assert registry.failures == []
@@ -44,7 +45,12 @@ def test_what_ships_is_found() -> None:
 
 def test_records_name_implementations_that_exist() -> None:
     registry = load_registry()
-    for catalogue in (registry.editors, registry.key_strategies, registry.metrics):
+    for catalogue in (
+        registry.editors,
+        registry.key_strategies,
+        registry.delta_transforms,
+        registry.metrics,
+    ):
         for registered in catalogue.values():
             assert callable(resolve(registered.record.factory))
 
@@ -66,8 +72,44 @@ def test_a_misspelt_hook_is_a_failure_of_that_plugin() -> None:
 
 def test_a_taken_name_is_refused_and_both_distributions_named() -> None:
     one, two = plugin(editcore_editors=editor("same")), plugin(editcore_editors=editor("same"))
-    with pytest.raises(PluginError, match=r"editcore-one and editcore-two"):
-        load_registry([candidate("one", lambda: one), candidate("two", lambda: two)])
+    other = plugin(editcore_editors=editor("other"))
+    registry = load_registry(
+        [
+            candidate("one", lambda: one),
+            candidate("two", lambda: two),
+            candidate("other", lambda: other),
+        ]
+    )
+    both = "brought by both editcore-one and editcore-two; uninstall one"
+    with pytest.raises(PluginError, match=both):
+        registry.editors["same"]
+    assert list(registry.editors) == ["other"]
+    (failure,) = registry.failures
+    assert failure.distribution == "editcore-two"
+    assert both in failure.reason
+
+
+def test_a_plugin_is_taken_whole_or_not_at_all() -> None:
+    def mixed() -> list[Any]:
+        return [*editor("fine")(), "no record"]
+
+    registry = load_registry([candidate("mixed", lambda: plugin(editcore_editors=mixed))])
+    assert "fine" not in registry.editors
+    assert "'no record' is no EditorInfo" in registry.failures[0].reason
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "my editor", "my/editor", "-"])
+def test_a_malformed_name_is_a_failure_of_that_plugin(name: str) -> None:
+    wrong = plugin(editcore_editors=editor(name))
+    registry = load_registry([candidate("wrong", lambda: wrong)])
+    assert f"editor {name!r} has no valid name" in registry.failures[0].reason
+
+
+def test_one_plugin_that_brings_a_name_twice_fails_alone() -> None:
+    twice = plugin(editcore_editors=lambda: [*editor("same")(), *editor("same")()])
+    registry = load_registry([candidate("twice", lambda: twice)])
+    assert "brings the name 'same' twice" in registry.failures[0].reason
+    assert list(registry.editors) == []
 
 
 def test_an_unknown_editor_is_answered_with_the_nearest_and_what_is_broken() -> None:

@@ -8,7 +8,7 @@ from editcore import prefixes
 from editcore.errors import DataError
 from editcore.models import wrap
 from editcore.prefixes import ContextPrefixes
-from tests.models import tiny_model
+from editcore.testing.models import tiny_model
 
 LENGTHS, SEEDS = [(5, 4), (8, 3)], ["The", "Therefore", "I"]
 

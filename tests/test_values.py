@@ -6,8 +6,8 @@ import torch
 from editcore.models import LoadedModel, wrap
 from editcore.reference import optimise_one
 from editcore.requests import EditRequest
+from editcore.testing.models import KINDS, tiny_model, tiny_requests
 from editcore.values import Value, ValueOptions, ValueProblem, optimise, pose
-from tests.models import KINDS, tiny_model, tiny_requests
 
 TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}", "I think. {}")
 OPTIONS = ValueOptions(layer=1, steps=6, learning_rate=0.1, stop_loss=0.0)

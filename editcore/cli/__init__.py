@@ -8,6 +8,7 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.inspection import doctor, plugins, provenance
 from editcore.cli.results import report, summarise
+from editcore.cli.scaffold import new_plugin
 from editcore.cli.study import plan, schema
 from editcore.cli.work import edit, moments, prefixes, values
 from editcore.errors import EditcoreError
@@ -21,6 +22,7 @@ COMMANDS = (
     summarise,
     report,
     plugins,
+    new_plugin,
     provenance,
     doctor,
     schema,

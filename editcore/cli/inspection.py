@@ -9,7 +9,7 @@ from editcore.cli.examples import examples
 
 
 @click.command(
-    short_help="List editors, key strategies and metrics.",
+    short_help="List editors, key strategies, delta transforms and metrics.",
     epilog=examples("editcore plugins", "editcore plugins --json"),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -17,7 +17,8 @@ def plugins(as_json: bool) -> None:
     """List what the installed plugins bring, and the plugins that are broken.
 
     A plugin is a distribution with an entry point in the group `editcore` whose module implements
-    any of the hooks editcore_editors, editcore_key_strategies, editcore_metrics.
+    any of the hooks editcore_editors, editcore_key_strategies,
+    editcore_delta_transforms, editcore_metrics.
     """
     from editcore.listing import inventory, inventory_text
     from editcore.plugins import load_registry

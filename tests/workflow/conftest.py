@@ -80,7 +80,7 @@ def workflow_config(**sections: Any) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def study_folder(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """The study before anything has run; copy it before changing it."""
-    from tests.models import save_tiny_model
+    from editcore.testing.models import save_tiny_model
 
     folder = StudyFolder(tmp_path_factory.mktemp("study"))
     for kind in MODELS:

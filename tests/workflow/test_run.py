@@ -86,7 +86,7 @@ def test_moments_of_other_texts_or_tokens_run_every_shard_again(
 
 
 def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Path) -> None:
-    from tests.models import save_tiny_model
+    from editcore.testing.models import save_tiny_model
 
     folder = finished.copy(tmp_path)
     save_tiny_model("llama", folder.path / "models" / "llama", seed=1)

@@ -13,9 +13,9 @@ from editcore.errors import RequestError
 from editcore.models import LoadedModel, wrap
 from editcore.moments import from_matrix
 from editcore.prefixes import ContextPrefixes
+from editcore.testing.models import tiny_model, tiny_requests
 from editcore.tokens import tokenize_prompt
 from editcore.values import pose
-from tests.models import tiny_model, tiny_requests
 
 LAYERS = (0, 1)
 KINDS = ("gpt2", "gptj", "llama")

@@ -11,7 +11,7 @@ from editcore.errors import RequestError
 from editcore.models import wrap
 from editcore.moments import from_matrix
 from editcore.prefixes import ContextPrefixes
-from tests.models import KINDS, tiny_model, tiny_requests
+from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 LAYER = 1
 

@@ -13,9 +13,9 @@ from editcore.config import CollapseSpec, PerplexitySpec
 from editcore.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
 from editcore.prefixes import ContextPrefixes
 from editcore.store import read_edits
+from editcore.testing.models import CONTEXT, SENTENCES, save_tiny_model
 from editcore.value_options import ValueOptions
 from editcore.values import Value
-from tests.models import CONTEXT, SENTENCES, save_tiny_model
 
 GOOD = {"prompt": "Coral is made by", "subject": "Coral", "target_new": "Osdor"}
 FLAWED = {

@@ -1,0 +1,29 @@
+"""The command that starts a plugin."""
+
+from pathlib import Path
+
+import click
+
+from editcore.cli.examples import examples
+
+
+@click.command(
+    "new-plugin",
+    short_help="Write a plugin that works, to start from.",
+    epilog=examples("editcore new-plugin my-editor", "editcore new-plugin my-editor --into ~/src"),
+)
+@click.argument("name")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="The folder to put it into; the working directory if left out.",
+)
+def new_plugin(name: str, into: Path) -> None:
+    """Write the package editcore-NAME: an editor that works, its options, and its tests."""
+    from editcore.scaffold import create
+
+    files = create(name, into)
+    for file in files:
+        click.echo(f"wrote {file}")
+    click.echo(f"next: pip install -e '{files[0].parent}[test]', then pytest {files[0].parent}")

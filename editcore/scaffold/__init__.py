@@ -1,0 +1,69 @@
+"""Writes a new plugin: a small package with an editor that works, to be changed from there."""
+
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+
+from jinja2 import Environment, StrictUndefined
+
+from editcore.atomic import write_text
+from editcore.errors import ConfigError
+from editcore.hookspecs import PROJECT
+from editcore.plugins import load_registry
+
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+# Where each template is written to, in the new project.
+FILES: Mapping[str, str] = MappingProxyType(
+    {
+        "pyproject.toml.jinja": "pyproject.toml",
+        "README.md.jinja": "README.md",
+        "module.py.jinja": "{module}/__init__.py",
+        "editor.py.jinja": "{module}/editor.py",
+        "test_editor.py.jinja": "tests/test_editor.py",
+    }
+)
+
+
+def create(name: str, parent: Path) -> list[Path]:
+    """Write the project `editcore-NAME` below `parent`, and return its files.
+
+    Raises `ConfigError` for a name that is malformed or taken, or a folder that is there already.
+    """
+    _require_free(name)
+    folder = parent / f"{PROJECT}-{name}"
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; choose another name, or remove it")
+    values = {
+        "name": name,
+        "distribution": folder.name,
+        "module": folder.name.replace("-", "_"),
+        "title": "".join(word.capitalize() for word in name.split("-")),
+        "version": importlib.metadata.version(PROJECT),
+    }
+    return [_write(template, folder, values) for template in FILES]
+
+
+def _require_free(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is no name for a plugin: lower-case letters and digits, a letter first, "
+            "words joined by '-', for example my-editor"
+        )
+    editors = load_registry().editors
+    if name in editors:
+        raise ConfigError(
+            f"{editors[name].source.distribution} brings an editor {name!r} already; "
+            "choose another name"
+        )
+
+
+def _write(template: str, folder: Path, values: Mapping[str, str]) -> Path:
+    source = resources.files(__package__).joinpath("template", template)
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    text = environment.from_string(source.read_text(encoding="utf-8")).render(values)
+    path = folder / FILES[template].format(**values)
+    write_text(path, text)
+    return path

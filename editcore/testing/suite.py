@@ -1,0 +1,223 @@
+"""What every editor keeps to, as tests that a plugin's test class inherits."""
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from editcore import deltas, moments
+from editcore.deltas import Delta
+from editcore.editor_config import EditorConfig, Moments, Prefixes
+from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.errors import RequestError
+from editcore.hookspecs import EditorInfo
+from editcore.models import LoadedModel, wrap
+from editcore.plugins import load_registry, resolve
+from editcore.prefixes import ContextPrefixes
+from editcore.requests import EditRequest
+from editcore.testing.models import KINDS, SENTENCES, tiny_model, tiny_requests
+
+TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
+# The subject ends inside a token, so that no place in the prompt is the subject's alone.
+MISPLACED = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An editor on one tiny model: what it made of each request, and the weights before that."""
+
+    info: EditorInfo
+    editor: Editor[Any]
+    context: EditContext
+    requests: Sequence[EditRequest]
+    results: Sequence[EditResult]
+    weights: Mapping[str, torch.Tensor]
+
+    @classmethod
+    def after_editing(cls, info: EditorInfo, editor: Editor[Any], context: EditContext) -> "Bench":
+        """Let the editor edit each of three requests alone."""
+        weights = {n: t.clone() for n, t in context.model.model.state_dict().items()}
+        requests = tiny_requests()
+        results = list(editor.edit_each(context, requests))
+        return cls(info, editor, context, requests, results, weights)
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model that was edited."""
+        return self.context.model
+
+    @property
+    def deltas(self) -> list[Delta]:
+        """The weight changes, by request."""
+        return [result.delta for result in self.results if result.delta is not None]
+
+    def edit(self, *requests: EditRequest) -> EditResult:
+        """Edit all `requests` together, as the first edit of a sequence."""
+        return self.editor.edit(self.context, requests, self.editor.start(self.context))
+
+    def changed(self) -> list[str]:
+        """The parameters and buffers that are not, bit by bit, what they were before any edit."""
+        now = self.model.model.state_dict()
+        return [name for name, before in self.weights.items() if not torch.equal(now[name], before)]
+
+
+class EditorConformance:
+    """Inherit this in a class whose name begins with `Test`, and name the editor.
+
+    `options` must hold what the editor needs on a model of three blocks of width 32; few steps keep
+    the suite fast. An editor for some architectures only names those of
+    `editcore.testing.models.KINDS` in `kinds`. `tolerance` is how far, relative to its norm, an
+    edit alone may be from the same edit among others: rounding differs between batch sizes.
+    """
+
+    editor: ClassVar[str]
+    options: ClassVar[Mapping[str, Any]] = {}
+    kinds: ClassVar[Sequence[str]] = KINDS
+    tolerance: ClassVar[float] = 1e-3
+
+    @classmethod
+    def context(cls, model: LoadedModel, config: EditorConfig) -> EditContext:
+        """The artefacts that the options ask for, from tiny texts; override to bring others."""
+        needs = config.requires()
+        layers = sorted({need.layer for need in needs if isinstance(need, Moments)})
+        return EditContext(
+            model,
+            ContextPrefixes(TEMPLATES, model.name, 0) if Prefixes() in needs else None,
+            {layer: moments.measure(model, layer, SENTENCES, tokens=500) for layer in layers},
+            seed=3,
+        )
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run what takes a `bench` on every kind of model."""
+        if "kind" in metafunc.fixturenames:
+            metafunc.parametrize("kind", self.kinds, scope="class")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bench(cls, kind: str) -> Bench:
+        """The editor on a model of one kind, after it has edited three requests."""
+        info = load_registry().editors[cls.editor].record
+        config = info.config.model_validate(dict(cls.options))
+        context = cls.context(wrap(kind, *tiny_model(kind)), config)
+        return Bench.after_editing(info, resolve(info.factory)(config), context)
+
+    def test_options_survive_the_job_file(self) -> None:
+        """Options travel as JSON; an unknown one is refused."""
+        kind = load_registry().editors[self.editor].record.config
+        config = kind.model_validate(dict(self.options))
+        assert kind.model_validate(config.model_dump(mode="json")) == config
+        with pytest.raises(ValidationError):
+            kind.model_validate({**self.options, "no_such_option": 1})
+
+    def test_a_study_is_planned_without_torch(self) -> None:
+        """The plugin's module and its options import quickly."""
+        module = load_registry().editors[self.editor].record.config.__module__
+        code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr or f"{module} imports torch"
+
+    def test_every_request_gives_a_finite_change(self, bench: Bench) -> None:
+        """One result per request, in order, each with a delta."""
+        assert [result.status for result in bench.results] == [OK] * len(bench.requests)
+        assert len(bench.deltas) == len(bench.requests)
+        assert all(delta.finite() for delta in bench.deltas)
+
+    def test_the_model_is_left_as_it_was(self, bench: Bench) -> None:
+        """No weight moved, nothing to train, no hook and no replaced method left behind."""
+        assert bench.changed() == []
+        assert not any(p.requires_grad for p in bench.model.model.parameters())
+        for name, module in bench.model.model.named_modules():
+            assert not module._forward_hooks and not module._forward_pre_hooks, name
+            assert "forward" not in vars(module), name
+            assert not module.training, name
+
+    def test_only_declared_layers_change(self, bench: Bench) -> None:
+        """Every parameter of a delta lies in one of the options' `edited_layers`."""
+        blocks, layers = bench.model.layout.family.blocks, bench.editor.config.edited_layers()
+        declared = tuple(f"{blocks}.{layer}." for layer in layers)
+        for delta in bench.deltas:
+            assert [name for name in delta.updates if not name.startswith(declared)] == []
+
+    def test_leaving_an_edit_restores_every_bit(self, bench: Bench) -> None:
+        """Inside, the parameters that the delta names are changed, and no others."""
+        for delta in bench.deltas:
+            named = {name for name, update in delta.updates.items() if update.norm() > 0}
+            with delta.applied(bench.model.model):
+                assert set(bench.changed()) == named
+            assert bench.changed() == []
+
+    def test_a_saved_edit_is_the_same(self, bench: Bench, tmp_path: Path) -> None:
+        """Through the file, bit by bit."""
+        written = dict(enumerate(bench.deltas))
+        deltas.save(written, tmp_path / "deltas.safetensors", {})
+        read = deltas.load(tmp_path / "deltas.safetensors")
+        assert read.keys() == written.keys()
+        for case, delta in written.items():
+            assert_same(read[case], delta, tolerance=0)
+
+    def test_the_seed_decides(self, bench: Bench) -> None:
+        """The same context gives the same bits, whatever torch's own generator has come to."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(12345)
+            again = type(bench.editor)(bench.editor.config)
+            results = again.edit_each(bench.context, bench.requests)
+            for result, expected in zip(results, bench.deltas, strict=True):
+                assert_same(result.delta, expected, tolerance=0)
+
+    def test_a_request_alone_gives_what_it_gives_among_others(self, bench: Bench) -> None:
+        """`edit` of one and `edit_each` of all agree within `tolerance`."""
+        for request, expected in zip(bench.requests, bench.deltas, strict=True):
+            assert_same(bench.edit(request).delta, expected, tolerance=self.tolerance)
+
+    def test_a_request_that_cannot_be_edited_is_a_status(self, bench: Bench) -> None:
+        """The others get what they get without it."""
+        first, second, *_ = bench.requests
+        results = list(bench.editor.edit_each(bench.context, [first, MISPLACED, second]))
+        assert len(results) == 3
+        if bench.info.capabilities.needs_subject:
+            assert results[1].delta is None
+            assert results[1].status not in (OK, "")
+        for result, expected in zip((results[0], results[2]), bench.deltas[:2], strict=True):
+            assert_same(result.delta, expected, tolerance=self.tolerance)
+
+    def test_several_requests_are_edited_together_or_refused(self, bench: Bench) -> None:
+        """As the capability `batched` says."""
+        if bench.info.capabilities.batched:
+            result = bench.edit(*bench.requests)
+            assert result.status == OK
+            assert result.delta is not None and result.delta.finite()
+        else:
+            with pytest.raises(RequestError):
+                bench.edit(*bench.requests)
+        assert bench.changed() == []
+
+    def test_an_edit_can_stand_on_another(self, bench: Bench) -> None:
+        """As the capability `sequential` says: on the edited model, with the state handed on."""
+        if not bench.info.capabilities.sequential:
+            return
+        first, second, *_ = bench.requests
+        result = bench.edit(first)
+        assert result.delta is not None
+        with result.delta.applied(bench.model.model):
+            edited = {n: t.clone() for n, t in bench.model.model.state_dict().items()}
+            following = bench.editor.edit(bench.context, [second], result.state)
+            now = bench.model.model.state_dict()
+            assert [name for name in edited if not torch.equal(now[name], edited[name])] == []
+        assert following.status == OK
+        assert following.delta is not None and following.delta.finite()
+        assert bench.changed() == []
+
+
+def assert_same(found: Delta | None, expected: Delta, *, tolerance: float) -> None:
+    """Both change the same parameters, by changes whose distance is at most `tolerance` of them."""
+    assert found is not None
+    assert found.updates.keys() == expected.updates.keys()
+    for name, update in expected.updates.items():
+        difference = float((found.updates[name].dense() - update.dense()).double().norm())
+        assert difference <= tolerance * update.norm(), name

@@ -1,0 +1,57 @@
+"""Delta transforms: what is done to any editor's weight change before it is measured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from editcore.editors import EditResult
+from editcore.plugins import Registry, resolve
+
+if TYPE_CHECKING:
+    from editcore.deltas import Delta
+    from editcore.jobs import TransformSpec
+    from editcore.models import LoadedModel
+
+DeltaTransform = Callable[["Delta", "LoadedModel", Any], "Delta"]
+
+
+class TransformConfig(BaseModel):
+    """Base of every transform's options: frozen, and an unknown option is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class BoundTransform:
+    """A transform with its options."""
+
+    name: str
+    function: DeltaTransform
+    config: TransformConfig
+
+
+def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTransform, ...]:
+    """The transforms that a job names, in its order; `PluginError` where one is not installed."""
+    found = [(spec, registry.delta_transforms[spec.uses].record) for spec in specs]
+    return tuple(
+        BoundTransform(info.name, resolve(info.factory), info.config.model_validate(spec.options))
+        for spec, info in found
+    )
+
+
+def transformed(
+    result: EditResult, transforms: Sequence[BoundTransform], model: "LoadedModel"
+) -> EditResult:
+    """The result with its delta transformed; a transform that raises makes it a failed one."""
+    for transform in transforms:
+        if result.delta is None:
+            break
+        try:
+            delta = transform.function(result.delta, model, transform.config)
+            result = replace(result, delta=delta)
+        except Exception as error:  # a third party's transform may raise anything
+            reason = f"transform {transform.name}: {type(error).__name__}: {error}"
+            result = replace(result, delta=None, status=reason)
+    return result

@@ -1,0 +1,42 @@
+"""Options of fine-tuning; the defaults are the published ones for GPT-2 XL."""
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from editcore import EditorConfig
+
+LossName = Literal["teacher_forced", "last_prompt_token"]
+
+
+class FtConfig(EditorConfig):
+    """FT-L (Meng et al. 2022, appendix E.1): Adam on one down-projection, kept in an ℓ∞ ball.
+
+    `loss` says where a target's tokens are scored. `teacher_forced` is the papers' text, −log P of
+    the new object behind the prompt: each token at its own place, behind those before it.
+    `last_prompt_token` is what the code released with ROME and with the studies of collapse does:
+    all tokens of the target at the prompt's last token. For targets of one token they are the same.
+    """
+
+    layer: NonNegativeInt = Field(description="The block whose MLP is fine-tuned.")
+    steps: PositiveInt = Field(25, description="Steps of Adam at most.")
+    learning_rate: PositiveFloat = Field(5e-4, description="Adam's learning rate.")
+    norm_constraint: PositiveFloat | None = Field(
+        5e-4, description="How far each number may move from its original; null for any distance."
+    )
+    stop_loss: float = Field(1e-2, ge=0, description="No step is taken below this loss.")
+    loss: LossName = Field(
+        "teacher_forced",
+        description="Score the target's tokens each at its own place, or, as the released code "
+        "does, all at the last_prompt_token.",
+    )
+
+    def edited_layers(self) -> tuple[int, ...]:
+        """The one layer."""
+        return (self.layer,)
+
+
+class FtUnconstrainedConfig(FtConfig):
+    """FT without the bound."""
+
+    norm_constraint: None = Field(None, description="Fixed: what makes it unconstrained.")

@@ -1,0 +1,52 @@
+"""Installs a plugin's project as others get it, a built wheel, into a folder; and runs it there."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+
+
+def install(project: Path, site: Path) -> None:
+    """Build the project's wheel and unpack it into `site`. Needs neither pip nor a network."""
+    site.mkdir(exist_ok=True)
+    built = subprocess.run(
+        [sys.executable, "-c", BUILD, str(site)],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wheel = site / built.stdout.splitlines()[-1]
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    wheel.unlink()
+
+
+def editcore(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command line, with the packages of `site` installed beside ours."""
+    return _python(site, "-c", "from editcore.cli import main; main()", *arguments, cwd=cwd)
+
+
+def run(site: Path, module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a module as a program, with the packages of `site` installed beside ours."""
+    return _python(site, "-m", module, *arguments, cwd=cwd)
+
+
+def _python(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    paths = [str(site), *([given] if (given := os.environ.get("PYTHONPATH")) else [])]
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HF_HUB_OFFLINE": "1",
+        },
+    )

@@ -1,0 +1,34 @@
+"""Every shipped editor passes the suite, and editors that break their contract do not."""
+
+from typing import Any, ClassVar
+
+from editcore.testing import EditorConformance
+
+
+class TestRome(EditorConformance):
+    editor = "rome"
+    options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}
+
+
+class TestCRome(EditorConformance):
+    editor = "c-rome"
+    options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}
+
+
+class TestPRome(EditorConformance):
+    editor = "p-rome"
+    options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}
+
+
+class TestFt(EditorConformance):
+    editor = "ft"
+    options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}
+
+
+class TestFtUnconstrained(EditorConformance):
+    editor = "ft-unconstrained"
+    options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3, "loss": "last_prompt_token"}
+
+
+class TestNoop(EditorConformance):
+    editor = "noop"

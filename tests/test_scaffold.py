@@ -1,0 +1,83 @@
+"""What `editcore new-plugin` writes is installed as it is, found, and passes its own tests."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from editcore.cli import main
+from editcore.scaffold import FILES
+from editcore.testing.models import KINDS
+from tests import packages
+
+
+def new_plugin(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["new-plugin", *arguments])
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated project."""
+    folder = tmp_path_factory.mktemp("new")
+    result = new_plugin("mine-2", "--into", str(folder))
+    assert result.exit_code == 0, result.output
+    return folder / "editcore-mine-2"
+
+
+@pytest.fixture(scope="module")
+def site(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the project installed."""
+    folder = tmp_path_factory.mktemp("site")
+    packages.install(project, folder)
+    return folder
+
+
+def test_its_tests_pass_as_generated(project: Path, site: Path) -> None:
+    done = packages.run(site, "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 6 * len(KINDS), "the suite ran"
+
+
+def test_it_is_listed_with_its_options(project: Path, site: Path) -> None:
+    done = packages.editcore(site, "plugins", "--json", cwd=project)
+    (found,) = [e for e in json.loads(done.stdout)["editors"] if e["name"] == "mine-2"]
+    assert (found["distribution"], found["version"]) == ("editcore-mine-2", "0.1.0")
+    assert set(found["options"]) == {"layer", "strength"}
+
+
+@pytest.mark.parametrize("check", [["check", "--isolated"], ["format", "--check", "--isolated"]])
+def test_it_is_clean(project: Path, check: list[str]) -> None:
+    done = packages.run(
+        project, "ruff", *check, "--no-cache", "--line-length", "100", ".", cwd=project
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_its_own_files_are_written(project: Path) -> None:
+    written = {p.relative_to(project).as_posix() for p in project.rglob("*") if p.is_file()}
+    assert written == {target.format(module="editcore_mine_2") for target in FILES.values()}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("My-Editor", "lower-case letters"),
+        ("9-lives", "a letter first"),
+        ("a--b", "words joined"),
+        ("rome", "editcore-rome brings an editor 'rome' already"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    result = new_plugin(name, "--into", str(tmp_path))
+    assert result.exit_code == 2
+    assert words in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "editcore-mine").mkdir()
+    result = new_plugin("mine", "--into", str(tmp_path))
+    assert result.exit_code == 2
+    assert "there already" in result.output
+    assert list((tmp_path / "editcore-mine").iterdir()) == []

@@ -1,0 +1,163 @@
+"""The suite lets an honest editor pass, and finds each broken promise."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import Field
+
+from editcore import Capabilities, EditContext, Editor, EditorConfig, EditorInfo, EditResult
+from editcore.deltas import Delta, DenseUpdate
+from editcore.errors import RequestError
+from editcore.models import wrap
+from editcore.requests import EditRequest
+from editcore.testing import Bench, EditorConformance
+from editcore.testing.models import tiny_model
+from editcore.tokens import tokenize_prompt
+
+SUITE = EditorConformance()
+
+
+class OneLayer(EditorConfig):
+    layer: int = Field(1)
+
+    def edited_layers(self) -> tuple[int, ...]:
+        return (self.layer,)
+
+
+class Honest(Editor[OneLayer]):
+    """Adds noise, drawn from the seed and the case, to one weight."""
+
+    def edit(self, context: EditContext, requests: Sequence[EditRequest], state: Any = None):
+        if len(requests) != 1:
+            raise RequestError("one at a time")
+        tokenize_prompt(context.model.tokenizer, requests[0].prompt, requests[0].subject)
+        return EditResult(self.change(context, requests[0].case_id + context.seed))
+
+    def change(self, context: EditContext, seed: int) -> Delta:
+        name = context.model.layout.down_weight(self.config.layer)
+        generator = torch.Generator().manual_seed(seed)
+        shape = context.model.model.get_parameter(name).shape
+        return Delta({name: DenseUpdate(torch.randn(shape, generator=generator))})
+
+
+class TouchesTheModel(Honest):
+    def change(self, context, seed):
+        context.model.model.get_parameter("model.norm.weight").mul_(2)
+        return super().change(context, seed)
+
+
+class LeavesAHook(Honest):
+    def change(self, context, seed):
+        context.model.layout.block(0).register_forward_hook(lambda *_: None)
+        return super().change(context, seed)
+
+
+class EditsElsewhere(Honest):
+    def change(self, context, seed):
+        (update,) = super().change(context, seed).updates.values()
+        return Delta({context.model.layout.down_weight(2): update})
+
+
+class DrawsFromTheGlobalGenerator(Honest):
+    def change(self, context, seed):
+        return super().change(context, int(torch.randint(1 << 30, ())))
+
+
+class GivesInfinity(Honest):
+    def change(self, context, seed):
+        delta = super().change(context, seed)
+        next(iter(delta.updates.values())).change[0, 0] = torch.inf
+        return delta
+
+
+class DependsOnItsNeighbours(Honest):
+    def edit_each(self, context, requests):
+        for place, _ in enumerate(requests):
+            yield EditResult(self.change(context, 10 * len(requests) + place))
+
+
+class EditsWhatCannotBePlaced(Honest):
+    def edit_each(self, context, requests):
+        for request in requests:
+            yield EditResult(self.change(context, request.case_id + context.seed))
+
+
+class StopsAtTheFirstError(Honest):
+    def edit_each(self, context, requests):
+        for request in requests:
+            yield self.edit(context, [request])
+
+
+class TakesSeveral(Honest):
+    def edit(self, context, requests, state=None):
+        return super().edit(context, requests[:1])
+
+
+class MovesTheModelAlong(Honest):
+    def edit(self, context, requests, state=None):
+        if state is not None:
+            context.model.layout.down(2).weight.add_(1)
+        return EditResult(super().edit(context, requests).delta, state="edited")
+
+
+def bench_of(editor: type[Honest], **capabilities: bool) -> Bench:
+    info = EditorInfo("mine", "", "", OneLayer, "", Capabilities(**capabilities))
+    context = EditContext(wrap("llama", *tiny_model("llama")), seed=3)
+    return Bench.after_editing(info, editor(OneLayer()), context)
+
+
+CHECKS: dict[str, Callable[[Bench, Path], None]] = {
+    "finite": lambda bench, _: SUITE.test_every_request_gives_a_finite_change(bench),
+    "left": lambda bench, _: SUITE.test_the_model_is_left_as_it_was(bench),
+    "declared": lambda bench, _: SUITE.test_only_declared_layers_change(bench),
+    "reverted": lambda bench, _: SUITE.test_leaving_an_edit_restores_every_bit(bench),
+    "saved": lambda bench, path: SUITE.test_a_saved_edit_is_the_same(bench, path),
+    "seeded": lambda bench, _: SUITE.test_the_seed_decides(bench),
+    "alone": lambda bench, _: SUITE.test_a_request_alone_gives_what_it_gives_among_others(bench),
+    "status": lambda bench, _: SUITE.test_a_request_that_cannot_be_edited_is_a_status(bench),
+    "several": lambda bench, _: SUITE.test_several_requests_are_edited_together_or_refused(bench),
+    "sequential": lambda bench, _: SUITE.test_an_edit_can_stand_on_another(bench),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_honest_editor_passes(check: str, tmp_path: Path) -> None:
+    CHECKS[check](bench_of(Honest), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("editor", "check"),
+    [
+        (GivesInfinity, "finite"),
+        (TouchesTheModel, "left"),
+        (TouchesTheModel, "reverted"),
+        (LeavesAHook, "left"),
+        (EditsElsewhere, "declared"),
+        (DrawsFromTheGlobalGenerator, "seeded"),
+        (DependsOnItsNeighbours, "alone"),
+        (EditsWhatCannotBePlaced, "status"),
+        (StopsAtTheFirstError, "status"),
+    ],
+)
+def test_a_broken_promise_is_found(editor: type[Honest], check: str, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, RequestError)):
+        CHECKS[check](bench_of(editor), tmp_path)
+
+
+def test_capabilities_are_taken_at_their_word(tmp_path: Path) -> None:
+    with pytest.raises(RequestError):
+        CHECKS["several"](bench_of(Honest, batched=True), tmp_path)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        CHECKS["several"](bench_of(TakesSeveral), tmp_path)
+    with pytest.raises(AssertionError):
+        CHECKS["sequential"](bench_of(MovesTheModelAlong), tmp_path)
+
+
+def test_the_library_imports_no_tests() -> None:
+    code = "import sys, editcore, editcore.cli; sys.exit('editcore.testing' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
