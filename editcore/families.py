@@ -93,12 +93,13 @@ class Layout:
 
     def first_changed(self, parameters: Iterable[str]) -> int:
         """The first block whose output a change of these parameters can alter."""
+        return min((self.block_of(name) or 0 for name in parameters), default=0)
+
+    def block_of(self, parameter: str) -> int | None:
+        """The layer whose block a parameter belongs to; None for embeddings, last norm and head."""
         prefix = f"{self.family.blocks}."
-        layers = [
-            int(name.removeprefix(prefix).split(".")[0]) if name.startswith(prefix) else 0
-            for name in parameters
-        ]
-        return min(layers, default=0)
+        inside = parameter.startswith(prefix)
+        return int(parameter.removeprefix(prefix).split(".")[0]) if inside else None
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The language-model head over hidden states of shape `[rows, d_model]`."""

@@ -13,7 +13,7 @@ from editcore.collapse import judge
 from editcore.deltas import Delta
 from editcore.editor_config import EditorConfig
 from editcore.editors import OK, EditResult
-from editcore.errors import DataError, EditcoreError
+from editcore.errors import DataError, EditcoreError, PluginError
 from editcore.jobs import EditJob
 from editcore.metrics import Metric, MetricInput
 from editcore.models import LoadedModel
@@ -132,6 +132,7 @@ class Rows:
             if result.delta is None or result.status != OK:
                 return None
             result.delta.check(self.model.model)
+            self._refuse_undeclared(result.delta)
             questions = CaseQuestions(request, self._test_prefix(request))
             tokens = tokenize(self.model, questions.all())
         except EditcoreError as error:
@@ -141,6 +142,16 @@ class Rows:
         row |= {name: result.diagnostics.get(name) for name in known}
         row |= {"delta_norm": result.delta.norm(), "weight_norm": self._weight_norm(result.delta)}
         return _Sound(row, result.delta, questions, tokens)
+
+    def _refuse_undeclared(self, delta: Delta) -> None:
+        """An editor that says which layers it edits must keep to them."""
+        declared = self.options.edited_layers()
+        outside = [n for n in delta.updates if self.model.layout.block_of(n) not in declared]
+        if declared and outside:
+            raise PluginError(
+                f"the editor {self.job.editor.uses!r} changed {outside[0]}, outside the layers "
+                f"{', '.join(map(str, declared))} that it declares; report this to its authors"
+            )
 
     def _weight_norm(self, delta: Delta) -> float:
         """The Frobenius norm of the unedited parameters that the delta changes."""

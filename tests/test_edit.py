@@ -22,7 +22,17 @@ from editcore.testing.models import SENTENCES, tiny_requests
 WEIGHT = "model.layers.1.mlp.down_proj.weight"
 
 
-class Scripted(Editor[EditorConfig]):
+class ScriptedConfig(EditorConfig):
+    """Declares a layer where it is given one."""
+
+    layer: int | None = None
+    columns: int | None = None
+
+    def edited_layers(self) -> tuple[int, ...]:
+        return () if self.layer is None else (self.layer,)
+
+
+class Scripted(Editor[ScriptedConfig]):
     """Adds noise to one weight; the second case raises, the third gives non-finite numbers."""
 
     def edit(self, context: EditContext, requests, state=None) -> EditResult:
@@ -34,6 +44,7 @@ class Scripted(Editor[EditorConfig]):
         change = torch.randn(shape) * 0.01
         if case == 2:
             change[0, 0] = float("inf")
+        change = change[:, : self.config.columns]
         return EditResult(Delta({WEIGHT: DenseUpdate(change)}))
 
 
@@ -48,7 +59,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     def registry():
         found = original()
         entry = found.editors["rome"]
-        record = type(entry.record)("scripted", "", "", EditorConfig, "scripted:Editor")
+        record = type(entry.record)("scripted", "", "", ScriptedConfig, "scripted:Editor")
         found.editors.add(record, entry.source)
         return found
 
@@ -126,6 +137,23 @@ def test_non_finite_weights_are_never_measured(scripted, job: EditJob, tmp_path:
     rows, changes = run(job, tmp_path)
     assert "non-finite" in rows["status"].to_list()[2]
     assert 2 not in changes
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"layer": 0}, "outside the layers 0 that it declares"),
+        ({"columns": 3}, "has shape (32, 3)"),
+    ],
+)
+def test_a_change_that_breaks_the_contract_is_a_status_and_the_rest_goes_on(
+    scripted, job: EditJob, tmp_path: Path, options: dict[str, int], reason: str
+) -> None:
+    editor = job.editor.model_copy(update={"options": options})
+    rows, _ = run(job.model_copy(update={"editor": editor}), tmp_path)
+    assert reason in rows["status"][0]
+    assert WEIGHT in rows["status"][0]
+    assert rows["status"][1] == "ValueError: no such fact"
 
 
 def test_shards_do_not_change_rows(scripted, job: EditJob, tmp_path: Path) -> None:
