@@ -24,7 +24,7 @@ def tokens_per_search(model: LoadedModel, layer: int) -> int:
     and at the head three rows as wide as the vocabulary for every third token; in float32.
     """
     width, key = _widths(model)
-    floats = (model.layout.depth - layer) * (16 * width + 3 * key) + model.model.config.vocab_size
+    floats = (model.layout.depth - layer) * (16 * width + 3 * key) + _vocabulary(model)
     return max(1, budget(model.device) // (4 * floats))
 
 
@@ -36,7 +36,11 @@ def tokens_per_pass(model: LoadedModel) -> int:
 
 def rows_of_logits(model: LoadedModel) -> int:
     """Rows of float32 logits that take an eighth of the budget."""
-    return max(1, budget(model.device) // 8 // (4 * model.model.config.vocab_size))
+    return max(1, budget(model.device) // 8 // (4 * _vocabulary(model)))
+
+
+def _vocabulary(model: LoadedModel) -> int:
+    return int(model.model.config.vocab_size)
 
 
 def _widths(model: LoadedModel) -> tuple[int, int]:

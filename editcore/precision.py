@@ -19,6 +19,9 @@ from editcore.config import Precision
 class ReducedLinear(nn.Module):
     """A frozen linear map whose product is in bfloat16, and its input and output as they were."""
 
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
     def __init__(self, whole: nn.Linear | Conv1D) -> None:
         super().__init__()
         weight = whole.weight.T if isinstance(whole, Conv1D) else whole.weight

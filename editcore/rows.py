@@ -114,6 +114,7 @@ class Rows:
             "second_moment": getattr(options, "second_moment", None),
             "seed": job.seed,
             "dtype": job.model.dtype,
+            "precision": job.model.precision,
             "prefixes_hash": self.prefixes.hash if self.prefixes else "",
         }
 

@@ -84,6 +84,7 @@ EDITS = schema(
         "second_moment": pa.bool_(),
         "seed": pa.int64(),
         "dtype": pa.string(),
+        "precision": pa.string(),
         "prefixes_hash": pa.string(),
     },
 )

@@ -219,19 +219,18 @@ def _initial(
 
 def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device) -> _Places:
     """The target's places, under every template, counted in columns of the suffix."""
-    rows, columns, tokens, cases, weights = [], [], [], [], []
+    places: list[tuple[int, int, int, int, float]] = []
     first_row = 0
     for case, problem in enumerate(problems):
         templates, length = len(problem.prompts), len(problem.target)
-        for row in range(first_row, first_row + templates):
-            rows += [row] * length
-            columns += range(suffix - length, suffix)
-            tokens += problem.target
-            cases += [case] * length
-            weights += [1 / (templates * length)] * length
+        weight = 1 / (templates * length)
+        places += [
+            (row, suffix - length + i, token, case, weight)
+            for row in range(first_row, first_row + templates)
+            for i, token in enumerate(problem.target)
+        ]
         first_row += templates + 1
-    found = (torch.tensor(each, device=device) for each in (rows, columns, tokens, cases, weights))
-    return _Places(*found)
+    return _Places(*(torch.tensor(column, device=device) for column in zip(*places, strict=True)))
 
 
 def _forward(model: LoadedModel, rows: _Rows) -> torch.Tensor:
@@ -270,8 +269,8 @@ def _attention_of(
 def _forget(past: KeysValues, layer: int) -> KeysValues:
     """Free what the blocks up to `layer` held, since they do not run again; shapes remain."""
     return [
-        tuple(t[:, :1, :, :1].clone() for t in pair) if i <= layer else pair
-        for i, pair in enumerate(past)
+        (keys[:, :1, :, :1].clone(), values[:, :1, :, :1].clone()) if i <= layer else (keys, values)
+        for i, (keys, values) in enumerate(past)
     ]
 
 

@@ -58,6 +58,7 @@ def edit_row(
         "second_moment": True,
         "seed": 0,
         "dtype": "float32",
+        "precision": "float32",
         "prefixes_hash": "abc123",
     }
     return row | changes

@@ -89,7 +89,7 @@ class EditorConformance:
         return EditContext(
             model,
             ContextPrefixes(TEMPLATES, model.name, 0) if Prefixes() in needs else None,
-            {layer: moments.measure(model, layer, SENTENCES, tokens=500) for layer in layers},
+            moments.measure(model, layers, SENTENCES, tokens=500) if layers else {},
             seed=3,
         )
 

@@ -11,7 +11,7 @@ from editcore_ft.editor import FtEditor
 from pydantic import ValidationError
 
 from editcore import EditContext, EditRequest
-from editcore.answers import Question, ask
+from editcore.answers import Question, ask, tokenize
 from editcore.deltas import Delta
 from editcore.families import stores_transposed
 from editcore.models import LoadedModel, wrap
@@ -146,7 +146,7 @@ def test_the_bound_holds_every_number_and_its_absence_teaches_the_fact() -> None
     assert free.diagnostics["loss"] < options.stop_loss
     assert free.diagnostics["steps"] < options.steps
     with free.delta.applied(model.model):
-        assert ask(model, [question])[question].accuracy == 1
+        assert ask(model, tokenize(model, [question]))[question].accuracy == 1
 
 
 def test_the_losses_differ_only_for_targets_of_several_tokens() -> None:

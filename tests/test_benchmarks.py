@@ -1,0 +1,46 @@
+"""The races run, agree, and say what they promise to say."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from benchmarks.__main__ import main
+
+PROMISED = {
+    "shape",
+    "ratio",
+    "fast_edits_per_second",
+    "reference_edits_per_second",
+    "peak_share",
+    "peak_memory_mb",
+    "growth",
+}
+
+
+def test_a_sweep_is_raced_and_written(tmp_path: Path) -> None:
+    out = tmp_path / "sweep.json"
+    few = ["--rounds", "2", "--cases", "2", "--growth", "1,3", "--depths", ""]
+    result = CliRunner().invoke(main, ["sweep", "--shape", "tiny-gpt2", *few, "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())
+    assert found.keys() >= PROMISED
+    assert found["ratio"] > 1
+    assert set(found["growth"]["cases"]) == {"1", "3"}
+    assert 0 < found["peak_share"] < 1
+    agreement = found["agreement"]
+    assert agreement["cases"] == 4
+    assert agreement["least_cosine_of_update"] >= 0.99999
+    assert agreement["largest_relative_difference_of_perplexity"] < 1e-3
+    assert "ratio" in result.output
+
+
+def test_a_sequence_is_raced_and_ends_where_the_plain_way_does(tmp_path: Path) -> None:
+    out = tmp_path / "sequence.json"
+    arguments = ["sequence", "--shape", "tiny-gpt2", "--edits", "3", "--json", str(out)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())
+    assert found["edits"] == 3
+    assert found["ratio"] > 1
+    assert found["largest_relative_difference_of_perplexity"] < 1e-3
