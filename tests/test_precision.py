@@ -10,7 +10,7 @@ import torch
 from editcore_rome.config import RomeConfig
 from editcore_rome.editor import RomeEditor
 
-from editcore import EditContext, EditRequest, deltas, moments, perplexity, reference
+from editcore import EditContext, EditRequest, deltas, moments, perplexity, prefixes, reference
 from editcore.bundled import data_file
 from editcore.collapse import judge
 from editcore.config import CollapseSpec, Precision
@@ -41,9 +41,10 @@ def edits(
     model: LoadedModel,
     facts: Sequence[EditRequest],
     config: RomeConfig = CONFIG,
-    found: Mapping[int, SecondMoment] = MappingProxyType({}),
+    templates: ContextPrefixes | None = None,
+    second: Mapping[int, SecondMoment] = MappingProxyType({}),
 ) -> list[Delta]:
-    context = EditContext(model, ContextPrefixes(TEMPLATES, model.name, 0), found)
+    context = EditContext(model, templates or ContextPrefixes(TEMPLATES, model.name, 0), second)
     results = RomeEditor(config).edit_each(context, facts)
     return [result.delta for result in results if result.delta is not None]
 
@@ -75,10 +76,11 @@ def test_a_delta_on_disk_takes_less_than_a_hundredth_of_its_matrix(tmp_path) -> 
 def verdicts(precision: Precision, facts: Sequence[EditRequest]) -> list[bool]:
     model = load("tiny-gpt2", "tiny-gpt2", precision=precision)
     corpus = read_texts(data_file("resources/world/moments.json"))
-    second = moments.measure(model, (2,), corpus, tokens=20_000)
+    second = moments.measure(model, (2,), corpus, tokens=50_000)
+    templates = prefixes.sample(model, ((5, 10), (10, 10)), ("The", "Therefore", "I"), 0)
     tokens = perplexity.tokenize(model, texts())
     base = perplexity.measure(model, tokens).mean
-    changes = edits(model, facts, RomeConfig(layer=2), second)
+    changes = edits(model, facts, RomeConfig(layer=2), templates, second)
     measured = EditedPerplexity(model, tokens).of(changes)
     return [judge(found.mean, base, CollapseSpec()).collapsed for found in measured]
 
