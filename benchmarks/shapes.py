@@ -68,6 +68,7 @@ def build(
     models = []
     for _ in range(2):
         torch.manual_seed(0)
-        models.append(AutoModelForCausalLM.from_config(config, dtype=torch.float32).to(device))
+        with torch.device(device):
+            models.append(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
     fuse_activations(models[0])
     return Pair(wrap(name, models[0], words, precision), wrap(name, models[1], words))

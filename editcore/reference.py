@@ -19,34 +19,32 @@ from editcore.values import Value, ValueOptions, ValueProblem
 
 def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOptions) -> Value:
     """v* of one case, every step a pass through the whole model (Meng et al. 2022, eq. 4)."""
-    prompts, target = problem.prompts, torch.tensor(problem.target)
+    prompts, device = problem.prompts, model.device
     everything = [p.ids + problem.target[:-1] for p in prompts] + [problem.kl_prompt.ids]
-    rows = pad(everything, model.pad_id, "right", model.device)
-    subject = torch.tensor([*(p.subject for p in prompts), problem.kl_prompt.subject])
-    first = torch.tensor([len(p.ids) - 1 for p in prompts])
-    columns = first[:, None] + torch.arange(len(target))
-
-    def logits() -> torch.Tensor:
-        output = model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
-        scores: torch.Tensor = output.logits.float()
-        return scores
-
-    layout, layer = model.layout, options.layer
-    mlp = layout.mlp(layer)
-    site = mlp if options.site == "mlp" else layout.block(layer)
-    with torch.no_grad(), trace.recording(site) as seen:
-        before = logits()[-1, subject[-1]].log_softmax(-1)
-    assert seen.output is not None
-    initial = seen.output[0, subject[0]].float()
-    delta = torch.zeros_like(initial, requires_grad=True)
+    rows = pad(everything, model.pad_id, "right", device)
+    subject = torch.tensor(
+        [*(p.subject for p in prompts), problem.kl_prompt.subject], device=device
+    )
+    target = torch.tensor(problem.target, device=device).expand(len(prompts), -1)
+    first = torch.tensor([len(p.ids) - 1 for p in prompts], device=device)
+    columns = first[:, None] + torch.arange(target.shape[1], device=device)
+    row = torch.arange(len(prompts), device=device)[:, None]
+    mlp = model.layout.mlp(options.layer)
+    site = mlp if options.site == "mlp" else model.layout.block(options.layer)
+    delta = torch.zeros(model.model.config.hidden_size, device=device, requires_grad=True)
     adam = torch.optim.Adam([delta], lr=options.learning_rate)
-    limit = options.clamp_norm_factor * initial.norm()
+    initial, before = delta.detach(), delta.detach()
     for step in range(options.steps):
-        with trace.adding(mlp, subject, delta.expand(len(everything), -1)):
-            scores = logits()
-        predicted = scores[torch.arange(len(prompts))[:, None], columns].log_softmax(-1)
-        nll = -predicted.gather(2, target.expand(len(prompts), -1)[:, :, None]).mean()
+        added = delta.expand(len(everything), -1)
+        with trace.recording(site) as seen, trace.adding(mlp, subject, added):
+            scores = model.model(
+                input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+            ).logits.float()
         after = scores[-1, subject[-1]].log_softmax(-1)
+        if step == 0:  # δ is 0: this pass is the unedited model's
+            assert seen.output is not None
+            initial, before = seen.output[0, subject[0]].detach().float(), after.detach()
+        nll = -scores[row, columns].log_softmax(-1).gather(2, target[:, :, None]).mean()
         kl = (after.exp() * (after - before)).sum()
         decay = delta.norm() / initial.norm() ** 2
         loss = nll + options.kl_factor * kl + options.weight_decay * decay
@@ -56,6 +54,7 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
         loss.backward()
         adam.step()
         with torch.no_grad():
+            limit = options.clamp_norm_factor * initial.norm()
             if delta.norm() > limit:
                 delta.mul_(limit / delta.norm())
     return Value(initial, delta.detach(), step + 1, loss.item())

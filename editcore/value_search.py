@@ -77,6 +77,36 @@ class _Rows:
         )
 
 
+@dataclass
+class _Running:
+    """The cases still in the batch, by their index in it, and where their search stands.
+
+    `alive` are those that have not ended; the others leave when it is worth the copying.
+    """
+
+    rows: _Rows
+    cases: torch.Tensor
+    initial: torch.Tensor
+    delta: torch.Tensor
+    alive: torch.Tensor
+    adam: Adam
+    kl_before: torch.Tensor | None = None
+
+    def value(self, place: int, step: int, loss: float) -> Value:
+        """What has been found for the case at a place."""
+        return Value(self.initial[place], self.delta.detach()[place].clone(), step, loss)
+
+    def shrink(self) -> None:
+        """Leave out the cases that have ended."""
+        kept = self.alive.nonzero()[:, 0]
+        self.rows, self.adam = self.rows.keep(kept), self.adam.keep(kept)
+        self.cases, self.initial, self.delta = (
+            tensor[kept] for tensor in (self.cases, self.initial, self.delta)
+        )
+        self.alive = self.alive[kept]
+        self.kl_before = None if self.kl_before is None else self.kl_before[kept]
+
+
 class ValueSearch:
     """The joint optimisation of one batch: constants first, then the steps."""
 
@@ -84,8 +114,16 @@ class ValueSearch:
         self, model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
     ) -> None:
         self._model, self._options = model.frozen, options
-        self._initial = _initial(model, problems, options)
-        self._rows = self._lay_out(problems)
+        initial = _initial(model, problems, options)
+        every = torch.arange(len(problems), device=model.device)
+        self._running = _Running(
+            self._lay_out(problems),
+            every,
+            initial,
+            torch.zeros_like(initial),
+            torch.ones_like(every, dtype=torch.bool),
+            Adam(options.learning_rate),
+        )
 
     @torch.no_grad()
     def _lay_out(self, problems: Sequence[ValueProblem]) -> _Rows:
@@ -124,61 +162,37 @@ class ValueSearch:
 
         Adam and the norm's clamp act on each case alone; a non-finite loss ends its case alone.
         """
-        options, rows = self._options, self._rows
-        cases = torch.arange(len(self._initial), device=self._initial.device)
-        initial, adam = self._initial, Adam(options.learning_rate)
-        delta, kl_before = torch.zeros_like(initial), None
-        running = torch.ones_like(cases, dtype=torch.bool)
+        options, now = self._options, self._running
         for step in range(1, options.steps + 1):
-            delta.requires_grad_()
+            now.delta.requires_grad_()
             with self._model.arithmetic():
-                losses, kl_now = self._losses(rows, initial, delta, kl_before)
-            kl_before = kl_now if kl_before is None else kl_before
+                losses = self._losses(now)
             found = losses.detach()
-            ended = running & ((found < options.stop_loss) | ~found.isfinite())
-            ended = running if step == options.steps else ended
+            below = (found < options.stop_loss) | ~found.isfinite()
+            ended = now.alive & (below | (step == options.steps))
             for i in ended.nonzero()[:, 0].tolist():
-                yield (
-                    int(cases[i]),
-                    Value(initial[i], delta.detach()[i].clone(), step, float(found[i])),
-                )
-            running = running & ~ended
-            if not running.any():
+                yield int(now.cases[i]), now.value(i, step, float(found[i]))
+            now.alive = now.alive & ~ended
+            if not now.alive.any():
                 return
-            (gradient,) = torch.autograd.grad(losses.sum(), delta)
-            delta = _clamped(
-                adam.step(delta.detach(), gradient),
-                options.clamp_norm_factor * initial.norm(dim=1, keepdim=True),
-            )
-            if running.float().mean() <= WORTH_SHRINKING:
-                kept = running.nonzero()[:, 0]
-                rows, adam = rows.keep(kept), adam.keep(kept)
-                cases, initial, delta, kl_before = (
-                    tensor[kept] for tensor in (cases, initial, delta, kl_before)
-                )
-                running = running[kept]
+            (gradient,) = torch.autograd.grad(losses.sum(), now.delta)
+            limit = options.clamp_norm_factor * now.initial.norm(dim=1, keepdim=True)
+            now.delta = _clamped(now.adam.step(now.delta.detach(), gradient), limit)
+            if now.alive.float().mean() <= WORTH_SHRINKING:
+                now.shrink()
 
-    def _losses(
-        self,
-        rows: _Rows,
-        initial: torch.Tensor,
-        delta: torch.Tensor,
-        kl_before: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of every case `[cases]`, and its log-probabilities at the KL prompt.
-
-        Without `kl_before`, the model is as it was before, and its KL term is 0.
-        """
-        options, places = self._options, rows.places
-        scores = self._scores(rows, delta)
+    def _losses(self, now: _Running) -> torch.Tensor:
+        """The loss of every case, `[cases]`."""
+        options, places = self._options, now.rows.places
+        scores = self._scores(now.rows, now.delta)
         predicted, after = scores[: len(places.row)], scores[len(places.row) :].log_softmax(-1)
+        if now.kl_before is None:  # δ is 0: the model is still as it was before
+            now.kl_before = after.detach()
         nll = cross_entropy(predicted, places.token, reduction="none") * places.weight
-        target = torch.zeros_like(nll[: len(initial)]).index_add(0, places.case, nll)
-        before = after.detach() if kl_before is None else kl_before
-        kl = (after.exp() * (after - before)).sum(-1)
-        decay = delta.norm(dim=1) / initial.norm(dim=1) ** 2
-        loss = target + options.kl_factor * kl + options.weight_decay * decay
-        return loss, before
+        target = nll.new_zeros(len(now.cases)).index_add(0, places.case, nll)
+        kl = (after.exp() * (after - now.kl_before)).sum(-1)
+        decay = now.delta.norm(dim=1) / now.initial.norm(dim=1) ** 2
+        return target + options.kl_factor * kl + options.weight_decay * decay
 
     def _scores(self, rows: _Rows, delta: torch.Tensor) -> torch.Tensor:
         """Logits `[places + cases, vocabulary]` in float32 where they are read; δ is in place."""

@@ -20,6 +20,11 @@ class TestPRome(EditorConformance):
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}
 
 
+class TestMemit(EditorConformance):
+    editor = "memit"
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
+
+
 class TestFt(EditorConformance):
     editor = "ft"
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}

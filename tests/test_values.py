@@ -1,5 +1,7 @@
 """The fast search for v* agrees with the plain one, case by case, on every architecture."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from editcore.models import LoadedModel, wrap
 from editcore.reference import optimise_one
 from editcore.requests import EditRequest
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
+from editcore.value_search import ValueSearch
 from editcore.values import Value, ValueOptions, ValueProblem, optimise, pose
 
 TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}", "I think. {}")
@@ -88,6 +91,32 @@ def test_the_early_stop_is_each_case_its_own() -> None:
     steps = [v.steps for v in found(model, problems, options)]
     assert sorted(steps)[:2] == [1, 1]
     assert max(steps) > 1
+
+
+def test_a_non_finite_loss_ends_its_case_alone() -> None:
+    model = loaded("gpt2")
+    problems = posed(model)
+    search = ValueSearch(model, problems, OPTIONS)
+    rows = search._running.rows
+    rows.states[rows.case == 1] = float("nan")
+    broken = dict(search.run())
+    assert (broken[1].steps, broken[1].loss) == (1, pytest.approx(math.nan, nan_ok=True))
+    alone = found(model, problems, OPTIONS, tokens_per_batch=1)
+    for case in (0, 2):
+        assert_same(broken[case], alone[case])
+
+
+def test_ended_cases_leave_the_batch_and_the_rest_go_on_alike() -> None:
+    """The first case stops at once, so the batch shrinks; Adam's moments have to stay in step."""
+    model = loaded("llama")
+    problems = posed(model)
+    losses = [v.loss for v in found(model, problems, ValueOptions(layer=1, steps=1))]
+    options = ValueOptions(layer=1, steps=6, learning_rate=0.1, stop_loss=min(losses) + 1e-3)
+    together = found(model, problems, options)
+    assert min(value.steps for value in together) == 1
+    assert max(value.steps for value in together) == 6
+    for fast, problem in zip(together, problems, strict=True):
+        assert_same(fast, optimise_one(model, problem, options))
 
 
 def test_the_norm_is_clamped() -> None:
