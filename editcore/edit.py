@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from editcore import deltas, found_values, moments, prefixes
 from editcore.deltas import Delta
-from editcore.editors import EditContext, Editor, EditResult
+from editcore.editors import OK, EditContext, Editor, EditResult
 from editcore.jobs import EditJob
 from editcore.models import LoadedModel, load_spec
 from editcore.plugins import Registry, load_registry, resolve
@@ -34,10 +34,13 @@ def run(job: EditJob, out: Path, deltas_out: Path) -> None:
     with tqdm(total=len(shard.requests), desc=_title(job), unit="edit", mininterval=5) as progress:
         results = shard.results()
         while edits := list(islice(results, TOGETHER)):
-            rows += shard.rows.of(edits)
+            made = shard.rows.of(edits)
             changes |= {
-                e.request.case_id: e.result.delta for e in edits if e.result.delta is not None
+                edit.request.case_id: edit.result.delta
+                for row, edit in zip(made, edits, strict=True)
+                if edit.result.delta is not None and row["status"] == OK
             }
+            rows += made
             progress.update(len(edits))
     deltas.save(changes, deltas_out, {"job": job.model_dump_json()})
     write_table(out, rows, EDITS, {"job": job.model_dump(mode="json"), "versions": versions()})

@@ -150,7 +150,8 @@ def test_a_change_that_breaks_the_contract_is_a_status_and_the_rest_goes_on(
     scripted, job: EditJob, tmp_path: Path, options: dict[str, int], reason: str
 ) -> None:
     editor = job.editor.model_copy(update={"options": options})
-    rows, _ = run(job.model_copy(update={"editor": editor}), tmp_path)
+    rows, changes = run(job.model_copy(update={"editor": editor}), tmp_path)
+    assert changes == {}
     assert reason in rows["status"][0]
     assert WEIGHT in rows["status"][0]
     assert rows["status"][1] == "ValueError: no such fact"
