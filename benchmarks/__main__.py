@@ -66,7 +66,7 @@ def main() -> None:
 @main.command()
 @options
 @click.option("--rounds", default=3, show_default=True, help="Rounds, both ways in each.")
-@click.option("--cases", default=4, show_default=True, help="New cases in each round.")
+@click.option("--cases", default=8, show_default=True, help="New cases in each round.")
 @click.option("--growth", default="1,4,16,64", show_default=True, help="Cases in one fast sweep.")
 @click.option("--depths", default="6,12,24", show_default=True, help="Blocks of the model, fast.")
 def sweep(
@@ -81,7 +81,7 @@ def sweep(
         for depth in numbers(depths):
             deeper = Sweep(shape, build(shape, **how, depth=depth), workload)
             deeper.fast.sweep(workload.cases(0, 1))
-            found["growth"]["depth"][str(depth)] = deeper.growth([cases])[str(cases)]
+            found["growth"]["depth"][str(depth)] = deeper.growth([4])["4"]
     finish(found | machine(given), out)
 
 

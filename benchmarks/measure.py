@@ -42,24 +42,26 @@ def search_flops(
     values: Sequence[Value],
     options: ValueOptions,
 ) -> float:
-    """FLOPs of the matrix products that the steps of a search cannot do without.
+    """FLOPs of the matrix products that a search cannot do without, padding and scores left out.
 
-    Counted are the linear maps behind the edited block over the real tokens from the subject on,
-    the last MLP and the head where a token is predicted; a step goes there and back, the last one
-    only there. Attention scores and the constants before the first step come on top.
+    Once: every different prefix through all blocks, and what follows it up to the edited one. In
+    each step, there and back (the last one only there): the blocks behind over the real tokens from
+    the subject on, with the last MLP and the head where a token is predicted.
     """
     layout = model.layout
-    after = [_weights(layout.block(i)) for i in range(options.layer + 1, layout.depth)]
+    blocks = [_weights(layout.block(i)) for i in range(layout.depth)]
+    before, after = blocks[: options.layer + 1], blocks[options.layer + 1 :]
     last_mlp = _weights(layout.mlp(layout.depth - 1)) if after else 0
     head = _weights(model.model.get_output_embeddings())
-    total = 0.0
+    prefixes = {p.ids[: p.subject] for problem in problems for p in problem.prompts}
+    total = 2.0 * sum(map(len, prefixes)) * sum(blocks)
     for problem, value in zip(problems, values, strict=True):
         target = len(problem.target) - 1
         rows = [len(p.ids) - p.subject + target for p in problem.prompts]
         tokens = sum(rows) + len(problem.kl_prompt.ids) - problem.kl_prompt.subject
         read = len(rows) * len(problem.target) + 1
-        once = tokens * (sum(after) - last_mlp) + read * (last_mlp + head)
-        total += 2 * once * (2 * value.steps - 1)
+        step = tokens * (sum(after) - last_mlp) + read * (last_mlp + head)
+        total += 2 * tokens * sum(before) + 2 * step * (2 * value.steps - 1)
     return total
 
 

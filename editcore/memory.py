@@ -5,7 +5,7 @@ import torch
 from editcore.models import LoadedModel
 
 # Larger batches than fit the caches of a processor are no faster; graphics cards take what is free.
-CPU_BUDGET = 512 * 2**20
+CPU_BUDGET = 2**29
 SHARE_OF_FREE = 0.4
 
 

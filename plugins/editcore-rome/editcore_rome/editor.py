@@ -12,6 +12,8 @@ from editcore.rank_one import solve
 from editcore.values import Value, of_each
 from editcore_rome.config import RomeConfig
 
+CASES_AT_A_TIME = 16
+
 
 class RomeEditor(Editor[RomeConfig]):
     """ROME with the key strategy of its options."""
@@ -35,18 +37,21 @@ class RomeEditor(Editor[RomeConfig]):
         """Edit each request alone; keys and v* of all are found together."""
         values = of_each(context, requests, self.config.value_options())
         sound = [r for r, value in zip(requests, values, strict=True) if isinstance(value, Value)]
-        keys = iter(self._keys(context, sound))
+        keys = self._keys(context, sound)
         for value in values:
             if isinstance(value, str):
                 yield EditResult(None, value)
             else:
                 yield self._bind(context, next(keys), value)
 
-    def _keys(self, context: EditContext, requests: Sequence[EditRequest]) -> list[SubjectKeys]:
+    def _keys(self, context: EditContext, requests: Sequence[EditRequest]) -> Iterator[SubjectKeys]:
+        """The keys of each request; few cases at a time, since each has one per template."""
         assert context.prefixes is not None
         model, templates = context.model, context.prefixes.templates
-        prompts = [tokenize_templates(model, request, templates) for request in requests]
-        return collect(model, self.config.layer, prompts) if prompts else []
+        for start in range(0, len(requests), CASES_AT_A_TIME):
+            some = requests[start : start + CASES_AT_A_TIME]
+            prompts = [tokenize_templates(model, request, templates) for request in some]
+            yield from collect(model, self.config.layer, prompts)
 
     def _bind(self, context: EditContext, keys: SubjectKeys, value: Value) -> EditResult:
         layer = self.config.layer
