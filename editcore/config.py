@@ -173,7 +173,7 @@ class StudyConfig(Section):
 
     seed: int = Field(default=0, ge=0, description="Seed of everything that is drawn at random.")
     shard_size: Positive = Field(
-        default=100, description="Edits per job of the workflow; each job loads its model anew."
+        default=150, description="Edits per job of the workflow; each job loads its model anew."
     )
     models: dict[Label, Annotated[ModelChoice, BeforeValidator(_empty_if_none)]] = Field(
         min_length=1, description="The models, by label."

@@ -192,7 +192,8 @@ class ValueSearch:
         target = nll.new_zeros(len(now.cases)).index_add(0, places.case, nll)
         kl = (after.exp() * (after - now.kl_before)).sum(-1)
         decay = now.delta.norm(dim=1) / now.initial.norm(dim=1) ** 2
-        return target + options.kl_factor * kl + options.weight_decay * decay
+        losses: torch.Tensor = target + options.kl_factor * kl + options.weight_decay * decay
+        return losses
 
     def _scores(self, rows: _Rows, delta: torch.Tensor) -> torch.Tensor:
         """Logits `[places + cases, vocabulary]` in float32 where they are read; δ is in place."""
