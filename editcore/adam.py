@@ -1,37 +1,41 @@
-"""Adam (Kingma and Ba 2015) over rows that are problems of their own and may leave."""
+"""Adam on rows that end at different steps."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import torch
 
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
 
-@dataclass
-class Adam:
-    """Moments `[rows, width]` of one parameter; every row has taken the same number of steps.
 
-    The update is elementwise, so that each row gets what `torch.optim.Adam` would give it alone.
+class RowAdam:
+    """Adam (Kingma & Ba 2015, algorithm 1) on tensors that share their first dimension, the rows.
+
+    Each number is stepped by itself, so leaving rows out changes nothing for the others.
     """
 
-    learning_rate: float
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    steps: int = 0
-    mean: torch.Tensor | None = None
-    square: torch.Tensor | None = None
+    def __init__(self, tensors: Sequence[torch.Tensor], learning_rate: float) -> None:
+        self.tensors = list(tensors)
+        self._learning_rate = learning_rate
+        self._first = [torch.zeros_like(tensor) for tensor in tensors]
+        self._second = [torch.zeros_like(tensor) for tensor in tensors]
+        self._steps = 0
 
-    def step(self, parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """The parameter after one more step, `[rows, width]`."""
-        mean = torch.zeros_like(parameter) if self.mean is None else self.mean
-        square = torch.zeros_like(parameter) if self.square is None else self.square
-        first, second = self.betas
-        self.steps += 1
-        self.mean = torch.lerp(mean, gradient, 1 - first)
-        self.square = torch.lerp(square, gradient**2, 1 - second)
-        spread = (self.square / (1 - second**self.steps)).sqrt() + self.epsilon
-        return parameter - self.learning_rate / (1 - first**self.steps) * self.mean / spread
+    def step(self, gradients: Sequence[torch.Tensor]) -> None:
+        """Move every tensor by one step, in place."""
+        self._steps += 1
+        one, two = BETAS
+        size = self._learning_rate / (1 - one**self._steps)
+        correction = (1 - two**self._steps) ** 0.5
+        for tensor, gradient, first, second in zip(
+            self.tensors, gradients, self._first, self._second, strict=True
+        ):
+            first.lerp_(gradient, 1 - one)
+            second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
+            tensor.addcdiv_(first, second.sqrt().div_(correction).add_(EPSILON), value=-size)
 
-    def keep(self, rows: torch.Tensor) -> "Adam":
-        """The same for some of the rows, `[kept]` indices."""
-        if self.mean is None or self.square is None:
-            return self
-        return replace(self, mean=self.mean[rows], square=self.square[rows])
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows alone."""
+        self.tensors = [tensor[rows] for tensor in self.tensors]
+        self._first = [first[rows] for first in self._first]
+        self._second = [second[rows] for second in self._second]

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from editcore import trace
-from editcore.adam import Adam
+from editcore.adam import RowAdam
 from editcore.models import LoadedModel
 from editcore.tokens import pad
 from editcore.value_options import ValueOptions
@@ -87,10 +87,14 @@ class _Running:
     rows: _Rows
     cases: torch.Tensor
     initial: torch.Tensor
-    delta: torch.Tensor
     alive: torch.Tensor
-    adam: Adam
+    adam: RowAdam
     kl_before: torch.Tensor | None = None
+
+    @property
+    def delta(self) -> torch.Tensor:
+        """δ, `[cases, d_model]`."""
+        return self.adam.tensors[0]
 
     def value(self, place: int, step: int, loss: float) -> Value:
         """What has been found for the case at a place."""
@@ -99,10 +103,9 @@ class _Running:
     def shrink(self) -> None:
         """Leave out the cases that have ended."""
         kept = self.alive.nonzero()[:, 0]
-        self.rows, self.adam = self.rows.keep(kept), self.adam.keep(kept)
-        self.cases, self.initial, self.delta = (
-            tensor[kept] for tensor in (self.cases, self.initial, self.delta)
-        )
+        self.rows = self.rows.keep(kept)
+        self.adam.keep(kept)
+        self.cases, self.initial = self.cases[kept], self.initial[kept]
         self.alive = self.alive[kept]
         self.kl_before = None if self.kl_before is None else self.kl_before[kept]
 
@@ -120,9 +123,8 @@ class ValueSearch:
             self._lay_out(problems),
             every,
             initial,
-            torch.zeros_like(initial),
             torch.ones_like(every, dtype=torch.bool),
-            Adam(options.learning_rate),
+            RowAdam([torch.zeros_like(initial)], options.learning_rate),
         )
 
     @torch.no_grad()
@@ -177,9 +179,11 @@ class ValueSearch:
                 return
             (gradient,) = torch.autograd.grad(losses.sum(), now.delta)
             limit = options.clamp_norm_factor * now.initial.norm(dim=1, keepdim=True)
-            now.delta = _clamped(now.adam.step(now.delta.detach(), gradient), limit)
-            if now.alive.float().mean() <= WORTH_SHRINKING:
-                now.shrink()
+            with torch.no_grad():
+                now.adam.step([gradient])
+                _clamp(now.delta, limit)
+                if now.alive.float().mean() <= WORTH_SHRINKING:
+                    now.shrink()
 
     def _losses(self, now: _Running) -> torch.Tensor:
         """The loss of every case, `[cases]`."""
@@ -212,9 +216,9 @@ class ValueSearch:
         return layout.logits(hidden[row, column]).float()
 
 
-def _clamped(delta: torch.Tensor, limit: torch.Tensor) -> torch.Tensor:
+def _clamp(delta: torch.Tensor, limit: torch.Tensor) -> None:
     norm = delta.norm(dim=1, keepdim=True)
-    return torch.where(norm > limit, delta * (limit / norm), delta)
+    delta.copy_(torch.where(norm > limit, delta * (limit / norm), delta))
 
 
 @torch.no_grad()

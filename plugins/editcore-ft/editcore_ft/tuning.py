@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 
 from editcore import EditRequest, trace
+from editcore.adam import RowAdam
 from editcore.models import LoadedModel
 from editcore.tokens import PaddedRows, continuation, pad
-from editcore_ft.adam import RowAdam
 from editcore_ft.config import FtConfig, LossName
 
 # Adam keeps four numbers per number of a change: itself, its gradient and two moments.
