@@ -5,22 +5,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from editcore import deltas, found_values, moments, prefixes
+from editcore import deltas
 from editcore.deltas import Delta
-from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.editors import OK, EditResult
 from editcore.jobs import EditJob
-from editcore.models import LoadedModel, load_spec
-from editcore.plugins import Registry, load_registry, resolve
+from editcore.plugins import load_registry, resolve
 from editcore.provenance import versions
 from editcore.readers import read_cases
 from editcore.requests import EditRequest
 from editcore.rows import MadeEdit, Row, Rows
+from editcore.session import Session
 from editcore.store import EDITS, write_table
-from editcore.transforms import BoundTransform, bind, transformed
 
 # Edits that are measured together; enough to fill forward passes of small models.
 TOGETHER = 32
@@ -54,23 +52,20 @@ def _title(job: EditJob) -> str:
 class Shard:
     """Everything that the cases of one shard share, loaded once."""
 
-    context: EditContext
-    editor: Editor[Any]
+    session: Session
     requests: Sequence[EditRequest]
     rows: Rows
-    transforms: Sequence[BoundTransform]
 
     @classmethod
     def open(cls, job: EditJob) -> "Shard":
         """Load model, artefacts, plugins and data; any of them missing is an `EditcoreError`."""
         registry = load_registry()
-        model = load_spec(job.model)
-        context, editor = _context(job, model), _editor(job, registry, model)
+        session = Session.open(job, registry)
         metrics = [resolve(registry.metrics[name].record.factory) for name in job.metrics]
-        rows = Rows.open(job, model, editor.config, context.prefixes, metrics)
+        context, options = session.context, session.editor.config
+        rows = Rows.open(job, context.model, options, context.prefixes, metrics)
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
-        transforms = bind(job.editor.transforms, registry)
-        return cls(context, editor, requests, rows, transforms)
+        return cls(session, requests, rows)
 
     def results(self) -> Iterator[MadeEdit]:
         """Each request with its edit; the editor never sees a flawed one."""
@@ -83,36 +78,15 @@ class Shard:
         """An editor that raises loses the case it was at, and goes on behind it."""
         done = 0
         while done < len(requests):
-            edits = self.editor.edit_each(self.context, requests[done:])
+            edits = self.session.editor.edit_each(self.session.context, requests[done:])
             while done < len(requests):
                 started = time.perf_counter()
                 try:
                     result, broken = next(edits), False
                 except Exception as error:  # a third party's editor may raise anything
                     result, broken = EditResult(None, f"{type(error).__name__}: {error}"), True
-                result = transformed(result, self.transforms, self.context.model)
-                if result.delta is not None and not result.delta.finite():
-                    result = EditResult(None, "the editor gave a non-finite weight change")
-                yield MadeEdit(requests[done], result, time.perf_counter() - started)
+                finished = self.session.finished(result)
+                yield MadeEdit(requests[done], finished, time.perf_counter() - started)
                 done += 1
                 if broken:
                     break
-
-
-def _context(job: EditJob, model: LoadedModel) -> EditContext:
-    return EditContext(
-        model,
-        prefixes.load(Path(job.prefixes)) if job.prefixes else None,
-        {n: moments.load_for(model, n, Path(path)) for n, path in job.moments.items()},
-        job.seed,
-        {v.options: found_values.load(Path(v.path), model.device) for v in job.values},
-    )
-
-
-def _editor(job: EditJob, registry: Registry, model: LoadedModel) -> Editor[Any]:
-    info = registry.editors[job.editor.uses].record
-    config = info.config.model_validate(job.editor.options)
-    for layer in config.edited_layers():
-        model.layout.block(layer)
-    editor: Editor[Any] = resolve(info.factory)(config)
-    return editor

@@ -23,6 +23,7 @@ __all__ = [
     "CollapseSpec",
     "DatasetSpec",
     "EditJob",
+    "EditorJob",
     "EditorSpec",
     "Job",
     "ModelSpec",
@@ -159,24 +160,29 @@ class ValueFile(Job):
     path: str
 
 
-class EditJob(Job):
-    """Edit the cases of one shard, each from the unedited model, and measure each edited model.
+class EditorJob(Job):
+    """Base of the jobs that edit: an editor on a model, and the artefacts that its edits read.
 
-    `prefixes`, `moments` (by layer) and `values` are the files of the artefacts that edits read.
+    `prefixes`, `moments` (by layer) and `values` are files.
     """
 
     model: ModelSpec
     editor: EditorSpec
+    seed: int
+    prefixes: str | None = None
+    moments: dict[int, str] = {}
+    values: tuple[ValueFile, ...] = ()
+
+
+class EditJob(EditorJob):
+    """Edit the cases of one shard, each from the unedited model, and measure each edited model."""
+
     dataset: DatasetSpec
     shard: int
     case_ids: tuple[int, ...]
     perplexity: PerplexitySpec
     collapse: CollapseSpec
     metrics: tuple[str, ...]
-    seed: int
-    prefixes: str | None = None
-    moments: dict[int, str] = {}
-    values: tuple[ValueFile, ...] = ()
 
     @property
     def names(self) -> tuple[str, str, str, str]:

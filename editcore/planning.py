@@ -224,22 +224,28 @@ class _Planner:
 
     def _edit_job(self, pair: _Edited, cases: _Cases, perplexity: PerplexitySpec) -> EditJob:
         return EditJob(
-            model=pair.model,
-            editor=pair.editor,
+            **self._artefacts(pair),
+            values=tuple(
+                ValueFile(options=job.options, path=str(layout.values(*job.names)))
+                for job in _value_jobs(pair, cases)
+            ),
             dataset=cases.dataset,
             shard=cases.shard,
             case_ids=cases.ids,
             perplexity=perplexity,
             collapse=self._config.collapse,
             metrics=self._config.metrics,
-            seed=self._config.seed,
-            prefixes=str(layout.prefixes(pair.model.name)),
-            moments=_moment_files(pair.moments) if pair.moments else {},
-            values=tuple(
-                ValueFile(options=job.options, path=str(layout.values(*job.names)))
-                for job in _value_jobs(pair, cases)
-            ),
         )
+
+    def _artefacts(self, pair: _Edited) -> dict[str, Any]:
+        """What every job that edits says of its editor, and of the files that its edits read."""
+        return {
+            "model": pair.model,
+            "editor": pair.editor,
+            "seed": self._config.seed,
+            "prefixes": str(layout.prefixes(pair.model.name)),
+            "moments": _moment_files(pair.moments) if pair.moments else {},
+        }
 
 
 def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
