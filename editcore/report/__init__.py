@@ -12,9 +12,11 @@ def run(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig")
 
     Raises `DataError` where the summary is missing or not a summary.
     """
-    from editcore.report.figures import draw_all
+    from editcore.report.figures import draw_all, draw_sections
     from editcore.report.page import write
+    from editcore.report.sections import sections
     from editcore.report.study import read
 
     study = read(summary_dir, config)
-    write(page, study, draw_all(study, figures_dir))
+    found = sections(study)
+    write(page, study, draw_all(study, figures_dir), found, draw_sections(found, figures_dir))

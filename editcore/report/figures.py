@@ -1,7 +1,7 @@
 """Draws every figure of a study into a folder."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from editcore.atomic import replacing
 from editcore.report import denominator, perplexity
 from editcore.report.names import KINDS, figure_name
+from editcore.report.section import Section
 from editcore.report.study import Study
 from editcore.report.style import drawing
 
@@ -29,6 +30,16 @@ def draw_all(study: Study, folder: Path) -> dict[tuple[str, str, str], Path]:
                     path = folder / figure_name(kind, model, editor)
                     save(drawers[kind](study, model, editor), path)
                     paths[kind, model, editor] = path
+    return paths
+
+
+def draw_sections(sections: Sequence[Section], folder: Path) -> dict[str, Path]:
+    """Draw the figures of the sections, by their names."""
+    paths = {}
+    with drawing():
+        for each in (one for section in sections for one in section.drawings):
+            paths[each.name] = folder / f"{each.name}.svg"
+            save(each.draw(), paths[each.name])
     return paths
 
 

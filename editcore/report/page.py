@@ -1,8 +1,9 @@
 """The HTML page: one file with everything in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -14,6 +15,7 @@ from editcore.report import overview, sentences, tables
 from editcore.report.inline import inline
 from editcore.report.names import KINDS
 from editcore.report.numbers import number, plural
+from editcore.report.section import Section
 from editcore.report.study import Study
 
 MOST_NAMES = 200
@@ -40,8 +42,14 @@ class CollapsedCases:
     omitted: int
 
 
-def write(path: Path, study: Study, figures: Mapping[tuple[str, str, str], Path]) -> None:
-    """Render the page and write it whole."""
+def write(
+    path: Path,
+    study: Study,
+    figures: Mapping[tuple[str, str, str], Path],
+    sections: Sequence[Section] = (),
+    drawn: Mapping[str, Path] = MappingProxyType({}),
+) -> None:
+    """Render the page and write it whole; `drawn` are the files of the sections' figures."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -52,7 +60,8 @@ def write(path: Path, study: Study, figures: Mapping[tuple[str, str, str], Path]
     environment.globals.update(
         number=number, times=tables.times, position=sentences.position, css=_css()
     )
-    write_text(path, environment.get_template("page.html.jinja").render(content(study, figures)))
+    shown = content(study, figures) | {"sections": [_shown(each, drawn) for each in sections]}
+    write_text(path, environment.get_template("page.html.jinja").render(shown))
 
 
 def content(study: Study, figures: Mapping[tuple[str, str, str], Path]) -> dict[str, Any]:
@@ -94,6 +103,20 @@ def collapsed(study: Study) -> list[CollapsedCases]:
     return groups
 
 
+def _shown(section: Section, drawn: Mapping[str, Path]) -> dict[str, Any]:
+    """A section as the template shows it, its figures as markup."""
+    figures = [
+        _inlined(drawn[drawing.name], f"s-{drawing.name}", drawing.words)
+        for drawing in section.drawings
+    ]
+    return {"section": section, "figures": figures, "tables": _present(*section.tables)}
+
+
+def _inlined(file: Path, prefix: str, words: str) -> FigureOnPage:
+    svg = inline(file.read_text(encoding="utf-8"), prefix, words)
+    return FigureOnPage(Markup(svg), file.name)
+
+
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row with its prompt split around the subject, so that the page can set that apart."""
     before, _, after = (row["prompt"] or "{}").partition("{}")
@@ -116,8 +139,7 @@ def _figures(
         description = (
             f"{CAPTIONS[kind]} {editor} on {model}: {count:,} of {len(made):,} edits collapsed it."
         )
-        svg = inline(path.read_text(encoding="utf-8"), f"f{number_of}", description)
-        shown.append(FigureOnPage(Markup(svg), path.name))
+        shown.append(_inlined(path, f"f{number_of}", description))
     return shown
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from editcore.config import StudyConfig
 from editcore.editors import OK
@@ -17,6 +18,7 @@ from editcore.summary import CASES, VERDICTS
 class Study:
     """The tables of `results/summary`, and the labels in the order of the config."""
 
+    folder: Path
     config: StudyConfig
     cases: pl.DataFrame
     verdicts: pl.DataFrame
@@ -29,6 +31,11 @@ class Study:
         """The edits that were made and whose columns have the values in `where`, ordered by id."""
         conditions = [pl.col(name) == value for name, value in where.items()]
         return self.cases.filter(pl.col("status") == OK, *conditions)
+
+    def table(self, name: str, schema: pa.Schema) -> pl.DataFrame | None:
+        """A further table of the summary by its file's name without ending; None if not there."""
+        path = self.folder / f"{name}.parquet"
+        return read_table(path, schema) if path.exists() else None
 
     def threshold(self, base: float) -> float:
         """The perplexity above which a model whose own is `base` counts as collapsed."""
@@ -56,6 +63,7 @@ def read(summary_dir: Path, config: StudyConfig) -> Study:
     cases = read_table(summary_dir / "cases.parquet", CASES)
     verdicts = read_table(summary_dir / "verdicts.parquet", VERDICTS)
     return Study(
+        folder=summary_dir,
         config=config,
         cases=cases,
         verdicts=verdicts,

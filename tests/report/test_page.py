@@ -1,6 +1,7 @@
 """The page says what the rows say, stands alone, and lets no row break its markup."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 from editcore.config import StudyConfig
 from editcore.errors import DataError
 from editcore.report import page, run, sentences, tables
-from editcore.report.figures import draw_all
+from editcore.report.figures import draw_all, draw_sections
 from editcore.report.inline import inline
+from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
+from editcore.report.style import panel
+from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
 from tests.rows import edit_row, failed_row
 
@@ -135,7 +139,7 @@ def test_verdicts_by_perplexity_draw_that_threshold(make_study: MakeStudy) -> No
     study = make_study([edit_row(1)])
     collapse = study.config.collapse.model_copy(update={"verdict": "perplexity"})
     config = study.config.model_copy(update={"collapse": collapse})
-    absolute = Study(config, *list(vars(study).values())[1:])
+    absolute = replace(study, config=config)
     assert (study.threshold(4.0), absolute.threshold(4.0)) == (40.0, 1000.0)
 
 
@@ -181,3 +185,17 @@ def test_inlined_figures_have_names_of_their_own_and_the_colours_of_the_page() -
 def test_summary_that_is_missing_is_named(tmp_path: Path, config: StudyConfig) -> None:
     with pytest.raises(DataError, match=r"cases\.parquet: no such file"):
         run(tmp_path, tmp_path / "figures", tmp_path / "report.html", config)
+
+
+def test_further_sections_carry_their_words_figures_and_tables(
+    study: Study, tmp_path: Path
+) -> None:
+    table = Table("Points.", ("model", "n"), (("small", "2"),), 1)
+    drawing = Drawing("dots", "Two dots.", lambda: panel("Dots", "x", "y")[0])
+    extra = Section("more", "More of it", ("In words.",), (drawing,), (table,))
+    drawn = draw_sections([extra], tmp_path / "figures")
+    page.write(tmp_path / "r.html", study, {}, [extra], drawn)
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for part in ('<h2 id="more">More of it</h2>', "In words.", "Points.", 'aria-label="Two dots."'):
+        assert part in text
+    assert (tmp_path / "figures" / "dots.svg").exists()

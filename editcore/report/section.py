@@ -1,0 +1,33 @@
+"""A part of the report that one kind of results brings: a heading, words, figures and tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from editcore.report.study import Study
+from editcore.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a section: `name` is its file's, without ending; `words` say what it shows."""
+
+    name: str
+    words: str
+    draw: Callable[[], Figure]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What stands under one heading; `anchor` is what links name."""
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+# None where the study has no such results.
+MakeSection = Callable[[Study], Section | None]

@@ -1,0 +1,12 @@
+"""The sections that stand behind those of single edits, in the order of the page."""
+
+from editcore.report.section import MakeSection, Section
+from editcore.report.study import Study
+
+SECTIONS: tuple[MakeSection, ...] = ()
+
+
+def sections(study: Study) -> list[Section]:
+    """The sections for which the study has results."""
+    made = (make(study) for make in SECTIONS)
+    return [section for section in made if section is not None]
