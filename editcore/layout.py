@@ -60,6 +60,11 @@ def deltas(model: str, editor: str, dataset: str, shard: str) -> Path:
     return _shard("deltas", model, editor, dataset, shard, ".safetensors")
 
 
+def summary(name: str) -> Path:
+    """One of the tables that the report is made from."""
+    return RESULTS / "summary" / f"{name}.parquet"
+
+
 def _shard(kind: str, model: str, editor: str, dataset: str, shard: str, suffix: str) -> Path:
     folder = RESULTS / kind / f"model={model}" / f"editor={editor}" / f"dataset={dataset}"
     return folder / f"shard-{shard}{suffix}"

@@ -37,6 +37,11 @@ class Study:
         return [str(layout.edits(*names)) for names in self.edits]
 
     @property
+    def summaries(self) -> list[str]:
+        """The tables that the report is made from."""
+        return [str(layout.summary(name)) for name in ("cases", "verdicts")]
+
+    @property
     def sizes(self) -> Mapping[tuple[str, str, str], int]:
         """How many cases each model, editor and data set takes together."""
         sizes: Counter[tuple[str, str, str]] = Counter()

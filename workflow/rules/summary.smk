@@ -22,8 +22,7 @@ rule summarise:
 
 rule report:
     input:
-        cases="results/summary/cases.parquet",
-        verdicts="results/summary/verdicts.parquet",
+        study.summaries,
         study="results/jobs/study.json",
     output:
         page="results/report.html",
@@ -33,7 +32,7 @@ rule report:
     conda:
         "../envs/editcore.yaml"
     params:
-        summary=subpath(input.cases, parent=True),
+        summary=subpath(input[0], parent=True),
     message:
         "Draw the figures and write the report"
     shell:
