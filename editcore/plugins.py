@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pluggy
 
-from editcore.errors import PluginError
+from editcore.errors import PluginError, in_one_line
 from editcore.hookspecs import (
     PROJECT,
     DeltaTransformInfo,
@@ -174,11 +174,11 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
     for candidate in installed() if candidates is None else candidates:
         try:
             _register(registry, candidate)
-        except Exception as error:  # a third party's import may raise anything
+        # A third party's import may raise anything, and may try to end the program.
+        except (Exception, SystemExit) as error:
             if candidate.name == BUILTIN:
                 raise
-            known = isinstance(error, PluginError)
-            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            reason = in_one_line(error)
             failures.append(
                 Failure(candidate.distribution, candidate.version, candidate.name, reason)
             )
