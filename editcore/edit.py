@@ -20,7 +20,7 @@ from editcore.readers import read_cases
 from editcore.requests import EditRequest
 from editcore.rows import MadeEdit, Row, Rows
 from editcore.session import Session
-from editcore.store import EDITS, write_table
+from editcore.store import EDITS, OWN_COLUMNS, write_table
 
 # Edits that are measured together; enough to fill forward passes of small models.
 TOGETHER = 32
@@ -66,7 +66,7 @@ class Shard:
         """Load model, artefacts, plugins and data; any of them missing is an `EditcoreError`."""
         registry = load_registry()
         session = Session.open(job, registry)
-        metrics = bind(job.metrics, registry)
+        metrics = bind(job.metrics, registry, OWN_COLUMNS)
         context, options = session.context, session.editor.config
         rows = Rows.open(job, context.model, options, context.prefixes, metrics)
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)

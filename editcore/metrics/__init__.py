@@ -50,9 +50,23 @@ class NamedMetric:
             raise PluginError(f"metric {self.info.name}: {in_one_line(error)}") from error
 
 
-def bind(names: Iterable[str], registry: Registry) -> tuple[NamedMetric, ...]:
-    """The metrics that a job names, in its order; `PluginError` where one is not installed."""
+def bind(
+    names: Iterable[str], registry: Registry, reserved: Iterable[str] = ()
+) -> tuple[NamedMetric, ...]:
+    """The metrics that a job names, in its order.
+
+    Raises `PluginError` where one is not installed, or brings a column that is another's or one of
+    `reserved`.
+    """
     found = [registry.metrics[name].record for name in names]
+    owners = dict.fromkeys(reserved, "every row")
+    for info in found:
+        for column in info.columns:
+            if (owner := owners.setdefault(column, f"metric {info.name}")) != f"metric {info.name}":
+                raise PluginError(
+                    f"metric {info.name} brings the column {column!r}, which {owner} has already; "
+                    "leave it out of the study's metrics"
+                )
     return tuple(NamedMetric(info, resolve(info.factory)) for info in found)
 
 
