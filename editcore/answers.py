@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore.deltas import Delta
+from editcore.changes import Change
 from editcore.errors import RequestError
 from editcore.keys import fill
 from editcore.memory import tokens_per_pass
@@ -122,14 +122,14 @@ def ask(model: LoadedModel, asked: TokenizedQuestions) -> Answers:
 
 @torch.no_grad()
 def ask_edited(
-    model: LoadedModel, asked: Sequence[TokenizedQuestions], deltas: Sequence[Delta]
+    model: LoadedModel, asked: Sequence[TokenizedQuestions], changes: Sequence[Change]
 ) -> list[tuple[Answers, Answers]]:
     """Each case's answers before and after its own edit, many edits in one pass."""
     found: dict[int, tuple[Answers, Answers]] = {}
-    for group in edited_models(model, deltas):
+    for group in edited_models(model, changes):
         asking = _Asking(group.reader, [asked[i] for i in group.members])
         found |= zip(group.members, asking.edited(group), strict=True)
-    return [found[i] for i in range(len(deltas))]
+    return [found[i] for i in range(len(changes))]
 
 
 class _Asking:

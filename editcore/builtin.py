@@ -6,7 +6,7 @@ from editcore.hookspecs import DeltaTransformInfo, KeyStrategyInfo, MetricInfo, 
 from editcore.metrics import accuracy, score
 from editcore.transforms.norm_cap import NormCapConfig
 
-_FALL = "Yang et al. 2024, The Fall of ROME"
+_FALL = "Yang et al. 2024, Understanding the Collapse of LLMs in Model Editing"
 
 
 @hookimpl
@@ -22,7 +22,7 @@ def editcore_key_strategies() -> Iterator[KeyStrategyInfo]:
     yield KeyStrategyInfo(
         "unprefixed",
         "Bare key in both places.",
-        "Gupta et al. 2024, Rebuilding ROME",
+        "Gupta et al. 2024, arXiv 2403.07175",
         "editcore.keys:unprefixed",
     )
 

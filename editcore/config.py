@@ -69,8 +69,8 @@ class ModelChoice(Section):
     published_moments: str | None = Field(
         default=None,
         pattern=r"\{layer\}",
-        description="Second moments to read instead of measuring them, as the authors of ROME and "
-        "MEMIT publish them: the path of an .npz file with `{layer}` for the layer's number.",
+        description="Second moments to read instead of measuring them, as Meng et al. (2022, 2023) "
+        "publish them: the path of an .npz file with `{layer}` for the layer's number.",
     )
 
 

@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from editcore.atomic import write_tensors
+from editcore.changes import Change
 from editcore.errors import DataError, PluginError
-from editcore.families import stores_transposed
+from editcore.families import Layout, stores_transposed
 
 CASES = "cases"
 
@@ -29,6 +30,11 @@ class LowRankUpdate:
     def shape(self) -> tuple[int, ...]:
         """The shape of ΔW, `(d_out, d_in)`."""
         return len(self.outputs), len(self.inputs)
+
+    def consistent(self) -> bool:
+        """Whether both factors are matrices of one rank."""
+        shapes = self.outputs.shape, self.inputs.shape
+        return all(len(shape) == 2 for shape in shapes) and shapes[0][1] == shapes[1][1]
 
     def dense(self) -> torch.Tensor:
         """ΔW, `[d_out, d_in]`."""
@@ -84,7 +90,7 @@ Update = LowRankUpdate | DenseUpdate
 
 
 @dataclass(frozen=True)
-class Delta:
+class Delta(Change):
     """Updates by the name of the parameter they change."""
 
     updates: Mapping[str, Update]
@@ -97,9 +103,18 @@ class Delta:
         """Whether every number in it is finite."""
         return all(update.finite() for update in self.updates.values())
 
+    def places(self, layout: Layout) -> dict[str, int | None]:
+        """The parameters, and the blocks that they belong to."""
+        return {name: layout.block_of(name) for name in self.updates}
+
     def check(self, model: nn.Module) -> None:
         """Raise `PluginError` for a parameter that the model lacks or a shape that does not fit."""
         for name, update in self.updates.items():
+            if isinstance(update, LowRankUpdate) and not update.consistent():
+                raise PluginError(
+                    f"the factors for {name} have shapes {tuple(update.outputs.shape)} and "
+                    f"{tuple(update.inputs.shape)}; both must be matrices with as many columns"
+                )
             shape = update.shape
             own = _parameter(model, name).shape
             if tuple(shape) != tuple(own[::-1] if stores_transposed(model, name) else own):

@@ -11,21 +11,26 @@ from tqdm import tqdm
 from editcore import deltas
 from editcore.deltas import Delta
 from editcore.editors import OK, EditResult
+from editcore.errors import in_one_line
 from editcore.jobs import EditJob
-from editcore.plugins import load_registry, resolve
+from editcore.metrics import bind
+from editcore.plugins import load_registry
 from editcore.provenance import versions
 from editcore.readers import read_cases
 from editcore.requests import EditRequest
 from editcore.rows import MadeEdit, Row, Rows
 from editcore.session import Session
-from editcore.store import EDITS, write_table
+from editcore.store import EDITS, OWN_COLUMNS, write_table
 
 # Edits that are measured together; enough to fill forward passes of small models.
 TOGETHER = 32
 
 
 def run(job: EditJob, out: Path, deltas_out: Path) -> None:
-    """Carry out a job: rows to `out` (Parquet), weight changes to `deltas_out` (safetensors)."""
+    """Carry out a job: rows to `out` (Parquet), weight changes to `deltas_out` (safetensors).
+
+    Edits that change no weights are measured while they are there, and not kept.
+    """
     shard = Shard.open(job)
     rows: list[Row] = []
     changes: dict[int, Delta] = {}
@@ -61,7 +66,7 @@ class Shard:
         """Load model, artefacts, plugins and data; any of them missing is an `EditcoreError`."""
         registry = load_registry()
         session = Session.open(job, registry)
-        metrics = [resolve(registry.metrics[name].record.factory) for name in job.metrics]
+        metrics = bind(job.metrics, registry, OWN_COLUMNS)
         context, options = session.context, session.editor.config
         rows = Rows.open(job, context.model, options, context.prefixes, metrics)
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
@@ -76,17 +81,16 @@ class Shard:
 
     def _made(self, requests: Sequence[EditRequest]) -> Iterator[MadeEdit]:
         """An editor that raises loses the case it was at, and goes on behind it."""
-        done = 0
-        while done < len(requests):
-            edits = self.session.editor.edit_each(self.session.context, requests[done:])
-            while done < len(requests):
-                started = time.perf_counter()
-                try:
-                    result, broken = next(edits), False
-                except Exception as error:  # a third party's editor may raise anything
-                    result, broken = EditResult(None, f"{type(error).__name__}: {error}"), True
-                finished = self.session.finished(result)
-                yield MadeEdit(requests[done], finished, time.perf_counter() - started)
-                done += 1
-                if broken:
-                    break
+        editor = self.session.editor
+        edits: Iterator[EditResult] | None = None
+        for done, request in enumerate(requests):
+            started = time.perf_counter()
+            try:
+                if edits is None:
+                    edits = iter(editor.edit_each(self.session.context, requests[done:]))
+                result = self.session.finished(next(edits))
+            except StopIteration:
+                result, edits = EditResult(status="the editor stopped before this request"), None
+            except Exception as error:  # a third party's editor may raise anything
+                result, edits = EditResult(status=in_one_line(error)), None
+            yield MadeEdit(request, result, time.perf_counter() - started)

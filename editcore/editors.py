@@ -10,9 +10,11 @@ from editcore.errors import RequestError
 from editcore.requests import EditRequest
 
 if TYPE_CHECKING:
+    from editcore.changes import Change
     from editcore.deltas import Delta
     from editcore.models import LoadedModel
     from editcore.moments import SecondMoment
+    from editcore.patches import Patch
     from editcore.prefixes import ContextPrefixes
     from editcore.value_options import ValueOptions
     from editcore.values import Value
@@ -39,20 +41,26 @@ class EditContext:
 
 @dataclass(frozen=True)
 class EditResult:
-    """One edit as a value: the weight change, or the reason why there is none.
+    """One edit as a value: a weight change or a patch, or the reason why there is none.
 
     `diagnostics` are numbers known from making the edit (`numerator_norm`, `denominator`, `steps`,
     …); `state` is what a sequence of edits carries to its next step.
     """
 
-    delta: "Delta | None"
+    delta: "Delta | None" = None
     status: str = OK
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     state: Any = None
+    patch: "Patch | None" = None
+
+    @property
+    def change(self) -> "Change | None":
+        """Whichever of the two there is."""
+        return self.patch if self.delta is None else self.delta
 
 
 class Editor(ABC, Generic[ConfigT]):
-    """Base of every editor. Subclasses leave the model's weights as they found them."""
+    """Base of every editor. Subclasses leave the model as they found it."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -65,7 +73,7 @@ class Editor(ABC, Generic[ConfigT]):
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """Edit all `requests` together, on the model as it is now, into one weight change."""
+        """Edit all `requests` together, on the model as it is now, into one change."""
 
     def edit_each(
         self, context: EditContext, requests: Sequence[EditRequest]

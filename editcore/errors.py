@@ -5,6 +5,15 @@ class EditcoreError(Exception):
     """Base of every error that the command line prints as one plain message, no traceback."""
 
 
+def in_one_line(error: BaseException) -> str:
+    """What an error says; one that is not ours, with its kind in front.
+
+    >>> in_one_line(PluginError("no such name")), in_one_line(KeyError("x"))
+    ('no such name', "KeyError: 'x'")
+    """
+    return str(error) if isinstance(error, EditcoreError) else f"{type(error).__name__}: {error}"
+
+
 class ConfigError(EditcoreError):
     """The study's configuration cannot be used as it stands."""
 

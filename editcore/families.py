@@ -1,6 +1,6 @@
 """Where each architecture keeps the parts that editors touch. Another family is one entry."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -90,10 +90,6 @@ class Layout:
         """The name of the down-projection's weight, as in `named_parameters`."""
         self.block(layer)
         return f"{self.family.blocks}.{layer}.{self.family.down}.weight"
-
-    def first_changed(self, parameters: Iterable[str]) -> int:
-        """The first block whose output a change of these parameters can alter."""
-        return min((self.block_of(name) or 0 for name in parameters), default=0)
 
     def block_of(self, parameter: str) -> int | None:
         """The layer whose block a parameter belongs to; None for embeddings, last norm and head."""

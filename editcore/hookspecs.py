@@ -26,7 +26,7 @@ class Capabilities:
     """What an editor can do, so that a study is refused before it starts rather than after.
 
     `batched`: several facts in one edit; `sequential`: edits on top of edits; `needs_subject`: the
-    request must name a subject; `changes_weights`: the edit is a change of weights.
+    request must name a subject; `changes_weights`: the edit is a change of weights, else a patch.
     """
 
     batched: bool = False

@@ -15,6 +15,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from editcore import trace
+from editcore.changes import Change
 from editcore.deltas import Delta, LowRankUpdate, Update
 from editcore.models import LoadedModel
 from editcore.tokens import PaddedRows
@@ -66,7 +67,7 @@ def recording(model: LoadedModel, start: Start, *, stop: bool = False) -> Iterat
 
 
 class EditedModels(ABC):
-    """One or more edited models, read by `reader`; `members` are their places among the deltas."""
+    """One or more edited models, read by `reader`; `members` are their places among the changes."""
 
     reader: LoadedModel
     members: Sequence[int]
@@ -84,16 +85,16 @@ class EditedModels(ABC):
         """
 
 
-def edited_models(model: LoadedModel, deltas: Sequence[Delta]) -> list[EditedModels]:
+def edited_models(model: LoadedModel, changes: Sequence[Change]) -> list[EditedModels]:
     """Group edits that can share a forward pass; those that cannot stand alone."""
     found: list[EditedModels] = []
-    together: dict[tuple[str, ...], list[int]] = {}
-    for i, delta in enumerate(deltas):
-        if _can_overlay(model, delta):
-            together.setdefault(tuple(delta.updates), []).append(i)
+    together: dict[tuple[str, ...], dict[int, Delta]] = {}
+    for i, change in enumerate(changes):
+        if isinstance(change, Delta) and _can_overlay(model, change):
+            together.setdefault(tuple(change.updates), {})[i] = change
         else:
-            found.append(Applied.of(model, delta, i))
-    return found + [Overlay.of(model, deltas, members) for members in together.values()]
+            found.append(Applied.of(model, change, i))
+    return found + [Overlay.of(model, members) for members in together.values()]
 
 
 def _can_overlay(model: LoadedModel, delta: Delta) -> bool:
@@ -125,22 +126,21 @@ def _resumed(
 
 @dataclass(frozen=True)
 class Applied(EditedModels):
-    """One edited model whose weights really change while it reads."""
+    """One edited model whose change is really in place while it reads."""
 
     reader: LoadedModel
     members: Sequence[int]
     start: Start
-    delta: Delta
+    change: Change
 
     @classmethod
-    def of(cls, model: LoadedModel, delta: Delta, place: int) -> "Applied":
-        """Begin before the first block that the delta changes."""
-        start = Start(model.layout.first_changed(delta.updates) - 1)
-        return cls(model, (place,), start, delta)
+    def of(cls, model: LoadedModel, change: Change, place: int) -> "Applied":
+        """Begin before the first block whose output the edit can alter."""
+        return cls(model, (place,), Start(change.first_block(model.layout) - 1), change)
 
     def in_place(self) -> AbstractContextManager[None]:
         """See `EditedModels.in_place`."""
-        return self.delta.applied(self.reader.model)
+        return self.change.applied(self.reader.model)
 
     def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
         """See `EditedModels.hidden`."""
@@ -183,17 +183,18 @@ class Overlay(EditedModels):
     factors: Mapping[str, Factors]
 
     @classmethod
-    def of(cls, model: LoadedModel, deltas: Sequence[Delta], members: Sequence[int]) -> "Overlay":
-        """Lay the changes of `members` over the model."""
-        layout, names = model.layout, list(deltas[members[0]].updates)
-        first = layout.first_changed(names)
-        in_first = [name for name in names if layout.first_changed([name]) == first]
+    def of(cls, model: LoadedModel, members: Mapping[int, Delta]) -> "Overlay":
+        """Lay changes of the same linear maps over the model; keyed by their places."""
+        layout, deltas = model.layout, list(members.values())
+        places, first = deltas[0].places(layout), deltas[0].first_block(layout)
+        in_first = [name for name, block in places.items() if block == first]
         at_down = in_first == [layout.down_weight(first)]
         factors = {
-            name: Factors.of([deltas[i].updates[name] for i in members], model.device)
-            for name in names
+            name: Factors.of([delta.updates[name] for delta in deltas], model.device)
+            for name in places
         }
-        return cls(model.frozen, members, Start(first if at_down else first - 1, at_down), factors)
+        start = Start(first if at_down else first - 1, at_down)
+        return cls(model.frozen, tuple(members), start, factors)
 
     def in_place(self) -> AbstractContextManager[None]:
         """See `EditedModels.in_place`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import cross_entropy
 
-from editcore.deltas import Delta
+from editcore.changes import Change
 from editcore.errors import DataError
 from editcore.memory import rows_of_logits, tokens_per_pass
 from editcore.models import LoadedModel
@@ -94,12 +94,12 @@ class EditedPerplexity:
     _kept: dict[tuple[int, Start], list[Activations]] = field(default_factory=dict)
 
     @torch.no_grad()
-    def of(self, deltas: Sequence[Delta]) -> list[Perplexity]:
-        """One perplexity for each delta; the model's weights stay, or return bit by bit."""
+    def of(self, changes: Sequence[Change]) -> list[Perplexity]:
+        """One perplexity for each edit; the model's weights stay, or return bit by bit."""
         found: dict[int, Perplexity] = {}
-        for group in edited_models(self.model, deltas):
+        for group in edited_models(self.model, changes):
             found |= zip(group.members, self._of_group(group), strict=True)
-        return [found[i] for i in range(len(deltas))]
+        return [found[i] for i in range(len(changes))]
 
     def _of_group(self, group: EditedModels) -> list[Perplexity]:
         count = len(group.members)

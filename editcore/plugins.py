@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pluggy
 
-from editcore.errors import PluginError
+from editcore.errors import PluginError, in_one_line
 from editcore.hookspecs import (
     PROJECT,
     DeltaTransformInfo,
@@ -77,17 +77,18 @@ class Catalogue(Generic[RecordT]):
         self._records: dict[str, Registered[RecordT]] = {}
         self._contested: dict[str, str] = {}
 
-    def check(self, record: RecordT, source: Source) -> None:
-        """Raise `PluginError` for what is no such record, or for a name that is malformed or taken.
-
-        A name that is taken is contested from then on.
-        """
+    def check(self, record: RecordT) -> None:
+        """Raise `PluginError` for what is no such record, or has a malformed name."""
         if not isinstance(record, self._record):
             raise PluginError(f"{record!r} is no {self._record.__name__}")
         if not NAME.fullmatch(record.name):
             raise PluginError(
                 f"{self._kind} {record.name!r} has no valid name: lower-case letters, digits, '-'"
             )
+
+    def add(self, record: RecordT, source: Source) -> None:
+        """Take a record in; `PluginError` for a name that is taken, contested from then on."""
+        self.check(record)
         if (there := self._records.get(record.name)) is not None:
             reason = (
                 f"{self._kind} {record.name!r} is brought by both {there.source.distribution} and "
@@ -95,10 +96,6 @@ class Catalogue(Generic[RecordT]):
             )
             self._contested[record.name] = reason
             raise PluginError(reason)
-
-    def add(self, record: RecordT, source: Source) -> None:
-        """Take a record in; errors as in `check`."""
-        self.check(record, source)
         self._records[record.name] = Registered(record, source)
 
     def __getitem__(self, name: str) -> Registered[RecordT]:
@@ -174,11 +171,11 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
     for candidate in installed() if candidates is None else candidates:
         try:
             _register(registry, candidate)
-        except Exception as error:  # a third party's import may raise anything
+        # A third party's import may raise anything, and may try to end the program.
+        except (Exception, SystemExit) as error:
             if candidate.name == BUILTIN:
                 raise
-            known = isinstance(error, PluginError)
-            reason = str(error) if known else f"{type(error).__name__}: {error}"
+            reason = in_one_line(error)
             failures.append(
                 Failure(candidate.distribution, candidate.version, candidate.name, reason)
             )
@@ -186,7 +183,11 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
 
 
 def _register(registry: Registry, candidate: Candidate) -> None:
-    """Validate one plugin in a manager of its own, and take its records in: all or none."""
+    """Validate one plugin in a manager of its own, and take its records in: all or none.
+
+    Raises `PluginError` for names that are taken, too, but then keeps the plugin's other records:
+    whose fault it is cannot be told.
+    """
     plugin = candidate.load()
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(EditcoreSpecs)
@@ -214,12 +215,18 @@ def _register(registry: Registry, candidate: Candidate) -> None:
     ]
     seen: set[tuple[int, str]] = set()
     for catalogue, record in brought:
-        catalogue.check(record, source)
+        catalogue.check(record)
         if (claim := (id(catalogue), record.name)) in seen:
             raise PluginError(f"it brings the name {record.name!r} twice; rename one of them")
         seen.add(claim)
+    taken = []
     for catalogue, record in brought:
-        catalogue.add(record, source)
+        try:
+            catalogue.add(record, source)
+        except PluginError as error:
+            taken.append(str(error))
+    if taken:
+        raise PluginError("; ".join(taken))
 
 
 def code_hash(plugin: Any) -> str:

@@ -57,5 +57,5 @@ def _sums(path: Path, total: np.ndarray) -> np.ndarray:
 def _unfit(path: Path, reason: str) -> DataError:
     return DataError(
         f"{path} holds no published second moment: {reason}. Get the file anew; it is an .npz with "
-        f"{SUM} and {COUNT}, as the code of ROME and MEMIT writes it"
+        f"{SUM} and {COUNT}, as the code of Meng et al. (2022, 2023) writes it"
     )

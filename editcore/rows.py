@@ -9,13 +9,14 @@ from typing import Any
 
 from editcore import perplexity
 from editcore.answers import Answers, CaseQuestions, TokenizedQuestions, ask_edited, tokenize
+from editcore.changes import Change
 from editcore.collapse import judge
 from editcore.deltas import Delta
 from editcore.editor_config import EditorConfig
 from editcore.editors import OK, EditResult
-from editcore.errors import DataError, EditcoreError, PluginError
+from editcore.errors import DataError, PluginError, in_one_line
 from editcore.jobs import EditJob
-from editcore.metrics import Metric, MetricInput
+from editcore.metrics import Metric, MetricInput, number
 from editcore.models import LoadedModel
 from editcore.perplexity import EditedPerplexity, Perplexity
 from editcore.prefixes import ContextPrefixes
@@ -40,7 +41,7 @@ class _Sound:
     """An edit that can be measured, and its case's questions."""
 
     row: Row
-    delta: Delta
+    change: Change
     questions: CaseQuestions
     tokens: TokenizedQuestions
 
@@ -130,24 +131,30 @@ class Rows:
         try:
             place = tokenize_prompt(self.model.tokenizer, request.prompt, request.subject)
             row |= {"subject_tokens": place.subject_tokens, "subject_position": place.subject}
-            if result.delta is None or result.status != OK:
+            if (change := result.change) is None or result.status != OK:
                 return None
-            result.delta.check(self.model.model)
-            self._refuse_undeclared(result.delta)
+            change.check(self.model.model)
+            self._refuse_undeclared(change)
             questions = CaseQuestions(request, self._test_prefix(request))
             tokens = tokenize(self.model, questions.all())
-        except EditcoreError as error:
-            row["status"] = str(error)
+            row |= self._known(result) | {"delta_norm": change.norm()}
+        except Exception as error:  # a third party's change may be anything
+            row["status"] = in_one_line(error)
             return None
-        known = ("numerator_norm", "denominator", "steps")
-        row |= {name: result.diagnostics.get(name) for name in known}
-        row |= {"delta_norm": result.delta.norm(), "weight_norm": self._weight_norm(result.delta)}
-        return _Sound(row, result.delta, questions, tokens)
+        row["weight_norm"] = self._weight_norm(change) if isinstance(change, Delta) else None
+        return _Sound(row, change, questions, tokens)
 
-    def _refuse_undeclared(self, delta: Delta) -> None:
+    def _known(self, result: EditResult) -> Row:
+        """The diagnostics that have columns."""
+        known = ("numerator_norm", "denominator", "steps")
+        found = {name: number(name, result.diagnostics.get(name)) for name in known}
+        steps = found["steps"]
+        return found | {"steps": None if steps is None else int(steps)}
+
+    def _refuse_undeclared(self, change: Change) -> None:
         """An editor that says which layers it edits must keep to them."""
-        declared = self.options.edited_layers()
-        outside = [n for n in delta.updates if self.model.layout.block_of(n) not in declared]
+        declared, places = self.options.edited_layers(), change.places(self.model.layout)
+        outside = [name for name, block in places.items() if block not in declared]
         if declared and outside:
             raise PluginError(
                 f"the editor {self.job.editor.uses!r} changed {outside[0]}, outside the layers "
@@ -163,8 +170,22 @@ class Rows:
         return math.hypot(*(self._weight_norms[name] for name in delta.updates))
 
     def _measure(self, sound: Sequence[_Sound]) -> None:
-        """Ask and measure the edited models all together, and complete their rows."""
-        changes = [each.delta for each in sound]
+        """Complete the rows: all weight changes in shared passes, each patch in passes of its own.
+
+        A patch runs a third party's code in the model; one that raises fails alone.
+        """
+        deltas = [each for each in sound if isinstance(each.change, Delta)]
+        self._measure_together(deltas)
+        for each in sound:
+            if not isinstance(each.change, Delta):
+                try:
+                    self._measure_together([each])
+                except Exception as error:  # a third party's patch may raise anything
+                    each.row["status"] = in_one_line(error)
+
+    def _measure_together(self, sound: Sequence[_Sound]) -> None:
+        """Ask the edited models and measure their perplexity, in as few passes as possible."""
+        changes = [each.change for each in sound]
         answers = ask_edited(self.model, [each.tokens for each in sound], changes)
         perplexities = self.edited.of(changes)
         for each, (before, after), found in zip(sound, answers, perplexities, strict=True):
@@ -174,13 +195,16 @@ class Rows:
     def _metric_columns(self, case: _Sound, before: Answers, after: Answers) -> Row:
         @contextmanager
         def edited() -> Iterator[LoadedModel]:
-            with case.delta.applied(self.model.model):
+            with case.change.applied(self.model.model):
                 yield self.model
 
         given = MetricInput(case.questions, before, after, edited)
         columns: Row = {}
         for metric in self.metrics:
-            columns |= metric(given)
+            try:
+                columns |= metric(given)
+            except PluginError as error:
+                columns["status"] = str(error)
         return columns
 
     def _perplexity_columns(self, edited: Perplexity) -> Row:

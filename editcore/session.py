@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from editcore import found_values, moments, prefixes
-from editcore.editors import EditContext, Editor, EditResult
+from editcore.changes import Change
+from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.hookspecs import EditorInfo
 from editcore.jobs import EditorJob
 from editcore.models import LoadedModel, load_spec
 from editcore.plugins import Registry, resolve
@@ -17,6 +19,7 @@ from editcore.transforms import BoundTransform, bind, transformed
 class Session:
     """Model and artefacts, the editor, and what is done to each of its weight changes."""
 
+    info: EditorInfo
     context: EditContext
     editor: Editor[Any]
     transforms: Sequence[BoundTransform]
@@ -24,16 +27,40 @@ class Session:
     @classmethod
     def open(cls, job: EditorJob, registry: Registry) -> "Session":
         """Load model, artefacts and plugins; any of them missing is an `EditcoreError`."""
+        info = registry.editors[job.editor.uses].record
         model = load_spec(job.model)
-        editor = _editor(job, registry, model)
-        return cls(_context(job, model), editor, bind(job.editor.transforms, registry))
+        editor = _editor(job, info, model)
+        return cls(info, _context(job, model), editor, bind(job.editor.transforms, registry))
 
     def finished(self, result: EditResult) -> EditResult:
-        """An edit as it is measured: transformed, and refused where it is not finite."""
+        """An edit as it is measured: transformed, and a failed one where it is no edit.
+
+        That is where it holds non-finite numbers, or not the change that the editor's capabilities
+        announce.
+        """
+        if not isinstance(result, EditResult):
+            return self._refused(f"gave {type(result).__name__}, not an EditResult")
+        if result.status != OK:
+            return result
+        if wrong := self._wrong_kind(result):
+            return self._refused(wrong)
         result = transformed(result, self.transforms, self.context.model)
-        if result.delta is not None and not result.delta.finite():
-            return EditResult(None, "the editor gave a non-finite weight change")
-        return result
+        if result.change is None or result.change.finite():
+            return result
+        return self._refused(f"gave a non-finite {'patch' if result.patch else 'weight change'}")
+
+    def _wrong_kind(self, result: EditResult) -> str:
+        """What keeps the result from being an edit of the announced kind."""
+        changes = {"weight change": result.delta, "patch": result.patch}
+        wanted, other = changes if self.info.capabilities.changes_weights else reversed(changes)
+        if changes[other] is not None:
+            return f"gave a {other}, but its capabilities announce a {wanted}"
+        if isinstance(changes[wanted], Change):
+            return ""
+        return f"gave neither a {wanted} nor a reason why there is none"
+
+    def _refused(self, wrong: str) -> EditResult:
+        return EditResult(status=f"the editor {self.info.name!r} {wrong}; report it to its authors")
 
 
 def _context(job: EditorJob, model: LoadedModel) -> EditContext:
@@ -46,8 +73,7 @@ def _context(job: EditorJob, model: LoadedModel) -> EditContext:
     )
 
 
-def _editor(job: EditorJob, registry: Registry, model: LoadedModel) -> Editor[Any]:
-    info = registry.editors[job.editor.uses].record
+def _editor(job: EditorJob, info: EditorInfo, model: LoadedModel) -> Editor[Any]:
     config = info.config.model_validate(job.editor.options)
     for layer in config.edited_layers():
         model.layout.block(layer)

@@ -90,6 +90,10 @@ EDITS = schema(
 )
 
 
+# What a row holds whatever is measured; no metric's column has such a name.
+OWN_COLUMNS = tuple(name for name in EDITS.names if name not in METRIC_COLUMNS)
+
+
 def write_table(
     path: Path,
     content: Iterable[Row] | pl.DataFrame | pa.Table,

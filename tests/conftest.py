@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Its tests run where it is installed; `test_plugin_package.py` sees to both.
+collect_ignore = ["plugin_package"]
+
 ModelSaver = Callable[..., Path]
 
 

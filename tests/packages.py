@@ -9,17 +9,22 @@ from pathlib import Path
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
 
 
-def install(project: Path, site: Path) -> None:
-    """Build the project's wheel and unpack it into `site`. Needs neither pip nor a network."""
-    site.mkdir(exist_ok=True)
+def build(project: Path, folder: Path) -> Path:
+    """Build the project's wheel into `folder`. Needs neither pip nor a network."""
+    folder.mkdir(exist_ok=True)
     built = subprocess.run(
-        [sys.executable, "-c", BUILD, str(site)],
+        [sys.executable, "-c", BUILD, str(folder)],
         cwd=project,
         capture_output=True,
         text=True,
         check=True,
     )
-    wheel = site / built.stdout.splitlines()[-1]
+    return folder / built.stdout.splitlines()[-1]
+
+
+def install(project: Path, site: Path) -> None:
+    """Build the project's wheel and unpack it into `site`."""
+    wheel = build(project, site)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     wheel.unlink()

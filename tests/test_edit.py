@@ -3,21 +3,36 @@
 import json
 import sys
 import types
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
 
-from editcore import EditContext, Editor, EditorConfig, EditResult, deltas, edit
-from editcore.deltas import Delta, DenseUpdate
+from editcore import (
+    Capabilities,
+    EditContext,
+    Editor,
+    EditorConfig,
+    EditorInfo,
+    EditResult,
+    MetricInfo,
+    deltas,
+    edit,
+)
+from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
 from editcore.errors import DataError, ModelError
 from editcore.jobs import CollapseSpec, DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
+from editcore.metrics import Metric, MetricInput
 from editcore.models import load
 from editcore.perplexity import measure, tokenize
 from editcore.store import read_edits
 from editcore.testing.models import SENTENCES, tiny_requests
+from tests.patches import Noise
 
 WEIGHT = "model.layers.1.mlp.down_proj.weight"
 
@@ -32,6 +47,13 @@ class ScriptedConfig(EditorConfig):
         return () if self.layer is None else (self.layer,)
 
 
+def change_of(context: EditContext, case: int, columns: int | None = None) -> Delta:
+    shape = context.model.model.get_parameter(WEIGHT).shape
+    torch.manual_seed(case)
+    change = torch.randn(shape) * 0.01
+    return Delta({WEIGHT: DenseUpdate(change[:, :columns])})
+
+
 class Scripted(Editor[ScriptedConfig]):
     """Adds noise to one weight; the second case raises, the third gives non-finite numbers."""
 
@@ -39,31 +61,107 @@ class Scripted(Editor[ScriptedConfig]):
         case = requests[0].case_id
         if case == 1:
             raise ValueError("no such fact")
-        shape = context.model.model.get_parameter(WEIGHT).shape
-        torch.manual_seed(case)
-        change = torch.randn(shape) * 0.01
+        delta = change_of(context, case, self.config.columns)
         if case == 2:
-            change[0, 0] = float("inf")
-        change = change[:, : self.config.columns]
-        return EditResult(Delta({WEIGHT: DenseUpdate(change)}))
+            delta.updates[WEIGHT].dense()[0, 0] = float("inf")
+        return EditResult(delta)
+
+
+@dataclass(frozen=True)
+class Failing(Noise):
+    """Its hooks cannot be put in."""
+
+    def applied(self, model):
+        raise KeyError("no such module")
+
+
+class Patches(Editor[ScriptedConfig]):
+    """One patch that works, one that cannot be applied, one beside a weight change."""
+
+    def edit(self, context: EditContext, requests, state=None) -> EditResult:
+        case = requests[0].case_id
+        patch = Noise.at(context.model, 1, seed=case, size=0.1)
+        if case == 1:
+            return EditResult(patch=Failing(**vars(patch)))
+        delta = change_of(context, case) if case == 2 else None
+        return EditResult(delta, patch=patch, diagnostics={"steps": 3})
+
+
+class Sloppy(Editor[ScriptedConfig]):
+    """What comes back is no edit; the request behind the last is left out."""
+
+    def edit(self, context: EditContext, requests, state=None) -> EditResult:
+        raise AssertionError("edit_each answers")
+
+    def edit_each(self, context: EditContext, requests):
+        if requests[0].case_id == 0:
+            yield change_of(context, 0)
+            yield EditResult()
+        else:
+            yield EditResult(change_of(context, 0), diagnostics={"denominator": float("nan")})
+
+
+class Ragged(Editor[ScriptedConfig]):
+    """Factors whose ranks differ, a delta with a bare tensor, and one sound change."""
+
+    def edit(self, context: EditContext, requests, state=None) -> EditResult:
+        case, shape = requests[0].case_id, context.model.model.get_parameter(WEIGHT).shape
+        if case == 2:
+            return EditResult(change_of(context, case))
+        ragged = LowRankUpdate(torch.ones(shape[0], 2), torch.ones(shape[1], 1))
+        return EditResult(Delta({WEIGHT: ragged if case == 0 else torch.ones(shape)}))
+
+
+class Sound(Editor[ScriptedConfig]):
+    """Small noise on one weight."""
+
+    def edit(self, context: EditContext, requests, state=None) -> EditResult:
+        return EditResult(change_of(context, requests[0].case_id))
+
+
+Script = Callable[..., None]
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `Scripted` what every editor of the registry resolves to."""
-    module = types.ModuleType("scripted")
-    module.__dict__.update(Editor=Scripted)
-    monkeypatch.setitem(sys.modules, "scripted", module)
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Make an editor, and metrics, known to every registry that a shard loads."""
     original = edit.load_registry
 
-    def registry():
-        found = original()
-        entry = found.editors["rome"]
-        record = type(entry.record)("scripted", "", "", ScriptedConfig, "scripted:Editor")
-        found.editors.add(record, entry.source)
-        return found
+    def use(
+        editor: type[Editor[ScriptedConfig]],
+        metric: Metric | None = None,
+        **capabilities: bool,
+    ) -> None:
+        module = types.ModuleType("scripted")
+        module.__dict__.update(Editor=editor, metric=metric)
+        monkeypatch.setitem(sys.modules, "scripted", module)
 
-    monkeypatch.setattr(edit, "load_registry", registry)
+        def registry():
+            found = original()
+            source = found.editors["rome"].source
+            found.editors.add(
+                EditorInfo(
+                    "scripted",
+                    "",
+                    "",
+                    ScriptedConfig,
+                    "scripted:Editor",
+                    Capabilities(**capabilities),
+                ),
+                source,
+            )
+            found.metrics.add(MetricInfo("odd", "", "", "scripted:metric", ("oddness",)), source)
+            return found
+
+        monkeypatch.setattr(edit, "load_registry", registry)
+
+    return use
+
+
+@pytest.fixture
+def scripted(script: Script) -> None:
+    """Make `Scripted` known to the registry."""
+    script(Scripted)
 
 
 @pytest.fixture
@@ -155,6 +253,90 @@ def test_a_change_that_breaks_the_contract_is_a_status_and_the_rest_goes_on(
     assert reason in rows["status"][0]
     assert WEIGHT in rows["status"][0]
     assert rows["status"][1] == "ValueError: no such fact"
+
+
+def test_a_patch_is_measured_like_a_weight_change_and_not_kept(
+    script: Script, job: EditJob, tmp_path: Path
+) -> None:
+    script(Patches, changes_weights=False)
+    rows, changes = run(job, tmp_path)
+    row = rows.row(0, named=True)
+    assert row["status"] == "ok"
+    assert changes == {}
+    assert (row["delta_norm"], row["weight_norm"], row["steps"]) == (None, None, 3)
+    model = load("tiny", job.model.source)
+    texts = tokenize(model, SENTENCES[:4])
+    with Noise.at(model, 1, seed=0, size=0.1).applied(model.model):
+        assert row["perplexity"] == pytest.approx(measure(model, texts).mean, rel=1e-6)
+    assert row["perplexity"] != row["perplexity_base"]
+    assert row["efficacy"] is not None
+
+
+def test_a_patch_that_fails_costs_its_case_alone(script: Script, job, tmp_path: Path) -> None:
+    script(Patches, changes_weights=False)
+    rows, _ = run(job, tmp_path)
+    assert rows["status"].to_list() == [
+        "ok",
+        "KeyError: 'no such module'",
+        "the editor 'scripted' gave a weight change, but its capabilities announce a patch; "
+        "report it to its authors",
+    ]
+
+
+def test_a_patch_outside_the_declared_layers_is_refused(script: Script, job, tmp_path) -> None:
+    script(Patches, changes_weights=False)
+    editor = job.editor.model_copy(update={"options": {"layer": 0}})
+    rows, _ = run(job.model_copy(update={"editor": editor}), tmp_path)
+    assert "changed the hidden states, outside the layers 0" in rows["status"][0]
+
+
+def test_what_is_no_edit_is_named(script: Script, job: EditJob, tmp_path: Path) -> None:
+    script(Sloppy)
+    rows, _ = run(job, tmp_path)
+    first, second, third = rows["status"]
+    assert "'scripted' gave Delta, not an EditResult" in first
+    assert "gave neither a weight change nor a reason" in second
+    assert third == "the editor stopped before this request"
+    script(Patches)
+    rows, _ = run(job, tmp_path)
+    assert "gave a patch, but its capabilities announce a weight change" in rows["status"][0]
+
+
+def test_numbers_and_factors_that_no_table_or_weight_can_take(
+    script: Script, job: EditJob, tmp_path: Path
+) -> None:
+    script(Ragged)
+    rows, changes = run(job, tmp_path)
+    ragged, bare, sound = rows["status"]
+    assert f"the factors for {WEIGHT} have shapes (32, 2) and (64, 1)" in ragged
+    assert bare == "AttributeError: 'Tensor' object has no attribute 'finite'"
+    assert sound == "ok"
+    assert list(changes) == [2]
+    script(Sloppy)
+    rows, _ = run(job.model_copy(update={"case_ids": (1,)}), tmp_path)
+    assert rows["status"][0].startswith("denominator is NaN")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"oddness": float("nan")}, "oddness is NaN"),
+        ({"oddness": "very"}, "ValueError: could not convert string to float: 'very'"),
+        ({"evenness": 1.0}, "announces oddness, not evenness"),
+    ],
+)
+def test_a_metric_that_fails_costs_its_case_alone(
+    script: Script, job: EditJob, tmp_path: Path, given: dict[str, Any], reason: str
+) -> None:
+    def odd(case: MetricInput) -> dict[str, Any]:
+        return given if case.questions.request.case_id == 0 else {"oddness": 2.0}
+
+    script(Sound, odd)
+    rows, _ = run(job.model_copy(update={"metrics": ("accuracy", "odd")}), tmp_path)
+    assert rows["status"][0].startswith("metric odd: ")
+    assert reason in rows["status"][0]
+    assert rows["efficacy"][0] is not None
+    assert rows["oddness"].to_list() == [None, 2.0, 2.0]
 
 
 def test_shards_do_not_change_rows(scripted, job: EditJob, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from editcore.answers import Answer, CaseQuestions, Question, ask, tokenize
-from editcore.metrics import MetricInput
+from editcore.errors import PluginError
+from editcore.hookspecs import MetricInfo, hookimpl
+from editcore.metrics import MetricInput, bind
 from editcore.metrics.accuracy import accuracy
 from editcore.metrics.score import score
 from editcore.models import wrap
-from editcore.plugins import installed, load_registry, resolve
+from editcore.plugins import Candidate, installed, load_registry, resolve
 from editcore.requests import EditRequest, Probe
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
@@ -99,3 +101,20 @@ def test_a_broken_model_predicts_nothing() -> None:
     answer = next(iter(ask(model, asked).values()))
     assert set(answer.predicted) == {-1}
     assert answer.accuracy == 0.0
+
+
+class Greedy:
+    @hookimpl
+    def editcore_metrics(self):
+        where = "editcore.metrics.accuracy:accuracy"
+        yield MetricInfo("first", "", "", where, ("share", "efficacy"))
+        yield MetricInfo("second", "", "", where, ("status",))
+
+
+def test_a_column_belongs_to_one_metric_of_a_study() -> None:
+    registry = load_registry([*installed(), Candidate("greedy", "greedy", "1", Greedy)])
+    assert [metric.info.name for metric in bind(["first"], registry)] == ["first"]
+    with pytest.raises(PluginError, match="'efficacy', which metric accuracy has already"):
+        bind(["accuracy", "first"], registry)
+    with pytest.raises(PluginError, match="'status', which every row has already"):
+        bind(["second"], registry, ["status"])

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 
 from editcore import perplexity
 from editcore.answers import CaseQuestions, ask, ask_edited, tokenize
+from editcore.changes import Change
 from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
 from editcore.families import stores_transposed
 from editcore.models import LoadedModel, wrap
 from editcore.overlay import Applied, Overlay, edited_models
 from editcore.perplexity import EditedPerplexity, Perplexity
 from editcore.testing.models import KINDS, SENTENCES, tiny_model, tiny_requests
+from tests.patches import Noise
 
 
 def low_rank(model: LoadedModel, names: list[str], *, rank: int = 1, seed: int = 0) -> Delta:
@@ -31,7 +34,7 @@ def dense(delta: Delta) -> Delta:
 
 
 @contextmanager
-def really(model: LoadedModel, delta: Delta) -> Iterator[LoadedModel]:
+def really(model: LoadedModel, delta: Change) -> Iterator[LoadedModel]:
     with delta.applied(model.model):
         yield model
 
@@ -54,6 +57,22 @@ def test_perplexity_of_several_edits_at_once(kind: str, layers: tuple[int, ...])
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("first_layer", [1, None])
+def test_a_patch_is_measured_in_place_from_its_first_layer(
+    kind: str, first_layer: int | None
+) -> None:
+    model = wrap(kind, *tiny_model(kind))
+    texts = perplexity.tokenize(model, SENTENCES)
+    patches = [replace(Noise.at(model, 1, seed), first_layer=first_layer) for seed in (0, 1)]
+    unedited = perplexity.measure(model, texts)
+    for patch, found in zip(patches, EditedPerplexity(model, texts).of(patches), strict=True):
+        with really(model, patch):
+            assert_same_perplexity(found, perplexity.measure(model, texts))
+        assert found.mean != pytest.approx(unedited.mean, rel=1e-3)
+    assert torch.equal(perplexity.measure(model, texts).nll, unedited.nll)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_answers_before_and_after_each_cases_own_edit(kind: str) -> None:
     model = wrap(kind, *tiny_model(kind))
     names = [model.layout.down_weight(1)]
@@ -61,7 +80,8 @@ def test_answers_before_and_after_each_cases_own_edit(kind: str) -> None:
         tokenize(model, CaseQuestions(request, "Therefore. {}").all())
         for request in tiny_requests()
     ]
-    deltas = [low_rank(model, names, seed=seed) for seed in range(3)]
+    deltas: list[Change] = [low_rank(model, names, seed=seed) for seed in range(2)]
+    deltas.append(Noise.at(model, 1, seed=2))
     for delta, case, (before, after) in zip(
         deltas, asked, ask_edited(model, asked, deltas), strict=True
     ):
@@ -75,7 +95,7 @@ def test_answers_before_and_after_each_cases_own_edit(kind: str) -> None:
     assert any(before[q] != after[q] for q in before)
 
 
-def _asked(model: LoadedModel, delta: Delta, case):
+def _asked(model: LoadedModel, delta: Change, case):
     with really(model, delta):
         return ask(model, case)
 

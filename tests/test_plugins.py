@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from editcore import EditorConfig, EditorInfo, hookimpl
+from editcore import EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
 from editcore.errors import PluginError
 from editcore.plugins import Candidate, installed, load_registry, resolve
 
@@ -72,6 +72,7 @@ def test_a_misspelt_hook_is_a_failure_of_that_plugin() -> None:
 
 def test_a_taken_name_is_refused_and_both_distributions_named() -> None:
     one, two = plugin(editcore_editors=editor("same")), plugin(editcore_editors=editor("same"))
+    two.editcore_key_strategies = hookimpl(lambda: [KeyStrategyInfo("fine", "", "", "nowhere:f")])
     other = plugin(editcore_editors=editor("other"))
     registry = load_registry(
         [
@@ -84,6 +85,7 @@ def test_a_taken_name_is_refused_and_both_distributions_named() -> None:
     with pytest.raises(PluginError, match=both):
         registry.editors["same"]
     assert list(registry.editors) == ["other"]
+    assert list(registry.key_strategies) == ["fine"], "what nobody contests stays"
     (failure,) = registry.failures
     assert failure.distribution == "editcore-two"
     assert both in failure.reason

@@ -1,6 +1,7 @@
 """The repository keeps its own rules: imports, names, pins, links, and clean lint."""
 
 import ast
+import io
 import re
 import subprocess
 import sys
@@ -98,38 +99,48 @@ def plugin_names() -> set[str]:
     return distributions | modules | {e.record.name for e in editors}
 
 
-def docstring_lines(tree: ast.AST) -> set[int]:
-    """The lines that docstrings fill."""
-    lines: set[int] = set()
+def docstring_starts(tree: ast.AST) -> set[tuple[int, int]]:
+    """Where docstrings begin: line and column."""
+    starts: set[tuple[int, int]] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                lines |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-    return lines
+                starts.add((first.lineno, first.col_offset))
+    return starts
 
 
-def code_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a module outside its docstrings, with their numbers."""
-    text = file.read_text(encoding="utf-8")
-    skipped = docstring_lines(ast.parse(text))
-    for number, line in enumerate(text.splitlines(), start=1):
-        if number not in skipped:
-            yield number, line
+def outside_docstrings(text: str) -> Iterator[tokenize.TokenInfo]:
+    """The tokens of a module that are no docstrings: names, strings, comments and the rest."""
+    skipped = docstring_starts(ast.parse(text))
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.start not in skipped:
+            yield token
+
+
+def named(text: str, names: set[str]) -> list[int]:
+    """The lines where a module names one of `names`, as `grep -wi` would, outside docstrings."""
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b", re.IGNORECASE)
+    return [t.start[0] for t in outside_docstrings(text) if pattern.search(t.string)]
 
 
 def test_the_library_names_no_plugin() -> None:
     names = plugin_names()
-    assert {"rome", "c-rome", "editcore_rome"} <= names
-    pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, names))})(?![\w-])")
+    assert {"rome", "c-rome", "memit", "ft", "editcore_rome"} <= names
     found = [
-        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        f"{file.relative_to(ROOT)}:{line}"
         for file in tracked(".py")
         if file.is_relative_to(ROOT / "editcore")
-        for number, line in code_lines(file)
-        if pattern.search(line)
+        for line in named(file.read_text(encoding="utf-8"), names | {"mend"})
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "line", ['x = "after ROME"', "x = 1  # as rome does", 'x = f"{y} Rome {z}"']
+)
+def test_a_plugin_s_name_is_found_in_strings_and_comments(line: str) -> None:
+    assert named(f'"""Docstrings may say ROME."""\n{line}\n', {"rome"}) == [2]
 
 
 def test_every_shipped_plugin_loads() -> None:

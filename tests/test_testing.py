@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from editcore.requests import EditRequest
 from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model
 from editcore.tokens import tokenize_prompt
+from tests.patches import Noise
 
 SUITE = EditorConformance()
 
@@ -105,6 +108,46 @@ class MovesTheModelAlong(Honest):
         return EditResult(super().edit(context, requests).delta, state="edited")
 
 
+class HonestPatch(Honest):
+    """Its change is a patch."""
+
+    def edit(self, context, requests, state=None):
+        super().edit(context, requests)
+        return EditResult(patch=self.patch(context, requests[0].case_id + context.seed))
+
+    def patch(self, context: EditContext, seed: int) -> Noise:
+        return Noise.at(context.model, self.config.layer, seed)
+
+
+class BeginsTooLate(HonestPatch):
+    def patch(self, context, seed):
+        return replace(super().patch(context, seed), first_layer=2)
+
+
+class StaysBehind(HonestPatch):
+    def patch(self, context, seed):
+        return Lasting(**vars(super().patch(context, seed)))
+
+
+@dataclass(frozen=True)
+class Lasting(Noise):
+    @contextmanager
+    def applied(self, model):
+        module = model.get_submodule(self.path)
+        module.register_forward_hook(lambda _, __, output: output + self.vector)
+        yield
+
+
+class GivesBoth(HonestPatch):
+    def edit(self, context, requests, state=None):
+        return replace(super().edit(context, requests), delta=self.change(context, 0))
+
+
+class PatchFromTheGlobalGenerator(HonestPatch):
+    def patch(self, context, seed):
+        return super().patch(context, int(torch.randint(1 << 30, ())))
+
+
 def bench_of(editor: type[Honest], **capabilities: bool) -> Bench:
     info = EditorInfo("mine", "", "", OneLayer, "", Capabilities(**capabilities))
     context = EditContext(wrap("llama", *tiny_model("llama")), seed=3)
@@ -112,6 +155,8 @@ def bench_of(editor: type[Honest], **capabilities: bool) -> Bench:
 
 
 CHECKS: dict[str, Callable[[Bench, Path], None]] = {
+    "kind": lambda bench, _: SUITE.test_a_change_is_of_the_kind_announced(bench),
+    "resumed": lambda bench, _: SUITE.test_measurements_can_begin_at_the_first_changed_block(bench),
     "finite": lambda bench, _: SUITE.test_every_request_gives_a_finite_change(bench),
     "left": lambda bench, _: SUITE.test_the_model_is_left_as_it_was(bench),
     "declared": lambda bench, _: SUITE.test_only_declared_layers_change(bench),
@@ -128,12 +173,32 @@ CHECKS: dict[str, Callable[[Bench, Path], None]] = {
 @pytest.mark.parametrize("check", CHECKS)
 def test_an_honest_editor_passes(check: str, tmp_path: Path) -> None:
     CHECKS[check](bench_of(Honest), tmp_path)
+    CHECKS[check](bench_of(HonestPatch, changes_weights=False), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("editor", "check"),
+    [
+        (Honest, "kind"),
+        (GivesBoth, "kind"),
+        (BeginsTooLate, "declared"),
+        (BeginsTooLate, "resumed"),
+        (StaysBehind, "reverted"),
+        (PatchFromTheGlobalGenerator, "seeded"),
+    ],
+)
+def test_a_broken_promise_of_a_patch_is_found(
+    editor: type[Honest], check: str, tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError):
+        CHECKS[check](bench_of(editor, changes_weights=False), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("editor", "check"),
     [
         (GivesInfinity, "finite"),
+        (HonestPatch, "kind"),
         (TouchesTheModel, "left"),
         (TouchesTheModel, "reverted"),
         (LeavesAHook, "left"),

@@ -1,9 +1,14 @@
 """Metrics of one edit, from what the model said before and after it."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from editcore.errors import PluginError, in_one_line
+from editcore.hookspecs import MetricInfo
+from editcore.plugins import Registry, resolve
 
 if TYPE_CHECKING:
     from editcore.answers import Answers, CaseQuestions
@@ -25,6 +30,53 @@ class MetricInput:
 
 
 Metric = Callable[[MetricInput], Mapping[str, float | None]]
+
+
+@dataclass(frozen=True)
+class NamedMetric:
+    """A metric under its name, kept to the columns and numbers that it announced."""
+
+    info: MetricInfo
+    function: Metric
+
+    def __call__(self, case: MetricInput) -> Mapping[str, float | None]:
+        """The columns of one edit; `PluginError` for whatever the metric does wrong."""
+        try:
+            found = self.function(case)
+            if odd := found.keys() ^ set(self.info.columns):
+                raise PluginError(f"it announces {', '.join(self.info.columns)}, not {min(odd)}")
+            return {name: number(name, value) for name, value in found.items()}
+        except Exception as error:  # a third party's metric may raise anything
+            raise PluginError(f"metric {self.info.name}: {in_one_line(error)}") from error
+
+
+def bind(
+    names: Iterable[str], registry: Registry, reserved: Iterable[str] = ()
+) -> tuple[NamedMetric, ...]:
+    """The metrics that a job names, in its order.
+
+    Raises `PluginError` where one is not installed, or brings a column that is another's or one of
+    `reserved`.
+    """
+    found = [registry.metrics[name].record for name in names]
+    owners = dict.fromkeys(reserved, "every row")
+    for info in found:
+        for column in info.columns:
+            if (owner := owners.setdefault(column, f"metric {info.name}")) != f"metric {info.name}":
+                raise PluginError(
+                    f"metric {info.name} brings the column {column!r}, which {owner} has already; "
+                    "leave it out of the study's metrics"
+                )
+    return tuple(NamedMetric(info, resolve(info.factory)) for info in found)
+
+
+def number(column: str, value: float | None) -> float | None:
+    """A plugin's number as a table can hold it; raises where it is NaN, or no number at all."""
+    if value is None:
+        return None
+    if math.isnan(value := float(value)):
+        raise PluginError(f"{column} is NaN; give None where nothing can be measured")
+    return value
 
 
 def mean(values: list[float]) -> float | None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from editcore import deltas, moments
+from editcore import deltas, moments, perplexity
+from editcore.changes import Change
 from editcore.deltas import Delta
 from editcore.editor_config import EditorConfig, Moments, Prefixes
 from editcore.editors import OK, EditContext, Editor, EditResult
@@ -22,6 +24,7 @@ from editcore.plugins import load_registry, resolve
 from editcore.prefixes import ContextPrefixes
 from editcore.requests import EditRequest
 from editcore.testing.models import KINDS, SENTENCES, tiny_model, tiny_requests
+from editcore.tokens import pad
 
 TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
 # The subject ends inside a token, so that no place in the prompt is the subject's alone.
@@ -38,14 +41,15 @@ class Bench:
     requests: Sequence[EditRequest]
     results: Sequence[EditResult]
     weights: Mapping[str, torch.Tensor]
+    unedited: torch.Tensor
 
     @classmethod
     def after_editing(cls, info: EditorInfo, editor: Editor[Any], context: EditContext) -> "Bench":
         """Let the editor edit each of three requests alone."""
         weights = {n: t.clone() for n, t in context.model.model.state_dict().items()}
-        requests = tiny_requests()
+        requests, unedited = tiny_requests(), logits(context.model)
         results = list(editor.edit_each(context, requests))
-        return cls(info, editor, context, requests, results, weights)
+        return cls(info, editor, context, requests, results, weights, unedited)
 
     @property
     def model(self) -> LoadedModel:
@@ -53,9 +57,14 @@ class Bench:
         return self.context.model
 
     @property
+    def changes(self) -> list[Change]:
+        """The weight changes or patches, by request."""
+        return [result.change for result in self.results if result.change is not None]
+
+    @property
     def deltas(self) -> list[Delta]:
-        """The weight changes, by request."""
-        return [result.delta for result in self.results if result.delta is not None]
+        """Those of them that are weight changes."""
+        return [change for change in self.changes if isinstance(change, Delta)]
 
     def edit(self, *requests: EditRequest) -> EditResult:
         """Edit all `requests` together, as the first edit of a sequence."""
@@ -65,6 +74,45 @@ class Bench:
         """The parameters and buffers that are not, bit by bit, what they were before any edit."""
         now = self.model.model.state_dict()
         return [name for name, before in self.weights.items() if not torch.equal(now[name], before)]
+
+    def assert_untouched(self) -> None:
+        """No weight moved, nothing to train, no hook and no replaced method left behind."""
+        assert self.changed() == []
+        assert not any(p.requires_grad for p in self.model.model.parameters())
+        for name, module in self.model.model.named_modules():
+            hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+            assert not any(hooks), name
+            assert "forward" not in vars(module), name
+            assert not module.training, name
+        assert torch.equal(logits(self.model), self.unedited)
+
+    def assert_same(self, found: Change | None, expected: Change, *, tolerance: float) -> None:
+        """Both are the same change, within `tolerance` of its size.
+
+        Of a weight change that is its norm, parameter by parameter; of a patch, how far it moves
+        the logits.
+        """
+        assert found is not None
+        if isinstance(expected, Delta):
+            assert isinstance(found, Delta)
+            _assert_same_updates(found, expected, tolerance)
+            return
+        with expected.applied(self.model.model):
+            wanted = logits(self.model)
+        with found.applied(self.model.model):
+            difference = float((logits(self.model) - wanted).norm())
+        assert difference <= tolerance * float((wanted - self.unedited).norm())
+
+
+@torch.no_grad()
+def logits(model: LoadedModel) -> torch.Tensor:
+    """What the model as it is says to the requests' prompts, behind every template."""
+    prompts = [template.format(r.text) for r in tiny_requests() for template in TEMPLATES]
+    rows = pad(
+        [model.tokenizer(p)["input_ids"] for p in prompts], model.pad_id, "right", model.device
+    )
+    found: torch.Tensor = model.model(input_ids=rows.ids, attention_mask=rows.mask).logits
+    return found[rows.mask.bool()]
 
 
 class EditorConformance:
@@ -123,43 +171,66 @@ class EditorConformance:
         assert run.returncode == 0, run.stderr or f"{module} imports torch"
 
     def test_every_request_gives_a_finite_change(self, bench: Bench) -> None:
-        """One result per request, in order, each with a delta."""
+        """One result per request, in order, each with a change."""
         assert [result.status for result in bench.results] == [OK] * len(bench.requests)
-        assert len(bench.deltas) == len(bench.requests)
-        assert all(delta.finite() for delta in bench.deltas)
+        assert len(bench.changes) == len(bench.requests)
+        assert all(change.finite() for change in bench.changes)
+
+    def test_a_change_is_of_the_kind_announced(self, bench: Bench) -> None:
+        """A weight change or a patch, as the capability `changes_weights` says, and not both."""
+        kind = bench.info.capabilities.changes_weights
+        assert [result.delta is not None for result in bench.results] == [kind] * len(bench.results)
+        assert [result.patch is None for result in bench.results] == [kind] * len(bench.results)
 
     def test_the_model_is_left_as_it_was(self, bench: Bench) -> None:
-        """No weight moved, nothing to train, no hook and no replaced method left behind."""
-        assert bench.changed() == []
-        assert not any(p.requires_grad for p in bench.model.model.parameters())
-        for name, module in bench.model.model.named_modules():
-            assert not module._forward_hooks and not module._forward_pre_hooks, name
-            assert "forward" not in vars(module), name
-            assert not module.training, name
+        """By making edits."""
+        bench.assert_untouched()
 
     def test_only_declared_layers_change(self, bench: Bench) -> None:
-        """Every parameter of a delta lies in one of the options' `edited_layers`."""
-        blocks, layers = bench.model.layout.family.blocks, bench.editor.config.edited_layers()
-        declared = tuple(f"{blocks}.{layer}." for layer in layers)
-        for delta in bench.deltas:
-            assert [name for name in delta.updates if not name.startswith(declared)] == []
+        """Every parameter of a delta lies in one of the options' `edited_layers`.
+
+        So does the first layer of a patch, where the options declare any.
+        """
+        declared = bench.editor.config.edited_layers()
+        for change in bench.changes:
+            if declared or isinstance(change, Delta):
+                assert set(change.places(bench.model.layout).values()) <= set(declared)
 
     def test_leaving_an_edit_restores_every_bit(self, bench: Bench) -> None:
-        """Inside, the parameters that the delta names are changed, and no others."""
-        for delta in bench.deltas:
-            named = {name for name, update in delta.updates.items() if update.norm() > 0}
-            with delta.applied(bench.model.model):
+        """Inside, the parameters that a delta names are changed, and no others.
+
+        An exception inside changes nothing of that.
+        """
+        for change in bench.changes:
+            updates = change.updates if isinstance(change, Delta) else {}
+            named = {name for name, update in updates.items() if update.norm() > 0}
+            with change.applied(bench.model.model):
                 assert set(bench.changed()) == named
-            assert bench.changed() == []
+            bench.assert_untouched()
+            with suppress(_Raised), change.applied(bench.model.model):
+                raise _Raised
+            bench.assert_untouched()
+
+    def test_measurements_can_begin_at_the_first_changed_block(self, bench: Bench) -> None:
+        """What the blocks before it make of a text is the unedited model's."""
+        texts = perplexity.tokenize(bench.model, SENTENCES[:3])
+        measured = perplexity.EditedPerplexity(bench.model, texts).of(bench.changes)
+        for change, found in zip(bench.changes, measured, strict=True):
+            with change.applied(bench.model.model):
+                plain = perplexity.measure(bench.model, texts)
+            torch.testing.assert_close(found.nll, plain.nll, rtol=1e-4, atol=1e-4)
+        bench.assert_untouched()
 
     def test_a_saved_edit_is_the_same(self, bench: Bench, tmp_path: Path) -> None:
         """Through the file, bit by bit."""
+        if not bench.info.capabilities.changes_weights:
+            return
         written = dict(enumerate(bench.deltas))
         deltas.save(written, tmp_path / "deltas.safetensors", {})
         read = deltas.load(tmp_path / "deltas.safetensors")
         assert read.keys() == written.keys()
         for case, delta in written.items():
-            assert_same(read[case], delta, tolerance=0)
+            bench.assert_same(read[case], delta, tolerance=0)
 
     def test_the_seed_decides(self, bench: Bench) -> None:
         """The same context gives the same bits, whatever torch's own generator has come to."""
@@ -167,13 +238,13 @@ class EditorConformance:
             torch.manual_seed(12345)
             again = type(bench.editor)(bench.editor.config)
             results = again.edit_each(bench.context, bench.requests)
-            for result, expected in zip(results, bench.deltas, strict=True):
-                assert_same(result.delta, expected, tolerance=0)
+            for result, expected in zip(results, bench.changes, strict=True):
+                bench.assert_same(result.change, expected, tolerance=0)
 
     def test_a_request_alone_gives_what_it_gives_among_others(self, bench: Bench) -> None:
         """`edit` of one and `edit_each` of all agree within `tolerance`."""
-        for request, expected in zip(bench.requests, bench.deltas, strict=True):
-            assert_same(bench.edit(request).delta, expected, tolerance=self.tolerance)
+        for request, expected in zip(bench.requests, bench.changes, strict=True):
+            bench.assert_same(bench.edit(request).change, expected, tolerance=self.tolerance)
 
     def test_a_request_that_cannot_be_edited_is_a_status(self, bench: Bench) -> None:
         """The others get what they get without it."""
@@ -181,42 +252,48 @@ class EditorConformance:
         results = list(bench.editor.edit_each(bench.context, [first, MISPLACED, second]))
         assert len(results) == 3
         if bench.info.capabilities.needs_subject:
-            assert results[1].delta is None
+            assert results[1].change is None
             assert results[1].status not in (OK, "")
-        for result, expected in zip((results[0], results[2]), bench.deltas[:2], strict=True):
-            assert_same(result.delta, expected, tolerance=self.tolerance)
+        for result, expected in zip((results[0], results[2]), bench.changes[:2], strict=True):
+            bench.assert_same(result.change, expected, tolerance=self.tolerance)
 
     def test_several_requests_are_edited_together_or_refused(self, bench: Bench) -> None:
         """As the capability `batched` says."""
         if bench.info.capabilities.batched:
             result = bench.edit(*bench.requests)
             assert result.status == OK
-            assert result.delta is not None and result.delta.finite()
+            assert result.change is not None and result.change.finite()
         else:
             with pytest.raises(RequestError):
                 bench.edit(*bench.requests)
         assert bench.changed() == []
 
     def test_an_edit_can_stand_on_another(self, bench: Bench) -> None:
-        """As the capability `sequential` says: on the edited model, with the state handed on."""
+        """As the capability `sequential` says, with the state handed on.
+
+        A weight change is in place when the next is made; of patches, the newest stands for all.
+        """
         if not bench.info.capabilities.sequential:
             return
         first, second, *_ = bench.requests
         result = bench.edit(first)
-        assert result.delta is not None
-        with result.delta.applied(bench.model.model):
+        assert result.change is not None
+        with result.delta.applied(bench.model.model) if result.delta else nullcontext():
             edited = {n: t.clone() for n, t in bench.model.model.state_dict().items()}
             following = bench.editor.edit(bench.context, [second], result.state)
             now = bench.model.model.state_dict()
             assert [name for name in edited if not torch.equal(now[name], edited[name])] == []
         assert following.status == OK
-        assert following.delta is not None and following.delta.finite()
-        assert bench.changed() == []
+        assert following.change is not None and following.change.finite()
+        bench.assert_untouched()
 
 
-def assert_same(found: Delta | None, expected: Delta, *, tolerance: float) -> None:
+class _Raised(Exception):
+    """What ends a block early."""
+
+
+def _assert_same_updates(found: Delta, expected: Delta, tolerance: float) -> None:
     """Both change the same parameters, by changes whose distance is at most `tolerance` of them."""
-    assert found is not None
     assert found.updates.keys() == expected.updates.keys()
     for name, update in expected.updates.items():
         difference = float((found.updates[name].dense() - update.dense()).double().norm())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from editcore.editors import EditResult
+from editcore.errors import PluginError, in_one_line
 from editcore.plugins import Registry, resolve
 
 if TYPE_CHECKING:
@@ -45,13 +46,18 @@ def transformed(
     result: EditResult, transforms: Sequence[BoundTransform], model: "LoadedModel"
 ) -> EditResult:
     """The result with its delta transformed; a transform that raises makes it a failed one."""
+    # Here, because the planner reads this module, and never imports torch.
+    from editcore.deltas import Delta
+
     for transform in transforms:
         if result.delta is None:
             break
         try:
             delta = transform.function(result.delta, model, transform.config)
+            if not isinstance(delta, Delta):
+                raise PluginError(f"it gave {type(delta).__name__}, not a Delta")
             result = replace(result, delta=delta)
         except Exception as error:  # a third party's transform may raise anything
-            reason = f"transform {transform.name}: {type(error).__name__}: {error}"
+            reason = f"transform {transform.name}: {in_one_line(error)}"
             result = replace(result, delta=None, status=reason)
     return result

@@ -1,0 +1,53 @@
+"""What this distribution brings; read when a study is planned, so no torch here."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from editcore import Capabilities, EditorConfig, EditorInfo, MetricInfo, hookimpl
+
+
+class CodebookConfig(EditorConfig):
+    """Where the codebook stands, and how its entries are made."""
+
+    layer: int = Field(ge=0, description="The block whose MLP gets the codebook.")
+    radius: float = Field(
+        0.3,
+        gt=0,
+        description="The deferral radius of a new key, relative to the key's norm (the paper gives "
+        "it in the model's own units).",
+    )
+    steps: int = Field(100, ge=1, description="Most steps of the search for a value.")
+    learning_rate: float = Field(0.5, gt=0, description="Adam's, for that search.")
+    target_loss: float = Field(
+        0.05, ge=0, description="The search ends at this mean NLL of the target's tokens, in nats."
+    )
+
+    def edited_layers(self) -> tuple[int, ...]:
+        """So that a layer outside the model is refused before anything runs."""
+        return (self.layer,)
+
+
+@hookimpl
+def editcore_editors() -> Iterator[EditorInfo]:
+    """One editor."""
+    yield EditorInfo(
+        name="codebook",
+        summary="Answers from a codebook of hidden states at one layer; changes no weights.",
+        paper="Hartvigsen et al. 2023, Aging with GRACE",
+        config=CodebookConfig,
+        factory="editcore_codebook.editor:CodebookEditor",
+        capabilities=Capabilities(batched=True, needs_subject=False, changes_weights=False),
+    )
+
+
+@hookimpl
+def editcore_metrics() -> Iterator[MetricInfo]:
+    """One metric."""
+    yield MetricInfo(
+        name="fluency",
+        summary="Entropy of the n-grams that the edited model writes behind the edited prompt.",
+        paper="Meng et al. 2022, §3.4",
+        factory="editcore_codebook.fluency:fluency",
+        columns=("fluency",),
+    )

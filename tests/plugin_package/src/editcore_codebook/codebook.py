@@ -1,0 +1,111 @@
+"""The codebook, which is the state of a sequence, and the patch that answers from it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from editcore.patches import Patch
+
+# An expanded radius reaches a little beyond its outermost input, which rounding moves.
+SLACK = 1.001
+# Inputs closer than this share of the key's norm are one and the same prompt's.
+SAME = 1e-4
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Keys and values `[entries, d_model]`, deferral radii `[entries]`, and targets as tokens."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    radii: torch.Tensor
+    targets: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def empty(cls, width: int, device: torch.device) -> "Codebook":
+        """No entries yet."""
+        nothing = torch.zeros(0, width, device=device)
+        return cls(nothing, nothing, torch.zeros(0, device=device))
+
+    def nearest(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The Euclidean distance of each of `[n, d_model]` to its nearest key, and which it is."""
+        distances = torch.cdist(
+            inputs.float(), self.keys, compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        found = distances.min(1)
+        return found.values, found.indices
+
+    def answers(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+        """`outputs`, with the nearest key's value wherever an input lies within its radius.
+
+        Hartvigsen et al. 2023, §2.1; asked at every position, since each is the last of some text.
+        """
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        distance, entry = self.nearest(flat)
+        inside = (distance <= self.radii[entry])[:, None]
+        answered = torch.where(inside, self.values[entry].to(outputs.dtype), outputs.view_as(flat))
+        return answered.view_as(outputs)
+
+    def expanded(self, entry: int, distance: float) -> "Codebook":
+        """The same with a radius that reaches `distance`: another input with the same target."""
+        radii = self.radii.clone()
+        radii[entry] = max(float(radii[entry]), SLACK * distance)
+        return replace(self, radii=radii)
+
+    def split(self, entry: int, distance: float) -> "Codebook":
+        """The same with a radius that ends halfway to an input with another target."""
+        radii = self.radii.clone()
+        radii[entry] = min(float(radii[entry]), distance / 2)
+        return replace(self, radii=radii)
+
+    def without(self, entry: int) -> "Codebook":
+        """The same without one entry."""
+        kept = [i for i in range(len(self.keys)) if i != entry]
+        return Codebook(
+            self.keys[kept],
+            self.values[kept],
+            self.radii[kept],
+            tuple(self.targets[i] for i in kept),
+        )
+
+    def extended(
+        self, key: torch.Tensor, value: torch.Tensor, radius: float, target: tuple[int, ...]
+    ) -> "Codebook":
+        """The same with one more entry."""
+        return Codebook(
+            torch.cat([self.keys, key[None]]),
+            torch.cat([self.values, value[None]]),
+            torch.cat([self.radii, self.radii.new_tensor([radius])]),
+            (*self.targets, target),
+        )
+
+
+@dataclass(frozen=True)
+class CodebookPatch(Patch):
+    """A codebook in place at the module `path`."""
+
+    first_layer: int | None
+    path: str
+    codebook: Codebook
+
+    def finite(self) -> bool:
+        """Whether its keys and values are."""
+        book = self.codebook
+        return all(bool(part.isfinite().all()) for part in (book.keys, book.values, book.radii))
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """The module's output is what the codebook answers."""
+
+        def answer(_: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+            return self.codebook.answers(inputs[0], output)
+
+        handle = model.get_submodule(self.path).register_forward_hook(answer)
+        try:
+            yield
+        finally:
+            handle.remove()

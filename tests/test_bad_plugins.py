@@ -1,0 +1,224 @@
+"""Installed plugins that are broken or break their contract, met through the real command line.
+
+All of them are installed beside what ships, as a person's environment would have them.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from editcore import layout
+from editcore.cli import main
+from tests.studies import study_config, write_config, write_data
+
+EDITORS = """
+from editcore import (
+    Capabilities, EditorConfig, EditorInfo, EditResult, Editor, MetricInfo, hookimpl
+)
+
+
+class Layer(EditorConfig):
+    layer: int = 1
+
+    def edited_layers(self):
+        return (self.layer,)
+
+
+@hookimpl
+def editcore_editors():
+    for name in ("wrong-shape", "infinite", "elsewhere", "raises", "nothing"):
+        factory = "bad_editors_at_work:" + name.title().replace("-", "")
+        yield EditorInfo(name, "", "", Layer, factory)
+    yield EditorInfo("not-there", "", "", Layer, "bad_editors_at_work:NotThere")
+    lazy = Capabilities(changes_weights=False)
+    yield EditorInfo("false-patch", "", "", Layer, "bad_editors_at_work:WrongShape", lazy)
+
+
+@hookimpl
+def editcore_metrics():
+    yield MetricInfo("dizzy", "", "", "bad_editors_at_work:dizzy", ("dizziness",))
+"""
+
+AT_WORK = '''
+import torch
+
+from editcore import EditResult, Editor
+from editcore.deltas import Delta, DenseUpdate
+
+
+class Base(Editor):
+    """The second case is the one that goes wrong."""
+
+    def edit(self, context, requests, state=None):
+        case = requests[0].case_id
+        name = context.model.layout.down_weight(self.config.layer)
+        change = 0.01 * torch.ones(context.model.model.get_parameter(name).shape)
+        if case != 11:
+            return EditResult(Delta({name: DenseUpdate(change)}))
+        return self.wrong(context, name, change)
+
+
+class WrongShape(Base):
+    def wrong(self, context, name, change):
+        return EditResult(Delta({name: DenseUpdate(change[:3])}))
+
+
+class Infinite(Base):
+    def wrong(self, context, name, change):
+        return EditResult(Delta({name: DenseUpdate(change / 0)}))
+
+
+class Elsewhere(Base):
+    def wrong(self, context, name, change):
+        other = context.model.layout.down_weight(2)
+        return EditResult(Delta({other: DenseUpdate(change)}))
+
+
+class Raises(Base):
+    def wrong(self, context, name, change):
+        raise KeyError("no such fact")
+
+
+class Nothing(Base):
+    def wrong(self, context, name, change):
+        return None
+
+
+def dizzy(case):
+    return {"dizziness": 1 / (case.questions.request.case_id - 11)}
+'''
+
+FILES = {
+    "bad_import": "import a_package_that_is_not_there",
+    "bad_exit": "raise SystemExit(3)",
+    "bad_hook": "from editcore import hookimpl\n\n\n@hookimpl\ndef editcore_editor():\n    pass\n",
+    "bad_name": (
+        "from editcore import EditorConfig, EditorInfo, hookimpl\n\n\n@hookimpl\n"
+        "def editcore_editors():\n"
+        "    yield EditorInfo('ft', '', '', EditorConfig, 'nowhere:Ft')\n"
+    ),
+    "bad_editors": EDITORS,
+}
+# What each breaks in the middle of its shard, by the words of the row's status.
+BROKEN = {
+    "wrong-shape": "has shape (3, ",
+    "infinite": "the editor 'infinite' gave a non-finite weight change",
+    "elsewhere": "outside the layers 1 that it declares",
+    "raises": "KeyError: 'no such fact'",
+    "nothing": "the editor 'nothing' gave NoneType, not an EditResult",
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path, saved_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line in a folder with data and a model, the plugins above installed."""
+    site, folder = tmp_path / "site", tmp_path / "study"
+    for name, text in FILES.items():
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (site / f"{name}.py").write_text(text)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[editcore]\n{name} = {name}\n")
+    (site / "bad_editors_at_work.py").write_text(AT_WORK)
+    monkeypatch.syspath_prepend(site)
+    write_data(folder)
+    (folder / "model").symlink_to(saved_model("llama"))
+    monkeypatch.chdir(folder)
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(main, list(arguments))
+
+    return invoke
+
+
+def plan(run: Any, **sections: Any) -> Result:
+    """Write a study and let it be planned."""
+    write_config(Path("study.yaml"), study_config(**sections))
+    result: Result = run("plan", "study.yaml")
+    return result
+
+
+def edited(run: Any, label: str) -> Result:
+    """Carry out the study's first shard with one editor."""
+    names = ("tiny", label, "facts", "000")
+    paths = (layout.edits_job(*names), layout.edits(*names), layout.deltas(*names))
+    job, rows, changes = map(str, paths)
+    result: Result = run("edit", "--job", job, "--out", rows, "--deltas", changes)
+    return result
+
+
+def test_each_is_listed_with_its_reason_and_the_others_work(run: Any) -> None:
+    found = json.loads(run("plugins", "--json").output)
+    reasons = {broken["distribution"]: broken["reason"] for broken in found["broken"]}
+    # Of two that claim a name, the second in the order of their distributions' names is listed.
+    assert reasons.keys() == {"bad_import", "bad_exit", "bad_hook", "editcore-ft"}
+    assert "No module named 'a_package_that_is_not_there'" in reasons["bad_import"]
+    assert reasons["bad_exit"] == "SystemExit: 3"
+    assert "unknown hook 'editcore_editor'" in reasons["bad_hook"]
+    assert "'ft' is brought by both bad_name and editcore-ft" in reasons["editcore-ft"]
+    names = {editor["name"] for editor in found["editors"]}
+    assert {"rome", "noop", "raises", "ft-unconstrained"} <= names
+    assert "ft" not in names
+
+
+def test_a_contested_name_and_an_unknown_one_stop_the_study_that_asks_for_them(run: Any) -> None:
+    result = plan(run, editors={"ft": {"options": {"layer": 1}}})
+    assert result.exit_code == 2
+    assert "study.yaml: editors.ft: editor 'ft' is brought by both bad_name and editcore-ft" in (
+        result.output
+    )
+    result = plan(run, editors={"raise": {}})
+    assert result.exit_code == 2
+    assert "unknown editor 'raise'. Did you mean 'raises'? Installed: c-rome, " in result.output
+    assert "broken: bad_import: ModuleNotFoundError" in result.output
+
+
+def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
+    editors: dict[str, Any] = {name: {} for name in (*BROKEN, "false-patch", "noop")}
+    assert plan(run, editors=editors).exit_code == 0
+    prefixes = map(str, (layout.prefixes_job("tiny"), layout.prefixes("tiny")))
+    job, out = prefixes
+    assert run("prefixes", "--job", job, "--out", out).exit_code == 0
+    for label in editors:
+        assert edited(run, label).exit_code == 0
+    rows = {
+        label: pl.read_parquet(layout.edits("tiny", label, "facts", "000")) for label in editors
+    }
+    assert rows["noop"]["status"].to_list() == ["ok", "ok", "ok"]
+    for label, words in BROKEN.items():
+        first, second, third = rows[label]["status"]
+        assert (first, third) == ("ok", "ok"), label
+        assert words in second
+        assert rows[label]["perplexity"].null_count() == 1
+    for status in rows["false-patch"]["status"]:
+        assert "gave a weight change, but its capabilities announce a patch" in status
+
+
+def test_a_factory_that_is_not_there_is_named(run: Any) -> None:
+    assert plan(run, editors={"not-there": {}}).exit_code == 0
+    run(
+        "prefixes", "--job", str(layout.prefixes_job("tiny")), "--out", str(layout.prefixes("tiny"))
+    )
+    result = edited(run, "not-there")
+    assert result.exit_code == 2
+    assert "bad_editors_at_work:NotThere" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_metric_that_fails_leaves_the_row_its_other_columns(run: Any) -> None:
+    assert plan(run, editors={"noop": {}}, metrics=["accuracy", "dizzy"]).exit_code == 0
+    run(
+        "prefixes", "--job", str(layout.prefixes_job("tiny")), "--out", str(layout.prefixes("tiny"))
+    )
+    assert edited(run, "noop").exit_code == 0
+    rows = pl.read_parquet(layout.edits("tiny", "noop", "facts", "000"))
+    first, second, third = rows["status"]
+    assert (first, third) == ("ok", "ok")
+    assert second == "metric dizzy: ZeroDivisionError: division by zero"
+    assert rows["efficacy"].null_count() == 0
+    assert rows["dizziness"].to_list() == [-1.0, None, 1.0]

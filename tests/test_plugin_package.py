@@ -1,0 +1,141 @@
+"""A third party's distribution is installed from its wheel, and the whole workflow knows it.
+
+Everything of ours that runs here comes from wheels in a fresh environment, nothing from this
+repository's tree; the workflow is a copy.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.packages import build
+from tests.studies import write_config
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tests" / "plugin_package"
+OURS = (ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")))
+STUDY = {
+    "models": {"tiny-gpt2": {}},
+    "editors": {"codebook": {"options": {"layer": 3, "radius": 0.3}}},
+    "datasets": {"hard": {"path": "resources/world/hard.json", "limit": 3}},
+    "perplexity": {"texts": 5},
+    "prefixes": {"lengths": [[3, 2]]},
+    "metrics": ["accuracy", "fluency"],
+}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment, and an empty folder to work in."""
+
+    path: Path
+    folder: Path
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the environment's commands in the folder; it must succeed."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        done = subprocess.run(
+            [str(self.path / "bin" / command[0]), *command[1:]],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                **kept,
+                "EDITCORE_RESOURCES": str(ROOT / "resources"),
+                "HF_HUB_OFFLINE": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+
+def pip() -> list[str]:
+    """The pip outside the environment of these tests, which has none of its own."""
+    python = os.path.realpath(sys.executable)
+    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
+        pytest.skip(f"{python} has no pip")
+    return [python, "-m", "pip"]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """A fresh environment that sees the pinned packages, with wheels of ours and of the package."""
+    home = tmp_path_factory.mktemp("third-party")
+    path, folder = home / "venv", home / "work"
+    folder.mkdir()
+    venv.create(path, with_pip=False)
+    python = path / "bin" / "python"
+    site = (
+        path / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    )
+    pinned = [entry for entry in sys.path if entry.endswith("site-packages")]
+    (site / "pinned.pth").write_text("\n".join(pinned))
+    wheels = [str(build(project, home / "wheels")) for project in (*OURS, PACKAGE)]
+    offline = ("--no-index", "--no-deps", "--no-compile", "--force-reinstall")
+    quiet = ("--quiet", "--disable-pip-version-check")
+    command = [*pip(), "--python", str(python), "install", *quiet, *offline, *wheels]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.copytree(ROOT / "workflow", folder / "workflow")
+    yield Environment(path, folder)
+
+
+def test_nothing_of_ours_comes_from_the_repository(environment: Environment) -> None:
+    code = (
+        "import editcore, editcore_rome, editcore_codebook as c; print(editcore, editcore_rome, c)"
+    )
+    shown = environment.run("python", "-c", code).stdout
+    assert shown.count(str(environment.path)) == 3
+    assert str(ROOT) not in shown.replace(str(environment.path), "")
+
+
+def test_it_is_listed(environment: Environment) -> None:
+    found = json.loads(environment.run("editcore", "plugins", "--json").stdout)
+    assert found["broken"] == []
+    (editor,) = [e for e in found["editors"] if e["distribution"] == "editcore-codebook"]
+    assert (editor["name"], editor["version"]) == ("codebook", "0.3.0")
+    assert editor["capabilities"]["changes_weights"] is False
+    (metric,) = [m for m in found["metrics"] if m["distribution"] == "editcore-codebook"]
+    assert (metric["name"], metric["columns"]) == ("fluency", ["fluency"])
+    assert {"rome", "memit"} <= {e["name"] for e in found["editors"]}, "ours are there too"
+
+
+def test_naming_it_in_a_config_takes_it_through_the_whole_workflow(
+    environment: Environment,
+) -> None:
+    write_config(environment.folder / "study.yaml", STUDY)
+    snakemake = ("python", "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml")
+    environment.run(*snakemake)
+    summary = environment.folder / "results" / "summary"
+    cases = pl.read_parquet(summary / "cases.parquet")
+    assert cases["status"].to_list() == ["ok"] * 3
+    assert set(cases["editor"]) == {"codebook"}
+    assert cases["efficacy"].to_list() == [1.0] * 3
+    assert cases["perplexity"].null_count() == 0
+    assert cases["delta_norm"].null_count() == 3
+    assert all(0 < value < 6 for value in cases["fluency"])
+    (verdict,) = pl.read_parquet(summary / "verdicts.parquet").to_dicts()
+    assert verdict["n_ok"] == 3
+    assert verdict["fluency_mean"] == pytest.approx(cases["fluency"].mean())
+    page = (environment.folder / "results" / "report.html").read_text(encoding="utf-8")
+    assert "editcore-codebook 0.3.0" in page
+    assert "fluency" in page
+
+
+def test_it_passes_its_own_tests_where_it_is_installed(environment: Environment) -> None:
+    shutil.copytree(PACKAGE / "tests", environment.folder / "tests")
+    # Two of the nine architectures are enough here: all nine are run where editors are written.
+    options = ("-q", "-p", "no:cacheprovider", "-k", "gpt2 or llama or not Codebook")
+    done = environment.run("python", "-m", "pytest", *options, "tests")
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 30, "the suite ran"
