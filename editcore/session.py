@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editcore import found_values, moments, prefixes
+from editcore import found_values, moments, prefixes, trained
 from editcore.editors import EditContext, Editor, EditResult
 from editcore.jobs import EditorJob
 from editcore.models import LoadedModel, load_spec
@@ -26,7 +26,7 @@ class Session:
         """Load model, artefacts and plugins; any of them missing is an `EditcoreError`."""
         model = load_spec(job.model)
         editor = _editor(job, registry, model)
-        return cls(_context(job, model), editor, bind(job.editor.transforms, registry))
+        return cls(_context(job, model, editor), editor, bind(job.editor.transforms, registry))
 
     def finished(self, result: EditResult) -> EditResult:
         """An edit as it is measured: transformed, and refused where it is not finite."""
@@ -36,13 +36,15 @@ class Session:
         return result
 
 
-def _context(job: EditorJob, model: LoadedModel) -> EditContext:
+def _context(job: EditorJob, model: LoadedModel, editor: Editor[Any]) -> EditContext:
+    layers = editor.config.edited_layers()
     return EditContext(
         model,
         prefixes.load(Path(job.prefixes)) if job.prefixes else None,
         {n: moments.load_for(model, n, Path(path)) for n, path in job.moments.items()},
         job.seed,
         {v.options: found_values.load(Path(v.path), model.device) for v in job.values},
+        trained.load_for(model, layers, Path(job.trained)) if job.trained else None,
     )
 
 
