@@ -3,19 +3,22 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from editcore.editor_config import EditorConfig
-from editcore.errors import RequestError
+from editcore.errors import PluginError, RequestError
 from editcore.requests import EditRequest
 
 if TYPE_CHECKING:
     from editcore.changes import Change
+    from editcore.checkpoint import Checkpoint
     from editcore.deltas import Delta
     from editcore.models import LoadedModel
     from editcore.moments import SecondMoment
     from editcore.patches import Patch
     from editcore.prefixes import ContextPrefixes
+    from editcore.trained import TrainedParts
     from editcore.value_options import ValueOptions
     from editcore.values import Value
 
@@ -29,7 +32,8 @@ class EditContext:
     """What an editor works with: the model, and the artefacts that its options asked for.
 
     `moments` is keyed by layer, `values` by the options of their search and then by case; either
-    v* or the reason why there is none. `prefixes` is None unless the editor requires them.
+    v* or the reason why there is none. `prefixes` and `trained` are None unless the editor requires
+    them.
     """
 
     model: "LoadedModel"
@@ -37,6 +41,7 @@ class EditContext:
     moments: "Mapping[int, SecondMoment]" = field(default_factory=dict)
     seed: int = 0
     values: "Mapping[ValueOptions, Mapping[int, Value | str]]" = field(default_factory=dict)
+    trained: "TrainedParts | None" = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,19 @@ class Editor(ABC, Generic[ConfigT]):
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
+
+    def train(
+        self, context: EditContext, data: Sequence[Path], checkpoint: "Checkpoint"
+    ) -> "TrainedParts":
+        """What an editor that requires `Trained` learns of the model from files of `data`.
+
+        It begins from `checkpoint.read()` where an earlier run was killed, keeps its progress there
+        with `write_if_due`, and ends with what the whole run would have ended with.
+        """
+        raise PluginError(
+            f"{type(self).__name__} requires trained parts but has no `train`; "
+            "report this to its authors"
+        )
 
     def start(self, context: EditContext) -> Any:
         """The state before the first edit of a sequence; None for editors that remember nothing."""

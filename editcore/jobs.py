@@ -31,6 +31,7 @@ __all__ = [
     "MomentSpec",
     "PerplexitySpec",
     "PrefixJob",
+    "TrainJob",
     "TransformSpec",
     "ValueFile",
     "ValueJob",
@@ -163,7 +164,7 @@ class ValueFile(Job):
 class EditorJob(Job):
     """Base of the jobs that edit: an editor on a model, and the artefacts that its edits read.
 
-    `prefixes`, `moments` (by layer) and `values` are files.
+    `prefixes`, `moments` (by layer), `values` and `trained` are files.
     """
 
     model: ModelSpec
@@ -172,6 +173,25 @@ class EditorJob(Job):
     prefixes: str | None = None
     moments: dict[int, str] = {}
     values: tuple[ValueFile, ...] = ()
+    trained: str | None = None
+
+
+class TrainJob(EditorJob):
+    """Train an editor for one model, with the options that training depends on, on files of data.
+
+    Editors whose options differ in others share what is trained.
+    """
+
+    data: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The model, and a short hash of what is trained, how, and on what."""
+        model, editor = {"source", "revision", "dtype"}, {"uses", "options"}
+        text = self.model_dump_json(
+            include={"model": model, "editor": editor, "seed": True, "data": True}
+        )
+        return self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class EditJob(EditorJob):

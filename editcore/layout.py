@@ -45,6 +45,16 @@ def _values(model: str, digest: str, dataset: str) -> Path:
     return Path(f"model={model}") / f"values-{digest}" / f"dataset={dataset}"
 
 
+def train_job(model: str, digest: str) -> Path:
+    """The job that trains an editor for a model; `digest` tells its options from others."""
+    return RESULTS / "jobs" / "train" / f"model={model}" / f"{digest}.json"
+
+
+def trained(model: str, digest: str) -> Path:
+    """What an editor has learnt about a model."""
+    return RESULTS / "artefacts" / f"model={model}" / f"trained-{digest}.safetensors"
+
+
 def edits_job(model: str, editor: str, dataset: str, shard: str) -> Path:
     """The job of one shard."""
     return _shard("jobs/edits", model, editor, dataset, shard, ".json")

@@ -1,16 +1,11 @@
 """Running sums of k kᵀ by layer, and the checkpoint that a killed measurement continues from."""
 
-import json
-import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from editcore.atomic import write_tensors
+from editcore import checkpoint
 
 
 @dataclass
@@ -38,45 +33,27 @@ def _exact_place(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device
 
 
-@dataclass
-class Checkpoint:
-    """A file that keeps the sums of an unfinished measurement, written every so many seconds.
+class Checkpoint(checkpoint.Checkpoint):
+    """Keeps the sums of an unfinished measurement.
 
-    `identity` says what is measured; a file with another one is left unread. The sums are float64,
-    so that what continues from them ends with the same bytes.
+    They are float64, so that what continues from them ends with the same bytes.
     """
-
-    path: Path
-    identity: str
-    seconds: float
-    _written: float = field(default_factory=time.monotonic)
 
     def load(self, device: torch.device) -> MomentSums:
         """The sums to continue from; empty ones where there are none, or of something else."""
-        if not self.path.exists():
+        kept = self.read()
+        if kept is None:
             return MomentSums()
+        place = _exact_place(device)
         try:
-            with safe_open(self.path, framework="pt") as file:
-                about = file.metadata() or {}
-                if about.get("identity") != self.identity:
-                    return MomentSums()
-                place, layers = _exact_place(device), file.keys()
-                # A copy, since products depend in their last bits on how memory is aligned.
-                sums = {int(n): file.get_tensor(n).to(place, copy=True) for n in layers}
-                return MomentSums(sums, **json.loads(about["done"]))
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-            warnings.warn(f"{self.path} cannot be continued from ({error})", stacklevel=2)
+            sums = {int(layer): total.to(place) for layer, total in kept.tensors.items()}
+            return MomentSums(sums, **kept.state)
+        except (ValueError, TypeError) as error:
+            self._refused(error)
             return MomentSums()
 
     def save_if_due(self, sums: MomentSums) -> None:
-        """Write the sums, whole or not at all, where the last time was long enough ago."""
-        if time.monotonic() - self._written < self.seconds:
-            return
-        done = json.dumps({"tokens": sums.tokens, "batches": sums.batches})
-        tensors = {str(layer): total.cpu() for layer, total in sums.by_layer.items()}
-        write_tensors(self.path, tensors, {"identity": self.identity, "done": done})
-        self._written = time.monotonic()
-
-    def remove(self) -> None:
-        """Delete the file, once its sums have become a result."""
-        self.path.unlink(missing_ok=True)
+        """Write the sums where the last time was long enough ago."""
+        done = {"tokens": sums.tokens, "batches": sums.batches}
+        tensors = {str(layer): total for layer, total in sums.by_layer.items()}
+        self.write_if_due(lambda: checkpoint.Progress(tensors, done))

@@ -112,9 +112,10 @@ def _map(model: LoadedModel, parameter: str) -> nn.Linear | Conv1D | None:
     return module if isinstance(module, nn.Linear | Conv1D) else None
 
 
-def _resumed(
+def resumed(
     model: LoadedModel, rows: PaddedRows, start: Start, states: torch.Tensor | None
 ) -> torch.Tensor:
+    """The last hidden states, run from `states` at the start where there are any."""
     with model.arithmetic(), ExitStack() as stack:
         if states is not None:
             stack.enter_context(trace.resuming_behind(model.layout, start.layer, states))
@@ -144,7 +145,7 @@ class Applied(EditedModels):
 
     def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
         """See `EditedModels.hidden`."""
-        return _resumed(self.reader, rows, self.start, before.states)
+        return resumed(self.reader, rows, self.start, before.states)
 
 
 @dataclass(frozen=True)
@@ -210,12 +211,12 @@ class Overlay(EditedModels):
         with ExitStack() as stack:
             for name, each in factors.items():
                 module = self.reader.model.get_submodule(name.rpartition(".")[0])
-                stack.enter_context(_adding(module, each, edit))
-            return _resumed(self.reader, rows, self.start, states)
+                stack.enter_context(adding(module, each, edit))
+            return resumed(self.reader, rows, self.start, states)
 
 
 @contextmanager
-def _adding(module: nn.Module, factors: Factors, edit: torch.Tensor) -> Iterator[None]:
+def adding(module: nn.Module, factors: Factors, edit: torch.Tensor) -> Iterator[None]:
     """Let a linear map give what the maps of the rows' edits give."""
 
     def add(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:

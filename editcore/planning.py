@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from editcore import checks, layout
 from editcore.bundled import data_file
 from editcore.config import StudyConfig, TransformChoice, parse
-from editcore.editor_config import EditorConfig, Moments, Values
+from editcore.editor_config import EditorConfig, Moments, Prefixes, Trained, Values
 from editcore.errors import ConfigError, EditcoreError
 from editcore.explain import explain, nearest
 from editcore.hookspecs import EditorInfo
@@ -23,6 +23,7 @@ from editcore.jobs import (
     MomentSpec,
     PerplexitySpec,
     PrefixJob,
+    TrainJob,
     TransformSpec,
     ValueFile,
     ValueJob,
@@ -54,6 +55,8 @@ class _Edited:
     editor: EditorSpec
     moments: MomentJob | None
     values: tuple[ValueOptions, ...]
+    training: TrainJob | None
+    trained: str | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class _Planner:
             {spec.name: self._prefix_job(spec) for spec in models},
             self._moment_jobs(edited),
             {job.names: job for job in values},
+            {job.names: job for pair in edited if (job := pair.training)},
             {job.names: job for job in edits},
             files,
         )
@@ -136,7 +140,38 @@ class _Planner:
         )
         values = tuple(need.options for need in options.requires() if isinstance(need, Values))
         moments = self._moment_job(model, tuple(layers)) if layers else None
-        return _Edited(model, spec, moments, values)
+        pair = _Edited(model, spec, moments, values, None, None)
+        return self._with_training(pair, options)
+
+    def _with_training(self, pair: _Edited, options: EditorConfig) -> _Edited:
+        """The same, with the training that its options ask for, or the file given instead."""
+        needs = [need for need in options.requires() if isinstance(need, Trained)]
+        if not needs:
+            return pair
+        (need,) = needs
+        if need.file is not None:
+            file = data_file(need.file)
+            with self._at(f"editors.{pair.editor.label}"):
+                checks.files([file])
+            return replace(pair, trained=file)
+        job = self._train_job(pair, need, prefixes=Prefixes() in options.requires())
+        return replace(pair, training=job, trained=str(layout.trained(*job.names)))
+
+    def _train_job(self, pair: _Edited, need: Trained, *, prefixes: bool) -> TrainJob:
+        """The training of an editor, under a label that says nothing of who asks for it."""
+        spec, data = pair.editor, tuple(data_file(path) for path in need.data)
+        with self._at(f"editors.{spec.label}"):
+            checks.files(data)
+        options = {name: spec.options[name] for name in need.options}
+        update = {"label": spec.uses, "options": options, "transforms": ()}
+        return TrainJob(
+            model=pair.model,
+            editor=spec.model_copy(update=update),
+            seed=self._config.seed,
+            prefixes=str(layout.prefixes(pair.model.name)) if prefixes else None,
+            moments=_moment_files(pair.moments) if pair.moments else {},
+            data=data,
+        )
 
     def _options(self, model: ModelSpec, label: str, found: Registered[EditorInfo]) -> EditorConfig:
         choice = self._config.editors[label]
@@ -245,6 +280,7 @@ class _Planner:
             "seed": self._config.seed,
             "prefixes": str(layout.prefixes(pair.model.name)),
             "moments": _moment_files(pair.moments) if pair.moments else {},
+            "trained": pair.trained,
         }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editcore import found_values, moments, prefixes
+from editcore import found_values, moments, prefixes, trained
 from editcore.changes import Change
 from editcore.editors import OK, EditContext, Editor, EditResult
 from editcore.hookspecs import EditorInfo
@@ -30,7 +30,8 @@ class Session:
         info = registry.editors[job.editor.uses].record
         model = load_spec(job.model)
         editor = _editor(job, info, model)
-        return cls(info, _context(job, model), editor, bind(job.editor.transforms, registry))
+        context = _context(job, model, editor)
+        return cls(info, context, editor, bind(job.editor.transforms, registry))
 
     def finished(self, result: EditResult) -> EditResult:
         """An edit as it is measured: transformed, and a failed one where it is no edit.
@@ -63,13 +64,15 @@ class Session:
         return EditResult(status=f"the editor {self.info.name!r} {wrong}; report it to its authors")
 
 
-def _context(job: EditorJob, model: LoadedModel) -> EditContext:
+def _context(job: EditorJob, model: LoadedModel, editor: Editor[Any]) -> EditContext:
+    layers = editor.config.edited_layers()
     return EditContext(
         model,
         prefixes.load(Path(job.prefixes)) if job.prefixes else None,
         {n: moments.load_for(model, n, Path(path)) for n, path in job.moments.items()},
         job.seed,
         {v.options: found_values.load(Path(v.path), model.device) for v in job.values},
+        trained.load_for(model, layers, Path(job.trained)) if job.trained else None,
     )
 
 

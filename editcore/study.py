@@ -10,14 +10,22 @@ from typing import Any
 from editcore import layout
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
-from editcore.jobs import EditJob, MomentJob, PrefixJob, ValueJob, write_if_changed
+from editcore.jobs import (
+    EditJob,
+    EditorJob,
+    MomentJob,
+    PrefixJob,
+    TrainJob,
+    ValueJob,
+    write_if_changed,
+)
 
 Names = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs: prefixes by model, moments by model and digest, values and edits by names.
+    """A study as jobs: prefixes by model, moments and training by digest too, the rest by names.
 
     An edit's names are its model, editor, data set and shard; in those of values, the hash of the
     search's options stands for the editor. `model_files` are what each model is
@@ -28,6 +36,7 @@ class Study:
     prefixes: Mapping[str, PrefixJob]
     moments: Mapping[tuple[str, str], MomentJob]
     values: Mapping[Names, ValueJob]
+    training: Mapping[tuple[str, str], TrainJob]
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
 
@@ -62,15 +71,16 @@ class Study:
         job = self.values[model, digest, dataset, shard]
         return [job.prefixes, job.dataset.path, *self.model_files[model]]
 
+    def training_inputs(self, model: str, digest: str) -> list[str]:
+        """The files beside the job that an editor is trained with."""
+        job = self.training[model, digest]
+        return [*_artefacts(job), *job.data, *self.model_files[model]]
+
     def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
         """The files beside the job that a shard is made from: artefacts, data, texts, model."""
         job = self.edits[model, editor, dataset, shard]
-        prefixes = [job.prefixes] if job.prefixes else []
-        # Snakemake knows the folder that a rule makes, not the files in it.
-        moments = {str(Path(file).parent) for file in job.moments.values()}
-        values = [source.path for source in job.values]
         data = [job.dataset.path, job.perplexity.path]
-        return [*prefixes, *moments, *values, *data, *self.model_files[model]]
+        return [*_artefacts(job), *data, *self.model_files[model]]
 
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
@@ -87,10 +97,21 @@ class Study:
             yield layout.moments_job(model, digest), moment_job.as_json()
         for names, value_job in self.values.items():
             yield layout.values_job(*names), value_job.as_json()
+        for (model, digest), train_job in self.training.items():
+            yield layout.train_job(model, digest), train_job.as_json()
         for names, edit_job in self.edits.items():
             yield layout.edits_job(*names), edit_job.as_json()
         manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}
         yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
+
+
+def _artefacts(job: EditorJob) -> list[str]:
+    """The artefacts that a job reads, as Snakemake's rules make them."""
+    prefixes = [job.prefixes] if job.prefixes else []
+    # Snakemake knows the folder that a rule makes, not the files in it.
+    moments = {str(Path(file).parent) for file in job.moments.values()}
+    values = [source.path for source in job.values]
+    return [*prefixes, *moments, *values, *([job.trained] if job.trained else [])]
 
 
 def listed_edits(study_file: Path) -> list[Path]:

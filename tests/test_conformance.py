@@ -25,6 +25,13 @@ class TestMemit(EditorConformance):
     options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
 
 
+class TestMend(EditorConformance):
+    editor = "mend"
+    options: ClassVar[dict[str, Any]] = {
+        "layers": (1, 2), "exclude": (), "rank": 4, "steps": 2, "batch": 2, "initial_step": 0.05,
+    }  # fmt: skip
+
+
 class TestFt(EditorConformance):
     editor = "ft"
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}

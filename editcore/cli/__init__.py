@@ -10,7 +10,7 @@ from editcore.cli.inspection import doctor, plugins, provenance
 from editcore.cli.results import report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.study import plan, schema
-from editcore.cli.work import edit, moments, prefixes, values
+from editcore.cli.work import edit, moments, prefixes, train, values
 from editcore.errors import EditcoreError
 
 COMMANDS = (
@@ -18,6 +18,7 @@ COMMANDS = (
     prefixes,
     moments,
     values,
+    train,
     edit,
     summarise,
     report,
@@ -53,6 +54,7 @@ class PlainErrors(click.Group):
         "editcore prefixes --job results/jobs/prefixes/model=M.json --out P.json",
         "editcore moments --job results/jobs/moments/model=M/1a2b3c4d.json --out folder",
         "editcore values --job results/jobs/values/.../shard-000.json --out V.safetensors",
+        "editcore train --job results/jobs/train/model=M/1a2b3c4d.json --out T.safetensors",
         "editcore edit --job results/jobs/edits/.../shard-000.json --out S.parquet --deltas D",
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore report --summary results/summary --figures results/figures --out report.html",

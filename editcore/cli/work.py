@@ -69,6 +69,26 @@ def values(job: Path, out: Path) -> None:
 
 
 @click.command(
+    short_help="Train an editor for a model.",
+    epilog=examples(
+        "editcore train --job results/jobs/train/model=tiny-gpt2/1a2b3c4d.json --out T.safetensors"
+    ),
+)
+@JOB_OPTION
+@click.option("--out", required=True, type=FILE, help="The safetensors file to write.")
+def train(job: Path, out: Path) -> None:
+    """Train an editor that learns about a model before it edits, and save what it learnt.
+
+    A run that was killed goes on where it was. An editor's option can name the file, in any study
+    of the same model, so that nothing is trained there.
+    """
+    from editcore.jobs import TrainJob, read
+    from editcore.trained import run
+
+    run(read(TrainJob, job), out)
+
+
+@click.command(
     short_help="Edit the cases of one shard and measure each edited model.",
     epilog=examples(
         "editcore edit --out shard-000.parquet --deltas shard-000.safetensors \\",

@@ -154,3 +154,31 @@ def tiny_requests() -> tuple[EditRequest, ...]:
         EditRequest(1, "The maker of {} is", *MADE_HARBOR, (home,)),
         EditRequest(2, "The mother tongue of {} is", *tongue),
     )
+
+
+def tiny_facts() -> list[dict[str, Any]]:
+    """Six facts of one relation as COUNTERFACT's records, for editors that learn from such."""
+    makers = {
+        "Coral": "Elro",
+        "Harbor": "Osdor",
+        "The lamp": "Osdor",
+        "The violin": "Tavel",
+        "The sea": "Elro",
+        "The reef": "Tavel",
+    }
+    following = dict(zip(makers, [*list(makers)[1:], "Coral"], strict=True))
+    return [
+        {
+            "case_id": case_id,
+            "requested_rewrite": {
+                "prompt": "{} is made by",
+                "relation_id": "P176",
+                "target_new": {"str": "Morvania"},
+                "target_true": {"str": maker},
+                "subject": subject,
+            },
+            "paraphrase_prompts": [f"The maker of {subject} is"],
+            "neighborhood_prompts": [f"{following[subject]} is made by"],
+        }
+        for case_id, (subject, maker) in enumerate(makers.items())
+    ]

@@ -1,10 +1,12 @@
 """What every editor keeps to, as tests that a plugin's test class inherits."""
 
+import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +16,9 @@ from pydantic import ValidationError
 
 from editcore import deltas, moments, perplexity
 from editcore.changes import Change
+from editcore.checkpoint import Checkpoint
 from editcore.deltas import Delta
-from editcore.editor_config import EditorConfig, Moments, Prefixes
+from editcore.editor_config import EditorConfig, Moments, Prefixes, Trained
 from editcore.editors import OK, EditContext, Editor, EditResult
 from editcore.errors import RequestError
 from editcore.hookspecs import EditorInfo
@@ -23,7 +26,13 @@ from editcore.models import LoadedModel, wrap
 from editcore.plugins import load_registry, resolve
 from editcore.prefixes import ContextPrefixes
 from editcore.requests import EditRequest
-from editcore.testing.models import KINDS, SENTENCES, tiny_model, tiny_requests
+from editcore.testing.models import (
+    KINDS,
+    SENTENCES,
+    tiny_facts,
+    tiny_model,
+    tiny_requests,
+)
 from editcore.tokens import pad
 
 TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
@@ -131,15 +140,31 @@ class EditorConformance:
 
     @classmethod
     def context(cls, model: LoadedModel, config: EditorConfig) -> EditContext:
-        """The artefacts that the options ask for, from tiny texts; override to bring others."""
+        """The artefacts that the options ask for, from tiny texts; override to bring others.
+
+        What the editor itself learns, it learns from `tiny_facts`; few steps keep that fast.
+        """
         needs = config.requires()
         layers = sorted({need.layer for need in needs if isinstance(need, Moments)})
-        return EditContext(
+        context = EditContext(
             model,
             ContextPrefixes(TEMPLATES, model.name, 0) if Prefixes() in needs else None,
             moments.measure(model, layers, SENTENCES, tokens=500) if layers else {},
             seed=3,
         )
+        training = [need for need in needs if isinstance(need, Trained)]
+        return cls._trained(context, config, training[0]) if training else context
+
+    @classmethod
+    def _trained(cls, context: EditContext, config: EditorConfig, need: Trained) -> EditContext:
+        """The context with what the editor learns when each file of its data is the tiny facts."""
+        editor = resolve(load_registry().editors[cls.editor].record.factory)(config)
+        with tempfile.TemporaryDirectory() as folder:
+            facts = Path(folder) / "facts.json"
+            facts.write_text(json.dumps(tiny_facts()), encoding="utf-8")
+            unused = Checkpoint(Path(folder) / "checkpoint.safetensors", "", float("inf"))
+            learnt = editor.train(context, [facts for _ in need.data], unused)
+        return replace(context, trained=learnt)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run what takes a `bench` on every kind of model."""

@@ -41,3 +41,25 @@ rule moments:
         "Estimate the second moments of the keys of {wildcards.model}"
     shell:
         "editcore moments --job {input.job:q} --out {output:q} 2> {log:q}"
+
+
+# What an editor learns about a model before its first edit; a killed training goes on where it was.
+rule train:
+    input:
+        lambda wildcards: study.training_inputs(**wildcards),
+        job="results/jobs/train/model={model}/{digest}.json",
+    output:
+        "results/artefacts/model={model}/trained-{digest}.safetensors",
+    log:
+        "results/logs/train/model={model}/{digest}.log",
+    benchmark:
+        "results/benchmarks/train/model={model}/{digest}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 2
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    message:
+        "Train an editor for {wildcards.model}"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore train --job {input.job:q} --out {output:q} 2> {log:q}"

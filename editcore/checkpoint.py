@@ -1,0 +1,68 @@
+"""The file that long work keeps while it runs, so that a killed run goes on from there."""
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from editcore.atomic import write_tensors
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far some work has come: its tensors, and what is known of them as JSON."""
+
+    tensors: Mapping[str, torch.Tensor]
+    state: Mapping[str, Any]
+
+
+@dataclass
+class Checkpoint:
+    """A file that keeps the progress of unfinished work, written every so many seconds.
+
+    `identity` says what the work is; a file with another one is left unread.
+    """
+
+    path: Path
+    identity: str
+    seconds: float
+    _written: float = field(default_factory=time.monotonic)
+
+    def read(self) -> Progress | None:
+        """The progress to continue from; None where there is none, or of something else."""
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                about = file.metadata() or {}
+                if about.get("identity") != self.identity:
+                    return None
+                # A copy, since products depend in their last bits on how memory is aligned.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+                return Progress(tensors, dict(json.loads(about["done"])))
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            self._refused(error)
+            return None
+
+    def write_if_due(self, made: Callable[[], Progress]) -> None:
+        """Write the progress, whole or not at all, where the last time was long enough ago."""
+        if time.monotonic() - self._written < self.seconds:
+            return
+        progress = made()
+        about = {"identity": self.identity, "done": json.dumps(progress.state)}
+        tensors = {name: tensor.cpu() for name, tensor in progress.tensors.items()}
+        write_tensors(self.path, tensors, about)
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """Delete the file, once the work has become a result."""
+        self.path.unlink(missing_ok=True)
+
+    def _refused(self, error: Exception) -> None:
+        warnings.warn(f"{self.path} cannot be continued from ({error})", stacklevel=3)

@@ -1,0 +1,110 @@
+"""What an editor has learnt about a model before its first edit, as a file bound to that model."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from editcore import checks
+from editcore.atomic import write_tensors
+from editcore.checkpoint import Checkpoint
+from editcore.errors import DataError
+from editcore.provenance import versions
+
+if TYPE_CHECKING:
+    from editcore.jobs import TrainJob
+    from editcore.models import LoadedModel
+
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class TrainedParts:
+    """The tensors that training gave, and what the editor wrote down about them, as JSON."""
+
+    tensors: Mapping[str, torch.Tensor]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fingerprint(model: "LoadedModel", layers: Sequence[int]) -> str:
+    """A hash of the weights of some blocks and of the model's shape.
+
+    Weights count to the precision of bfloat16, so that one model in two dtypes is the same model.
+    """
+    config = model.model.config
+    shape = (config.model_type, model.layout.depth, config.hidden_size, config.vocab_size)
+    digest = hashlib.sha256(repr(shape).encode())
+    for layer in sorted(set(layers)):
+        for name, parameter in model.layout.block(layer).named_parameters():
+            digest.update(f"{layer}.{name}".encode())
+            whole = parameter.detach().to("cpu", torch.bfloat16).contiguous()
+            digest.update(whole.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save(
+    parts: TrainedParts, path: Path, model: "LoadedModel", layers: Sequence[int], job: str
+) -> None:
+    """Write what was trained for a model whose `layers` it edits, whole or not at all."""
+    about = {
+        "model": model.name,
+        "fingerprint": fingerprint(model, layers),
+        "about": json.dumps(parts.about),
+        "job": job,
+        "versions": json.dumps(versions()),
+    }
+    write_tensors(path, {name: tensor.cpu() for name, tensor in parts.tensors.items()}, about)
+
+
+def load_for(model: "LoadedModel", layers: Sequence[int], path: Path) -> TrainedParts:
+    """Read what `save` wrote; `DataError` for anything else, and for parts of another model."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            bound, trained_on, noted = about["fingerprint"], about["model"], about["about"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            parts = TrainedParts(tensors, json.loads(noted))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path} holds no trained parts of an editor ({error}); `editcore train` writes such "
+            "files, so delete it and run again, or name another"
+        ) from error
+    own = fingerprint(model, layers)
+    if bound != own:
+        raise DataError(
+            f"{path} was trained for the model {trained_on!r} with other weights or for other "
+            f"layers ({bound}) than layers {', '.join(map(str, layers))} of {model.name!r} "
+            f"({own}); leave the option out to train anew, or give the file of this model"
+        )
+    return parts
+
+
+def run(job: "TrainJob", out: Path, seconds: float = CHECKPOINT_SECONDS) -> None:
+    """Train the editor of a job for its model and write what it learnt.
+
+    Beside `out`, the editor's progress is kept every so many `seconds`; a run that was killed goes
+    on from there.
+    """
+    from editcore.plugins import load_registry
+    from editcore.session import Session
+
+    session = Session.open(job, load_registry())
+    checkpoint = _checkpoint(job, out, seconds)
+    data = [Path(file) for file in job.data]
+    parts = session.editor.train(session.context, data, checkpoint)
+    layers = session.editor.config.edited_layers()
+    save(parts, out, session.context.model, layers, job.model_dump_json())
+    checkpoint.remove()
+
+
+def _checkpoint(job: "TrainJob", out: Path, seconds: float) -> Checkpoint:
+    """Beside the file; bound to the job, the data and the model as they are."""
+    files = [*map(Path, job.data), *checks.model_files(job.model.source)]
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    identity = json.dumps([job.model_dump(mode="json"), stamps, versions()])
+    return Checkpoint(out.with_name(f"{out.stem}.checkpoint.safetensors"), identity, seconds)

@@ -1,0 +1,130 @@
+"""The edit: one backward pass, then the trained network; and how the network is trained."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from editcore import EditContext, Editor, EditRequest, EditResult
+from editcore.checkpoint import Checkpoint
+from editcore.deltas import Delta, LowRankUpdate, combined
+from editcore.errors import DataError, RequestError
+from editcore.memory import tokens_per_pass
+from editcore.models import LoadedModel
+from editcore.tokens import buckets
+from editcore.trained import TrainedParts
+from editcore_mend import sites
+from editcore_mend.config import MendConfig
+from editcore_mend.gradients import token_factors
+from editcore_mend.network import MendNetwork
+from editcore_mend.rows import Line, line
+from editcore_mend.split import split
+from editcore_mend.training import Training
+
+NONFINITE = "the gradient of the edit is not finite; nothing was edited"
+
+
+class MendEditor(Editor[MendConfig]):
+    """MEND: edits of several facts are the sum of their changes, each from its own gradient."""
+
+    def train(
+        self, context: EditContext, data: Sequence[Path], checkpoint: Checkpoint
+    ) -> TrainedParts:
+        """Train the network on the first file of `data`, without the subjects of the others."""
+        facts, *exclude = data
+        parts = split(facts, exclude, self.config.held_out, context.seed)
+        found = Training(context.model, self.config, parts, context.seed).run(checkpoint)
+        recipe = self.config.model_dump(mode="json")
+        about = {**found.about, "recipe": recipe, "seed": context.seed, "split": parts.case_ids}
+        return TrainedParts(found.tensors, about)
+
+    def edit(
+        self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
+    ) -> EditResult:
+        """The sum of the requests' changes, all from the weights as they are now."""
+        lines = [_line(context.model, request) for request in requests]
+        found = self._results(context, lines)
+        if failed := [result for result in found if result.delta is None]:
+            return failed[0]
+        loss = sum(result.diagnostics["loss"] for result in found) / len(found)
+        changes = [result.delta for result in found if result.delta is not None]
+        return EditResult(combined(changes), diagnostics={"loss": loss})
+
+    def edit_each(
+        self, context: EditContext, requests: Sequence[EditRequest]
+    ) -> Iterator[EditResult]:
+        """Each request's own change, many in one backward pass."""
+        posed = [_posed(context.model, request) for request in requests]
+        found = iter(self._results(context, [each for each in posed if isinstance(each, Line)]))
+        for each in posed:
+            yield next(found) if isinstance(each, Line) else EditResult(None, each)
+
+    def _results(self, context: EditContext, lines: Sequence[Line]) -> list[EditResult]:
+        places = sites.find(context.model, self.config.layers)
+        network = _network(context, places)
+        found: dict[int, EditResult] = {}
+        lengths = [len(each.ids) for each in lines]
+        # Both ways of a pass keep what one way alone does not.
+        for batch in buckets(lengths, max(1, tokens_per_pass(context.model) // 4)):
+            made = self._batch(context.model, network, places, [lines[i] for i in batch])
+            found |= zip(batch, made, strict=True)
+        return [found[i] for i in range(len(lines))]
+
+    @torch.no_grad()
+    def _batch(
+        self,
+        model: LoadedModel,
+        network: MendNetwork,
+        places: Sequence[sites.Site],
+        lines: Sequence[Line],
+    ) -> list[EditResult]:
+        factors, losses = token_factors(model, places, lines)
+        changes = [
+            {
+                site.parameter: LowRankUpdate(
+                    self.config.scale * change.outputs[row][:, each.counts[row]],
+                    change.inputs[row][:, each.counts[row]],
+                )
+                for site, change, each in zip(places, network(factors), factors, strict=True)
+            }
+            for row in range(len(lines))
+        ]
+        return [
+            _result(Delta(updates), loss)
+            for updates, loss in zip(changes, losses.tolist(), strict=True)
+        ]
+
+
+def _result(delta: Delta, loss: float) -> EditResult:
+    diagnostics = {"loss": loss}
+    if not delta.finite():
+        return EditResult(None, NONFINITE, diagnostics)
+    return EditResult(delta, diagnostics=diagnostics)
+
+
+def _line(model: LoadedModel, request: EditRequest) -> Line:
+    return line(model, request.text, request.target_new)
+
+
+def _posed(model: LoadedModel, request: EditRequest) -> Line | str:
+    try:
+        return _line(model, request)
+    except RequestError as error:
+        return str(error)
+
+
+def _network(context: EditContext, places: Sequence[sites.Site]) -> MendNetwork:
+    """The trained network; its rank is that of the tensors."""
+    if context.trained is None:
+        raise DataError("MEND edits with a trained network; `editcore train` makes it")
+    tensors = dict(context.trained.tensors)
+    try:
+        rank = len(tensors["networks.0.hidden.into"])
+        network = MendNetwork(places, rank, 1.0, 0)
+        network.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        raise DataError(
+            f"the trained parts are none of MEND for these layers ({error}); train anew"
+        ) from error
+    return network.to(context.model.device).requires_grad_(False)

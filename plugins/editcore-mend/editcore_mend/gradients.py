@@ -1,0 +1,79 @@
+"""The gradient of an edit's loss as rank-one factors, many edits in one backward pass.
+
+For a linear map y = W u, the gradient of a loss is Σ δ uᵀ over tokens, with δ the gradient at the
+map's output (Mitchell et al. 2022, §3.1). Both are seen at the map, row by row, so that edits that
+share a pass keep their own factors, and no gradient of a weight is ever formed.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from editcore.models import LoadedModel
+from editcore_mend.rows import Line, Scored
+from editcore_mend.sites import Site
+
+
+@dataclass(frozen=True)
+class TokenFactors:
+    """u `[rows, length, d_in]` and δ `[rows, length, d_out]` of one linear map; float32 or better.
+
+    `counts` `[rows, length]` marks tokens that the loss depends on; elsewhere δ is zero.
+    """
+
+    inputs: torch.Tensor
+    deltas: torch.Tensor
+    counts: torch.Tensor
+
+
+@dataclass
+class _Probe:
+    inputs: torch.Tensor
+    added: torch.Tensor
+
+
+@contextmanager
+def _probing(module: nn.Module) -> Iterator[list[_Probe]]:
+    """Record a map's input, and add zeros to its output, whose gradient is δ."""
+    seen: list[_Probe] = []
+
+    def probe(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        added = torch.zeros_like(output).requires_grad_()
+        seen.append(_Probe(inputs[0].detach(), added))
+        return output + added
+
+    handle = module.register_forward_hook(probe)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def token_factors(
+    model: LoadedModel, sites: Sequence[Site], lines: Sequence[Line]
+) -> tuple[list[TokenFactors], torch.Tensor]:
+    """The factors at each site of every line's own loss, and the losses `[lines]`, in nats.
+
+    Nothing but the edited maps and what is behind them is differentiated: below, no tensor asks for
+    a gradient.
+    """
+    scored = Scored.of(model, lines)
+    with torch.enable_grad(), model.arithmetic(), ExitStack() as stack:
+        seen = [stack.enter_context(_probing(site.module)) for site in sites]
+        hidden = model.model.base_model(
+            input_ids=scored.rows.ids, attention_mask=scored.rows.mask, use_cache=False
+        ).last_hidden_state
+        losses = scored.loss(model, hidden)
+        probes = [probe for (probe,) in seen]
+        gradients = torch.autograd.grad(losses.sum(), [probe.added for probe in probes])
+    return [
+        _factors(probe.inputs, gradient) for probe, gradient in zip(probes, gradients, strict=True)
+    ], losses.detach()
+
+
+def _factors(inputs: torch.Tensor, deltas: torch.Tensor) -> TokenFactors:
+    dtype = torch.promote_types(inputs.dtype, torch.float32)
+    return TokenFactors(inputs.to(dtype), deltas.to(dtype), (deltas != 0).any(-1))

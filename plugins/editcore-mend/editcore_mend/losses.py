@@ -1,0 +1,89 @@
+"""What training minimises: c_e · NLL at the paraphrases + c_loc · KL at the neighbours (eq. 4).
+
+The model under an edit is never made: each row of a pass gets the low-rank change of its own edit
+at the edited maps, and gradients flow through that into the network.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+
+from editcore import overlay
+from editcore.models import LoadedModel
+from editcore.overlay import Activations, Factors, Start
+from editcore_mend.examples import Example
+from editcore_mend.gradients import TokenFactors, token_factors
+from editcore_mend.rows import Line, Scored
+from editcore_mend.sites import Site
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The means over edits of the NLL of the new objects and of the KL, in nats."""
+
+    edit: torch.Tensor
+    locality: torch.Tensor
+    agreement: float
+    hits: float
+
+
+class Pose:
+    """A batch of examples under the unedited model: factors of the edits, and what stays."""
+
+    def __init__(
+        self, model: LoadedModel, sites: Sequence[Site], examples: Sequence[Example]
+    ) -> None:
+        self._model, self._sites = model, sites
+        self._start = Start(min(model.layout.block_of(s.parameter) or 0 for s in sites) - 1)
+        self.factors: list[TokenFactors] = token_factors(
+            model, sites, [example.edit for example in examples]
+        )[0]
+        self._told = _Asked(model, self._start, [e.paraphrases for e in examples])
+        self._kept = _Asked(model, self._start, [e.neighbours for e in examples])
+        with torch.no_grad():
+            self._before = self._kept.scores(self._kept.hidden({}))
+
+    def losses(self, changes: Sequence[Factors]) -> Losses:
+        """The losses when each example's edit is the change `changes`, one per site."""
+        added = dict(zip(self._sites, changes, strict=True))
+        hidden = self._told.hidden(added)
+        edit = self._told.scored.loss(self._model, hidden).mean()
+        with torch.no_grad():
+            hits = self._told.scores(hidden).argmax(-1) == self._told.scored.token
+        after = self._kept.scores(self._kept.hidden(added))
+        kl = (self._before.exp() * (self._before - after)).sum(-1)
+        same = (self._before.argmax(-1) == after.argmax(-1)).double().mean()
+        return Losses(edit, kl.mean(), float(same), float(hits.double().mean()))
+
+
+class _Asked:
+    """Rows of several examples, and the states of the unedited model where edits begin."""
+
+    def __init__(self, model: LoadedModel, start: Start, lines: Sequence[Sequence[Line]]) -> None:
+        self._model, self._start = model, start
+        self.scored = Scored.of(model, [each for some in lines for each in some])
+        self._edit = torch.tensor(
+            [i for i, some in enumerate(lines) for _ in some], device=model.device
+        )
+        rows = self.scored.rows
+        self._activations = Activations()
+        if start.layer >= 0:
+            with torch.no_grad(), overlay.recording(model, start, stop=True) as self._activations:
+                model.model.base_model(
+                    input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+                )
+
+    def hidden(self, added: dict[Site, Factors]) -> torch.Tensor:
+        """Last hidden states, each row under its example's change."""
+        with ExitStack() as stack:
+            for site, factors in added.items():
+                stack.enter_context(overlay.adding(site.module, factors, self._edit))
+            return overlay.resumed(
+                self._model, self.scored.rows, self._start, self._activations.states
+            )
+
+    def scores(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities at the scored places."""
+        return self.scored.scores(self._model, hidden)

@@ -1,0 +1,64 @@
+"""Prompts with their targets as padded rows, and the places where the targets are scored."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from editcore.errors import RequestError
+from editcore.models import LoadedModel
+from editcore.tokens import PaddedRows, continuation, pad
+
+
+@dataclass(frozen=True)
+class Line:
+    """A prompt and most of its target in tokens, and the target, scored at the last places."""
+
+    ids: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+def line(model: LoadedModel, prompt: str, target: str) -> Line:
+    """Tokenise; `RequestError` for a target of no tokens or more tokens than positions."""
+    added = continuation(model.tokenizer, prompt, target)
+    ids = (*model.tokenizer(prompt)["input_ids"], *added[:-1])
+    if len(ids) > model.max_positions:
+        raise RequestError(
+            f"the prompt {prompt!r} takes {len(ids)} tokens, and the model has "
+            f"{model.max_positions} positions; shorten it"
+        )
+    return Line(ids, added)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Padded rows; for each scored token its row, column, id and share in the row's mean."""
+
+    rows: PaddedRows
+    row: torch.Tensor
+    column: torch.Tensor
+    token: torch.Tensor
+    share: torch.Tensor
+
+    @classmethod
+    def of(cls, model: LoadedModel, lines: Sequence[Line]) -> "Scored":
+        """Lay out lines, a row each."""
+        rows = pad([each.ids for each in lines], model.pad_id, "right", model.device)
+        places = [
+            (row, len(each.ids) - len(each.target) + i, token, len(each.target))
+            for row, each in enumerate(lines)
+            for i, token in enumerate(each.target)
+        ]
+        row, column, token, size = torch.tensor(places, device=model.device).T
+        return cls(rows, row, column, token, 1 / size)
+
+    def loss(self, model: LoadedModel, hidden: torch.Tensor) -> torch.Tensor:
+        """Each row's mean NLL of its target's tokens, `[rows]`, in nats."""
+        nll = -self.scores(model, hidden).gather(1, self.token[:, None])[:, 0] * self.share
+        zeros = torch.zeros(len(self.rows.ids), dtype=nll.dtype, device=nll.device)
+        return zeros.index_add(0, self.row, nll)
+
+    def scores(self, model: LoadedModel, hidden: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities `[scored, vocabulary]` at the scored places."""
+        logits = model.layout.logits(hidden[self.row, self.column])
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)

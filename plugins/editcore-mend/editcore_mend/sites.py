@@ -1,0 +1,38 @@
+"""The linear maps that are edited: all those in the MLPs of the chosen blocks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from editcore.families import stores_transposed
+from editcore.models import LoadedModel
+
+
+@dataclass(frozen=True)
+class Site:
+    """A linear map, the name of its weight, and its widths."""
+
+    parameter: str
+    module: nn.Module
+    d_in: int
+    d_out: int
+
+
+def find(model: LoadedModel, layers: Sequence[int]) -> tuple[Site, ...]:
+    """The linear maps of the MLPs in `layers`, in the order of blocks."""
+    family = model.layout.family
+    return tuple(
+        _site(model, f"{family.blocks}.{layer}.{family.mlp}.{name}", module)
+        for layer in sorted(set(layers))
+        for name, module in model.layout.mlp(layer).named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    )
+
+
+def _site(model: LoadedModel, path: str, module: nn.Module) -> Site:
+    name = f"{path}.weight"
+    rows, columns = model.model.get_parameter(name).shape
+    widths = (rows, columns) if stores_transposed(model.model, name) else (columns, rows)
+    return Site(name, module, *widths)

@@ -1,0 +1,51 @@
+"""Which facts train the network, which say when that ends, and which test it; by subject."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from editcore import EditRequest
+from editcore.errors import DataError
+from editcore.readers import read_requests
+
+LEAST = 2
+
+
+@dataclass(frozen=True)
+class Split:
+    """The facts of each part; every subject's facts are in one part only."""
+
+    train: tuple[EditRequest, ...]
+    validation: tuple[EditRequest, ...]
+    test: tuple[EditRequest, ...]
+
+    @property
+    def case_ids(self) -> dict[str, list[int]]:
+        """The cases of each part."""
+        return {part: [case.case_id for case in cases] for part, cases in vars(self).items()}
+
+
+def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> Split:
+    """Read facts and divide their subjects by a draw from the seed.
+
+    Facts about a subject of an excluded file are in no part, whatever their relation. Raises
+    `DataError` where too little is left.
+    """
+    known = [request for request in read_requests(facts) if not request.flaw]
+    taken = {request.subject for file in exclude for request in read_requests(file)}
+    subjects = sorted({request.subject for request in known} - taken)
+    random.Random(f"{seed}/split").shuffle(subjects)
+    half = max(1, round(held_out * len(subjects) / 2))
+    test, validation, train = subjects[:half], subjects[half : 2 * half], subjects[2 * half :]
+    if len(train) < LEAST:
+        raise DataError(
+            f"{facts} has {len(subjects)} subjects that no excluded file has, too few to train on; "
+            "give more facts or exclude less"
+        )
+    return Split(*(_about(known, part) for part in (train, validation, test)))
+
+
+def _about(known: Sequence[EditRequest], subjects: Sequence[str]) -> tuple[EditRequest, ...]:
+    wanted = set(subjects)
+    return tuple(request for request in known if request.subject in wanted)

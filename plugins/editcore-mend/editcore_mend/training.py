@@ -1,0 +1,153 @@
+"""Trains the network of one model: Adam, checkpoints, and an end when validation gains no more."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from editcore.checkpoint import Checkpoint, Progress
+from editcore.errors import DataError, EditcoreError
+from editcore.models import LoadedModel
+from editcore.trained import TrainedParts
+from editcore_mend import sites
+from editcore_mend.config import MendConfig
+from editcore_mend.examples import Example, Examples
+from editcore_mend.losses import Losses, Pose
+from editcore_mend.network import MendNetwork
+from editcore_mend.split import Split
+
+# Edits that validation is read from; the same in every training of one model.
+VALIDATION = 96
+GRADIENT_LIMIT = 10.0
+
+
+class Training:
+    """One network in training; what a step draws follows from the seed and the step's number."""
+
+    def __init__(self, model: LoadedModel, config: MendConfig, split: Split, seed: int) -> None:
+        self._model, self._config, self._seed = model, config, seed
+        self._sites = sites.find(model, config.layers)
+        wanted = (config.paraphrases, config.neighbours)
+        self._examples = Examples.of(model, split.train, *wanted)
+        self._validation = self._posed(split, wanted)
+        network = MendNetwork(self._sites, config.rank, config.initial_step, seed)
+        self.network = network.to(model.device)
+        steps = [self.network.log_steps]
+        rest = [p for p in self.network.parameters() if p is not self.network.log_steps]
+        self._adam = torch.optim.Adam(
+            [
+                {"params": rest, "lr": config.learning_rate},
+                {"params": steps, "lr": config.step_learning_rate},
+            ]
+        )
+        self._rates = [group["lr"] for group in self._adam.param_groups]
+        self._step = 0
+        self._history: list[dict[str, float]] = []
+        self._best: dict[str, torch.Tensor] = {}
+
+    def _posed(self, split: Split, wanted: tuple[int, int]) -> list[Pose]:
+        """The validation edits under the unedited model, in batches; their draw is fixed."""
+        drawn = Examples.of(self._model, split.validation, *wanted)
+        edits = drawn.draw(VALIDATION, random.Random("validation"))
+        if not edits:
+            raise DataError("no fact is fit to validate on: each needs paraphrases and neighbours")
+        size = self._config.batch
+        return [self._pose(edits[i : i + size]) for i in range(0, len(edits), size)]
+
+    def _pose(self, examples: Sequence[Example]) -> Pose:
+        return Pose(self._model, self._sites, examples)
+
+    def run(self, checkpoint: Checkpoint) -> TrainedParts:
+        """Train to the end, from a checkpoint where there is one, and give the best network."""
+        if (kept := checkpoint.read()) is not None:
+            self._restore(kept)
+        config = self._config
+        title = f"training on {self._model.name}"
+        with tqdm(total=config.steps, initial=self._step, desc=title, mininterval=5) as bar:
+            while self._step < config.steps and not self._exhausted():
+                self._learn()
+                self._step += 1
+                if self._step % config.validate_every == 0 or self._step == config.steps:
+                    bar.set_postfix(self._validate())
+                bar.update()
+                checkpoint.write_if_due(self._progress)
+        best = min(self._history, key=lambda found: found["loss"])
+        about = {"best": best, "steps": self._step, "history": self._history}
+        return TrainedParts(self._best, about)
+
+    def _learn(self) -> None:
+        """One step; the statistics see each batch before the network does."""
+        rng = random.Random(f"{self._seed}/{self._step}")
+        examples = self._examples.draw(self._config.batch, rng)
+        if not examples:
+            return
+        pose = self._pose(examples)
+        self.network.see(pose.factors)
+        found = pose.losses(self.network(pose.factors))
+        self._adam.zero_grad()
+        self._loss(found).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
+        for group, rate in zip(self._adam.param_groups, self._rates, strict=True):
+            group["lr"] = rate * (1 - self._step / self._config.steps)
+        self._adam.step()
+
+    def _loss(self, found: Losses) -> torch.Tensor:
+        config = self._config
+        return config.edit_weight * found.edit + config.locality_weight * found.locality
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Measure the network as it is, and keep it where it is the best so far."""
+        found = [pose.losses(self.network(pose.factors)) for pose in self._validation]
+        loss = float(torch.stack([self._loss(each) for each in found]).mean())
+        if not torch.isfinite(torch.tensor(loss)):
+            raise EditcoreError(
+                f"training met a non-finite loss at step {self._step}; lower learning_rate"
+            )
+        if loss < min((before["loss"] for before in self._history), default=float("inf")):
+            self._best = {k: t.detach().clone() for k, t in self.network.state_dict().items()}
+        self._history.append(
+            {
+                "step": self._step,
+                "loss": loss,
+                "edit": float(torch.stack([each.edit for each in found]).mean()),
+                "locality": float(torch.stack([each.locality for each in found]).mean()),
+                "generalization": sum(each.hits for each in found) / len(found),
+                "agreement": sum(each.agreement for each in found) / len(found),
+            }
+        )
+        return {name: round(value, 3) for name, value in self._history[-1].items()}
+
+    def _exhausted(self) -> bool:
+        """Whether validation has gained nothing for as long as patience lasts."""
+        losses = [found["loss"] for found in self._history]
+        best = losses.index(min(losses)) if losses else 0
+        return len(losses) - best > self._config.patience
+
+    def _progress(self) -> Progress:
+        parts: dict[str, Mapping[str, Any]] = {
+            "network": self.network.state_dict(),
+            "best": self._best,
+            **{f"adam{i}": state for i, state in self._adam.state_dict()["state"].items()},
+        }
+        tensors = {
+            f"{part}/{name}": tensor.detach().clone()
+            for part, named in parts.items()
+            for name, tensor in named.items()
+        }
+        return Progress(tensors, {"step": self._step, "history": self._history})
+
+    def _restore(self, kept: Progress) -> None:
+        parts: dict[str, dict[str, torch.Tensor]] = {"best": {}}
+        for key, tensor in kept.tensors.items():
+            part, _, name = key.partition("/")
+            parts.setdefault(part, {})[name] = tensor
+        self.network.load_state_dict(parts.pop("network"))
+        self._best = parts.pop("best")
+        groups = self._adam.state_dict()["param_groups"]
+        states = {int(part.removeprefix("adam")): state for part, state in parts.items()}
+        self._adam.load_state_dict({"state": states, "param_groups": groups})
+        self._step = kept.state["step"]
+        self._history = list(kept.state["history"])
