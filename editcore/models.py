@@ -19,6 +19,7 @@ from editcore.bundled import model_source
 from editcore.config import Precision
 from editcore.errors import ModelError
 from editcore.families import Layout
+from editcore.gpu_lease import lease
 from editcore.precision import arithmetic, reduced
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ def fuse_activations(model: PreTrainedModel) -> None:
 
 
 def load_spec(spec: "ModelSpec") -> LoadedModel:
-    """Load the model that a job names."""
+    """Load the model that a job names, on a graphics processor of its own where it asks for one."""
+    lease(spec.device)
     return load(
         spec.name,
         spec.source,
