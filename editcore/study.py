@@ -10,7 +10,7 @@ from typing import Any
 from editcore import layout
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
-from editcore.jobs import EditJob, MomentJob, PrefixJob, ValueJob, write_if_changed
+from editcore.jobs import DatasetSpec, EditJob, MomentJob, PrefixJob, ValueJob, write_if_changed
 
 Names = tuple[str, str, str, str]
 
@@ -40,6 +40,11 @@ class Study:
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
         return [str(layout.summary(name)) for name in ("cases", "verdicts")]
+
+    @property
+    def datasets(self) -> list[DatasetSpec]:
+        """The data sets, each once."""
+        return list({job.dataset.name: job.dataset for job in self.edits.values()}.values())
 
     @property
     def sizes(self) -> Mapping[tuple[str, str, str], int]:
