@@ -11,7 +11,18 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from editcore.config import load, parse
+from editcore.config import (
+    CollapseSpec,
+    DatasetChoice,
+    EditorChoice,
+    ModelChoice,
+    MomentSpec,
+    PerplexitySpec,
+    PrefixChoice,
+    TransformChoice,
+    load,
+    parse,
+)
 from editcore.errors import EditcoreError
 from editcore.jobs import EditJob
 from editcore.planning import plan
@@ -152,10 +163,15 @@ def test_what_is_nested_too_deeply_is_refused(folder: Path) -> None:
 
 
 SECTIONS = (*study_config(), "seed", "collapse", "nonsense")
-KNOWN = (
-    "source dtype device path limit format texts options uses tokens lengths seeds ratio "
-    "transforms layer options_by_model"
-).split()  # noqa: SIM905
+KNOWN = sorted(
+    {"layer"}.union(
+        *(
+            kind.model_fields
+            for kind in (ModelChoice, EditorChoice, DatasetChoice, TransformChoice)
+        ),
+        *(kind.model_fields for kind in (PerplexitySpec, PrefixChoice, MomentSpec, CollapseSpec)),
+    )
+)
 NESTED = st.recursive(
     ANYTHING | st.sampled_from(["model", "data/facts.json", "plain", "cpu", "tiny", 1, 2]),
     lambda inner: st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=5), inner, max_size=3),
