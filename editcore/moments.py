@@ -22,7 +22,7 @@ from editcore.errors import DataError
 from editcore.families import stores_transposed
 from editcore.memory import in_halves
 from editcore.moment_sums import Checkpoint, MomentSums
-from editcore.provenance import versions
+from editcore.provenance import as_metadata, of_job, versions
 from editcore.tokens import pad
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def run(job: "MomentJob", folder: Path, seconds: float = CHECKPOINT_SECONDS) -> 
     Beside the folder, the sums of a measurement are kept every so many `seconds`; a run that was
     killed goes on from there.
     """
-    about = {"job": job.model_dump_json(), "versions": json.dumps(versions())}
+    about = as_metadata(of_job(job))
     checkpoint = _checkpoint(job, folder, seconds)
     moments = _measured(job, checkpoint) if job.published is None else _published(job)
     for layer, moment in moments.items():

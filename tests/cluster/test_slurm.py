@@ -146,7 +146,8 @@ def test_a_model_on_a_graphics_processor_gets_one_of_the_node_s(
     run = Submitted(folder, cluster, target, "--retries", "0")
     run.wait_until(lambda: cluster.jobs("RUNNING"))
     (job,) = cluster.jobs("RUNNING")
-    described = cluster.run("scontrol", "show", "job", job)
+    described = cluster.run("scontrol", "show", "--details", "job", job)
     run.kill()
     cluster.run("scancel", job)
-    assert "gres/gpu=1" in described, described
+    assert "TresPerJob=gres:gpu:1" in described, described
+    assert re.search(r"GRES=gpu:1\(IDX:[01]\)", described), "one of the node's two is its own"
