@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from editcore.changes import Change
 from editcore.errors import RequestError
 from editcore.keys import fill
-from editcore.memory import tokens_per_pass
+from editcore.memory import in_halves, tokens_per_pass
 from editcore.models import LoadedModel
-from editcore.overlay import EditedModels, edited_models, recording
+from editcore.overlay import Activations, EditedModels, edited_models, recording
 from editcore.requests import EditRequest
 from editcore.tokens import PaddedRows, buckets, continuation, pad
 
@@ -132,6 +133,20 @@ def ask_edited(
     return [found[i] for i in range(len(changes))]
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A batch of rows, and what the unedited model made of them."""
+
+    batch: Sequence[int]
+    rows: PaddedRows
+    seen: Activations
+
+    @property
+    def places(self) -> range:
+        """The rows by their place in the batch."""
+        return range(len(self.batch))
+
+
 class _Asking:
     """The questions of several cases to one model, all rows together, bucketed by length."""
 
@@ -146,25 +161,44 @@ class _Asking:
         """Every case's answers from the model as it is."""
         found: dict[int, Answer] = {}
         for batch in self._batches:
-            found |= self._read(batch, self._run(self._padded(batch)))
+            for _, answers in in_halves(self._ask, batch):
+                found |= answers
         return self._by_case(found)
+
+    def _ask(self, batch: Sequence[int]) -> dict[int, Answer]:
+        return self._read(batch, self._run(self._padded(batch)))
 
     def edited(self, group: EditedModels) -> list[tuple[Answers, Answers]]:
         """Every case's answers before and after the edit of the group's member."""
         before: dict[int, Answer] = {}
         after: dict[int, Answer] = {}
-        kept = []
-        for batch in self._batches:
+        kept: list[_Kept] = []
+
+        def look(batch: Sequence[int]) -> tuple[dict[int, Answer], _Kept]:
             rows = self._padded(batch)
             with recording(self._model, group.start) as seen:
                 hidden = self._run(rows)
-            before |= self._read(batch, hidden)
-            kept.append((batch, rows, seen))
+            return self._read(batch, hidden), _Kept(batch, rows, seen)
+
+        for batch in self._batches:
+            for _, (answers, piece) in in_halves(look, batch):
+                before |= answers
+                kept.append(piece)
         with group.in_place():
-            for batch, rows, seen in kept:
-                edit = torch.tensor([self._edit[i] for i in batch], device=self._model.device)
-                after |= self._read(batch, group.hidden(rows, seen, edit))
+            for piece in kept:
+                for _, answers in in_halves(partial(self._ask_again, group, piece), piece.places):
+                    after |= answers
         return list(zip(self._by_case(before), self._by_case(after), strict=True))
+
+    def _ask_again(
+        self, group: EditedModels, kept: "_Kept", places: Sequence[int]
+    ) -> dict[int, Answer]:
+        """What the edited models answer to some rows of a batch that was kept."""
+        batch = [kept.batch[place] for place in places]
+        device = self._model.device
+        index = torch.tensor(places, device=device)
+        edit = torch.tensor([self._edit[i] for i in batch], device=device)
+        return self._read(batch, group.hidden(kept.rows.rows(index), kept.seen.rows(index), edit))
 
     def _padded(self, batch: Sequence[int]) -> PaddedRows:
         rows = [self._rows[i] for i in batch]

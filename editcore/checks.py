@@ -1,12 +1,16 @@
 """What can be known to be wrong before anything is run: models, data and texts, without torch."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from editcore.bundled import model_folder
 from editcore.errors import ConfigError, DataError, ModelError
 from editcore.readers import Format, read_requests, read_texts
+
+if TYPE_CHECKING:
+    from editcore.jobs import DatasetSpec
 
 CONFIG_FILE = "config.json"
 # Either is enough for transformers to build a tokenizer; both spell it out in one file.
@@ -75,6 +79,14 @@ def case_ids(path: str, format: Format) -> tuple[int, ...]:
     """The case ids of a data set in the file's order; `DataError` where a record is unfit."""
     _require_file(path)
     return tuple(request.case_id for request in read_requests(path, format))
+
+
+def flaws(datasets: Iterable["DatasetSpec"]) -> Iterator[tuple[str, str]]:
+    """The records of data sets that cannot be edited: in which data set, and why."""
+    for dataset in datasets:
+        for request in read_requests(dataset.path, dataset.format):
+            if request.flaw:
+                yield f"datasets.{dataset.name}, case {request.case_id}", request.flaw
 
 
 def texts(path: str, count: int | None) -> None:

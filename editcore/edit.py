@@ -15,7 +15,7 @@ from editcore.errors import in_one_line
 from editcore.jobs import EditJob
 from editcore.metrics import bind
 from editcore.plugins import load_registry
-from editcore.provenance import versions
+from editcore.provenance import as_metadata, of_job
 from editcore.readers import read_cases
 from editcore.requests import EditRequest
 from editcore.rows import MadeEdit, Row, Rows
@@ -45,8 +45,10 @@ def run(job: EditJob, out: Path, deltas_out: Path) -> None:
             }
             rows += made
             progress.update(len(edits))
-    deltas.save(changes, deltas_out, {"job": job.model_dump_json()})
-    write_table(out, rows, EDITS, {"job": job.model_dump(mode="json"), "versions": versions()})
+    prefixes = shard.session.context.prefixes
+    about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None)
+    deltas.save(changes, deltas_out, as_metadata(about))
+    write_table(out, rows, EDITS, about)
 
 
 def _title(job: EditJob) -> str:

@@ -12,6 +12,7 @@ from editcore import prefixes
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
 from editcore.models import load_spec
+from editcore.provenance import as_metadata, of_job
 from editcore.readers import read_cases
 from editcore.values import Value, find
 
@@ -54,7 +55,7 @@ def run(job: "ValueJob", out: Path) -> None:
     """Search for v* of a job's cases and save them."""
     model = load_spec(job.model)
     requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
-    templates = prefixes.load(Path(job.prefixes)).templates
-    values = find(model, requests, templates, job.options)
+    context = prefixes.load(Path(job.prefixes))
+    values = find(model, requests, context.templates, job.options)
     by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
-    save(by_case, out, {"job": job.model_dump_json()})
+    save(by_case, out, as_metadata(of_job(job, prefixes_hash=context.hash)))

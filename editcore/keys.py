@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from editcore import trace
-from editcore.memory import tokens_per_pass
+from editcore.memory import in_halves, tokens_per_pass
 from editcore.models import LoadedModel
 from editcore.requests import EditRequest
 from editcore.tokens import TokenizedPrompt, buckets, pad, tokenize_prompt
@@ -93,7 +93,11 @@ def collect(
     """
     rows = [prompt.ids[: prompt.subject + 1] for case in prompts for prompt in case]
     batches = buckets([len(row) for row in rows], tokens_per_pass(model))
-    found = [_at_the_end(model, layer, [rows[i] for i in batch]) for batch in batches]
+
+    def read(batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        return _at_the_end(model, layer, [rows[i] for i in batch])
+
+    found = [pair for batch in batches for _, pair in in_halves(read, batch)]
     back = torch.tensor([i for batch in batches for i in batch]).argsort()
     sizes = [len(case) for case in prompts]
     keys, outputs = (torch.cat(part)[back].split(sizes) for part in zip(*found, strict=True))

@@ -1,12 +1,56 @@
 """How much work fits into memory at once, so that batches follow from a budget."""
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
 import torch
 
 from editcore.models import LoadedModel
 
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
 # Larger batches than fit the caches of a processor are no faster; graphics cards take what is free.
 CPU_BUDGET = 2**29
 SHARE_OF_FREE = 0.4
+
+
+def in_halves(
+    work: Callable[[Sequence[ItemT]], ResultT], items: Sequence[ItemT]
+) -> Iterator[tuple[Sequence[ItemT], ResultT]]:
+    """Yield what `work` makes of `items`; where memory runs out, of their halves, and so on.
+
+    A budget is an estimate, and other processes take memory too. What one item alone needs cannot
+    be cut: its error is raised.
+
+    >>> def work(items):
+    ...     if len(items) > 2:
+    ...         raise MemoryError
+    ...     return sum(items)
+    >>> list(in_halves(work, (1, 2, 3, 4, 5)))
+    [((1, 2), 3), ((3,), 3), ((4, 5), 9)]
+    """
+    try:
+        result = work(items)
+    except (MemoryError, RuntimeError) as error:
+        if len(items) < 2 or not _out_of_memory(error):
+            raise
+    else:
+        yield items, result
+        return
+    # Only here are the frames gone that held the tensors of the failed try.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    middle = len(items) // 2
+    yield from in_halves(work, items[:middle])
+    yield from in_halves(work, items[middle:])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether torch, on any device, could not allocate."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "allocate memory" in str(error) or "out of memory" in str(error).lower()
 
 
 def budget(device: torch.device) -> int:

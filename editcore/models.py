@@ -1,10 +1,11 @@
 """Loads a model by bundled name, folder or hub id, in the dtype asked for."""
 
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
@@ -19,10 +20,13 @@ from editcore.bundled import model_source
 from editcore.config import Precision
 from editcore.errors import ModelError
 from editcore.families import Layout
+from editcore.gpu_lease import lease
 from editcore.precision import arithmetic, reduced
 
 if TYPE_CHECKING:
     from editcore.jobs import ModelSpec
+
+ANY_TEXT = "The sea is quiet."
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,22 @@ def load(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            place, dtype=getattr(torch, dtype), use_safetensors=True, **options
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            place,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are listed, and refused below
+            **options,
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # tokenizers and safetensors raise kinds of their own
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
             f"model {name!r} cannot be loaded from {source!r}: {reason}{_remedy(place)}"
         ) from error
+    model: PreTrainedModel = loaded[0]
+    _refuse_empty_tokenizer(name, tokenizer)
+    _refuse_missing_weights(name, loaded[1])
     _refuse_unfit_weights(name, model)
     torch.nn.Module.to(model, device)
     fuse_activations(model)
@@ -124,7 +136,8 @@ def fuse_activations(model: PreTrainedModel) -> None:
 
 
 def load_spec(spec: "ModelSpec") -> LoadedModel:
-    """Load the model that a job names."""
+    """Load the model that a job names, on a graphics processor of its own where it asks for one."""
+    lease(spec.device)
     return load(
         spec.name,
         spec.source,
@@ -140,6 +153,31 @@ def _remedy(place: str) -> str:
     if Path(place).is_dir():
         return "; the folder needs config.json, model.safetensors and the tokenizer's files"
     return "; give a bundled name, an existing folder, or a hub id that can be downloaded"
+
+
+def _refuse_empty_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Where its files are missing, transformers makes a tokenizer without words."""
+    if not tokenizer(ANY_TEXT)["input_ids"]:
+        raise ModelError(
+            f"model {name!r} has no tokenizer: it makes no tokens of {ANY_TEXT!r}; "
+            "save the tokenizer's files beside the weights"
+        )
+
+
+def _refuse_missing_weights(name: str, found: Mapping[str, Collection[Any]]) -> None:
+    """What a checkpoint lacks, transformers fills with random numbers and a warning."""
+    for parameter, given, needed in found["mismatched_keys"]:
+        raise ModelError(
+            f"the weights of model {name!r} hold {parameter} of shape {tuple(given)}, and its "
+            f"config.json says {tuple(needed)}; get the checkpoint that belongs to it"
+        )
+    if missing := sorted(found["missing_keys"]):
+        unknown = sorted(found["unexpected_keys"])
+        instead = f", and hold unknown ones, such as {unknown[0]}" if unknown else ""
+        raise ModelError(
+            f"the weights of model {name!r} lack {len(missing)} parameters, such as {missing[0]}"
+            f"{instead}; get the checkpoint that belongs to its config.json"
+        )
 
 
 def _refuse_unfit_weights(name: str, model: PreTrainedModel) -> None:

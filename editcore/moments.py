@@ -20,8 +20,9 @@ from editcore import checks, layout, trace
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
 from editcore.families import stores_transposed
+from editcore.memory import in_halves
 from editcore.moment_sums import Checkpoint, MomentSums
-from editcore.provenance import versions
+from editcore.provenance import as_metadata, of_job, versions
 from editcore.tokens import pad
 
 if TYPE_CHECKING:
@@ -108,17 +109,22 @@ def _keys(
     model: "LoadedModel", layers: Sequence[int], rows: Sequence[Sequence[int]]
 ) -> dict[int, torch.Tensor]:
     """The keys `[tokens, d_key]` of all tokens of some rows, by layer; deeper blocks do not run."""
-    batch = pad(rows, model.pad_id, "right", model.device)
-    with ExitStack() as stack:
-        seen = {
-            layer: stack.enter_context(
-                trace.recording(model.layout.down(layer), stop=layer == max(layers))
-            )
-            for layer in layers
-        }
-        model.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
-    real = batch.mask.bool()
-    return {layer: one.input[real] for layer, one in seen.items() if one.input is not None}
+
+    def run(some: Sequence[Sequence[int]]) -> dict[int, torch.Tensor]:
+        batch = pad(some, model.pad_id, "right", model.device)
+        with ExitStack() as stack:
+            seen = {
+                layer: stack.enter_context(
+                    trace.recording(model.layout.down(layer), stop=layer == max(layers))
+                )
+                for layer in layers
+            }
+            model.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+        real = batch.mask.bool()
+        return {layer: one.input[real] for layer, one in seen.items() if one.input is not None}
+
+    parts = [part for _, part in in_halves(run, rows)]
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
 
 def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
@@ -207,7 +213,7 @@ def run(job: "MomentJob", folder: Path, seconds: float = CHECKPOINT_SECONDS) -> 
     Beside the folder, the sums of a measurement are kept every so many `seconds`; a run that was
     killed goes on from there.
     """
-    about = {"job": job.model_dump_json(), "versions": json.dumps(versions())}
+    about = as_metadata(of_job(job))
     checkpoint = _checkpoint(job, folder, seconds)
     moments = _measured(job, checkpoint) if job.published is None else _published(job)
     for layer, moment in moments.items():

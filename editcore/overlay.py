@@ -45,6 +45,15 @@ class Activations:
         chosen = (None if t is None else t[index] for t in (self.states, self.keys))
         return Activations(*chosen)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Activations"]) -> "Activations":
+        """The rows of several, of one length, behind each other."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = ([each.states for each in parts], [each.keys for each in parts])
+        present = ([t for t in column if t is not None] for column in columns)
+        return cls(*(torch.cat(column) if column else None for column in present))
+
 
 @contextmanager
 def recording(model: LoadedModel, start: Start, *, stop: bool = False) -> Iterator[Activations]:

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from editcore.changes import Change
 from editcore.errors import DataError
-from editcore.memory import rows_of_logits, tokens_per_pass
+from editcore.memory import in_halves, rows_of_logits, tokens_per_pass
 from editcore.models import LoadedModel
 from editcore.overlay import Activations, EditedModels, Start, edited_models, recording
 from editcore.tokens import PaddedRows, buckets, pad
@@ -72,12 +72,17 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
 def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
     """The NLLs of the model as it is, over the texts in their order in the file."""
     parts = []
-    for rows in texts.batches:
-        with model.frozen.arithmetic():
-            hidden = model.frozen.model.base_model(
-                input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
-            ).last_hidden_state
-        parts.append(_nll(model.frozen, rows, hidden))
+    for batch in texts.batches:
+
+        def read(some: Sequence[int], batch: PaddedRows = batch) -> _Part:
+            rows = batch.rows(torch.tensor(some, device=model.device))
+            with model.frozen.arithmetic():
+                hidden = model.frozen.model.base_model(
+                    input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+                ).last_hidden_state
+            return _nll(model.frozen, rows, hidden)
+
+        parts += [part for _, part in in_halves(read, range(len(batch.ids)))]
     return _joined(parts, texts)
 
 
@@ -124,22 +129,31 @@ class EditedPerplexity:
 _Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def _record(group: EditedModels, rows: PaddedRows) -> Activations:
+def _record(group: EditedModels, batch: PaddedRows) -> Activations:
     model, start = group.reader, group.start
-    with model.arithmetic(), recording(model, start, stop=True) as found:
-        if start.layer >= 0:
-            model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
-    return found
+
+    def run(some: Sequence[int]) -> Activations:
+        rows = batch.rows(torch.tensor(some, device=model.device))
+        with model.arithmetic(), recording(model, start, stop=True) as found:
+            if start.layer >= 0:
+                model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
+        return found
+
+    return Activations.joined([found for _, found in in_halves(run, range(len(batch.ids)))])
 
 
 def _parts(group: EditedModels, rows: PaddedRows, before: Activations, edits: range) -> list[_Part]:
     """One batch of texts under some of the edits, which stand one behind the other."""
     height, model = len(rows.ids), group.reader
-    index = torch.arange(height, device=model.device).repeat(len(edits))
-    edit = torch.tensor(edits, device=model.device).repeat_interleave(height)
-    several = rows.rows(index)
-    hidden = group.hidden(several, before.rows(index), edit)
-    columns = (column.split(height) for column in _nll(model, several, hidden))
+
+    def read(some: Sequence[tuple[int, int]]) -> _Part:
+        edit, index = torch.tensor(some, device=model.device).T
+        several = rows.rows(index)
+        return _nll(model, several, group.hidden(several, before.rows(index), edit))
+
+    pairs = [(edit, row) for edit in edits for row in range(height)]
+    found = [part for _, part in in_halves(read, pairs)]
+    columns = (torch.cat(column).split(height) for column in zip(*found, strict=True))
     return list(zip(*columns, strict=True))
 
 

@@ -230,8 +230,9 @@ def _register(registry: Registry, candidate: Candidate) -> None:
 
 
 def code_hash(plugin: Any) -> str:
-    """SHA-256 over the Python files beside the plugin's module, in a fixed order (12 digits)."""
-    module = getattr(plugin, "__name__", type(plugin).__module__)
+    """SHA-256 over the Python files beside a module, a plugin's or a named one (12 digits)."""
+    name = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", None)
+    module = name or type(plugin).__module__
     spec = importlib.util.find_spec(module.split(".")[0])
     digest = hashlib.sha256()
     for folder in (spec.submodule_search_locations or []) if spec else []:

@@ -1,18 +1,27 @@
 """How a file of results came to be: what is written into it, and how to read it."""
 
 import contextlib
+import hashlib
 import importlib.metadata
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from editcore import checks
+from editcore.bundled import model_folder
 from editcore.errors import DataError
+from editcore.plugins import code_hash
+
+if TYPE_CHECKING:
+    from editcore.jobs import Job, ModelSpec
 
 MADE_WITH = ("editcore", "torch", "transformers", "tokenizers", "numpy", "polars", "pyarrow")
 HEADER_LENGTH_BYTES = 8
 # A header longer than this is no header: the format's own limit.
 LONGEST_HEADER = 100_000_000
+# Of each file of weights so much at either end stands for the rest: hashing all takes minutes.
+SAMPLED_BYTES = 2**20
 
 
 def versions() -> dict[str, str]:
@@ -20,6 +29,53 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in MADE_WITH
     }
+
+
+def of_job(job: "Job", **more: Any) -> dict[str, Any]:
+    """What is written into every file that a job makes; the same on every machine.
+
+    `job` says all that was asked for: model, dtype, device, seed, `trust_remote_code`, the editor's
+    options, distribution and source hash. `config` is its hash, `code` that of editcore's own
+    sources, and `revision` what the model's name led to.
+    """
+    known = {
+        "job": job.model_dump(mode="json"),
+        "config": hashlib.sha256(job.as_json().encode()).hexdigest()[:12],
+        "code": code_hash("editcore"),
+        "versions": versions(),
+    }
+    model: ModelSpec | None = getattr(job, "model", None)
+    return known | ({"revision": model_revision(model)} if model else {}) | more
+
+
+def as_metadata(record: dict[str, Any]) -> dict[str, str]:
+    """The same for a file of tensors, whose metadata are strings."""
+    return {name: json.dumps(value, sort_keys=True) for name, value in record.items()}
+
+
+def model_revision(spec: "ModelSpec") -> str | None:
+    """The commit that a hub id led to, or a hash of a folder's files; None where neither is here.
+
+    Of large files the size and both ends are hashed, which no two checkpoints share.
+    """
+    if model_folder(spec.source) is not None:
+        digest = hashlib.sha256()
+        for file in checks.model_files(spec.source):
+            digest.update(f"{file.name} {file.stat().st_size} ".encode())
+            digest.update(_ends(file))
+        return digest.hexdigest()[:12]
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(spec.source, checks.CONFIG_FILE, revision=spec.revision)
+    # The cache keeps a file as snapshots/<commit>/<name>.
+    return Path(cached).parent.name if isinstance(cached, str) else None
+
+
+def _ends(path: Path) -> bytes:
+    with path.open("rb") as file:
+        start = file.read(SAMPLED_BYTES)
+        file.seek(max(len(start), path.stat().st_size - SAMPLED_BYTES))
+        return start + file.read()
 
 
 def read(path: Path) -> dict[str, Any]:

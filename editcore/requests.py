@@ -19,7 +19,8 @@ class EditRequest:
 
     `paraphrases` ask for the same fact in other words (generalization); `neighbours` are facts that
     must stay as they are (locality). Targets carry no leading space: where one is needed, the
-    tokenisation adds it. One that cannot be carried out says so in `flaw`.
+    tokenisation adds it. One that cannot be carried out says so in `flaw`; that of a record which
+    could not even be read is `unreadable`.
     """
 
     case_id: int
@@ -30,6 +31,7 @@ class EditRequest:
     relation: str = ""
     paraphrases: tuple[str, ...] = ()
     neighbours: tuple[Probe, ...] = ()
+    unreadable: str = ""
 
     @property
     def flaw(self) -> str:
@@ -38,6 +40,8 @@ class EditRequest:
         >>> EditRequest(0, "Coral, says Coral, is", "Coral", "Osdor", "Elro").flaw
         "the prompt 'Coral, says Coral, is' needs one '{}' where the subject 'Coral' belongs"
         """
+        if self.unreadable:
+            return self.unreadable
         for name in ("subject", "target_new"):
             if not getattr(self, name).strip():
                 return f"{name} is empty; every edit needs one"

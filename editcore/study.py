@@ -11,6 +11,7 @@ from editcore import layout
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
 from editcore.jobs import (
+    DatasetSpec,
     EditJob,
     EditorJob,
     MomentJob,
@@ -49,6 +50,11 @@ class Study:
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
         return [str(layout.summary(name)) for name in ("cases", "verdicts")]
+
+    @property
+    def datasets(self) -> list[DatasetSpec]:
+        """The data sets, each once."""
+        return list({job.dataset.name: job.dataset for job in self.edits.values()}.values())
 
     @property
     def sizes(self) -> Mapping[tuple[str, str, str], int]:

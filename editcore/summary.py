@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from editcore.store import (
     write_table,
 )
 
+log = logging.getLogger(__name__)
+
+MIXED = (
+    "the shards were made by different states of editcore's own code (%s); numbers may differ for "
+    "that reason alone. `snakemake --forcerun edits` makes them alike"
+)
 GROUP = ("model", "editor", "dataset")
 COLLAPSES = ("collapsed", "collapsed_perplexity", "collapsed_ratio")
 
@@ -68,6 +75,8 @@ def run(edit_files: Sequence[Path], out_dir: Path) -> None:
         "files": len(edit_files),
         **origins([read_provenance(path) for path in edit_files]),
     }
+    if isinstance(codes := provenance["edits"].get("code"), list):
+        log.warning(MIXED, " and ".join(codes))
     write_table(out_dir / "cases.parquet", edits, CASES, provenance)
     write_table(out_dir / "verdicts.parquet", verdicts(edits), VERDICTS, provenance)
 
@@ -137,7 +146,8 @@ def _tally(statuses: Iterable[str]) -> str:
 def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What shards say of themselves: each model, editor and data set once, all else merged."""
     jobs = [source["job"] for source in sources if "job" in source]
-    rest = [{k: v for k, v in source.items() if k != "job"} for source in sources]
+    # Each shard has a job, and so a hash of it, of its own.
+    rest = [{k: v for k, v in s.items() if k not in ("job", "config")} for s in sources]
     parts = (("models", "model", "name"), ("editors", "editor", "label"))
     return {
         "edits": merged(rest),

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from editcore.editors import EditContext
 from editcore.errors import RequestError
 from editcore.keys import tokenize_templates
-from editcore.memory import tokens_per_search
+from editcore.memory import in_halves, tokens_per_search
 from editcore.models import LoadedModel
 from editcore.requests import EditRequest
 from editcore.tokens import TokenizedPrompt, continuation, tokenize_prompt
@@ -153,9 +153,14 @@ def optimise(
 
     budget = tokens_per_batch or tokens_per_search(model, options.layer)
     order = sorted(range(len(problems)), key=lambda i: (problems[i].suffix, i))
+
+    def search(batch: Sequence[int]) -> list[tuple[int, Value]]:
+        running = ValueSearch(model, [problems[i] for i in batch], options)
+        return [(batch[case], value) for case, value in running.run()]
+
     for batch in _batches(problems, order, budget):
-        search = ValueSearch(model, [problems[i] for i in batch], options)
-        yield from ((batch[case], value) for case, value in search.run())
+        for _, found in in_halves(search, batch):
+            yield from found
 
 
 def _batches(

@@ -137,7 +137,6 @@ def test_a_flawed_record_is_read_with_its_flaw_and_the_others_are_sound(
 @pytest.mark.parametrize(
     ("content", "needles"),
     [
-        ([FLAT, FLAT], ["record 1", "case_id 9", "already"]),
         ([{k: v for k, v in FLAT.items() if k != "ground_truth"}], ["record 0", "'ground_truth'"]),
         ([FLAT | {"target_new": 3}], ["record 0", "case_id 9", "target_new is int"]),
         ([FLAT | {"locality_ground_truth": None}], ["record 0", "1 locality_prompt but 0"]),
@@ -167,9 +166,42 @@ def test_unknown_format_is_refused(write: Write) -> None:
         read_requests(write("cases.json", [FLAT]), "csv")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("broken", "flaw", "case_id"),
+    [
+        (FLAT, "record 1: case_id 9 was already used", -2),
+        (FLAT | {"case_id": 12, "subject": 3}, "record 1 (case_id 12): a field has the wrong", 12),
+        (FLAT | {"case_id": 12, "subject": "\ud800"}, "half of a surrogate pair", 12),
+        ({"case_id": 12}, "record 1 (case_id 12): the field 'subject' is missing", 12),
+        (FLAT | {"case_id": 1.5}, "case_id is float, not a whole number", -2),
+        (FLAT | {"case_id": 10**30}, "case_id has 31 digits", -2),
+        (None, "record 1: an object with the fields of one fact is needed", -2),
+    ],
+)
+def test_a_broken_record_says_why_and_the_others_are_read(
+    write: Write, broken: Any, flaw: str, case_id: int
+) -> None:
+    good, bad, other = read_requests(write("c.json", [FLAT, broken, FLAT | {"case_id": 10}]))
+    assert (good.flaw, other.flaw) == ("", "")
+    assert flaw in bad.flaw
+    assert (good.case_id, bad.case_id, other.case_id) == (9, case_id, 10)
+
+
+def test_a_broken_first_record_does_not_hide_the_format(write: Write) -> None:
+    broken, good = read_requests(write("cases.json", [{"case_id": 3}, ORIGINAL]))
+    assert "'requested_rewrite' is missing" in broken.flaw
+    assert good.subject == "Ada Moor"
+
+
 def test_broken_json_line_is_numbered(write: Write) -> None:
+    good, bad = read_requests(write("cases.jsonl", json.dumps(FLAT) + "\n\n{oops\n"))
+    assert good.flaw == ""
+    assert "line 3: not valid JSON" in bad.flaw
+
+
+def test_a_broken_line_of_texts_is_an_error(write: Write) -> None:
     with pytest.raises(DataError, match="line 2: not valid JSON"):
-        read_requests(write("cases.jsonl", json.dumps(FLAT) + "\n{oops\n"))
+        read_texts(write("texts.jsonl", '"one text"\n{oops\n'))
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,14 @@ from editcore.cli.examples import examples
 @click.option("--check", is_flag=True, help="Only check; write nothing.")
 def plan(config: Path, check: bool) -> None:
     """Check the study in CONFIG (config.yaml if left out) and write its jobs to results/jobs."""
+    from editcore import checks
     from editcore.config import load
     from editcore.planning import plan as plan_study
 
     study = plan_study(load(config), str(config))
     written = [] if check else study.write()
+    for place, reason in checks.flaws(study.datasets):
+        click.echo(f"{place}: left out of every mean: {reason}", err=True)
     for group, cases in study.sizes.items():
         click.echo(f"{' / '.join(group)}: {cases} cases")
     moments = sum(len(job.layers) for job in study.moments.values())

@@ -78,7 +78,12 @@ def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     >>> provenance_lines({"files": 2, "edits": {"versions": {"torch": "2.13"}, "host": ["a", "b"]}})
     [('Files of edits', '2'), ('Versions', 'torch 2.13'), ('Host', 'a, b')]
     """
-    facts = {"files of edits": provenance.get("files", "–"), **provenance.get("edits", {})}
+    facts: dict[str, Any] = {
+        "files of edits": provenance.get("files", "–"),
+        **provenance.get("edits", {}),
+    }
+    if isinstance(code := facts.get("code"), list):
+        facts["code"] = f"{_words(code)}: shards of different states of editcore stand together"
     return [(name.replace("_", " ").capitalize(), _words(value)) for name, value in facts.items()]
 
 

@@ -1,13 +1,18 @@
 # Resolves the study once: each rule asks `study` for its files.
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 
 from editcore import planning
-from editcore.config import LABEL_PATTERN
+from editcore.config import LABEL_PATTERN, read_yaml
 from editcore.errors import EditcoreError
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 
 try:
+    # Snakemake has read these files already, and of a key that stands twice it kept the last.
+    for config_file in workflow.configfiles:
+        read_yaml(Path(config_file))
     study = planning.plan_mapping(config, config_files)
     study.write()
 except EditcoreError as error:

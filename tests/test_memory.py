@@ -1,0 +1,135 @@
+"""Where memory runs out a batch is halved, and what comes out stays the same."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from editcore import answers, keys, moments, perplexity, values
+from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
+from editcore.keys import tokenize_templates
+from editcore.memory import in_halves
+from editcore.models import LoadedModel, wrap
+from editcore.testing.models import SENTENCES, tiny_model, tiny_requests
+from editcore.value_options import ValueOptions
+
+TEMPLATES = ("{}", "The day was long. {}", "You said it. {}")
+REQUESTS = tiny_requests()
+
+
+@pytest.fixture
+def model() -> LoadedModel:
+    return wrap("llama", *tiny_model("llama"))
+
+
+@contextmanager
+def room_for(model: LoadedModel, rows: int) -> Iterator[list[int]]:
+    """Let a pass over more than so many rows run out of memory; yields the sizes that did."""
+    refused: list[int] = []
+
+    def refuse(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...], named: dict) -> None:
+        given = inputs[0] if inputs else named.get("input_ids", named.get("inputs_embeds"))
+        if len(given) > rows:
+            refused.append(len(given))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    handle = model.model.base_model.register_forward_pre_hook(refuse, with_kwargs=True)
+    try:
+        yield refused
+    finally:
+        handle.remove()
+
+
+def deltas(model: LoadedModel) -> list[Delta]:
+    name = model.layout.down_weight(1)
+    shape = model.model.get_parameter(name).shape
+    draw = torch.Generator().manual_seed(0)
+    low = [
+        LowRankUpdate(
+            torch.randn(shape[0], 1, generator=draw), 0.1 * torch.randn(shape[1], 1, generator=draw)
+        )
+        for _ in range(2)
+    ]
+    dense = DenseUpdate(0.1 * torch.randn(shape, generator=draw))
+    return [Delta({name: update}) for update in (*low, dense)]
+
+
+def test_halves_come_in_order_and_a_single_item_s_error_is_raised() -> None:
+    def work(items: Sequence[int]) -> list[int]:
+        if len(items) > 1 or 7 in items:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
+        return list(items)
+
+    assert [found for _, found in in_halves(work, range(5))] == [[0], [1], [2], [3], [4]]
+    with pytest.raises(RuntimeError, match="allocate"):
+        list(in_halves(work, (6, 7)))
+
+
+def test_other_errors_are_raised_at_once() -> None:
+    tries = []
+
+    def work(items: Sequence[int]) -> None:
+        tries.append(len(items))
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(in_halves(work, (1, 2)))
+    assert tries == [2]
+
+
+def test_perplexity_survives(model: LoadedModel) -> None:
+    texts = perplexity.tokenize(model, SENTENCES)
+    whole = perplexity.measure(model, texts)
+    edited = perplexity.EditedPerplexity(model, texts).of(deltas(model))
+    with room_for(model, 1) as refused:
+        torch.testing.assert_close(perplexity.measure(model, texts).nll, whole.nll)
+        again = perplexity.EditedPerplexity(model, texts).of(deltas(model))
+    assert refused
+    for one, other in zip(edited, again, strict=True):
+        torch.testing.assert_close(one.nll, other.nll)
+
+
+def test_answers_survive(model: LoadedModel) -> None:
+    asked = [
+        answers.tokenize(model, answers.CaseQuestions(r, TEMPLATES[1]).all()) for r in REQUESTS
+    ]
+    alone = answers.ask(model, asked[0])
+    pairs = answers.ask_edited(model, asked, deltas(model))
+    with room_for(model, 2) as refused:
+        assert answers.ask(model, asked[0]).keys() == alone.keys()
+        again = answers.ask_edited(model, asked, deltas(model))
+    assert refused
+    for both, both_again in zip(pairs, again, strict=True):
+        for one, other in zip(both, both_again, strict=True):
+            assert [a.predicted for a in one.values()] == [a.predicted for a in other.values()]
+
+
+def test_keys_survive(model: LoadedModel) -> None:
+    prompts = [tokenize_templates(model, request, TEMPLATES) for request in REQUESTS]
+    whole = keys.collect(model, 1, prompts)
+    with room_for(model, 1) as refused:
+        again = keys.collect(model, 1, prompts)
+    assert refused
+    for one, other in zip(whole, again, strict=True):
+        torch.testing.assert_close(one.keys, other.keys)
+
+
+def test_moments_survive(model: LoadedModel) -> None:
+    whole = moments.measure(model, [0, 1], SENTENCES, 10_000)
+    with room_for(model, 2) as refused:
+        again = moments.measure(model, [0, 1], SENTENCES, 10_000)
+    assert refused
+    for layer, one in whole.items():
+        torch.testing.assert_close(one.matrix, again[layer].matrix, rtol=1e-5, atol=1e-6)
+        assert one.tokens == again[layer].tokens
+
+
+def test_values_survive(model: LoadedModel) -> None:
+    options = ValueOptions(layer=1, steps=3)
+    whole = values.find(model, REQUESTS, TEMPLATES, options)
+    with room_for(model, 2 * (len(TEMPLATES) + 1)) as refused:
+        again = values.find(model, REQUESTS, TEMPLATES, options)
+    assert refused
+    for one, other in zip(whole, again, strict=True):
+        torch.testing.assert_close(one.target, other.target, rtol=1e-4, atol=1e-4)

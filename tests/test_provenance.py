@@ -1,0 +1,117 @@
+"""Every file says how it was made, alike on every machine; what changed is made anew, no more."""
+
+import json
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from editcore import provenance
+from editcore.cli import main
+from editcore.config import parse
+from editcore.hookspecs import EditorInfo, hookimpl
+from editcore.jobs import ModelSpec, PrefixJob
+from editcore.planning import plan
+from editcore.plugins import Candidate, code_hash, load_registry
+from editcore.testing.models import save_tiny_model
+from tests.studies import PlainConfig, PlainPlugin, model_files, study_config, write_data
+
+
+@pytest.fixture
+def job(saved_model) -> PrefixJob:
+    model = ModelSpec(name="tiny", source=str(saved_model("gpt2")), trust_remote_code=True)
+    return PrefixJob(model=model, lengths=((3, 2),), seeds=("The",), seed=4)
+
+
+def test_a_record_says_all_that_a_result_depends_on(job: PrefixJob) -> None:
+    record = provenance.of_job(job, prefixes_hash="abc")
+    assert record["job"]["seed"] == 4
+    model = record["job"]["model"]
+    assert (model["dtype"], model["device"], model["trust_remote_code"]) == ("float32", "cpu", True)
+    assert record["code"] == code_hash("editcore")
+    assert set(provenance.MADE_WITH) <= set(record["versions"])
+    assert record["revision"] and record["config"]
+    assert record["prefixes_hash"] == "abc"
+
+
+def test_a_record_is_the_same_on_every_machine(
+    job: PrefixJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = json.dumps(provenance.of_job(job))
+    assert platform.node() not in here.replace(job.model.source, "")
+    monkeypatch.setattr(platform, "node", lambda: "elsewhere")
+    monkeypatch.setenv("HOSTNAME", "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    assert json.dumps(provenance.of_job(job)) == here
+
+
+def test_a_retrained_or_copied_model_is_told_by_its_revision(tmp_path: Path) -> None:
+    first = save_tiny_model("gpt2", tmp_path / "first")
+    other = save_tiny_model("gpt2", tmp_path / "other", seed=1)
+    copied = shutil.copytree(first, tmp_path / "copied")
+    revisions = [
+        provenance.model_revision(ModelSpec(name="m", source=str(folder)))
+        for folder in (first, other, copied)
+    ]
+    assert revisions[0] == revisions[2] != revisions[1]
+
+
+def test_the_commit_of_a_hub_id_is_its_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--somebody--small"
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "snapshots" / commit / "config.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    known = ModelSpec(name="m", source="somebody/small")
+    assert provenance.model_revision(known) == commit
+    assert provenance.model_revision(known.model_copy(update={"source": "nobody/none"})) is None
+
+
+def test_metadata_of_tensors_print_like_those_of_tables(job: PrefixJob, tmp_path: Path) -> None:
+    from editcore.atomic import write_tensors
+
+    record = provenance.of_job(job)
+    write_tensors(tmp_path / "a.safetensors", {}, provenance.as_metadata(record))
+    printed = CliRunner().invoke(main, ["provenance", str(tmp_path / "a.safetensors")]).output
+    assert json.loads(printed) == json.loads(json.dumps(record))
+
+
+class OtherPlugin:
+    """A second distribution with an editor of its own."""
+
+    @hookimpl
+    def editcore_editors(self) -> Iterator[EditorInfo]:
+        yield EditorInfo("other", "Edits otherwise.", "", PlainConfig, "nowhere:Other")
+
+
+def test_a_plugin_s_changed_code_changes_its_editors_jobs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+    options = {"options": {"layer": 1, "key_strategy": "even"}}
+    config = parse(study_config(editors={"plain": options, "other": options}), "study.yaml")
+    candidates = [
+        Candidate("plain", "editcore-plain", "1.2", PlainPlugin),
+        Candidate("other", "editcore-other", "0.1", OtherPlugin),
+    ]
+    plan(config, "study.yaml", load_registry(candidates)).write()
+
+    def changed(plugin: Any) -> str:
+        return "changed" if isinstance(plugin, OtherPlugin) else code_hash(plugin)
+
+    monkeypatch.setattr("editcore.plugins.code_hash", changed)
+    written = plan(config, "study.yaml", load_registry(candidates)).write()
+    assert {path.parent.parent.name for path in written} == {"editor=other"}
+    assert len(written) == 2
