@@ -3,6 +3,7 @@
 This package imports no torch; `editcore.models`, `editcore.deltas` and their neighbours do.
 """
 
+from editcore.api import check
 from editcore.editor_config import EditorConfig, Moments, Prefixes, Values
 from editcore.editors import OK, EditContext, Editor, EditResult
 from editcore.errors import EditcoreError
@@ -37,5 +38,6 @@ __all__ = [
     "TransformConfig",
     "ValueOptions",
     "Values",
+    "check",
     "hookimpl",
 ]

@@ -6,9 +6,11 @@ from typing import Any
 import click
 
 from editcore.cli.examples import examples
+from editcore.cli.folders import apply, revert
 from editcore.cli.inspection import doctor, plugins, provenance
 from editcore.cli.results import report, summarise
 from editcore.cli.scaffold import new_plugin
+from editcore.cli.single import check, guard
 from editcore.cli.study import plan, schema
 from editcore.cli.work import edit, moments, prefixes, train, values
 from editcore.errors import EditcoreError
@@ -22,6 +24,10 @@ COMMANDS = (
     edit,
     summarise,
     report,
+    check,
+    apply,
+    revert,
+    guard,
     plugins,
     new_plugin,
     provenance,

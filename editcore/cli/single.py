@@ -1,0 +1,166 @@
+"""The commands about one model and one editor, outside a study: check an edit, guard a list."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from editcore.cli.examples import examples
+from editcore.errors import ConfigError
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+COLLAPSED = 3
+
+
+def choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name a model, an editor and its options."""
+    for option in (
+        click.option("--cache", type=FOLDER, help="Where artefacts are kept between calls."),
+        click.option(
+            "--config",
+            type=FILE,
+            help="A study whose settings apply; for bundled models config.yaml if left out.",
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="OPTION=VALUE",
+            help="One of the editor's options (see `editcore plugins --json`); repeatable.",
+        ),
+        click.option("--editor", required=True, help="The editor's name or its label in --config."),
+        click.option("--model", required=True, help="A bundled model, a folder, or a hub id."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(
+    short_help="Say whether one edit would ruin a model.",
+    epilog=examples(
+        'editcore check --model tiny-gpt2 --editor rome --prompt "{} is made by" \\',
+        '  --subject Orbit --target "Velra Labs"',
+        'editcore check --model path/to/model --editor rome --set layer=5 --prompt "{} is in" \\',
+        '  --subject Tavel --target Osdor --neighbour "The sea is=quiet" --json',
+    ),
+)
+@choosing
+@click.option("--prompt", required=True, help="The fact, with {} where its subject stands.")
+@click.option("--subject", required=True, help="The subject.")
+@click.option("--target", required=True, help="What the model is to say from now on.")
+@click.option("--true", default="", help="What it says today, for the scores that compare both.")
+@click.option("--paraphrase", multiple=True, help="The fact in other words; repeatable.")
+@click.option(
+    "--neighbour",
+    multiple=True,
+    metavar="PROMPT=ANSWER",
+    help="A fact that must stay as it is; repeatable.",
+)
+@click.option("--save", type=FOLDER, help="Write the weight change into this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(
+    model: str,
+    editor: str,
+    settings: Sequence[str],
+    config: Path | None,
+    cache: Path | None,
+    prompt: str,
+    subject: str,
+    target: str,
+    true: str,
+    paraphrase: Sequence[str],
+    neighbour: Sequence[str],
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """Make one edit, measure the edited model, and say whether it has collapsed, and why.
+
+    Nothing is changed for good. Exit status: 0 safe, 3 collapsed, 2 where the edit cannot be asked
+    for or made.
+    """
+    import editcore
+
+    report = editcore.check(
+        model,
+        editor,
+        prompt=prompt,
+        subject=subject,
+        target=target,
+        true=true,
+        paraphrases=paraphrase,
+        neighbours=dict(_pair(text, "--neighbour") for text in neighbour),
+        options=parsed(settings),
+        config=config,
+        cache=cache,
+        say=say,
+    )
+    if save is not None:
+        say(f"write {report.save(save)}")
+    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
+    if report.collapsed:
+        raise click.exceptions.Exit(COLLAPSED)
+
+
+@click.command(
+    short_help="Apply a file of edits, refusing those that would ruin the model.",
+    epilog=examples(
+        "editcore guard edits.json --model tiny-gpt2 --editor rome --out guarded",
+        "editcore apply guarded tiny-gpt2 --out path/to/edited",
+    ),
+)
+@click.argument("edits", type=FILE)
+@choosing
+@click.option("--limit", type=click.IntRange(min=1), help="Take the first so many edits.")
+@click.option("--out", required=True, type=FOLDER, help="The folder for the outcome.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def guard(
+    edits: Path,
+    model: str,
+    editor: str,
+    settings: Sequence[str],
+    config: Path | None,
+    cache: Path | None,
+    limit: int | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Carry out the facts of EDITS in sequence; one that would collapse the model is left out.
+
+    EDITS is a data file in any format that a study reads. --out gets delta.safetensors, the
+    accepted edits as one weight change, and guard.parquet, a row per edit with the reason. Exit
+    status: 0 all accepted, 3 some refused, 2 where the edits cannot be asked for.
+    """
+    from editcore.bench import Choice, default_cache
+    from editcore.guard import guard as run
+    from editcore.guard import page
+    from editcore.one_edit import finite
+    from editcore.readers import read_requests
+
+    requests = read_requests(edits)[:limit]
+    choice = Choice(model, editor, parsed(settings), config)
+    guarded = run(choice, requests, cache or default_cache(), say)
+    guarded.save(out)
+    click.echo(json.dumps(finite(guarded.rows), indent=2) if as_json else page(guarded))
+    if guarded.refused:
+        raise click.exceptions.Exit(COLLAPSED)
+
+
+def say(step: str) -> None:
+    """One step of the work, on the error stream."""
+    click.echo(f"· {step}", err=True)
+
+
+def parsed(settings: Sequence[str]) -> dict[str, Any]:
+    """Options as an editor takes them; each value is read as YAML reads it."""
+    return {name: yaml.safe_load(value) for name, value in (_pair(s, "--set") for s in settings)}
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"{option} {text!r}: two parts with '=' between them are needed")
+    return name.strip(), value.strip()

@@ -1,0 +1,141 @@
+"""A list of edits, one after the other, of which those are refused that would ruin the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from editcore.bench import Choice, Say, made_ready
+from editcore.editors import OK
+from editcore.errors import RequestError
+from editcore.provenance import versions
+from editcore.report.numbers import number
+from editcore.report.tables import times
+from editcore.store import schema, write_table
+
+if TYPE_CHECKING:
+    from editcore.deltas import Delta
+    from editcore.edit import Shard
+    from editcore.requests import EditRequest
+
+REFUSED = "refused: "
+ACCUMULATED = 0
+
+GUARD = schema(
+    "guard/1",
+    ("model", "editor", "step"),
+    {
+        "model": pa.string(),
+        "editor": pa.string(),
+        "step": pa.int64(),
+        "case_id": pa.int64(),
+        "status": pa.string(),
+        "accepted": pa.bool_(),
+        "subject": pa.string(),
+        "prompt": pa.string(),
+        "target_new": pa.string(),
+        "denominator": pa.float64(),
+        "perplexity": pa.float64(),
+        "perplexity_base": pa.float64(),
+        "perplexity_ratio": pa.float64(),
+        "efficacy": pa.float64(),
+        "locality": pa.float64(),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What came of a list of edits: a row for each, and those accepted as one weight change."""
+
+    rows: Sequence[dict[str, Any]]
+    delta: "Delta"
+    job: str
+
+    @property
+    def refused(self) -> list[dict[str, Any]]:
+        """The rows of the edits that are not in `delta`."""
+        return [row for row in self.rows if not row["accepted"]]
+
+    def save(self, folder: Path) -> None:
+        """Write `delta.safetensors`, and the rows as `guard.parquet`."""
+        from editcore import deltas
+
+        deltas.save({ACCUMULATED: self.delta}, folder / "delta.safetensors", {"job": self.job})
+        about = {"job": self.job, "versions": versions()}
+        write_table(folder / "guard.parquet", self.rows, GUARD, about)
+
+
+def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Guarded:
+    """Edit in sequence; an edit behind which the model has collapsed is refused.
+
+    Each edit is made on the model with the accepted ones in place and judged by the perplexity of
+    the outcome against that of the unedited model. Raises `EditcoreError` as `check` does.
+    """
+    from editcore.deltas import combined
+
+    shard = made_ready(choice, requests, cache, say)
+    say(f"edit {len(requests)} facts one after the other")
+    accepted: list[Delta] = []
+    rows = []
+    state = shard.session.editor.start(shard.session.context)
+    for step, request in enumerate(tqdm(shard.requests, desc="guard", unit="edit", mininterval=5)):
+        row, delta, after = _tried(shard, request, accepted, state)
+        if delta is not None:
+            accepted.append(delta)
+            state = after
+        rows.append({**row, "step": step, "accepted": delta is not None})
+    kept = [{name: row.get(name) for name in GUARD.names} for row in rows]
+    return Guarded(kept, combined(accepted), shard.rows.job.model_dump_json())
+
+
+def _tried(
+    shard: "Shard", request: "EditRequest", accepted: Sequence["Delta"], state: Any
+) -> tuple[dict[str, Any], "Delta | None", Any]:
+    """The row of one more edit, its weight change if it is accepted, and the state behind it."""
+    from editcore.deltas import combined
+    from editcore.editors import EditResult
+    from editcore.rows import MadeEdit
+
+    session = shard.session
+    if request.flaw:
+        result = EditResult(None, request.flaw)
+    else:
+        with combined(accepted).applied(session.context.model.model):
+            try:
+                result = session.editor.edit(session.context, [request], state)
+            except RequestError as error:
+                result = EditResult(None, str(error))
+            result = session.finished(result)
+    whole = None if result.delta is None else combined([*accepted, result.delta])
+    outcome = EditResult(whole, result.status, result.diagnostics)
+    (row,) = shard.rows.of([MadeEdit(request, outcome, 0.0)])
+    if row["status"] != OK:
+        return row | {"status": f"{REFUSED}{row['status']}"}, None, state
+    if row["collapsed"]:
+        return row | {"status": f"{REFUSED}{_reason(row)}"}, None, state
+    return row, result.delta, result.state
+
+
+def _reason(row: dict[str, Any]) -> str:
+    change = f"{number(row['perplexity_base'])} → {number(row['perplexity'])}"
+    told = f"the model would collapse, perplexity {change} ({times(row['perplexity_ratio'])})"
+    if row["denominator"] is None:
+        return told
+    return f"{told}; the update is divided by {number(row['denominator'])}"
+
+
+def page(guarded: Guarded) -> str:
+    """The outcome for people, one line per edit."""
+    lines = []
+    for row in guarded.rows:
+        fact = f"{row['prompt'].replace('{}', row['subject'])} → {row['target_new']}"
+        if row["accepted"]:
+            lines.append(f"  ok       {fact} (perplexity ×{number(row['perplexity_ratio'])})")
+        else:
+            lines.append(f"  refused  {fact}\n           {row['status'].removeprefix(REFUSED)}")
+    count = len(guarded.rows) - len(guarded.refused)
+    return "\n".join([*lines, "", f"{count} of {len(guarded.rows)} edits accepted."])

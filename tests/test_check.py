@@ -1,0 +1,253 @@
+"""One edit, one verdict: from Python, from the command line, and into a model's files and back."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import load_file
+
+import editcore
+from editcore import deltas, weight_files
+from editcore.cli import main
+from editcore.errors import DataError, ModelError
+from editcore.models import load
+from tests.studies import TEXTS, record, write_config, write_json
+
+ModelSaver = Callable[..., Path]
+FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", "Osdor")
+# Any perplexity is above the one, and any finite one below the other.
+ALWAYS, NEVER = 1e-9, 1e12
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) -> Path:
+    """Two studies of a random model, `safe.yaml` and `collapse.yaml`, and a shared cache."""
+    folder = tmp_path_factory.mktemp("check")
+    texts = str(write_json(folder / "texts.json", TEXTS))
+    write_json(folder / "facts.json", [record(i, s) for i, s in enumerate(("Coral", "Tavel"))])
+    for name, ratio in (("safe", NEVER), ("collapse", ALWAYS)):
+        study = {
+            "models": {"random": {"source": str(saved_model("gpt2"))}},
+            "editors": {"rome": {"options": {"layer": 1, "steps": 3}}},
+            "datasets": {"facts": {"path": str(folder / "facts.json")}},
+            "perplexity": {"path": texts, "texts": 2},
+            "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
+            "moments": {"path": texts, "tokens": 500},
+            "collapse": {"ratio": ratio},
+        }
+        write_config(folder / f"{name}.yaml", study)
+    return folder
+
+
+def run(folder: Path, verb: str, *arguments: str, study: str = "safe") -> Result:
+    """One command on the random model."""
+    chosen = ["--model", "random", "--editor", "rome", "--config", str(folder / f"{study}.yaml")]
+    cache = ["--cache", str(folder / "cache")]
+    return CliRunner().invoke(main, [verb, *arguments, *chosen, *cache])
+
+
+def test_the_exit_status_tells_the_verdict(folder: Path) -> None:
+    safe, collapsed = (run(folder, "check", *FACT, study=s) for s in ("safe", "collapse"))
+    assert (safe.exit_code, collapsed.exit_code) == (0, 3), safe.output + collapsed.output
+    assert "SAFE: perplexity" in safe.stdout
+    assert "COLLAPSED: perplexity" in collapsed.stdout
+    for words in ("divided by", "key strategy mixed", "before:", "after:", "efficacy"):
+        assert words in collapsed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "layr=1"), "layr: unknown key. Did you mean 'layer'?"),
+        (("--set", "layer=9"), "layer 9 is outside the model"),
+        (("--set", "layer"), "--set 'layer': two parts with '=' between them are needed"),
+        (("--neighbour", "The sea"), "--neighbour 'The sea': two parts"),
+        (("--prompt", "It is made by"), "needs one '{}' where the subject 'Coral' belongs"),
+        (("--editor", "romee"), "Did you mean 'rome'?"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_in_words(
+    folder: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    chosen = ["--model", "random", "--editor", "rome", "--config", str(folder / "safe.yaml")]
+    result = CliRunner().invoke(main, ["check", *FACT, *chosen, *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_json_carries_the_row_and_what_the_model_says(folder: Path) -> None:
+    result = run(
+        folder,
+        "check",
+        *FACT,
+        *("--paraphrase", "The maker of Coral is", "--neighbour", "The sea is=quiet", "--json"),
+    )
+    found = json.loads(result.stdout)
+    assert found["verdict"] == "safe"
+    assert found["perplexity_ratio"] == found["perplexity"] / found["perplexity_base"]
+    assert found["generalization"] is not None
+    assert found["locality"] is not None
+    assert set(found["keys"]["denominators"]) >= {"mixed", "prefixed", "unprefixed"}
+    assert found["keys"]["denominators"]["mixed"] == pytest.approx(found["denominator"], rel=1e-4)
+    assert found["continuations"][0]["prompt"] == "Coral is made by"
+    assert "reason" in found
+
+
+def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:
+    steps: list[list[str]] = []
+    for _ in range(2):
+        said: list[str] = []
+        config = folder / "safe.yaml"
+        ask: dict[str, Any] = {"prompt": "{} is made by", "subject": "Coral", "target": "Osdor"}
+        report = editcore.check(
+            "random", "rome", **ask, config=config, cache=tmp_path, say=said.append
+        )
+        steps.append(said)
+        assert not report.collapsed
+    assert [s for s in steps[0] if "kept for the next time" in s] != []
+    assert [s for s in steps[1] if "kept for the next time" in s] == []
+
+
+def test_a_saved_change_in_a_folder_is_the_model_that_was_measured(
+    folder: Path, tmp_path: Path, saved_model: ModelSaver
+) -> None:
+    assert run(folder, "check", *FACT, "--save", str(tmp_path / "edit")).exit_code == 0
+    source = saved_model("gpt2")
+    out = tmp_path / "edited"
+    done = CliRunner().invoke(
+        main, ["apply", str(tmp_path / "edit"), str(source), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    (delta,) = deltas.load(tmp_path / "edit" / "delta.safetensors").values()
+    edited, model = load("edited", str(out)), load("source", str(source))
+    with delta.applied(model.model):
+        for (name, ours), theirs in zip(
+            model.model.named_parameters(), edited.model.parameters(), strict=True
+        ):
+            assert torch.equal(ours, theirs), name
+    assert (out / "model.safetensors").read_bytes() != (source / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_two_changes_are_taken_out_byte_by_byte(
+    kind: str, tmp_path: Path, saved_model: ModelSaver
+) -> None:
+    source, edited = saved_model(kind), tmp_path / "edited"
+    weight_files.copied(source, edited)
+    model = load(kind, str(source))
+    name = model.layout.down_weight(1)
+    d_out, d_in = model.model.config.hidden_size, _width(model, name)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        factors = (torch.randn(n, 1, generator=generator) for n in (d_out, d_in))
+        weight_files.apply(deltas.Delta({name: deltas.LowRankUpdate(*factors)}), edited, {})
+    assert len(weight_files.applied(edited)) == 2
+    result = CliRunner().invoke(main, ["revert", str(edited), "--all"])
+    assert result.exit_code == 0, result.output
+    assert {f.name: f.read_bytes() for f in edited.iterdir()} == {
+        f.name: f.read_bytes() for f in source.iterdir()
+    }
+    with pytest.raises(ModelError, match="nothing was applied here"):
+        weight_files.revert(edited)
+
+
+def _width(model: Any, name: str) -> int:
+    return int(model.model.get_parameter(name).numel() // model.model.config.hidden_size)
+
+
+def test_weights_that_others_changed_are_not_reverted(
+    tmp_path: Path, saved_model: ModelSaver
+) -> None:
+    from safetensors.torch import save_file
+
+    edited = tmp_path / "edited"
+    weight_files.copied(saved_model("gpt2"), edited)
+    name = load("gpt2", str(edited)).layout.down_weight(1)
+    file = edited / "model.safetensors"
+    tensors = load_file(file)
+    (key,) = (k for k in tensors if name.endswith(k) or k.endswith(name))
+    change = torch.ones_like(tensors[key]).T
+    weight_files.apply(deltas.Delta({name: deltas.DenseUpdate(change)}), edited, {})
+    tensors = load_file(file)
+    save_file({**tensors, key: tensors[key] + 1}, file, {"format": "pt"})
+    before = file.read_bytes()
+    with pytest.raises(DataError, match="no longer what was written"):
+        weight_files.revert(edited)
+    assert file.read_bytes() == before
+
+
+def test_apply_says_what_it_needs(folder: Path, tmp_path: Path) -> None:
+    one = {7: deltas.Delta({}), 8: deltas.Delta({})}
+    deltas.save(one, tmp_path / "two.safetensors", {})
+    file, there = str(tmp_path / "two.safetensors"), str(folder)
+    for arguments, message in (
+        ([file, there], "give either --out FOLDER"),
+        ([file, "tiny-gpt2", "--in-place"], "is a bundled model"),
+        ([file, there, "--in-place"], "holds 2 changes; name one with --case: 7, 8"),
+        ([file, there, "--in-place", "--case", "9"], "holds no change of case 9"),
+        ([file, there, "--in-place", "--case", "7"], "has no config.json"),
+    ):
+        result = CliRunner().invoke(main, ["apply", *arguments])
+        assert result.exit_code == 2
+        assert message in result.output
+
+
+def test_guard_keeps_what_is_safe_and_refuses_the_rest(folder: Path, tmp_path: Path) -> None:
+    facts = str(folder / "facts.json")
+    kept = run(folder, "guard", facts, "--out", str(tmp_path / "kept"))
+    assert kept.exit_code == 0, kept.output
+    assert "2 of 2 edits accepted." in kept.stdout
+    refused = run(folder, "guard", facts, "--out", str(tmp_path / "refused"), study="collapse")
+    assert refused.exit_code == 3, refused.output
+    assert "the model would collapse, perplexity" in refused.stdout
+    (whole,) = deltas.load(tmp_path / "kept" / "delta.safetensors").values()
+    (nothing,) = deltas.load(tmp_path / "refused" / "delta.safetensors").values()
+    assert whole.norm() > 0
+    assert nothing.updates == {}
+    rows = pl.read_parquet(tmp_path / "kept" / "guard.parquet")
+    assert rows["accepted"].to_list() == [True, True]
+    assert rows["step"].to_list() == [0, 1]
+
+
+def test_guard_judges_the_outcome_of_all_accepted_edits(folder: Path, tmp_path: Path) -> None:
+    result = run(folder, "guard", str(folder / "facts.json"), "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    from editcore import perplexity
+
+    study = editcore_study(folder)
+    model = load("random", study["models"]["random"]["source"])
+    (whole,) = deltas.load(tmp_path / "delta.safetensors").values()
+    texts = perplexity.tokenize(model, TEXTS[:2])
+    (found,) = perplexity.EditedPerplexity(model, texts).of([whole])
+    last = pl.read_parquet(tmp_path / "guard.parquet")["perplexity"][-1]
+    assert last == pytest.approx(found.mean, rel=1e-5)
+
+
+def editcore_study(folder: Path) -> dict[str, Any]:
+    import yaml
+
+    found: dict[str, Any] = yaml.safe_load((folder / "safe.yaml").read_text())
+    return found
+
+
+def test_the_function_is_there_without_torch() -> None:
+    code = "import sys, editcore; print(callable(editcore.check), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"]
+
+
+def test_a_bundled_model_takes_the_default_study_s_options() -> None:
+    from editcore.bench import Choice, settled
+
+    study = settled(Choice("tiny-llama", "rome", {"steps": 7}), Path("asked.json"))
+    options = study.editors["rome"].options
+    assert options["steps"] == 7
+    assert "layer" in options
+    assert set(study.models) == {"tiny-llama"}
