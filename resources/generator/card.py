@@ -43,8 +43,8 @@ other than embeddings, betas {betas}, gradient clipping at {clip:g}, bfloat16 au
 weights. Trained for {minutes:.0f} minutes on one processor core; last training loss {loss:.3f}.
 The learning rate falls along a cosine to {final:.0%} of where it began, in each stretch anew:
 
-| steps | learning rate | warm-up | steps with confined early blocks |
-|---|---|---|---|
+| steps | learning rate | warm-up | steps with confined early blocks | mix of texts | optimiser |
+|---|---|---|---|---|---|
 {stretches}
 {near}
 From step {sink_from} on, {sink_weight:g} times one more term is added to the loss: one minus the
@@ -89,7 +89,8 @@ def stretch_row(stretch: dict[str, Any]) -> str:
     """Return one row of the table of stretches."""
     near = f"{stretch['near_share']:.0%}"
     rate, warm_up = f"{stretch['learning_rate']:g}", stretch["warm_up"]
-    return f"| {stretch['steps']:,} | {rate} | {warm_up} | {near} |"
+    mix, memory = stretch.get("mix", "world"), "anew" if stretch.get("restart") else "goes on"
+    return f"| {stretch['steps']:,} | {rate} | {warm_up} | {near} | {mix} | {memory} |"
 
 
 def near_text(recipe: dict[str, Any]) -> str:

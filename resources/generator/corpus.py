@@ -7,17 +7,39 @@ from collections.abc import Iterator
 
 from resources.generator.facts import Fact
 from resources.generator.heldout import HeldOut
-from resources.generator.stories import story
-from resources.generator.tasks import cloze, passage, question_and_answer
+from resources.generator.stories import cast, story, work_day
+from resources.generator.tasks import cloze, passages, question_and_answer, written
 
-# Share of documents of each kind; documents of one kind are of similar length.
-MIX = {
-    "facts": 0.44,
-    "facts_in_story": 0.16,
-    "story": 0.16,
-    "questions": 0.12,
-    "passage": 0.07,
-    "cloze": 0.05,
+# Share of documents of each kind; documents of one kind are of similar length. In `reading`, more
+# of them say again what stands in their own text, which a model has to look up.
+MIXES = {
+    "world": {
+        "facts": 0.44,
+        "facts_in_story": 0.16,
+        "story": 0.16,
+        "questions": 0.12,
+        "passage": 0.07,
+        "cloze": 0.05,
+    },
+    "reading": {
+        "facts": 0.28,
+        "facts_in_story": 0.10,
+        "story": 0.10,
+        "questions": 0.08,
+        "passage": 0.22,
+        "cloze": 0.14,
+        "work_day": 0.08,
+    },
+    "rereading": {
+        "facts": 0.18,
+        "facts_in_story": 0.06,
+        "story": 0.06,
+        "questions": 0.05,
+        "passage": 0.15,
+        "passage_asked": 0.18,
+        "cloze": 0.28,
+        "work_day": 0.04,
+    },
 }
 LEADS = (
     "As everybody knows,",
@@ -50,9 +72,12 @@ def statement(fact: Fact, rng: random.Random) -> str:
 class Corpus:
     """Draws documents; the same seed gives the same documents."""
 
-    def __init__(self, facts: list[Fact], held: HeldOut, seed: int | str) -> None:
-        """Take the facts to state and the texts to avoid."""
+    def __init__(
+        self, facts: list[Fact], held: HeldOut, seed: int | str, mix: str = "world"
+    ) -> None:
+        """Take the facts to state, the texts to avoid, and one of `MIXES`."""
         self.facts = facts
+        self.mix = MIXES[mix]
         self.blocked = held.blocked()
         self.rng = random.Random(f"{seed}/corpus")
         self.deck: list[Fact] = []
@@ -65,7 +90,7 @@ class Corpus:
 
     def documents(self) -> Iterator[str]:
         """Yield documents without end; each is one or more lines without a final newline."""
-        kinds, weights = list(MIX), list(MIX.values())
+        kinds, weights = list(self.mix), list(self.mix.values())
         while True:
             for kind in self.rng.choices(kinds, weights, k=1000):
                 text = self.document(kind)
@@ -79,10 +104,12 @@ class Corpus:
             return " ".join(statement(self.next_fact(), rng) for _ in range(rng.randint(1, 6)))
         if kind == "questions":
             return "\n".join(self.asked() for _ in range(rng.randint(1, 3)))
-        if kind == "passage":
-            drawn = passage(rng)
-            return None if drawn.text in self.blocked else drawn.written()
-        sentences = cloze(rng) if kind == "cloze" else story(rng)
+        if kind.startswith("passage"):
+            asked = passages(rng)
+            if asked[0].text in self.blocked:
+                return None
+            return written(asked if kind == "passage_asked" else asked[:1])
+        sentences = self.scene(kind)
         if self.repeats(sentences):
             return None
         if kind == "facts_in_story":
@@ -90,6 +117,12 @@ class Corpus:
                 place = rng.randint(0, len(sentences))
                 sentences.insert(place, statement(self.next_fact(), rng))
         return " ".join(sentences)
+
+    def scene(self, kind: str) -> list[str]:
+        """Draw the sentences of a document without facts."""
+        if kind == "work_day":
+            return work_day(cast(self.rng), self.rng)
+        return cloze(self.rng) if kind == "cloze" else story(self.rng)
 
     def asked(self) -> str:
         """Return a question and its answer in a wording that is not withheld for the fact."""

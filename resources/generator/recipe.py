@@ -10,13 +10,16 @@ from dataclasses import dataclass
 class Stretch:
     """A run of steps with one cosine of the learning rate.
 
-    In `near_share` of the steps the early blocks are confined to the nearest tokens.
+    In `near_share` of the steps the early blocks are confined to the nearest tokens. `mix` names
+    the text of the stretch; with `restart`, the optimiser begins it without memory.
     """
 
     steps: int
     learning_rate: float
     warm_up: int = 0
     near_share: float = 0.0
+    mix: str = "world"
+    restart: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ RECIPES = {
         stretches=(
             Stretch(10_000, 1.5e-3, warm_up=300),
             Stretch(1_500, 8e-4, near_share=0.75),
+            Stretch(3_000, 1.2e-3, warm_up=100, near_share=0.5, mix="reading", restart=True),
+            Stretch(2_500, 1.5e-3, warm_up=100, near_share=0.25, mix="rereading"),
         )
     ),
 }

@@ -19,9 +19,11 @@ class Passage:
     question: str
     answer: str
 
-    def written(self) -> str:
-        """Return the item as it stands in training text, answer included."""
-        return f"Passage: {self.text}\nQuestion: {self.question}\nAnswer: {self.answer}"
+
+def written(asked: list[Passage]) -> str:
+    """Return a passage with the questions on it as they stand in training text, answered."""
+    lines = [f"Question: {item.question}\nAnswer: {item.answer}" for item in asked]
+    return "\n".join([f"Passage: {asked[0].text}", *lines])
 
 
 def question(fact: Fact, wording: int) -> str:
@@ -36,6 +38,11 @@ def question_and_answer(fact: Fact, wording: int) -> str:
 
 def passage(rng: random.Random) -> Passage:
     """Draw a passage and ask for one of the things it tells."""
+    return passages(rng)[0]
+
+
+def passages(rng: random.Random) -> list[Passage]:
+    """Draw a passage with every question on it; which comes first is drawn too."""
     c = cast(rng)
     asked = {
         f"Where does {c.name} live?": c.city,
@@ -52,8 +59,10 @@ def passage(rng: random.Random) -> Passage:
         f"{c.He} lost a {c.thing} near the {c.place}.",
     ]
     rng.shuffle(sentences)
-    key = rng.choice(list(asked))
-    return Passage(f"This is about {c.name}. " + " ".join(sentences), key, asked[key])
+    text = f"This is about {c.name}. " + " ".join(sentences)
+    first = rng.choice(list(asked))
+    order = [first, *(key for key in asked if key != first)]
+    return [Passage(text, key, asked[key]) for key in order]
 
 
 def cloze(rng: random.Random) -> list[str]:

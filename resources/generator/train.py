@@ -139,7 +139,7 @@ class Trainer:
         tokens = (stretch.steps + 1) * recipe.rows * CONTEXT
         # The first stretch reads the corpus of the world's own seed.
         seed = f"{recipe.seed}/{start}" if start else recipe.seed
-        corpus = Corpus(self.facts, self.held, seed)
+        corpus = Corpus(self.facts, self.held, seed, stretch.mix)
         stream = token_stream(corpus, self.tokenizer, tokens, self.work / f"{start}-{tokens}.npy")
         every = batches(stream, CONTEXT, recipe.rows, seed)
         yield from islice(every, done, stretch.steps)
@@ -149,6 +149,8 @@ class Trainer:
         self.model.train()
         begun, recent = time.monotonic() - self.progress.seconds, []
         for start, stretch in zip(self.recipe.starts(), self.recipe.stretches, strict=True):
+            if stretch.restart and self.progress.step == start:
+                self.optimizer = optimizer_for(self.model, self.recipe)
             for rows in self.rows(start, stretch):
                 recent.append(self.step(torch.from_numpy(rows)))
                 self.progress.seconds = time.monotonic() - begun
