@@ -28,6 +28,11 @@ def collapsing(
     """
     alone = _with_candidates(config, where, model, editor, cases)
     study = plan(alone, where)
+    if study.training:
+        raise ConfigError(
+            f"{where}: {editor!r} has to be trained first, which is a study's work; "
+            "filter with an editor that needs no training"
+        )
     templates = work / "prefixes.json"
     if not templates.exists():
         prefixes.run(study.prefixes[model], templates)
