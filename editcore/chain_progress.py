@@ -1,6 +1,7 @@
 """How far a chain of edits has come, kept beside its table: rows, changes of weights, and state."""
 
 import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from editcore.accumulated import PARAMETERS, Accumulated
 from editcore.checkpoint import Checkpoint, Progress
 from editcore.errors import DataError
 from editcore.jobs import SequenceJob
+from editcore.provenance import of_job
 
 CHANGE, STATE = "change/", "state/"
 
@@ -34,7 +36,8 @@ class ChainProgress:
     def beside(cls, out: Path, job: SequenceJob) -> "ChainProgress":
         """The hidden file that belongs to the table `out`; that of another job counts as none."""
         path = out.with_name(f".{out.name}.checkpoint.safetensors")
-        return cls(Checkpoint(path, job.model_dump_json(), seconds=0))
+        identity = json.dumps(of_job(job), sort_keys=True)
+        return cls(Checkpoint(path, identity, seconds=0))
 
     def write(self, changes: Accumulated, reached: Reached) -> None:
         """Replace what was there."""

@@ -22,7 +22,7 @@ from editcore.metrics import number
 from editcore.patches import Patch
 from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.plugins import Registry, load_registry
-from editcore.provenance import versions
+from editcore.provenance import as_metadata, of_job
 from editcore.readers import read_cases
 from editcore.requests import EditRequest
 from editcore.retention import Retention
@@ -43,9 +43,10 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
     kept = ChainProgress.beside(out, job)
     with accumulating(chain.session.context.model) as changes:
         rows = _rows(chain, changes, kept)
-        accumulated.save(changes, changes_out, {"job": job.model_dump_json()})
-    provenance = {"job": job.model_dump(mode="json"), "versions": versions()}
-    write_table(out, rows, SEQUENCES, provenance)
+        prefixes = chain.session.context.prefixes
+        about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None)
+        accumulated.save(changes, changes_out, as_metadata(about))
+    write_table(out, rows, SEQUENCES, about)
     kept.remove()
 
 
