@@ -30,11 +30,16 @@ class Retention:
     cases: Mapping[int, _Case]
 
     @classmethod
-    def before(cls, model: LoadedModel, requests: Sequence[EditRequest]) -> "Retention":
-        """Ask the unedited model; facts whose prompts it cannot take are left out."""
+    def before(
+        cls, model: LoadedModel, requests: Sequence[EditRequest], prefixes: Mapping[int, str]
+    ) -> "Retention":
+        """Ask the unedited model; facts whose prompts it cannot take are left out.
+
+        `prefixes` are, by case, the templates of the prefixed tests.
+        """
         posed: list[tuple[EditRequest, CaseQuestions, TokenizedQuestions]] = []
         for request in requests:
-            questions = CaseQuestions(request, SLOT)
+            questions = CaseQuestions(request, prefixes.get(request.case_id, SLOT))
             try:
                 posed.append((request, questions, tokenize(model, _asked(questions))))
             except RequestError:
@@ -58,6 +63,9 @@ class Retention:
         subjects = {(case.request.relation, case.request.subject) for case in cases}
         columns = {
             "efficacy_so_far": [_efficacy(case, now) for case, now in pairs],
+            "efficacy_so_far_prefixed": [
+                _efficacy(case, now, prefixed=True) for case, now in pairs
+            ],
             "generalization_so_far": [_generalization(case, now) for case, now in pairs],
             "locality": [_locality(case, now, subjects) for case, now in pairs],
         }
@@ -71,13 +79,15 @@ def _asked(questions: CaseQuestions) -> list[Question]:
     target = questions.request.target_new
     return [
         *questions.rewrite(target),
+        *questions.rewrite(target, prefixed=True),
         *questions.paraphrases(target),
         *questions.neighbours(),
     ]
 
 
-def _efficacy(case: _Case, now: Answers) -> float | None:
-    return mean([now[q].accuracy for q in case.questions.rewrite(case.request.target_new)])
+def _efficacy(case: _Case, now: Answers, *, prefixed: bool = False) -> float | None:
+    asked = case.questions.rewrite(case.request.target_new, prefixed=prefixed)
+    return mean([now[question].accuracy for question in asked])
 
 
 def _generalization(case: _Case, now: Answers) -> float | None:

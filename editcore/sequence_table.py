@@ -38,6 +38,7 @@ SEQUENCES = schema(
         "delta_norm": pa.float64(),
         "accumulated_norm": pa.float64(),
         "efficacy_so_far": pa.float64(),
+        "efficacy_so_far_prefixed": pa.float64(),
         "generalization_so_far": pa.float64(),
         "locality": pa.float64(),
         "seconds_editing": pa.float64(),

@@ -111,7 +111,9 @@ class Chain:
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
         batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]
         texts, unedited = measure_unedited(model, job.perplexity)
-        retention = Retention.before(model, requests)
+        templates = session.context.prefixes
+        drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
+        retention = Retention.before(model, requests, drawn)
         return cls(job, session, batches, unedited, EditedPerplexity(model, texts), retention)
 
     def unedited_row(self) -> Row:

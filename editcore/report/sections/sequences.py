@@ -19,6 +19,12 @@ from editcore.sequence_table import SEQUENCES, STOPPED
 
 PANEL = (3.5, 2.7)  # inches
 MARKS = 8  # of a line, so that its editor can be told without its colour
+CHECKED = (
+    "efficacy_so_far",
+    "efficacy_so_far_prefixed",
+    "generalization_so_far",
+    "locality",
+)
 GROUP = ("model", "editor", "dataset")
 
 
@@ -36,8 +42,9 @@ def section(study: Study) -> Section | None:
         "Here every fact was edited in the model that the edits before it had left. Each line is "
         "the perplexity of one editor's model; where there are several seeds, it is their median, "
         "and the band spans them. Seeds draw the facts and their order.",
-        "Efficacy and locality are of all facts edited up to the end. Neighbours that were edited "
-        "themselves do not count for locality.",
+        "Efficacy and locality are of all facts edited up to the end. “Prefixed” is "
+        "efficacy behind a context prefix. Neighbours that were edited themselves do not count for "
+        "locality.",
     )
     return Section("sequences", "Edits on top of each other", words, (grid,), (table(study, rows),))
 
@@ -77,6 +84,7 @@ def table(study: Study, rows: pl.DataFrame) -> Table:
         "perplexity",
         "ratio",
         "efficacy",
+        "prefixed",
         "generalization",
         "locality",
         "stopped",
@@ -96,10 +104,7 @@ def table(study: Study, rows: pl.DataFrame) -> Table:
                 number(_median(collapsed["edits"])) if collapsed.height else MISSING,
                 number(_median(ends["perplexity"])),
                 times(_median(ends["perplexity_ratio"])),
-                *(
-                    share(_median(ends[name]))
-                    for name in ("efficacy_so_far", "generalization_so_far", "locality")
-                ),
+                *(share(_median(ends[name])) for name in CHECKED),
                 f"{(ends['status'] == STOPPED).sum():,}",
             )
         )
