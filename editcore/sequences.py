@@ -152,6 +152,9 @@ class Chain:
             if result.change is not None and result.status == OK:
                 layout, options = session.context.model.layout, session.editor.config
                 refuse_undeclared(self.job.editor.uses, options, layout, result.change)
+                if result.patch is not None:
+                    with result.patch.applied(session.context.model.model):
+                        pass  # one that cannot be put in is this step's failure, not the chain's
                 standing.take(result)
         except Exception as error:  # a third party's editor may raise anything
             return EditResult(status=in_one_line(error))

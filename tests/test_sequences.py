@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from editcore.chain_progress import ChainProgress, Reached
 from editcore.config import CollapseSpec, PerplexitySpec
 from editcore.deltas import Delta, DenseUpdate
 from editcore.errors import PluginError
+from editcore.hookspecs import Capabilities, EditorInfo
 from editcore.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
 from editcore.models import load
 from editcore.perplexity import measure, tokenize
@@ -28,6 +31,7 @@ from editcore.prefixes import ContextPrefixes, save
 from editcore.sequence_table import SEQUENCES, gather
 from editcore.store import read_table
 from editcore.testing.models import SENTENCES
+from tests.patches import Noise
 from tests.studies import record, write_json
 
 WORDS = ("Coral", "Harbor", "Tavel", "Elro", "Osdor", "Lamp")
@@ -244,3 +248,48 @@ def test_chains_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path) ->
     gather(files, tmp_path)
     table = read_table(tmp_path / "sequences.parquet", SEQUENCES)
     assert table.select("seed", "step").rows() == [(o, s) for o in (0, 1) for s in range(3)]
+
+
+@dataclass(frozen=True)
+class Failing(Noise):
+    """Its hooks cannot be put in."""
+
+    def applied(self, model: Any) -> Any:
+        raise KeyError("no such module")
+
+
+class Patching(Editor[EditorConfig]):
+    """A patch that grows with the number of edits; the third cannot be put in."""
+
+    def start(self, context: Any) -> Any:
+        return {"count": torch.zeros(1)}
+
+    def edit(self, context: Any, requests: Any, state: Any = None) -> EditResult:
+        count = state["count"] + 1
+        patch = Noise.at(context.model, 1, seed=0, size=float(count))
+        if requests[0].case_id == 15:
+            patch = Failing(**vars(patch))
+        return EditResult(patch=patch, state={"count": count})
+
+
+def test_the_newest_patch_stands_for_all(
+    job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("patching")
+    module.__dict__.update(Editor=Patching)
+    monkeypatch.setitem(sys.modules, "patching", module)
+    registry, beside = load_registry(), Capabilities(changes_weights=False)
+    info = EditorInfo("patching", "", "", EditorConfig, "patching:Editor", beside)
+    registry.editors.add(info, registry.editors["rome"].source)
+    spec = EditorSpec(label="patching", uses="patching")
+    rows = run(job.model_copy(update={"editor": spec}), tmp_path / "out", registry)
+    assert rows["made"].to_list() == [False, True, True, False, True, True, True]
+    assert rows["status"][3] == "KeyError: 'no such module'"
+    assert rows["perplexity"][3] == rows["perplexity"][2], "the patch before stays"
+    model = load("tiny", job.model.source)
+    texts = tokenize(model, list(SENTENCES)[:4])
+    for step, count in ((2, 2), (6, 5)):
+        with Noise.at(model, 1, seed=0, size=count).applied(model.model):
+            expected = measure(model, texts).mean
+        assert rows["perplexity"][step] == pytest.approx(expected, rel=1e-5)
+    assert rows["accumulated_norm"].drop_nulls().max() == 0
