@@ -14,7 +14,8 @@ import torch
 from benchmarks.sequence import race
 from benchmarks.shapes import SHAPES, build
 from benchmarks.sweep import Sweep
-from benchmarks.workload import bundled, gpt2_tokenizer, published
+from benchmarks.workload import bundled, published
+from editcore.byte_pairs import gpt2_tokenizer
 
 OPTIONS = (
     click.option(

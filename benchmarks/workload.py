@@ -4,14 +4,9 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
 from editcore.bundled import data_file
 from editcore.readers import read_requests, read_texts
 from editcore.requests import EditRequest
-
-END = "<|endoftext|>"
 
 
 @dataclass(frozen=True)
@@ -49,17 +44,3 @@ def _workload(requests: list[EditRequest], texts: list[str]) -> Workload:
     lengths = [4] * 10 + [8] * 10
     prefixes = [" ".join(o[:n]) + ". {}" for o, n in zip(openings, lengths, strict=True)]
     return Workload(tuple(requests), tuple(texts[:50]), ("{}", *prefixes))
-
-
-def gpt2_tokenizer(merges: Path) -> PreTrainedTokenizerBase:
-    """GPT-2's tokenizer from its published merges, from which its vocabulary follows."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    symbols = [*map(chr, printable), *(chr(256 + i) for i in range(len(others)))]
-    lines = merges.read_text(encoding="utf-8").splitlines()
-    pairs = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
-    words = [*symbols, *("".join(pair) for pair in pairs), END]
-    tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, pairs))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END)

@@ -115,10 +115,15 @@ def tokenize(model: LoadedModel, questions: Iterable[Question]) -> TokenizedQues
     return TokenizedQuestions(unique, tuple(rows), tuple(targets))
 
 
-@torch.no_grad()
 def ask(model: LoadedModel, asked: TokenizedQuestions) -> Answers:
     """What the model as it is answers."""
-    return _Asking(model.frozen, [asked]).unedited()[0]
+    return ask_all(model, [asked])[0]
+
+
+@torch.no_grad()
+def ask_all(model: LoadedModel, asked: Sequence[TokenizedQuestions]) -> list[Answers]:
+    """What the model as it is answers to the questions of each case, many cases in one pass."""
+    return _Asking(model.frozen, asked).unedited()
 
 
 @torch.no_grad()

@@ -130,17 +130,23 @@ class Delta(Change):
         Raises `PluginError` as `check` does, before anything is changed.
         """
         self.check(model)
-        changes = [(_parameter(model, name), self._change(model, name)) for name in self.updates]
-        originals = [parameter.detach().clone() for parameter, _ in changes]
+        parameters = [_parameter(model, name) for name in self.updates]
+        originals = [parameter.detach().clone() for parameter in parameters]
         try:
-            with torch.no_grad():
-                for parameter, change in changes:
-                    parameter.add_(change)
+            self.add_to(model)
             yield
         finally:
             with torch.no_grad():
-                for (parameter, _), original in zip(changes, originals, strict=True):
+                for parameter, original in zip(parameters, originals, strict=True):
                     parameter.copy_(original)
+
+    @torch.no_grad()
+    def add_to(self, model: nn.Module) -> None:
+        """Change the model's weights for good; errors as in `applied`."""
+        self.check(model)
+        changes = [(_parameter(model, name), self._change(model, name)) for name in self.updates]
+        for parameter, change in changes:
+            parameter.add_(change)
 
     def _change(self, model: nn.Module, name: str) -> torch.Tensor:
         change = self.updates[name].dense()

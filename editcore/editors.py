@@ -11,9 +11,12 @@ from editcore.errors import PluginError, RequestError
 from editcore.requests import EditRequest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from editcore.changes import Change
     from editcore.checkpoint import Checkpoint
     from editcore.deltas import Delta
+    from editcore.families import Layout
     from editcore.models import LoadedModel
     from editcore.moments import SecondMoment
     from editcore.patches import Patch
@@ -87,6 +90,24 @@ class Editor(ABC, Generic[ConfigT]):
         """The state before the first edit of a sequence; None for editors that remember nothing."""
         return None
 
+    def save_state(self, state: Any) -> "Mapping[str, Tensor]":
+        """The state of a sequence as tensors, for its checkpoint; None is saved as no tensors.
+
+        An editor whose state is neither None nor a mapping from names to tensors overrides this and
+        `load_state`; until it does, a sequence of its edits is a `PluginError`.
+        """
+        tensors: Mapping[str, Tensor] = {} if state is None else state
+        if not isinstance(tensors, Mapping) or not all(map(_is_tensor, tensors.values())):
+            raise PluginError(
+                f"{type(self).__name__} carries a {type(state).__name__} through a sequence; "
+                "its save_state has to turn that into tensors, and its load_state back"
+            )
+        return tensors
+
+    def load_state(self, context: EditContext, tensors: "Mapping[str, Tensor]") -> Any:
+        """The state that `save_state` saved."""
+        return dict(tensors) or None
+
     @abstractmethod
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
@@ -106,3 +127,23 @@ class Editor(ABC, Generic[ConfigT]):
                 yield self.edit(context, [request], self.start(context))
             except RequestError as error:
                 yield EditResult(None, str(error))
+
+
+def _is_tensor(value: Any) -> bool:
+    # Imported late: the report reads this module's names, and needs no torch.
+    from torch import Tensor
+
+    return isinstance(value, Tensor)
+
+
+def refuse_undeclared(
+    editor: str, options: EditorConfig, layout: "Layout", change: "Change"
+) -> None:
+    """An editor that says which layers it edits must keep to them; a `PluginError` otherwise."""
+    declared, places = options.edited_layers(), change.places(layout)
+    outside = [name for name, block in places.items() if block not in declared]
+    if declared and outside:
+        raise PluginError(
+            f"the editor {editor!r} changed {outside[0]}, outside the layers "
+            f"{', '.join(map(str, declared))} that it declares; report this to its authors"
+        )

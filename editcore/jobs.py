@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from editcore import atomic
 from editcore.config import (
+    AfterCollapse,
     CollapseSpec,
     DataFormat,
     FloatType,
@@ -31,6 +32,7 @@ __all__ = [
     "MomentSpec",
     "PerplexitySpec",
     "PrefixJob",
+    "SequenceJob",
     "TrainJob",
     "TransformSpec",
     "ValueFile",
@@ -208,6 +210,30 @@ class EditJob(EditorJob):
     def names(self) -> tuple[str, str, str, str]:
         """Model, editor, data set and shard, as they stand in the paths of the results."""
         return self.model.name, self.editor.label, self.dataset.name, f"{self.shard:03d}"
+
+
+class SequenceJob(EditorJob):
+    """Edit cases one on top of another, `batch` of them in each step, measuring as it goes.
+
+    `order` is the seed that chose the cases and their order. Perplexity is measured every so many
+    edits, and what is left of them at each of `checks` and at the end.
+    """
+
+    dataset: DatasetSpec
+    order: int
+    case_ids: tuple[int, ...]
+    batch: int
+    every: int
+    checks: tuple[int, ...]
+    checkpoint: int
+    after_collapse: AfterCollapse
+    perplexity: PerplexitySpec
+    collapse: CollapseSpec
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """Model, editor, data set and seed of the order, as they stand in the results' paths."""
+        return self.model.name, self.editor.label, self.dataset.name, str(self.order)
 
 
 JobT = TypeVar("JobT", bound=Job)

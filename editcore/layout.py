@@ -70,11 +70,33 @@ def deltas(model: str, editor: str, dataset: str, shard: str) -> Path:
     return _shard("deltas", model, editor, dataset, shard, ".safetensors")
 
 
+def sequences_job(model: str, editor: str, dataset: str, order: str) -> Path:
+    """The job of one chain of edits."""
+    return _chain("jobs/sequences", model, editor, dataset, order, ".json")
+
+
+def sequences(model: str, editor: str, dataset: str, order: str) -> Path:
+    """The rows of one chain."""
+    return _chain("sequences", model, editor, dataset, order, ".parquet")
+
+
+def accumulated(model: str, editor: str, dataset: str, order: str) -> Path:
+    """Everything that one chain changed."""
+    return _chain("sequences", model, editor, dataset, order, ".safetensors")
+
+
 def summary(name: str) -> Path:
     """One of the tables that the report is made from."""
     return RESULTS / "summary" / f"{name}.parquet"
 
 
 def _shard(kind: str, model: str, editor: str, dataset: str, shard: str, suffix: str) -> Path:
-    folder = RESULTS / kind / f"model={model}" / f"editor={editor}" / f"dataset={dataset}"
-    return folder / f"shard-{shard}{suffix}"
+    return _group(kind, model, editor, dataset) / f"shard-{shard}{suffix}"
+
+
+def _chain(kind: str, model: str, editor: str, dataset: str, order: str, suffix: str) -> Path:
+    return _group(kind, model, editor, dataset) / f"seed-{order}{suffix}"
+
+
+def _group(kind: str, model: str, editor: str, dataset: str) -> Path:
+    return RESULTS / kind / f"model={model}" / f"editor={editor}" / f"dataset={dataset}"

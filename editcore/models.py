@@ -1,6 +1,6 @@
 """Loads a model by bundled name, folder or hub id, in the dtype asked for."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from editcore.config import Precision
 from editcore.errors import ModelError
 from editcore.families import Layout
 from editcore.gpu_lease import lease
-from editcore.precision import arithmetic, reduced
+from editcore.precision import arithmetic, reduced, refresh
 
 if TYPE_CHECKING:
     from editcore.jobs import ModelSpec
@@ -49,6 +49,11 @@ class LoadedModel:
         if self.precision != "bfloat16":
             return self
         return replace(self, model=reduced(self.model))
+
+    def follow(self, parameters: Iterable[str]) -> None:
+        """Let `frozen` follow parameters whose change outlasts a pass."""
+        if self.frozen is not self:
+            refresh(self.frozen.model, self.model, parameters)
 
     def arithmetic(self) -> AbstractContextManager[None]:
         """A block whose matrix products are in the model's `precision`."""

@@ -6,6 +6,7 @@ stand beside it, so that any other mean can be had. Tokens whose logits are not 
 and make their text's perplexity infinite.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,10 +14,20 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from editcore.changes import Change
+from editcore.config import PerplexitySpec
+from editcore.deltas import Delta
 from editcore.errors import DataError
 from editcore.memory import in_halves, rows_of_logits, tokens_per_pass
 from editcore.models import LoadedModel
-from editcore.overlay import Activations, EditedModels, Start, edited_models, recording
+from editcore.overlay import (
+    Activations,
+    Applied,
+    EditedModels,
+    Start,
+    edited_models,
+    recording,
+)
+from editcore.readers import read_texts
 from editcore.tokens import PaddedRows, buckets, pad
 
 
@@ -68,6 +79,21 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
     )
 
 
+def measure_unedited(model: LoadedModel, spec: PerplexitySpec) -> tuple[TokenizedTexts, Perplexity]:
+    """The texts that a job names, and the model's perplexity on them before any edit.
+
+    Raises `DataError` where it is not finite, since no edit can be judged then.
+    """
+    texts = tokenize(model, read_texts(spec.path, spec.texts))
+    found = measure(model, texts)
+    if not math.isfinite(found.mean):
+        raise DataError(
+            f"the unedited model {model.name!r} has a perplexity of {found.mean} on "
+            f"{spec.path}; no edit of it can be judged. Check its weights and dtype"
+        )
+    return texts, found
+
+
 @torch.no_grad()
 def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
     """The NLLs of the model as it is, over the texts in their order in the file."""
@@ -105,6 +131,15 @@ class EditedPerplexity:
         for group in edited_models(self.model, changes):
             found |= zip(group.members, self._of_group(group), strict=True)
         return [found[i] for i in range(len(changes))]
+
+    @torch.no_grad()
+    def now(self, first: int) -> Perplexity:
+        """That of the model as its weights are now, if no block before `first` was ever changed.
+
+        What the blocks before it make of the texts is kept from one call to the next.
+        """
+        as_it_is = Applied(self.model.frozen, (0,), Start(first - 1), Delta({}))
+        return self._of_group(as_it_is)[0]
 
     def _of_group(self, group: EditedModels) -> list[Perplexity]:
         count = len(group.members)

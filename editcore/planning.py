@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from editcore import checks, layout
 from editcore.bundled import data_file
+from editcore.chains import Chains
 from editcore.config import StudyConfig, TransformChoice, parse
 from editcore.editor_config import EditorConfig, Moments, Prefixes, Trained, Values
 from editcore.errors import ConfigError, EditcoreError
@@ -23,13 +24,14 @@ from editcore.jobs import (
     MomentSpec,
     PerplexitySpec,
     PrefixJob,
+    SequenceJob,
     TrainJob,
     TransformSpec,
     ValueFile,
     ValueJob,
 )
 from editcore.plugins import Registered, Registry, load_registry
-from editcore.study import Study
+from editcore.study import Names, Study
 from editcore.value_options import ValueOptions
 
 
@@ -95,7 +97,39 @@ class _Planner:
             {job.names: job for pair in edited if (job := pair.training)},
             {job.names: job for job in edits},
             files,
+            self._sequences(edited, cases, perplexity),
         )
+
+    def _sequences(
+        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
+    ) -> dict[Names, SequenceJob]:
+        choice = self._config.sequences
+        if choice is None:
+            return {}
+        chains = Chains(choice, f"{self._where}: sequences", self._config, self._registry)
+        editors = chains.editors()
+        facts = chains.facts({each.dataset.name: each.ids for each in cases})
+        jobs = [
+            SequenceJob(
+                **self._artefacts(pair),
+                dataset=each.dataset,
+                order=seed,
+                case_ids=chains.drawn(facts, each.dataset.name, seed),
+                batch=chains.batch(pair.editor),
+                every=choice.every,
+                checks=choice.checks,
+                checkpoint=choice.checkpoint,
+                after_collapse=choice.after_collapse,
+                perplexity=perplexity,
+                collapse=self._config.collapse,
+            )
+            for pair in edited
+            if pair.editor.label in editors
+            for each in cases
+            if each.dataset.name in facts
+            for seed in choice.seeds
+        ]
+        return {job.names: job for job in jobs}
 
     def _check_names(self) -> None:
         for name in self._config.metrics:

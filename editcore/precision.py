@@ -4,7 +4,7 @@ Keys, denominators and solves are always in the model's own dtype or better.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,8 +24,7 @@ class ReducedLinear(nn.Module):
 
     def __init__(self, whole: nn.Linear | Conv1D) -> None:
         super().__init__()
-        weight = whole.weight.T if isinstance(whole, Conv1D) else whole.weight
-        self.register_buffer("weight", weight.to(torch.bfloat16).contiguous(), persistent=False)
+        self.register_buffer("weight", _rounded(whole), persistent=False)
         self.bias = whole.bias
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -43,6 +42,19 @@ def reduced(model: PreTrainedModel) -> PreTrainedModel:
             if isinstance(child, nn.Linear | Conv1D):
                 setattr(parent, name, ReducedLinear(child))
     return twin
+
+
+def refresh(twin: PreTrainedModel, model: PreTrainedModel, parameters: Iterable[str]) -> None:
+    """Round those weights of the model that have changed anew; what the twin shares it has."""
+    for path in {name.rpartition(".")[0] for name in parameters}:
+        child, whole = twin.get_submodule(path), model.get_submodule(path)
+        if isinstance(child, ReducedLinear) and isinstance(whole, nn.Linear | Conv1D):
+            child.weight = _rounded(whole)
+
+
+def _rounded(whole: nn.Linear | Conv1D) -> torch.Tensor:
+    weight = whole.weight.T if isinstance(whole, Conv1D) else whole.weight
+    return weight.detach().to(torch.bfloat16).contiguous()
 
 
 @contextmanager

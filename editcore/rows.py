@@ -7,20 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from editcore import perplexity
 from editcore.answers import Answers, CaseQuestions, TokenizedQuestions, ask_edited, tokenize
 from editcore.changes import Change
 from editcore.collapse import judge
 from editcore.deltas import Delta
 from editcore.editor_config import EditorConfig
-from editcore.editors import OK, EditResult
-from editcore.errors import DataError, PluginError, in_one_line
+from editcore.editors import OK, EditResult, refuse_undeclared
+from editcore.errors import PluginError, in_one_line
 from editcore.jobs import EditJob
 from editcore.metrics import Metric, MetricInput, number
 from editcore.models import LoadedModel
-from editcore.perplexity import EditedPerplexity, Perplexity
+from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.prefixes import ContextPrefixes
-from editcore.readers import read_texts
 from editcore.requests import SLOT, EditRequest
 from editcore.tokens import tokenize_prompt
 
@@ -69,13 +67,7 @@ class Rows:
         metrics: Sequence[Metric],
     ) -> "Rows":
         """Measure the unedited model; `DataError` where its perplexity is not finite."""
-        texts = perplexity.tokenize(model, read_texts(job.perplexity.path, job.perplexity.texts))
-        unedited = perplexity.measure(model, texts)
-        if not math.isfinite(unedited.mean):
-            raise DataError(
-                f"the unedited model {job.model.name!r} has a perplexity of {unedited.mean} on "
-                f"{job.perplexity.path}; no edit of it can be judged. Check its weights and dtype"
-            )
+        texts, unedited = measure_unedited(model, job.perplexity)
         edited = EditedPerplexity(model, texts)
         return cls(job, model, options, prefixes, metrics, unedited, edited)
 
@@ -134,7 +126,7 @@ class Rows:
             if (change := result.change) is None or result.status != OK:
                 return None
             change.check(self.model.model)
-            self._refuse_undeclared(change)
+            refuse_undeclared(self.job.editor.uses, self.options, self.model.layout, change)
             questions = CaseQuestions(request, self._test_prefix(request))
             tokens = tokenize(self.model, questions.all())
             row |= self._known(result) | {"delta_norm": change.norm()}
@@ -150,16 +142,6 @@ class Rows:
         found = {name: number(name, result.diagnostics.get(name)) for name in known}
         steps = found["steps"]
         return found | {"steps": None if steps is None else int(steps)}
-
-    def _refuse_undeclared(self, change: Change) -> None:
-        """An editor that says which layers it edits must keep to them."""
-        declared, places = self.options.edited_layers(), change.places(self.model.layout)
-        outside = [name for name, block in places.items() if block not in declared]
-        if declared and outside:
-            raise PluginError(
-                f"the editor {self.job.editor.uses!r} changed {outside[0]}, outside the layers "
-                f"{', '.join(map(str, declared))} that it declares; report this to its authors"
-            )
 
     def _weight_norm(self, delta: Delta) -> float:
         """The Frobenius norm of the unedited parameters that the delta changes."""

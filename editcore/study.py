@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from editcore.jobs import (
     EditorJob,
     MomentJob,
     PrefixJob,
+    SequenceJob,
     TrainJob,
     ValueJob,
     write_if_changed,
@@ -29,8 +30,9 @@ class Study:
     """A study as jobs: prefixes by model, moments and training by digest too, the rest by names.
 
     An edit's names are its model, editor, data set and shard; in those of values, the hash of the
-    search's options stands for the editor. `model_files` are what each model is
-    loaded from, so that a model that changed is edited anew.
+    search's options stands for the editor, and in those of sequences the seed of their order for
+    the shard. `model_files` are what each model is loaded from, so that a model that changed is
+    edited anew.
     """
 
     config: StudyConfig
@@ -40,6 +42,7 @@ class Study:
     training: Mapping[tuple[str, str], TrainJob]
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
+    sequences: Mapping[Names, SequenceJob] = field(default_factory=dict)
 
     @property
     def edit_files(self) -> list[str]:
@@ -49,7 +52,13 @@ class Study:
     @property
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
-        return [str(layout.summary(name)) for name in ("cases", "verdicts")]
+        names = ["cases", "verdicts", *(["sequences"] if self.sequences else [])]
+        return [str(layout.summary(name)) for name in names]
+
+    @property
+    def sequence_files(self) -> list[str]:
+        """The tables of all chains, in a fixed order."""
+        return [str(layout.sequences(*names)) for names in self.sequences]
 
     @property
     def datasets(self) -> list[DatasetSpec]:
@@ -88,6 +97,12 @@ class Study:
         data = [job.dataset.path, job.perplexity.path]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
+    def sequences_inputs(self, model: str, editor: str, dataset: str, order: str) -> list[str]:
+        """The files beside the job that a chain is made from."""
+        job = self.sequences[model, editor, dataset, order]
+        data = [job.dataset.path, job.perplexity.path]
+        return [*_artefacts(job), *data, *self.model_files[model]]
+
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
         return int(self.config.models[model].device.startswith("cuda"))
@@ -107,7 +122,13 @@ class Study:
             yield layout.train_job(model, digest), train_job.as_json()
         for names, edit_job in self.edits.items():
             yield layout.edits_job(*names), edit_job.as_json()
-        manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}
+        for names, sequence_job in self.sequences.items():
+            yield layout.sequences_job(*names), sequence_job.as_json()
+        manifest = {
+            "edits": self.edit_files,
+            "sequences": self.sequence_files,
+            "config": self.config.model_dump(mode="json"),
+        }
         yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
 
 
@@ -123,6 +144,11 @@ def _artefacts(job: EditorJob) -> list[str]:
 def listed_edits(study_file: Path) -> list[Path]:
     """The edit tables that a study's list names; raises `ConfigError` where it cannot be read."""
     return [Path(name) for name in _manifest(study_file)["edits"]]
+
+
+def listed_sequences(study_file: Path) -> list[Path]:
+    """The tables of chains that a study's list names; raises `ConfigError` likewise."""
+    return [Path(name) for name in _manifest(study_file).get("sequences", [])]
 
 
 def listed_config(study_file: Path) -> StudyConfig:

@@ -116,6 +116,8 @@ class PlainPlugin:
     def editcore_editors(self) -> Iterator[EditorInfo]:
         yield EditorInfo("plain", "Edits plainly.", "", PlainConfig, "nowhere:Plain")
         elsewhere = Capabilities(changes_weights=False)
+        only = Capabilities(sequential=False)
+        yield EditorInfo("once", "Edits once.", "", EditorConfig, "nowhere:Once", only)
         yield EditorInfo("aside", "Edits aside.", "", EditorConfig, "nowhere:Aside", elsewhere)
 
     @hookimpl

@@ -55,6 +55,9 @@ def test_a_section_left_empty_has_its_defaults() -> None:
         ({"models": {"a": {"dtype": "half"}}}, "models.a.dtype", "'float16'"),
         ({"prefixes": {"lengths": [[5]]}}, "prefixes.lengths.0.1", "missing"),
         ({"collapse": {"ratio": float("nan")}}, "collapse.ratio", "found nan"),
+        ({"sequences": {"ever": 2}}, "sequences.ever", "Did you mean 'every'?"),
+        ({"sequences": {"after_collapse": "pause"}}, "sequences.after_collapse", "'go on'"),
+        ({"sequences": {"seeds": []}}, "sequences.seeds", "at least 1 item"),
     ],
 )
 def test_a_mistake_is_named_with_place_and_remedy(
@@ -106,7 +109,9 @@ def test_the_default_study_shows_every_key_with_its_default() -> None:
     study = load(ROOT / "config.yaml")
     for name, field in StudyConfig.model_fields.items():
         if not field.is_required():
-            assert getattr(study, name) == field.default, name
+            shown_section = getattr(study, name)
+            default = type(shown_section)() if field.default is None else field.default
+            assert shown_section == default, name
 
 
 def test_the_shipped_schema_is_the_one_that_the_model_gives() -> None:

@@ -7,12 +7,13 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
+from editcore.cli.hardening import harden
 from editcore.cli.inspection import doctor, plugins, provenance
 from editcore.cli.results import report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.single import check, guard
 from editcore.cli.study import plan, schema
-from editcore.cli.work import edit, moments, prefixes, train, values
+from editcore.cli.work import edit, moments, prefixes, trace, train, values
 from editcore.errors import EditcoreError
 
 COMMANDS = (
@@ -22,12 +23,14 @@ COMMANDS = (
     values,
     train,
     edit,
+    trace,
     summarise,
     report,
     check,
     apply,
     revert,
     guard,
+    harden,
     plugins,
     new_plugin,
     provenance,
@@ -62,6 +65,7 @@ class PlainErrors(click.Group):
         "editcore values --job results/jobs/values/.../shard-000.json --out V.safetensors",
         "editcore train --job results/jobs/train/model=M/1a2b3c4d.json --out T.safetensors",
         "editcore edit --job results/jobs/edits/.../shard-000.json --out S.parquet --deltas D",
+        "editcore trace --job results/jobs/sequences/.../seed-0.json --out S.parquet --deltas D",
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore report --summary results/summary --figures results/figures --out report.html",
     ),

@@ -15,17 +15,29 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     epilog=examples(
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore summarise shard-000.parquet shard-001.parquet --out summary",
+        "editcore summarise --what sequences --study results/jobs/study.json --out results/summary",
     ),
 )
-@click.argument("edits", nargs=-1, type=FILE)
-@click.option("--study", type=FILE, help="Take the shards that this study lists (study.json).")
+@click.argument("files", nargs=-1, type=FILE)
+@click.option("--study", type=FILE, help="Take the files that this study lists (study.json).")
 @click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
-def summarise(edits: tuple[Path, ...], study: Path | None, out: Path) -> None:
-    """Gather the rows of all EDITS (Parquet files) into cases.parquet and verdicts.parquet."""
-    from editcore.study import listed_edits
+@click.option(
+    "--what",
+    type=click.Choice(["edits", "sequences"]),
+    default="edits",
+    help="Which results to gather; edits if left out.",
+)
+def summarise(files: tuple[Path, ...], study: Path | None, out: Path, what: str) -> None:
+    """Gather the rows of all FILES (Parquet) into the tables that reports are made from.
+
+    Of edits these are cases.parquet and verdicts.parquet, of sequences sequences.parquet.
+    """
+    from editcore.sequence_table import gather
+    from editcore.study import listed_edits, listed_sequences
     from editcore.summary import run
 
-    run([*edits, *(listed_edits(study) if study else [])], out)
+    listed, summarised = (listed_edits, run) if what == "edits" else (listed_sequences, gather)
+    summarised([*files, *(listed(study) if study else [])], out)
 
 
 @click.command(

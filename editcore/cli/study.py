@@ -29,6 +29,9 @@ def plan(config: Path, check: bool) -> None:
         click.echo(f"{' / '.join(group)}: {cases} cases")
     moments = sum(len(job.layers) for job in study.moments.values())
     click.echo(f"{len(study.edits)} edit jobs, {moments} second moments")
+    if study.sequences:
+        length = max(len(job.case_ids) for job in study.sequences.values())
+        click.echo(f"{len(study.sequences)} chains of {length} edits")
     click.echo(f"{len(written)} job files changed")
 
 

@@ -104,3 +104,26 @@ def edit(job: Path, out: Path, deltas: Path) -> None:
     from editcore.jobs import EditJob, read
 
     run(read(EditJob, job), out, deltas)
+
+
+@click.command(
+    short_help="Edit one fact after another and measure the model as it changes.",
+    epilog=examples(
+        "editcore trace --out seed-0.parquet --deltas seed-0.safetensors \\",
+        "  --job results/jobs/sequences/model=tiny-gpt2/editor=E/dataset=hard/seed-0.json",
+    ),
+)
+@JOB_OPTION
+@click.option("--out", required=True, type=FILE, help="The Parquet file to write, a row per step.")
+@click.option(
+    "--deltas", required=True, type=FILE, help="The safetensors file of all changes together."
+)
+def trace(job: Path, out: Path, deltas: Path) -> None:
+    """Edit facts one on top of another in one model, and measure it on the way.
+
+    A run that was killed goes on from its last checkpoint, a hidden file beside --out.
+    """
+    from editcore.jobs import SequenceJob, read
+    from editcore.sequences import run
+
+    run(read(SequenceJob, job), out, deltas)

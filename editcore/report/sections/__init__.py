@@ -1,9 +1,10 @@
 """The sections that stand behind those of single edits, in the order of the page."""
 
 from editcore.report.section import MakeSection, Section
+from editcore.report.sections import sequences
 from editcore.report.study import Study
 
-SECTIONS: tuple[MakeSection, ...] = ()
+SECTIONS: tuple[MakeSection, ...] = (sequences.section,)
 
 
 def sections(study: Study) -> list[Section]:

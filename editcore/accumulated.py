@@ -1,0 +1,190 @@
+"""Edits on top of each other: weights that stay changed, kept as one file that makes them again.
+
+Sums of floating-point numbers depend on their order, so what is kept is no sum: low-rank changes
+stay apart, in order, and are added again one by one; a parameter that was changed densely is kept
+as the bits in which it now differs. Hashes in the file say what was changed and what came out.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from editcore.atomic import write_tensors
+from editcore.deltas import Delta, LowRankUpdate, Update
+from editcore.errors import DataError
+from editcore.models import LoadedModel
+
+PARAMETERS = "parameters"
+PARTS = ("outputs", "inputs")
+# An integer of the same width, to see a number's bits.
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Accumulated:
+    """The changes that a model's own weights carry, since `accumulating` began."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._originals: dict[str, torch.Tensor] = {}
+        self._factors: dict[str, list[LowRankUpdate]] = {}
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters that were changed."""
+        return list(self._originals)
+
+    def first_block(self) -> int:
+        """The first block whose output can be another than the unedited model's."""
+        blocks = (self._model.layout.block_of(name) or 0 for name in self._originals)
+        return min(blocks, default=0)
+
+    @torch.no_grad()
+    def norm(self) -> float:
+        """The Frobenius norm of everything that was changed, over all parameters together."""
+        changes = (self._now(n).double() - before for n, before in self._originals.items())
+        return float(sum(float(change.norm()) ** 2 for change in changes) ** 0.5)
+
+    def add(self, delta: Delta) -> None:
+        """Change the weights; a `PluginError` for a change that does not fit leaves them alone."""
+        delta.check(self._model.model)
+        laid_out = Delta({name: self._laid_out(update) for name, update in delta.updates.items()})
+        for name, update in laid_out.updates.items():
+            new = name not in self._originals
+            if new:
+                self._originals[name] = self._now(name).clone()
+            if isinstance(update, LowRankUpdate) and (new or name in self._factors):
+                self._factors.setdefault(name, []).append(update)
+            else:
+                self._factors.pop(name, None)
+        laid_out.add_to(self._model.model)
+        self._model.follow(delta.updates)
+
+    @torch.no_grad()
+    def revert(self) -> None:
+        """Restore the original bytes."""
+        for name, original in self._originals.items():
+            self._now(name).copy_(original)
+        self._model.follow(self._originals)
+        self._originals.clear()
+        self._factors.clear()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What makes the changes again: factors in their order, with their ranks, or bits."""
+        found: dict[str, torch.Tensor] = {}
+        for name, original in self._originals.items():
+            updates = self._factors.get(name)
+            if updates is None:
+                found[f"{name}/bits"] = (_bits(self._now(name)) ^ _bits(original)).cpu()
+            else:
+                found[f"{name}/outputs"] = torch.cat([u.outputs for u in updates], 1).cpu()
+                found[f"{name}/inputs"] = torch.cat([u.inputs for u in updates], 1).cpu()
+                found[f"{name}/ranks"] = torch.tensor([u.outputs.shape[1] for u in updates])
+        return found
+
+    def record(self) -> str:
+        """Hashes of the changed parameters, before and after, as JSON."""
+        hashes = {n: [_hash(o), _hash(self._now(n))] for n, o in self._originals.items()}
+        return json.dumps(hashes)
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], record: str, where: Path) -> None:
+        """Make the changes that `tensors` and `record` tell of; the model must be unedited.
+
+        Raises `DataError`, the model unedited again, where it is another model or the weights come
+        out different.
+        """
+        hashes: dict[str, tuple[str, str]] = json.loads(record)
+        held = {key.rpartition("/")[0] for key in tensors}
+        for name, (before, _) in hashes.items():
+            if name not in held:
+                raise DataError(f"{where}: holds no change of {name}, which it lists; make it anew")
+            if _hash(self._now(name)) != before:
+                raise DataError(
+                    f"{where}: was made for another model, whose {name} differs from that of "
+                    f"{self._model.name!r}; give the model that was edited, unedited"
+                )
+        for name in hashes:
+            self._restore(name, tensors)
+        self._model.follow(hashes)
+        wrong = [name for name, (_, after) in hashes.items() if _hash(self._now(name)) != after]
+        if wrong:
+            self.revert()
+            raise DataError(
+                f"{where}: {wrong[0]} comes out different from what was saved, as products of "
+                "other machines or libraries may; make the edits anew here"
+            )
+
+    @torch.no_grad()
+    def _restore(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        if (bits := tensors.get(f"{name}/bits")) is not None:
+            self._originals[name] = self._now(name).clone()
+            now = self._now(name)
+            now.copy_((_bits(now) ^ bits.to(now.device)).view(now.dtype))
+            return
+        ranks = tensors[f"{name}/ranks"].tolist()
+        outputs, inputs = (tensors[f"{name}/{part}"].split(ranks, 1) for part in PARTS)
+        for factors in zip(outputs, inputs, strict=True):
+            self.add(Delta({name: LowRankUpdate(*factors)}))
+
+    def _laid_out(self, update: Update) -> Update:
+        """Factors as they will be when they are read again.
+
+        A product depends in its last bits on how its factors lie in memory.
+        """
+        if not isinstance(update, LowRankUpdate):
+            return update
+        device = self._model.device
+        kind = torch.promote_types(update.outputs.dtype, torch.float32)
+        factors = (update.outputs, update.inputs)
+        laid_out = (f.detach().to(device, kind) for f in factors)
+        return LowRankUpdate(*(f.clone(memory_format=torch.contiguous_format) for f in laid_out))
+
+    def _now(self, name: str) -> torch.Tensor:
+        return self._model.model.get_parameter(name).detach()
+
+
+@contextmanager
+def accumulating(model: LoadedModel) -> Iterator[Accumulated]:
+    """A block in which edits stay in the weights; leaving it restores the original bytes."""
+    changes = Accumulated(model)
+    try:
+        yield changes
+    finally:
+        changes.revert()
+
+
+def save(changes: Accumulated, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write everything that was changed as one safetensors file, whole or not at all."""
+    write_tensors(path, changes.tensors(), {**metadata, PARAMETERS: changes.record()})
+
+
+@contextmanager
+def applied(path: Path, model: LoadedModel) -> Iterator[Accumulated]:
+    """A block in which the model carries, bit by bit, the changes that `save` wrote.
+
+    Raises `DataError` for a file that is no such, or does not belong to the model.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            record = file.metadata()[PARAMETERS]
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} holds no accumulated edits ({error}); delete it and run again"
+        ) from error
+    with accumulating(model) as changes:
+        changes.restore(tensors, record, path)
+        yield changes
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().contiguous().view(BITS[tensor.element_size()])
+
+
+def _hash(tensor: torch.Tensor) -> str:
+    content = tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,70 @@
+"""How far a chain of edits has come, kept beside its table: rows, changes of weights, and state."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from editcore.accumulated import PARAMETERS, Accumulated
+from editcore.checkpoint import Checkpoint, Progress
+from editcore.errors import DataError
+from editcore.jobs import SequenceJob
+from editcore.provenance import of_job
+
+CHANGE, STATE = "change/", "state/"
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The rows of the steps so far, and the editor's state as it saves it."""
+
+    rows: list[dict[str, Any]]
+    state: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ChainProgress:
+    """The file that one job keeps while it runs."""
+
+    file: Checkpoint
+
+    @classmethod
+    def beside(cls, out: Path, job: SequenceJob) -> "ChainProgress":
+        """The hidden file that belongs to the table `out`; that of another job counts as none."""
+        path = out.with_name(f".{out.name}.checkpoint.safetensors")
+        identity = json.dumps(of_job(job), sort_keys=True)
+        return cls(Checkpoint(path, identity, seconds=0))
+
+    def write(self, changes: Accumulated, reached: Reached) -> None:
+        """Replace what was there."""
+        tensors = {CHANGE + name: tensor for name, tensor in changes.tensors().items()}
+        tensors |= {STATE + name: tensor.detach() for name, tensor in reached.state.items()}
+        known = {"rows": reached.rows, PARAMETERS: changes.record()}
+        self.file.write_if_due(lambda: Progress(tensors, known))
+
+    def resume(self, changes: Accumulated, first: Mapping[str, Any]) -> Reached | None:
+        """Change the model as it was and say how far it had come; None where it has to begin.
+
+        `first` is the row of the unedited model: where it differs from the one that was saved, the
+        model or the texts have changed since.
+        """
+        progress = self.file.read()
+        if progress is None or progress.state["rows"][:1] != [first]:
+            return None
+        with contextlib.suppress(DataError):
+            tensors = progress.tensors
+            changes.restore(_under(CHANGE, tensors), progress.state[PARAMETERS], self.file.path)
+            return Reached(progress.state["rows"], _under(STATE, tensors))
+        return None
+
+    def remove(self) -> None:
+        """The job is done."""
+        self.file.remove()
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,73 @@
+"""Which editors, facts and orders a study's chains of edits take; free of torch."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from editcore.config import SequenceChoice, StudyConfig
+from editcore.errors import ConfigError
+from editcore.explain import nearest
+from editcore.hookspecs import Capabilities
+from editcore.jobs import EditorSpec
+from editcore.plugins import Registry
+
+
+@dataclass(frozen=True)
+class Chains:
+    """The section `sequences` of a study; `where` is what messages point to."""
+
+    choice: SequenceChoice
+    where: str
+    config: StudyConfig
+    registry: Registry
+
+    def editors(self) -> list[str]:
+        """The labels of the editors; `ConfigError` for an unknown one, or one that cannot."""
+        configured = self.config.editors
+        for label in self.choice.editors or ():
+            if label not in configured:
+                raise ConfigError(
+                    f"{self.where}.editors: there is no editor of the label {label!r}. "
+                    f"{nearest(label, configured)}"
+                )
+            if not self._can(label).sequential:
+                raise ConfigError(
+                    f"{self.where}.editors: {label!r} cannot edit a model that it has edited "
+                    "before; leave it out"
+                )
+        chosen = configured if self.choice.editors is None else self.choice.editors
+        return [label for label in chosen if self._can(label).sequential]
+
+    def facts(self, available: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
+        """Of each chosen data set its cases; `ConfigError` where one has too few."""
+        chosen = tuple(available) if self.choice.datasets is None else self.choice.datasets
+        for label in chosen:
+            if label not in available:
+                raise ConfigError(
+                    f"{self.where}.datasets: there is no data set of the label {label!r}. "
+                    f"{nearest(label, available)}"
+                )
+            if self.choice.edits is not None and len(available[label]) < self.choice.edits:
+                raise ConfigError(
+                    f"{self.where}.edits: {self.choice.edits} facts were asked for, and {label!r} "
+                    f"has {len(available[label])}; ask for fewer, or leave the key out"
+                )
+        return {label: available[label] for label in chosen}
+
+    def drawn(self, facts: Mapping[str, Sequence[int]], label: str, seed: int) -> tuple[int, ...]:
+        """The cases of one chain in their order: as many of `label` as of every other data set.
+
+        >>> chains = Chains(SequenceChoice(edits=3), "", StudyConfig.model_construct(), Registry())
+        >>> chains.drawn({"few": range(3)}, "few", seed=1)
+        (1, 2, 0)
+        """
+        count = self.choice.edits or min(map(len, facts.values()))
+        return tuple(random.Random(f"{seed}:{label}").sample(list(facts[label]), count))
+
+    def batch(self, editor: EditorSpec) -> int:
+        """Facts per step."""
+        return self.choice.batch if self._can(editor.label).batched else 1
+
+    def _can(self, label: str) -> Capabilities:
+        uses = self.config.editors[label].uses or label
+        return self.registry.editors[uses].record.capabilities

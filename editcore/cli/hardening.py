@@ -1,0 +1,69 @@
+"""The command that makes hard cases."""
+
+from pathlib import Path
+
+import click
+
+from editcore.cli.examples import examples
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(
+    short_help="Make hard cases for a tokenizer.",
+    epilog=examples(
+        "editcore harden --tokenizer tiny-gpt2 --words words.json --relations relations.json \\",
+        "  --count 200 --out cases.json",
+        "editcore harden --tokenizer tiny-gpt2 --words words.json --relations relations.json \\",
+        "  --count 200 --filter-model tiny-gpt2 --filter-editor EDITOR --study config.yaml \\",
+        "  --out cases.json",
+    ),
+)
+@click.option(
+    "--tokenizer",
+    required=True,
+    help="A bundled model's name, a folder, a hub id, or GPT-2's merges (a .txt file).",
+)
+@click.option("--words", required=True, type=FILE, help="Common words by kind (JSON).")
+@click.option("--relations", required=True, type=FILE, help="Relations: templates, objects (JSON).")
+@click.option("--count", required=True, type=click.IntRange(1), help="How many cases to generate.")
+@click.option("--seed", default=0, show_default=True, help="Seed of what is drawn at random.")
+@click.option("--out", required=True, type=FILE, help="The file to write, COUNTERFACT's records.")
+@click.option("--filter-model", multiple=True, help="Keep what collapses this model of the study.")
+@click.option("--filter-editor", help="The study's editor that edits it.")
+@click.option("--study", type=FILE, help="The study whose models, editors and thresholds count.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder for what filtering leaves; beside the output if left out.",
+)
+def harden(
+    tokenizer: str,
+    words: Path,
+    relations: Path,
+    count: int,
+    seed: int,
+    out: Path,
+    filter_model: tuple[str, ...],
+    filter_editor: str | None,
+    study: Path | None,
+    work: Path | None,
+) -> None:
+    """Generate facts whose subject is one common one-token word that opens the prompt.
+
+    With a filter, only those stay whose edit, each from the unedited model, collapses one of the
+    models named. How the cases were made stands beside them, in a file .provenance.json.
+    """
+    from editcore.hardening import Filter, Recipe, run
+
+    filters = [filter_editor, study]
+    if any(filters) != bool(filter_model) or (filter_model and not all(filters)):
+        raise click.UsageError("--filter-model, --filter-editor and --study go together")
+    recipe = Recipe(tokenizer, words, relations, count, seed)
+    judges = (
+        Filter(study, filter_model, filter_editor, work or out.with_name(f".{out.stem}.work"))
+        if study and filter_editor
+        else None
+    )
+    made, kept = run(recipe, out, judges)
+    click.echo(f"{made} cases generated, {kept} kept: {out}")

@@ -1,0 +1,166 @@
+"""Hard cases after the published pattern of HardEdit, for any tokenizer, from words and relations.
+
+"The Butterfly Effect of Model Editing", §6: the subject is one common word, one token, that opens
+the prompt; the new object is plausible and false; relations vary. Which words are one token is a
+matter of the tokenizer, so each has a set of its own.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from transformers import PreTrainedTokenizerBase
+
+from editcore.errors import DataError, RequestError
+from editcore.explain import explain
+from editcore.requests import SLOT
+from editcore.tokens import tokenize_prompt
+
+NEIGHBOURS = 5
+
+Record = dict[str, Any]
+
+
+class Relation(BaseModel):
+    """How a relation is said: `template` opens with the subject, `paraphrases` say it otherwise.
+
+    It takes subjects of the `kinds` of words named, and one of `objects`; `neighbours` are subjects
+    that the relation is also true of.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    template: str = Field(pattern=r"^\{\}[^{}]*$")
+    paraphrases: tuple[str, ...] = Field(min_length=1)
+    kinds: tuple[str, ...] = Field(min_length=1)
+    objects: tuple[str, ...] = Field(min_length=2)
+    neighbours: tuple[str, ...] = ()
+
+
+class Vocabulary(BaseModel):
+    """The file of words: common words by kind, such as `animal`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: dict[str, tuple[str, ...]] = Field(min_length=1)
+
+
+class RelationFile(BaseModel):
+    """The file of relations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    relations: tuple[Relation, ...] = Field(min_length=1)
+
+
+FileT = TypeVar("FileT", bound=BaseModel)
+
+
+def generate(
+    vocabulary: Vocabulary,
+    relations: Sequence[Relation],
+    tokenizer: PreTrainedTokenizerBase,
+    count: int,
+    seed: int,
+) -> list[Record]:
+    """`count` hard cases as COUNTERFACT's records; the same arguments give the same cases.
+
+    Relations take turns, and no word comes twice before all have come once. The true object is
+    drawn like the new one: what is true of a common word, nobody says. Raises `DataError` where
+    words and relations give fewer.
+    """
+    draw = random.Random(seed)
+    pairs = list(_pairs(vocabulary, relations, tokenizer, draw))
+    if len(pairs) < count:
+        raise DataError(
+            f"{count} cases were asked for, but the words that are one token and the relations "
+            f"that take them give {len(pairs)}; ask for fewer, or add words or relations"
+        )
+    return [_record(i, *pair, vocabulary, draw) for i, pair in enumerate(pairs[:count])]
+
+
+def _pairs(
+    vocabulary: Vocabulary,
+    relations: Sequence[Relation],
+    tokenizer: PreTrainedTokenizerBase,
+    draw: random.Random,
+) -> Iterator[tuple[str, Relation]]:
+    """Words with relations, each pair once: in each round every word, if a relation is left."""
+    kinds = {word: kind for kind, some in vocabulary.words.items() for word in some}
+    words = sorted(kinds)
+    draw.shuffle(words)
+    left = {
+        word: [
+            relation
+            for relation in relations
+            if kinds[word] in relation.kinds
+            and opens_as_one_token(tokenizer, relation.template, word)
+        ]
+        for word in words
+    }
+    used: Counter[str] = Counter()
+    while any(left.values()):
+        for word in (word for word in words if left[word]):
+            relation = min(left[word], key=lambda each: (used[each.id], draw.random()))
+            left[word].remove(relation)
+            used[relation.id] += 1
+            yield word, relation
+
+
+def opens_as_one_token(tokenizer: PreTrainedTokenizerBase, template: str, word: str) -> bool:
+    """Whether the word, where the template opens with it, is one token and nothing more."""
+    try:
+        place = tokenize_prompt(tokenizer, template, word)
+    except RequestError:
+        return False
+    return place.subject_tokens == 1
+
+
+def _record(
+    case_id: int, subject: str, relation: Relation, vocabulary: Vocabulary, draw: random.Random
+) -> Record:
+    new, true = draw.sample(relation.objects, 2)
+    others = relation.neighbours or [
+        word for kind in relation.kinds for word in vocabulary.words.get(kind, ())
+    ]
+    around = [word for word in others if word != subject]
+    near = draw.sample(around, min(NEIGHBOURS, len(around)))
+    return {
+        "case_id": case_id,
+        "pararel_idx": case_id,
+        "requested_rewrite": {
+            "prompt": relation.template,
+            "relation_id": relation.id,
+            "target_new": {"str": new, "id": ""},
+            "target_true": {"str": true, "id": ""},
+            "subject": subject,
+        },
+        "paraphrase_prompts": [p.replace(SLOT, subject) for p in relation.paraphrases],
+        "neighborhood_prompts": [relation.template.replace(SLOT, word) for word in near],
+        "attribute_prompts": [],
+        "generation_prompts": [p.replace(SLOT, subject) for p in relation.paraphrases],
+    }
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """The words of a file `{"words": {"animal": ["Otter", …], …}}`; `DataError` otherwise."""
+    return _read(Vocabulary, path)
+
+
+def read_relations(path: Path) -> tuple[Relation, ...]:
+    """The relations of a file `{"relations": [{"id": …}, …]}`; `DataError` otherwise."""
+    return _read(RelationFile, path).relations
+
+
+def _read(kind: type[FileT], path: Path) -> FileT:
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise DataError(explain(error, kind, str(path))) from None
+        raise DataError(f"{path}: cannot be read as JSON ({error}); correct the file") from None

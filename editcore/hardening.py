@@ -1,0 +1,100 @@
+"""A file of hard cases, from the recipe to the record of how it was made."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from editcore.atomic import write_text
+from editcore.byte_pairs import load_tokenizer
+from editcore.config import load
+from editcore.harden import Record, generate, read_relations, read_vocabulary
+from editcore.hardness import collapsing
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the generator is given."""
+
+    tokenizer: str
+    words: Path
+    relations: Path
+    count: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The study's models and editor by which a case is hard, and where editing leaves its files."""
+
+    study: Path
+    models: tuple[str, ...]
+    editor: str
+    work: Path
+
+
+def run(recipe: Recipe, out: Path, judges: Filter | None = None) -> tuple[int, int]:
+    """Write the cases to `out` and their provenance beside it; how many were made, and kept."""
+    relations = read_relations(recipe.relations)
+    tokenizer = load_tokenizer(recipe.tokenizer)
+    vocabulary = read_vocabulary(recipe.words)
+    made = generate(vocabulary, relations, tokenizer, recipe.count, recipe.seed)
+    collapsed = _judged(made, judges) if judges else {}
+    kept = [r for r in made if any(r["case_id"] in ids for ids in collapsed.values()) or not judges]
+    write_text(out, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    record = _provenance(recipe, judges, made, kept, collapsed)
+    beside = out.with_suffix(".provenance.json")
+    write_text(beside, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return len(made), len(kept)
+
+
+def _judged(made: list[Record], judges: Filter) -> dict[str, list[int]]:
+    """By model, the cases whose edit collapses it."""
+    config = load(judges.study)
+    candidates = judges.work / "candidates.json"
+    write_text(candidates, json.dumps(made))
+    return {
+        model: collapsing(
+            config, str(judges.study), model, judges.editor, candidates, judges.work / model
+        )
+        for model in judges.models
+    }
+
+
+def _provenance(
+    recipe: Recipe,
+    judges: Filter | None,
+    made: list[Record],
+    kept: list[Record],
+    collapsed: dict[str, list[int]],
+) -> dict[str, Any]:
+    relations = Counter(record["requested_rewrite"]["relation_id"] for record in kept)
+    filtered: str | dict[str, Any] = "none: no model has judged these cases"
+    if judges:
+        filtered = {
+            "rule": "the edit, from the unedited model, collapses one of the models",
+            "editor": judges.editor,
+            "study": judges.study.name,
+            "collapsed": collapsed,
+        }
+    return {
+        "made_by": f"editcore harden {importlib.metadata.version('editcore')}",
+        "format": "COUNTERFACT",
+        "tokenizer": Path(recipe.tokenizer).name,
+        "words": _named(recipe.words),
+        "relations": _named(recipe.relations),
+        "seed": recipe.seed,
+        "generated": len(made),
+        "kept": len(kept),
+        "by_relation": dict(sorted(relations.items())),
+        "truth": "target_true is drawn from the relation's objects; nothing is known to be true",
+        "filter": filtered,
+    }
+
+
+def _named(path: Path) -> dict[str, str]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"file": path.name, "sha256": digest}

@@ -1,0 +1,184 @@
+"""Edits on top of each other: the perplexity of each chain as it grows, and where it ends."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from editcore.report.logaxis import LogScale, log_scale
+from editcore.report.numbers import MISSING, number, share
+from editcore.report.section import Drawing, Section
+from editcore.report.study import Study
+from editcore.report.style import INK, RULE, TYPE, Mark, level, marks
+from editcore.report.tables import WHERE, Table, times
+from editcore.sequence_table import SEQUENCES, STOPPED
+
+PANEL = (3.5, 2.7)  # inches
+MARKS = 8  # of a line, so that its editor can be told without its colour
+CHECKED = (
+    "efficacy_so_far",
+    "efficacy_so_far_prefixed",
+    "generalization_so_far",
+    "locality",
+)
+GROUP = ("model", "editor", "dataset")
+
+
+def section(study: Study) -> Section | None:
+    """Figure and table of all chains; None where the study made none."""
+    rows = study.table("sequences", SEQUENCES)
+    if rows is None or rows.is_empty():
+        return None
+    grid = Drawing(
+        "sequences",
+        "Perplexity against the number of edits made on top of each other, for every editor.",
+        partial(draw, study, rows),
+    )
+    words = (
+        "Here every fact was edited in the model that the edits before it had left. Each line is "
+        "the perplexity of one editor's model; where there are several seeds, it is their median, "
+        "and the band spans them. Seeds draw the facts and their order.",
+        "Efficacy and locality are of all facts edited up to the end. “Prefixed” is "
+        "efficacy behind a context prefix. Neighbours that were edited themselves do not count for "
+        "locality.",
+    )
+    return Section("sequences", "Edits on top of each other", words, (grid,), (table(study, rows),))
+
+
+def draw(study: Study, rows: pl.DataFrame) -> Figure:
+    """A panel per model (down) and data set (across); all panels of a model share their scale."""
+    models, datasets = (_present(study, rows, column) for column in ("model", "dataset"))
+    editors = marks(_present(study, rows, "editor"))
+    size = PANEL[0] * len(datasets), PANEL[1] * len(models) + 0.35
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(models), len(datasets), squeeze=False, sharex=True)
+    for model, line in zip(models, grid, strict=True):
+        of_model = rows.filter(pl.col("model") == model)
+        scale = _scale(study, of_model)
+        for dataset, axes in zip(datasets, line, strict=True):
+            _panel(study, axes, of_model.filter(pl.col("dataset") == dataset), editors, scale)
+            axes.set_title(f"{model}, {dataset}", loc="left", fontsize=TYPE, fontweight="bold")
+        line[0].set_ylabel("perplexity")
+    for axes in grid[-1]:
+        axes.set_xlabel("edits so far")
+    handles = [
+        Line2D([], [], color=mark.colour, marker=mark.marker, markersize=4, label=editor)
+        for editor, mark in editors.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
+    return figure
+
+
+def table(study: Study, rows: pl.DataFrame) -> Table:
+    """Per model, editor and data set: where the chains end, each number the median over seeds."""
+    heads = (
+        *WHERE,
+        "chains",
+        "edits",
+        "failed",
+        "collapsed after",
+        "perplexity",
+        "ratio",
+        "efficacy",
+        "prefixed",
+        "generalization",
+        "locality",
+        "stopped",
+    )
+    cells = []
+    for group in _groups(study, rows):
+        ends = group.sort("step").group_by("seed", maintain_order=True).last()
+        collapsed = group.filter(pl.col("collapsed")).group_by("seed").agg(pl.col("edits").min())
+        tried = group.filter(pl.col("step") > 0)
+        first = group.row(0, named=True)
+        cells.append(
+            (
+                *(first[name] for name in GROUP),
+                f"{ends.height:,}",
+                number(_median(ends["edits"])),
+                f"{(~tried['made']).sum():,}",
+                number(_median(collapsed["edits"])) if collapsed.height else MISSING,
+                number(_median(ends["perplexity"])),
+                times(_median(ends["perplexity_ratio"])),
+                *(share(_median(ends[name])) for name in CHECKED),
+                f"{(ends['status'] == STOPPED).sum():,}",
+            )
+        )
+    caption = (
+        "Where the chains end. “Collapsed after” is the first number of edits at which a model "
+        "was found collapsed, by the rule that the study chose."
+    )
+    return Table(caption, heads, tuple(cells))
+
+
+def _groups(study: Study, rows: pl.DataFrame) -> list[pl.DataFrame]:
+    labels = [_present(study, rows, column) for column in GROUP]
+    split = rows.partition_by(GROUP, as_dict=True)
+    found = [(m, e, d) for m in labels[0] for e in labels[1] for d in labels[2]]
+    return [split[key] for key in found if key in split]
+
+
+def _present(study: Study, rows: pl.DataFrame, column: str) -> list[str]:
+    """The labels that have rows, in the order of the config."""
+    configured = {"model": study.models, "editor": study.editors, "dataset": study.datasets}
+    there = set(rows[column])
+    known = [label for label in configured[column] if label in there]
+    return [*known, *sorted(there - set(known))]
+
+
+def _median(values: pl.Series) -> float | None:
+    kept = values.drop_nulls().sort().to_list()
+    if not kept:
+        return None
+    low, high = kept[(len(kept) - 1) // 2], kept[len(kept) // 2]
+    return float(low) if low == high else (low + high) / 2
+
+
+def _scale(study: Study, rows: pl.DataFrame) -> LogScale:
+    base = rows["perplexity_base"].drop_nulls()[0]
+    return log_scale([*rows["perplexity"].drop_nulls(), base, study.threshold(base)])
+
+
+def _panel(
+    study: Study, axes: Axes, rows: pl.DataFrame, editors: dict[str, Mark], scale: LogScale
+) -> None:
+    scale.apply(axes, "y")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    if rows.is_empty():
+        return
+    threshold = study.threshold(rows["perplexity_base"].drop_nulls()[0])
+    level(axes, threshold, f"collapsed above {number(threshold)}", INK)
+    for editor, mark in editors.items():
+        chain = rows.filter(pl.col("editor") == editor, pl.col("perplexity").is_not_null())
+        if not chain.is_empty():
+            _line(axes, chain, mark, scale)
+
+
+def _line(axes: Axes, chain: pl.DataFrame, mark: Mark, scale: LogScale) -> None:
+    points = chain.group_by("edits", maintain_order=True).agg(pl.col("perplexity")).sort("edits")
+    edits = points["edits"].to_list()
+    heights = [[scale.place(value) for value in some] for some in points["perplexity"]]
+    middle = [_between(some) for some in heights]
+    axes.plot(
+        edits,
+        middle,
+        color=mark.colour,
+        linewidth=1.3,
+        marker=mark.marker,
+        markersize=3.5,
+        markevery=max(1, len(edits) // MARKS),
+    )
+    if chain["seed"].n_unique() > 1:
+        low, high = [min(some) for some in heights], [max(some) for some in heights]
+        axes.fill_between(edits, low, high, color=mark.colour, alpha=0.18, linewidth=0)
+
+
+def _between(values: Sequence[float]) -> float:
+    """The median on a logarithmic scale."""
+    kept = sorted(values)
+    return math.sqrt(kept[(len(kept) - 1) // 2] * kept[len(kept) // 2])

@@ -1,0 +1,212 @@
+"""Edits on top of each other: one chain of them, measured as it grows.
+
+"The Butterfly Effect of Model Editing", §5, and any other order, length and editor.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from editcore import accumulated
+from editcore.accumulated import Accumulated, accumulating
+from editcore.chain_progress import ChainProgress, Reached
+from editcore.collapse import judge
+from editcore.editors import OK, EditResult, refuse_undeclared
+from editcore.errors import in_one_line
+from editcore.jobs import SequenceJob
+from editcore.metrics import number
+from editcore.patches import Patch
+from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
+from editcore.plugins import Registry, load_registry
+from editcore.provenance import as_metadata, of_job
+from editcore.readers import read_cases
+from editcore.requests import EditRequest
+from editcore.retention import Retention
+from editcore.sequence_table import SEQUENCES, STOPPED
+from editcore.session import Session
+from editcore.store import write_table
+
+Row = dict[str, Any]
+
+
+def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | None = None) -> None:
+    """Carry out a job: a row per step to `out`, all changes to `changes_out`.
+
+    `out` is Parquet and `changes_out` safetensors. A run that was killed goes on from its last
+    checkpoint, a file beside `out` that is gone once both are written.
+    """
+    chain = Chain.open(job, registry or load_registry())
+    kept = ChainProgress.beside(out, job)
+    with accumulating(chain.session.context.model) as changes:
+        rows = _rows(chain, changes, kept)
+        prefixes = chain.session.context.prefixes
+        about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None)
+        accumulated.save(changes, changes_out, as_metadata(about))
+    write_table(out, rows, SEQUENCES, about)
+    kept.remove()
+
+
+def _rows(chain: "Chain", changes: Accumulated, kept: ChainProgress) -> list[Row]:
+    """The rows that a checkpoint held, and those of the steps behind them."""
+    job, editor, context = chain.job, chain.session.editor, chain.session.context
+    first = chain.unedited_row()
+    reached = kept.resume(changes, first)
+    state = editor.load_state(context, reached.state) if reached else editor.start(context)
+    rows = reached.rows if reached else [first]
+    standing = Standing(changes, state)
+    # A patch stands for all that was edited, and no file keeps it.
+    keeps = chain.session.info.capabilities.changes_weights
+    title = f"{job.model.name} {job.editor.label} {job.dataset.name} {job.order}"
+    total = len(chain.batches)
+    with tqdm(total=total, initial=len(rows) - 1, desc=title, unit="edit", mininterval=5) as bar:
+        for step in range(len(rows), total + 1):
+            rows.append(chain.step(standing, step, rows))
+            bar.update()
+            if rows[-1]["status"] == STOPPED:
+                break
+            if keeps and step < total and step % job.checkpoint == 0:
+                kept.write(changes, Reached(rows, editor.save_state(standing.state)))
+    return rows
+
+
+@dataclass
+class Standing:
+    """What the edits so far have left: weights that stay changed, or the newest patch, and state.
+
+    Weights are the model's own, so that the next edit sees them; a patch it does not see.
+    """
+
+    changes: Accumulated
+    state: Any
+    patch: Patch | None = None
+
+    def take(self, result: EditResult) -> None:
+        """Put one more edit on top; a `PluginError` for one that does not fit changes nothing."""
+        if result.delta is not None:
+            self.changes.add(result.delta)
+        self.patch = result.patch
+        self.state = result.state
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What all steps share; the facts of step i are `batches[i - 1]`."""
+
+    job: SequenceJob
+    session: Session
+    batches: Sequence[Sequence[EditRequest]]
+    unedited: Perplexity
+    edited: EditedPerplexity
+    retention: Retention
+
+    @classmethod
+    def open(cls, job: SequenceJob, registry: Registry) -> "Chain":
+        """Load model, artefacts, plugins and data, and measure the unedited model."""
+        session = Session.open(job, registry)
+        model = session.context.model
+        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
+        batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]
+        texts, unedited = measure_unedited(model, job.perplexity)
+        templates = session.context.prefixes
+        drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
+        retention = Retention.before(model, requests, drawn)
+        return cls(job, session, batches, unedited, EditedPerplexity(model, texts), retention)
+
+    def unedited_row(self) -> Row:
+        """Step 0."""
+        return self._identity(0) | self._perplexity(self.unedited) | {"status": OK, "made": False}
+
+    def step(self, standing: Standing, step: int, rows: Sequence[Row]) -> Row:
+        """Edit the next facts, and measure what is due.
+
+        An edit that fails says why in `status`, and leaves weights and state as they are.
+        """
+        started = time.perf_counter()
+        row = self._identity(step)
+        result = self._edit(standing, self.batches[step - 1])
+        row |= {"status": result.status, "seconds_editing": time.perf_counter() - started}
+        row |= _known(result)
+        before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
+        if last or _passes(before, now, self.job.every):
+            row |= self._perplexity(self._measure(standing))
+            row["accumulated_norm"] = standing.changes.norm()
+        if row.get("collapsed") and self.job.after_collapse == "stop":
+            row["status"], last = STOPPED, True
+        if last or any(before < check <= now for check in self.job.checks):
+            row |= self.retention.now(self._made([*rows, row]), standing.patch)
+        row["seconds"] = time.perf_counter() - started
+        return row
+
+    def _edit(self, standing: Standing, requests: Sequence[EditRequest]) -> EditResult:
+        """The next edit, on top of the others; or the reason why there is none."""
+        if flaw := next((request.flaw for request in requests if request.flaw), ""):
+            return EditResult(status=flaw)
+        session = self.session
+        try:
+            made = session.editor.edit(session.context, requests, standing.state)
+            result = session.finished(made)
+            if result.change is not None and result.status == OK:
+                layout, options = session.context.model.layout, session.editor.config
+                refuse_undeclared(self.job.editor.uses, options, layout, result.change)
+                if result.patch is not None:
+                    with result.patch.applied(session.context.model.model):
+                        pass  # one that cannot be put in is this step's failure, not the chain's
+                standing.take(result)
+        except Exception as error:  # a third party's editor may raise anything
+            return EditResult(status=in_one_line(error))
+        return result
+
+    def _measure(self, standing: Standing) -> Perplexity:
+        if standing.patch is not None:
+            return self.edited.of([standing.patch])[0]
+        if not standing.changes.parameters:
+            return self.unedited
+        return self.edited.now(standing.changes.first_block())
+
+    def _made(self, rows: Sequence[Row]) -> list[int]:
+        """The cases whose edit was made."""
+        steps = [row["step"] for row in rows if row["made"]]
+        return [request.case_id for step in steps for request in self.batches[step - 1]]
+
+    def _identity(self, step: int) -> Row:
+        job = self.job
+        return {
+            "model": job.model.name,
+            "editor": job.editor.label,
+            "dataset": job.dataset.name,
+            "seed": job.order,
+            "step": step,
+            "edits": sum(map(len, self.batches[:step])),
+            "case_id": self.batches[step - 1][0].case_id if step else None,
+        }
+
+    def _perplexity(self, now: Perplexity) -> Row:
+        base = self.unedited.mean
+        return {
+            "perplexity": now.mean,
+            "perplexity_base": base,
+            "perplexity_ratio": now.mean / base,
+            "nonfinite_tokens": int(now.nonfinite.sum()),
+            "collapsed": judge(now.mean, base, self.job.collapse).collapsed,
+        }
+
+
+def _known(result: EditResult) -> Row:
+    """Whether there is an edit, and the numbers of it that have columns."""
+    if result.change is None or result.status != OK:
+        return {"made": False}
+    denominator = number("denominator", result.diagnostics.get("denominator"))
+    return {"made": True, "delta_norm": result.change.norm(), "denominator": denominator}
+
+
+def _passes(before: int, now: int, every: int) -> bool:
+    """Whether a multiple of `every` lies behind `before`, up to `now`.
+
+    >>> [_passes(a, b, 10) for a, b in ((8, 9), (9, 10), (8, 24))]
+    [False, True, True]
+    """
+    return now // every > before // every

@@ -1,0 +1,93 @@
+"""The section on edits on top of each other says and draws what the chains' rows say."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.report.sections import sequences
+from editcore.report.study import Study
+from editcore.report.style import drawing
+from editcore.sequence_table import SEQUENCES
+from editcore.store import write_table
+
+BASE = 4.0
+
+
+def chain(
+    editor: str, heights: list[float | None], seed: int = 0, **changes: Any
+) -> list[dict[str, Any]]:
+    """A chain of the model `small` on hard cases whose perplexities are `heights`."""
+    rows: list[dict[str, Any]] = [
+        {
+            "model": "small",
+            "editor": editor,
+            "dataset": "hard",
+            "seed": seed,
+            "step": step,
+            "edits": step,
+            "status": "ok",
+            "made": step > 0,
+            "perplexity": height,
+            "perplexity_base": BASE,
+            "perplexity_ratio": None if height is None else height / BASE,
+            "collapsed": None if height is None else height > 10 * BASE,
+            "efficacy_so_far": 0.25 if step == len(heights) - 1 else None,
+        }
+        for step, height in enumerate(heights)
+    ]
+    rows[-1] |= changes
+    return rows
+
+
+@pytest.fixture
+def with_chains(study: Study, tmp_path: Path) -> Any:
+    """`with_chains(rows) -> Study` that has these rows as its chains."""
+
+    def make(rows: list[dict[str, Any]]) -> Study:
+        write_table(tmp_path / "sequences.parquet", rows, SEQUENCES, {})
+        return replace(study, folder=tmp_path)
+
+    return make
+
+
+def test_a_study_without_chains_has_no_such_section(study: Study) -> None:
+    assert sequences.section(study) is None
+
+
+def test_the_table_says_where_chains_end(with_chains: Any) -> None:
+    rows = chain("alpha", [4.0, 5.0, 80.0], status="stopped") + chain("beta", [4.0, None, 4.4])
+    section = sequences.section(with_chains(rows))
+    (table,) = section.tables
+    cells = [dict(zip(table.heads, row, strict=True)) for row in table.rows]
+    assert [(c["editor"], c["collapsed after"], c["stopped"]) for c in cells] == [
+        ("alpha", "2", "1"),
+        ("beta", "–", "0"),
+    ]
+    assert (cells[0]["ratio"], cells[1]["perplexity"], cells[1]["efficacy"]) == (
+        "×20", "4.40", "0.25",
+    )  # fmt: skip
+
+
+def test_failed_steps_are_counted(with_chains: Any) -> None:
+    rows = chain("alpha", [4.0, 4.0], made=False, status="no such fact")
+    (table,) = sequences.section(with_chains(rows)).tables
+    assert table.rows[0][table.heads.index("failed")] == "1"
+
+
+def test_each_editor_is_a_line_and_seeds_are_a_band(with_chains: Any) -> None:
+    rows = chain("alpha", [4.0, None, 8.0]) + chain("alpha", [4.0, None, 32.0], seed=1)
+    rows += chain("beta", [4.0, 4.1, math.inf])
+    (grid,) = sequences.section(with_chains(rows)).drawings
+    with drawing():
+        (axes,) = grid.draw().axes
+    alpha, beta = (
+        line for line in axes.lines if len(line.get_xdata()) > 2 or line.get_marker() == "^"
+    )
+    assert list(alpha.get_xdata()) == [0, 2]
+    assert list(alpha.get_ydata()) == pytest.approx([4.0, 16.0])
+    assert list(beta.get_xdata()) == [0, 1, 2]
+    assert beta.get_ydata()[2] > 80, "infinity has a place of its own"
+    assert len(axes.collections) == 1

@@ -1,0 +1,91 @@
+"""The section `sequences` of a study becomes chains, or a plain refusal."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore import layout
+from editcore.config import parse
+from editcore.errors import ConfigError
+from editcore.jobs import SequenceJob, read
+from editcore.planning import plan
+from editcore.study import Study, listed_sequences
+from tests.studies import model_files, plain_registry, study_config, write_data
+
+Planner = Callable[..., Study]
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """Plan `study_config(**sections)` in a folder that holds its model and data."""
+    monkeypatch.chdir(tmp_path)
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+    return lambda **sections: plan(parse(study_config(**sections), "s"), "s", plain_registry())
+
+
+SMALL = {"facts": {"path": "data/facts.json"}, "few": {"path": "data/facts.json", "limit": 3}}
+
+
+def test_a_study_without_the_section_has_no_chains(planned: Planner) -> None:
+    study = planned()
+    assert study.sequences == {}
+    assert not any("sequences" in name for name in study.summaries)
+
+
+def test_chains_take_as_many_facts_of_each_data_set(planned: Planner) -> None:
+    study = planned(datasets=SMALL, sequences={"seeds": [0, 1]})
+    assert {names[2:]: len(job.case_ids) for names, job in study.sequences.items()} == {
+        (dataset, seed): 3 for dataset in SMALL for seed in ("0", "1")
+    }
+    job = study.sequences["tiny", "plain", "facts", "0"]
+    assert set(job.case_ids) < {10, 11, 12, 13}
+    assert (job.prefixes, job.values) == ("results/artefacts/model=tiny/prefixes.json", ())
+    assert study.sequences_inputs(*job.names)[0] == job.prefixes
+    assert study.summaries[-1] == "results/summary/sequences.parquet"
+
+
+def test_seeds_draw_the_order_and_nothing_else_does(planned: Planner) -> None:
+    orders = [
+        planned(sequences={"seeds": list(seeds)}).sequences["tiny", "plain", "facts", "1"].case_ids
+        for seeds in ((1,), (0, 1))
+    ]
+    assert orders[0] == orders[1]
+    many = planned(sequences={"seeds": list(range(6))}).sequences
+    assert len({job.case_ids for job in many.values()}) > 1
+    assert {tuple(sorted(job.case_ids)) for job in many.values()} == {(10, 11, 12, 13)}
+
+
+def test_chains_are_written_and_listed(planned: Planner) -> None:
+    study = planned(sequences={"batch": 3, "every": 5})
+    study.write()
+    (names,) = study.sequences
+    job = read(SequenceJob, layout.sequences_job(*names))
+    assert job == study.sequences[names]
+    assert (job.batch, job.every) == (1, 5), "this editor takes one fact at a time"
+    assert [str(path) for path in listed_sequences(layout.STUDY_FILE)] == study.sequence_files
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"editors": ["plane"]}, ["sequences.editors", "'plane'", "Did you mean 'plain'?"]),
+        ({"datasets": ["fact"]}, ["sequences.datasets", "Did you mean 'facts'?"]),
+        ({"edits": 5}, ["sequences.edits", "5 facts were asked for", "has 4"]),
+        ({"editors": ["once"]}, ["sequences.editors", "'once' cannot edit a model"]),
+    ],
+)
+def test_chains_that_cannot_be_are_refused(
+    planned: Planner, section: dict[str, Any], words: list[str]
+) -> None:
+    editors = {"plain": {"options": {"layer": 1}}, "once": {}}
+    with pytest.raises(ConfigError) as caught:
+        planned(editors=editors, sequences=section)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_editors_that_edit_once_have_no_chains(planned: Planner) -> None:
+    editors = {"plain": {"options": {"layer": 1}}, "once": {}}
+    assert {names[1] for names in planned(editors=editors, sequences={}).sequences} == {"plain"}

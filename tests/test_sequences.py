@@ -1,0 +1,295 @@
+"""Chains of edits: what their rows say, and that a kill changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+from safetensors.torch import load_file
+
+from editcore import Editor, EditorConfig, EditResult, accumulated, sequences
+from editcore.chain_progress import ChainProgress, Reached
+from editcore.config import CollapseSpec, PerplexitySpec
+from editcore.deltas import Delta, DenseUpdate
+from editcore.errors import PluginError
+from editcore.hookspecs import Capabilities, EditorInfo
+from editcore.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
+from editcore.models import load
+from editcore.perplexity import measure, tokenize
+from editcore.plugins import Registry, load_registry
+from editcore.prefixes import ContextPrefixes, save
+from editcore.sequence_table import SEQUENCES, gather
+from editcore.store import read_table
+from editcore.testing.models import SENTENCES
+from tests.patches import Noise
+from tests.studies import record, write_json
+
+WORDS = ("Coral", "Harbor", "Tavel", "Elro", "Osdor", "Lamp")
+CLOCK = ("seconds", "seconds_editing")
+OPTIONS = {
+    "rome": {"layer": 1, "steps": 3, "second_moment": False},
+    "ft": {"layer": 1, "steps": 3},
+}
+
+
+@pytest.fixture
+def job(saved_model: Any, tmp_path: Path) -> SequenceJob:
+    """Six facts in a tiny model, one per step."""
+    facts = [record(10 + i, word) for i, word in enumerate(WORDS)]
+    cases = write_json(tmp_path / "cases.json", facts)
+    texts = write_json(tmp_path / "texts.json", list(SENTENCES))
+    save(ContextPrefixes(("{}", "I think. {}", "You. {}"), "tiny", 0), tmp_path / "prefixes.json")
+    return SequenceJob(
+        model=ModelSpec(name="tiny", source=str(saved_model("llama"))),
+        editor=EditorSpec(label="rome", uses="rome", options=OPTIONS["rome"]),
+        dataset=DatasetSpec(name="cases", path=str(cases)),
+        seed=0,
+        order=0,
+        case_ids=(12, 10, 15, 11, 14, 13),
+        batch=1,
+        every=1,
+        checks=(3,),
+        checkpoint=2,
+        after_collapse="go on",
+        perplexity=PerplexitySpec(path=str(texts), texts=4),
+        collapse=CollapseSpec(ratio=1e9),
+        prefixes=str(tmp_path / "prefixes.json"),
+    )
+
+
+def edited_by(job: SequenceJob, editor: str, **changes: Any) -> SequenceJob:
+    spec = EditorSpec(label=editor, uses=editor, options=OPTIONS[editor])
+    return job.model_copy(update={"editor": spec, **changes})
+
+
+def run(job: SequenceJob, folder: Path, registry: Registry | None = None) -> pl.DataFrame:
+    folder.mkdir(exist_ok=True)
+    sequences.run(job, folder / "rows.parquet", folder / "all.safetensors", registry)
+    return read_table(folder / "rows.parquet", SEQUENCES)
+
+
+@pytest.mark.parametrize("editor", ["rome", "ft"])
+def test_perplexity_is_that_of_all_edits_together(
+    job: SequenceJob, editor: str, tmp_path: Path
+) -> None:
+    rows = run(edited_by(job, editor), tmp_path / "out")
+    assert rows["status"].to_list() == ["ok"] * 7
+    assert rows["case_id"].to_list() == [None, 12, 10, 15, 11, 14, 13]
+    model = load("tiny", job.model.source)
+    texts = tokenize(model, list(SENTENCES)[:4])
+    before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+    assert rows["perplexity"][0] == pytest.approx(measure(model, texts).mean, rel=1e-6)
+    with accumulated.applied(tmp_path / "out" / "all.safetensors", model) as changes:
+        assert rows["perplexity"][-1] == pytest.approx(measure(model, texts).mean, rel=1e-5)
+        assert rows["accumulated_norm"][-1] == pytest.approx(changes.norm(), rel=1e-9)
+    assert all(torch.equal(before[n], t) for n, t in model.model.state_dict().items())
+    assert rows["perplexity"].n_unique() == 7
+
+
+def test_each_edit_starts_from_those_before_it(job: SequenceJob, tmp_path: Path) -> None:
+    """The change of the second edit is another one than from the unedited model."""
+    chain = run(job, tmp_path / "chain")
+    alone = run(job.model_copy(update={"case_ids": (10, 12)}), tmp_path / "alone")
+    norms = chain.filter(pl.col("case_id") == 10)["delta_norm"][0], alone["delta_norm"][1]
+    assert norms[0] != pytest.approx(norms[1], rel=1e-4)
+
+
+def test_what_is_measured_when(job: SequenceJob, tmp_path: Path) -> None:
+    rows = run(job.model_copy(update={"every": 4, "checks": (3,)}), tmp_path / "out")
+    measured = rows.filter(pl.col("perplexity").is_not_null())["step"].to_list()
+    checked = rows.filter(pl.col("efficacy_so_far").is_not_null())["step"].to_list()
+    assert (measured, checked) == ([0, 4, 6], [3, 6])
+
+
+@pytest.mark.parametrize("policy", ["stop", "go on"])
+def test_a_collapsed_chain_stops_or_goes_on(job: SequenceJob, policy: str, tmp_path: Path) -> None:
+    at_once = {"collapse": CollapseSpec(ratio=1e-6), "after_collapse": policy}
+    rows = run(job.model_copy(update=at_once), tmp_path / "out")
+    assert rows["collapsed"].all()
+    if policy == "stop":
+        assert rows["status"].to_list() == ["ok", "stopped"]
+        assert rows["efficacy_so_far"][-1] is not None
+    else:
+        assert rows["status"].to_list() == ["ok"] * 7
+
+
+def test_facts_are_edited_in_batches(job: SequenceJob, tmp_path: Path) -> None:
+    rows = run(edited_by(job, "ft", batch=4, checks=(4,)), tmp_path / "out")
+    assert rows["edits"].to_list() == [0, 4, 6]
+    assert rows["case_id"].to_list() == [None, 12, 14]
+    assert rows["efficacy_so_far"].null_count() == 1
+
+
+def test_a_step_that_fails_says_why_and_changes_nothing(job: SequenceJob, tmp_path: Path) -> None:
+    facts = json.loads(Path(job.dataset.path).read_text())
+    facts[0]["prompt"] = "no subject here"
+    write_json(Path(job.dataset.path), facts)
+    rows = run(job, tmp_path / "out")
+    flawed = rows.row(2, named=True)
+    assert "needs one '{}'" in flawed["status"]
+    assert flawed["delta_norm"] is None
+    assert flawed["perplexity"] == rows["perplexity"][1]
+    assert rows["status"].to_list().count("ok") == 6
+
+
+def test_a_resumed_chain_ends_with_the_same_table(
+    job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(job, tmp_path / "whole")
+    original = sequences.Chain.step
+
+    def failing(self: Any, standing: Any, step: int, *rest: Any) -> Any:
+        if step == 5:
+            raise KeyboardInterrupt
+        return original(self, standing, step, *rest)
+
+    monkeypatch.setattr(sequences.Chain, "step", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, tmp_path / "cut")
+    checkpoint = ChainProgress.beside(tmp_path / "cut" / "rows.parquet", job)
+    assert checkpoint.file.path.exists()
+    steps: list[int] = []
+
+    def counting(self: Any, standing: Any, step: int, *rest: Any) -> Any:
+        steps.append(step)
+        return original(self, standing, step, *rest)
+
+    monkeypatch.setattr(sequences.Chain, "step", counting)
+    resumed = run(job, tmp_path / "cut")
+    assert steps == [5, 6], "it went on from the checkpoint behind step 4"
+    assert_frame_equal(resumed.drop(CLOCK), whole.drop(CLOCK), check_exact=True)
+    one, other = (tmp_path / d / "all.safetensors" for d in ("whole", "cut"))
+    tensors, others = load_file(one), load_file(other)
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+    assert not checkpoint.file.path.exists()
+
+
+def test_a_checkpoint_of_another_job_is_none(job: SequenceJob, tmp_path: Path) -> None:
+    run(job, tmp_path / "out")
+    other = job.model_copy(update={"every": 2})
+    registry = load_registry()
+    chain = sequences.Chain.open(job, registry)
+    with accumulated.accumulating(chain.session.context.model) as changes:
+        mine, theirs = (ChainProgress.beside(tmp_path / "out" / "x", each) for each in (job, other))
+        mine.write(changes, Reached([chain.unedited_row()], {}))
+        assert mine.resume(changes, chain.unedited_row()) is not None
+        assert theirs.resume(changes, chain.unedited_row()) is None
+        assert mine.resume(changes, {**chain.unedited_row(), "perplexity": 1.0}) is None
+
+
+@pytest.mark.parametrize("after", [0.05, 0.6])
+def test_a_killed_run_ends_with_the_same_table(
+    job: SequenceJob, tmp_path: Path, after: float
+) -> None:
+    job = job.model_copy(update={"checkpoint": 1})
+    whole = run(job, tmp_path / "whole")
+    (tmp_path / "job.json").write_text(job.as_json())
+    out = tmp_path / "killed" / "rows.parquet"
+    arguments = ["trace", "--job", str(tmp_path / "job.json"), "--out", str(out)]
+    arguments += ["--deltas", str(out.with_name("all.safetensors"))]
+    command = [sys.executable, "-c", "from editcore.cli import main; main()", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    checkpoint = ChainProgress.beside(out, job).file.path
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(after / 10)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    killed = run(job, out.parent)
+    assert_frame_equal(killed.drop(CLOCK), whole.drop(CLOCK), check_exact=True)
+    leftovers = {file.name for file in out.parent.iterdir() if not file.name.endswith(".partial")}
+    assert leftovers == {"rows.parquet", "all.safetensors"}
+
+
+class Counting(Editor[EditorConfig]):
+    """Remembers how many facts it has edited, and changes a weight by as much."""
+
+    def start(self, context: Any) -> Any:
+        return {"count": torch.zeros(1)}
+
+    def edit(self, context: Any, requests: Any, state: Any = None) -> EditResult:
+        count = state["count"] + 1
+        name = context.model.layout.down_weight(1)
+        shape = context.model.model.get_parameter(name).shape
+        return EditResult(
+            Delta({name: DenseUpdate(torch.full(tuple(shape), float(count) * 1e-3))}),
+            state={"count": count},
+        )
+
+
+def test_the_editor_s_state_goes_along_and_into_the_checkpoint() -> None:
+    editor, context = Counting(EditorConfig()), None
+    state = {"count": torch.tensor([3.0])}
+    loaded = editor.load_state(context, editor.save_state(state))  # type: ignore[arg-type]
+    assert loaded["count"].item() == 3.0
+    assert editor.load_state(context, editor.save_state(None)) is None  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="save_state"):
+        editor.save_state([1, 2])
+
+
+def test_chains_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path) -> None:
+    short = job.model_copy(update={"case_ids": (10, 11)})
+    files = []
+    for order in (0, 1):
+        run(short.model_copy(update={"order": order}), tmp_path / str(order))
+        files.append(tmp_path / str(order) / "rows.parquet")
+    gather(files, tmp_path)
+    table = read_table(tmp_path / "sequences.parquet", SEQUENCES)
+    assert table.select("seed", "step").rows() == [(o, s) for o in (0, 1) for s in range(3)]
+
+
+@dataclass(frozen=True)
+class Failing(Noise):
+    """Its hooks cannot be put in."""
+
+    def applied(self, model: Any) -> Any:
+        raise KeyError("no such module")
+
+
+class Patching(Editor[EditorConfig]):
+    """A patch that grows with the number of edits; the third cannot be put in."""
+
+    def start(self, context: Any) -> Any:
+        return {"count": torch.zeros(1)}
+
+    def edit(self, context: Any, requests: Any, state: Any = None) -> EditResult:
+        count = state["count"] + 1
+        patch = Noise.at(context.model, 1, seed=0, size=float(count))
+        if requests[0].case_id == 15:
+            patch = Failing(**vars(patch))
+        return EditResult(patch=patch, state={"count": count})
+
+
+def test_the_newest_patch_stands_for_all(
+    job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("patching")
+    module.__dict__.update(Editor=Patching)
+    monkeypatch.setitem(sys.modules, "patching", module)
+    registry, beside = load_registry(), Capabilities(changes_weights=False)
+    info = EditorInfo("patching", "", "", EditorConfig, "patching:Editor", beside)
+    registry.editors.add(info, registry.editors["rome"].source)
+    spec = EditorSpec(label="patching", uses="patching")
+    rows = run(job.model_copy(update={"editor": spec}), tmp_path / "out", registry)
+    assert rows["made"].to_list() == [False, True, True, False, True, True, True]
+    assert rows["status"][3] == "KeyError: 'no such module'"
+    assert rows["perplexity"][3] == rows["perplexity"][2], "the patch before stays"
+    model = load("tiny", job.model.source)
+    texts = tokenize(model, list(SENTENCES)[:4])
+    for step, count in ((2, 2), (6, 5)):
+        with Noise.at(model, 1, seed=0, size=count).applied(model.model):
+            expected = measure(model, texts).mean
+        assert rows["perplexity"][step] == pytest.approx(expected, rel=1e-5)
+    assert rows["accumulated_norm"].drop_nulls().max() == 0

@@ -1,0 +1,23 @@
+"""Chains of edits run as a stage of their own, behind what single edits have left."""
+
+from pathlib import Path
+
+import polars as pl
+
+from tests.workflow.conftest import MODELS, StudyFolder
+
+
+def test_chains_are_added_to_a_finished_study(finished: StudyFolder, tmp_path: Path) -> None:
+    folder = finished.copy(tmp_path)
+    before = folder.files("edits")
+    folder.configure(sequences={"editors": ["rome"], "every": 1, "checks": [1]})
+    status, output = folder.snakemake()
+    assert status == 0, output
+    assert folder.files("edits") == before, "no shard ran again"
+    rows = pl.read_parquet(folder.path / "results" / "summary" / "sequences.parquet")
+    assert rows.height == len(MODELS) * (1 + 2)
+    assert set(rows["status"]) <= {"ok", "stopped"}
+    assert rows.filter(pl.col("edits") == 1)["efficacy_so_far"].null_count() == 0
+    page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
+    assert "Edits on top of each other" in page
+    assert (folder.path / "results" / "figures" / "sequences.svg").is_file()

@@ -1,0 +1,46 @@
+# One job per chain: its edits stand on top of each other, so only whole chains run side by side.
+
+
+rule sequences:
+    input:
+        lambda wildcards: study.sequences_inputs(**wildcards),
+        job="results/jobs/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.json",
+    output:
+        rows=ensure(
+            "results/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.parquet",
+            non_empty=True,
+        ),
+        deltas="results/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.safetensors",
+    log:
+        "results/logs/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.log",
+    benchmark:
+        "results/benchmarks/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    message:
+        "Edit {wildcards.model} with {wildcards.editor}, one {wildcards.dataset} fact on top of another"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore trace --job {input.job:q}"
+        " --out {output.rows:q} --deltas {output.deltas:q} 2> {log:q}"
+
+
+rule summarise_sequences:
+    input:
+        study.sequence_files,
+        study="results/jobs/study.json",
+    output:
+        "results/summary/sequences.parquet",
+    log:
+        "results/logs/summarise-sequences.log",
+    conda:
+        "../envs/editcore.yaml"
+    params:
+        folder=subpath(output[0], parent=True),
+    message:
+        "Gather the chains of edits"
+    shell:
+        "editcore summarise --what sequences --study {input.study:q}"
+        " --out {params.folder:q} 2> {log:q}"
