@@ -6,6 +6,7 @@ import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -15,18 +16,27 @@ import yaml
 from click.testing import CliRunner
 
 from editcore import EditContext, layout
+from editcore.answers import Answer, CaseQuestions, ask_edited, tokenize
 from editcore.cli import main
 from editcore.config import EditorChoice
 from editcore.deltas import Delta, DenseUpdate
 from editcore.keys import SubjectKeys
+from editcore.metrics import MetricInput, bind
 from editcore.models import wrap
 from editcore.plugins import Candidate, Registry, installed, load_registry, resolve
+from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model, tiny_requests
 from tests.packages import install, run
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "writing-an-editor.md"
-PACKAGES = ("editcore_random", "editcore_halfway", "editcore_truncate")
+PACKAGES = (
+    "editcore_random",
+    "editcore_steer",
+    "editcore_silence",
+    "editcore_halfway",
+    "editcore_truncate",
+)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -90,6 +100,36 @@ def test_the_example_transform_keeps_the_largest_direction(packages: Path) -> No
     assert found["bias"] is delta.updates["bias"]
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_example_patch_keeps_the_contract_and_favours_the_new_object(
+    packages: Path, kind: str
+) -> None:
+    info = registry_with("editcore_steer").editors["steer"].record
+    editor = resolve(info.factory)(info.config(layer=2, size=5.0))
+    bench = Bench.after_editing(info, editor, EditContext(wrap(kind, *tiny_model(kind))))
+    suite = EditorConformance()
+    suite.test_every_request_gives_a_finite_change(bench)
+    suite.test_a_change_is_of_the_kind_announced(bench)
+    suite.test_only_declared_layers_change(bench)
+    suite.test_leaving_an_edit_restores_every_bit(bench)
+    suite.test_measurements_can_begin_at_the_first_changed_block(bench)
+    suite.test_a_request_alone_gives_what_it_gives_among_others(bench)
+    suite.test_a_request_that_cannot_be_edited_is_a_status(bench)
+    questions = CaseQuestions(bench.requests[0], "{}").rewrite(bench.requests[0].target_new)
+    asked = tokenize(bench.model, questions)
+    ((before, after),) = ask_edited(bench.model, [asked], bench.changes[:1])
+    assert after[questions[0]].log_probability > before[questions[0]].log_probability
+
+
+def test_the_example_metric_counts_what_has_no_answer(packages: Path) -> None:
+    (silence,) = bind(["silence"], registry_with("editcore_silence"))
+    questions = CaseQuestions(tiny_requests()[2], "{}")
+    asked = questions.neighbours()
+    answers = [Answer((1,), (1,), -2.0), Answer((1,), (-1,), float("nan"))]
+    given = MetricInput(questions, {}, dict(zip(asked, answers, strict=True)), nullcontext)
+    assert silence(given) == {"silence": 0.5}
+
+
 def test_the_example_project_registers_its_module() -> None:
     (project,) = map(tomllib.loads, blocks("toml"))
     assert project["project"]["entry-points"]["editcore"] == {"random": "editcore_random"}
@@ -98,7 +138,9 @@ def test_the_example_project_registers_its_module() -> None:
 def test_the_example_studies_name_real_editors_and_options(packages: Path) -> None:
     registry = registry_with(*PACKAGES)
     for block in blocks("yaml"):
-        for label, raw in yaml.safe_load(block)["editors"].items():
+        study = yaml.safe_load(block)
+        assert all(registry.metrics[name] for name in study.get("metrics", ()))
+        for label, raw in study.get("editors", {}).items():
             choice = EditorChoice.model_validate(raw)
             record = registry.editors[choice.uses or label].record
             assert record.config.model_validate(choice.options).edited_layers() == (2,)

@@ -19,6 +19,9 @@ from editcore.report.section import Section
 from editcore.report.study import Study
 
 MOST_NAMES = 200
+# A longer table is folded, and more figures stand closer: the page stays one to read.
+MOST_ROWS = 12
+MOST_FIGURES = 4
 CAPTIONS = {
     "perplexity": "Perplexity of the model after each edit alone, from the same weights.",
     "denominator": "The rise of perplexity against the denominator of the update.",
@@ -58,7 +61,12 @@ def write(
         lstrip_blocks=True,
     )
     environment.globals.update(
-        number=number, times=tables.times, position=sentences.position, css=_css()
+        number=number,
+        times=tables.times,
+        position=sentences.position,
+        css=_css(),
+        most_rows=MOST_ROWS,
+        most_figures=MOST_FIGURES,
     )
     shown = content(study, figures) | {"sections": [_shown(each, drawn) for each in sections]}
     write_text(path, environment.get_template("page.html.jinja").render(shown))
@@ -68,6 +76,7 @@ def content(study: Study, figures: Mapping[tuple[str, str, str], Path]) -> dict[
     """Everything that the template shows."""
     return {
         "findings": sentences.findings(study),
+        "comparison": _present(tables.comparison_table(study)),
         "figures": [(CAPTIONS[kind], _figures(study, figures, kind)) for kind in KINDS],
         "verdicts": _present(tables.verdict_table(study), tables.failure_table(study)),
         "denominators": _present(tables.denominator_table(study)),

@@ -1,7 +1,7 @@
 """The page's tables, as plain cells."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from editcore.store import METRIC_COLUMNS
 
 Row = dict[str, Any]
 WHERE = ("model", "editor", "data set")
+COMPARED = ("efficacy", "generalization", "locality")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,39 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     labels: int = len(WHERE)
+
+
+def comparison_table(study: Study) -> Table:
+    """All editors side by side on each model's data sets: whether they edit, and at what price."""
+    places = {editor: place for place, editor in enumerate(study.editors)}
+    groups: list[Row] = sorted(
+        study.groups(),
+        key=lambda row: (
+            study.models.index(row["model"]),
+            study.datasets.index(row["dataset"]),
+            places[row["editor"]],
+        ),
+    )
+    rows = [
+        (
+            row["model"],
+            row["dataset"],
+            row["editor"],
+            f"{row['n_ok']:,}",
+            *(share(row[f"{metric}_mean"]) for metric in COMPARED),
+            times(row["ratio_median"]),
+            times(row["ratio_max"]),
+            percent(row["n_collapsed"], row["n_ok"]),
+        )
+        for row in groups
+    ]
+    heads = ("model", "data set", "editor", "edits", *COMPARED)
+    caption = (
+        "Every editor on the same cases. Efficacy, generalization and locality are means between 0 "
+        "and 1; the last columns are the edited model’s perplexity relative to the unedited "
+        "one’s, the median and the worst case, and the share of edits that collapsed it."
+    )
+    return Table(caption, (*heads, "median ratio", "worst ratio", "collapsed"), tuple(rows))
 
 
 def verdict_table(study: Study) -> Table:
@@ -103,7 +137,7 @@ def extra_table(study: Study) -> Table | None:
     names = [name.removesuffix("_mean") for name in study.verdicts.columns if _is_extra(name)]
     if not names:
         return None
-    return Table("Means of further metrics.", (*WHERE, *names), _means(study, names))
+    return Table("Means of further metrics.", (*WHERE, *names), _means(study, names, number))
 
 
 def _is_extra(column: str) -> bool:
@@ -128,10 +162,12 @@ def _where(row: Row) -> tuple[str, str, str]:
     return row["model"], row["editor"], row["dataset"]
 
 
-def _means(study: Study, keys: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _means(
+    study: Study, keys: Sequence[str], shown: Callable[[float | None], str] = share
+) -> tuple[tuple[str, ...], ...]:
     groups: Iterable[Row] = study.groups()
     return tuple(
-        (*_where(row), *(share(row[f"{key}_mean"]) for key in keys))
+        (*_where(row), *(shown(row[f"{key}_mean"]) for key in keys))
         for row in groups
         if any(row[f"{key}_n"] for key in keys)
     )

@@ -168,7 +168,7 @@ def test_tables_keep_the_order_of_the_config(study: Study) -> None:
 def test_foreign_metrics_get_a_table(make_study: MakeStudy) -> None:
     table = tables.extra_table(make_study([edit_row(1, fluency=0.25)]))
     assert table is not None
-    assert table.heads[3:] == ("fluency",) and table.rows[0][3:] == ("0.25",)
+    assert table.heads[3:] == ("fluency",) and table.rows[0][3:] == ("0.250",)
     assert tables.extra_table(make_study([edit_row(1)])) is None
 
 
@@ -199,3 +199,30 @@ def test_further_sections_carry_their_words_figures_and_tables(
     for part in ('<h2 id="more">More of it</h2>', "In words.", "Points.", 'aria-label="Two dots."'):
         assert part in text
     assert (tmp_path / "figures" / "dots.svg").exists()
+
+
+def test_the_comparison_puts_editors_side_by_side(study: Study, whole: Checker) -> None:
+    table = tables.comparison_table(study)
+    assert [row[:3] for row in table.rows[:3]] == [
+        ("small", "hard", "alpha"),
+        ("small", "hard", "beta"),
+        ("small", "normal", "alpha"),
+    ]
+    alpha = study.groups()[0]
+    assert table.rows[0][4:7] == ("0.50", "0.50", "0.50")
+    assert table.rows[0][7:] == (tables.times(alpha["ratio_median"]), "×∞", "50 %")
+    assert whole.words.index("The editors compared") < whole.words.index("Perplexity of every")
+
+
+def test_long_tables_are_folded_and_short_ones_are_not(
+    make_study: MakeStudy, tmp_path: Path
+) -> None:
+    short = tmp_path / "short"
+    render(make_study([edit_row(1)]), short)
+    assert "<details>" not in (short / "report.html").read_text()
+    rows = [edit_row(1, editor=f"editor-{n}") for n in range(page.MOST_ROWS + 1)]
+    render(make_study(rows), tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("<details>") == 4, "verdicts, denominators and two of metrics"
+    assert 'class="figures many"' in text
+    assert text.index("The editors compared") < text.index("<details>")
