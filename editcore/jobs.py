@@ -22,6 +22,8 @@ from editcore.value_options import ValueOptions
 __all__ = [
     "CollapseSpec",
     "DatasetSpec",
+    "DownstreamJob",
+    "EditFiles",
     "EditJob",
     "EditorJob",
     "EditorSpec",
@@ -208,6 +210,30 @@ class EditJob(EditorJob):
     def names(self) -> tuple[str, str, str, str]:
         """Model, editor, data set and shard, as they stand in the paths of the results."""
         return self.model.name, self.editor.label, self.dataset.name, f"{self.shard:03d}"
+
+
+class EditFiles(Job):
+    """Where the rows and the weight changes of one shard will be."""
+
+    rows: str
+    deltas: str
+
+
+class DownstreamJob(Job):
+    """Let the unedited model and some of its edited ones do tasks.
+
+    `count` edits are chosen over the range of perplexity and `top` more for theirs; tasks take
+    their first `limit` items; `seed` draws the examples of tasks that show some.
+    """
+
+    model: ModelSpec
+    edits: tuple[EditFiles, ...]
+    tasks: tuple[str, ...]
+    count: int
+    top: int
+    limit: int | None
+    seed: int
+    perplexity: PerplexitySpec
 
 
 JobT = TypeVar("JobT", bound=Job)

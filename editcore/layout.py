@@ -70,6 +70,16 @@ def deltas(model: str, editor: str, dataset: str, shard: str) -> Path:
     return _shard("deltas", model, editor, dataset, shard, ".safetensors")
 
 
+def downstream_job(model: str) -> Path:
+    """The job of a model's tasks."""
+    return RESULTS / "jobs" / "downstream" / f"model={model}.json"
+
+
+def downstream(model: str) -> Path:
+    """The scores of a model and of its edited ones."""
+    return RESULTS / "downstream" / f"model={model}" / "scores.parquet"
+
+
 def summary(name: str) -> Path:
     """One of the tables that the report is made from."""
     return RESULTS / "summary" / f"{name}.parquet"

@@ -3,15 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editcore import layout
+from editcore import layout, tasks
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
 from editcore.jobs import (
     DatasetSpec,
+    DownstreamJob,
     EditJob,
     EditorJob,
     MomentJob,
@@ -40,6 +41,7 @@ class Study:
     training: Mapping[tuple[str, str], TrainJob]
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
+    downstream: Mapping[str, DownstreamJob] = field(default_factory=dict)
 
     @property
     def edit_files(self) -> list[str]:
@@ -49,7 +51,14 @@ class Study:
     @property
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
-        return [str(layout.summary(name)) for name in ("cases", "verdicts")]
+        names = ["cases", "verdicts"]
+        names += ["downstream", "correlation"] if self.downstream else []
+        return [str(layout.summary(name)) for name in names]
+
+    @property
+    def score_files(self) -> list[str]:
+        """The tables of downstream scores, one for each model."""
+        return [str(layout.downstream(model)) for model in self.downstream]
 
     @property
     def datasets(self) -> list[DatasetSpec]:
@@ -88,6 +97,13 @@ class Study:
         data = [job.dataset.path, job.perplexity.path]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
+    def downstream_inputs(self, model: str) -> list[str]:
+        """The files beside the job that a model's scores are made from: edits, tasks, texts."""
+        job = self.downstream[model]
+        edits = [file for shard in job.edits for file in (shard.rows, shard.deltas)]
+        task_files = [file for name in job.tasks for file in tasks.files(name)]
+        return [*edits, *task_files, job.perplexity.path, *self.model_files[model]]
+
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
         return int(self.config.models[model].device.startswith("cuda"))
@@ -107,7 +123,10 @@ class Study:
             yield layout.train_job(model, digest), train_job.as_json()
         for names, edit_job in self.edits.items():
             yield layout.edits_job(*names), edit_job.as_json()
-        manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}
+        for model, downstream_job in self.downstream.items():
+            yield layout.downstream_job(model), downstream_job.as_json()
+        files = {"edits": self.edit_files, "scores": self.score_files}
+        manifest = files | {"config": self.config.model_dump(mode="json")}
         yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
 
 
@@ -123,6 +142,11 @@ def _artefacts(job: EditorJob) -> list[str]:
 def listed_edits(study_file: Path) -> list[Path]:
     """The edit tables that a study's list names; raises `ConfigError` where it cannot be read."""
     return [Path(name) for name in _manifest(study_file)["edits"]]
+
+
+def listed_scores(study_file: Path) -> list[Path]:
+    """The tables of downstream scores that a study's list names; raises `ConfigError` likewise."""
+    return [Path(name) for name in _manifest(study_file).get("scores", [])]
 
 
 def listed_config(study_file: Path) -> StudyConfig:

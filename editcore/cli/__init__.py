@@ -8,11 +8,11 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.inspection import doctor, plugins, provenance
-from editcore.cli.results import report, summarise
+from editcore.cli.results import correlate, report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.single import check, guard
 from editcore.cli.study import plan, schema
-from editcore.cli.work import edit, moments, prefixes, train, values
+from editcore.cli.work import downstream, edit, moments, prefixes, train, values
 from editcore.errors import EditcoreError
 
 COMMANDS = (
@@ -23,6 +23,8 @@ COMMANDS = (
     train,
     edit,
     summarise,
+    downstream,
+    correlate,
     report,
     check,
     apply,

@@ -29,6 +29,40 @@ def summarise(edits: tuple[Path, ...], study: Path | None, out: Path) -> None:
 
 
 @click.command(
+    short_help="Correlate perplexity with the scores in tasks.",
+    epilog=examples(
+        "editcore correlate --study results/jobs/study.json --out results/summary",
+        "editcore correlate scores.parquet --out summary --resamples 10000",
+    ),
+)
+@click.argument("scores", nargs=-1, type=FILE)
+@click.option("--study", type=FILE, help="Take the tables and settings of this study (study.json).")
+@click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
+@click.option("--resamples", type=click.IntRange(min=1), help="Draws of the bootstrap.")
+@click.option("--seed", type=int, help="Seed of those draws.")
+def correlate(
+    scores: tuple[Path, ...],
+    study: Path | None,
+    out: Path,
+    resamples: int | None,
+    seed: int | None,
+) -> None:
+    """Gather SCORES (Parquet files) into downstream.parquet and correlation.parquet."""
+    from editcore.config import DownstreamChoice
+    from editcore.correlation import run
+    from editcore.study import listed_config, listed_scores
+
+    config = listed_config(study) if study else None
+    choice = (config.downstream if config else None) or DownstreamChoice()
+    run(
+        [*scores, *(listed_scores(study) if study else [])],
+        out,
+        choice.resamples if resamples is None else resamples,
+        (config.seed if config else 0) if seed is None else seed,
+    )
+
+
+@click.command(
     short_help="Draw the figures and write the HTML page.",
     epilog=examples(
         "editcore report --summary results/summary --figures results/figures \\",
