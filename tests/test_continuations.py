@@ -106,7 +106,7 @@ def test_logits_that_are_not_finite_are_told() -> None:
 
 def test_too_long_a_context_loses_its_beginning() -> None:
     model = wrap("gpt2", *tiny_model("gpt2"))
-    long = tuple(range(3, 3 + model.max_positions)) + (5, 6)
+    long = (*range(3, 3 + model.max_positions), 5, 6)
     kept = (long[-(model.max_positions - 1) :], (7, 8))
     found, wanted = Continuations(model, [(long, (7, 8)), kept]).scores()
     assert found == wanted

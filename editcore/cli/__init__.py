@@ -8,7 +8,7 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.inspection import doctor, plugins, provenance
-from editcore.cli.results import correlate, report, summarise
+from editcore.cli.results import correlate, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.single import check, guard
 from editcore.cli.study import plan, schema
@@ -25,6 +25,7 @@ COMMANDS = (
     summarise,
     downstream,
     correlate,
+    mine,
     report,
     check,
     apply,

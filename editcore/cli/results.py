@@ -63,6 +63,42 @@ def correlate(
 
 
 @click.command(
+    short_help="Turn the collapsing cases of a sweep into a data set.",
+    epilog=examples(
+        "editcore mine --study results/jobs/study.json --out mined",
+        "editcore mine --cases cases.parquet --data hard=hard.json --out mined",
+    ),
+)
+@click.option("--study", type=FILE, help="The finished study (study.json) to mine.")
+@click.option(
+    "--cases",
+    type=FILE,
+    default=Path("results/summary/cases.parquet"),
+    show_default=True,
+    help="The table of edit rows.",
+)
+@click.option("--data", multiple=True, help="A data set's label and file, as label=file.")
+@click.option("--out", required=True, type=FOLDER, help="The folder of the data files.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the normal cases.")
+def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed: int) -> None:
+    """Write, per model and editor, the cases whose edit collapsed it, and as many that did not.
+
+    The files are in COUNTERFACT's format, each record with its origin, ready for another study.
+    """
+    from editcore.bundled import data_file
+    from editcore.mining import named, run
+    from editcore.store import read_table
+    from editcore.study import listed_config
+    from editcore.summary import CASES
+
+    sets = listed_config(study).datasets if study else {}
+    files = {label: Path(data_file(choice.path)) for label, choice in sets.items()} | named(data)
+    mined = run(read_table(cases, CASES), files, out, seed, str(cases))
+    for path, count in mined.files.items():
+        click.echo(f"{path}: {count} cases")
+
+
+@click.command(
     short_help="Draw the figures and write the HTML page.",
     epilog=examples(
         "editcore report --summary results/summary --figures results/figures \\",
