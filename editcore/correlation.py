@@ -18,6 +18,7 @@ from editcore.editors import OK
 from editcore.errors import DataError
 from editcore.store import Row, read_provenance, read_table, schema, write_table
 from editcore.summary import merged
+from editcore.weight_change import WEIGHTS
 
 CONFIDENCE = 0.95
 
@@ -121,8 +122,14 @@ def correlation(scores: pl.DataFrame, resamples: int, seed: int) -> list[Row]:
     return rows
 
 
-def run(score_files: Sequence[Path], out_dir: Path, resamples: int, seed: int) -> None:
-    """Write `downstream.parquet` (all scores) and `correlation.parquet` to `out_dir`.
+def run(
+    score_files: Sequence[Path],
+    weight_files: Sequence[Path],
+    out_dir: Path,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Write `downstream.parquet` (all scores), `correlation.parquet` and `weight_change.parquet`.
 
     Raises `DataError` where no file is given, or one is not a table of scores.
     """
@@ -138,3 +145,10 @@ def run(score_files: Sequence[Path], out_dir: Path, resamples: int, seed: int) -
     write_table(out_dir / "downstream.parquet", scores, DOWNSTREAM, provenance)
     rows = correlation(scores, resamples, seed)
     write_table(out_dir / "correlation.parquet", rows, CORRELATION, provenance)
+    pictures = [read_table(path, WEIGHTS) for path in weight_files]
+    write_table(
+        out_dir / "weight_change.parquet",
+        pl.concat(pictures) if pictures else [],
+        WEIGHTS,
+        provenance,
+    )

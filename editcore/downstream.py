@@ -15,17 +15,23 @@ from editcore.errors import DataError
 from editcore.harness import EditedLM, Suite
 from editcore.jobs import DownstreamJob
 from editcore.models import LoadedModel, load_spec
+from editcore.pooling import pooled
 from editcore.provenance import versions
 from editcore.readers import read_texts
 from editcore.selection import selected
-from editcore.store import Row, read_edits, write_table
+from editcore.store import CASE_KEYS, Row, read_edits, write_table
+from editcore.weight_change import WEIGHTS, contrasted
 
 Chosen = dict[str, Any]
 
 
-def run(job: DownstreamJob, out: Path) -> None:
-    """Score the unedited model and the chosen edited ones in every task; rows to `out`."""
-    chosen = selected(_edits(job), job.count, job.top)
+def run(job: DownstreamJob, out: Path, weights_out: Path) -> None:
+    """Score the unedited model and the chosen edited ones in every task; rows to `out`.
+
+    `weights_out` gets the changed matrix of a collapsed edit and of a stable one, for a picture.
+    """
+    edits = _edits(job)
+    chosen = selected(edits, job.count, job.top)
     model = load_spec(job.model)
     lm, suite = EditedLM(model), Suite.load(job.tasks, job.limit, job.seed)
     rows = _rows(job, suite, lm, {"perplexity": _unedited(model, job)})
@@ -35,6 +41,7 @@ def run(job: DownstreamJob, out: Path) -> None:
                 rows += _rows(job, suite, lm, edit)
             progress.update()
     made = {"job": job.model_dump(mode="json"), "versions": versions() | suite.versions}
+    write_table(weights_out, _pictures(contrasted(edits)), WEIGHTS, made)
     write_table(out, rows, DOWNSTREAM, made)
 
 
@@ -54,7 +61,7 @@ def _unedited(model: LoadedModel, job: DownstreamJob) -> float:
 
 def _with_deltas(chosen: pl.DataFrame) -> Iterator[tuple[Chosen, Delta]]:
     """Each chosen edit with its weight change, one file at a time."""
-    rows = chosen.sort("deltas", "place").iter_rows(named=True)
+    rows = chosen.sort("deltas", *CASE_KEYS).iter_rows(named=True)
     for file, edits in groupby(rows, key=lambda row: str(row["deltas"])):
         listed = list(edits)
         changes = deltas.load(Path(file), {row["case_id"] for row in listed})
@@ -75,3 +82,17 @@ def _rows(job: DownstreamJob, suite: Suite, lm: EditedLM, edit: Chosen) -> list[
         {"model": job.model.name, **about, **chosen_for, **vars(score)}
         for score in suite.scores(lm)
     ]
+
+
+def _pictures(edits: pl.DataFrame) -> Iterator[Row]:
+    """The blocks of the first matrix that each of the edits changes."""
+    for edit, delta in _with_deltas(edits):
+        matrices = ((n, u) for n, u in delta.updates.items() if len(u.shape) == 2)
+        if (found := next(matrices, None)) is None:
+            continue
+        parameter, update = found
+        about = {name: edit[name] for name in (*CASE_KEYS, "collapsed", "perplexity")}
+        about |= {"parameter": parameter, "d_out": update.shape[0], "d_in": update.shape[1]}
+        for row, values in enumerate(pooled(update.dense()).tolist()):
+            for column, value in enumerate(values):
+                yield about | {"row": row, "column": column, "change": value}

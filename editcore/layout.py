@@ -80,6 +80,11 @@ def downstream(model: str) -> Path:
     return RESULTS / "downstream" / f"model={model}" / "scores.parquet"
 
 
+def downstream_weights(model: str) -> Path:
+    """Two changed matrices of a model, to be shown."""
+    return RESULTS / "downstream" / f"model={model}" / "weights.parquet"
+
+
 def summary(name: str) -> Path:
     """One of the tables that the report is made from."""
     return RESULTS / "summary" / f"{name}.parquet"

@@ -52,7 +52,7 @@ class Study:
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
         names = ["cases", "verdicts"]
-        names += ["downstream", "correlation"] if self.downstream else []
+        names += ["downstream", "correlation", "weight_change"] if self.downstream else []
         return [str(layout.summary(name)) for name in names]
 
     @property
@@ -97,6 +97,11 @@ class Study:
         data = [job.dataset.path, job.perplexity.path]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
+    @property
+    def weight_files(self) -> list[str]:
+        """The tables of changed matrices, one for each model."""
+        return [str(layout.downstream_weights(model)) for model in self.downstream]
+
     def downstream_inputs(self, model: str) -> list[str]:
         """The files beside the job that a model's scores are made from: edits, tasks, texts."""
         job = self.downstream[model]
@@ -126,7 +131,9 @@ class Study:
         for model, downstream_job in self.downstream.items():
             yield layout.downstream_job(model), downstream_job.as_json()
         files = {"edits": self.edit_files, "scores": self.score_files}
-        manifest = files | {"config": self.config.model_dump(mode="json")}
+        manifest = (
+            files | {"weights": self.weight_files} | {"config": self.config.model_dump(mode="json")}
+        )
         yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
 
 
@@ -144,9 +151,11 @@ def listed_edits(study_file: Path) -> list[Path]:
     return [Path(name) for name in _manifest(study_file)["edits"]]
 
 
-def listed_scores(study_file: Path) -> list[Path]:
-    """The tables of downstream scores that a study's list names; raises `ConfigError` likewise."""
-    return [Path(name) for name in _manifest(study_file).get("scores", [])]
+def listed_scores(study_file: Path) -> tuple[list[Path], list[Path]]:
+    """The tables of scores and of changed matrices that a study's list names, and no others."""
+    manifest = _manifest(study_file)
+    scores, weights = ([Path(file) for file in manifest.get(k, [])] for k in ("scores", "weights"))
+    return scores, weights
 
 
 def listed_config(study_file: Path) -> StudyConfig:

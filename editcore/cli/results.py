@@ -38,24 +38,31 @@ def summarise(edits: tuple[Path, ...], study: Path | None, out: Path) -> None:
 @click.argument("scores", nargs=-1, type=FILE)
 @click.option("--study", type=FILE, help="Take the tables and settings of this study (study.json).")
 @click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
+@click.option("--weights", multiple=True, type=FILE, help="A table of changed matrices.")
 @click.option("--resamples", type=click.IntRange(min=1), help="Draws of the bootstrap.")
 @click.option("--seed", type=int, help="Seed of those draws.")
 def correlate(
     scores: tuple[Path, ...],
     study: Path | None,
     out: Path,
+    weights: tuple[Path, ...],
     resamples: int | None,
     seed: int | None,
 ) -> None:
-    """Gather SCORES (Parquet files) into downstream.parquet and correlation.parquet."""
+    """Gather SCORES (Parquet files) into downstream.parquet and correlation.parquet.
+
+    Changed matrices that stand beside them are gathered too, into weight_change.parquet.
+    """
     from editcore.config import DownstreamChoice
     from editcore.correlation import run
     from editcore.study import listed_config, listed_scores
 
     config = listed_config(study) if study else None
     choice = (config.downstream if config else None) or DownstreamChoice()
+    listed, matrices = listed_scores(study) if study else ([], [])
     run(
-        [*scores, *(listed_scores(study) if study else [])],
+        [*scores, *listed],
+        [*weights, *matrices],
         out,
         choice.resamples if resamples is None else resamples,
         (config.seed if config else 0) if seed is None else seed,

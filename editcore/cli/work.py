@@ -109,13 +109,14 @@ def edit(job: Path, out: Path, deltas: Path) -> None:
 @click.command(
     short_help="Let edited models do tasks of lm-eval.",
     epilog=examples(
-        "editcore downstream --out scores.parquet \\",
+        "editcore downstream --out scores.parquet --weights weights.parquet \\",
         "  --job results/jobs/downstream/model=tiny-gpt2.json",
     ),
 )
 @JOB_OPTION
 @click.option("--out", required=True, type=FILE, help="The Parquet file, a row per edit and task.")
-def downstream(job: Path, out: Path) -> None:
+@click.option("--weights", required=True, type=FILE, help="The Parquet file of changed matrices.")
+def downstream(job: Path, out: Path, weights: Path) -> None:
     """Score a model and its edited ones in tasks of lm-eval; nothing edited is written to disk.
 
     The edits must be finished: their rows and weight changes are read.
@@ -123,4 +124,4 @@ def downstream(job: Path, out: Path) -> None:
     from editcore.downstream import run
     from editcore.jobs import DownstreamJob, read
 
-    run(read(DownstreamJob, job), out)
+    run(read(DownstreamJob, job), out, weights)

@@ -6,7 +6,8 @@ rule downstream:
         lambda wildcards: study.downstream_inputs(**wildcards),
         job="results/jobs/downstream/model={model}.json",
     output:
-        ensure("results/downstream/model={model}/scores.parquet", non_empty=True),
+        scores=ensure("results/downstream/model={model}/scores.parquet", non_empty=True),
+        weights="results/downstream/model={model}/weights.parquet",
     log:
         "results/logs/downstream/model={model}.log",
     benchmark:
@@ -19,16 +20,19 @@ rule downstream:
     message:
         "Let {wildcards.model} and some of its edited models do tasks"
     shell:
-        "OMP_NUM_THREADS={threads} editcore downstream --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore downstream --job {input.job:q}"
+        " --out {output.scores:q} --weights {output.weights:q} 2> {log:q}"
 
 
 rule correlate:
     input:
         study.score_files,
+        study.weight_files,
         study="results/jobs/study.json",
     output:
         scores="results/summary/downstream.parquet",
         correlation="results/summary/correlation.parquet",
+        weights="results/summary/weight_change.parquet",
     log:
         "results/logs/correlate.log",
     conda:
