@@ -16,6 +16,8 @@ from editcore.report.style import INK, MUTED, PALETTE, SMALL, panels
 from editcore.report.tables import Table
 
 COLUMNS = 3
+# Ticks that a small panel has room for.
+FEW = 4
 Row = dict[str, Any]
 
 
@@ -70,7 +72,7 @@ def draw(scores: pl.DataFrame, found: pl.DataFrame, model: str) -> Figure:
     figure, grid = panels(tasks, min(COLUMNS, len(tasks)))
     scale = log_scale(scores["perplexity"].drop_nulls().to_list())
     for axes, task in zip(grid, tasks, strict=True):
-        scale.apply(axes, "x")
+        scale.apply(axes, "x", every=1 if len(scale.ticks()) <= FEW else 2)
         rows = scores.filter(pl.col("task") == task)
         _points(axes, rows, scale.place)
         (rho,) = found.filter(pl.col("model") == model, pl.col("task") == task).to_dicts()

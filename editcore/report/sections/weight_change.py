@@ -93,7 +93,7 @@ def draw_maps(maps: pl.DataFrame, model: str) -> Figure:
         if not (frame := maps.filter(pl.col("collapsed") == collapsed)).is_empty()
     ]
     titles = [
-        f"{'collapsed' if row['collapsed'] else 'stable'}: {number(row['perplexity'])}"
+        f"{'collapsed' if row['collapsed'] else 'stable'}, perplexity {number(row['perplexity'])}"
         for row, _ in shown
     ]
     figure, grid = panels(titles, len(titles))
