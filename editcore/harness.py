@@ -23,8 +23,8 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from editcore.bundled import data_file
+from editcore.changes import Change
 from editcore.continuations import Continuations, Pair, Scored
-from editcore.deltas import Delta
 from editcore.editors import OK
 from editcore.errors import ConfigError, EditcoreError
 from editcore.explain import nearest
@@ -53,10 +53,10 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
         self.finite = True
 
     @contextmanager
-    def edited(self, delta: Delta) -> Iterator[None]:
+    def edited(self, change: Change) -> Iterator[None]:
         """Be the edited model inside the block; leaving it restores the weights bit by bit."""
-        first = self._model.layout.first_changed(delta.updates)
-        with delta.applied(self._model.model):
+        first = change.first_block(self._model.layout)
+        with change.applied(self._model.model):
             self._start = first - 1
             try:
                 yield
