@@ -16,7 +16,7 @@ from editcore.harness import EditedLM, Suite
 from editcore.jobs import DownstreamJob
 from editcore.models import LoadedModel, load_spec
 from editcore.pooling import pooled
-from editcore.provenance import versions
+from editcore.provenance import of_job
 from editcore.readers import read_texts
 from editcore.selection import selected
 from editcore.store import CASE_KEYS, Row, read_edits, write_table
@@ -40,7 +40,7 @@ def run(job: DownstreamJob, out: Path, weights_out: Path) -> None:
             with lm.edited(delta):
                 rows += _rows(job, suite, lm, edit)
             progress.update()
-    made = {"job": job.model_dump(mode="json"), "versions": versions() | suite.versions}
+    made = of_job(job, tasks=suite.versions)
     write_table(weights_out, _pictures(contrasted(edits)), WEIGHTS, made)
     write_table(out, rows, DOWNSTREAM, made)
 

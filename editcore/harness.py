@@ -22,13 +22,13 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
+from editcore.answering import Answering, Said
 from editcore.bundled import data_file
 from editcore.changes import Change
 from editcore.continuations import Continuations, Pair, Scored
 from editcore.editors import OK
 from editcore.errors import ConfigError, EditcoreError
 from editcore.explain import nearest
-from editcore.answering import Answering, Said
 from editcore.models import LoadedModel
 from editcore.readers import read_records
 from editcore.tasks import label, task_file

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from editcore.answering import Answering
 from editcore.continuations import Continuations, Pair, Scored
 from editcore.deltas import Delta, LowRankUpdate
-from editcore.answering import Answering
 from editcore.models import LoadedModel, wrap
 from editcore.testing.models import KINDS, tiny_model
 
