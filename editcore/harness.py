@@ -27,7 +27,7 @@ from editcore.bundled import data_file
 from editcore.changes import Change
 from editcore.continuations import Continuations, Pair, Scored
 from editcore.editors import OK
-from editcore.errors import ConfigError, EditcoreError
+from editcore.errors import ConfigError, EditcoreError, in_one_line
 from editcore.explain import nearest
 from editcore.models import LoadedModel
 from editcore.readers import read_records
@@ -306,19 +306,30 @@ class _Loader:
         if name not in self._manager.all_tasks:
             near = nearest(name, self._manager.all_tasks)
             raise ConfigError(f"lm-eval has no task {name!r}. {near}")
-        return list(self._manager.load([name])["tasks"].values())
+        with _in_plain_words(name):
+            return list(self._manager.load([name])["tasks"].values())
 
 
 def _task(file: str, config: dict[str, Any]) -> Task:
     files = (config.get("dataset_kwargs") or {}).get("data_files")
     if config.get("dataset_path") == "json" and isinstance(files, dict):
         config |= {"custom_dataset": lambda **_: _splits(files), "dataset_kwargs": None}
-    try:
+    with _in_plain_words(file):
         return ConfigurableTask(config=config)
+
+
+@contextmanager
+def _in_plain_words(name: str) -> Iterator[None]:
+    """Say which task it was that lm-eval, or the library of its data, could not make."""
+    try:
+        yield
     except EditcoreError:
         raise
-    except Exception as error:
-        raise ConfigError(f"the task file {file} cannot be used: {error}") from error
+    except Exception as error:  # templates, data sets and metrics may raise anything
+        raise ConfigError(
+            f"the task {name} cannot be loaded: {in_one_line(error)}; lm-eval's own tasks fetch "
+            "their data from the hub, so a first run needs a network"
+        ) from error
 
 
 def _splits(files: Mapping[str, str]) -> dict[str, datasets.Dataset]:

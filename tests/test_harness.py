@@ -264,6 +264,12 @@ def test_a_task_file_that_cannot_be_used_is_named(
         tasks.files(str(tmp_path / "t.yaml"))
 
 
+def test_a_task_that_lm_eval_cannot_make_is_named(tmp_path: Path) -> None:
+    task = write_task(tmp_path / "odd.yaml", task="odd", dataset_path="json", output_type="none")
+    with pytest.raises(ConfigError, match=r"odd\.yaml cannot be loaded: .*none"):
+        Suite.load([str(task)], 1)
+
+
 def test_answers_drawn_at_random_are_refused(model: LoadedModel, suite: Suite) -> None:
     (task,) = suite.tasks["world_questions"]
     drawn = Instance("generate_until", {}, ("Q", {"do_sample": True}), 0, ("t", 0, 1))
