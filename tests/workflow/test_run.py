@@ -64,7 +64,7 @@ def test_tasks_come_behind_all_edits_and_change_none(finished: StudyFolder, tmp_
     assert status == 0, output
     found = jobs(output)
     assert (found["downstream"], found["correlate"], found["report"]) == (len(MODELS), 1, 1)
-    assert not {"edits", "moments", "values", "summarise"} & set(found)
+    assert not {"edits", "moments", "values"} & set(found)
 
 
 def test_a_further_layer_is_measured_and_no_finished_shard_runs_again(
