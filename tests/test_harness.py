@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -268,6 +269,13 @@ def test_a_task_that_lm_eval_cannot_make_is_named(tmp_path: Path) -> None:
     task = write_task(tmp_path / "odd.yaml", task="odd", dataset_path="json", output_type="none")
     with pytest.raises(ConfigError, match=r"odd\.yaml cannot be loaded: .*none"):
         Suite.load([str(task)], 1)
+
+
+def test_nothing_else_imports_lm_eval_and_nothing_its_cache() -> None:
+    sources = {f.name: f.read_text(encoding="utf-8") for f in (ROOT / "editcore").rglob("*.py")}
+    imports = re.compile(r"^\s*(?:from|import) lm_eval", re.MULTILINE)
+    assert [name for name, text in sources.items() if imports.search(text)] == ["harness.py"]
+    assert not re.search(r"CachingLM|cache_requests|use_cache", sources["harness.py"])
 
 
 def test_answers_drawn_at_random_are_refused(model: LoadedModel, suite: Suite) -> None:
