@@ -1,10 +1,12 @@
 """What can be known to be wrong before anything is run: models, data and texts, without torch."""
 
+import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editcore import tasks as task_files
 from editcore.bundled import model_folder
 from editcore.errors import ConfigError, DataError, ModelError
 from editcore.readers import Format, read_requests, read_texts
@@ -107,3 +109,15 @@ def _require_file(path: str) -> None:
             f"there is no file {path}; paths are relative to the folder that the study runs in, "
             "so correct the path or put the file there"
         )
+
+
+def tasks(names: Sequence[str]) -> None:
+    """Raise `ConfigError` where a task's file or data are missing, or two tasks share a label."""
+    labels = [task_files.label(name) for name in names]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"two tasks are called {label}; name each once")
+    for name in names:
+        task_files.files(name)
+    if importlib.util.find_spec("lm_eval") is None:
+        raise ConfigError("tasks need lm-eval; install editcore[downstream], or leave this out")

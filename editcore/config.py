@@ -206,6 +206,34 @@ class SequenceChoice(Section):
     )
 
 
+class DownstreamChoice(Section):
+    """Tasks that some of the edited models are asked to do, to see what perplexity says of them."""
+
+    tasks: tuple[str, ...] = Field(
+        default=(
+            "world_cloze",
+            "world_continuations",
+            "world_fact_choices",
+            "world_passages",
+            "world_questions",
+        ),
+        min_length=1,
+        description="Tasks by name: of a YAML file, of one in resources/tasks, or lm-eval's own.",
+    )
+    count: Positive = Field(
+        default=30, description="Edited models of each model, evenly over log perplexity."
+    )
+    top: int = Field(
+        default=10, ge=0, description="Further edited models, those with the highest perplexity."
+    )
+    limit: Positive | None = Field(
+        default=200, description="Use the first so many items of each task; all if null."
+    )
+    resamples: Positive = Field(
+        default=2000, description="Draws of the bootstrap that gives a correlation its interval."
+    )
+
+
 class StudyConfig(Section):
     """A study: every model is edited by every editor on every data set."""
 
@@ -237,6 +265,9 @@ class StudyConfig(Section):
     )
     sequences: SequenceChoice | None = Field(
         default=None, description="Edits on top of each other; none are made if left out."
+    )
+    downstream: DownstreamChoice | None = Field(
+        default=None, description="Tasks for edited models; not run if left out."
     )
 
 

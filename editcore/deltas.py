@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,15 +191,18 @@ def save(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -
     write_tensors(path, tensors, {**metadata, CASES: json.dumps(list(deltas))})
 
 
-def load(path: Path) -> dict[int, Delta]:
-    """Read what `save` wrote, by case; `DataError` for a truncated or foreign file."""
+def load(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
+    """Read what `save` wrote, by case, of all or `only` some; `DataError` for another file."""
     parts: dict[int, dict[str, dict[str, torch.Tensor]]] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            parts = {case: {} for case in json.loads((file.metadata() or {}).get(CASES, "[]"))}
+            listed = json.loads((file.metadata() or {}).get(CASES, "[]"))
+            parts = {case: {} for case in listed if only is None or case in only}
             for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
                 case, name, part = key.split("/")
-                parts.setdefault(int(case), {}).setdefault(name, {})[part] = file.get_tensor(key)
+                if only is None or int(case) in only:
+                    updates = parts.setdefault(int(case), {})
+                    updates.setdefault(name, {})[part] = file.get_tensor(key)
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(f"{path} holds no deltas ({error}); delete it and run again") from error
     return {

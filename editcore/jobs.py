@@ -23,6 +23,8 @@ from editcore.value_options import ValueOptions
 __all__ = [
     "CollapseSpec",
     "DatasetSpec",
+    "DownstreamJob",
+    "EditFiles",
     "EditJob",
     "EditorJob",
     "EditorSpec",
@@ -234,6 +236,30 @@ class SequenceJob(EditorJob):
     def names(self) -> tuple[str, str, str, str]:
         """Model, editor, data set and seed of the order, as they stand in the results' paths."""
         return self.model.name, self.editor.label, self.dataset.name, str(self.order)
+
+
+class EditFiles(Job):
+    """Where the rows and the weight changes of one shard will be."""
+
+    rows: str
+    deltas: str
+
+
+class DownstreamJob(Job):
+    """Let the unedited model and some of its edited ones do tasks.
+
+    `count` edits are chosen over the range of perplexity and `top` more for theirs; tasks take
+    their first `limit` items; `seed` draws the examples of tasks that show some.
+    """
+
+    model: ModelSpec
+    edits: tuple[EditFiles, ...]
+    tasks: tuple[str, ...]
+    count: int
+    top: int
+    limit: int | None
+    seed: int
+    perplexity: PerplexitySpec
 
 
 JobT = TypeVar("JobT", bound=Job)

@@ -85,6 +85,21 @@ def accumulated(model: str, editor: str, dataset: str, order: str) -> Path:
     return _chain("sequences", model, editor, dataset, order, ".safetensors")
 
 
+def downstream_job(model: str) -> Path:
+    """The job of a model's tasks."""
+    return RESULTS / "jobs" / "downstream" / f"model={model}.json"
+
+
+def downstream(model: str) -> Path:
+    """The scores of a model and of its edited ones."""
+    return RESULTS / "downstream" / f"model={model}" / "scores.parquet"
+
+
+def downstream_weights(model: str) -> Path:
+    """Two changed matrices of a model, to be shown."""
+    return RESULTS / "downstream" / f"model={model}" / "weights.parquet"
+
+
 def summary(name: str) -> Path:
     """One of the tables that the report is made from."""
     return RESULTS / "summary" / f"{name}.parquet"

@@ -17,6 +17,8 @@ from editcore.explain import explain, nearest
 from editcore.hookspecs import EditorInfo
 from editcore.jobs import (
     DatasetSpec,
+    DownstreamJob,
+    EditFiles,
     EditJob,
     EditorSpec,
     ModelSpec,
@@ -98,6 +100,7 @@ class _Planner:
             {job.names: job for job in edits},
             files,
             self._sequences(edited, cases, perplexity),
+            self._downstream_jobs(models, edits, perplexity),
         )
 
     def _sequences(
@@ -305,6 +308,34 @@ class _Planner:
             collapse=self._config.collapse,
             metrics=self._config.metrics,
         )
+
+    def _downstream_jobs(
+        self, models: Sequence[ModelSpec], edits: Sequence[EditJob], perplexity: PerplexitySpec
+    ) -> dict[str, DownstreamJob]:
+        """A job per model with edits that are weight changes; none if the study asks for none."""
+        if (choice := self._config.downstream) is None:
+            return {}
+        with self._at("downstream.tasks"):
+            checks.tasks(choice.tasks)
+        jobs = {}
+        for model in models:
+            shards = tuple(
+                EditFiles(rows=str(layout.edits(*job.names)), deltas=str(layout.deltas(*job.names)))
+                for job in edits
+                if job.model == model and self._changes_weights(job.editor)
+            )
+            if shards:
+                jobs[model.name] = DownstreamJob(
+                    model=model,
+                    edits=shards,
+                    seed=self._config.seed,
+                    perplexity=perplexity,
+                    **choice.model_dump(exclude={"resamples"}),
+                )
+        return jobs
+
+    def _changes_weights(self, editor: EditorSpec) -> bool:
+        return self._registry.editors[editor.uses].record.capabilities.changes_weights
 
     def _artefacts(self, pair: _Edited) -> dict[str, Any]:
         """What every job that edits says of its editor, and of the files that its edits read."""

@@ -64,6 +64,20 @@ def read_cases(path: str, format: Format, case_ids: Sequence[int]) -> list[EditR
     return [known[case] for case in case_ids]
 
 
+def read_records(path: str | Path) -> list[Record]:
+    """The objects of a JSON list or a JSON Lines file; `DataError` where it holds anything else."""
+    path = Path(path)
+    records: list[Record] = []
+    for place, item in _items(path):
+        if not isinstance(item, dict):
+            reason = item.reason if isinstance(item, _Broken) else "an object is needed"
+            raise DataError(f"{path}, {place}: {reason}")
+        records.append(item)
+    if not records:
+        raise DataError(f"{path}: holds no records; give it at least one")
+    return records
+
+
 def read_texts(path: str | Path, count: int | None = None) -> list[str]:
     """The first `count` texts of a file (all, where None), exactly as they stand in it.
 

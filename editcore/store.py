@@ -21,12 +21,17 @@ PROVENANCE_KEY = b"editcore.provenance"
 CASE_KEYS = ("model", "editor", "dataset", "case_id")
 
 
-def schema(name: str, keys: Sequence[str], columns: Mapping[str, pa.DataType]) -> pa.Schema:
+def schema(
+    name: str,
+    keys: Sequence[str],
+    columns: Mapping[str, pa.DataType],
+    nullable: Sequence[str] = (),
+) -> pa.Schema:
     """A table's schema: `name` ends in its version; `keys` name a row and order the file.
 
-    Keys and `status` are never null.
+    Keys and `status` are never null, but for the keys in `nullable`; rows without stand last.
     """
-    required = (*keys, "status")
+    required = {*keys, "status"} - {*nullable}
     fields = [
         pa.field(column, kind, nullable=column not in required) for column, kind in columns.items()
     ]

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editcore import layout
+from editcore import layout, tasks
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
 from editcore.jobs import (
     DatasetSpec,
+    DownstreamJob,
     EditJob,
     EditorJob,
     MomentJob,
@@ -43,6 +44,7 @@ class Study:
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
     sequences: Mapping[Names, SequenceJob] = field(default_factory=dict)
+    downstream: Mapping[str, DownstreamJob] = field(default_factory=dict)
 
     @property
     def edit_files(self) -> list[str]:
@@ -52,13 +54,20 @@ class Study:
     @property
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
-        names = ["cases", "verdicts", *(["sequences"] if self.sequences else [])]
+        names = ["cases", "verdicts"]
+        names += ["downstream", "correlation", "weight_change"] if self.downstream else []
+        names += ["sequences"] if self.sequences else []
         return [str(layout.summary(name)) for name in names]
 
     @property
     def sequence_files(self) -> list[str]:
         """The tables of all chains, in a fixed order."""
         return [str(layout.sequences(*names)) for names in self.sequences]
+
+    @property
+    def score_files(self) -> list[str]:
+        """The tables of downstream scores, one for each model."""
+        return [str(layout.downstream(model)) for model in self.downstream]
 
     @property
     def datasets(self) -> list[DatasetSpec]:
@@ -103,6 +112,18 @@ class Study:
         data = [job.dataset.path, job.perplexity.path]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
+    @property
+    def weight_files(self) -> list[str]:
+        """The tables of changed matrices, one for each model."""
+        return [str(layout.downstream_weights(model)) for model in self.downstream]
+
+    def downstream_inputs(self, model: str) -> list[str]:
+        """The files beside the job that a model's scores are made from: edits, tasks, texts."""
+        job = self.downstream[model]
+        edits = [file for shard in job.edits for file in (shard.rows, shard.deltas)]
+        task_files = [file for name in job.tasks for file in tasks.files(name)]
+        return [*edits, *task_files, job.perplexity.path, *self.model_files[model]]
+
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
         return int(self.config.models[model].device.startswith("cuda"))
@@ -124,9 +145,13 @@ class Study:
             yield layout.edits_job(*names), edit_job.as_json()
         for names, sequence_job in self.sequences.items():
             yield layout.sequences_job(*names), sequence_job.as_json()
+        for model, downstream_job in self.downstream.items():
+            yield layout.downstream_job(model), downstream_job.as_json()
         manifest = {
             "edits": self.edit_files,
             "sequences": self.sequence_files,
+            "scores": self.score_files,
+            "weights": self.weight_files,
             "config": self.config.model_dump(mode="json"),
         }
         yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
@@ -149,6 +174,13 @@ def listed_edits(study_file: Path) -> list[Path]:
 def listed_sequences(study_file: Path) -> list[Path]:
     """The tables of chains that a study's list names; raises `ConfigError` likewise."""
     return [Path(name) for name in _manifest(study_file).get("sequences", [])]
+
+
+def listed_scores(study_file: Path) -> tuple[list[Path], list[Path]]:
+    """The tables of scores and of changed matrices that a study's list names, and no others."""
+    manifest = _manifest(study_file)
+    scores, weights = ([Path(file) for file in manifest.get(k, [])] for k in ("scores", "weights"))
+    return scores, weights
 
 
 def listed_config(study_file: Path) -> StudyConfig:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from editcore import trace
 from editcore.adam import RowAdam
+from editcore.attention import KeysValues, cache, held, read_behind, shape_only
 from editcore.models import LoadedModel
 from editcore.tokens import pad
 from editcore.value_options import ValueOptions
@@ -22,8 +22,6 @@ from editcore.values import Value, ValueProblem
 
 # Leaving cases out costs a copy of what remains; it pays once a quarter of them have ended.
 WORTH_SHRINKING = 0.75
-
-KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -254,15 +252,7 @@ def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device)
 
 def _forward(model: LoadedModel, rows: _Rows) -> torch.Tensor:
     """Hidden states of the suffix, `[rows, suffix, d_model]`."""
-    output = model.model.base_model(
-        input_ids=rows.ids,
-        attention_mask=rows.mask,
-        position_ids=rows.positions,
-        past_key_values=_cache(rows.past),
-        use_cache=True,
-    )
-    states: torch.Tensor = output.last_hidden_state
-    return states
+    return read_behind(model, rows.ids, rows.mask, rows.positions, cache(rows.past))
 
 
 def _attention_of(
@@ -274,31 +264,15 @@ def _attention_of(
     """
     unique = {prefix: i for i, prefix in enumerate(dict.fromkeys(prefixes))}
     rows = pad([*unique], model.pad_id, "left", model.device, length)
-    output = model.model.base_model(
-        input_ids=rows.ids,
-        attention_mask=rows.mask,
-        position_ids=rows.positions,
-        past_key_values=DynamicCache(),
-        use_cache=True,
-    )
+    known = cache([])
+    read_behind(model, rows.ids, rows.mask, rows.positions, known)
     back = torch.tensor([unique[prefix] for prefix in prefixes], device=model.device)
-    return [(layer.keys[back], layer.values[back]) for layer in output.past_key_values.layers]
+    return [(keys[back], values[back]) for keys, values in held(known)]
 
 
 def _forget(past: KeysValues, layer: int) -> KeysValues:
     """Free what the blocks up to `layer` held, since they do not run again; shapes remain."""
     return [
-        (keys[:, :1, :, :1].clone(), values[:, :1, :, :1].clone()) if i <= layer else (keys, values)
+        shape_only(keys, values) if i <= layer else (keys, values)
         for i, (keys, values) in enumerate(past)
     ]
-
-
-def _cache(past: KeysValues) -> DynamicCache:
-    """A cache that starts with given keys and values; growing it leaves those alone."""
-    cache = DynamicCache()
-    for keys, values in past:
-        layer = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
-    return cache

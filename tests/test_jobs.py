@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from editcore import layout
 from editcore.config import parse
 from editcore.errors import ConfigError, DataError, EditcoreError, ModelError, PluginError
-from editcore.jobs import EditJob, MomentJob, PrefixJob, read, write_if_changed
+from editcore.jobs import DownstreamJob, EditJob, MomentJob, PrefixJob, read, write_if_changed
 from editcore.planning import plan
-from editcore.study import Study, listed_config, listed_edits
+from editcore.study import Study, listed_config, listed_edits, listed_scores
 from tests.studies import (
     TEXTS,
     model_files,
@@ -214,6 +215,25 @@ def test_gpus_are_asked_for_only_where_the_model_runs_on_one(planned: Planner) -
     assert (study.gpus("a"), study.gpus("b")) == (0, 1)
 
 
+def test_tasks_are_a_job_per_model_behind_edits_that_change_weights(planned: Planner) -> None:
+    assert planned().downstream == {}
+    editors = {"plain": {"options": {"layer": 1}}, "aside": {}}
+    task = "resources/tasks/words.yaml"
+    write_json(Path(task), {"task": "words", "dataset_kwargs": {"data_files": {"test": task}}})
+    study = planned(editors=editors, downstream={"tasks": ["words", "piqa"], "count": 5})
+    job = study.downstream["tiny"]
+    assert (job.tasks, job.count, job.limit) == (("words", "piqa"), 5, 200)
+    assert [file.rows for file in job.edits] == [f for f in study.edit_files if "plain" in f]
+    edits = {name for file in job.edits for name in (file.rows, file.deltas)}
+    model = {"model/config.json", "model/model.safetensors", "model/tokenizer.json"}
+    assert set(study.downstream_inputs("tiny")) == edits | model | {task, "data/texts.json"}
+    study.write()
+    assert read(DownstreamJob, layout.downstream_job("tiny")) == job
+    scores, weights = listed_scores(layout.STUDY_FILE)
+    assert scores == [Path("results/downstream/model=tiny/scores.parquet")]
+    assert len(weights) == 1 and len(study.summaries) == 5
+
+
 def folder_without(name: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         (folder / "model" / name).unlink()
@@ -301,6 +321,13 @@ def leave(folder: Path) -> None:
             ["perplexity", "5 texts were asked for", "holds 4"],
         ),
         (leave, {"moments": {"path": "data/none.json"}}, DataError, ["moments", "none.json"]),
+        (
+            leave,
+            {"downstream": {"tasks": ["none.yaml"]}},
+            ConfigError,
+            ["downstream.tasks", "none.yaml"],
+        ),
+        (leave, {"downstream": {"tasks": ["a", "b", "a"]}}, ConfigError, ["two tasks", "called a"]),
         (
             leave,
             {"models": {"tiny": {"source": "model", "published_moments": "data/h.{layer}.npz"}}},

@@ -9,11 +9,11 @@ from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.hardening import harden
 from editcore.cli.inspection import doctor, plugins, provenance
-from editcore.cli.results import report, summarise
+from editcore.cli.results import correlate, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.single import check, guard
 from editcore.cli.study import plan, schema
-from editcore.cli.work import edit, moments, prefixes, trace, train, values
+from editcore.cli.work import downstream, edit, moments, prefixes, trace, train, values
 from editcore.errors import EditcoreError
 
 COMMANDS = (
@@ -25,6 +25,9 @@ COMMANDS = (
     edit,
     trace,
     summarise,
+    downstream,
+    correlate,
+    mine,
     report,
     check,
     apply,

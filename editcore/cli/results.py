@@ -41,6 +41,83 @@ def summarise(files: tuple[Path, ...], study: Path | None, out: Path, what: str)
 
 
 @click.command(
+    short_help="Correlate perplexity with the scores in tasks.",
+    epilog=examples(
+        "editcore correlate --study results/jobs/study.json --out results/summary",
+        "editcore correlate scores.parquet --out summary --resamples 10000",
+    ),
+)
+@click.argument("scores", nargs=-1, type=FILE)
+@click.option("--study", type=FILE, help="Take the tables and settings of this study (study.json).")
+@click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
+@click.option("--weights", multiple=True, type=FILE, help="A table of changed matrices.")
+@click.option("--resamples", type=click.IntRange(min=1), help="Draws of the bootstrap.")
+@click.option("--seed", type=int, help="Seed of those draws.")
+def correlate(
+    scores: tuple[Path, ...],
+    study: Path | None,
+    out: Path,
+    weights: tuple[Path, ...],
+    resamples: int | None,
+    seed: int | None,
+) -> None:
+    """Gather SCORES (Parquet files) into downstream.parquet and correlation.parquet.
+
+    Changed matrices that stand beside them are gathered too, into weight_change.parquet.
+    """
+    from editcore.config import DownstreamChoice
+    from editcore.correlation import run
+    from editcore.study import listed_config, listed_scores
+
+    config = listed_config(study) if study else None
+    choice = (config.downstream if config else None) or DownstreamChoice()
+    listed, matrices = listed_scores(study) if study else ([], [])
+    run(
+        [*scores, *listed],
+        [*weights, *matrices],
+        out,
+        choice.resamples if resamples is None else resamples,
+        (config.seed if config else 0) if seed is None else seed,
+    )
+
+
+@click.command(
+    short_help="Turn the collapsing cases of a sweep into a data set.",
+    epilog=examples(
+        "editcore mine --study results/jobs/study.json --out mined",
+        "editcore mine --cases cases.parquet --data hard=hard.json --out mined",
+    ),
+)
+@click.option("--study", type=FILE, help="The finished study (study.json) to mine.")
+@click.option(
+    "--cases",
+    type=FILE,
+    default=Path("results/summary/cases.parquet"),
+    show_default=True,
+    help="The table of edit rows.",
+)
+@click.option("--data", multiple=True, help="A data set's label and file, as label=file.")
+@click.option("--out", required=True, type=FOLDER, help="The folder of the data files.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the normal cases.")
+def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed: int) -> None:
+    """Write, per model and editor, the cases whose edit collapsed it, and as many that did not.
+
+    The files are in COUNTERFACT's format, each record with its origin, ready for another study.
+    """
+    from editcore.bundled import data_file
+    from editcore.mining import named, run
+    from editcore.store import read_table
+    from editcore.study import listed_config
+    from editcore.summary import CASES
+
+    sets = listed_config(study).datasets if study else {}
+    files = {label: Path(data_file(choice.path)) for label, choice in sets.items()} | named(data)
+    mined = run(read_table(cases, CASES), files, out, seed, str(cases))
+    for path, count in mined.files.items():
+        click.echo(f"{path}: {count} cases")
+
+
+@click.command(
     short_help="Draw the figures and write the HTML page.",
     epilog=examples(
         "editcore report --summary results/summary --figures results/figures \\",

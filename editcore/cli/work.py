@@ -127,3 +127,24 @@ def trace(job: Path, out: Path, deltas: Path) -> None:
     from editcore.sequences import run
 
     run(read(SequenceJob, job), out, deltas)
+
+
+@click.command(
+    short_help="Let edited models do tasks of lm-eval.",
+    epilog=examples(
+        "editcore downstream --out scores.parquet --weights weights.parquet \\",
+        "  --job results/jobs/downstream/model=tiny-gpt2.json",
+    ),
+)
+@JOB_OPTION
+@click.option("--out", required=True, type=FILE, help="The Parquet file, a row per edit and task.")
+@click.option("--weights", required=True, type=FILE, help="The Parquet file of changed matrices.")
+def downstream(job: Path, out: Path, weights: Path) -> None:
+    """Score a model and its edited ones in tasks of lm-eval; nothing edited is written to disk.
+
+    The edits must be finished: their rows and weight changes are read.
+    """
+    from editcore.downstream import run
+    from editcore.jobs import DownstreamJob, read
+
+    run(read(DownstreamJob, job), out, weights)

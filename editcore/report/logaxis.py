@@ -37,9 +37,10 @@ class LogScale:
         """The end of what finite values need; above it stands only infinity."""
         return self.high if self.infinity is None else self.infinity / 2
 
-    def apply(self, axes: Axes, which: Literal["x", "y"]) -> None:
-        """Give the axis this scale, range and ticks."""
-        ticks, labels = self.ticks(), [tick_label(value) for value in self.ticks()]
+    def apply(self, axes: Axes, which: Literal["x", "y"], every: int = 1) -> None:
+        """Give the axis this scale, range and ticks, or only each so many of them."""
+        ticks = self.ticks()[::every]
+        labels = [tick_label(value) for value in ticks]
         if self.infinity is not None:
             ticks, labels = [*ticks, self.infinity], [*labels, "∞"]
         axes.set(**{f"{which}scale": "log", f"{which}lim": (self.low, self.high)})

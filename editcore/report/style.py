@@ -77,6 +77,22 @@ def panel(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def panels(titles: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
+    """An empty figure of several small panels, `columns` side by side."""
+    rows = -(-len(titles) // columns)
+    size = (0.55 * WIDTH * columns, 0.6 * HEIGHT * rows + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(titles) :]:
+        axes.set_axis_off()
+    for axes, title in zip(grid, titles, strict=False):
+        axes.set_title(title, loc="left", fontsize=TYPE)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=RULE, linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, list(grid[: len(titles)])
+
+
 def level(axes: Axes, height: float, text: str, colour: str, *, below: bool = False) -> None:
     """A dashed line across the panel with its meaning at the right end, above or below it."""
     axes.axhline(height, color=colour, linewidth=0.9, linestyle=(0, (4, 3)))

@@ -57,6 +57,16 @@ def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_
     assert "with c-rome on" not in output
 
 
+def test_tasks_come_behind_all_edits_and_change_none(finished: StudyFolder, tmp_path: Path) -> None:
+    folder = finished.copy(tmp_path)
+    folder.configure(downstream={"tasks": ["world_questions"], "count": 2})
+    status, output = folder.snakemake("--dry-run")
+    assert status == 0, output
+    found = jobs(output)
+    assert (found["downstream"], found["correlate"], found["report"]) == (len(MODELS), 1, 1)
+    assert not {"edits", "moments", "values"} & set(found)
+
+
 def test_a_further_layer_is_measured_and_no_finished_shard_runs_again(
     finished: StudyFolder, tmp_path: Path
 ) -> None:

@@ -1,10 +1,16 @@
 """The sections that stand behind those of single edits, in the order of the page."""
 
 from editcore.report.section import MakeSection, Section
-from editcore.report.sections import sequences
+from editcore.report.sections import hard_cases, pilot, sequences, surrogate, weight_change
 from editcore.report.study import Study
 
-SECTIONS: tuple[MakeSection, ...] = (sequences.section,)
+SECTIONS: tuple[MakeSection, ...] = (
+    pilot.section,
+    surrogate.section,
+    hard_cases.section,
+    weight_change.section,
+    sequences.section,
+)
 
 
 def sections(study: Study) -> list[Section]:

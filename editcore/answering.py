@@ -1,0 +1,98 @@
+"""What a model says next, token by token, always the most probable one; many contexts at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from editcore.attention import cache, held, read_behind
+from editcore.contexts import Contexts, Read, Room, Tokens
+from editcore.memory import tokens_per_pass
+from editcore.models import LoadedModel
+from editcore.tokens import buckets
+
+
+@dataclass(frozen=True)
+class Said:
+    """The text that a model went on with, and whether all its logits were finite."""
+
+    text: str
+    finite: bool
+
+
+@dataclass
+class _Row:
+    """A context's number, and what was said behind it."""
+
+    index: int
+    tokens: list[int]
+    finite: bool = True
+
+
+class Answering:
+    """Contexts in tokens, laid out once and answered after every edit.
+
+    An answer ends at a stop, at the model's end of text, or after `most` tokens; the text is cut
+    before the stop.
+    """
+
+    def __init__(
+        self, model: LoadedModel, contexts: Sequence[Tokens], stops: Sequence[str], most: int
+    ) -> None:
+        """Contexts that leave no room for an answer lose their beginning."""
+        self._model, self._stops, self._most = model, [stop for stop in stops if stop], most
+        kept = [context[-max(1, model.max_positions - most) :] for context in contexts]
+        room = Room.on(model)
+        self._batches = [
+            (batch, Contexts.of(model, [kept[i] for i in batch], room))
+            for batch in buckets([len(context) for context in kept], tokens_per_pass(model))
+        ]
+
+    @torch.no_grad()
+    def answers(self, start: int = -1) -> list[Said]:
+        """What the model as it is, whose blocks up to `start` are unedited, says to each."""
+        found: dict[int, Said] = {}
+        with self._model.arithmetic():
+            for batch, contexts in self._batches:
+                rows = [_Row(i, []) for i in batch]
+                self._go_on(rows, contexts.read(start))
+                found |= {row.index: Said(self._text(row), row.finite) for row in rows}
+        return [found[i] for i in range(len(found))]
+
+    def _go_on(self, rows: Sequence[_Row], read: Read) -> None:
+        running = list(rows)
+        for step in range(self._most):
+            logits = self._model.layout.logits(read.last).float()
+            finite = logits.isfinite().all(-1).tolist()
+            for row, token, sound in zip(running, logits.argmax(-1).tolist(), finite, strict=True):
+                row.tokens.append(token)
+                row.finite = sound
+            going = [i for i, row in enumerate(running) if not self._ended(row)]
+            if not going or step == self._most - 1:
+                return
+            if len(going) < len(running):
+                read = read.rows(torch.tensor(going, device=read.last.device))
+            running = [running[i] for i in going]
+            read = self._step(read, [row.tokens[-1] for row in running])
+
+    def _step(self, read: Read, tokens: Sequence[int]) -> Read:
+        ids = torch.tensor(tokens, device=read.last.device)[:, None]
+        mask = torch.cat([read.mask, torch.ones_like(ids)], 1)
+        known = cache(read.past)
+        states = read_behind(self._model, ids, mask, read.lengths[:, None], known)
+        return Read(states[:, -1], mask, read.lengths + 1, held(known))
+
+    def _ended(self, row: _Row) -> bool:
+        if not row.finite or row.tokens[-1] == self._model.tokenizer.eos_token_id:
+            return True
+        text = self._decoded(row)
+        return any(stop in text for stop in self._stops)
+
+    def _text(self, row: _Row) -> str:
+        text = self._decoded(row)
+        for stop in self._stops:
+            text = text.split(stop)[0]
+        return text
+
+    def _decoded(self, row: _Row) -> str:
+        return str(self._model.tokenizer.decode(row.tokens, skip_special_tokens=True))

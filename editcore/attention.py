@@ -1,0 +1,54 @@
+"""Attention keys and values of tokens that were read before, to go on from."""
+
+import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from editcore.models import LoadedModel
+
+KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def cache(past: KeysValues) -> DynamicCache:
+    """A cache that starts with given keys and values; growing it leaves those alone."""
+    started = DynamicCache()
+    for keys, values in past:
+        layer = DynamicLayer()
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values
+        started.layers.append(layer)
+    return started
+
+
+def shape_only(keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What stands for keys and values that no block reads: their length remains."""
+    return keys[:, :1, :, :1].clone(), values[:, :1, :, :1].clone()
+
+
+def held(by: DynamicCache) -> KeysValues:
+    """The keys and values in a cache, of the blocks that ran."""
+    return [
+        (layer.keys, layer.values)
+        for layer in by.layers
+        if isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
+    ]
+
+
+def read_behind(
+    model: LoadedModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    positions: torch.Tensor,
+    before: DynamicCache,
+) -> torch.Tensor:
+    """The states of tokens read behind those in a cache, which grows: `[rows, length, d_model]`.
+
+    `mask` covers both.
+    """
+    states: torch.Tensor = model.model.base_model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=before,
+        use_cache=True,
+    ).last_hidden_state
+    return states

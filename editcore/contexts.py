@@ -1,0 +1,144 @@
+"""Contexts that a model reads anew after every edit, begun behind what the edit leaves alone.
+
+What a model makes of a context up to the last block before the edited one is the same for all edits
+there. It is kept, as far as memory allows. Rows are padded on the left, so that whatever follows
+them stands in the same columns.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers.cache_utils import DynamicCache
+
+from editcore import trace
+from editcore.attention import KeysValues, cache, held, read_behind, shape_only
+from editcore.memory import budget
+from editcore.models import LoadedModel
+from editcore.tokens import PaddedRows, pad
+
+Tokens = tuple[int, ...]
+
+
+@dataclass
+class Room:
+    """Bytes that may still be kept between edits."""
+
+    left: int
+
+    @classmethod
+    def on(cls, model: LoadedModel) -> "Room":
+        """As much as two batches may take."""
+        return cls(2 * budget(model.device))
+
+    def takes(self, size: int) -> bool:
+        """Whether so many bytes fit; if so, they are taken."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Rows behind a block: states `[rows, length, d_model]`, and attention up to that block."""
+
+    states: torch.Tensor
+    past: KeysValues
+
+
+@dataclass
+class Resumable:
+    """Rows of tokens that are read after every edit; the blocks before the edited one run once.
+
+    `with_past` keeps their attention too, for rows that others follow.
+    """
+
+    model: LoadedModel
+    padded: PaddedRows
+    room: Room
+    with_past: bool = False
+    _begun: dict[int, Begun | None] = field(default_factory=dict)
+
+    def read(
+        self, start: int, run: Callable[[DynamicCache], torch.Tensor], past: KeysValues
+    ) -> tuple[torch.Tensor, KeysValues]:
+        """The states that `run` gives behind `past`, and the attention of past and rows.
+
+        Blocks up to `start` are unedited; -1 for none. Where they did not run again, attention
+        of theirs is given only with `with_past`.
+        """
+        begun = self._behind(start, run, past)
+        if begun is None:
+            known = cache(past)
+            return run(known), held(known)
+        known = cache(_without(past, start))
+        with trace.resuming_behind(self.model.layout, start, begun.states):
+            states = run(known)
+        return states, [*begun.past, *held(known)[len(past) and start + 1 :]]
+
+    def _behind(
+        self, start: int, run: Callable[[DynamicCache], torch.Tensor], past: KeysValues
+    ) -> Begun | None:
+        if start not in self._begun:
+            fits = start >= 0 and self.room.takes(self._size(start))
+            self._begun[start] = self._begin(start, run, past) if fits else None
+        return self._begun[start]
+
+    def _begin(
+        self, start: int, run: Callable[[DynamicCache], torch.Tensor], past: KeysValues
+    ) -> Begun:
+        known = cache(past)
+        with trace.recording(self.model.layout.block(start), stop=True) as seen:
+            run(known)
+        assert seen.output is not None
+        return Begun(seen.output, held(known)[: start + 1] if self.with_past else [])
+
+    def _size(self, start: int) -> int:
+        """The bytes of states, and of keys and values up to a block, each as wide as a state."""
+        vectors = 2 * (start + 1) + 1 if self.with_past else 1
+        width = int(self.model.model.config.hidden_size)
+        return self.padded.ids.numel() * vectors * width * self.model.model.dtype.itemsize
+
+
+def _without(past: KeysValues, layer: int) -> KeysValues:
+    """Attention without that of blocks up to `layer`, which will not run; lengths remain."""
+    return [shape_only(*kv) if i <= layer else kv for i, kv in enumerate(past)]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a model has behind a batch of contexts: states of the last token, and its attention."""
+
+    last: torch.Tensor
+    mask: torch.Tensor
+    lengths: torch.Tensor
+    past: KeysValues
+
+    def rows(self, index: torch.Tensor) -> "Read":
+        """The same for chosen rows, `[chosen]` indices; one may be chosen several times."""
+        past = [(keys[index], values[index]) for keys, values in self.past]
+        return Read(self.last[index], self.mask[index], self.lengths[index], past)
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """A batch of contexts, padded on the left."""
+
+    rows: Resumable
+
+    @classmethod
+    def of(cls, model: LoadedModel, contexts: Sequence[Tokens], room: Room) -> "Contexts":
+        """Lay contexts out."""
+        padded = pad(contexts, model.pad_id, "left", model.device)
+        return cls(Resumable(model, padded, room, with_past=True))
+
+    def read(self, start: int) -> Read:
+        """What the model as it is has behind the contexts; blocks up to `start` are unedited."""
+        model, padded = self.rows.model, self.rows.padded
+
+        def run(known: DynamicCache) -> torch.Tensor:
+            return read_behind(model, padded.ids, padded.mask, padded.positions, known)
+
+        states, past = self.rows.read(start, run, [])
+        return Read(states[:, -1], padded.mask, padded.mask.sum(1), past)

@@ -1,0 +1,154 @@
+"""Is perplexity a surrogate for ability? Rank correlation of the two over edited models.
+
+The tables of downstream scores, and Spearman's ρ per model and task ("The Butterfly Effect of
+Model Editing", Figure 2).
+"""
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from scipy import stats
+
+from editcore.editors import OK
+from editcore.errors import DataError
+from editcore.store import Row, read_provenance, read_table, schema, write_table
+from editcore.summary import merged
+from editcore.weight_change import WEIGHTS
+
+CONFIDENCE = 0.95
+
+DOWNSTREAM = schema(
+    "downstream/1",
+    ("model", "editor", "dataset", "case_id", "task"),
+    {
+        "model": pa.string(),
+        "editor": pa.string(),
+        "dataset": pa.string(),
+        "case_id": pa.int64(),
+        "task": pa.string(),
+        "metric": pa.string(),
+        "score": pa.float64(),
+        "random": pa.float64(),
+        "status": pa.string(),
+        "stderr": pa.float64(),
+        "n_items": pa.int64(),
+        "perplexity": pa.float64(),
+        "spread": pa.bool_(),
+        "top": pa.bool_(),
+        "seconds": pa.float64(),
+    },
+    nullable=("editor", "dataset", "case_id"),
+)
+
+CORRELATION = schema(
+    "correlation/1",
+    ("model", "task"),
+    {
+        "model": pa.string(),
+        "task": pa.string(),
+        "metric": pa.string(),
+        "rho": pa.float64(),
+        "p_value": pa.float64(),
+        "ci_low": pa.float64(),
+        "ci_high": pa.float64(),
+        "n": pa.int64(),
+    },
+)
+
+
+@dataclass(frozen=True)
+class Spearman:
+    """Spearman's ρ, its two-sided p, and a bootstrap interval; None where ranks do not vary."""
+
+    rho: float | None
+    p_value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+
+
+def spearman(x: Sequence[float], y: Sequence[float], resamples: int, seed: int) -> Spearman:
+    """ρ of pairs, ties averaged, and the percentile interval over `resamples` draws of pairs.
+
+    Draws in which one side does not vary have no ρ and are left out.
+
+    >>> spearman([1.0, 2.0, 3.0, 4.0], [8.0, 6.0, 5.0, 1.0], 100, 0).rho
+    -1.0
+    """
+    left, right = np.asarray(x, float), np.asarray(y, float)
+    n = len(left)
+    if n < 3 or np.ptp(_ranks(left)) == 0 or np.ptp(_ranks(right)) == 0:
+        return Spearman(None, None, None, None, n)
+    found = stats.spearmanr(left, right)
+    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    rhos = _rho_by_row(left[drawn], right[drawn])
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(rhos[np.isfinite(rhos)], (tail, 1 - tail))
+    return Spearman(float(found.statistic), float(found.pvalue), float(low), float(high), n)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    ranks: np.ndarray = stats.rankdata(values, axis=-1)
+    return ranks
+
+
+def _rho_by_row(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of the ranks, row by row; NaN where a row does not vary."""
+    a, b = (ranks - ranks.mean(-1, keepdims=True) for ranks in (_ranks(x), _ranks(y)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rho: np.ndarray = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+    return rho
+
+
+def correlated(scores: pl.DataFrame) -> pl.DataFrame:
+    """The rows that ρ is over: the spread of edited models and the unedited one, with a score."""
+    chosen = pl.col("spread") | pl.col("case_id").is_null()
+    return scores.filter(chosen, pl.col("status") == OK, pl.col("perplexity").is_finite())
+
+
+def correlation(scores: pl.DataFrame, resamples: int, seed: int) -> list[Row]:
+    """A row per model and task: perplexity against score, in the order of their names."""
+    rows: list[Row] = []
+    groups = scores.sort("model", "task").group_by("model", "task", maintain_order=True)
+    for (model, task), frame in groups:
+        used = correlated(frame)
+        found = spearman(used["perplexity"].to_list(), used["score"].to_list(), resamples, seed)
+        rows.append({"model": model, "task": task, "metric": frame["metric"][0], **vars(found)})
+    return rows
+
+
+def run(
+    score_files: Sequence[Path],
+    weight_files: Sequence[Path],
+    out_dir: Path,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Write `downstream.parquet` (all scores), `correlation.parquet` and `weight_change.parquet`.
+
+    Raises `DataError` where no file is given, or one is not a table of scores.
+    """
+    if not score_files:
+        raise DataError("no tables of scores were given; run `editcore downstream` first")
+    scores = pl.concat([read_table(path, DOWNSTREAM) for path in score_files])
+    provenance = {
+        "made_by": {"editcore": importlib.metadata.version("editcore"), "polars": pl.__version__},
+        "scores": merged(read_provenance(path) for path in score_files),
+        "resamples": resamples,
+        "seed": seed,
+    }
+    write_table(out_dir / "downstream.parquet", scores, DOWNSTREAM, provenance)
+    rows = correlation(scores, resamples, seed)
+    write_table(out_dir / "correlation.parquet", rows, CORRELATION, provenance)
+    pictures = [read_table(path, WEIGHTS) for path in weight_files]
+    write_table(
+        out_dir / "weight_change.parquet",
+        pl.concat(pictures) if pictures else [],
+        WEIGHTS,
+        provenance,
+    )

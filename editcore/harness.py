@@ -1,0 +1,340 @@
+"""lm-eval's tasks on edited models: the only module that imports `lm_eval`.
+
+Model, tokenizer and tasks are loaded once; requests are built, tokenised and laid out once and
+read by every edited model. lm-eval's own cache of responses is not used, since its keys say
+nothing of the weights.
+"""
+
+import importlib.metadata
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import lm_eval.api.model
+import lm_eval.utils
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask, Task
+from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
+
+from editcore.answering import Answering, Said
+from editcore.bundled import data_file
+from editcore.changes import Change
+from editcore.continuations import Continuations, Pair, Scored
+from editcore.editors import OK
+from editcore.errors import ConfigError, EditcoreError, in_one_line
+from editcore.explain import nearest
+from editcore.models import LoadedModel
+from editcore.readers import read_records
+from editcore.tasks import label, task_file
+
+NONFINITE = "nonfinite"
+# lm-eval's own default where a task names no limit.
+MOST_TOKENS = 256
+
+
+class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval has no types
+    """A loaded model as lm-eval sees it; inside `edited`, the edited one.
+
+    `finite` says whether all logits were finite that the last call has read.
+    """
+
+    def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
+        self._model = model
+        self._start = -1
+        self._scored: dict[Any, Continuations] = {}
+        self._answered: dict[Any, Answering] = {}
+        self.finite = True
+
+    @contextmanager
+    def edited(self, change: Change) -> Iterator[None]:
+        """Be the edited model inside the block; leaving it restores the weights bit by bit."""
+        first = change.first_block(self._model.layout)
+        with change.applied(self._model.model):
+            self._start = first - 1
+            try:
+                yield
+            finally:
+                self._start = -1
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's own."""
+        return self._model.tokenizer
+
+    @property
+    def eot_token_id(self) -> int:
+        """The token that ends a text."""
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        """The token that stands for an empty context."""
+        first = self.tokenizer.bos_token_id
+        return self.eot_token_id if first is None else int(first)
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **_: Any
+    ) -> list[int]:
+        """The ids of a text; with the tokenizer's own special tokens unless told otherwise."""
+        special = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        ids: list[int] = self.tokenizer(string, **special)["input_ids"]
+        return ids
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Log-probability of each continuation, and whether greedy decoding would give it."""
+        key = tuple(request.args for request in requests)
+        if key not in self._scored:
+            self._scored[key] = Continuations(self._model, map(self._pair, key))
+        return self._told(self._scored[key].scores(self._start))
+
+    def _pair(self, texts: tuple[str, str]) -> Pair:
+        context, continuation = texts
+        if context:
+            before, scored = self._encode_pair(context, continuation)
+        else:
+            scored = self.tok_encode(continuation, add_special_tokens=False)
+            before = [self.prefix_token_id]
+        return tuple(before), tuple(scored)
+
+    def _told(self, scores: Sequence[Scored]) -> list[tuple[float, bool]]:
+        self.finite = all(score.finite for score in scores)
+        return [(score.log_probability, score.greedy) for score in scores]
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **_: Any
+    ) -> list[tuple[float, bool]]:
+        pairs = [(tuple(context), tuple(scored)) for _, context, scored in requests]
+        return self._told(Continuations(self._model, pairs).scores(self._start))
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-probability of each whole text, in windows as long as the model takes."""
+        windows: list[Pair] = []
+        text_of: list[int] = []
+        for i, request in enumerate(requests):
+            found = lm_eval.utils.get_rolling_token_windows(
+                self.tok_encode(request.args[0]),
+                self.prefix_token_id,
+                self._model.max_positions,
+                context_len=1,
+            )
+            for context, scored in map(lm_eval.utils.make_disjoint_window, found):
+                windows.append((tuple(context), tuple(scored)))
+                text_of.append(i)
+        told = self._told(Continuations(self._model, windows).scores(self._start))
+        totals = [0.0] * len(requests)
+        for i, (log_probability, _) in zip(text_of, told, strict=True):
+            totals[i] += log_probability
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """What the model says to each context, up to a stop; always greedily."""
+        said: dict[int, Said] = {}
+        for options, places in _by_options(requests).items():
+            stops, most = options
+            contexts = tuple(requests[i].args[0] for i in places)
+            key = (options, contexts)
+            if key not in self._answered:
+                tokens = [tuple(self.tok_encode(context)) for context in contexts]
+                self._answered[key] = Answering(self._model, tokens, stops, most)
+            said |= zip(places, self._answered[key].answers(self._start), strict=True)
+        self.finite = all(answer.finite for answer in said.values())
+        return [said[i].text for i in range(len(requests))]
+
+
+def _by_options(requests: Sequence[Instance]) -> dict[tuple[tuple[str, ...], int], list[int]]:
+    """The requests' places by what ends their answers: the stops, and the most tokens."""
+    found: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    for i, request in enumerate(requests):
+        options = request.args[1]
+        if options.get("do_sample"):
+            raise ConfigError(
+                f"the task {request.task_name} draws its answers at random (do_sample), and only "
+                "greedy answers can be compared between models; leave it out"
+            )
+        until = options.get("until") or ()
+        stops = (until,) if isinstance(until, str) else tuple(until)
+        most = options.get("max_gen_toks") or options.get("max_new_tokens") or MOST_TOKENS
+        found.setdefault((stops, int(most)), []).append(i)
+    return found
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """A model's score in a task, null where its logits were not finite.
+
+    `random` is what guessing gives; `stderr` is that of the mean over `n_items`.
+    """
+
+    task: str
+    metric: str
+    score: float | None
+    random: float
+    status: str
+    stderr: float | None
+    n_items: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks by the name that a study gives them; a group is several that count as one."""
+
+    tasks: Mapping[str, Sequence[Task]]
+
+    @classmethod
+    def load(cls, names: Sequence[str], limit: int | None, seed: int = 0) -> "Suite":
+        """Load tasks and build their requests, from the first `limit` items of each.
+
+        `seed` draws the examples of tasks that show some.
+
+        A name is that of a YAML file or of one of lm-eval's own tasks; `ConfigError` for others.
+        """
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        loader = _Loader()
+        suite = cls({label(name): loader.load(name) for name in names})
+        for task in (task for tasks in suite.tasks.values() for task in tasks):
+            task.set_fewshot_seed(seed)
+            items = len(task.eval_docs)
+            task.build_all_requests(limit=min(limit or items, items), rank=0, world_size=1)
+        return suite
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the harness and of each task, as a mapping of names."""
+        own = {
+            f"task {t.task_name}": str(t.VERSION) for tasks in self.tasks.values() for t in tasks
+        }
+        return {"lm_eval": importlib.metadata.version("lm_eval")} | own
+
+    def scores(self, lm: EditedLM) -> list[TaskScore]:
+        """The scores of the model as it is."""
+        return [self._score(name, tasks, lm) for name, tasks in self.tasks.items()]
+
+    def _score(self, name: str, tasks: Sequence[Task], lm: EditedLM) -> TaskScore:
+        started = time.perf_counter()
+        metric = _metric(name, tasks[0])
+        values: list[float] = []
+        guesses: list[float] = []
+        finite = True
+        for task in tasks:
+            values += _values(task, metric, lm)
+            guesses += _guesses(task, metric)
+            finite = finite and lm.finite
+        n, mean = len(values), math.fsum(values) / len(values)
+        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / max(1, n - 1) / n)
+        return TaskScore(
+            name,
+            metric,
+            mean if finite else None,
+            math.fsum(guesses) / n,
+            OK if finite else NONFINITE,
+            spread if finite else None,
+            n,
+            time.perf_counter() - started,
+        )
+
+
+def _values(task: Task, metric: str, lm: EditedLM) -> list[float]:
+    """The metric of every item of a task, in the order of its file."""
+    instances = task.instances
+    kind = instances[0].request_type
+    for instance, answer in zip(instances, getattr(lm, kind)(instances), strict=True):
+        instance.resps, instance.filtered_resps = [answer], {}
+    task.apply_filters()
+    chosen = next(iter(instances[0].filtered_resps))
+    return [
+        float(task.process_results(item[0].doc, [i.filtered_resps[chosen] for i in item])[metric])
+        for item in _items(task)
+    ]
+
+
+def _items(task: Task) -> list[list[Instance]]:
+    found: dict[int, list[Instance]] = {}
+    for instance in task.instances:
+        found.setdefault(instance.doc_id, []).append(instance)
+    return [sorted(item, key=lambda instance: instance.idx) for item in found.values()]
+
+
+def _guesses(task: Task, metric: str) -> list[float]:
+    """What guessing gives for each item: one of the choices right, and 0 where there are none."""
+    chance = task.OUTPUT_TYPE == "multiple_choice" and metric.startswith("acc")
+    return [1 / len(item) if chance else 0.0 for item in _items(task)]
+
+
+def _metric(name: str, task: Task) -> str:
+    """The metric that stands for a task: the first of its list that is better when higher."""
+    better = task.higher_is_better()
+    metric = next((metric for metric in task.aggregation() if better.get(metric)), None)
+    if metric is None:
+        raise ConfigError(f"the task {name} has no metric that is better when higher; leave it out")
+    return str(metric)
+
+
+class _Loader:
+    """Loads tasks by file or by name; lm-eval's own are looked through only when needed."""
+
+    def __init__(self) -> None:
+        self._manager: TaskManager | None = None
+
+    def load(self, name: str) -> list[Task]:
+        """One task, or those of a group."""
+        file = task_file(name)
+        if file is None:
+            return self._own(name)
+        try:
+            config = load_yaml(file)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(f"the task file {file} cannot be read: {error}") from error
+        if "group" in config:
+            return [task for member in config["task"] for task in self.load(member)]
+        return [_task(file, config)]
+
+    def _own(self, name: str) -> list[Task]:
+        if self._manager is None:
+            self._manager = TaskManager()
+        if name not in self._manager.all_tasks:
+            near = nearest(name, self._manager.all_tasks)
+            raise ConfigError(f"lm-eval has no task {name!r}. {near}")
+        with _in_plain_words(name):
+            return list(self._manager.load([name])["tasks"].values())
+
+
+def _task(file: str, config: dict[str, Any]) -> Task:
+    files = (config.get("dataset_kwargs") or {}).get("data_files")
+    if config.get("dataset_path") == "json" and isinstance(files, dict):
+        config |= {"custom_dataset": lambda **_: _splits(files), "dataset_kwargs": None}
+    with _in_plain_words(file):
+        return ConfigurableTask(config=config)
+
+
+@contextmanager
+def _in_plain_words(name: str) -> Iterator[None]:
+    """Say which task it was that lm-eval, or the library of its data, could not make."""
+    try:
+        yield
+    except EditcoreError:
+        raise
+    except Exception as error:  # templates, data sets and metrics may raise anything
+        raise ConfigError(
+            f"the task {name} cannot be loaded: {in_one_line(error)}; lm-eval's own tasks fetch "
+            "their data from the hub, so a first run needs a network"
+        ) from error
+
+
+def _splits(files: Mapping[str, str]) -> dict[str, datasets.Dataset]:
+    """A task's items, from files of JSON; read here, so that nothing asks a network or a cache."""
+    return {
+        split: datasets.Dataset.from_list(read_records(data_file(file)))
+        for split, file in files.items()
+    }

@@ -1,0 +1,126 @@
+"""The hard cases of a finished sweep as a data set: what collapses a model, beside what does not.
+
+"The Butterfly Effect of Model Editing", §5.1: HardCF, gathered by single edits.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from editcore import atomic
+from editcore.editors import OK
+from editcore.errors import DataError
+from editcore.readers import read_requests
+from editcore.requests import EditRequest
+
+Record = dict[str, Any]
+KINDS = ("hard", "normal")
+
+
+@dataclass(frozen=True)
+class Mined:
+    """The files that were written, and how many cases each holds."""
+
+    files: Mapping[Path, int]
+
+
+def run(
+    cases: pl.DataFrame, data: Mapping[str, Path], out_dir: Path, seed: int, where: str
+) -> Mined:
+    """Write `<model>-<editor>-hard.json` and `-normal.json` for each pair that has collapsed edits.
+
+    `cases` are the edit rows, `data` the file of each data set in them, `where` what the rows came
+    from. Normal cases are drawn, as many as there are hard ones, from those that did not collapse.
+    Raises `DataError` where nothing collapsed, or a file has lost a case.
+    """
+    known = {
+        name: {request.case_id: request for request in read_requests(path)}
+        for name, path in data.items()
+    }
+    written: dict[Path, int] = {}
+    made = cases.filter(pl.col("status") == OK, pl.col("dataset").is_in(list(data)))
+    for (model, editor), frame in made.sort("model", "editor", "dataset", "case_id").group_by(
+        "model", "editor", maintain_order=True
+    ):
+        rows = frame.to_dicts()
+        hard = [row for row in rows if row["collapsed"]]
+        rest = [row for row in rows if row["collapsed"] is False]
+        normal = random.Random(seed).sample(rest, min(len(hard), len(rest)))
+        for kind, chosen in zip(KINDS, (hard, normal), strict=True):
+            if hard and chosen:
+                path = out_dir / f"{model}-{editor}-{kind}.json"
+                records = [_record(row, known, data, where) for row in chosen]
+                atomic.write_text(path, json.dumps(_numbered(records), indent=1) + "\n")
+                written[path] = len(records)
+    if not written:
+        raise DataError(f"{where}: no edit of these data sets collapsed a model, so none is hard")
+    return Mined(written)
+
+
+def _record(
+    row: Mapping[str, Any],
+    known: Mapping[str, Mapping[int, EditRequest]],
+    data: Mapping[str, Path],
+    where: str,
+) -> Record:
+    """A case in COUNTERFACT's format, and under `mined` why it is here."""
+    dataset, case_id = row["dataset"], row["case_id"]
+    request = known[dataset].get(case_id)
+    if request is None:
+        raise DataError(
+            f"{data[dataset]} has no case {case_id}, which {where} edits; give the file that the "
+            "edits were made with"
+        )
+    return {
+        "case_id": case_id,
+        "requested_rewrite": {
+            "prompt": request.prompt,
+            "relation_id": request.relation,
+            "target_new": {"str": request.target_new},
+            "target_true": {"str": request.target_true},
+            "subject": request.subject,
+        },
+        "paraphrase_prompts": list(request.paraphrases),
+        "neighborhood_prompts": [probe.prompt for probe in request.neighbours],
+        "mined": {
+            "from": str(data[dataset]),
+            "dataset": dataset,
+            "case_id": case_id,
+            **{name: row[name] for name in ("model", "editor", "collapsed", "seed")},
+            "perplexity": _finite(row["perplexity"]),
+            "perplexity_base": row["perplexity_base"],
+        },
+    }
+
+
+def _finite(value: float) -> float | str:
+    """JSON knows no infinity."""
+    return value if value < float("inf") else "inf"
+
+
+def _numbered(records: Sequence[Record]) -> list[Record]:
+    """Records with case ids of their own: those of their data set, where they do not repeat."""
+    ids = [record["case_id"] for record in records]
+    if len(set(ids)) == len(ids):
+        return list(records)
+    return [record | {"case_id": number} for number, record in enumerate(records)]
+
+
+def named(pairs: Iterable[str]) -> dict[str, Path]:
+    """`label=file` pairs as a mapping; `DataError` for one without `=`.
+
+    >>> named(["hard=facts.json"])
+    {'hard': PosixPath('facts.json')}
+    """
+    found = {}
+    for pair in pairs:
+        label, equals, file = pair.partition("=")
+        if not equals:
+            raise DataError(f"--data {pair}: write the data set's label, `=` and its file")
+        found[label] = Path(file)
+    return found

@@ -1,0 +1,63 @@
+"""Hard cases beside normal ones: where the subject stands, and how many tokens it has."""
+
+import polars as pl
+
+from editcore.report.numbers import number
+from editcore.report.section import Section
+from editcore.report.study import Study
+from editcore.report.tables import Table, times
+
+EXAMPLES = 3
+
+
+def section(study: Study) -> Section | None:
+    """Examples of edits that collapsed a model, and of the same editor's that did not."""
+    rows = [
+        row
+        for model in study.models
+        for editor in study.editors
+        for row in _contrast(study, model, editor)
+    ]
+    if not rows:
+        return None
+    heads = (
+        "model",
+        "editor",
+        "prompt",
+        "old → new",
+        "effect",
+        "perplexity",
+        "rise",
+        "subject at",
+        "tokens",
+    )
+    caption = (
+        "The worst edits, and the mildest by the same editor. “Subject at” "
+        "counts the characters before it."
+    )
+    words = ("What the cases that collapse a model have in common shows beside those that do not.",)
+    return Section("hard-cases", "Hard cases", words, (), (Table(caption, heads, tuple(rows), 5),))
+
+
+def _contrast(study: Study, model: str, editor: str) -> list[tuple[str, ...]]:
+    cases = study.made(model=model, editor=editor).drop_nulls(["perplexity_ratio", "collapsed"])
+    order = ["perplexity_ratio", "dataset", "case_id"]
+    hard = cases.filter(pl.col("collapsed")).sort(order, descending=[True, False, False])
+    mild = cases.filter(~pl.col("collapsed")).sort(order)
+    if hard.is_empty():
+        return []
+    chosen = [*hard.head(EXAMPLES).to_dicts(), *mild.head(EXAMPLES).to_dicts()]
+    return [
+        (
+            model,
+            editor,
+            row["prompt"].replace("{}", f"[{row['subject']}]"),
+            f"{row['target_true']} → {row['target_new']}",
+            "collapsed" if row["collapsed"] else "stable",
+            number(row["perplexity"]),
+            times(row["perplexity_ratio"]),
+            number(row["subject_start"]),
+            number(row["subject_tokens"]),
+        )
+        for row in chosen
+    ]

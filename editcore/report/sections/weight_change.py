@@ -1,0 +1,122 @@
+"""How much the weights change: where in the matrix, and against perplexity over all edits."""
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from editcore.report.logaxis import log_scale
+from editcore.report.numbers import number
+from editcore.report.section import Drawing, Section
+from editcore.report.study import Study
+from editcore.report.style import marks, panel, panels
+from editcore.weight_change import WEIGHTS
+
+RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
+
+
+def section(study: Study) -> Section | None:
+    """The size of every change against perplexity, and two changed matrices where they are kept."""
+    drawings = [
+        Drawing(
+            f"change-model={model}",
+            f"Size of the weight change relative to the weight against perplexity, {model}.",
+            lambda model=model: draw_sizes(study, model),  # type: ignore[misc]
+        )
+        for model in study.models
+        if not sizes(study, model).is_empty()
+    ]
+    if not drawings:
+        return None
+    paragraphs = [
+        "Each point is one edit: the norm of the change relative to that of the weights that it "
+        "changes, against the perplexity of the edited model. Both scales are logarithmic."
+    ]
+    maps = study.table("weight_change", WEIGHTS)
+    if maps is not None and not maps.is_empty():
+        drawings += [
+            Drawing(
+                f"matrix-model={model}",
+                f"Absolute change of one matrix of {model}: a collapsed edit beside a stable one.",
+                lambda model=model: draw_maps(maps, model),  # type: ignore[misc]
+            )
+            for model in study.models
+            if model in maps["model"]
+        ]
+        paragraphs.append(
+            "The matrices show the absolute change, in blocks of which each has the colour of its "
+            "largest number, for an edit that collapsed the model and one that did not, on the "
+            "same scale of colours."
+        )
+    return Section("weight-change", "Change of the weights", tuple(paragraphs), tuple(drawings))
+
+
+def sizes(study: Study, model: str) -> pl.DataFrame:
+    """The edits of a model whose weights changed, with the `relative` size of the change."""
+    made = study.made(model=model).with_columns(relative=RELATIVE)
+    return made.filter(pl.col("relative") > 0, pl.col("perplexity").is_not_null())
+
+
+def draw_sizes(study: Study, model: str) -> Figure:
+    """Perplexity against the relative size of the change, by editor."""
+    figure, axes = panel(
+        f"Edits of {model}", "norm of the change / norm of the weights", "perplexity"
+    )
+    found = sizes(study, model)
+    across, up = log_scale(found["relative"].to_list()), log_scale(found["perplexity"].to_list())
+    across.apply(axes, "x")
+    up.apply(axes, "y")
+    for editor, mark in marks(study.editors).items():
+        points = found.filter(pl.col("editor") == editor)
+        if not points.is_empty():
+            axes.scatter(
+                [across.place(value) for value in points["relative"]],
+                [up.place(value) for value in points["perplexity"]],
+                s=11,
+                marker=mark.marker,
+                color=mark.colour,
+                alpha=0.65,
+                linewidths=0,
+                label=editor,
+                clip_on=False,
+                zorder=3,
+            )
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
+    return figure
+
+
+def draw_maps(maps: pl.DataFrame, model: str) -> Figure:
+    """Both matrices as maps of the absolute change, the collapsed edit's first."""
+    maps = maps.filter(pl.col("model") == model)
+    shown = [
+        (frame.row(0, named=True), _matrix(frame))
+        for collapsed in (True, False)
+        if not (frame := maps.filter(pl.col("collapsed") == collapsed)).is_empty()
+    ]
+    titles = [
+        f"{'collapsed' if row['collapsed'] else 'stable'}, perplexity {number(row['perplexity'])}"
+        for row, _ in shown
+    ]
+    figure, grid = panels(titles, len(titles))
+    highest = max(float(matrix.max()) for _, matrix in shown)
+    for axes, (row, matrix) in zip(grid, shown, strict=True):
+        extent = (0, row["d_in"], row["d_out"], 0)
+        picture = axes.imshow(
+            matrix,
+            vmin=0,
+            vmax=highest,
+            cmap="cividis",
+            aspect="auto",
+            extent=extent,
+            interpolation="nearest",
+        )
+        axes.grid(visible=False)
+    figure.colorbar(picture, ax=grid, label="|ΔW|")
+    name = shown[0][0]["parameter"]
+    figure.suptitle(f"{name} of {model}, by {shown[0][0]['editor']}", x=0.01, ha="left")
+    return figure
+
+
+def _matrix(frame: pl.DataFrame) -> np.ndarray:
+    """The blocks as a matrix."""
+    ordered = frame.sort("row", "column")["change"].to_numpy()
+    return ordered.reshape(frame["row"].n_unique(), -1)

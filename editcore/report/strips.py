@@ -1,0 +1,48 @@
+"""Perplexity of all edits of a model in one picture: a strip for each editor and data set."""
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from editcore.report.logaxis import log_scale
+from editcore.report.numbers import number
+from editcore.report.study import Study
+from editcore.report.style import HEIGHT, INK, MUTED, WIDTH, level, marks, panel
+
+WIDEST = 0.42  # of a unit of the x axis, to either side
+
+
+def draw(study: Study, model: str) -> Figure:
+    """Perplexity by editor, the data sets side by side in it, on one logarithmic scale."""
+    figure, axes = panel(f"Single edits of {model}", "", "perplexity")
+    figure.set_size_inches(max(WIDTH, 0.75 * len(study.editors) + 1.2), HEIGHT + 0.3)
+    made = study.made(model=model).filter(pl.col("perplexity").is_not_null())
+    base = study.base(model)
+    fixed = [] if base is None else [base, study.threshold(base)]
+    scale = log_scale([*made["perplexity"].to_list(), *fixed])
+    scale.apply(axes, "y")
+    if base is not None:
+        level(axes, base, f"unedited: {number(base)}", MUTED, below=True)
+        threshold = study.threshold(base)
+        level(axes, threshold, f"collapsed above {number(threshold)}", INK)
+    width = 2 * WIDEST / max(1, len(study.datasets))
+    for order, (dataset, mark) in enumerate(marks(study.datasets).items()):
+        for place, editor in enumerate(study.editors):
+            points = made.filter(pl.col("editor") == editor, pl.col("dataset") == dataset)
+            left = place - WIDEST + width * order
+            step = 0.9 * width / max(1, len(points))
+            axes.scatter(
+                [left + step * i for i in range(len(points))],
+                [scale.place(value) for value in points["perplexity"]],
+                s=7,
+                marker=mark.marker,
+                color=mark.colour,
+                alpha=0.7,
+                linewidths=0,
+                label=dataset if place == 0 else None,
+                clip_on=False,
+                zorder=3,
+            )
+    axes.set_xlim(-0.5, len(study.editors) - 0.5)
+    axes.set_xticks(range(len(study.editors)), study.editors, rotation=25, ha="right")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, handletextpad=0.2)
+    return figure

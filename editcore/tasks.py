@@ -1,0 +1,74 @@
+"""Tasks by name: which file describes one, and which files it reads; free of heavy imports."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from editcore.bundled import data_file
+from editcore.errors import ConfigError
+
+ENDINGS = (".yaml", ".yml")
+FOLDER = Path("resources") / "tasks"
+
+
+class _Reader(yaml.SafeLoader):
+    """Reads task files as data: what `!function` names is not imported."""
+
+
+def _name(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
+    return loader.construct_scalar(node)
+
+
+_Reader.add_constructor("!function", _name)
+
+
+def task_file(name: str) -> str | None:
+    """The YAML file that describes a task: itself, or one of ours; None for lm-eval's own.
+
+    Raises `ConfigError` where a file is named that is not there.
+    """
+    if name.endswith(ENDINGS):
+        if not Path(file := data_file(name)).is_file():
+            raise ConfigError(
+                f"there is no task file {name}; give an existing one, or a task's name"
+            )
+        return file
+    own = data_file(str(FOLDER / f"{name}.yaml"))
+    return own if Path(own).is_file() else None
+
+
+def label(name: str) -> str:
+    """What a task is called in the results: its name, or its file's without ending."""
+    return Path(name).stem if name.endswith(ENDINGS) else name
+
+
+def files(name: str) -> list[str]:
+    """The files that a task is made from: descriptions and local data; none for lm-eval's own."""
+    return list(dict.fromkeys(_files(name)))
+
+
+def _files(name: str) -> Iterator[str]:
+    file = task_file(name)
+    if file is None:
+        return
+    yield file
+    described = _described(file)
+    for member in described.get("task", []) if "group" in described else []:
+        yield from _files(member)
+    data = (described.get("dataset_kwargs") or {}).get("data_files")
+    for path in data.values() if isinstance(data, dict) else []:
+        if not Path(found := data_file(path)).is_file():
+            raise ConfigError(f"{file}: there is no data file {path}; correct the path")
+        yield found
+
+
+def _described(file: str) -> dict[str, Any]:
+    try:
+        described = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=_Reader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the task file {file} cannot be read: {error}") from None
+    if not isinstance(described, dict):
+        raise ConfigError(f"{file}: expected the keys of an lm-eval task, found none")
+    return described

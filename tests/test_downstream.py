@@ -1,0 +1,139 @@
+"""One job scores a model and its chosen edits, from the files that their shards left."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from click.testing import CliRunner
+
+from editcore import deltas
+from editcore.cli import main
+from editcore.correlation import CORRELATION, DOWNSTREAM
+from editcore.deltas import Delta, DenseUpdate
+from editcore.downstream import run
+from editcore.errors import DataError
+from editcore.jobs import DownstreamJob, EditFiles, ModelSpec, PerplexitySpec
+from editcore.pooling import pooled
+from editcore.store import EDITS, read_provenance, read_table, write_table
+from editcore.weight_change import WEIGHTS, contrasted
+from tests.rows import edit_row
+
+PARAMETER = "transformer.h.2.mlp.c_proj.weight"
+# Size of the change and the perplexity that the row reports, by case.
+EDITED = {1: (0.0, 1.7), 2: (0.3, 4.0), 3: (3.0, 400.0), 4: (1e38, math.inf)}
+
+
+def shard(folder: Path, cases: list[int], **changes: Any) -> EditFiles:
+    """The rows and weight changes of a shard."""
+    made = {}
+    rows = []
+    for case in cases:
+        scale, perplexity = EDITED[case]
+        draw = torch.Generator().manual_seed(case)
+        made[case] = Delta({PARAMETER: DenseUpdate(scale * torch.randn(160, 640, generator=draw))})
+        columns = {"model": "tiny", "delta_norm": 0.1 + scale} | changes
+        rows.append(edit_row(case, perplexity, **columns))
+    files = EditFiles(
+        rows=str(folder / f"{cases[0]}.parquet"), deltas=str(folder / f"{cases[0]}.st")
+    )
+    write_table(Path(files.rows), rows, EDITS, {})
+    deltas.save(made, Path(files.deltas), {})
+    return files
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> DownstreamJob:
+    """Two shards of two edits each, and a task of either kind."""
+    folder = tmp_path_factory.mktemp("edits")
+    return DownstreamJob(
+        model=ModelSpec(name="tiny", source="tiny-gpt2"),
+        edits=(shard(folder, [1, 4]), shard(folder, [2, 3])),
+        tasks=("world_fact_choices", "world_questions"),
+        count=3,
+        top=2,
+        limit=6,
+        seed=0,
+        perplexity=PerplexitySpec(texts=3),
+    )
+
+
+@pytest.fixture(scope="module")
+def tables(job: DownstreamJob, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The files that the job writes."""
+    folder = tmp_path_factory.mktemp("scores")
+    scores, weights = folder / "scores.parquet", folder / "weights.parquet"
+    run(job, scores, weights)
+    return scores, weights
+
+
+def test_every_chosen_model_has_a_row_per_task_and_the_unedited_too(
+    tables: tuple[Path, Path],
+) -> None:
+    scores = read_table(tables[0], DOWNSTREAM)
+    assert len(scores) == 2 * 5
+    assert scores["case_id"].unique(maintain_order=True).to_list() == [1, 2, 3, 4, None]
+    chosen = scores.unique("case_id", maintain_order=True).select("case_id", "spread", "top")
+    assert chosen.rows() == [
+        (1, True, False), (2, True, False), (3, True, True), (4, False, True), (None, False, False),
+    ]  # fmt: skip
+
+
+def test_scores_follow_the_weights_that_each_row_names(tables: tuple[Path, Path]) -> None:
+    scores = read_table(tables[0], DOWNSTREAM).filter(pl.col("task") == "world_questions")
+    by_case = dict(zip(scores["case_id"], scores["score"], strict=True))
+    assert by_case[1] == by_case[None] == 1.0
+    assert by_case[3] < 0.5
+    assert (by_case[4], scores.filter(pl.col("case_id") == 4)["status"][0]) == (None, "nonfinite")
+
+
+def test_the_table_says_how_it_was_made(tables: tuple[Path, Path]) -> None:
+    made = read_provenance(tables[0])
+    assert made["job"]["limit"] == 6
+    assert {"lm_eval", "task world_questions"} <= made["tasks"].keys()
+
+
+def test_a_collapsed_matrix_stands_beside_a_stable_one(tables: tuple[Path, Path]) -> None:
+    weights = read_table(tables[1], WEIGHTS)
+    assert weights.select("case_id", "collapsed").unique().sort("case_id").rows() == [
+        (2, False), (3, True),
+    ]  # fmt: skip
+    assert (weights["row"].max(), weights["column"].max()) == (39, 79)
+    draw = torch.randn(160, 640, generator=torch.Generator().manual_seed(3))
+    largest = weights.filter(pl.col("case_id") == 3)["change"].max()
+    assert largest == pytest.approx(3.0 * float(draw.abs().max()), rel=1e-5)
+
+
+def test_blocks_keep_their_largest_number() -> None:
+    matrix = torch.randn(81, 160)
+    found = pooled(matrix)
+    assert found.shape == (40, 80)
+    assert found.max() == matrix.abs().max()
+    assert pooled(torch.tensor([[2.0, -5.0]])).tolist() == [[2.0, 5.0]]
+
+
+def test_an_editor_whose_edits_all_went_one_way_shows_no_contrast() -> None:
+    rows = [edit_row(i, 400.0) for i in range(3)]
+    assert contrasted(pl.DataFrame(rows)).is_empty()
+    assert len(contrasted(pl.DataFrame([*rows, edit_row(9)]))) == 2
+
+
+def test_a_weight_change_that_is_missing_is_named(job: DownstreamJob, tmp_path: Path) -> None:
+    files = shard(tmp_path, [1])
+    deltas.save({}, Path(files.deltas), {})
+    with pytest.raises(DataError, match="lacks the weight change of case 1"):
+        run(job.model_copy(update={"edits": (files,)}), tmp_path / "s", tmp_path / "w")
+
+
+def test_the_commands_lead_from_the_job_to_the_correlation(
+    tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    scores, weights = map(str, tables)
+    arguments = [scores, "--weights", weights, "--out", str(tmp_path), "--resamples", "50"]
+    done = CliRunner().invoke(main, ["correlate", *arguments])
+    assert done.exit_code == 0, done.output
+    found = read_table(tmp_path / "correlation.parquet", CORRELATION)
+    assert found["n"].to_list() == [4, 4]
+    assert not read_table(tmp_path / "weight_change.parquet", WEIGHTS).is_empty()

@@ -1,0 +1,43 @@
+"""Edited models are chosen from all over the range of perplexity, and the worst besides."""
+
+import math
+
+import polars as pl
+
+from editcore.selection import selected
+from tests.rows import edit_row, failed_row
+
+
+def chosen(perplexities: list[float], count: int, top: int) -> pl.DataFrame:
+    rows = [edit_row(i, perplexity) for i, perplexity in enumerate(perplexities)]
+    rows.append({**edit_row(999), **failed_row(999), "perplexity": None})
+    return selected(pl.DataFrame(rows, infer_schema_length=None), count, top)
+
+
+def test_the_middle_of_the_range_is_chosen_though_nearly_all_edits_are_mild() -> None:
+    mild, between = [4.0 + i / 1000 for i in range(500)], [40.0, 400.0, 4000.0, 40000.0]
+    frame = chosen(mild + between, 5, 0)
+    assert frame.filter(pl.col("spread"))["perplexity"].to_list() == [4.0, *between]
+
+
+def test_each_edit_is_chosen_once_and_no_more_than_there_are() -> None:
+    frame = chosen([4.0, 4.0, 4.0, 4000.0], 30, 2)
+    assert frame["case_id"].to_list() == [0, 1, 2, 3]
+    assert frame["spread"].all()
+    assert frame.filter(pl.col("top"))["case_id"].to_list() == [0, 3]
+
+
+def test_infinite_perplexity_counts_among_the_worst_only() -> None:
+    frame = chosen([4.0, math.inf, 40.0, 400.0], 2, 2)
+    assert frame.filter(pl.col("spread"))["case_id"].to_list() == [0, 3]
+    assert frame.filter(pl.col("top"))["case_id"].to_list() == [1, 3]
+
+
+def test_a_choice_does_not_depend_on_the_order_of_rows() -> None:
+    rows = [edit_row(i, 4.0 + i % 7) for i in range(40)]
+    forward, backward = (selected(pl.DataFrame(r), 5, 3) for r in (rows, rows[::-1]))
+    assert forward["case_id"].to_list() == backward["case_id"].to_list()
+
+
+def test_without_edits_nothing_is_chosen() -> None:
+    assert chosen([], 3, 2).is_empty()

@@ -1,0 +1,45 @@
+# Tasks on edited models: one job per model, behind all of its edits.
+
+
+rule downstream:
+    input:
+        lambda wildcards: study.downstream_inputs(**wildcards),
+        job="results/jobs/downstream/model={model}.json",
+    output:
+        scores=ensure("results/downstream/model={model}/scores.parquet", non_empty=True),
+        weights="results/downstream/model={model}/weights.parquet",
+    log:
+        "results/logs/downstream/model={model}.log",
+    benchmark:
+        "results/benchmarks/downstream/model={model}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    message:
+        "Let {wildcards.model} and some of its edited models do tasks"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore downstream --job {input.job:q}"
+        " --out {output.scores:q} --weights {output.weights:q} 2> {log:q}"
+
+
+rule correlate:
+    input:
+        study.score_files,
+        study.weight_files,
+        study="results/jobs/study.json",
+    output:
+        scores="results/summary/downstream.parquet",
+        correlation="results/summary/correlation.parquet",
+        weights="results/summary/weight_change.parquet",
+    log:
+        "results/logs/correlate.log",
+    conda:
+        "../envs/editcore.yaml"
+    params:
+        folder=subpath(output.scores, parent=True),
+    message:
+        "Correlate perplexity with the scores in tasks"
+    shell:
+        "editcore correlate --study {input.study:q} --out {params.folder:q} 2> {log:q}"
