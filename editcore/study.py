@@ -49,7 +49,7 @@ class Study:
     @property
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
-        return [str(layout.summary(name)) for name in ("cases", "verdicts")]
+        return [str(layout.summary(name)) for name in ("cases", "verdicts", "warning")]
 
     @property
     def datasets(self) -> list[DatasetSpec]:

@@ -21,7 +21,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--study", type=FILE, help="Take the shards that this study lists (study.json).")
 @click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
 def summarise(edits: tuple[Path, ...], study: Path | None, out: Path) -> None:
-    """Gather the rows of all EDITS (Parquet files) into cases.parquet and verdicts.parquet."""
+    """Gather the rows of all EDITS (Parquet files) into cases, verdicts and warning.parquet.
+
+    The last says how well what was known before the edits predicts which of them collapse a model.
+    """
     from editcore.study import listed_edits
     from editcore.summary import run
 
