@@ -20,12 +20,14 @@ from editcore.explain import explain
 from editcore.value_options import ValueOptions
 
 __all__ = [
+    "CaseSet",
     "CollapseSpec",
     "DatasetSpec",
     "EditJob",
     "EditorJob",
     "EditorSpec",
     "Job",
+    "MechanismJob",
     "ModelSpec",
     "MomentJob",
     "MomentSpec",
@@ -208,6 +210,26 @@ class EditJob(EditorJob):
     def names(self) -> tuple[str, str, str, str]:
         """Model, editor, data set and shard, as they stand in the paths of the results."""
         return self.model.name, self.editor.label, self.dataset.name, f"{self.shard:03d}"
+
+
+class CaseSet(Job):
+    """Some cases of a data set, and the file of their v*."""
+
+    dataset: DatasetSpec
+    case_ids: tuple[int, ...]
+    values: str
+
+
+class MechanismJob(EditorJob):
+    """Find out why edits collapse one model, on two sets of cases; `moments` are of one layer."""
+
+    collapse_cases: CaseSet
+    normal_cases: CaseSet
+    texts: MomentSpec
+    perplexity: PerplexitySpec
+    collapse: CollapseSpec
+    prefix_lengths: tuple[int, ...]
+    encoder: str | None = None
 
 
 JobT = TypeVar("JobT", bound=Job)

@@ -3,17 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editcore import layout
+from editcore import checks, layout
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
 from editcore.jobs import (
     DatasetSpec,
     EditJob,
     EditorJob,
+    MechanismJob,
     MomentJob,
     PrefixJob,
     TrainJob,
@@ -22,6 +23,10 @@ from editcore.jobs import (
 )
 
 Names = tuple[str, str, str, str]
+
+# What `editcore.mechanism.tables`, which planning does not import, has schemas for.
+MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
+MECHANISM_DERIVED = ("shared", "prompting")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Study:
     training: Mapping[tuple[str, str], TrainJob]
     edits: Mapping[Names, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
+    mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
 
     @property
     def edit_files(self) -> list[str]:
@@ -49,7 +55,28 @@ class Study:
     @property
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
-        return [str(layout.summary(name)) for name in ("cases", "verdicts", "warning")]
+        tables = [str(layout.summary(name)) for name in ("cases", "verdicts", "warning")]
+        return [*tables, *self.mechanism_tables]
+
+    @property
+    def mechanism_folders(self) -> list[str]:
+        """The folders of the mechanism's tables, one for each model."""
+        return [str(layout.mechanism(model)) for model in self.mechanism]
+
+    @property
+    def mechanism_tables(self) -> list[str]:
+        """The mechanism's tables in the summary; none where the study does not ask for them."""
+        names = (*MECHANISM, *MECHANISM_DERIVED) if self.mechanism else ()
+        return [str(layout.RESULTS / "summary" / layout.mechanism_file(name)) for name in names]
+
+    def mechanism_inputs(self, model: str) -> list[str]:
+        """The files beside the job that a model's mechanism is found from."""
+        job = self.mechanism[model]
+        sets = (job.collapse_cases, job.normal_cases)
+        files = [file for each in sets for file in (each.dataset.path, each.values)]
+        texts = [job.perplexity.path, job.texts.path]
+        encoder = [str(file) for file in checks.model_files(job.encoder)] if job.encoder else []
+        return [*_artefacts(job), *files, *texts, *encoder, *self.model_files[model]]
 
     @property
     def datasets(self) -> list[DatasetSpec]:
@@ -107,6 +134,8 @@ class Study:
             yield layout.train_job(model, digest), train_job.as_json()
         for names, edit_job in self.edits.items():
             yield layout.edits_job(*names), edit_job.as_json()
+        for model, mechanism_job in self.mechanism.items():
+            yield layout.mechanism_job(model), mechanism_job.as_json()
         manifest = {"edits": self.edit_files, "config": self.config.model_dump(mode="json")}
         yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
 

@@ -8,6 +8,7 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.inspection import doctor, plugins, provenance
+from editcore.cli.mechanism import mechanism, mechanism_tables
 from editcore.cli.results import report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.single import check, guard
@@ -23,6 +24,8 @@ COMMANDS = (
     train,
     edit,
     summarise,
+    mechanism,
+    mechanism_tables,
     report,
     check,
     apply,
@@ -63,6 +66,7 @@ class PlainErrors(click.Group):
         "editcore train --job results/jobs/train/model=M/1a2b3c4d.json --out T.safetensors",
         "editcore edit --job results/jobs/edits/.../shard-000.json --out S.parquet --deltas D",
         "editcore summarise --study results/jobs/study.json --out results/summary",
+        "editcore mechanism --job results/jobs/mechanism/model=M.json --out folder",
         "editcore report --summary results/summary --figures results/figures --out report.html",
     ),
 )

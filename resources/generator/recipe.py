@@ -60,6 +60,13 @@ RECIPES = {
             Stretch(1_500, 8e-4, near_share=0.75),
         )
     ),
+    "tiny-t5": Recipe(
+        stretches=(Stretch(1_000, 3e-3, warm_up=100),),
+        weight_decay=0.1,
+        sink_from=1_000,
+        checkpoint_every=250,
+        compiled=False,
+    ),
 }
 
 
