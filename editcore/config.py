@@ -182,7 +182,7 @@ class MechanismChoice(Section):
     )
     normal: str = Field(min_length=1, description="The label of the data set to compare with.")
     cases: Positive = Field(
-        default=40, description="How many cases of each, from the start of its first shard."
+        default=40, description="How many cases of each, spread evenly over its first shard."
     )
     prefix_lengths: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 1, 2, 4, 8, 16),

@@ -59,7 +59,7 @@ def evaluate(edits: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
     """The table `WARNING` of the edits that were made.
 
     Which half a case belongs to is drawn by seed, data set and case: the same for every model and
-    editor.
+    editor, and for every study with this seed.
     """
     made = edits.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
     halves = [

@@ -352,9 +352,11 @@ def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
 
 
 def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
+    """Cases spread evenly over a shard, since files often sort cases by their kind."""
     (values,) = _value_jobs(pair, shard)
-    path = str(layout.values(*values.names))
-    return CaseSet(dataset=shard.dataset, case_ids=shard.ids[:limit], values=path)
+    count = min(limit, len(shard.ids))
+    ids = tuple(shard.ids[i * len(shard.ids) // count] for i in range(count))
+    return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(layout.values(*values.names)))
 
 
 def _moment_files(job: MomentJob) -> dict[int, str]:

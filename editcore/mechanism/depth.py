@@ -76,17 +76,21 @@ def described(
     """Rows of `DEPTH`: one for each layer and shown position.
 
     `distance` is the mean cosine distance of the position's keys to those of later positions (from
-    the second on, one position drawn per row; a key is not compared with its own row's).
+    the second on, one position drawn per row; a key is not compared with its own row's), `within`
+    that of the position's keys to each other, and `gap` twice the first less both within: it is 0
+    where the two have the same distribution (an energy distance, Székely and Rizzo 2013).
     """
     for layer, each in found.items():
         count, length = each.keys.shape[:2]
         rng = torch.Generator().manual_seed(seed)
         drawn = torch.randint(1, length, (count,), generator=rng)
         later = each.keys[torch.arange(count), drawn]
+        among_later = _within(later, seed)
         for position in (place for place in SHOWN if place < length):
             keys = each.keys[:, position]
             distances = geometry.cosine(keys, later)
             found_at = geometry.interval(distances, same=True, seed=seed)
+            within = _within(keys, seed)
             yield {
                 "model": model,
                 "part": part,
@@ -99,8 +103,14 @@ def described(
                 "distance": found_at.mean,
                 "distance_low": found_at.low,
                 "distance_high": found_at.high,
+                "within": within,
+                "gap": 2 * found_at.mean - within - among_later,
                 "n": count,
             }
+
+
+def _within(keys: torch.Tensor, seed: int) -> float:
+    return geometry.interval(geometry.cosine(keys, keys), same=True, seed=seed).mean
 
 
 def _to_mean(vectors: torch.Tensor, position: int) -> float:

@@ -19,10 +19,10 @@ def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:
         same = first == second
         if same and len(a) < 2:
             continue
-        metrics = {geometry.COSINE: geometry.cosine(a, b)}
-        if not {first, second} & set(DIRECTION.values()):
-            metrics[geometry.MAHALANOBIS] = geometry.mahalanobis(a, b, material.moment)
-        for metric, matrix in metrics.items():
+        only_angles = {first, second} & set(DIRECTION.values())
+        metrics = [geometry.COSINE] if only_angles else [geometry.COSINE, geometry.MAHALANOBIS]
+        for metric in metrics:
+            matrix = geometry.distances(metric, a, b, material.moment)
             yield {
                 "model": material.job.model.name,
                 "first": first,

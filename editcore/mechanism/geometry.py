@@ -40,6 +40,13 @@ def mahalanobis(first: torch.Tensor, second: torch.Tensor, moment: SecondMoment)
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def distances(
+    metric: str, first: torch.Tensor, second: torch.Tensor, moment: SecondMoment
+) -> torch.Tensor:
+    """Every pair's distance by either metric, `[n, m]`."""
+    return cosine(first, second) if metric == COSINE else mahalanobis(first, second, moment)
+
+
 def whitened(keys: torch.Tensor, moment: SecondMoment) -> torch.Tensor:
     """L⁻¹k for C = LLᵀ, `[n, d]`: there the Mahalanobis distance is the plain one."""
     columns = keys.double().cpu().T

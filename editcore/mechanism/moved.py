@@ -1,7 +1,7 @@
 """How the keys of collapse cases move as a prefix grows in front of them (Figure 4 b)."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,25 +40,43 @@ def _template(material: Material, case: Case, length: int) -> str:
 
 
 def rows(material: Material, clouds: "Clouds") -> Iterator[dict[str, Any]]:
-    """Rows of `MOVED`: mean distance to the bare keys of both sets, by length of the prefix."""
+    """Rows of `MOVED`: how near the moved keys are to the bare keys of both sets.
+
+    By mean distance, and by the share of them whose nearest bare key, other than their own case's,
+    is of that set.
+    """
     from editcore.mechanism.clouds import BARE
 
-    seed = material.job.seed
+    bare = {name: clouds.by_name[BARE[name]] for name in (COLLAPSE, NORMAL)}
     for length in material.job.prefix_lengths:
         moved = behind_prefixes(material, material.sets[COLLAPSE], length)
-        for reference in (COLLAPSE, NORMAL):
-            cloud = clouds.by_name[BARE[reference]]
-            same = reference == COLLAPSE and length == 0
-            for metric, matrix in (
-                (geometry.COSINE, geometry.cosine(moved, cloud)),
-                (geometry.MAHALANOBIS, geometry.mahalanobis(moved, cloud, material.moment)),
-            ):
-                found = geometry.interval(matrix, same=same, seed=seed)
+        for metric in (geometry.COSINE, geometry.MAHALANOBIS):
+            matrices = {
+                name: geometry.distances(metric, moved, cloud, material.moment)
+                for name, cloud in bare.items()
+            }
+            nearest = nearest_shares(matrices)
+            for name, matrix in matrices.items():
+                own = name == COLLAPSE
+                found = geometry.interval(matrix, same=own, seed=material.job.seed)
                 yield {
                     "model": material.job.model.name,
                     "length": length,
-                    "reference": reference,
+                    "reference": name,
                     "metric": metric,
                     **vars(found),
+                    "nearest": nearest[name],
                     "n": len(moved),
                 }
+
+
+def nearest_shares(matrices: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """By set, the share of rows whose least distance is to it; no row is compared with its own."""
+    least = {}
+    for name, matrix in matrices.items():
+        counted = matrix.clone()
+        if name == COLLAPSE:
+            counted.fill_diagonal_(torch.inf)
+        least[name] = counted.min(1).values
+    nearest = torch.stack(list(least.values())).argmin(0)
+    return {name: float((nearest == i).double().mean()) for i, name in enumerate(least)}

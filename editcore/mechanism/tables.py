@@ -73,6 +73,7 @@ MOVED = schema(
         "mean": REAL,
         "low": REAL,
         "high": REAL,
+        "nearest": REAL,
         "n": WHOLE,
     },
 )
@@ -92,6 +93,8 @@ DEPTH = schema(
         "distance": REAL,
         "distance_low": REAL,
         "distance_high": REAL,
+        "within": REAL,
+        "gap": REAL,
         "n": WHOLE,
     },
 )
