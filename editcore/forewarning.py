@@ -19,6 +19,7 @@ from editcore.editors import OK
 from editcore.errors import DataError
 from editcore.store import read_table, schema
 
+SEED = 0  # of the halves
 ALL = "*"  # in place of an editor: the edits of all of them
 KEYS = ("calibrated_on", "tested_on", "editor", "predictor")
 
@@ -55,7 +56,7 @@ PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
 )
 
 
-def evaluate(edits: pl.DataFrame, seed: int = 0) -> pl.DataFrame:
+def evaluate(edits: pl.DataFrame, seed: int = SEED) -> pl.DataFrame:
     """The table `WARNING` of the edits that were made.
 
     Which half a case belongs to is drawn by seed, data set and case: the same for every model and

@@ -1,9 +1,15 @@
 """The sections that stand behind those of single edits, in the order of the page."""
 
 from editcore.report.section import MakeSection, Section
+from editcore.report.sections import keys, prompting, updates, warning
 from editcore.report.study import Study
 
-SECTIONS: tuple[MakeSection, ...] = ()
+SECTIONS: tuple[MakeSection, ...] = (
+    warning.section,
+    updates.section,
+    keys.section,
+    prompting.section,
+)
 
 
 def sections(study: Study) -> list[Section]:
