@@ -77,8 +77,7 @@ def described(
 
     `distance` is the mean cosine distance of the position's keys to those of later positions (from
     the second on, one position drawn per row; a key is not compared with its own row's), `within`
-    that of the position's keys to each other, and `gap` twice the first less both within: it is 0
-    where the two have the same distribution (an energy distance, Székely and Rizzo 2013).
+    that of the position's keys to each other, and `gap` the energy distance of the two.
     """
     for layer, each in found.items():
         count, length = each.keys.shape[:2]
@@ -104,7 +103,7 @@ def described(
                 "distance_low": found_at.low,
                 "distance_high": found_at.high,
                 "within": within,
-                "gap": 2 * found_at.mean - within - among_later,
+                "gap": geometry.gap(found_at.mean, within, among_later),
                 "n": count,
             }
 

@@ -31,7 +31,8 @@ def cosine(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """
     unit = (each / each.norm(dim=1, keepdim=True) for each in (first, second))
     a, b = unit
-    return 1 - a @ b.T
+    found: torch.Tensor = 1 - a @ b.T
+    return found
 
 
 def mahalanobis(first: torch.Tensor, second: torch.Tensor, moment: SecondMoment) -> torch.Tensor:
@@ -50,7 +51,8 @@ def distances(
 def whitened(keys: torch.Tensor, moment: SecondMoment) -> torch.Tensor:
     """L⁻¹k for C = LLᵀ, `[n, d]`: there the Mahalanobis distance is the plain one."""
     columns = keys.double().cpu().T
-    return torch.linalg.solve_triangular(moment.factor, columns, upper=False).T
+    found: torch.Tensor = torch.linalg.solve_triangular(moment.factor, columns, upper=False).T
+    return found
 
 
 def interval(distances: torch.Tensor, *, same: bool, seed: int) -> Interval:
@@ -73,6 +75,24 @@ def interval(distances: torch.Tensor, *, same: bool, seed: int) -> Interval:
         return Interval(whole, whole, whole)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(whole, float(low), float(high))
+
+
+def gap(between: float, first: float, second: float) -> float:
+    """Energy distance of two clouds, from mean distances (Székely and Rizzo 2013).
+
+    About 0 where both have one distribution, however wide that is.
+
+    >>> gap(between=2.0, first=2.0, second=2.0)
+    0.0
+    """
+    return 2 * between - first - second
+
+
+def within(metric: str, cloud: torch.Tensor, moment: SecondMoment) -> float:
+    """The mean distance of a cloud's members to each other; 0 for a single one."""
+    matrix = distances(metric, cloud, cloud, moment)
+    count = len(cloud)
+    return float((matrix.sum() - matrix.trace()) / (count * (count - 1))) if count > 1 else 0.0
 
 
 def _draws(rng: np.random.Generator, size: int) -> NDArray[np.float64]:

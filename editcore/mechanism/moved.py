@@ -42,8 +42,9 @@ def _template(material: Material, case: Case, length: int) -> str:
 def rows(material: Material, clouds: "Clouds") -> Iterator[dict[str, Any]]:
     """Rows of `MOVED`: how near the moved keys are to the bare keys of both sets.
 
-    By mean distance, and by the share of them whose nearest bare key, other than their own case's,
-    is of that set.
+    By mean distance; by the energy distance, since a mean distance also grows with a cloud's own
+    width; and by the share of them whose nearest bare key, other than their own case's, is of that
+    set.
     """
     from editcore.mechanism.clouds import BARE
 
@@ -56,15 +57,18 @@ def rows(material: Material, clouds: "Clouds") -> Iterator[dict[str, Any]]:
                 for name, cloud in bare.items()
             }
             nearest = nearest_shares(matrices)
+            width = geometry.within(metric, moved, material.moment)
             for name, matrix in matrices.items():
                 own = name == COLLAPSE
                 found = geometry.interval(matrix, same=own, seed=material.job.seed)
+                wide = geometry.within(metric, bare[name], material.moment)
                 yield {
                     "model": material.job.model.name,
                     "length": length,
                     "reference": name,
                     "metric": metric,
                     **vars(found),
+                    "gap": geometry.gap(found.mean, width, wide),
                     "nearest": nearest[name],
                     "n": len(moved),
                 }

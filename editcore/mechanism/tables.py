@@ -73,6 +73,7 @@ MOVED = schema(
         "mean": REAL,
         "low": REAL,
         "high": REAL,
+        "gap": REAL,
         "nearest": REAL,
         "n": WHOLE,
     },

@@ -41,7 +41,7 @@ def section(study: Study) -> Section | None:
     drawings += [
         Drawing(
             f"moved-model={model}",
-            f"Collapse cases of {model} behind prefixes: distance to both sets of bare keys.",
+            f"Collapse cases of {model} behind prefixes: the gap to both sets of bare keys.",
             partial(_moves, moved.filter(model=model, metric="cosine"), model),
         )
         for model in moved["model"].unique().sort()
@@ -54,9 +54,10 @@ def section(study: Study) -> Section | None:
             "the cosine, and the Mahalanobis distance under C; means over pairs, with intervals of "
             "95 % from a bootstrap over the cases. Bare keys are those of the prompt alone, mean "
             "keys those averaged over the prefixes.",
-            "The gap of a position is twice the mean distance of its keys to those of later "
-            "positions, less the mean distance within each; it is zero where position makes no "
-            "difference. The encoder sees the same texts.",
+            "The gap of two clouds is twice the mean distance between them less the mean distances "
+            "within each (an energy distance); it is about zero where both are one, however wide. "
+            "By layer it compares a position’s keys with those of later positions, where position "
+            "makes no difference if it is zero. The encoder sees the same texts.",
         ),
         tuple(drawings),
         (_distances(distances), _moved(moved), _depth(depth)),
@@ -84,15 +85,13 @@ def _cloud(points: pl.DataFrame, model: str, name: str) -> Figure:
 
 
 def _moves(moved: pl.DataFrame, model: str) -> Figure:
-    figure, axes = panel(f"{model}: behind prefixes", "tokens of the prefix", "1 − cosine")
+    figure, axes = panel(f"{model}: behind prefixes", "tokens of the prefix", "gap (cosine)")
     for reference, (colour, marker) in zip(("collapse", "normal"), PALETTE, strict=False):
         rows = moved.filter(reference=reference).sort("length")
         lengths = [str(length) for length in rows["length"]]
-        mean = rows["mean"].to_list()
-        axes.plot(lengths, mean, color=colour, marker=marker, label=f"to bare {reference} keys")
-        low, high = rows["low"].to_list(), rows["high"].to_list()
-        axes.fill_between(lengths, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set_ylim(bottom=0)
+        gaps = rows["gap"].to_list()
+        axes.plot(lengths, gaps, color=colour, marker=marker, label=f"to bare {reference} keys")
+    axes.set_ylim(bottom=min(0.0, *axes.get_ylim()))
     figure.legend(loc="outside lower center", ncols=2, frameon=False, handletextpad=0.2)
     return figure
 
@@ -124,12 +123,13 @@ def _moved(moved: pl.DataFrame) -> Table:
             row["reference"],
             number(row["mean"]),
             f"{number(row['low'])} to {number(row['high'])}",
+            number(row["gap"]),
             share(row["nearest"]),
             f"{row['n']:,}",
         )
         for row in moved.iter_rows(named=True)
     ]
-    heads = ("model", "tokens", "distance", "to bare keys", "mean", "95 %", "nearest", "n")
+    heads = ("model", "tokens", "distance", "to bare keys", "mean", "95 %", "gap", "nearest", "n")
     caption = (
         "Collapse cases behind random prefixes. “Nearest”: the share of them whose nearest bare "
         "key, other than their own, is of that set."
@@ -159,8 +159,9 @@ def _depth(depth: pl.DataFrame) -> Table:
         *("model", "part", "layer", "position", "|key|", "cosine to mean key"),
         *("|state|", "cosine to mean state", "within", "to later", "gap"),
     )
+    count = max(depth["n"].to_list(), default=0)
     caption = (
-        f"First and second position by layer, over {depth['n'].max()} rows of text cut anywhere. "
+        f"First and second position by layer, over {count} rows of text cut anywhere. "
         "“Within” and “to later”: mean 1 − cosine among the position’s keys and to later ones."
     )
     return Table(caption, heads, tuple(rows), 4)

@@ -39,6 +39,6 @@ def _table(found: pl.DataFrame) -> Table:
             f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%})" if row else "–"
             for row in (by_metric.get(metric) for metric in METRICS)
         ]
-        rows.append((*map(str, names), *cells, f"{group['n'].max():,}"))
+        rows.append((*map(str, names), *cells, f"{max(group['n'].to_list()):,}"))
     caption = "Tests of every edit, bare and behind prefixes."
     return Table(caption, heads, tuple(rows), len(keys))
