@@ -16,7 +16,7 @@ def run(job: "MechanismJob", folder: Path) -> None:
     from editcore.mechanism.clouds import Clouds
     from editcore.mechanism.material import Material
     from editcore.mechanism.tables import TABLES
-    from editcore.provenance import versions
+    from editcore.provenance import of_job
     from editcore.store import write_table
 
     material = Material.open(job)
@@ -30,6 +30,5 @@ def run(job: "MechanismJob", folder: Path) -> None:
         "depth": [*depth.rows(material), *encoder.rows(job, inner)],
         "positions": positions.rows(material),
     }
-    provenance = {"job": job.model_dump(mode="json"), "versions": versions()}
     for name, rows in found.items():
-        write_table(folder / f"{name}.parquet", rows, TABLES[name], provenance)
+        write_table(folder / f"{name}.parquet", rows, TABLES[name], of_job(job))
