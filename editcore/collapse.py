@@ -1,9 +1,18 @@
-"""When an edited model counts as collapsed."""
+"""When an edited model counts as collapsed, and the warning before it is edited at all."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from editcore import calibration as calibrations
+from editcore.calibration import Calibration, Forecast
 from editcore.config import CollapseSpec
+
+if TYPE_CHECKING:
+    from editcore.deltas import Delta
+    from editcore.models import LoadedModel
+    from editcore.moments import SecondMoment
 
 
 @dataclass(frozen=True)
@@ -26,3 +35,23 @@ def judge(perplexity: float, unedited: float, thresholds: CollapseSpec) -> Verdi
     by_ratio = broken or perplexity > thresholds.ratio * unedited
     decided = by_ratio if thresholds.verdict == "ratio" else by_perplexity
     return Verdict(decided, by_perplexity, by_ratio)
+
+
+def warn(
+    model: "LoadedModel",
+    delta: "Delta",
+    moments: "Mapping[int, SecondMoment] | None" = None,
+    calibration: Calibration | None = None,
+) -> Forecast:
+    """Whether a weight change will collapse a model, said before any weight changes.
+
+    The score is how much the change adds to the outputs of the maps it changes, relative to what
+    they give by themselves (`editcore.disturbance`); it is the column `warning` of the edit rows.
+    `moments` are C by layer; for a map without one the score is ‖Δ‖/‖W‖. Without a `calibration`
+    (`editcore.calibration.load`), that of the bundled models decides; a study's own, from
+    `editcore.forewarning.calibration`, fits its models and editors better.
+    """
+    from editcore.disturbance import Disturbance
+
+    known = calibrations.load() if calibration is None else calibration
+    return known.forecast(Disturbance(model, moments or {}).of(delta))

@@ -234,6 +234,32 @@ class DownstreamChoice(Section):
     )
 
 
+class MechanismChoice(Section):
+    """The experiments on why edits collapse a model."""
+
+    editor: str = Field(
+        min_length=1,
+        description="The label of an editor that searches for v* and reads C at one layer; its "
+        "layer, search and v* are used.",
+    )
+    collapse: str = Field(
+        min_length=1, description="The label of the data set whose cases collapse models."
+    )
+    normal: str = Field(min_length=1, description="The label of the data set to compare with.")
+    cases: Positive = Field(
+        default=40, description="How many cases of each, spread evenly over its first shard."
+    )
+    prefix_lengths: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(0, 1, 2, 4, 8, 16),
+        min_length=1,
+        description="Tokens of the random prefixes behind which collapse cases are looked at.",
+    )
+    encoder: str | None = Field(
+        default=None,
+        description="A T5 encoder to compare with: a bundled name, a folder or a hub id.",
+    )
+
+
 class StudyConfig(Section):
     """A study: every model is edited by every editor on every data set."""
 
@@ -268,6 +294,9 @@ class StudyConfig(Section):
     )
     downstream: DownstreamChoice | None = Field(
         default=None, description="Tasks for edited models; not run if left out."
+    )
+    mechanism: MechanismChoice | None = Field(
+        default=None, description="Experiments on why edits collapse a model; none if left out."
     )
 
 

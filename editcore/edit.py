@@ -70,7 +70,8 @@ class Shard:
         session = Session.open(job, registry)
         metrics = bind(job.metrics, registry, OWN_COLUMNS)
         context, options = session.context, session.editor.config
-        rows = Rows.open(job, context.model, options, context.prefixes, metrics)
+        known = context.prefixes, metrics, context.moments
+        rows = Rows.open(job, context.model, options, *known)
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
         return cls(session, requests, rows)
 

@@ -21,6 +21,7 @@ from editcore.explain import explain
 from editcore.value_options import ValueOptions
 
 __all__ = [
+    "CaseSet",
     "CollapseSpec",
     "DatasetSpec",
     "DownstreamJob",
@@ -29,6 +30,7 @@ __all__ = [
     "EditorJob",
     "EditorSpec",
     "Job",
+    "MechanismJob",
     "ModelSpec",
     "MomentJob",
     "MomentSpec",
@@ -260,6 +262,26 @@ class DownstreamJob(Job):
     limit: int | None
     seed: int
     perplexity: PerplexitySpec
+
+
+class CaseSet(Job):
+    """Some cases of a data set, and the file of their v*."""
+
+    dataset: DatasetSpec
+    case_ids: tuple[int, ...]
+    values: str
+
+
+class MechanismJob(EditorJob):
+    """Find out why edits collapse one model, on two sets of cases; `moments` are of one layer."""
+
+    collapse_cases: CaseSet
+    normal_cases: CaseSet
+    texts: MomentSpec
+    perplexity: PerplexitySpec
+    collapse: CollapseSpec
+    prefix_lengths: tuple[int, ...]
+    encoder: str | None = None
 
 
 JobT = TypeVar("JobT", bound=Job)

@@ -100,6 +100,21 @@ def downstream_weights(model: str) -> Path:
     return RESULTS / "downstream" / f"model={model}" / "weights.parquet"
 
 
+def mechanism_job(model: str) -> Path:
+    """The job of a model's experiments on why edits collapse it."""
+    return RESULTS / "jobs" / "mechanism" / f"model={model}.json"
+
+
+def mechanism(model: str) -> Path:
+    """The folder of the tables of those experiments."""
+    return RESULTS / "mechanism" / f"model={model}"
+
+
+def mechanism_file(name: str) -> str:
+    """The file in the summary that holds such a table of all models."""
+    return f"mechanism-{name}.parquet"
+
+
 def summary(name: str) -> Path:
     """One of the tables that the report is made from."""
     return RESULTS / "summary" / f"{name}.parquet"

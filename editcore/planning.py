@@ -16,11 +16,13 @@ from editcore.errors import ConfigError, EditcoreError
 from editcore.explain import explain, nearest
 from editcore.hookspecs import EditorInfo
 from editcore.jobs import (
+    CaseSet,
     DatasetSpec,
     DownstreamJob,
     EditFiles,
     EditJob,
     EditorSpec,
+    MechanismJob,
     ModelSpec,
     MomentJob,
     MomentSpec,
@@ -99,8 +101,9 @@ class _Planner:
             {job.names: job for pair in edited if (job := pair.training)},
             {job.names: job for job in edits},
             files,
-            self._sequences(edited, cases, perplexity),
-            self._downstream_jobs(models, edits, perplexity),
+            sequences=self._sequences(edited, cases, perplexity),
+            downstream=self._downstream_jobs(models, edits, perplexity),
+            mechanism=self._mechanism_jobs(edited, shards, perplexity),
         )
 
     def _sequences(
@@ -337,6 +340,55 @@ class _Planner:
     def _changes_weights(self, editor: EditorSpec) -> bool:
         return self._registry.editors[editor.uses].record.capabilities.changes_weights
 
+    def _mechanism_jobs(
+        self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: PerplexitySpec
+    ) -> dict[str, MechanismJob]:
+        choice = self._config.mechanism
+        if choice is None:
+            return {}
+        for key, known in (
+            ("editor", self._config.editors),
+            ("collapse", self._config.datasets),
+            ("normal", self._config.datasets),
+        ):
+            label = getattr(choice, key)
+            if label not in known:
+                raise ConfigError(
+                    f"{self._where}: mechanism.{key}: nothing in this study has the label "
+                    f"{label!r}. {nearest(label, known)}"
+                )
+        if choice.encoder is not None:
+            with self._at("mechanism.encoder"):
+                checks.model_files(choice.encoder)
+        pairs = [pair for pair in edited if pair.editor.label == choice.editor]
+        return {pair.model.name: self._mechanism_job(pair, shards, perplexity) for pair in pairs}
+
+    def _mechanism_job(
+        self, pair: _Edited, shards: Sequence[_Cases], perplexity: PerplexitySpec
+    ) -> MechanismJob:
+        choice = self._config.mechanism
+        assert choice is not None
+        if pair.moments is None or len(pair.moments.layers) != 1 or len(pair.values) != 1:
+            raise ConfigError(
+                f"{self._where}: mechanism.editor: {choice.editor!r} does not search for v* and "
+                "read the second moment of one layer; name an editor that does"
+            )
+        first = {each.dataset.name: each for each in shards if each.shard == 0}
+        moments = self._config.moments
+        texts = MomentSpec(path=data_file(moments.path), tokens=moments.tokens)
+        with self._at("moments"):
+            checks.texts(texts.path, None)
+        return MechanismJob(
+            **self._artefacts(pair),
+            collapse_cases=_case_set(pair, first[choice.collapse], choice.cases),
+            normal_cases=_case_set(pair, first[choice.normal], choice.cases),
+            texts=texts,
+            perplexity=perplexity,
+            collapse=self._config.collapse,
+            prefix_lengths=choice.prefix_lengths,
+            encoder=choice.encoder,
+        )
+
     def _artefacts(self, pair: _Edited) -> dict[str, Any]:
         """What every job that edits says of its editor, and of the files that its edits read."""
         return {
@@ -362,6 +414,14 @@ def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
         )
         for options in pair.values
     ]
+
+
+def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
+    """Cases spread evenly over a shard, since files often sort cases by their kind."""
+    (values,) = _value_jobs(pair, shard)
+    count = min(limit, len(shard.ids))
+    ids = tuple(shard.ids[i * len(shard.ids) // count] for i in range(count))
+    return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(layout.values(*values.names)))
 
 
 def _moment_files(job: MomentJob) -> dict[int, str]:

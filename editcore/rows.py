@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +11,14 @@ from editcore.answers import Answers, CaseQuestions, TokenizedQuestions, ask_edi
 from editcore.changes import Change
 from editcore.collapse import judge
 from editcore.deltas import Delta
+from editcore.disturbance import Disturbance
 from editcore.editor_config import EditorConfig
 from editcore.editors import OK, EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
 from editcore.jobs import EditJob
 from editcore.metrics import Metric, MetricInput, number
 from editcore.models import LoadedModel
+from editcore.moments import SecondMoment
 from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.prefixes import ContextPrefixes
 from editcore.requests import SLOT, EditRequest
@@ -55,6 +57,7 @@ class Rows:
     metrics: Sequence[Metric]
     unedited: Perplexity
     edited: EditedPerplexity
+    disturbance: Disturbance
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -65,11 +68,13 @@ class Rows:
         options: EditorConfig,
         prefixes: ContextPrefixes | None,
         metrics: Sequence[Metric],
+        moments: Mapping[int, SecondMoment],
     ) -> "Rows":
         """Measure the unedited model; `DataError` where its perplexity is not finite."""
         texts, unedited = measure_unedited(model, job.perplexity)
         edited = EditedPerplexity(model, texts)
-        return cls(job, model, options, prefixes, metrics, unedited, edited)
+        before = Disturbance(model, moments)
+        return cls(job, model, options, prefixes, metrics, unedited, edited, before)
 
     def of(self, edits: Sequence[MadeEdit]) -> list[Row]:
         """The rows of some edits, in their order.
@@ -134,6 +139,7 @@ class Rows:
             row["status"] = in_one_line(error)
             return None
         row["weight_norm"] = self._weight_norm(change) if isinstance(change, Delta) else None
+        row |= self._foreknown(change)
         return _Sound(row, change, questions, tokens)
 
     def _known(self, result: EditResult) -> Row:
@@ -142,6 +148,13 @@ class Rows:
         found = {name: number(name, result.diagnostics.get(name)) for name in known}
         steps = found["steps"]
         return found | {"steps": None if steps is None else int(steps)}
+
+    def _foreknown(self, change: Change) -> Row:
+        """What a weight change will do, as far as it is known before any weight changes."""
+        if not isinstance(change, Delta):
+            return {"denominator_usual": None, "warning": None}
+        usual = self.disturbance.usual_denominator(change)
+        return {"denominator_usual": usual, "warning": self.disturbance.of(change)}
 
     def _weight_norm(self, delta: Delta) -> float:
         """The Frobenius norm of the unedited parameters that the delta changes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editcore import layout, tasks
+from editcore import checks, layout, tasks
 from editcore.config import StudyConfig, parse
 from editcore.errors import ConfigError
 from editcore.jobs import (
@@ -15,6 +15,7 @@ from editcore.jobs import (
     DownstreamJob,
     EditJob,
     EditorJob,
+    MechanismJob,
     MomentJob,
     PrefixJob,
     SequenceJob,
@@ -24,6 +25,10 @@ from editcore.jobs import (
 )
 
 Names = tuple[str, str, str, str]
+
+# What `editcore.mechanism.tables`, which planning does not import, has schemas for.
+MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
+MECHANISM_DERIVED = ("shared", "prompting")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Study:
     model_files: Mapping[str, tuple[str, ...]]
     sequences: Mapping[Names, SequenceJob] = field(default_factory=dict)
     downstream: Mapping[str, DownstreamJob] = field(default_factory=dict)
+    mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
 
     @property
     def edit_files(self) -> list[str]:
@@ -54,10 +60,10 @@ class Study:
     @property
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
-        names = ["cases", "verdicts"]
+        names = ["cases", "verdicts", "warning"]
         names += ["downstream", "correlation", "weight_change"] if self.downstream else []
         names += ["sequences"] if self.sequences else []
-        return [str(layout.summary(name)) for name in names]
+        return [*(str(layout.summary(name)) for name in names), *self.mechanism_tables]
 
     @property
     def sequence_files(self) -> list[str]:
@@ -68,6 +74,26 @@ class Study:
     def score_files(self) -> list[str]:
         """The tables of downstream scores, one for each model."""
         return [str(layout.downstream(model)) for model in self.downstream]
+
+    @property
+    def mechanism_folders(self) -> list[str]:
+        """The folders of the mechanism's tables, one for each model."""
+        return [str(layout.mechanism(model)) for model in self.mechanism]
+
+    @property
+    def mechanism_tables(self) -> list[str]:
+        """The mechanism's tables in the summary; none where the study does not ask for them."""
+        names = (*MECHANISM, *MECHANISM_DERIVED) if self.mechanism else ()
+        return [str(layout.RESULTS / "summary" / layout.mechanism_file(name)) for name in names]
+
+    def mechanism_inputs(self, model: str) -> list[str]:
+        """The files beside the job that a model's mechanism is found from."""
+        job = self.mechanism[model]
+        sets = (job.collapse_cases, job.normal_cases)
+        files = [file for each in sets for file in (each.dataset.path, each.values)]
+        texts = [job.perplexity.path, job.texts.path]
+        encoder = [str(file) for file in checks.model_files(job.encoder)] if job.encoder else []
+        return [*_artefacts(job), *files, *texts, *encoder, *self.model_files[model]]
 
     @property
     def datasets(self) -> list[DatasetSpec]:
@@ -147,6 +173,8 @@ class Study:
             yield layout.sequences_job(*names), sequence_job.as_json()
         for model, downstream_job in self.downstream.items():
             yield layout.downstream_job(model), downstream_job.as_json()
+        for model, mechanism_job in self.mechanism.items():
+            yield layout.mechanism_job(model), mechanism_job.as_json()
         manifest = {
             "edits": self.edit_files,
             "sequences": self.sequence_files,

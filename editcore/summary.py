@@ -1,4 +1,4 @@
-"""From edit rows to the two small tables that figures, pages and other studies read."""
+"""From edit rows to the small tables that figures, pages and other studies read."""
 
 import importlib.metadata
 import json
@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from editcore import forewarning
 from editcore.editors import OK
+from editcore.forewarning import WARNING
 from editcore.store import (
     EDITS,
     METRIC_COLUMNS,
@@ -65,7 +67,7 @@ VERDICTS = schema(
 
 
 def run(edit_files: Sequence[Path], out_dir: Path) -> None:
-    """Write `cases.parquet` (all edit rows) and `verdicts.parquet` (a row per group) to `out_dir`.
+    """Write three tables to `out_dir`: all edit rows, a row per group, and what warned of collapse.
 
     Raises `DataError` naming the file that is not a table of edits.
     """
@@ -79,6 +81,7 @@ def run(edit_files: Sequence[Path], out_dir: Path) -> None:
         log.warning(MIXED, " and ".join(codes))
     write_table(out_dir / "cases.parquet", edits, CASES, provenance)
     write_table(out_dir / "verdicts.parquet", verdicts(edits), VERDICTS, provenance)
+    write_table(out_dir / "warning.parquet", forewarning.evaluate(edits), WARNING, provenance)
 
 
 def verdicts(edits: pl.DataFrame) -> pl.DataFrame:

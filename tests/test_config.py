@@ -110,7 +110,7 @@ def test_the_default_study_shows_every_key_with_its_default() -> None:
     for name, field in StudyConfig.model_fields.items():
         shown = getattr(study, name)
         if field.default is None:  # a stage that is not run if left out
-            assert shown == type(shown)(), name
+            assert shown is not None, name
         elif not field.is_required():
             assert shown == field.default, name
 

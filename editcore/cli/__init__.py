@@ -9,6 +9,7 @@ from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.hardening import harden
 from editcore.cli.inspection import doctor, plugins, provenance
+from editcore.cli.mechanism import mechanism, mechanism_tables
 from editcore.cli.results import correlate, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.single import check, guard
@@ -28,6 +29,8 @@ COMMANDS = (
     downstream,
     correlate,
     mine,
+    mechanism,
+    mechanism_tables,
     report,
     check,
     apply,
@@ -70,6 +73,7 @@ class PlainErrors(click.Group):
         "editcore edit --job results/jobs/edits/.../shard-000.json --out S.parquet --deltas D",
         "editcore trace --job results/jobs/sequences/.../seed-0.json --out S.parquet --deltas D",
         "editcore summarise --study results/jobs/study.json --out results/summary",
+        "editcore mechanism --job results/jobs/mechanism/model=M.json --out folder",
         "editcore report --summary results/summary --figures results/figures --out report.html",
     ),
 )

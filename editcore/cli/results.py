@@ -30,7 +30,8 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 def summarise(files: tuple[Path, ...], study: Path | None, out: Path, what: str) -> None:
     """Gather the rows of all FILES (Parquet) into the tables that reports are made from.
 
-    Of edits these are cases.parquet and verdicts.parquet, of sequences sequences.parquet.
+    Of edits these are cases, verdicts and warning.parquet; the last says how well what was known
+    before the edits predicts which of them collapse a model. Of sequences: sequences.parquet.
     """
     from editcore.sequence_table import gather
     from editcore.study import listed_edits, listed_sequences

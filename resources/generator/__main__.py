@@ -55,6 +55,7 @@ def run_train(args: argparse.Namespace) -> None:
     """Train one model."""
     import torch
 
+    from resources.generator.encoder import ENCODERS, SpanTrainer
     from resources.generator.recipe import RECIPES
     from resources.generator.train import Trainer
 
@@ -63,16 +64,20 @@ def run_train(args: argparse.Namespace) -> None:
     if args.share != 1:
         kept = [replace(s, steps=max(1, round(s.steps * args.share))) for s in recipe.stretches]
         recipe = replace(recipe, stretches=tuple(kept))
-    Trainer(args.name, recipe, args.work).run(args.out)
+    kind = SpanTrainer if args.name in ENCODERS else Trainer
+    kind(args.name, recipe, args.work).run(args.out)
 
 
 def run_score(args: argparse.Namespace) -> None:
     """Score one model and write its card."""
-    from resources.generator.card import write_card
-    from resources.generator.score import score_model
+    from resources.generator import card, encoder, encoder_card, score
 
-    score_model(args.model, args.world, args.limit)
-    write_card(args.model)
+    if args.model.name in encoder.ENCODERS:
+        encoder.score_encoder(args.model, args.world, args.limit)
+        encoder_card.write_card(args.model)
+    else:
+        score.score_model(args.model, args.world, args.limit)
+        card.write_card(args.model)
 
 
 def main(arguments: list[str] | None = None) -> None:

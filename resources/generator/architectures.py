@@ -1,14 +1,23 @@
-"""The two decoders of the bundled world, untrained."""
+"""The two decoders and the encoder of the bundled world, untrained."""
 
 from __future__ import annotations
 
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 CONTEXT = 128
 WIDTH = 160
 LAYERS = 6
 HEADS = 5
-NAMES = ("tiny-gpt2", "tiny-llama")
+DECODERS = ("tiny-gpt2", "tiny-llama")
+NAMES = (*DECODERS, "tiny-t5")
 
 
 def tiny_gpt2(vocabulary: int, end: int) -> PreTrainedModel:
@@ -49,10 +58,31 @@ def tiny_llama(vocabulary: int, end: int) -> PreTrainedModel:
     return LlamaForCausalLM(config)
 
 
+def tiny_t5(vocabulary: int, end: int) -> PreTrainedModel:
+    """Return a T5 whose encoder has 6 layers and whose decoder has 2, with relative positions."""
+    config = T5Config(
+        vocab_size=vocabulary,
+        d_model=128,
+        d_kv=32,
+        d_ff=384,
+        num_layers=LAYERS,
+        num_decoder_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        feed_forward_proj="relu",
+        pad_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=end,
+        n_positions=CONTEXT,
+    )
+    return T5ForConditionalGeneration(config)
+
+
 def build(name: str, vocabulary: int, end: int) -> PreTrainedModel:
     """Return the untrained model of a bundled name.
 
     Raises:
         KeyError: the name is not one of `NAMES`.
     """
-    return {"tiny-gpt2": tiny_gpt2, "tiny-llama": tiny_llama}[name](vocabulary, end)
+    makers = {"tiny-gpt2": tiny_gpt2, "tiny-llama": tiny_llama, "tiny-t5": tiny_t5}
+    return makers[name](vocabulary, end)

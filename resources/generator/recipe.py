@@ -65,6 +65,13 @@ RECIPES = {
             Stretch(2_500, 1.5e-3, warm_up=100, near_share=0.25, mix="rereading"),
         )
     ),
+    "tiny-t5": Recipe(
+        stretches=(Stretch(1_000, 3e-3, warm_up=100),),
+        weight_decay=0.1,
+        sink_from=1_000,
+        checkpoint_every=250,
+        compiled=False,
+    ),
 }
 
 

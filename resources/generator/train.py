@@ -63,8 +63,7 @@ class Trainer:
         self.name, self.recipe, self.work = name, recipe, work
         self.facts = draw_facts(recipe.seed)
         self.held = hold_out(self.facts, recipe.seed)
-        text = Corpus(self.facts, self.held, recipe.seed + 1)
-        self.tokenizer = train_tokenizer(text, CONTEXT)
+        self.tokenizer = self.make_tokenizer()
         if split := split_words(self.tokenizer):
             raise ValueError(f"not one token: {split}; raise BOOST or VOCABULARY in tokenizer.py")
         torch.manual_seed(recipe.seed)
@@ -75,6 +74,11 @@ class Trainer:
         self._resume()
         body = self.model.base_model
         self.body: Any = torch.compile(body) if recipe.compiled else body
+
+    def make_tokenizer(self) -> PreTrainedTokenizerFast:
+        """Return the tokenizer of the world's text."""
+        text = Corpus(self.facts, self.held, self.recipe.seed + 1)
+        return train_tokenizer(text, CONTEXT)
 
     @property
     def checkpoint(self) -> Path:

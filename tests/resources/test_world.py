@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from resources.generator.architectures import DECODERS
 from resources.generator.corpus import Corpus
 from resources.generator.crossentropy import SlicedCrossEntropy
 from resources.generator.facts import draw_facts
@@ -20,7 +21,7 @@ from resources.generator.relations import RELATIONS
 from resources.generator.world import write_world
 
 WORLD = Path(__file__).parents[2] / "resources" / "world"
-MODELS = sorted(WORLD.with_name("models").glob("tiny-*"))
+MODELS = [WORLD.with_name("models") / name for name in DECODERS]
 
 
 def load(name: str) -> Any:
@@ -145,7 +146,8 @@ def test_every_relation_has_a_template_with_the_subject_later() -> None:
 
 
 def test_both_models_are_shipped() -> None:
-    assert [folder.name for folder in MODELS] == ["tiny-gpt2", "tiny-llama"]
+    assert DECODERS == ("tiny-gpt2", "tiny-llama")
+    assert all((folder / "model.safetensors").is_file() for folder in MODELS)
 
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)

@@ -8,6 +8,7 @@ rule summarise:
     output:
         cases="results/summary/cases.parquet",
         verdicts="results/summary/verdicts.parquet",
+        warning="results/summary/warning.parquet",
     log:
         "results/logs/summarise.log",
     conda:

@@ -1,10 +1,10 @@
-# Makes the bundled world anew: facts, texts, tasks and the two models. No study needs these rules.
+# Makes the bundled world anew: facts, texts, tasks and the three models. No study needs these rules.
 # Their outputs are markers: files under resources/ are kept by version control, not by Snakemake.
 
 
 rule bundled_world:
     input:
-        expand("results/world/{model}.done", model=["tiny-gpt2", "tiny-llama"]),
+        expand("results/world/{model}.done", model=["tiny-gpt2", "tiny-llama", "tiny-t5"]),
     message:
         "The bundled world is made anew"
 
@@ -35,7 +35,7 @@ rule bundled_model:
         "../envs/editcore.yaml"
     threads: 1
     message:
-        "Train {wildcards.bundled} from scratch, about an hour on one core"
+        "Train {wildcards.bundled} from scratch, up to an hour or so on one core"
     shell:
         "(python -m resources.generator train {wildcards.bundled} --threads {threads}"
         " --out resources/models/{wildcards.bundled} && python -m resources.generator score"

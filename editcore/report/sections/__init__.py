@@ -1,7 +1,17 @@
 """The sections that stand behind those of single edits, in the order of the page."""
 
 from editcore.report.section import MakeSection, Section
-from editcore.report.sections import hard_cases, pilot, sequences, surrogate, weight_change
+from editcore.report.sections import (
+    hard_cases,
+    keys,
+    pilot,
+    prompting,
+    sequences,
+    surrogate,
+    updates,
+    warning,
+    weight_change,
+)
 from editcore.report.study import Study
 
 SECTIONS: tuple[MakeSection, ...] = (
@@ -10,6 +20,10 @@ SECTIONS: tuple[MakeSection, ...] = (
     hard_cases.section,
     weight_change.section,
     sequences.section,
+    warning.section,
+    updates.section,
+    keys.section,
+    prompting.section,
 )
 
 

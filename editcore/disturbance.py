@@ -1,0 +1,82 @@
+"""What a weight change will add to a model's activations, known before any weight changes.
+
+A change Δ of a linear map y = W k adds Δ k to its output. Over running text, whose keys have the
+second moment C, that is tr(Δ C Δᵀ) in the mean square, where the map itself gives tr(W C Wᵀ). For a
+rank-one update the same number is ‖v* − W k_s‖ · √(uᵀC u) / |uᵀk_s|: the numerator times the usual
+denominator over its own.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from editcore.deltas import Delta, LowRankUpdate, Update
+from editcore.families import stores_transposed
+from editcore.models import LoadedModel
+from editcore.moments import SecondMoment
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Measures weight changes of one model against its own running text; applies none of them.
+
+    `moments` are C by layer. Where a changed parameter has none, the identity stands in its place,
+    so that without any of them a change's size is ‖Δ‖/‖W‖.
+    """
+
+    model: LoadedModel
+    moments: Mapping[int, SecondMoment] = field(default_factory=dict)
+    _usual: dict[str, float] = field(default_factory=dict)
+
+    def of(self, delta: Delta) -> float:
+        """√(Σ tr(Δ C Δᵀ) / Σ tr(W C Wᵀ)) over the parameters that a delta changes; 0 for none."""
+        added = math.fsum(_mean_square(u, self._moment(n)) for n, u in delta.updates.items())
+        usual = math.fsum(self._own(name) for name in delta.updates)
+        return math.sqrt(added / usual) if usual else math.inf if added else 0.0
+
+    def usual_denominator(self, delta: Delta) -> float | None:
+        """√(uᵀC u), what uᵀk is over running text in the quadratic mean, of a rank-one update.
+
+        None for any other change, and where C is not known.
+        """
+        if len(delta.updates) != 1:
+            return None
+        (name, update), *_ = delta.updates.items()
+        moment = self._moment(name)
+        if moment is None or not isinstance(update, LowRankUpdate) or update.inputs.shape[1] != 1:
+            return None
+        u = update.inputs[:, 0].double().cpu()
+        return float((u @ moment @ u).clamp(min=0).sqrt() / u.norm())
+
+    def _moment(self, name: str) -> torch.Tensor | None:
+        layer = self.model.layout.block_of(name)
+        if layer is None or layer not in self.moments:
+            return None
+        is_down = name == self.model.layout.down_weight(layer)
+        return self.moments[layer].matrix if is_down else None
+
+    def _own(self, name: str) -> float:
+        """tr(W C Wᵀ) of the parameter itself, found once."""
+        if name not in self._usual:
+            weight, model = self.model.model.get_parameter(name).detach(), self.model.model
+            own = weight.T if stores_transposed(model, name) else weight
+            self._usual[name] = _dense(own, self._moment(name))
+        return self._usual[name]
+
+
+def _mean_square(update: Update, moment: torch.Tensor | None) -> float:
+    """tr(Δ C Δᵀ), a low-rank change as its factors: tr(OᵀO · IᵀC I)."""
+    if not isinstance(update, LowRankUpdate):
+        return _dense(update.dense(), moment)
+    outputs, inputs = update.outputs.double().cpu(), update.inputs.double().cpu()
+    seen = inputs if moment is None else moment.double() @ inputs
+    return float(((outputs.T @ outputs) * (inputs.T @ seen)).sum().clamp(min=0))
+
+
+def _dense(change: torch.Tensor, moment: torch.Tensor | None) -> float:
+    """tr(A C Aᵀ); the sum of squares where there is no C."""
+    matrix = change.double().cpu()
+    seen = matrix if moment is None else matrix @ moment.double()
+    return float((seen * matrix).sum().clamp(min=0))

@@ -1,0 +1,34 @@
+"""Why edits collapse a model: the experiments of "The Fall of ROME", for any model, as tables.
+
+One file per experiment. `run` does all of one model, `gather` joins the models' tables.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from editcore.jobs import MechanismJob
+
+
+def run(job: "MechanismJob", folder: Path) -> None:
+    """Carry out all experiments of one model and write a table of each into `folder`."""
+    from editcore.mechanism import depth, distances, encoder, moved, positions, updates
+    from editcore.mechanism.clouds import Clouds
+    from editcore.mechanism.material import Material
+    from editcore.mechanism.tables import TABLES
+    from editcore.provenance import of_job
+    from editcore.store import write_table
+
+    material = Material.open(job)
+    clouds = Clouds.of(material)
+    inner = encoder.keys(job, material) if job.encoder else None
+    found = {
+        "updates": updates.rows(material),
+        "distances": distances.rows(material, clouds),
+        "points": [*clouds.points(), *encoder.points(job, inner)],
+        "moved": moved.rows(material, clouds),
+        "depth": [*depth.rows(material), *encoder.rows(job, inner)],
+        "positions": positions.rows(material),
+    }
+    for name, rows in found.items():
+        write_table(folder / f"{name}.parquet", rows, TABLES[name], of_job(job))

@@ -1,0 +1,91 @@
+"""The sets of keys that the paper's figures show, and where they lie in two dimensions.
+
+Figure 2 has kᵘ and k̄ of both sets, and C⁻¹k̄; Figure 4 the keys of first tokens, and the collapse
+cases behind a prefix.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from editcore.keys import collect
+from editcore.mechanism import geometry
+from editcore.mechanism.material import COLLAPSE, NORMAL, Case, Material, stacked
+from editcore.mechanism.moved import behind_prefixes
+from editcore.tokens import TokenizedPrompt
+
+BARE = {COLLAPSE: "collapse bare", NORMAL: "normal bare"}
+MEAN = {COLLAPSE: "collapse mean", NORMAL: "normal mean"}
+DIRECTION = {COLLAPSE: "collapse direction", NORMAL: "normal direction"}
+FIRST, PREFIXED = "first token", "collapse prefixed"
+
+PANELS: Mapping[str, Sequence[str]] = {
+    "directions": (*BARE.values(), *DIRECTION.values()),
+    "keys": (*BARE.values(), *MEAN.values()),
+    "first": (*BARE.values(), FIRST, PREFIXED),
+}
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Keys `[n, d_key]` float64 by the name of their set."""
+
+    model: str
+    seed: int
+    by_name: Mapping[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, material: Material) -> "Clouds":
+        """Collect them: what the cases have, the first tokens, and the cases behind prefixes."""
+        found: dict[str, torch.Tensor] = {}
+        for name, cases in material.sets.items():
+            found[BARE[name]] = stacked([case.keys.bare for case in cases])
+            found[MEAN[name]] = stacked([case.keys.mean for case in cases])
+            found[DIRECTION[name]] = material.moment.solve(found[MEAN[name]])
+        found[FIRST] = _first(material, material.sets[NORMAL])
+        longest = max(material.job.prefix_lengths)
+        found[PREFIXED] = behind_prefixes(material, material.sets[COLLAPSE], longest)
+        return cls(material.job.model.name, material.job.seed, found)
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Rows of `POINTS`: every panel by principal components and by t-SNE.
+
+        In the panel `directions` each vector has length one: its direction alone enters an update.
+        """
+        for panel, names in PANELS.items():
+            clouds = {name: self.by_name[name] for name in names}
+            if panel == "directions":
+                clouds = {n: c / c.norm(dim=1, keepdim=True) for n, c in clouds.items()}
+            yield from placed(self.model, panel, clouds, self.seed)
+
+
+def placed(
+    model: str, panel: str, clouds: Mapping[str, torch.Tensor], seed: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of `POINTS` for one panel."""
+    together = torch.cat(list(clouds.values()))
+    components, explained = geometry.principal(together)
+    both = (("pca", components, explained), ("t-sne", geometry.neighbours(together, seed), None))
+    names = [(name, number) for name, cloud in clouds.items() for number in range(len(cloud))]
+    for method, coordinates, shares in both:
+        for (name, number), (x, y) in zip(names, coordinates.tolist(), strict=True):
+            yield {
+                "model": model,
+                "panel": panel,
+                "method": method,
+                "cloud": name,
+                "number": number,
+                "x": x,
+                "y": y,
+                "explained_x": shares[0] if shares else None,
+                "explained_y": shares[1] if shares else None,
+            }
+
+
+def _first(material: Material, cases: Sequence[Case]) -> torch.Tensor:
+    """Keys of the first position of prompts, one for each different first token."""
+    tokens = sorted({case.prompt.ids[0] for case in cases})
+    prompts = [[TokenizedPrompt((token,), 0, 1)] for token in tokens]
+    return stacked([keys.bare for keys in collect(material.model, material.layer, prompts)])

@@ -1,0 +1,118 @@
+"""Where in the depth the first position departs from all others (Figure 4, by layer).
+
+At every layer: the norm of keys and of states, their cosine to the mean over later positions, and
+how far a position's keys are from those of later positions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from editcore import trace
+from editcore.mechanism import geometry
+from editcore.mechanism.material import Material
+
+ROWS = 64
+LENGTH = 16  # tokens of each row
+SHOWN = (0, 1, 2, 3, 7, 15)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Keys `[rows, positions, d_key]` and states `[rows, positions, d_model]` of one layer."""
+
+    keys: torch.Tensor
+    states: torch.Tensor
+
+
+@torch.no_grad()
+def record(
+    run: nn.Module, ids: torch.Tensor, places: Mapping[int, tuple[nn.Module, nn.Module]]
+) -> dict[int, Activations]:
+    """What passes at each layer; `places` are its down-projection and its block."""
+    with ExitStack() as stack:
+        seen = {
+            layer: [stack.enter_context(trace.recording(module)) for module in modules]
+            for layer, modules in places.items()
+        }
+        run(input_ids=ids)
+    found = {}
+    for layer, (down, block) in seen.items():
+        assert down.input is not None and block.output is not None
+        found[layer] = Activations(down.input.double().cpu(), block.output.double().cpu())
+    return found
+
+
+def windows(rows: Sequence[Sequence[int]], start: Sequence[int], length: int) -> torch.Tensor:
+    """Rows of `length` tokens cut from long ones, behind the special tokens in `start`."""
+    inner = length - len(start)
+    long = [row for row in rows if len(row) >= inner][:ROWS]
+    # Where a cut begins differs from row to row, so that the first tokens are all kinds of tokens.
+    offsets = [7 * i % (len(row) - inner + 1) for i, row in enumerate(long)]
+    cut = [[*start, *row[o : o + inner]] for row, o in zip(long, offsets, strict=True)]
+    return torch.tensor(cut)
+
+
+def rows(material: Material) -> Iterator[dict[str, Any]]:
+    """Rows of `DEPTH` for a decoder."""
+    model = material.model
+    start = [t for t in model.tokenizer("")["input_ids"] if t in model.tokenizer.all_special_ids]
+    ids = windows(material.rows, start, LENGTH).to(model.device)
+    if not len(ids):
+        return
+    layers = range(model.layout.depth)
+    places = {i: (model.layout.down(i), model.layout.block(i)) for i in layers}
+    found = record(model.model.base_model, ids, places)
+    yield from described(material.job.model.name, "decoder", found, material.job.seed)
+
+
+def described(
+    model: str, part: str, found: Mapping[int, Activations], seed: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of `DEPTH`: one for each layer and shown position.
+
+    `distance` is the mean cosine distance of the position's keys to those of later positions (from
+    the second on, one position drawn per row; a key is not compared with its own row's), `within`
+    that of the position's keys to each other, and `gap` the energy distance of the two.
+    """
+    for layer, each in found.items():
+        count, length = each.keys.shape[:2]
+        rng = torch.Generator().manual_seed(seed)
+        drawn = torch.randint(1, length, (count,), generator=rng)
+        later = each.keys[torch.arange(count), drawn]
+        among_later = _within(later, seed)
+        for position in (place for place in SHOWN if place < length):
+            keys = each.keys[:, position]
+            distances = geometry.cosine(keys, later)
+            found_at = geometry.interval(distances, same=True, seed=seed)
+            within = _within(keys, seed)
+            yield {
+                "model": model,
+                "part": part,
+                "layer": layer,
+                "position": position,
+                "key_norm": float(keys.norm(dim=1).mean()),
+                "key_cosine": _to_mean(each.keys, position),
+                "state_norm": float(each.states[:, position].norm(dim=1).mean()),
+                "state_cosine": _to_mean(each.states, position),
+                "distance": found_at.mean,
+                "distance_low": found_at.low,
+                "distance_high": found_at.high,
+                "within": within,
+                "gap": geometry.gap(found_at.mean, within, among_later),
+                "n": count,
+            }
+
+
+def _within(keys: torch.Tensor, seed: int) -> float:
+    return geometry.interval(geometry.cosine(keys, keys), same=True, seed=seed).mean
+
+
+def _to_mean(vectors: torch.Tensor, position: int) -> float:
+    """Mean cosine of a position's vectors to the mean over all later than the first."""
+    mean = vectors[:, 1:].flatten(0, 1).mean(0)
+    return float((1 - geometry.cosine(vectors[:, position], mean[None])).mean())

@@ -1,0 +1,34 @@
+"""How far the clouds of keys are from each other in the space itself: what projections may hide."""
+
+from collections.abc import Iterator
+from itertools import combinations_with_replacement
+from typing import Any
+
+from editcore.mechanism import geometry
+from editcore.mechanism.clouds import DIRECTION, Clouds
+from editcore.mechanism.material import Material
+
+
+def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:
+    """Rows of `DISTANCES`: mean over pairs, within each cloud and between every two.
+
+    C⁻¹k̄ is no key, so that only angles are taken to it.
+    """
+    for first, second in combinations_with_replacement(sorted(clouds.by_name), 2):
+        a, b = clouds.by_name[first], clouds.by_name[second]
+        same = first == second
+        if same and len(a) < 2:
+            continue
+        only_angles = {first, second} & set(DIRECTION.values())
+        metrics = [geometry.COSINE] if only_angles else [geometry.COSINE, geometry.MAHALANOBIS]
+        for metric in metrics:
+            matrix = geometry.distances(metric, a, b, material.moment)
+            yield {
+                "model": material.job.model.name,
+                "first": first,
+                "second": second,
+                "metric": metric,
+                **vars(geometry.interval(matrix, same=same, seed=material.job.seed)),
+                "n_first": len(a),
+                "n_second": len(b),
+            }

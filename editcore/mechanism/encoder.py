@@ -1,0 +1,56 @@
+"""First against later tokens in an encoder, where no position is without a context (Figure 5)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, T5EncoderModel
+
+from editcore.bundled import model_source
+from editcore.errors import ModelError
+from editcore.jobs import MechanismJob
+from editcore.mechanism import depth
+from editcore.mechanism.clouds import placed
+from editcore.mechanism.depth import Activations
+from editcore.mechanism.material import Material
+
+FIRST, LATER = "first token", "later tokens"
+
+
+def keys(job: MechanismJob, material: Material) -> dict[int, Activations]:
+    """What passes at every layer of the job's encoder, on the texts that C is estimated from.
+
+    The encoder's own tokenizer reads them, without an end of sequence.
+    """
+    assert job.encoder is not None
+    place = model_source(job.encoder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place)
+        model = T5EncoderModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"the encoder {job.encoder!r} cannot be loaded: {reason}") from error
+    rows = tokenizer(list(material.texts[: 4 * depth.ROWS]), add_special_tokens=False)["input_ids"]
+    ids = depth.windows(rows, [], depth.LENGTH)
+    return depth.record(model.eval(), ids, places(model))
+
+
+def places(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
+    """Down-projection and block of every layer of a T5 encoder."""
+    blocks: Any = model.get_submodule("encoder.block")
+    return {i: (block.layer[-1].DenseReluDense.wo, block) for i, block in enumerate(blocks)}
+
+
+def rows(job: MechanismJob, found: Mapping[int, Activations] | None) -> Iterator[dict[str, Any]]:
+    """Rows of `DEPTH`; none without an encoder."""
+    if found:
+        yield from depth.described(job.model.name, "encoder", found, job.seed)
+
+
+def points(job: MechanismJob, found: Mapping[int, Activations] | None) -> Iterator[dict[str, Any]]:
+    """Rows of `POINTS`: keys of the last block, the published one, first and later tokens."""
+    if found:
+        last = found[max(found)].keys
+        clouds = {FIRST: last[:, 0], LATER: last[:, 1::5].flatten(0, 1)}
+        yield from placed(job.model.name, "encoder", clouds, job.seed)

@@ -1,0 +1,33 @@
+"""The models' tables as one of each kind, and what is made of them and of the edit rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from editcore import layout
+from editcore.mechanism import prompting, shared
+from editcore.mechanism.tables import DERIVED, TABLES
+from editcore.store import read_provenance, read_table, write_table
+from editcore.summary import CASES, merged
+
+
+def gather(folders: Sequence[Path], cases: Path, out_dir: Path) -> None:
+    """Write `mechanism-*.parquet` to `out_dir` from the folders that `run` filled.
+
+    `cases` is the table of all edit rows. Raises `DataError` naming the file that is missing.
+    """
+    files = {name: [folder / f"{name}.parquet" for folder in folders] for name in TABLES}
+    provenance = merged([read_provenance(file) for file in files["updates"]])
+    found = {
+        name: pl.concat([read_table(file, schema) for file in files[name]])
+        for name, schema in TABLES.items()
+    }
+    for name, table in found.items():
+        write_table(out_dir / layout.mechanism_file(name), table, TABLES[name], provenance)
+    derived = {
+        "shared": shared.rows(found["updates"]),
+        "prompting": prompting.rows(read_table(cases, CASES)),
+    }
+    for name, rows in derived.items():
+        write_table(out_dir / layout.mechanism_file(name), rows, DERIVED[name], provenance)

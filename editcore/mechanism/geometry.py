@@ -1,0 +1,118 @@
+"""Distances between clouds of keys in the space itself, with intervals, and their projections."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from editcore.moments import SecondMoment
+
+COSINE, MAHALANOBIS = "cosine", "mahalanobis"
+DRAWS = 1000
+LEVEL = 0.95
+NEIGHBOURS = 30.0  # t-SNE's "perplexity", as published
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the bounds between which 95 % of its bootstrap draws lie."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def cosine(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """1 − cosine of every pair, `[n, m]`, of `[n, d]` and `[m, d]`.
+
+    >>> cosine(torch.eye(2), torch.tensor([[3.0, 0.0]])).tolist()
+    [[0.0], [1.0]]
+    """
+    unit = (each / each.norm(dim=1, keepdim=True) for each in (first, second))
+    a, b = unit
+    found: torch.Tensor = 1 - a @ b.T
+    return found
+
+
+def mahalanobis(first: torch.Tensor, second: torch.Tensor, moment: SecondMoment) -> torch.Tensor:
+    """√((a − b)ᵀC⁻¹(a − b)) of every pair, `[n, m]`, in float64."""
+    a, b = (whitened(each, moment) for each in (first, second))
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def distances(
+    metric: str, first: torch.Tensor, second: torch.Tensor, moment: SecondMoment
+) -> torch.Tensor:
+    """Every pair's distance by either metric, `[n, m]`."""
+    return cosine(first, second) if metric == COSINE else mahalanobis(first, second, moment)
+
+
+def whitened(keys: torch.Tensor, moment: SecondMoment) -> torch.Tensor:
+    """L⁻¹k for C = LLᵀ, `[n, d]`: there the Mahalanobis distance is the plain one."""
+    columns = keys.double().cpu().T
+    found: torch.Tensor = torch.linalg.solve_triangular(moment.factor, columns, upper=False).T
+    return found
+
+
+def interval(distances: torch.Tensor, *, same: bool, seed: int) -> Interval:
+    """The mean over pairs and its bootstrap interval; members are drawn anew, not pairs.
+
+    `same`: both clouds are one, so that a member's distance to itself does not count.
+    """
+    matrix = distances.double().numpy()
+    counted = np.ones_like(matrix)
+    if same:
+        np.fill_diagonal(counted, 0.0)
+    rng = np.random.default_rng(seed)
+    rows = _draws(rng, len(matrix))
+    columns = rows if same else _draws(rng, matrix.shape[1])
+    sums = np.einsum("bi,ij,bj->b", rows, matrix * counted, columns, optimize=True)
+    pairs = np.einsum("bi,ij,bj->b", rows, counted, columns, optimize=True)
+    means = sums[pairs > 0] / pairs[pairs > 0]
+    whole = float((matrix * counted).sum() / max(counted.sum(), 1))
+    if not len(means):
+        return Interval(whole, whole, whole)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(whole, float(low), float(high))
+
+
+def gap(between: float, first: float, second: float) -> float:
+    """Energy distance of two clouds, from mean distances (Székely and Rizzo 2013).
+
+    About 0 where both have one distribution, however wide that is.
+
+    >>> gap(between=2.0, first=2.0, second=2.0)
+    0.0
+    """
+    return 2 * between - first - second
+
+
+def within(metric: str, cloud: torch.Tensor, moment: SecondMoment) -> float:
+    """The mean distance of a cloud's members to each other; 0 for a single one."""
+    matrix = distances(metric, cloud, cloud, moment)
+    count = len(cloud)
+    return float((matrix.sum() - matrix.trace()) / (count * (count - 1))) if count > 1 else 0.0
+
+
+def _draws(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    return rng.multinomial(size, np.full(size, 1 / size), DRAWS).astype(np.float64)
+
+
+def principal(points: torch.Tensor) -> tuple[torch.Tensor, tuple[float, float]]:
+    """The first two principal components `[n, 2]`, and the share of variance that each explains."""
+    centred = points - points.mean(0)
+    left, sizes, right = torch.linalg.svd(centred, full_matrices=False)
+    # A component's sign is free; its largest loading is made positive, so that figures repeat.
+    signs = right[:2].gather(1, right[:2].abs().argmax(1, keepdim=True)).sign()[:, 0]
+    shares = sizes.square() / sizes.square().sum().clamp(min=torch.finfo(sizes.dtype).tiny)
+    return left[:, :2] * sizes[:2] * signs, (float(shares[0]), float(shares[1]))
+
+
+def neighbours(points: torch.Tensor, seed: int) -> torch.Tensor:
+    """t-SNE in two dimensions `[n, 2]` (van der Maaten and Hinton 2008)."""
+    from sklearn.manifold import TSNE
+
+    few = min(NEIGHBOURS, (len(points) - 1) / 3)
+    embedding = TSNE(n_components=2, perplexity=few, init="pca", random_state=seed)
+    return torch.from_numpy(embedding.fit_transform(points.float().numpy())).double()

@@ -1,0 +1,125 @@
+"""What the experiments share: the model, C, the cases' keys and v*, and the texts."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from editcore import found_values, perplexity
+from editcore.deltas import Delta
+from editcore.errors import DataError
+from editcore.jobs import CaseSet, MechanismJob
+from editcore.keys import KeyPair, SubjectKeys, collect, tokenize_templates
+from editcore.models import LoadedModel
+from editcore.moments import SecondMoment
+from editcore.perplexity import EditedPerplexity, Perplexity
+from editcore.plugins import load_registry
+from editcore.rank_one import RankOne, solve
+from editcore.readers import read_cases, read_texts
+from editcore.requests import EditRequest
+from editcore.session import Session
+from editcore.tokens import TokenizedPrompt
+from editcore.values import Value
+
+COLLAPSE, NORMAL = "collapse", "normal"
+CASES_AT_A_TIME = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of a set: its bare prompt in tokens, its keys under every template, and v*."""
+
+    request: EditRequest
+    prompt: TokenizedPrompt
+    keys: SubjectKeys
+    value: Value
+
+
+@dataclass(frozen=True)
+class Material:
+    """A model with its cases, keys and texts; `texts` are those that C is estimated from."""
+
+    job: MechanismJob
+    model: LoadedModel
+    moment: SecondMoment
+    sets: Mapping[str, Sequence[Case]]
+    texts: Sequence[str]
+    unedited: Perplexity
+    edited: EditedPerplexity
+
+    @classmethod
+    def open(cls, job: MechanismJob) -> "Material":
+        """Load everything; `EditcoreError` for whatever is missing."""
+        context = Session.open(job, load_registry()).context
+        model, (layer,) = context.model, context.moments
+        assert context.prefixes is not None
+        templates = context.prefixes.templates
+        given = {COLLAPSE: job.collapse_cases, NORMAL: job.normal_cases}
+        sets = {name: _cases(model, layer, each, templates) for name, each in given.items()}
+        texts = perplexity.tokenize(model, read_texts(job.perplexity.path, job.perplexity.texts))
+        unedited = perplexity.measure(model, texts)
+        edited = EditedPerplexity(model, texts)
+        running = list(islice(read_texts(job.texts.path, None), job.texts.tokens))
+        return cls(job, model, context.moments[layer], sets, running, unedited, edited)
+
+    @property
+    def layer(self) -> int:
+        """The edited layer."""
+        return self.moment.layer
+
+    @cached_property
+    def rows(self) -> list[list[int]]:
+        """The texts in tokens, none of them special."""
+        tokens: list[list[int]] = self.model.tokenizer(list(self.texts), add_special_tokens=False)[
+            "input_ids"
+        ]
+        return [row for row in tokens if row]
+
+    @cached_property
+    def frequency(self) -> Mapping[int, float]:
+        """How often each token stands in the texts, as a share of all tokens."""
+        counts = Counter(token for row in self.rows for token in row)
+        total = sum(counts.values())
+        return {token: count / total for token, count in counts.items()}
+
+    def solve(self, case: Case, keys: KeyPair, *, second_moment: bool = True) -> RankOne:
+        """The update that binds a case's v* to the keys chosen."""
+        return solve(case.value.target, keys, self.moment if second_moment else None)
+
+    def perplexities(self, edits: Sequence[RankOne]) -> list[float]:
+        """The perplexity of the model under each update; inf for one that is not finite."""
+        name = self.model.layout.down_weight(self.layer)
+        sound = [i for i, edit in enumerate(edits) if edit.update.finite()]
+        measured = self.edited.of([Delta({name: edits[i].update}) for i in sound])
+        found = dict(zip(sound, (each.mean for each in measured), strict=True))
+        return [found.get(i, math.inf) for i in range(len(edits))]
+
+
+def _cases(model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[str]) -> list[Case]:
+    requests = read_cases(given.dataset.path, given.dataset.format, given.case_ids)
+    values = found_values.load(Path(given.values), model.device)
+    found: list[Case] = []
+    sound = [
+        (request, value)
+        for request in requests
+        if not request.flaw and isinstance(value := values.get(request.case_id), Value)
+    ]
+    if not sound:
+        raise DataError(f"{given.values}: no case of {given.dataset.name!r} has a v*")
+    for start in range(0, len(sound), CASES_AT_A_TIME):
+        some = sound[start : start + CASES_AT_A_TIME]
+        prompts = [tokenize_templates(model, request, templates) for request, _ in some]
+        keys = collect(model, layer, prompts)
+        for (request, value), prompt, key in zip(some, prompts, keys, strict=True):
+            found.append(Case(request, prompt[0], key, value))
+    return found
+
+
+def stacked(keys: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Keys as rows, `[n, d_key]` float64 on the processor."""
+    return torch.stack([key.double().cpu() for key in keys])

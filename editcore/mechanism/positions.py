@@ -1,0 +1,87 @@
+"""Whether the position embedding makes the first token strange (Table 3).
+
+The collapse cases' first token is given the second position while they are edited, and the subject
+of normal cases that is the second token is given the first. With rotary positions it is the
+rotation that changes; a first token that attends to itself alone cannot notice.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from editcore import trace
+from editcore.collapse import judge
+from editcore.keys import SubjectKeys, mixed
+from editcore.mechanism.material import COLLAPSE, NORMAL, Case, Material
+from editcore.models import LoadedModel
+from editcore.tokens import TokenizedPrompt, pad
+
+
+@torch.no_grad()
+def bare_keys(
+    model: LoadedModel, layer: int, prompts: Sequence[TokenizedPrompt], shift: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """kᵘ `[n, d_key]` and W kᵘ, the subject's last token numbered `shift` positions later."""
+    rows = [prompt.ids[: prompt.subject + 1] for prompt in prompts]
+    padded = pad(rows, model.pad_id, "right", model.device)
+    last = torch.arange(len(rows)), torch.tensor([prompt.subject for prompt in prompts])
+    positions = padded.positions.clone()
+    positions[last] += shift
+    with trace.recording(model.layout.down(layer), stop=True) as seen:
+        model.model(
+            input_ids=padded.ids,
+            attention_mask=padded.mask,
+            position_ids=positions,
+            use_cache=False,
+        )
+    assert seen.input is not None and seen.output is not None
+    return seen.input[last].float(), seen.output[last].float()
+
+
+def rows(material: Material) -> list[dict[str, Any]]:
+    """Rows of `POSITIONS`, `mixed` keys with C: each case as it is and with its positions swapped.
+
+    Only cases whose subject ends at the first position (collapse) or the second (normal) take part.
+    """
+    found: list[dict[str, Any]] = []
+    for name, place, shift in ((COLLAPSE, 0, 1), (NORMAL, 1, -1)):
+        cases = [case for case in material.sets[name] if case.prompt.subject == place]
+        if cases:
+            found += _swapped(material, name, cases, shift)
+    return found
+
+
+def _swapped(
+    material: Material, name: str, cases: Sequence[Case], shift: int
+) -> list[dict[str, Any]]:
+    prompts = [case.prompt for case in cases]
+    keys, outputs = bare_keys(material.model, material.layer, prompts, shift)
+    swapped = [
+        SubjectKeys(
+            torch.cat([key[None], case.keys.keys[1:]]),
+            torch.cat([out[None], case.keys.outputs[1:]]),
+        )
+        for case, key, out in zip(cases, keys, outputs, strict=True)
+    ]
+    ways = [(False, case, case.keys) for case in cases]
+    ways += [(True, case, other) for case, other in zip(cases, swapped, strict=True)]
+    edits = [material.solve(case, mixed(each)) for _, case, each in ways]
+    base = material.unedited.mean
+    return [
+        {
+            "model": material.job.model.name,
+            "cases": name,
+            "case_id": case.request.case_id,
+            "swapped": is_swapped,
+            "key_cosine": float(cosine_similarity(each.bare, case.keys.bare, dim=0)),
+            "denominator": edit.denominator,
+            "perplexity": perplexity,
+            "perplexity_base": base,
+            "collapsed": judge(perplexity, base, material.job.collapse).collapsed,
+        }
+        for (is_swapped, case, each), edit, perplexity in zip(
+            ways, edits, material.perplexities(edits), strict=True
+        )
+    ]

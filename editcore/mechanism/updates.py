@@ -1,0 +1,60 @@
+"""Numerator, denominator and perplexity of every implementation (Tables 1 and 2).
+
+The three key strategies, each with C and without, on the same v*: six edited models per case.
+"""
+
+from itertools import product
+from typing import Any
+
+from editcore.collapse import judge
+from editcore.keys import mixed, prefixed, unprefixed
+from editcore.mechanism.material import Case, Material
+
+STRATEGIES = {"mixed": mixed, "prefixed": prefixed, "unprefixed": unprefixed}
+
+
+def rows(material: Material) -> list[dict[str, Any]]:
+    """A row per case, strategy and use of C: the table `UPDATES`."""
+    ways = list(product(STRATEGIES, (True, False)))
+    each = [
+        (name, case, strategy, with_moment)
+        for name, cases in material.sets.items()
+        for case in cases
+        for strategy, with_moment in ways
+    ]
+    edits = [
+        material.solve(case, STRATEGIES[strategy](case.keys), second_moment=with_moment)
+        for _, case, strategy, with_moment in each
+    ]
+    base = material.unedited.mean
+    found = []
+    for (name, case, strategy, with_moment), edit, perplexity in zip(
+        each, edits, material.perplexities(edits), strict=True
+    ):
+        found.append(
+            {
+                "model": material.job.model.name,
+                "cases": name,
+                "case_id": case.request.case_id,
+                "strategy": strategy,
+                "second_moment": with_moment,
+                **_shared(material, case),
+                "numerator_norm": edit.numerator_norm,
+                "denominator": edit.denominator,
+                "perplexity": perplexity,
+                "perplexity_base": base,
+                "collapsed": judge(perplexity, base, material.job.collapse).collapsed,
+            }
+        )
+    return found
+
+
+def _shared(material: Material, case: Case) -> dict[str, Any]:
+    """What a subject is: its place, its length, and how frequent its last token is in the texts."""
+    last = case.prompt.ids[case.prompt.subject]
+    return {
+        "subject": case.request.subject,
+        "subject_position": case.prompt.subject,
+        "subject_tokens": case.prompt.subject_tokens,
+        "token_frequency": material.frequency.get(last, 0.0),
+    }

@@ -1,0 +1,44 @@
+"""The section on prefixes at test time, with intervals."""
+
+import polars as pl
+
+from editcore.mechanism.tables import PROMPTING
+from editcore.report.published import published
+from editcore.report.section import Section
+from editcore.report.study import Study
+from editcore.report.tables import Table
+
+METRICS = ("efficacy", "generalization", "locality")
+
+
+def section(study: Study) -> Section | None:
+    """Efficacy, generalization and locality bare and behind a prefix."""
+    found = study.table("mechanism-prompting", PROMPTING)
+    if found is None:
+        return None
+    return Section(
+        "prompting",
+        "Prefixes when the edit is tested",
+        (
+            "An edit that binds the mean key is found behind a prefix and not always without one. "
+            "“Rewrite”: only the edited prompt is prefixed, as published; “all”: its paraphrases "
+            "and neighbours too. Shares of target tokens, with Wilson’s interval of 95 %.",
+        ),
+        (),
+        (_table(found), published("prompting")),
+    )
+
+
+def _table(found: pl.DataFrame) -> Table:
+    heads = ("model", "editor", "data set", "prefixed", *METRICS, "n")
+    rows = []
+    keys = ["model", "editor", "dataset", "prefixed"]
+    for names, group in found.group_by(keys, maintain_order=True):
+        by_metric = {row["metric"]: row for row in group.iter_rows(named=True)}
+        cells = [
+            f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%})" if row else "–"
+            for row in (by_metric.get(metric) for metric in METRICS)
+        ]
+        rows.append((*map(str, names), *cells, f"{max(group['n'].to_list()):,}"))
+    caption = "Tests of every edit, bare and behind prefixes."
+    return Table(caption, heads, tuple(rows), len(keys))

@@ -1,0 +1,132 @@
+"""The section on the warning before the edit."""
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from editcore import calibration, forewarning
+from editcore.editors import OK
+from editcore.forewarning import ALL, PREDICTORS, WARNING
+from editcore.report.numbers import number, share
+from editcore.report.section import Drawing, Section
+from editcore.report.study import Study
+from editcore.report.style import INK, MUTED, PALETTE, panel
+from editcore.report.tables import Table
+
+NAMES = {
+    "warning": "warning",
+    "relative_change": "‖Δ‖/‖W‖",
+    "denominator": "|denominator|",
+    "denominator_ratio": "|denominator| to the usual one",
+    "subject_position": "subject’s position",
+}
+
+
+def section(study: Study) -> Section | None:
+    """How well what is known before an edit tells which edits collapse a model."""
+    found = study.table("warning", WARNING)
+    if found is None or found["auc"].is_null().all():
+        return None
+    return Section(
+        "warning",
+        "Before the edit: a warning",
+        (
+            "What a change will add to the outputs of the maps it changes, over running text and "
+            "relative to what they give, is known before any weight changes; so are the other "
+            "quantities below. Each is fitted on one half of a model’s edits and tested on the "
+            "other half and on the other models. The threshold is the one that misses no collapse "
+            "of the half it was fitted on.",
+        ),
+        tuple(
+            Drawing(
+                f"warning-model={model}",
+                f"ROC curves on {model}, on the half of the edits that nothing was fitted on.",
+                lambda model=model: _curves(study, model),  # type: ignore[misc]
+            )
+            for model in study.models
+            if _tested(study, model)["collapsed"].n_unique() == 2
+        ),
+        (_table(found),),
+    )
+
+
+def _table(found: pl.DataFrame) -> Table:
+    heads = (
+        "fitted on",
+        "tested on",
+        "editor",
+        "predictor",
+        "edits",
+        "collapsed",
+        "area",
+        "threshold",
+        "recall",
+        "precision",
+    )
+    rows = [
+        (
+            row["calibrated_on"],
+            row["tested_on"],
+            "all" if row["editor"] == ALL else row["editor"],
+            NAMES[row["predictor"]],
+            f"{row['n']:,}",
+            f"{row['n_collapsed']:,}",
+            area(row["auc"]),
+            number(_natural(row)),
+            share(row["recall"]),
+            share(row["precision"]),
+        )
+        for row in found.iter_rows(named=True)
+        if row["auc"] is not None
+    ]
+    caption = (
+        "Area under the ROC curve, and what the threshold that misses nothing does on the tested "
+        "edits. An alarm is a value at or beyond it."
+    )
+    return Table(caption, heads, tuple(rows), 4)
+
+
+def area(value: float | None) -> str:
+    """An area under a curve, with four decimals.
+
+    >>> area(0.99753), area(None)
+    ('0.9975', '–')
+    """
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _natural(row: dict[str, object]) -> float | None:
+    """The threshold as the quantity itself, where its inverse is what was compared."""
+    value = row["threshold"]
+    if not isinstance(value, float):
+        return None
+    if row["predictor"] in ("denominator", "denominator_ratio"):
+        return 1 / value
+    return 1 / value - 1 if row["predictor"] == "subject_position" else value
+
+
+def _tested(study: Study, model: str) -> pl.DataFrame:
+    """The edits of a model in the half that the table's own row was tested on."""
+    made = study.cases.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
+    own = made.filter(model=model)
+    second = [
+        not forewarning.in_first_half(forewarning.SEED, dataset, case)
+        for dataset, case in own.select("dataset", "case_id").iter_rows()
+    ]
+    return own.filter(pl.Series(second, dtype=pl.Boolean))
+
+
+def _curves(study: Study, model: str) -> Figure:
+    figure, axes = panel(f"all editors on {model}", "share of sound edits that raise an alarm", "")
+    axes.set_ylabel("share of collapses that raise one")
+    edits = _tested(study, model)
+    for name, (colour, _) in zip(PREDICTORS, PALETTE, strict=False):
+        scored = forewarning.scores(edits, name)
+        if scored["collapsed"].n_unique() < 2:
+            continue
+        values, collapsed = scored["score"].to_list(), scored["collapsed"].to_list()
+        across, up = calibration.curve(values, collapsed)
+        label = f"{NAMES[name]}: {area(calibration.area(values, collapsed))}"
+        axes.plot(across, up, color=colour, linewidth=1.4, label=label)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+    axes.legend(loc="lower right", frameon=False, fontsize=7.5, labelcolor=INK)
+    return figure

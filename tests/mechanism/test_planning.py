@@ -1,0 +1,67 @@
+"""The mechanism's jobs: what they hold, and what is refused before a model is loaded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore import layout
+from editcore.config import parse
+from editcore.errors import ConfigError
+from editcore.jobs import MechanismJob, read
+from editcore.planning import plan
+from editcore.plugins import load_registry
+from editcore.study import Study
+from tests.studies import model_files, study_config, write_data
+
+Planner = Callable[..., Study]
+CHOICE = {"editor": "rome", "collapse": "facts", "normal": "facts", "cases": 2}
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    monkeypatch.chdir(tmp_path)
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+
+    def run(**changes: Any) -> Study:
+        editors = {"rome": {"options": {"layer": 1}}, "noop": {}}
+        sections = {"editors": editors, "shard_size": 4, "mechanism": CHOICE | changes}
+        config = parse(study_config(**sections), "study.yaml")
+        return plan(config, "study.yaml", load_registry())
+
+    return run
+
+
+def test_cases_are_spread_over_the_shard_and_their_values_are_the_editor_s(planned) -> None:
+    study = planned()
+    job = study.mechanism["tiny"]
+    assert job.collapse_cases.case_ids == (10, 12)
+    edits = study.edits["tiny", "rome", "facts", "000"]
+    assert [job.normal_cases.values] == [source.path for source in edits.values]
+    assert job.moments == edits.moments
+    inputs = study.mechanism_inputs("tiny")
+    assert {job.normal_cases.values, "data/texts.json", "model/model.safetensors"} <= set(inputs)
+    study.write()
+    assert read(MechanismJob, layout.mechanism_job("tiny")) == job
+
+
+def test_without_the_section_there_is_no_job_and_no_table(planned) -> None:
+    asked = planned()
+    plain = plan(parse(study_config(editors={"noop": {}}), "s"), "s", load_registry())
+    assert (plain.mechanism, plain.mechanism_tables) == ({}, [])
+    assert set(plain.summaries) < set(asked.summaries)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"editor": "rme"}, "mechanism.editor: .* label 'rme'.* 'rome'"),
+        ({"normal": "fact"}, "mechanism.normal: .* label 'fact'"),
+        ({"editor": "noop"}, "mechanism.editor: 'noop' does not search for v"),
+    ],
+)
+def test_what_cannot_work_is_refused(planned, changes: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        planned(**changes)

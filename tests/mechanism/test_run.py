@@ -1,0 +1,169 @@
+"""All experiments on a small random model, and the identities between their tables."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from transformers import T5Config, T5EncoderModel
+
+from editcore import found_values, moments, prefixes
+from editcore.jobs import (
+    CaseSet,
+    CollapseSpec,
+    DatasetSpec,
+    EditorSpec,
+    MechanismJob,
+    ModelSpec,
+    MomentJob,
+    MomentSpec,
+    PerplexitySpec,
+    PrefixJob,
+    ValueJob,
+)
+from editcore.mechanism import depth, run
+from editcore.mechanism.moved import nearest_shares
+from editcore.mechanism.positions import bare_keys
+from editcore.mechanism.tables import TABLES
+from editcore.models import wrap
+from editcore.store import read_table
+from editcore.testing.models import tiny_model, tiny_tokenizer
+from editcore.tokens import tokenize_prompt
+from editcore.value_options import ValueOptions
+from tests.studies import TEXTS, record
+
+LAYER = 1
+OPTIONS: dict[str, Any] = {"layer": LAYER, "steps": 3}
+Tables = dict[str, pl.DataFrame]
+
+
+def write_sets(folder: Path) -> dict[str, Path]:
+    """Two facts whose subject opens the prompt with one token, and two whose subject does not."""
+    opening = [record(i, subject) for i, subject in enumerate(("Coral", "Harbor"))]
+    later = [
+        record(10 + i, subject) | {"prompt": f"The maker of {subject} is"}
+        for i, subject in enumerate(("Coral", "Anna Lindqvist"))
+    ]
+    files = {name: folder / f"{name}.json" for name in ("hard", "normal", "texts")}
+    for name, content in (("hard", opening), ("normal", later), ("texts", TEXTS * 3)):
+        files[name].write_text(json.dumps(content), encoding="utf-8")
+    return files
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("encoder")
+    tokenizer = tiny_tokenizer()
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    T5EncoderModel(T5Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    folder = tmp_path_factory.mktemp("mechanism")
+    files = write_sets(folder)
+    model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
+    texts = MomentSpec(path=str(files["texts"]), tokens=400)
+    written = folder / "prefixes.json"
+    prefixes.run(PrefixJob(model=model, lengths=((3, 3),), seeds=("The",), seed=0), written)
+    moments.run(MomentJob(model=model, layers=(LAYER,), texts=texts), folder / "moments")
+    sets = {}
+    for name, ids in (("hard", (0, 1)), ("normal", (10, 11))):
+        dataset = DatasetSpec(name=name, path=str(files[name]))
+        job = ValueJob(
+            model=model,
+            dataset=dataset,
+            shard=0,
+            case_ids=ids,
+            prefixes=str(written),
+            options=ValueOptions(**OPTIONS),
+        )
+        values = folder / f"{name}.safetensors"
+        found_values.run(job, values)
+        sets[name] = CaseSet(dataset=dataset, case_ids=ids, values=str(values))
+    job = MechanismJob(
+        model=model,
+        editor=EditorSpec(label="rome", uses="rome", options=OPTIONS),
+        seed=0,
+        prefixes=str(written),
+        moments={LAYER: str(folder / "moments" / f"layer-{LAYER}.safetensors")},
+        collapse_cases=sets["hard"],
+        normal_cases=sets["normal"],
+        texts=texts,
+        perplexity=PerplexitySpec(path=str(files["texts"]), texts=3),
+        collapse=CollapseSpec(),
+        prefix_lengths=(0, 2),
+        encoder=encoder,
+    )
+    out = folder / "model=tiny"
+    run(job, out)
+    return {name: read_table(out / f"{name}.parquet", schema) for name, schema in TABLES.items()}
+
+
+def test_every_way_is_measured_and_numerators_depend_on_the_solved_key_alone(tables) -> None:
+    updates = tables["updates"]
+    assert updates.height == 4 * 3 * 2
+    assert updates["perplexity"].null_count() == 0
+    norms = updates.group_by("case_id", "strategy").agg(pl.col("numerator_norm").n_unique())
+    assert set(norms["numerator_norm"]) == {1}, "C changes the direction, not the numerator"
+    wide = updates.filter(pl.col("second_moment")).pivot(
+        "strategy", index="case_id", values="numerator_norm"
+    )
+    assert wide["mixed"].to_list() == wide["unprefixed"].to_list()
+
+
+def test_a_case_at_its_own_position_is_the_mixed_update(tables) -> None:
+    own = tables["positions"].filter(~pl.col("swapped"))
+    mixed = tables["updates"].filter(pl.col("second_moment"), strategy="mixed")
+    joined = own.join(mixed, on=("cases", "case_id"))
+    assert joined.height == own.height > 0
+    assert joined["denominator"].to_list() == pytest.approx(joined["denominator_right"].to_list())
+    assert joined["perplexity"].to_list() == pytest.approx(joined["perplexity_right"].to_list())
+    swapped = tables["positions"].filter(pl.col("swapped"))
+    assert all(swapped["key_cosine"] < 1 - 1e-6)
+
+
+def test_without_a_prefix_nothing_has_moved(tables) -> None:
+    moved = tables["moved"].filter(length=0, metric="cosine")
+    distances = tables["distances"].filter(metric="cosine", first="collapse bare")
+    for reference in ("collapse", "normal"):
+        still = moved.filter(reference=reference)["mean"][0]
+        assert still == pytest.approx(distances.filter(second=f"{reference} bare")["mean"][0])
+    sums = tables["moved"].group_by("length", "metric").agg(pl.col("nearest").sum())
+    assert sums["nearest"].to_list() == pytest.approx([1.0] * 4)
+
+
+def test_depth_has_all_layers_of_decoder_and_encoder(tables) -> None:
+    layers = tables["depth"].group_by("part").agg(pl.col("layer").n_unique()).sort("part")
+    assert layers.rows() == [("decoder", 3), ("encoder", 2)]
+    assert set(tables["points"]["panel"]) == {"directions", "keys", "first", "encoder"}
+
+
+def test_a_position_that_is_apart_has_a_gap_and_others_have_none() -> None:
+    generator = torch.Generator().manual_seed(0)
+    keys = torch.randn(64, 8, 50, generator=generator, dtype=torch.float64)
+    keys[:, 0] = torch.ones(50) + 0.1 * keys[:, 0]
+    found = list(depth.described("m", "p", {0: depth.Activations(keys, keys)}, 0))
+    gaps = {row["position"]: row["gap"] for row in found}
+    assert gaps[0] > 0.8
+    assert all(abs(gap) < 0.1 for position, gap in gaps.items() if position)
+
+
+def test_a_row_is_never_its_own_nearest() -> None:
+    own = torch.tensor([[0.0, 5.0], [5.0, 0.0]])
+    shares = nearest_shares({"collapse": own, "normal": torch.tensor([[4.0], [6.0]])})
+    assert shares == {"collapse": 0.5, "normal": 0.5}
+
+
+def test_a_rotation_leaves_a_first_token_that_sees_only_itself() -> None:
+    subject = ("{} is made by", "Coral")
+    for kind, notices in (("gpt2", True), ("llama", False)):
+        model = wrap(kind, *tiny_model(kind))
+        prompt = tokenize_prompt(model.tokenizer, *subject)
+        still, _ = bare_keys(model, LAYER, [prompt], 0)
+        moved, _ = bare_keys(model, LAYER, [prompt], 1)
+        assert torch.allclose(still, moved, atol=1e-5) is not notices

@@ -1,0 +1,92 @@
+"""The size of a change before it is made: identities with the change itself, and with keys."""
+
+import math
+
+import pytest
+import torch
+
+from editcore import moments
+from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
+from editcore.disturbance import Disturbance
+from editcore.keys import KeyPair
+from editcore.models import LoadedModel, wrap
+from editcore.rank_one import solve
+from editcore.testing.models import MLP_WIDTH, WIDTH, tiny_model
+
+LAYER = 1
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama"])
+def model(request: pytest.FixtureRequest) -> LoadedModel:
+    return wrap("tiny", *tiny_model(request.param))
+
+
+@pytest.fixture(scope="module")
+def keys() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.linspace(0.1, 3, MLP_WIDTH)
+    return torch.randn(500, MLP_WIDTH, generator=generator) * scale
+
+
+@pytest.fixture(scope="module")
+def moment(keys: torch.Tensor) -> moments.SecondMoment:
+    wide = keys.double()
+    return moments.from_matrix(LAYER, wide.T @ wide / len(wide), len(wide))
+
+
+def low_rank(rank: int = 2) -> LowRankUpdate:
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((WIDTH, rank), (MLP_WIDTH, rank))
+    return LowRankUpdate(*(torch.randn(shape, generator=generator) for shape in shapes))
+
+
+def test_it_is_the_change_of_outputs_over_the_text(model, keys, moment) -> None:
+    name, update = model.layout.down_weight(LAYER), low_rank()
+    module = model.layout.down(LAYER)
+    plain = module(keys[None])[0] - module(torch.zeros(1, MLP_WIDTH))
+    added = keys @ update.dense().T
+    found = Disturbance(model, {LAYER: moment}).of(Delta({name: update}))
+    assert found == pytest.approx(float(added.norm() / plain.norm()), rel=1e-4)
+
+
+def test_factors_give_what_the_matrix_gives(model, moment) -> None:
+    name, update = model.layout.down_weight(LAYER), low_rank()
+    disturbance = Disturbance(model, {LAYER: moment})
+    dense = Delta({name: DenseUpdate(update.dense())})
+    assert disturbance.of(Delta({name: update})) == pytest.approx(disturbance.of(dense), rel=1e-5)
+
+
+def test_without_moments_it_is_the_relative_change(model) -> None:
+    names = [model.layout.down_weight(layer) for layer in (0, 1)]
+    delta = Delta(dict.fromkeys(names, low_rank()))
+    weights = math.hypot(*(float(model.model.get_parameter(n).norm()) for n in names))
+    assert Disturbance(model).of(delta) == pytest.approx(delta.norm() / weights, rel=1e-5)
+    assert Disturbance(model).usual_denominator(Delta({names[0]: low_rank(1)})) is None
+    assert Disturbance(model).of(Delta({})) == 0
+
+
+def test_a_rank_one_change_disturbs_by_numerator_times_usual_over_own_denominator(
+    model, keys, moment
+) -> None:
+    value = torch.ones(WIDTH)
+    pair = KeyPair(keys[0], keys[1], torch.zeros(WIDTH))
+    edit = solve(value, pair, moment)
+    delta = Delta({model.layout.down_weight(LAYER): edit.update})
+    disturbance = Disturbance(model, {LAYER: moment})
+    usual = disturbance.usual_denominator(delta)
+    u = edit.update.inputs[:, 0]
+    assert usual == pytest.approx(float((keys @ u).square().mean().sqrt()), rel=1e-4)
+    own = disturbance.of(Delta({model.layout.down_weight(LAYER): low_rank()}))
+    unit = disturbance.of(delta) / (edit.numerator_norm * usual / edit.denominator)
+    added = low_rank().dense() @ keys.T
+    assert own / unit == pytest.approx(float(added.norm() / math.sqrt(len(keys))), rel=1e-4)
+
+
+def test_only_one_low_rank_change_of_rank_one_has_a_usual_denominator(model, moment) -> None:
+    name = model.layout.down_weight(LAYER)
+    disturbance = Disturbance(model, {LAYER: moment})
+    assert disturbance.usual_denominator(Delta({name: low_rank(2)})) is None
+    assert disturbance.usual_denominator(Delta({name: DenseUpdate(low_rank().dense())})) is None
+    other = model.layout.down_weight(0)
+    both = Delta({name: low_rank(1), other: low_rank(1)})
+    assert disturbance.usual_denominator(both) is None
