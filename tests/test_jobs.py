@@ -231,7 +231,7 @@ def test_tasks_are_a_job_per_model_behind_edits_that_change_weights(planned: Pla
     assert read(DownstreamJob, layout.downstream_job("tiny")) == job
     scores, weights = listed_scores(layout.STUDY_FILE)
     assert scores == [Path("results/downstream/model=tiny/scores.parquet")]
-    assert len(weights) == 1 and len(study.summaries) == 5
+    assert len(weights) == 1 and len(study.summaries) == 6
 
 
 def folder_without(name: str) -> Callable[[Path], None]:

@@ -75,7 +75,7 @@ def whole(
     """The page of the whole synthetic study, made as the command makes it."""
     folder = tmp_path_factory.mktemp("page")
     run(summary_dir, folder / "figures", folder / "report.html", config)
-    assert len(list((folder / "figures").glob("*.svg"))) == 12
+    assert len(list((folder / "figures").glob("*.svg"))) == 14
     return checked(folder / "report.html")
 
 
