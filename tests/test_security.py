@@ -12,6 +12,7 @@ import yaml
 from editcore import layout
 from editcore.config import StudyConfig, _StrictLoader, parse
 from editcore.errors import ConfigError
+from editcore.tasks import _Reader
 from tests.studies import study_config
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ UNSAFE_CALLS = {
     "torch.load", "torch.save", "torch.hub.load", "pandas.read_pickle", "pd.read_pickle",
     "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.unsafe_load_all",
 }  # fmt: skip
+SAFE_LOADERS = {"_StrictLoader", "_Reader"}
 # What a pattern for labels has to keep out.
 ESCAPES = ("..", ".", "../up", "/etc", "a/b", "a\\b", "~", "", " ", "a\n", "a\x00", "{x}", "é", "*")
 
@@ -50,7 +52,7 @@ def dangers_of_call(call: ast.Call) -> Iterator[str]:
     name, named = ast.unparse(call.func), {k.arg: ast.unparse(k.value) for k in call.keywords}
     if name in UNSAFE_CALLS:
         yield name
-    if name == "yaml.load" and named.get("Loader") != "_StrictLoader":
+    if name == "yaml.load" and named.get("Loader") not in SAFE_LOADERS:
         yield f"{name} with {named.get('Loader')}"
     if name.endswith("np.load") and named.get("allow_pickle") != "False":
         yield f"{name} that may unpickle"
@@ -58,9 +60,9 @@ def dangers_of_call(call: ast.Call) -> Iterator[str]:
         yield f"{name} through a shell"
     if named.get("trust_remote_code") == "True":
         yield f"{name} with trust_remote_code"
-    if name.endswith(".from_pretrained") and name.startswith("AutoModel"):
-        if named.get("use_safetensors") != "True":
-            yield f"{name} without use_safetensors"
+    loads = name.startswith("AutoModel") and name.endswith(".from_pretrained")
+    if loads and named.get("use_safetensors") != "True":
+        yield f"{name} without use_safetensors"
 
 
 def test_no_call_can_run_what_it_reads() -> None:
@@ -87,8 +89,10 @@ def test_the_search_finds_each_danger(code: str) -> None:
     assert list(dangers(ast.parse(code)))
 
 
-def test_the_strict_loader_is_a_safe_one() -> None:
+def test_the_loaders_of_yaml_are_safe_ones() -> None:
+    assert {kind.__name__ for kind in (_StrictLoader, _Reader)} == SAFE_LOADERS
     assert issubclass(_StrictLoader, yaml.SafeLoader)
+    assert issubclass(_Reader, yaml.SafeLoader)
 
 
 @pytest.mark.parametrize("section", ["models", "editors", "datasets"])
