@@ -1,4 +1,4 @@
-"""Runs the smoke study over and over, kills it at random moments, and compares the tables each time.
+"""Runs the smoke study over and over, kills it at random moments, and compares its tables.
 
     python -m tests.soak --rounds 20
 
@@ -29,12 +29,16 @@ def command(*arguments: str) -> list[str]:
     return [*base, "--configfile", str(config), "--cores", "2", *arguments]
 
 
+def environment() -> dict[str, str]:
+    return os.environ | {"EDITCORE_RESOURCES": str(ROOT / "resources"), "HF_HUB_OFFLINE": "1"}
+
+
 def killed_run(folder: Path, draw: random.Random, kills: int, longest: float) -> None:
     """Kill so many runs, each at a random moment: all of it, or Snakemake and not its jobs."""
     for _ in range(kills):
         run = subprocess.Popen(
             command(), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env=os.environ | {"EDITCORE_RESOURCES": str(ROOT / "resources")},
+            start_new_session=True, env=environment(),
         )  # fmt: skip
         time.sleep(draw.uniform(0, longest))
         if run.poll() is None and draw.random() < 0.5:
@@ -46,9 +50,8 @@ def killed_run(folder: Path, draw: random.Random, kills: int, longest: float) ->
 
 
 def whole_run(folder: Path, *arguments: str) -> None:
-    environment = os.environ | {"EDITCORE_RESOURCES": str(ROOT / "resources")}
     subprocess.run(
-        command(*arguments), cwd=folder, check=True, capture_output=True, env=environment
+        command(*arguments), cwd=folder, check=True, capture_output=True, env=environment()
     )
 
 
