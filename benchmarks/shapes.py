@@ -59,7 +59,9 @@ def build(
     shape = SHAPES[name]
     if not shape.model_type:
         fast = load(name, name, device=device, precision=precision)
-        plain = AutoModelForCausalLM.from_pretrained(model_source(name), dtype=torch.float32)
+        plain = AutoModelForCausalLM.from_pretrained(
+            model_source(name), dtype=torch.float32, use_safetensors=True
+        )
         return Pair(fast, wrap(name, plain.to(device), fast.tokenizer))
     options = dict(shape.options or {})
     options["n_layer"] = depth or options["n_layer"]

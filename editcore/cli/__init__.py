@@ -13,12 +13,13 @@ from editcore.cli.mechanism import mechanism, mechanism_tables
 from editcore.cli.results import correlate, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.single import check, guard
-from editcore.cli.study import plan, schema
+from editcore.cli.study import fetch, plan, schema
 from editcore.cli.work import downstream, edit, moments, prefixes, trace, train, values
 from editcore.errors import EditcoreError
 
 COMMANDS = (
     plan,
+    fetch,
     prefixes,
     moments,
     values,

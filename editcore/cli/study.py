@@ -6,6 +6,8 @@ import click
 
 from editcore.cli.examples import examples
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.command(
     short_help="Check a study and write its job files.",
@@ -44,3 +46,17 @@ def schema() -> None:
     from editcore.config import schema_text
 
     click.echo(schema_text(), nl=False)
+
+
+@click.command(
+    short_help="Download the models of a study.",
+    epilog=examples("editcore fetch --study results/jobs/study.json --out results/fetched.json"),
+)
+@click.option("--study", required=True, type=FILE, help="The study (study.json).")
+@click.option("--out", required=True, type=FILE, help="The JSON file of each model's commit.")
+def fetch(study: Path, out: Path) -> None:
+    """Download the study's models from the hub, so that its jobs can run without a network."""
+    from editcore.fetching import run
+    from editcore.study import listed_config
+
+    run(listed_config(study), out)

@@ -74,7 +74,9 @@ def share(found: Sequence[bool]) -> float:
 
 def score_model(folder: Path, world: Path, limit: int | None = None) -> dict[str, Any]:
     """Measure recall bare and behind a short prefix, and perplexity; write `scores.json`."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True
+    ).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     records = json.loads((world / "facts.json").read_text(encoding="utf-8"))[:limit]
     texts = [t["Text"] for t in json.loads((world / "perplexity.json").read_text(encoding="utf-8"))]

@@ -21,7 +21,7 @@ def token_stream(
 ) -> NDArray[np.uint16]:
     """Return the first `count` tokens of newline-separated documents, kept in a cache file."""
     if cache.exists():
-        stream: NDArray[np.uint16] = np.load(cache)
+        stream: NDArray[np.uint16] = np.load(cache, allow_pickle=False)
         return stream
     parts: list[NDArray[np.uint16]] = []
     documents = corpus.documents()

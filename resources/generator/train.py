@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from resources.generator import checkpoint
 from resources.generator.architectures import CONTEXT, build
 from resources.generator.corpus import Corpus
 from resources.generator.crossentropy import SlicedCrossEntropy
@@ -83,14 +84,12 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """Where weights and optimiser state are kept."""
-        return self.work / f"{self.name}.pt"
+        return self.work / f"{self.name}.safetensors"
 
     def _resume(self) -> None:
         if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.progress = Progress(**state["progress"])
+            about = checkpoint.load(self.checkpoint, self.model, self.optimizer)
+            self.progress = Progress(**about)
             log.info("%s: resumed at step %d", self.name, self.progress.step)
 
     def states(self, ids: Tensor) -> Tensor:
@@ -174,15 +173,7 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Save checkpoint, weights, tokenizer and the record of training."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "progress": asdict(self.progress),
-        }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        checkpoint.save(self.checkpoint, self.model, self.optimizer, asdict(self.progress))
         export(self.model, self.tokenizer, folder)
         record = {"recipe": asdict(self.recipe), **asdict(self.progress)}
         (folder / "training.json").write_text(json.dumps(record) + "\n", encoding="utf-8")

@@ -1,0 +1,20 @@
+# Models from the hub, once, on a machine that has a network; no other rule needs one afterwards.
+
+
+localrules:
+    fetch,
+
+
+rule fetch:
+    input:
+        "results/jobs/study.json",
+    output:
+        "results/fetched.json",
+    log:
+        "results/logs/fetch.log",
+    conda:
+        "../envs/editcore.yaml"
+    message:
+        "Download the study's models"
+    shell:
+        "editcore fetch --study {input:q} --out {output:q} 2> {log:q}"
