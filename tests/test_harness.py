@@ -23,7 +23,7 @@ from editcore.errors import ConfigError, EditcoreError
 from editcore.harness import EditedLM, Suite
 from editcore.models import LoadedModel, load
 from editcore.overlap import process_results
-from resources.generator.tasks import Passage
+from resources.generator.tasks import Passage, written
 
 ROOT = Path(__file__).parents[1]
 NAMES = DownstreamChoice().tasks
@@ -64,7 +64,7 @@ def test_prompts_are_worded_as_in_the_models_training(suite: Suite) -> None:
         for name in ("passages", "questions", "fact_choices", "continuations", "cloze")
     }
     passage = items["passages"]
-    wanted = Passage(passage["passage"], passage["question"], passage["answer"]).written()
+    wanted = written([Passage(passage["passage"], passage["question"], passage["answer"])])
     assert prompts(suite, "world_passages")[0][0] + f" {passage['answer']}" == wanted
     question = items["questions"]["question"]
     assert prompts(suite, "world_questions")[0][0] == f"Question: {question}\nAnswer:"
