@@ -16,7 +16,6 @@ from editcore.jobs import (
     EditJob,
     MomentJob,
     PrefixJob,
-    TrainJob,
     read,
     write_if_changed,
 )
@@ -109,40 +108,6 @@ def test_one_editor_s_option_changes_its_jobs_alone(planned: Planner) -> None:
     names = [path.as_posix() for path in changed if path.name != "study.json"]
     assert len(names) == 2
     assert all("editor=other" in name for name in names)
-
-
-def learners(**options: Any) -> dict[str, Any]:
-    return {
-        "learner": {"options": {"steps": 4}},
-        "other": {"uses": "learner", "options": {"steps": 4, **options}},
-    }
-
-
-def test_editors_share_a_training_unless_its_options_differ(planned: Planner) -> None:
-    study = planned(editors=learners(strength=2.0))
-    ((names, job),) = study.training.items()
-    assert job.editor.options == {"layer": 1, "steps": 4}
-    assert job.data == ("data/facts.json",)
-    (path,) = {edit.trained for edit in study.edits.values()}
-    assert path == f"results/artefacts/model=tiny/trained-{names[1]}.safetensors"
-    for edit in study.edits:
-        assert path in study.edits_inputs(*edit)
-    assert {"data/facts.json", "model/model.safetensors"} < set(study.training_inputs(*names))
-    assert len(planned(editors=learners(steps=5)).training) == 2
-    study.write()
-    assert read(TrainJob, Path(f"results/jobs/train/model=tiny/{names[1]}.json")) == job
-
-
-def test_a_file_of_what_was_learnt_takes_the_place_of_training(planned: Planner) -> None:
-    given = {"learner": {"options": {"learnt": "data/learnt.safetensors"}}}
-    with pytest.raises(DataError, match=r"editors\.learner: there is no file data/learnt"):
-        planned(editors=given)
-    Path("data/learnt.safetensors").write_bytes(b"")
-    study = planned(editors=given)
-    assert study.training == {}
-    assert {job.trained for job in study.edits.values()} == {"data/learnt.safetensors"}
-    for edit in study.edits:
-        assert "data/learnt.safetensors" in study.edits_inputs(*edit)
 
 
 def test_transforms_are_part_of_the_job(planned: Planner) -> None:
