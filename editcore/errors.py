@@ -1,5 +1,8 @@
 """Errors that people meet: each says what was wrong, where, and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EditcoreError(Exception):
     """Base of every error that the command line prints as one plain message, no traceback."""
@@ -32,3 +35,12 @@ class PluginError(EditcoreError):
 
 class RequestError(EditcoreError):
     """One edit request cannot be carried out; the other requests of its shard can."""
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Say in front of an error which part of the config it is about; its kind stays."""
+    try:
+        yield
+    except EditcoreError as error:
+        raise type(error)(f"{place}: {error}") from None

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from editcore import atomic
+from editcore import atomic, layout
 from editcore.config import (
     AfterCollapse,
     CollapseSpec,
@@ -129,6 +129,12 @@ class MomentJob(Job):
         model = {"source", "revision", "dtype"}
         text = self.model_dump_json(include={"model": model, **content})
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    @property
+    def files(self) -> dict[int, str]:
+        """By layer, where the second moments will be."""
+        folder = layout.moments(self.model.name, self.digest)
+        return {layer: str(layout.moment(folder, layer)) for layer in self.layers}
 
     @property
     def sources(self) -> list[str]:

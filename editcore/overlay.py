@@ -178,8 +178,8 @@ class Factors:
         return cls(*(each.transpose(1, 2).to(device) for each in stacked))
 
     def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
-        """What the changes add to the map's output, `[rows, length, d_out]` float32."""
-        seen = torch.bmm(inputs.float(), self.inputs[edit])
+        """What the changes add to the map's output, `[rows, length, d_out]`, in their own dtype."""
+        seen = torch.bmm(inputs.to(self.inputs.dtype), self.inputs[edit])
         return torch.bmm(seen, self.outputs[edit].transpose(1, 2))
 
 

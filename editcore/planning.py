@@ -1,18 +1,18 @@
 """From a study's configuration to its jobs; what can be wrong without a model is found here."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from editcore import checks, layout
+from editcore import checks, layout, training
 from editcore.bundled import data_file
 from editcore.chains import Chains
 from editcore.config import StudyConfig, TransformChoice, parse
-from editcore.editor_config import EditorConfig, Moments, Prefixes, Trained, Values
-from editcore.errors import ConfigError, EditcoreError
+from editcore.editor_config import EditorConfig, Moments, Values
+from editcore.errors import ConfigError, at
 from editcore.explain import explain, nearest
 from editcore.hookspecs import EditorInfo
 from editcore.jobs import (
@@ -149,7 +149,7 @@ class _Planner:
                 )
 
     def _at(self, place: str) -> AbstractContextManager[None]:
-        return _at(f"{self._where}: {place}")
+        return at(f"{self._where}: {place}")
 
     def _model(self, label: str) -> ModelSpec:
         choice = self._config.models[label]
@@ -180,38 +180,10 @@ class _Planner:
         )
         values = tuple(need.options for need in options.requires() if isinstance(need, Values))
         moments = self._moment_job(model, tuple(layers)) if layers else None
-        pair = _Edited(model, spec, moments, values, None, None)
-        return self._with_training(pair, options)
-
-    def _with_training(self, pair: _Edited, options: EditorConfig) -> _Edited:
-        """The same, with the training that its options ask for, or the file given instead."""
-        needs = [need for need in options.requires() if isinstance(need, Trained)]
-        if not needs:
-            return pair
-        (need,) = needs
-        if need.file is not None:
-            file = data_file(need.file)
-            with self._at(f"editors.{pair.editor.label}"):
-                checks.files([file])
-            return replace(pair, trained=file)
-        job = self._train_job(pair, need, prefixes=Prefixes() in options.requires())
-        return replace(pair, training=job, trained=str(layout.trained(*job.names)))
-
-    def _train_job(self, pair: _Edited, need: Trained, *, prefixes: bool) -> TrainJob:
-        """The training of an editor, under a label that says nothing of who asks for it."""
-        spec, data = pair.editor, tuple(data_file(path) for path in need.data)
-        with self._at(f"editors.{spec.label}"):
-            checks.files(data)
-        options = {name: spec.options[name] for name in need.options}
-        update = {"label": spec.uses, "options": options, "transforms": ()}
-        return TrainJob(
-            model=pair.model,
-            editor=spec.model_copy(update=update),
-            seed=self._config.seed,
-            prefixes=str(layout.prefixes(pair.model.name)) if prefixes else None,
-            moments=_moment_files(pair.moments) if pair.moments else {},
-            data=data,
-        )
+        with self._at(f"editors.{label}"):
+            files = moments.files if moments else {}
+            job, learnt = training.planned(options, model, spec, self._config.seed, files)
+        return _Edited(model, spec, moments, values, job, learnt)
 
     def _options(self, model: ModelSpec, label: str, found: Registered[EditorInfo]) -> EditorConfig:
         choice = self._config.editors[label]
@@ -223,7 +195,7 @@ class _Planner:
             raise ConfigError(explain(error, found.record.config, place)) from None
         # Key strategies are a registry of their own, so an editor's config cannot know their names.
         if isinstance(strategy := getattr(options, "key_strategy", None), str):
-            with _at(place):
+            with at(place):
                 _ = self._registry.key_strategies[strategy]
         return options
 
@@ -240,7 +212,7 @@ class _Planner:
         )
 
     def _transform(self, choice: TransformChoice, place: str) -> TransformSpec:
-        with _at(place):
+        with at(place):
             found = self._registry.delta_transforms[choice.uses]
         kind = found.record.config
         try:
@@ -396,7 +368,7 @@ class _Planner:
             "editor": pair.editor,
             "seed": self._config.seed,
             "prefixes": str(layout.prefixes(pair.model.name)),
-            "moments": _moment_files(pair.moments) if pair.moments else {},
+            "moments": pair.moments.files if pair.moments else {},
             "trained": pair.trained,
         }
 
@@ -422,18 +394,3 @@ def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
     count = min(limit, len(shard.ids))
     ids = tuple(shard.ids[i * len(shard.ids) // count] for i in range(count))
     return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(layout.values(*values.names)))
-
-
-def _moment_files(job: MomentJob) -> dict[int, str]:
-    """By layer, where a job's second moments will be."""
-    folder = layout.moments(job.model.name, job.digest)
-    return {layer: str(layout.moment(folder, layer)) for layer in job.layers}
-
-
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Say in front of an error which part of the config it is about; its kind stays."""
-    try:
-        yield
-    except EditcoreError as error:
-        raise type(error)(f"{place}: {error}") from None

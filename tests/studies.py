@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from editcore.editor_config import EditorConfig, Moments, Prefixes, Requirement
+from editcore.editor_config import EditorConfig, Moments, Prefixes, Requirement, Trained
 from editcore.hookspecs import (
     Capabilities,
     DeltaTransformInfo,
@@ -103,6 +103,19 @@ class PlainConfig(EditorConfig):
         return (self.layer,)
 
 
+class LearnerConfig(EditorConfig):
+    """Options of an editor that learns first."""
+
+    layer: int = 1
+    steps: int = 3
+    strength: float = 1.0
+    learnt: str | None = None
+
+    def requires(self) -> tuple[Requirement, ...]:
+        """What it learns depends on layer and steps."""
+        return (Trained(("layer", "steps"), ("data/facts.json",), self.learnt),)
+
+
 class ShrinkConfig(TransformConfig):
     """Options of a transform that exists in these tests alone."""
 
@@ -115,6 +128,7 @@ class PlainPlugin:
     @hookimpl
     def editcore_editors(self) -> Iterator[EditorInfo]:
         yield EditorInfo("plain", "Edits plainly.", "", PlainConfig, "nowhere:Plain")
+        yield EditorInfo("learner", "Learns.", "", LearnerConfig, "nowhere:Learner")
         elsewhere = Capabilities(changes_weights=False)
         only = Capabilities(sequential=False)
         yield EditorInfo("once", "Edits once.", "", EditorConfig, "nowhere:Once", only)

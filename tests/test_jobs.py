@@ -11,7 +11,14 @@ import pytest
 from editcore import layout
 from editcore.config import parse
 from editcore.errors import ConfigError, DataError, EditcoreError, ModelError, PluginError
-from editcore.jobs import DownstreamJob, EditJob, MomentJob, PrefixJob, read, write_if_changed
+from editcore.jobs import (
+    DownstreamJob,
+    EditJob,
+    MomentJob,
+    PrefixJob,
+    read,
+    write_if_changed,
+)
 from editcore.planning import plan
 from editcore.study import Study, listed_config, listed_edits, listed_scores
 from tests.studies import (

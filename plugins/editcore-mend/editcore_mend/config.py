@@ -40,7 +40,7 @@ class MendConfig(EditorConfig):
         "training ends, the others test it.",
     )
     rank: PositiveInt = Field(48, description="Rank of the network's hidden maps.")
-    steps: PositiveInt = Field(1500, description="Steps of Adam at most.")
+    steps: PositiveInt = Field(1000, description="Steps of Adam at most.")
     batch: PositiveInt = Field(16, description="Edits in one step.")
     paraphrases: PositiveInt = Field(2, description="Paraphrases per edit that must say the new.")
     neighbours: PositiveInt = Field(3, description="Other facts per edit that must stay.")

@@ -86,13 +86,17 @@ class Examples:
         if relation is None or not others or len(relation.subjects) < 2:
             return own(self.model, fact, self.paraphrases, self.neighbours)
         template = rng.choice(list(relation.prompts))
-        worded = list(relation.paraphrases) or [fact.prompt]
+        # By half: prompts are few, and paraphrases, each behind a sentence of its own, are many.
+        worded = [list(pool) for pool in (relation.prompts, relation.paraphrases) if pool]
         others_asked = [rng.choice(list(relation.subjects)) for _ in range(self.neighbours)]
         return _example(
             self.model,
             template.replace(SLOT, fact.subject),
             rng.choice(others),
-            [rng.choice(worded).replace(SLOT, fact.subject) for _ in range(self.paraphrases)],
+            [
+                rng.choice(rng.choice(worded)).replace(SLOT, fact.subject)
+                for _ in range(self.paraphrases)
+            ],
             [
                 Probe(template.replace(SLOT, subject), relation.subjects[subject])
                 for subject in others_asked

@@ -32,13 +32,13 @@ def line(model: LoadedModel, prompt: str, target: str) -> Line:
 
 @dataclass(frozen=True)
 class Scored:
-    """Padded rows; for each scored token its row, column, id and share in the row's mean."""
+    """Padded rows; for each scored token its row, column, id, and how many share the row."""
 
     rows: PaddedRows
     row: torch.Tensor
     column: torch.Tensor
     token: torch.Tensor
-    share: torch.Tensor
+    size: torch.Tensor
 
     @classmethod
     def of(cls, model: LoadedModel, lines: Sequence[Line]) -> "Scored":
@@ -50,11 +50,11 @@ class Scored:
             for i, token in enumerate(each.target)
         ]
         row, column, token, size = torch.tensor(places, device=model.device).T
-        return cls(rows, row, column, token, 1 / size)
+        return cls(rows, row, column, token, size)
 
     def loss(self, model: LoadedModel, hidden: torch.Tensor) -> torch.Tensor:
         """Each row's mean NLL of its target's tokens, `[rows]`, in nats."""
-        nll = -self.scores(model, hidden).gather(1, self.token[:, None])[:, 0] * self.share
+        nll = -self.scores(model, hidden).gather(1, self.token[:, None])[:, 0] / self.size
         zeros = torch.zeros(len(self.rows.ids), dtype=nll.dtype, device=nll.device)
         return zeros.index_add(0, self.row, nll)
 

@@ -1,0 +1,55 @@
+"""The networks that ship with the bundled models meet the bars on facts that they never saw."""
+
+from pathlib import Path
+
+import pytest
+from editcore_mend.config import MendConfig
+from editcore_mend.editor import MendEditor
+from editcore_mend.split import split
+
+from editcore import EditContext, trained
+from editcore.answers import CaseQuestions, ask_edited, tokenize
+from editcore.bundled import bundled_models, data_file
+from editcore.metrics import MetricInput
+from editcore.metrics.accuracy import accuracy
+from editcore.models import LoadedModel, load
+from editcore.readers import read_requests
+
+BARS = {"efficacy": 0.95, "generalization": 0.80, "locality": 0.90}
+
+
+def measured(model: LoadedModel, learnt: trained.TrainedParts, config: MendConfig) -> dict:
+    """The means of the metrics over the test part, which is drawn anew from the seed."""
+    exclude = [Path(data_file(path)) for path in config.exclude]
+    parts = split(Path(data_file(config.data)), exclude, config.held_out, learnt.about["seed"])
+    assert parts.case_ids == learnt.about["split"]
+    results = MendEditor(config).edit_each(EditContext(model, trained=learnt), parts.test)
+    questions = [CaseQuestions(case, "{}") for case in parts.test]
+    asked = [tokenize(model, each.all()) for each in questions]
+    answers = ask_edited(model, asked, [result.delta for result in results])
+    rows = [
+        accuracy(MetricInput(each, before, after, lambda: None))
+        for each, (before, after) in zip(questions, answers, strict=True)
+    ]
+    return {name: sum(row[name] for row in rows) / len(rows) for name in BARS}
+
+
+@pytest.mark.parametrize("name", ["tiny-gpt2", "tiny-llama"])
+def test_facts_that_it_never_saw_are_edited_well(name: str) -> None:
+    path = bundled_models()[name] / "trained" / "mend.safetensors"
+    model = load(name, name)
+    learnt = trained.load_for(model, (3, 4, 5), path)
+    config = MendConfig.model_validate(learnt.about["recipe"])
+    found = measured(model, learnt, config)
+    assert {metric: found[metric] for metric, bar in BARS.items() if found[metric] < bar} == {}
+
+
+def test_the_parts_share_no_subject_with_what_studies_edit() -> None:
+    config = MendConfig(layers=(3, 4, 5))
+    exclude = [Path(data_file(path)) for path in config.exclude]
+    parts = split(Path(data_file(config.data)), exclude, config.held_out, seed=0)
+    edited = {request.subject for file in exclude for request in read_requests(file)}
+    drawn = [{fact.subject for fact in part} for part in vars(parts).values()]
+    assert all(drawn)
+    assert sum(map(len, drawn)) == len(set().union(*drawn))
+    assert not edited & set().union(*drawn)

@@ -1,0 +1,64 @@
+"""What an editor learns is planned once for all who share it, or read from a file given instead."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.config import parse
+from editcore.errors import DataError
+from editcore.jobs import TrainJob, read
+from editcore.planning import plan
+from editcore.study import Study
+from tests.studies import model_files, plain_registry, study_config, write_data
+
+Planner = Callable[..., Study]
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """Plan `study_config(**sections)` in a folder that holds its model and data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDITCORE_RESOURCES", str(tmp_path / "resources"))
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+
+    def run(**sections: Any) -> Study:
+        return plan(parse(study_config(**sections), "study.yaml"), "study.yaml", plain_registry())
+
+    return run
+
+
+def learners(**options: Any) -> dict[str, Any]:
+    return {
+        "learner": {"options": {"steps": 4}},
+        "other": {"uses": "learner", "options": {"steps": 4, **options}},
+    }
+
+
+def test_editors_share_a_training_unless_its_options_differ(planned: Planner) -> None:
+    study = planned(editors=learners(strength=2.0))
+    ((names, job),) = study.training.items()
+    assert job.editor.options == {"layer": 1, "steps": 4}
+    assert job.data == ("data/facts.json",)
+    (path,) = {edit.trained for edit in study.edits.values()}
+    assert path == f"results/artefacts/model=tiny/trained-{names[1]}.safetensors"
+    for edit in study.edits:
+        assert path in study.edits_inputs(*edit)
+    assert {"data/facts.json", "model/model.safetensors"} < set(study.training_inputs(*names))
+    assert len(planned(editors=learners(steps=5)).training) == 2
+    study.write()
+    assert read(TrainJob, Path(f"results/jobs/train/model=tiny/{names[1]}.json")) == job
+
+
+def test_a_file_of_what_was_learnt_takes_the_place_of_training(planned: Planner) -> None:
+    given = {"learner": {"options": {"learnt": "data/learnt.safetensors"}}}
+    with pytest.raises(DataError, match=r"editors\.learner: there is no file data/learnt"):
+        planned(editors=given)
+    Path("data/learnt.safetensors").write_bytes(b"")
+    study = planned(editors=given)
+    assert study.training == {}
+    assert {job.trained for job in study.edits.values()} == {"data/learnt.safetensors"}
+    for edit in study.edits:
+        assert "data/learnt.safetensors" in study.edits_inputs(*edit)
