@@ -12,7 +12,7 @@ from editcore.bundled import data_file
 from editcore.chains import Chains
 from editcore.config import StudyConfig, TransformChoice, parse
 from editcore.editor_config import EditorConfig, Moments, Values
-from editcore.errors import ConfigError, at
+from editcore.errors import ConfigError, PluginError, at, in_one_line
 from editcore.explain import explain, nearest
 from editcore.hookspecs import EditorInfo
 from editcore.jobs import (
@@ -193,6 +193,13 @@ class _Planner:
             options = found.record.config.model_validate(given)
         except ValidationError as error:
             raise ConfigError(explain(error, found.record.config, place)) from None
+        try:
+            options.requires(), options.edited_layers()
+        except Exception as error:  # a third party's options may raise anything
+            raise PluginError(
+                f"{place}: {found.source.distribution} cannot say what these options need: "
+                f"{in_one_line(error)}"
+            ) from error
         # Key strategies are a registry of their own, so an editor's config cannot know their names.
         if isinstance(strategy := getattr(options, "key_strategy", None), str):
             with at(place):

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 import pluggy
+from pydantic import BaseModel
 
 from editcore.errors import PluginError, in_one_line
 from editcore.hookspecs import (
@@ -78,12 +79,17 @@ class Catalogue(Generic[RecordT]):
         self._contested: dict[str, str] = {}
 
     def check(self, record: RecordT) -> None:
-        """Raise `PluginError` for what is no such record, or has a malformed name."""
+        """Raise `PluginError` for what is no such record, has a malformed name, or no options."""
         if not isinstance(record, self._record):
             raise PluginError(f"{record!r} is no {self._record.__name__}")
         if not NAME.fullmatch(record.name):
             raise PluginError(
                 f"{self._kind} {record.name!r} has no valid name: lower-case letters, digits, '-'"
+            )
+        if hasattr(record, "config") and not _is_options(record.config):
+            raise PluginError(
+                f"the config of {self._kind} {record.name!r} is {record.config!r}, "
+                "which is no class of options"
             )
 
     def add(self, record: RecordT, source: Source) -> None:
@@ -119,6 +125,10 @@ class Catalogue(Generic[RecordT]):
     def values(self) -> list[Registered[RecordT]]:
         """The records in the order of their names."""
         return [self._records[name] for name in self]
+
+
+def _is_options(config: object) -> bool:
+    return isinstance(config, type) and issubclass(config, BaseModel)
 
 
 @dataclass(frozen=True)
@@ -249,7 +259,8 @@ def resolve(factory: str) -> Any:
     module, _, name = factory.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a third party's module may raise anything
         raise PluginError(
-            f"the plugin's factory {factory!r} cannot be imported ({error}); reinstall or repair it"
+            f"the plugin's factory {factory!r} cannot be imported ({in_one_line(error)}); "
+            "reinstall or repair it"
         ) from error

@@ -8,6 +8,7 @@ from typing import Any
 from editcore import found_values, moments, prefixes, trained
 from editcore.changes import Change
 from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.errors import PluginError, in_one_line
 from editcore.hookspecs import EditorInfo
 from editcore.jobs import EditorJob
 from editcore.models import LoadedModel, load_spec
@@ -80,5 +81,11 @@ def _editor(job: EditorJob, info: EditorInfo, model: LoadedModel) -> Editor[Any]
     config = info.config.model_validate(job.editor.options)
     for layer in config.edited_layers():
         model.layout.block(layer)
-    editor: Editor[Any] = resolve(info.factory)(config)
+    kind = resolve(info.factory)
+    try:
+        editor: Editor[Any] = kind(config)
+    except Exception as error:  # a third party's class may raise anything
+        raise PluginError(
+            f"the editor {info.name!r} cannot be made: {in_one_line(error)}"
+        ) from error
     return editor

@@ -29,12 +29,20 @@ class Layer(EditorConfig):
         return (self.layer,)
 
 
+class Confused(Layer):
+    def requires(self):
+        return self.layers
+
+
 @hookimpl
 def editcore_editors():
     for name in ("wrong-shape", "infinite", "elsewhere", "raises", "nothing"):
         factory = "bad_editors_at_work:" + name.title().replace("-", "")
         yield EditorInfo(name, "", "", Layer, factory)
-    yield EditorInfo("not-there", "", "", Layer, "bad_editors_at_work:NotThere")
+    for name in ("not-there", "broken-module", "no-editor"):
+        module = "bad_module" if name == "broken-module" else "bad_editors_at_work"
+        yield EditorInfo(name, "", "", Layer, module + ":" + name.title().replace("-", ""))
+    yield EditorInfo("confused", "", "", Confused, "bad_editors_at_work:Raises")
     lazy = Capabilities(changes_weights=False)
     yield EditorInfo("false-patch", "", "", Layer, "bad_editors_at_work:WrongShape", lazy)
 
@@ -89,6 +97,10 @@ class Nothing(Base):
         return None
 
 
+class NoEditor:
+    """Takes no config."""
+
+
 def dizzy(case):
     return {"dizziness": 1 / (case.questions.request.case_id - 11)}
 '''
@@ -101,6 +113,10 @@ FILES = {
         "from editcore import EditorConfig, EditorInfo, hookimpl\n\n\n@hookimpl\n"
         "def editcore_editors():\n"
         "    yield EditorInfo('ft', '', '', EditorConfig, 'nowhere:Ft')\n"
+    ),
+    "bad_config": (
+        "from editcore import EditorInfo, hookimpl\n\n\n@hookimpl\n"
+        "def editcore_editors():\n    yield EditorInfo('dict', '', '', {}, 'nowhere:Dict')\n"
     ),
     "bad_editors": EDITORS,
 }
@@ -125,6 +141,7 @@ def run(tmp_path: Path, saved_model: Callable[[str], Path], monkeypatch: pytest.
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[editcore]\n{name} = {name}\n")
     (site / "bad_editors_at_work.py").write_text(AT_WORK)
+    (site / "bad_module.py").write_text("raise ValueError('not on this machine')")
     monkeypatch.syspath_prepend(site)
     write_data(folder)
     (folder / "model").symlink_to(saved_model("llama"))
@@ -156,7 +173,10 @@ def test_each_is_listed_with_its_reason_and_the_others_work(run: Any) -> None:
     found = json.loads(run("plugins", "--json").output)
     reasons = {broken["distribution"]: broken["reason"] for broken in found["broken"]}
     # Of two that claim a name, the second in the order of their distributions' names is listed.
-    assert reasons.keys() == {"bad_import", "bad_exit", "bad_hook", "editcore-ft"}
+    assert reasons.keys() == {"bad_config", "bad_import", "bad_exit", "bad_hook", "editcore-ft"}
+    assert (
+        reasons["bad_config"] == "the config of editor 'dict' is {}, which is no class of options"
+    )
     assert "No module named 'a_package_that_is_not_there'" in reasons["bad_import"]
     assert reasons["bad_exit"] == "SystemExit: 3"
     assert "unknown hook 'editcore_editor'" in reasons["bad_hook"]
@@ -174,8 +194,13 @@ def test_a_contested_name_and_an_unknown_one_stop_the_study_that_asks_for_them(r
     )
     result = plan(run, editors={"raise": {}})
     assert result.exit_code == 2
-    assert "unknown editor 'raise'. Did you mean 'raises'? Installed: c-rome, " in result.output
+    assert (
+        "unknown editor 'raise'. Did you mean 'raises'? Installed: broken-module, " in result.output
+    )
     assert "broken: bad_import: ModuleNotFoundError" in result.output
+    result = plan(run, editors={"confused": {}})
+    assert result.exit_code == 2
+    assert "editors.confused.options for tiny: bad_editors cannot say what" in result.output
 
 
 def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
@@ -199,14 +224,22 @@ def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
         assert "gave a weight change, but its capabilities announce a patch" in status
 
 
-def test_a_factory_that_is_not_there_is_named(run: Any) -> None:
-    assert plan(run, editors={"not-there": {}}).exit_code == 0
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("not-there", "'bad_editors_at_work:NotThere' cannot be imported"),
+        ("broken-module", "cannot be imported (ValueError: not on this machine)"),
+        ("no-editor", "the editor 'no-editor' cannot be made: TypeError: NoEditor() takes no"),
+    ],
+)
+def test_an_editor_that_cannot_be_made_is_named(run: Any, label: str, words: str) -> None:
+    assert plan(run, editors={label: {}}).exit_code == 0
     run(
         "prefixes", "--job", str(layout.prefixes_job("tiny")), "--out", str(layout.prefixes("tiny"))
     )
-    result = edited(run, "not-there")
+    result = edited(run, label)
     assert result.exit_code == 2
-    assert "bad_editors_at_work:NotThere" in result.output
+    assert words in result.output
     assert "Traceback" not in result.output
 
 
