@@ -90,6 +90,9 @@ def settled(choice: Choice, data: Path) -> StudyConfig:
             "datasets": {DATASET: DatasetChoice(path=str(data), format="flat")},
             "moments": config.moments.model_copy(update={"tokens": tokens}),
             "shard_size": 1_000_000,
+            "sequences": None,
+            "downstream": None,
+            "mechanism": None,
         }
     )
 
@@ -114,6 +117,15 @@ def with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "Ed
             say(f"estimate second moments of {job.model.name} (kept for the next time)")
             moments.run(moment_job, folder)
         changes["moments"] = {layer: str(place) for layer, place in places.items()}
+    if job.trained and (training := next(iter(study.training.values()), None)):
+        from editcore import trained
+
+        ready = training.model_copy(update=changes)
+        path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"
+        if not path.exists():
+            say(f"train {job.editor.label} for {job.model.name} (kept for the next time)")
+            trained.run(ready, path)
+        changes["trained"] = str(path)
     return job.model_copy(update=changes)
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from editcore.bench import Choice, Say, made_ready
 from editcore.editors import OK
-from editcore.errors import RequestError
+from editcore.errors import ConfigError, RequestError
 from editcore.provenance import versions
 from editcore.report.numbers import number
 from editcore.report.tables import times
@@ -78,6 +78,11 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
     from editcore.deltas import combined
 
     shard = made_ready(choice, requests, cache, say)
+    if not shard.session.info.capabilities.changes_weights:
+        raise ConfigError(
+            f"{choice.editor} changes no weights, so its edits cannot be kept as a weight change; "
+            "guard an editor that does"
+        )
     say(f"edit {len(requests)} facts one after the other")
     accepted: list[Delta] = []
     rows = []
@@ -102,13 +107,13 @@ def _tried(
 
     session = shard.session
     if request.flaw:
-        result = EditResult(None, request.flaw)
+        result = EditResult(status=request.flaw)
     else:
         with combined(accepted).applied(session.context.model.model):
             try:
                 result = session.editor.edit(session.context, [request], state)
             except RequestError as error:
-                result = EditResult(None, str(error))
+                result = EditResult(status=str(error))
             result = session.finished(result)
     whole = None if result.delta is None else combined([*accepted, result.delta])
     outcome = EditResult(whole, result.status, result.diagnostics)

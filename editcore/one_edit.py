@@ -1,8 +1,7 @@
 """One edit, made and measured: what it does to its fact, and what it does to the model."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from editcore.bench import Choice, Say, made_ready
 from editcore.config import CollapseSpec
 from editcore.editors import OK
-from editcore.errors import RequestError
+from editcore.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
+    from editcore.calibration import Forecast
+    from editcore.changes import Change
     from editcore.deltas import Delta
     from editcore.edit import Shard
     from editcore.jobs import EditJob
-    from editcore.models import LoadedModel
     from editcore.requests import EditRequest
 
 # Said before and after the edit, behind the edited prompt: openings that no edit is about.
@@ -59,6 +59,7 @@ class CheckReport:
     row: Mapping[str, Any]
     continuations: tuple[Continuation, ...]
     keys: KeyFacts | None
+    warning: "Forecast | None"
     collapse: CollapseSpec
     job: "EditJob"
     delta: "Delta | None"
@@ -84,6 +85,7 @@ class CheckReport:
             "collapse": self.collapse.model_dump(),
             "editor_options": self.job.editor.options,
             "keys": vars(self.keys) if self.keys else None,
+            "forecast": vars(self.warning) if self.warning else None,
             "continuations": [vars(each) for each in self.continuations],
             **self.row,
         }
@@ -95,13 +97,19 @@ class CheckReport:
         return page(self)
 
     def save(self, folder: Path) -> Path:
-        """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path."""
+        """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path.
+
+        `ConfigError` for an editor that changes no weights.
+        """
         import json
 
         from editcore import deltas
         from editcore.atomic import write_text
 
-        assert self.delta is not None
+        if self.delta is None:
+            raise ConfigError(
+                f"{self.job.editor.label} changes no weights, so there is nothing to save"
+            )
         path = folder / "delta.safetensors"
         about = {"job": self.job.model_dump_json()}
         deltas.save({self.request.case_id: self.delta}, path, about)
@@ -130,41 +138,48 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     Raises `EditcoreError` for what a study would be refused for, `RequestError` where the edit
     cannot be made.
     """
+    from editcore.verdict_words import forecast
+
     if request.flaw:
         raise RequestError(request.flaw)
     shard = made_ready(choice, [request], cache, say)
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
+    warning = _warning(shard, made.result.delta)
+    if warning is not None:
+        say(forecast(warning))
     say("measure the edited model")
     (row,) = shard.rows.of([made])
     if row["status"] != OK:
         raise RequestError(f"the edit could not be made: {row['status']}")
     prompts = (request.text, *OPENINGS)
-    said = _said(shard, made.result.delta, prompts)
+    said = _said(shard, made.result.change, prompts)
     keys = key_facts(shard, request)
     job = shard.rows.job
-    return CheckReport(request, row, said, keys, job.collapse, job, made.result.delta)
+    return CheckReport(request, row, said, keys, warning, job.collapse, job, made.result.delta)
+
+
+def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
+    """What is to be expected, before any weight changes; None for edits that change none."""
+    if delta is None:
+        return None
+    from editcore.collapse import warn
+
+    context = shard.session.context
+    return warn(context.model, delta, context.moments)
 
 
 def _said(
-    shard: "Shard", delta: "Delta | None", prompts: Sequence[str]
+    shard: "Shard", change: "Change | None", prompts: Sequence[str]
 ) -> tuple[Continuation, ...]:
     from editcore.greedy import continuations
 
     model = shard.session.context.model
     before = continuations(model, prompts, TOKENS)
-    with _edited(model, delta):
+    assert change is not None
+    with change.applied(model.model):
         after = continuations(model, prompts, TOKENS)
     return tuple(map(Continuation, prompts, before, after))
-
-
-@contextmanager
-def _edited(model: "LoadedModel", delta: "Delta | None") -> Iterator[None]:
-    if delta is None:
-        yield
-        return
-    with delta.applied(model.model):
-        yield
 
 
 def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:

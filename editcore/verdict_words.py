@@ -2,6 +2,7 @@
 
 import textwrap
 
+from editcore.calibration import Forecast
 from editcore.one_edit import CheckReport
 from editcore.report.numbers import number, share
 from editcore.report.tables import times
@@ -14,6 +15,7 @@ SHOWN = (
 WIDTH = 96
 # Below this share of what another key strategy divides by, the denominator is the reason.
 SMALL = 0.2
+HALF = 0.5
 
 
 def verdict(report: CheckReport) -> str:
@@ -28,9 +30,20 @@ def verdict(report: CheckReport) -> str:
     return f"{word}: {change} ({times(report.ratio)}; {limit})."
 
 
+def forecast(warning: Forecast) -> str:
+    """What is to be expected of an edit before it is made."""
+    expected = "a collapse is to be expected" if warning.collapse else "no collapse is expected"
+    return (
+        f"before the edit: {expected} (the change adds {times(warning.score)} of the layer's own "
+        f"output; collapses begin at {times(warning.threshold)})"
+    )
+
+
 def reason(report: CheckReport) -> str:
     """Why, as far as keys and denominator tell: which key, which denominator."""
     row, keys = report.row, report.keys
+    if row["denominator"] is None and row["delta_norm"] is None:
+        return f"{report.job.editor.label} changes no weights."
     if row["denominator"] is None:
         return (
             f"{report.job.editor.label} divides by nothing; it changes weights of norm "
@@ -64,12 +77,15 @@ def page(report: CheckReport) -> str:
         "",
         verdict(report),
         textwrap.fill(reason(report), WIDTH),
+        *([textwrap.fill(f"Said {forecast(report.warning)}.", WIDTH)] if report.warning else []),
         "",
     ]
     for name, words in SHOWN:
         bare, behind = row.get(name), row.get(f"{name}_prefixed")
         if bare is not None:
             lines.append(f"{name:<15}{share(bare)}, behind a prefix {share(behind)}   {words}")
+    if not report.collapsed and (row.get("efficacy") or 0.0) < HALF:
+        lines.append("The model survives, but it does not say the new object.")
     lines += ["", "What it says, before and after:"]
     for each in report.continuations:
         lines += [
