@@ -109,8 +109,7 @@ class _Planner:
     def _sequences(
         self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
     ) -> dict[Names, SequenceJob]:
-        choice = self._config.sequences
-        if choice is None:
+        if (choice := self._config.sequences) is None:
             return {}
         chains = Chains(choice, f"{self._where}: sequences", self._config, self._registry)
         editors = chains.editors()
@@ -196,10 +195,8 @@ class _Planner:
         try:
             options.requires(), options.edited_layers()
         except Exception as error:  # a third party's options may raise anything
-            raise PluginError(
-                f"{place}: {found.source.distribution} cannot say what these options need: "
-                f"{in_one_line(error)}"
-            ) from error
+            wrong = f"{found.source.distribution} cannot say what these options need"
+            raise PluginError(f"{place}: {wrong}: {in_one_line(error)}") from error
         # Key strategies are a registry of their own, so an editor's config cannot know their names.
         if isinstance(strategy := getattr(options, "key_strategy", None), str):
             with at(place):
@@ -322,8 +319,7 @@ class _Planner:
     def _mechanism_jobs(
         self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: PerplexitySpec
     ) -> dict[str, MechanismJob]:
-        choice = self._config.mechanism
-        if choice is None:
+        if (choice := self._config.mechanism) is None:
             return {}
         for key, known in (
             ("editor", self._config.editors),
@@ -398,6 +394,6 @@ def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
 def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
     """Cases spread evenly over a shard, since files often sort cases by their kind."""
     (values,) = _value_jobs(pair, shard)
-    count = min(limit, len(shard.ids))
-    ids = tuple(shard.ids[i * len(shard.ids) // count] for i in range(count))
+    count, given = min(limit, len(shard.ids)), shard.ids
+    ids = tuple(given[i * len(given) // count] for i in range(count))
     return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(layout.values(*values.names)))

@@ -42,9 +42,9 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
 @click.command(
     short_help="Say whether one edit would ruin a model.",
     epilog=examples(
-        'editcore check --model tiny-gpt2 --editor rome --prompt "{} is made by" \\',
+        'editcore check --model tiny-gpt2 --editor EDITOR --prompt "{} is made by" \\',
         '  --subject Orbit --target "Velra Labs"',
-        'editcore check --model path/to/model --editor rome --set layer=5 --prompt "{} is in" \\',
+        'editcore check --model path/to/model --editor EDITOR --set layer=5 --prompt "{} is in" \\',
         '  --subject Tavel --target Osdor --neighbour "The sea is=quiet" --json',
     ),
 )
@@ -108,7 +108,7 @@ def check(
 @click.command(
     short_help="Apply a file of edits, refusing those that would ruin the model.",
     epilog=examples(
-        "editcore guard edits.json --model tiny-gpt2 --editor rome --out guarded",
+        "editcore guard edits.json --model tiny-gpt2 --editor EDITOR --out guarded",
         "editcore apply guarded tiny-gpt2 --out path/to/edited",
     ),
 )
