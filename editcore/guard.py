@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from editcore.bench import Choice, Say, made_ready
 from editcore.editors import OK
-from editcore.errors import ConfigError, RequestError
+from editcore.errors import ConfigError, in_one_line
 from editcore.provenance import versions
 from editcore.report.numbers import number
 from editcore.report.tables import times
@@ -111,10 +111,9 @@ def _tried(
     else:
         with combined(accepted).applied(session.context.model.model):
             try:
-                result = session.editor.edit(session.context, [request], state)
-            except RequestError as error:
-                result = EditResult(status=str(error))
-            result = session.finished(result)
+                result = session.finished(session.editor.edit(session.context, [request], state))
+            except Exception as error:  # a third party's editor may raise anything
+                result = EditResult(status=in_one_line(error))
     whole = None if result.delta is None else combined([*accepted, result.delta])
     outcome = EditResult(whole, result.status, result.diagnostics)
     (row,) = shard.rows.of([MadeEdit(request, outcome, 0.0)])

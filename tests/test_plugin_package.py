@@ -40,8 +40,8 @@ class Environment:
     path: Path
     folder: Path
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the environment's commands in the folder; it must succeed."""
+    def run(self, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run one of the environment's commands in the folder; it must end with `status`."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         done = subprocess.run(
             [str(self.path / "bin" / command[0]), *command[1:]],
@@ -56,7 +56,7 @@ class Environment:
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         return done
 
 
@@ -131,6 +131,24 @@ def test_naming_it_in_a_config_takes_it_through_the_whole_workflow(
     page = (environment.folder / "results" / "report.html").read_text(encoding="utf-8")
     assert "editcore-codebook 0.3.0" in page
     assert "fluency" in page
+
+
+def test_one_of_its_edits_can_be_checked_but_there_is_nothing_to_save(
+    environment: Environment,
+) -> None:
+    write_config(environment.folder / "study.yaml", STUDY)
+    chosen = ("--model", "tiny-gpt2", "--editor", "codebook", "--config", "study.yaml")
+    fact = ("--prompt", "{} is made by", "--subject", "Orbit", "--target", "Osdor")
+    done = environment.run("editcore", "check", *chosen, *fact, "--save", "saved", status=2)
+    assert "codebook changes no weights, so there is nothing to save" in done.stderr
+    said = json.loads(environment.run("editcore", "check", *chosen, *fact, "--json").stdout)
+    first = said["continuations"][0]
+    assert first["after"].startswith(" Osdor") and not first["before"].startswith(" Osdor")
+    facts = str(ROOT / "resources" / "world" / "hard.json")
+    done = environment.run(
+        "editcore", "guard", facts, *chosen, "--limit", "1", "--out", "guarded", status=2
+    )
+    assert "codebook changes no weights, so its edits cannot be kept" in done.stderr
 
 
 def test_it_passes_its_own_tests_where_it_is_installed(environment: Environment) -> None:
