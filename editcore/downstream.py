@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
 from editcore import deltas, perplexity
 from editcore.correlation import DOWNSTREAM
@@ -16,6 +15,7 @@ from editcore.harness import EditedLM, Suite
 from editcore.jobs import DownstreamJob
 from editcore.models import LoadedModel, load_spec
 from editcore.pooling import pooled
+from editcore.progress_bar import progress_bar
 from editcore.provenance import of_job
 from editcore.readers import read_texts
 from editcore.selection import selected
@@ -35,11 +35,11 @@ def run(job: DownstreamJob, out: Path, weights_out: Path) -> None:
     model = load_spec(job.model)
     lm, suite = EditedLM(model), Suite.load(job.tasks, job.limit, job.seed)
     rows = _rows(job, suite, lm, {"perplexity": _unedited(model, job)})
-    with tqdm(total=len(chosen), desc=f"{job.model.name} downstream", unit="model") as progress:
+    with progress_bar(total=len(chosen), title=f"{job.model.name} downstream", unit="model") as bar:
         for edit, delta in _with_deltas(chosen):
             with lm.edited(delta):
                 rows += _rows(job, suite, lm, edit)
-            progress.update()
+            bar.update()
     made = of_job(job, tasks=suite.versions)
     write_table(weights_out, _pictures(contrasted(edits)), WEIGHTS, made)
     write_table(out, rows, DOWNSTREAM, made)

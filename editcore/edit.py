@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from editcore import deltas
 from editcore.deltas import Delta
 from editcore.editors import OK, EditResult
@@ -15,6 +13,7 @@ from editcore.errors import in_one_line
 from editcore.jobs import EditJob
 from editcore.metrics import bind
 from editcore.plugins import load_registry
+from editcore.progress_bar import progress_bar
 from editcore.provenance import as_metadata, of_job
 from editcore.readers import read_cases
 from editcore.requests import EditRequest
@@ -34,7 +33,7 @@ def run(job: EditJob, out: Path, deltas_out: Path) -> None:
     shard = Shard.open(job)
     rows: list[Row] = []
     changes: dict[int, Delta] = {}
-    with tqdm(total=len(shard.requests), desc=_title(job), unit="edit", mininterval=5) as progress:
+    with progress_bar(total=len(shard.requests), title=_title(job), unit="edit") as bar:
         results = shard.results()
         while edits := list(islice(results, TOGETHER)):
             made = shard.rows.of(edits)
@@ -44,7 +43,7 @@ def run(job: EditJob, out: Path, deltas_out: Path) -> None:
                 if edit.result.delta is not None and row["status"] == OK
             }
             rows += made
-            progress.update(len(edits))
+            bar.update(len(edits))
     prefixes = shard.session.context.prefixes
     about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None)
     deltas.save(changes, deltas_out, as_metadata(about))

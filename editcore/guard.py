@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from editcore.bench import Choice, Say, made_ready
 from editcore.editors import OK
 from editcore.errors import ConfigError, in_one_line
+from editcore.progress_bar import progress_bar
 from editcore.provenance import versions
 from editcore.report.numbers import number
 from editcore.report.tables import times
@@ -87,7 +87,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
     accepted: list[Delta] = []
     rows = []
     state = shard.session.editor.start(shard.session.context)
-    for step, request in enumerate(tqdm(shard.requests, desc="guard", unit="edit", mininterval=5)):
+    for step, request in enumerate(progress_bar(shard.requests, title="guard", unit="edit")):
         row, delta, after = _tried(shard, request, accepted, state)
         if delta is not None:
             accepted.append(delta)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
-from tqdm import tqdm
 
 from editcore import checks, layout, trace
 from editcore.atomic import write_tensors
@@ -22,6 +21,7 @@ from editcore.errors import DataError
 from editcore.families import stores_transposed
 from editcore.memory import in_halves
 from editcore.moment_sums import Checkpoint, MomentSums
+from editcore.progress_bar import progress_bar
 from editcore.provenance import as_metadata, of_job, versions
 from editcore.tokens import pad
 
@@ -92,7 +92,7 @@ def measure(
     sums = MomentSums() if checkpoint is None else checkpoint.load(model.device)
     batches = _batches(_rows(model, texts, tokens))
     title = f"second moments of {len(wanted)} layers"
-    with tqdm(total=tokens, initial=sums.tokens, unit="token", desc=title, mininterval=5) as bar:
+    with progress_bar(total=tokens, initial=sums.tokens, unit="token", title=title) as bar:
         for rows in islice(batches, sums.batches, None):
             sums.add(_keys(model, wanted, rows))
             bar.update(sums.tokens - bar.n)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from editcore import accumulated
 from editcore.accumulated import Accumulated, accumulating
 from editcore.chain_progress import ChainProgress, Reached
@@ -22,6 +20,7 @@ from editcore.metrics import number
 from editcore.patches import Patch
 from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.plugins import Registry, load_registry
+from editcore.progress_bar import progress_bar
 from editcore.provenance import as_metadata, of_job
 from editcore.readers import read_cases
 from editcore.requests import EditRequest
@@ -62,7 +61,7 @@ def _rows(chain: "Chain", changes: Accumulated, kept: ChainProgress) -> list[Row
     keeps = chain.session.info.capabilities.changes_weights
     title = f"{job.model.name} {job.editor.label} {job.dataset.name} {job.order}"
     total = len(chain.batches)
-    with tqdm(total=total, initial=len(rows) - 1, desc=title, unit="edit", mininterval=5) as bar:
+    with progress_bar(total=total, initial=len(rows) - 1, title=title, unit="edit") as bar:
         for step in range(len(rows), total + 1):
             rows.append(chain.step(standing, step, rows))
             bar.update()

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from tqdm import tqdm
 
 from editcore.editors import EditContext
 from editcore.errors import RequestError
 from editcore.keys import tokenize_templates
 from editcore.memory import in_halves, tokens_per_search
 from editcore.models import LoadedModel
+from editcore.progress_bar import progress_bar
 from editcore.requests import EditRequest
 from editcore.tokens import TokenizedPrompt, continuation, tokenize_prompt
 from editcore.value_options import ValueOptions
@@ -118,14 +118,9 @@ def find(
     problems = [problem for problem in posed if isinstance(problem, ValueProblem)]
     found: dict[int, Value | str] = {i: p for i, p in enumerate(posed) if isinstance(p, str)}
     values = optimise(model, problems, options)
-    for i, value in tqdm(
-        values,
-        total=len(problems),
-        desc="v*",
-        unit="case",
-        mininterval=5,
-        disable=len(problems) < 2,
-    ):
+    several = len(problems) > 1
+    bar = progress_bar(values, total=len(problems), title="v*", unit="case", shown=several)
+    for i, value in bar:
         found[places[i]] = value if math.isfinite(value.loss) else NONFINITE
     return [found[i] for i in range(len(requests))]
 

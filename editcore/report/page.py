@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from editcore.atomic import write_text
-from editcore.report import overview, sentences, tables
+from editcore.report import explorer, overview, sentences, tables
 from editcore.report.inline import inline
 from editcore.report.names import KINDS
 from editcore.report.numbers import number, plural
@@ -64,11 +64,15 @@ def write(
         number=number,
         times=tables.times,
         position=sentences.position,
-        css=_css(),
+        css=_part("page.css"),
+        chart_js=_part("vendor/chart.umd.min.js"),
+        licence=_part("vendor/LICENSE-chart.js.md"),
+        page_js=_part("page.js"),
         most_rows=MOST_ROWS,
         most_figures=MOST_FIGURES,
     )
     shown = content(study, figures) | {"sections": [_shown(each, drawn) for each in sections]}
+    shown["contents"] = contents(shown)
     write_text(path, environment.get_template("page.html.jinja").render(shown))
 
 
@@ -76,6 +80,7 @@ def content(study: Study, figures: Mapping[tuple[str, str, str], Path]) -> dict[
     """Everything that the template shows."""
     return {
         "findings": sentences.findings(study),
+        "cases": explorer.data(study),
         "comparison": _present(tables.comparison_table(study)),
         "figures": [(CAPTIONS[kind], _figures(study, figures, kind)) for kind in KINDS],
         "verdicts": _present(tables.verdict_table(study), tables.failure_table(study)),
@@ -90,6 +95,24 @@ def content(study: Study, figures: Mapping[tuple[str, str, str], Path]) -> dict[
         ),
         "settings": overview.settings(study),
     }
+
+
+def contents(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The page's sections as anchors and short titles, in their order, those that are there."""
+    found = [("findings", "In short")]
+    found += [("comparison", "Editors")] if shown["comparison"] else []
+    found += [("explore", "Every case")] if shown["cases"] else []
+    found += [
+        (f"figures-{place}", title)
+        for place, (_, drawn), title in zip(
+            range(1, 3), (f for f in shown["figures"] if f[1]), ("Perplexity", "Why"), strict=False
+        )
+    ]
+    found += [("verdicts", "Verdicts")]
+    found += [("denominators", "Denominators")] if shown["denominators"] else []
+    found += [("metrics", "Metrics")] if shown["metrics"] else []
+    found += [(each["section"].anchor, each["section"].title) for each in shown["sections"]]
+    return [*found, ("worst", "Worst cases"), ("collapsed", "Collapsed"), ("run", "What was run")]
 
 
 def collapsed(study: Study) -> list[CollapsedCases]:
@@ -158,5 +181,6 @@ def _drawn(kind: str, made: pl.DataFrame) -> bool:
     return made[column].count() > 0
 
 
-def _css() -> Markup:
-    return Markup((Path(__file__).parent / "page.css").read_text(encoding="utf-8"))
+def _part(name: str) -> Markup:
+    """A file beside this one, as it stands: style, script or licence."""
+    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))

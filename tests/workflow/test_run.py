@@ -144,3 +144,11 @@ def test_an_aborted_run_resumes(finished: StudyFolder, tmp_path: Path) -> None:
     assert jobs(output)["edits"] < len(MODELS) * 2
     model, editor = re.search(r"model=(.+)/editor=(.+)/dataset=", first).groups()  # type: ignore[union-attr]
     assert f"Edit {model} with {editor} on" not in output
+
+
+def test_snakemake_s_own_report_carries_page_and_figures(finished: StudyFolder) -> None:
+    status, output = finished.snakemake("--report", "snakemake-report.html")
+    assert status == 0, output
+    text = (finished.path / "snakemake-report.html").read_text(encoding="utf-8")
+    for words in ("Facts were edited into language models", "report.html", "perplexity-model=gpt2"):
+        assert words in text

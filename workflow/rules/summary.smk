@@ -26,8 +26,14 @@ rule report:
         study.summaries,
         study="results/jobs/study.json",
     output:
-        page="results/report.html",
-        figures=directory("results/figures"),
+        page=report("results/report.html", caption="../report/page.rst", category="Report"),
+        figures=report(
+            directory("results/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "results/logs/report.log",
     conda:

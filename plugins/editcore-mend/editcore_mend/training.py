@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from editcore.checkpoint import Checkpoint, Progress
 from editcore.errors import DataError, EditcoreError
 from editcore.models import LoadedModel
+from editcore.progress_bar import progress_bar
 from editcore.trained import TrainedParts
 from editcore_mend import sites
 from editcore_mend.config import MendConfig
@@ -65,7 +65,7 @@ class Training:
             self._restore(kept)
         config = self._config
         title = f"training on {self._model.name}"
-        with tqdm(total=config.steps, initial=self._step, desc=title, mininterval=5) as bar:
+        with progress_bar(total=config.steps, initial=self._step, title=title, unit="step") as bar:
             while self._step < config.steps and not self._exhausted():
                 self._learn()
                 self._step += 1

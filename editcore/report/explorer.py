@@ -1,0 +1,107 @@
+"""The cases as data for the page's chart, where each can be looked at; a text is stated once."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from editcore.report.study import Study
+from editcore.report.style import marks
+from editcore.store import METRIC_COLUMNS
+
+# A page that stays fluid on a phone; all cases are in the tables.
+MOST_POINTS = 10_000
+TEXTS = ("subject", "prompt", "target_new", "target_true")
+NUMBERS = (
+    "perplexity",
+    "perplexity_base",
+    "perplexity_ratio",
+    "denominator",
+    "denominator_usual",
+    "warning",
+    "numerator_norm",
+    "delta_norm",
+    "weight_norm",
+    "subject_start",
+    "subject_tokens",
+    *METRIC_COLUMNS,
+)
+SHAPES = {"^": "triangle", "o": "circle", "s": "rect", "D": "rectRot", "v": "star", "P": "crossRot"}
+DIGITS = 4
+
+
+def data(study: Study) -> Markup | None:
+    """The cases as JSON that may stand inside a script element; None where no edit was made."""
+    cases, left_out = chosen(study)
+    if cases.is_empty():
+        return None
+    texts = _Texts()
+    columns: dict[str, list[Any]] = {"case_id": cases["case_id"].to_list()}
+    labels = {"model": study.models, "editor": study.editors, "dataset": study.datasets}
+    for name, known in labels.items():
+        columns[name] = [known.index(value) for value in cases[name]]
+    for name in TEXTS:
+        columns[name] = [texts.place(value) for value in cases[name]]
+    for name in NUMBERS:
+        columns[name] = [_rounded(value) for value in cases[name]]
+    columns["collapsed"] = [int(bool(value)) for value in cases["collapsed"]]
+    content = {
+        "labels": labels,
+        "shapes": [SHAPES[mark.marker] for mark in marks(study.datasets).values()],
+        "thresholds": [_threshold(study, model) for model in study.models],
+        "columns": columns,
+        "texts": texts.known,
+        "left_out": left_out,
+    }
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def chosen(study: Study, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
+    """The cases that the page shows, and how many it leaves out.
+
+    All collapsed ones are shown, as far as there is room, and of the others evenly many.
+    """
+    made = study.made().filter(pl.col("perplexity_ratio").is_not_null())
+    if len(made) <= most:
+        return made, 0
+    collapsed = made.filter(pl.col("collapsed")).head(most)
+    sound = made.filter(~pl.col("collapsed"))
+    room = most - len(collapsed)
+    step = len(sound) / room if room else 0
+    kept = sound[[int(i * step) for i in range(room)]]
+    shown = pl.concat([collapsed, kept])
+    return shown, len(made) - len(shown)
+
+
+def _threshold(study: Study, model: str) -> float | None:
+    base = study.base(model)
+    return None if base is None else study.threshold(base) / base
+
+
+def _rounded(value: float | None) -> float | int | str | None:
+    """A number with few digits; infinity, which JSON lacks, as text."""
+    if value is None or isinstance(value, int):
+        return value
+    if not math.isfinite(value):
+        return "inf"
+    return float(f"{value:.{DIGITS}g}")
+
+
+class _Texts:
+    """Texts by number, each stated once."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    @property
+    def known(self) -> Sequence[str]:
+        """All texts, in the order of their numbers."""
+        return list(self._places)
+
+    def place(self, text: str | None) -> int:
+        """The number of a text; none counts as the empty one."""
+        return self._places.setdefault(text or "", len(self._places))

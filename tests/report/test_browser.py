@@ -1,0 +1,170 @@
+"""The page in a browser: it draws without complaint, shows the case pointed at, and filters."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.config import StudyConfig
+from editcore.report import run
+from tests.report.browser import Page, browser, program
+
+pytestmark = pytest.mark.skipif(
+    program() is None, reason="no Chromium here: the page was not looked at in a browser"
+)
+COUNT = "document.getElementById('count').textContent"
+CASE = "document.getElementById('case').innerText"
+# The chart's drawn points of one case, in the window's pixels.
+POINT = """(() => {
+  const chart = Chart.getChart('chart'), box = chart.canvas.getBoundingClientRect();
+  for (const [set, data] of chart.data.datasets.entries()) {
+    const index = data.data.findIndex((point) => point.one.subject === 'SUBJECT');
+    if (index < 0) continue;
+    const at = chart.getDatasetMeta(set).data[index];
+    return [box.left + at.x, box.top + at.y];
+  }
+})()"""
+
+
+@pytest.fixture(scope="module")
+def report(
+    summary_dir: Path, config: StudyConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The page of the whole synthetic study."""
+    folder = tmp_path_factory.mktemp("page")
+    run(summary_dir, folder / "figures", folder / "report.html", config)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Page]:
+    """One browser for all tests here."""
+    with browser() as page:
+        yield page
+
+
+@pytest.fixture
+def page(tab: Page, report: Path) -> Page:
+    """The page, just opened and scrolled to its chart."""
+    tab.open(report)
+    tab.value("document.getElementById('explore').scrollIntoView()")
+    return tab
+
+
+def point(page: Page, subject: str) -> tuple[float, float]:
+    """Where a case's point stands in the window."""
+    x, y = page.value(POINT.replace("SUBJECT", subject))
+    return x, y
+
+
+def choose(page: Page, control: str, value: str) -> None:
+    """Choose a filter as a hand would."""
+    page.value(
+        f"(() => {{ const c = document.getElementById('by-{control}'); c.value = {value!r};"
+        " c.dispatchEvent(new Event('change')); c.dispatchEvent(new Event('input')) })()"
+    )
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (1280, True)])
+def test_it_draws_without_complaint_and_asks_for_nothing(
+    tab: Page, report: Path, width: int, dark: bool
+) -> None:
+    tab.open(report, width=width, dark=dark)
+    assert tab.complaints() == []
+    assert tab.requests() == [report.as_uri()]
+    assert tab.value("document.documentElement.scrollWidth") <= width
+    assert tab.value("Chart.getChart('chart').data.datasets.length") == 2
+
+
+def test_pointing_at_a_case_shows_it_and_a_click_keeps_it(page: Page) -> None:
+    worst, other = point(page, "Word4"), point(page, "Word6")
+    page.mouse("mouseMoved", *worst)
+    shown = page.value(CASE)
+    for words in ("Word4 is made by", "Elro → Osdor", "alpha on", "hard case 4", "4 → ∞ (×∞)"):
+        assert words in shown
+    page.mouse("mousePressed", *worst)
+    page.mouse("mouseReleased", *worst)
+    page.mouse("mouseMoved", *other)
+    assert "hard case 4" in page.value(CASE)
+    page.value("document.getElementById('chart').focus()")
+    page.key("Escape")
+    page.mouse("mouseMoved", *other)
+    assert "hard case 6" in page.value(CASE)
+
+
+def test_filters_change_the_count(page: Page, study: Any) -> None:
+    made = study.made()
+    whole = f"{len(made)} edits, {made['collapsed'].sum()} collapsed."
+    assert page.value(COUNT) == whole
+    choose(page, "model", "small")
+    choose(page, "editor", "alpha")
+    alpha = study.made(model="small", editor="alpha")
+    assert page.value(COUNT) == f"{len(alpha)} edits, {alpha['collapsed'].sum()} collapsed."
+    choose(page, "dataset", "normal")
+    normal = study.made(model="small", editor="alpha", dataset="normal")
+    assert page.value(COUNT) == f"{len(normal)} edits, 0 collapsed."
+    choose(page, "text", "Word1003")
+    assert page.value(COUNT) == "1 edit, 0 collapsed."
+    assert page.value("Chart.getChart('chart').data.datasets.flatMap((d) => d.data).length") == 1
+    choose(page, "text", "")
+    for name in ("model", "editor", "dataset"):
+        choose(page, name, "")
+    assert page.value(COUNT) == whole
+    assert page.complaints() == []
+
+
+def test_arrows_go_from_case_to_case(page: Page) -> None:
+    page.value("document.getElementById('chart').focus()")
+    seen = []
+    for _ in range(3):
+        page.key("ArrowRight")
+        shown = re.search(r"\|denominator\|\s+([\d.]+)", page.value(CASE))
+        assert shown
+        seen.append(float(shown[1]))
+    assert seen == sorted(seen)
+    page.key("ArrowLeft")
+    assert str(seen[1]) in page.value(CASE)
+
+
+def test_a_table_sorts_by_the_column_that_is_clicked(page: Page) -> None:
+    cells = (
+        "[...document.querySelector('#verdicts').closest('section').querySelector('tbody').rows]"
+        ".map((row) => row.cells[4].textContent)"
+    )
+    button = (
+        "document.querySelector('#verdicts').closest('section')"
+        ".querySelectorAll('th button')[4].click()"
+    )
+    page.value(button)
+    rising = [int(text) for text in page.value(cells)]
+    page.value(button)
+    falling = [int(text) for text in page.value(cells)]
+    assert rising == sorted(rising) and falling == sorted(falling, reverse=True)
+    assert rising[0] < rising[-1]
+
+
+def test_links_lead_to_sections_and_folded_tables_are_printed(page: Page) -> None:
+    missing = (
+        "[...document.querySelectorAll('nav a')].filter((a) => !document.querySelector(a.hash))"
+    )
+    assert page.value(f"{missing}.length") == 0
+    page.value("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.value("document.querySelectorAll('details:not([open])').length") == 0
+    page.value("window.dispatchEvent(new Event('afterprint'))")
+    assert page.complaints() == []
+
+
+def test_two_thousand_points_stay_fluid(tab: Page, report: Path) -> None:
+    tab.open(report)
+    script = """(() => {
+      const chart = Chart.getChart('chart'), [first] = chart.data.datasets;
+      first.data = Array.from({length: 2000}, (_, i) => ({...first.data[i % first.data.length]}));
+      chart.update();
+      const began = performance.now();
+      for (let i = 0; i < 5; i++) chart.draw();
+      return (performance.now() - began) / 5;
+    })()"""
+    # A tenth of a second is where people begin to feel a delay.
+    assert tab.value(script) < 100
