@@ -1,0 +1,37 @@
+"""The help texts of all commands as one page of the documentation.
+
+python -m editcore.cli.help_page > docs/commands.md
+"""
+
+import click
+
+from editcore.cli import COMMANDS, main
+
+HEAD = """# Commands
+
+Generated from the help texts: `python -m editcore.cli.help_page > docs/commands.md`. Exit status is
+0 where all went well, 2 where something asked for is wrong (one plain message says what;
+[errors](errors.md) has more), and 3 where `check` or `guard` found a collapse.
+"""
+WIDTH = 100
+
+
+def page() -> str:
+    """The page: a link to each command, then the help of each."""
+    names = [command.name for command in COMMANDS if command.name]
+    links = " · ".join(f"[{name}](#editcore-{name})" for name in names)
+    parts = [f"## editcore {c.name}\n\n```text\n{_help(c)}\n```" for c in COMMANDS]
+    return "\n\n".join([HEAD.rstrip(), links, *parts]) + "\n"
+
+
+def _help(command: click.Command) -> str:
+    parent = click.Context(main, info_name="editcore")
+    context = click.Context(
+        command, parent, command.name, terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    lines = command.get_help(context).splitlines()
+    return "\n".join(line.rstrip() for line in lines)
+
+
+if __name__ == "__main__":
+    click.echo(page(), nl=False)

@@ -1,0 +1,135 @@
+"""Pages of the documentation that repeat what the code says, say what it says."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from editcore.cli import COMMANDS, main
+from editcore.cli.help_page import page
+
+ROOT = Path(__file__).parents[1]
+GAP = "…"
+
+
+def test_the_commands_page_is_what_the_commands_say() -> None:
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == page(), (
+        "renew it: python -m editcore.cli.help_page > docs/commands.md"
+    )
+    assert all(f"## editcore {command.name}\n" in page() for command in COMMANDS)
+
+
+def texts() -> Iterator[str]:
+    """Every text in the library's code, … where a value is put in."""
+    for file in (ROOT / "editcore").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr | ast.Constant):
+                yield text_of(node)
+
+
+def text_of(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(value) for value in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else GAP
+
+
+def messages() -> list[str]:
+    """The headings of the errors page."""
+    return re.findall(r"^### (.+)$", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return [text for text in texts() if len(text) > 12]
+
+
+@pytest.mark.parametrize("message", messages())
+def test_every_error_of_the_page_is_one_that_the_code_can_give(
+    message: str, said: list[str]
+) -> None:
+    fragments = [part for part in re.split(rf"[{GAP} :]*{GAP}[{GAP} :]*", message) if part]
+    pattern = re.compile(".*".join(map(re.escape, fragments)), re.DOTALL)
+    assert any(pattern.search(text) for text in said), fragments
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", "nowhere.yaml"],
+        ["edit", "--job", "nowhere.json", "--out", "o", "--deltas", "d"],
+        ["revert", "nowhere"],
+        ["apply", "nowhere", "nowhere"],
+    ],
+)
+def test_the_page_has_the_errors_that_mistyped_commands_give(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    patterns = [".*".join(map(re.escape, message.split(GAP))) for message in messages()]
+    assert any(re.search(pattern, result.output, re.DOTALL) for pattern in patterns)
+
+
+def citation() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_citation_names_this_version_and_both_papers() -> None:
+    from importlib.metadata import version
+
+    cff = citation()
+    assert cff["cff-version"] == "1.2.0"
+    assert cff["version"] == version("editcore")
+    assert {reference["type"] for reference in cff["references"]} == {"conference-paper"}
+    assert len(cff["references"]) >= 2
+
+
+def test_github_runs_what_the_ci_script_runs() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert any("bash .ci/run" in step.get("run", "") for step in steps)
+
+
+def test_the_catalogue_s_file_names_files_that_are_there() -> None:
+    catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
+    usage = catalogue["usage"]
+    assert set(usage) >= {"mandatory-flags", "software-stack-deployment", "report"}
+    assert (ROOT / "config" / "README.md").is_file()
+
+
+FIGURES = {"Butterfly Effect": (1, 2, 3, 4, 5), "Fall of ROME": (2, 4, 5)}
+TABLES = {"Butterfly Effect": 3, "Fall of ROME": 5}
+
+
+@pytest.mark.parametrize("paper", FIGURES)
+def test_the_reproduction_page_has_every_figure_and_table(paper: str) -> None:
+    text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    part = text.split(f"## The {paper}")[1].split("\n## ")[0]
+    assert [n for n in FIGURES[paper] if f"### Figure {n}: " not in part] == []
+    assert part.count("### Table") == TABLES[paper]
+    entries = part.split("\n### ")[1:]
+    assert [entry.splitlines()[0] for entry in entries if "\n- Ours: " not in entry] == []
+
+
+def test_the_reproduction_page_names_sections_that_the_report_can_have() -> None:
+    text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    anchors = set(re.findall(r"`#([a-z-]+)`", text))
+    code = "".join(
+        file.read_text(encoding="utf-8")
+        for file in (ROOT / "editcore" / "report").rglob("*")
+        if file.suffix in (".py", ".jinja")
+    )
+    assert {name for name in anchors if f'"{name}"' not in code} == set()
+    assert len(anchors) > 8
+
+
+def test_the_rule_graph_names_rules_that_there_are() -> None:
+    picture = (ROOT / "docs" / "rulegraph.svg").read_text(encoding="utf-8")
+    named = set(re.findall(r">([a-z_]+)</text>", picture))
+    files = [ROOT / "workflow" / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
+    rules = {name for f in files for name in re.findall(r"^\s*rule (\w+):", f.read_text(), re.M)}
+    assert {"all", "edits", "report"} <= named <= rules

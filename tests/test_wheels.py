@@ -1,0 +1,54 @@
+"""editcore and each plugin build into wheels that work where nothing else of the repository is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.packages import editcore, install, run
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/*/pyproject.toml"))
+# What the library reads beside its modules.
+BESIDE = (
+    "py.typed",
+    "warning.json",
+    "report/page.css",
+    "report/page.html.jinja",
+    "report/page.js",
+    "report/published.json",
+    "report/vendor/LICENSE-chart.js.md",
+    "report/vendor/chart.umd.min.js",
+    "scaffold/template/module.py.jinja",
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the library installed from its wheel."""
+    folder = tmp_path_factory.mktemp("site")
+    install(ROOT, folder)
+    return folder
+
+
+def test_the_library_s_wheel_has_all_that_it_reads(site: Path, tmp_path: Path) -> None:
+    assert [name for name in BESIDE if not (site / "editcore" / name).is_file()] == []
+    assert not (site / "tests").exists()
+    where = run(site, "editcore.cli.help_page", cwd=tmp_path)
+    assert where.returncode == 0, where.stderr
+    assert where.stdout == (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda folder: folder.name)
+def test_a_plugin_s_wheel_registers_its_editors(site: Path, tmp_path: Path, plugin: Path) -> None:
+    own = tmp_path / "site"
+    install(plugin, own)
+    (module,) = (folder.name for folder in plugin.iterdir() if folder.name.startswith("editcore_"))
+    assert (own / module / "__init__.py").is_file()
+    (metadata,) = own.glob("*.dist-info")
+    assert "[editcore]" in (metadata / "entry_points.txt").read_text()
+    done = editcore(own, "plugins", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["broken"] == []
+    assert plugin.name in {record["distribution"] for record in found["editors"]}
