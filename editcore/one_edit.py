@@ -96,7 +96,7 @@ class CheckReport:
 
         return page(self)
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path | str) -> Path:
         """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path.
 
         `ConfigError` for an editor that changes no weights.
@@ -110,6 +110,7 @@ class CheckReport:
             raise ConfigError(
                 f"{self.job.editor.label} changes no weights, so there is nothing to save"
             )
+        folder = Path(folder)
         path = folder / "delta.safetensors"
         about = {"job": self.job.model_dump_json()}
         deltas.save({self.request.case_id: self.delta}, path, about)

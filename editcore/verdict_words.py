@@ -85,7 +85,11 @@ def page(report: CheckReport) -> str:
         if bare is not None:
             lines.append(f"{name:<15}{share(bare)}, behind a prefix {share(behind)}   {words}")
     if not report.collapsed and (row.get("efficacy") or 0.0) < HALF:
-        lines.append("The model survives, but it does not say the new object.")
+        behind = (row.get("efficacy_prefixed") or 0.0) >= HALF
+        said = (
+            "says the new object only behind a prefix" if behind else "does not say the new object"
+        )
+        lines.append(f"The model survives, but it {said}.")
     lines += ["", "What it says, before and after:"]
     for each in report.continuations:
         lines += [

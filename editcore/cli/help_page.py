@@ -25,7 +25,7 @@ def page() -> str:
 
 
 def _help(command: click.Command) -> str:
-    parent = click.Context(main, info_name="editcore")
+    parent = click.Context(main, info_name="editcore", **main.context_settings)
     context = click.Context(
         command, parent, command.name, terminal_width=WIDTH, max_content_width=WIDTH
     )
