@@ -57,7 +57,9 @@ class Chains:
     def drawn(self, facts: Mapping[str, Sequence[int]], label: str, seed: int) -> tuple[int, ...]:
         """The cases of one chain in their order: as many of `label` as of every other data set.
 
-        >>> chains = Chains(SequenceChoice(edits=3), "", StudyConfig.model_construct(), Registry())
+        >>> from editcore.plugins import load_registry
+        >>> config = StudyConfig.model_construct()
+        >>> chains = Chains(SequenceChoice(edits=3), "", config, load_registry([]))
         >>> chains.drawn({"few": range(3)}, "few", seed=1)
         (1, 2, 0)
         """
