@@ -61,7 +61,7 @@ class Chains:
         >>> config = StudyConfig.model_construct()
         >>> chains = Chains(SequenceChoice(edits=3), "", config, load_registry([]))
         >>> chains.drawn({"few": range(3)}, "few", seed=1)
-        (1, 2, 0)
+        (2, 0, 1)
         """
         count = self.choice.edits or min(map(len, facts.values()))
         return tuple(random.Random(f"{seed}:{label}").sample(list(facts[label]), count))
