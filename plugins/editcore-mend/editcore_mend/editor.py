@@ -80,13 +80,14 @@ class MendEditor(Editor[MendConfig]):
         lines: Sequence[Line],
     ) -> list[EditResult]:
         factors, losses = token_factors(model, places, lines)
+        found = network(factors)
         changes = [
             {
                 site.parameter: LowRankUpdate(
                     self.config.scale * change.outputs[row][:, each.counts[row]],
                     change.inputs[row][:, each.counts[row]],
                 )
-                for site, change, each in zip(places, network(factors), factors, strict=True)
+                for site, change, each in zip(places, found, factors, strict=True)
             }
             for row in range(len(lines))
         ]
