@@ -37,7 +37,7 @@ class ChainScores:
         items = choice.task_items if choice else None
         some = f"the first {items:,} items of each task" if items else "all items of each task"
         levels = " and ".join(
-            f"{number(guess)} in {task}" for task in self.tasks if (guess := self._guess(task))
+            f"{guess:g} in {task}" for task in self.tasks if (guess := self._guess(task))
         )
         return (
             f"Tasks say what the models can still do, on {some}. "
