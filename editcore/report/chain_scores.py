@@ -12,7 +12,7 @@ from editcore.report.chains import GROUP, ends, groups, median, present
 from editcore.report.numbers import number, share
 from editcore.report.section import Drawing
 from editcore.report.study import Study
-from editcore.report.style import MUTED, Mark, editor_legend, level, marks, panels
+from editcore.report.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.tables import WHERE, Table, times
 from editcore.sequence_table import GUESSED, SCORE, tasks
 
@@ -50,7 +50,8 @@ class ChainScores:
         return [
             Drawing(
                 f"sequences-tasks-model={model}",
-                f"Scores of {model} against the number of edits made on top of each other.",
+                f"Scores of {model} against the number of edits made on top of each other; the "
+                "dashed lines are what guessing gives.",
                 partial(self.draw, model),
             )
             for model in present(self.study, self.rows, "model")
@@ -69,7 +70,7 @@ class ChainScores:
             axes.set_ylabel("score")
             axes.set_xlabel("edits so far")
             if (guess := self._guess(task)) is not None:
-                level(axes, guess, "guessing", MUTED)
+                axes.axhline(guess, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
             chains = rows.filter(pl.col("dataset") == dataset).drop_nulls(SCORE + task)
             for editor, mark in editors.items():
                 _line(axes, chains.filter(pl.col("editor") == editor), SCORE + task, mark)
