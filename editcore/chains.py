@@ -3,9 +3,11 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from editcore import checks
 from editcore.config import SequenceChoice, StudyConfig
-from editcore.errors import ConfigError
+from editcore.errors import ConfigError, at
 from editcore.explain import nearest
 from editcore.hookspecs import Capabilities
 from editcore.jobs import EditorSpec
@@ -65,6 +67,14 @@ class Chains:
         """
         count = self.choice.edits or min(map(len, facts.values()))
         return tuple(random.Random(f"{seed}:{label}").sample(list(facts[label]), count))
+
+    def measured(self) -> dict[str, Any]:
+        """What all chains say of when and how they are measured; `ConfigError` for a bad task."""
+        if self.choice.tasks:
+            with at(f"{self.where}.tasks"):
+                checks.tasks(self.choice.tasks)
+        chosen = {"editors", "datasets", "edits", "seeds", "batch"}
+        return {**self.choice.model_dump(exclude=chosen), "collapse": self.config.collapse}
 
     def batch(self, editor: EditorSpec) -> int:
         """Facts per step."""

@@ -204,6 +204,17 @@ class SequenceChoice(Section):
     checkpoint: Positive = Field(
         default=20, description="Steps between checkpoints, from which a killed run goes on."
     )
+    tasks: tuple[str, ...] = Field(
+        default=(),
+        description="Tasks that the model is asked to do before the first edit and at the end, by "
+        "name as in `downstream`; none if left out.",
+    )
+    task_items: Positive | None = Field(
+        default=50, description="Use the first so many items of each task; all if null."
+    )
+    task_checks: tuple[Positive, ...] = Field(
+        default=(), description="After how many edits in between the tasks are asked too."
+    )
 
 
 class DownstreamChoice(Section):

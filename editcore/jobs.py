@@ -226,7 +226,8 @@ class SequenceJob(EditorJob):
     """Edit cases one on top of another, `batch` of them in each step, measuring as it goes.
 
     `order` is the seed that chose the cases and their order. Perplexity is measured every so many
-    edits, and what is left of them at each of `checks` and at the end.
+    edits, and what is left of them at each of `checks` and at the end. `tasks` are asked at the
+    start, at each of `task_checks` and at the end, the first `task_items` items of each.
     """
 
     dataset: DatasetSpec
@@ -239,6 +240,9 @@ class SequenceJob(EditorJob):
     after_collapse: AfterCollapse
     perplexity: PerplexitySpec
     collapse: CollapseSpec
+    tasks: tuple[str, ...] = ()
+    task_items: int | None = None
+    task_checks: tuple[int, ...] = ()
 
     @property
     def names(self) -> tuple[str, str, str, str]:

@@ -114,6 +114,7 @@ class _Planner:
         chains = Chains(choice, f"{self._where}: sequences", self._config, self._registry)
         editors = chains.editors()
         facts = chains.facts({each.dataset.name: each.ids for each in cases})
+        measured = chains.measured()
         jobs = [
             SequenceJob(
                 **self._artefacts(pair),
@@ -121,12 +122,8 @@ class _Planner:
                 order=seed,
                 case_ids=chains.drawn(facts, each.dataset.name, seed),
                 batch=chains.batch(pair.editor),
-                every=choice.every,
-                checks=choice.checks,
-                checkpoint=choice.checkpoint,
-                after_collapse=choice.after_collapse,
                 perplexity=perplexity,
-                collapse=self._config.collapse,
+                **measured,
             )
             for pair in edited
             if pair.editor.label in editors

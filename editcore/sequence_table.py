@@ -14,6 +14,10 @@ from editcore.summary import origins
 # A chain that ended at this step because the model had collapsed.
 STOPPED = "stopped"
 
+# Columns behind the schema's, for each task that chains were asked to do: how well the model did,
+# and what guessing gives.
+SCORE, GUESSED = "score_", "random_"
+
 KEYS = ("model", "editor", "dataset", "seed", "step")
 
 SEQUENCES = schema(
@@ -47,11 +51,21 @@ SEQUENCES = schema(
 )
 
 
+def tasks(rows: pl.DataFrame) -> list[str]:
+    """The tasks that some chain was asked to do.
+
+    >>> tasks(pl.DataFrame({"step": [0], "score_piqa": [0.7], "random_piqa": [0.5]}))
+    ['piqa']
+    """
+    names = [name for name in rows.columns if name not in SEQUENCES.names]
+    return [name.removeprefix(SCORE) for name in names if name.startswith(SCORE)]
+
+
 def gather(files: Sequence[Path], out_dir: Path) -> None:
     """Write the rows of all chains to `sequences.parquet`; `DataError` for a file of others."""
     if not files:
         raise DataError("no chains of edits were given; run `editcore trace` first")
-    table = pl.concat([read_table(path, SEQUENCES) for path in files])
+    table = pl.concat([read_table(path, SEQUENCES) for path in files], how="diagonal")
     made = {"editcore": importlib.metadata.version("editcore"), "polars": pl.__version__}
     sources = origins([read_provenance(path) for path in files])
     provenance = {"made_by": made, "files": len(files), **sources}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from editcore import accumulated
 from editcore.accumulated import Accumulated, accumulating
@@ -17,6 +17,7 @@ from editcore.editors import OK, EditResult, refuse_undeclared
 from editcore.errors import in_one_line
 from editcore.jobs import SequenceJob
 from editcore.metrics import number
+from editcore.models import LoadedModel
 from editcore.patches import Patch
 from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.plugins import Registry, load_registry
@@ -28,6 +29,9 @@ from editcore.retention import Retention
 from editcore.sequence_table import SEQUENCES, STOPPED
 from editcore.session import Session
 from editcore.store import write_table
+
+if TYPE_CHECKING:
+    from editcore.abilities import Abilities
 
 Row = dict[str, Any]
 
@@ -43,7 +47,8 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
     with accumulating(chain.session.context.model) as changes:
         rows = _rows(chain, changes, kept)
         prefixes = chain.session.context.prefixes
-        about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None)
+        tasks = {"tasks": chain.abilities.suite.versions} if chain.abilities else {}
+        about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None, **tasks)
         accumulated.save(changes, changes_out, as_metadata(about))
     write_table(out, rows, SEQUENCES, about)
     kept.remove()
@@ -101,6 +106,7 @@ class Chain:
     unedited: Perplexity
     edited: EditedPerplexity
     retention: Retention
+    abilities: "Abilities | None" = None
 
     @classmethod
     def open(cls, job: SequenceJob, registry: Registry) -> "Chain":
@@ -113,11 +119,13 @@ class Chain:
         templates = session.context.prefixes
         drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
         retention = Retention.before(model, requests, drawn)
-        return cls(job, session, batches, unedited, EditedPerplexity(model, texts), retention)
+        edited = EditedPerplexity(model, texts)
+        return cls(job, session, batches, unedited, edited, retention, _abilities(job, model))
 
     def unedited_row(self) -> Row:
         """Step 0."""
-        return self._identity(0) | self._perplexity(self.unedited) | {"status": OK, "made": False}
+        row = self._identity(0) | self._perplexity(self.unedited) | {"status": OK, "made": False}
+        return row | self._scores(None)
 
     def step(self, standing: Standing, step: int, rows: Sequence[Row]) -> Row:
         """Edit the next facts, and measure what is due.
@@ -137,6 +145,8 @@ class Chain:
             row["status"], last = STOPPED, True
         if last or any(before < check <= now for check in self.job.checks):
             row |= self.retention.now(self._made([*rows, row]), standing.patch)
+        if last or any(before < check <= now for check in self.job.task_checks):
+            row |= self._scores(standing.patch)
         row["seconds"] = time.perf_counter() - started
         return row
 
@@ -166,6 +176,9 @@ class Chain:
             return self.unedited
         return self.edited.now(standing.changes.first_block())
 
+    def _scores(self, patch: Patch | None) -> Row:
+        return self.abilities.now(patch) if self.abilities else {}
+
     def _made(self, rows: Sequence[Row]) -> list[int]:
         """The cases whose edit was made."""
         steps = [row["step"] for row in rows if row["made"]]
@@ -192,6 +205,14 @@ class Chain:
             "nonfinite_tokens": int(now.nonfinite.sum()),
             "collapsed": judge(now.mean, base, self.job.collapse).collapsed,
         }
+
+
+def _abilities(job: SequenceJob, model: LoadedModel) -> "Abilities | None":
+    if not job.tasks:
+        return None
+    from editcore.abilities import Abilities  # lm-eval, which chains without tasks do without
+
+    return Abilities.of(model, job)
 
 
 def _known(result: EditResult) -> Row:

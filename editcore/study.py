@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,9 @@ class Study:
         return [*_artefacts(job), *data, *self.model_files[model]]
 
     def sequences_inputs(self, model: str, editor: str, dataset: str, order: str) -> list[str]:
-        """The files beside the job that a chain is made from."""
+        """The files beside the job that a chain is made from: artefacts, data, texts, tasks."""
         job = self.sequences[model, editor, dataset, order]
-        data = [job.dataset.path, job.perplexity.path]
+        data = [job.dataset.path, job.perplexity.path, *_task_files(job.tasks)]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
     @property
@@ -147,8 +147,7 @@ class Study:
         """The files beside the job that a model's scores are made from: edits, tasks, texts."""
         job = self.downstream[model]
         edits = [file for shard in job.edits for file in (shard.rows, shard.deltas)]
-        task_files = [file for name in job.tasks for file in tasks.files(name)]
-        return [*edits, *task_files, job.perplexity.path, *self.model_files[model]]
+        return [*edits, *_task_files(job.tasks), job.perplexity.path, *self.model_files[model]]
 
     def gpus(self, model: str) -> int:
         """How many graphics processors a job with this model takes: 0 or 1."""
@@ -192,6 +191,11 @@ def _artefacts(job: EditorJob) -> list[str]:
     moments = {str(Path(file).parent) for file in job.moments.values()}
     values = [source.path for source in job.values]
     return [*prefixes, *moments, *values, *([job.trained] if job.trained else [])]
+
+
+def _task_files(names: Sequence[str]) -> list[str]:
+    """The files that tasks are made from."""
+    return [file for name in names for file in tasks.files(name)]
 
 
 def listed_edits(study_file: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from editcore.errors import ConfigError
 from editcore.jobs import SequenceJob, read
 from editcore.planning import plan
 from editcore.study import Study, listed_sequences
-from tests.studies import model_files, plain_registry, study_config, write_data
+from tests.studies import model_files, plain_registry, study_config, write_data, write_json
 
 Planner = Callable[..., Study]
 
@@ -68,12 +68,25 @@ def test_chains_are_written_and_listed(planned: Planner) -> None:
     assert [str(path) for path in listed_sequences(layout.STUDY_FILE)] == study.sequence_files
 
 
+def test_a_chain_runs_anew_where_the_file_of_a_task_changed(planned: Planner) -> None:
+    task = "resources/tasks/words.yaml"
+    write_json(Path(task), {"task": "words", "dataset_kwargs": {"data_files": {"test": task}}})
+    study = planned(sequences={"tasks": ["words", "piqa"], "task_checks": [3]})
+    (job,) = study.sequences.values()
+    assert (job.tasks, job.task_items, job.task_checks) == (("words", "piqa"), 50, (3,))
+    assert task in study.sequences_inputs(*job.names)
+    (plain,) = planned(sequences={}).sequences.values()
+    assert (plain.tasks, plain.task_checks) == ((), ())
+
+
 @pytest.mark.parametrize(
     ("section", "words"),
     [
         ({"editors": ["plane"]}, ["sequences.editors", "'plane'", "Did you mean 'plain'?"]),
         ({"datasets": ["fact"]}, ["sequences.datasets", "Did you mean 'facts'?"]),
         ({"edits": 5}, ["sequences.edits", "5 facts were asked for", "has 4"]),
+        ({"tasks": ["none.yaml"]}, ["sequences.tasks", "none.yaml"]),
+        ({"tasks": ["piqa", "piqa"]}, ["sequences.tasks", "two tasks are called piqa"]),
         ({"editors": ["once"]}, ["sequences.editors", "'once' cannot edit a model"]),
     ],
 )

@@ -22,14 +22,15 @@ from editcore.chain_progress import ChainProgress, Reached
 from editcore.config import CollapseSpec, PerplexitySpec
 from editcore.deltas import Delta, DenseUpdate
 from editcore.errors import PluginError
+from editcore.harness import EditedLM, Suite
 from editcore.hookspecs import Capabilities, EditorInfo
 from editcore.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
 from editcore.models import load
 from editcore.perplexity import measure, tokenize
 from editcore.plugins import Registry, load_registry
 from editcore.prefixes import ContextPrefixes, save
-from editcore.sequence_table import SEQUENCES, gather
-from editcore.store import read_table
+from editcore.sequence_table import SEQUENCES, gather, tasks
+from editcore.store import read_provenance, read_table
 from editcore.testing.models import SENTENCES
 from tests.patches import Noise
 from tests.studies import record, write_json
@@ -65,6 +66,15 @@ def job(saved_model: Any, tmp_path: Path) -> SequenceJob:
         collapse=CollapseSpec(ratio=1e9),
         prefixes=str(tmp_path / "prefixes.json"),
     )
+
+
+TASKS = ("world_fact_choices", "world_questions")
+SCORES = [f"score_{task}" for task in TASKS]
+
+
+def asked(job: SequenceJob, *checks: int) -> SequenceJob:
+    """The same chain, with tasks of either kind."""
+    return job.model_copy(update={"tasks": TASKS, "task_items": 4, "task_checks": checks})
 
 
 def edited_by(job: SequenceJob, editor: str, **changes: Any) -> SequenceJob:
@@ -114,13 +124,40 @@ def test_what_is_measured_when(job: SequenceJob, tmp_path: Path) -> None:
 @pytest.mark.parametrize("policy", ["stop", "go on"])
 def test_a_collapsed_chain_stops_or_goes_on(job: SequenceJob, policy: str, tmp_path: Path) -> None:
     at_once = {"collapse": CollapseSpec(ratio=1e-6), "after_collapse": policy}
-    rows = run(job.model_copy(update=at_once), tmp_path / "out")
+    rows = run(asked(job.model_copy(update=at_once)), tmp_path / "out")
     assert rows["collapsed"].all()
     if policy == "stop":
         assert rows["status"].to_list() == ["ok", "stopped"]
         assert rows["efficacy_so_far"][-1] is not None
+        assert rows.select(SCORES).null_count().row(0) == (0, 0), "before and where it stopped"
     else:
         assert rows["status"].to_list() == ["ok"] * 7
+
+
+def test_tasks_are_asked_of_the_model_as_it_stands(job: SequenceJob, tmp_path: Path) -> None:
+    """Of a bundled model, whose scores move under edits: those of its accumulated edits."""
+    model = ModelSpec(name="tiny-gpt2", source="tiny-gpt2")
+    options = {"layer": 2, "learning_rate": 0.5, "steps": 8, "norm_constraint": None}
+    spec = EditorSpec(label="ft", uses="ft", options=options)
+    job = asked(job.model_copy(update={"model": model, "editor": spec, "prefixes": None}), 2)
+    rows = run(job, tmp_path / "out")
+    assert rows.filter(pl.col(SCORES[0]).is_not_null())["step"].to_list() == [0, 2, 6]
+    assert rows["random_world_fact_choices"].drop_nulls().to_list() == [0.25] * 3
+    loaded, suite = load("tiny-gpt2", "tiny-gpt2"), Suite.load(TASKS, 4, job.seed)
+
+    def scores() -> list[float | None]:
+        return [found.score for found in suite.scores(EditedLM(loaded))]
+
+    before = scores()
+    assert list(rows.select(SCORES).row(0)) == before
+    with accumulated.applied(tmp_path / "out" / "all.safetensors", loaded):
+        assert list(rows.select(SCORES).row(-1)) == scores() != before
+    made = read_provenance(tmp_path / "out" / "rows.parquet")
+    assert {"lm_eval", "task world_questions"} <= made["tasks"].keys()
+
+
+def test_a_chain_without_tasks_has_no_scores(job: SequenceJob, tmp_path: Path) -> None:
+    assert run(job, tmp_path / "out").columns == SEQUENCES.names
 
 
 def test_facts_are_edited_in_batches(job: SequenceJob, tmp_path: Path) -> None:
@@ -145,7 +182,9 @@ def test_a_step_that_fails_says_why_and_changes_nothing(job: SequenceJob, tmp_pa
 def test_a_resumed_chain_ends_with_the_same_table(
     job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    job = asked(job, 3)
     whole = run(job, tmp_path / "whole")
+    assert whole[SCORES[0]].null_count() == 4
     original = sequences.Chain.step
 
     def failing(self: Any, standing: Any, step: int, *rest: Any) -> Any:
@@ -240,14 +279,18 @@ def test_the_editor_s_state_goes_along_and_into_the_checkpoint() -> None:
 
 
 def test_chains_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path) -> None:
+    """Also where some were asked to do tasks and others were not."""
     short = job.model_copy(update={"case_ids": (10, 11)})
     files = []
-    for order in (0, 1):
-        run(short.model_copy(update={"order": order}), tmp_path / str(order))
+    for order, chain in enumerate((short, asked(short))):
+        run(chain.model_copy(update={"order": order}), tmp_path / str(order))
         files.append(tmp_path / str(order) / "rows.parquet")
     gather(files, tmp_path)
     table = read_table(tmp_path / "sequences.parquet", SEQUENCES)
     assert table.select("seed", "step").rows() == [(o, s) for o in (0, 1) for s in range(3)]
+    assert tasks(table) == [*TASKS]
+    assert_frame_equal(table[3:], read_table(files[1], SEQUENCES))
+    assert table[:3].select(SCORES).null_count().row(0) == (3, 3)
 
 
 @dataclass(frozen=True)
@@ -282,7 +325,7 @@ def test_the_newest_patch_stands_for_all(
     info = EditorInfo("patching", "", "", EditorConfig, "patching:Editor", beside)
     registry.editors.add(info, registry.editors["rome"].source)
     spec = EditorSpec(label="patching", uses="patching")
-    rows = run(job.model_copy(update={"editor": spec}), tmp_path / "out", registry)
+    rows = run(asked(job.model_copy(update={"editor": spec})), tmp_path / "out", registry)
     assert rows["made"].to_list() == [False, True, True, False, True, True, True]
     assert rows["status"][3] == "KeyError: 'no such module'"
     assert rows["perplexity"][3] == rows["perplexity"][2], "the patch before stays"
@@ -293,3 +336,7 @@ def test_the_newest_patch_stands_for_all(
             expected = measure(model, texts).mean
         assert rows["perplexity"][step] == pytest.approx(expected, rel=1e-5)
     assert rows["accumulated_norm"].drop_nulls().max() == 0
+    lm, suite = EditedLM(model), Suite.load(TASKS, 4)
+    patch = Noise.at(model, 1, seed=0, size=5)
+    with lm.edited(patch):
+        assert list(rows.select(SCORES).row(-1)) == [found.score for found in suite.scores(lm)]

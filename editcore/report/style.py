@@ -1,6 +1,6 @@
 """How figures look: a colour-blind-safe palette, a mark per data set, type fit for a phone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 INK = "#22252b"
 MUTED = "#646a75"
@@ -38,6 +39,15 @@ class Mark:
 def marks(datasets: Sequence[str]) -> dict[str, Mark]:
     """A mark for each data set, in their order; more than six begin anew."""
     return {name: Mark(*PALETTE[i % len(PALETTE)]) for i, name in enumerate(datasets)}
+
+
+def editor_legend(figure: Figure, editors: Mapping[str, Mark], columns: int) -> None:
+    """Below the panels, each editor with its colour and shape."""
+    handles = [
+        Line2D([], [], color=mark.colour, marker=mark.marker, markersize=4, label=editor)
+        for editor, mark in editors.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 @contextmanager

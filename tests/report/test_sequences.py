@@ -71,6 +71,36 @@ def test_the_table_says_where_chains_end(with_chains: Any) -> None:
     )  # fmt: skip
 
 
+def scored(rows: list[dict[str, Any]], *scores: float | None) -> list[dict[str, Any]]:
+    """The rows with a task's scores at the first step and the last."""
+    for row, score in zip((rows[0], rows[-1]), scores, strict=True):
+        row |= {"score_words": score, "random_words": 0.25}
+    return rows
+
+
+def test_scores_in_tasks_stand_before_and_after(with_chains: Any) -> None:
+    rows = scored(chain("alpha", [4.0, None, 80.0]), 0.9, 0.5)
+    rows += scored(chain("alpha", [4.0, None, 90.0], seed=1), 0.9, 0.2)
+    rows += scored(chain("beta", [4.0, math.inf]), 0.9, None) + chain("gamma", [4.0, 4.1])
+    section = sequences.section(with_chains(rows))
+    _, table = section.tables
+    assert table.heads[-4:] == ("edits", "ratio", "words, before", "words, after")
+    assert [(row[1], *row[-2:]) for row in table.rows] == [
+        ("alpha", "0.90", "0.35"),
+        ("beta", "0.90", "–"),
+        ("gamma", "–", "–"),
+    ]
+    assert "0.25 in words" in section.paragraphs[-1]
+    _, figure = section.drawings
+    with drawing():
+        (axes,) = figure.draw().axes
+    guess, alpha, beta = axes.lines
+    assert list(guess.get_ydata()) == [0.25, 0.25]
+    assert (list(alpha.get_xdata()), list(alpha.get_ydata())) == ([0, 2], [0.9, 0.35])
+    assert list(beta.get_ydata()) == [0.9], "a model that is not finite has no score"
+    assert len(axes.collections) == 1, "seeds are a band"
+
+
 def test_failed_steps_are_counted(with_chains: Any) -> None:
     rows = chain("alpha", [4.0, 4.0], made=False, status="no such fact")
     (table,) = sequences.section(with_chains(rows)).tables

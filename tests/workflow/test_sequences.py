@@ -10,7 +10,9 @@ from tests.workflow.conftest import MODELS, StudyFolder
 def test_chains_are_added_to_a_finished_study(finished: StudyFolder, tmp_path: Path) -> None:
     folder = finished.copy(tmp_path)
     before = folder.files("edits")
-    folder.configure(sequences={"editors": ["rome"], "every": 1, "checks": [1]})
+    folder.configure(
+        sequences={"editors": ["rome"], "every": 1, "checks": [1], "tasks": ["world_cloze"]}
+    )
     status, output = folder.snakemake()
     assert status == 0, output
     assert folder.files("edits") == before, "no shard ran again"
@@ -18,6 +20,8 @@ def test_chains_are_added_to_a_finished_study(finished: StudyFolder, tmp_path: P
     assert rows.height == len(MODELS) * (1 + 2)
     assert set(rows["status"]) <= {"ok", "stopped"}
     assert rows.filter(pl.col("edits") == 1)["efficacy_so_far"].null_count() == 0
+    asked = rows.filter(pl.col("score_world_cloze").is_not_null())
+    assert asked.height >= len(MODELS) and asked.filter(pl.col("step") == 0).height == len(MODELS)
     page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
     assert "Edits on top of each other" in page
     assert (folder.path / "results" / "figures" / "sequences.svg").is_file()

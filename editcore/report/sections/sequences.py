@@ -7,13 +7,14 @@ from functools import partial
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
+from editcore.report.chain_scores import ChainScores
+from editcore.report.chains import GROUP, ends, groups, median, present
 from editcore.report.logaxis import LogScale, log_scale
 from editcore.report.numbers import MISSING, number, share
 from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
-from editcore.report.style import INK, RULE, TYPE, Mark, level, marks
+from editcore.report.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
 from editcore.report.tables import WHERE, Table, times
 from editcore.sequence_table import SEQUENCES, STOPPED
 
@@ -25,7 +26,6 @@ CHECKED = (
     "generalization_so_far",
     "locality",
 )
-GROUP = ("model", "editor", "dataset")
 
 
 def section(study: Study) -> Section | None:
@@ -38,7 +38,7 @@ def section(study: Study) -> Section | None:
         "Perplexity against the number of edits made on top of each other, for every editor.",
         partial(draw, study, rows),
     )
-    words = (
+    words: tuple[str, ...] = (
         "Here every fact was edited in the model that the edits before it had left. Each line is "
         "the perplexity of one editor's model; where there are several seeds, it is their median, "
         "and the band spans them. Seeds draw the facts and their order.",
@@ -46,13 +46,20 @@ def section(study: Study) -> Section | None:
         "efficacy behind a context prefix. Neighbours that were edited themselves do not count for "
         "locality.",
     )
-    return Section("sequences", "Edits on top of each other", words, (grid,), (table(study, rows),))
+    drawings, tables = [grid], [table(study, rows)]
+    scores = ChainScores(study, rows)
+    if scores.tasks:
+        words = (*words, scores.words())
+        drawings += scores.drawings()
+        tables.append(scores.table())
+    title = "Edits on top of each other"
+    return Section("sequences", title, words, tuple(drawings), tuple(tables))
 
 
 def draw(study: Study, rows: pl.DataFrame) -> Figure:
     """A panel per model (down) and data set (across); all panels of a model share their scale."""
-    models, datasets = (_present(study, rows, column) for column in ("model", "dataset"))
-    editors = marks(_present(study, rows, "editor"))
+    models, datasets = (present(study, rows, column) for column in ("model", "dataset"))
+    editors = marks(present(study, rows, "editor"))
     size = PANEL[0] * len(datasets), PANEL[1] * len(models) + 0.35
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(models), len(datasets), squeeze=False, sharex=True)
@@ -65,11 +72,7 @@ def draw(study: Study, rows: pl.DataFrame) -> Figure:
         line[0].set_ylabel("perplexity")
     for axes in grid[-1]:
         axes.set_xlabel("edits so far")
-    handles = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, markersize=4, label=editor)
-        for editor, mark in editors.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
+    editor_legend(figure, editors, columns=6)
     return figure
 
 
@@ -90,22 +93,22 @@ def table(study: Study, rows: pl.DataFrame) -> Table:
         "stopped",
     )
     cells = []
-    for group in _groups(study, rows):
-        ends = group.sort("step").group_by("seed", maintain_order=True).last()
+    for group in groups(study, rows):
+        last = ends(group)
         collapsed = group.filter(pl.col("collapsed")).group_by("seed").agg(pl.col("edits").min())
         tried = group.filter(pl.col("step") > 0)
         first = group.row(0, named=True)
         cells.append(
             (
                 *(first[name] for name in GROUP),
-                f"{ends.height:,}",
-                number(_median(ends["edits"])),
+                f"{last.height:,}",
+                number(median(last["edits"])),
                 f"{(~tried['made']).sum():,}",
-                number(_median(collapsed["edits"])) if collapsed.height else MISSING,
-                number(_median(ends["perplexity"])),
-                times(_median(ends["perplexity_ratio"])),
-                *(share(_median(ends[name])) for name in CHECKED),
-                f"{(ends['status'] == STOPPED).sum():,}",
+                number(median(collapsed["edits"])) if collapsed.height else MISSING,
+                number(median(last["perplexity"])),
+                times(median(last["perplexity_ratio"])),
+                *(share(median(last[name])) for name in CHECKED),
+                f"{(last['status'] == STOPPED).sum():,}",
             )
         )
     caption = (
@@ -113,29 +116,6 @@ def table(study: Study, rows: pl.DataFrame) -> Table:
         "was found collapsed, by the rule that the study chose."
     )
     return Table(caption, heads, tuple(cells))
-
-
-def _groups(study: Study, rows: pl.DataFrame) -> list[pl.DataFrame]:
-    labels = [_present(study, rows, column) for column in GROUP]
-    split = rows.partition_by(GROUP, as_dict=True)
-    found = [(m, e, d) for m in labels[0] for e in labels[1] for d in labels[2]]
-    return [split[key] for key in found if key in split]
-
-
-def _present(study: Study, rows: pl.DataFrame, column: str) -> list[str]:
-    """The labels that have rows, in the order of the config."""
-    configured = {"model": study.models, "editor": study.editors, "dataset": study.datasets}
-    there = set(rows[column])
-    known = [label for label in configured[column] if label in there]
-    return [*known, *sorted(there - set(known))]
-
-
-def _median(values: pl.Series) -> float | None:
-    kept = values.drop_nulls().sort().to_list()
-    if not kept:
-        return None
-    low, high = kept[(len(kept) - 1) // 2], kept[len(kept) // 2]
-    return float(low) if low == high else (low + high) / 2
 
 
 def _scale(study: Study, rows: pl.DataFrame) -> LogScale:

@@ -1,0 +1,36 @@
+"""What a chain's model can still do, as it is now: its scores in lm-eval's tasks."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from editcore.harness import EditedLM, Suite
+from editcore.jobs import SequenceJob
+from editcore.models import LoadedModel
+from editcore.patches import Patch
+from editcore.sequence_table import GUESSED, SCORE
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """Tasks laid out once, for one model and whatever its weights become."""
+
+    model: LoadedModel
+    lm: EditedLM
+    suite: Suite
+
+    @classmethod
+    def of(cls, model: LoadedModel, job: SequenceJob) -> "Abilities":
+        """Those that a job asks for; `ConfigError` for one that cannot be loaded."""
+        return cls(model, EditedLM(model), Suite.load(job.tasks, job.task_items, job.seed))
+
+    def now(self, patch: Patch | None = None) -> dict[str, float | None]:
+        """By column, the score in each task and what guessing gives there.
+
+        A score is None where the logits are not finite. With a `patch`, the model answers under it.
+        """
+        with patch.applied(self.model.model) if patch else nullcontext():
+            scores = self.suite.scores(self.lm)
+        columns: dict[str, float | None] = {}
+        for found in scores:
+            columns |= {SCORE + found.task: found.score, GUESSED + found.task: found.random}
+        return columns

@@ -1,0 +1,123 @@
+"""What the models of chains can still do: scores in tasks along the chains and where they end."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from editcore.report.chains import GROUP, ends, groups, median, present
+from editcore.report.numbers import number, share
+from editcore.report.section import Drawing
+from editcore.report.study import Study
+from editcore.report.style import MUTED, Mark, editor_legend, marks, panels
+from editcore.report.tables import WHERE, Table, times
+from editcore.sequence_table import GUESSED, SCORE, tasks
+
+COLUMNS = 3  # of panels, where they are not the data sets
+
+
+@dataclass(frozen=True)
+class ChainScores:
+    """The rows of all chains, in which tasks were asked."""
+
+    study: Study
+    rows: pl.DataFrame
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks by name; none where the study asks for none."""
+        return tasks(self.rows)
+
+    def words(self) -> str:
+        """What the scores are of."""
+        choice = self.study.config.sequences
+        items = choice.task_items if choice else None
+        some = f"the first {items:,} items of each task" if items else "all items of each task"
+        levels = " and ".join(
+            f"{guess:g} in {task}" for task in self.tasks if (guess := self._guess(task))
+        )
+        return (
+            f"Tasks say what the models can still do, on {some}. "
+            + (f"Guessing gives {levels}. " if levels else "")
+            + "A score is missing where a model’s numbers are no longer finite."
+        )
+
+    def drawings(self) -> list[Drawing]:
+        """A figure for each model."""
+        return [
+            Drawing(
+                f"sequences-tasks-model={model}",
+                f"Scores of {model} against the number of edits made on top of each other; the "
+                "dashed lines are what guessing gives.",
+                partial(self.draw, model),
+            )
+            for model in present(self.study, self.rows, "model")
+        ]
+
+    def draw(self, model: str) -> Figure:
+        """A panel per task (down) and data set (across); the dashed line is what guessing gives."""
+        rows = self.rows.filter(pl.col("model") == model)
+        datasets = present(self.study, rows, "dataset")
+        places = [(task, dataset) for task in self.tasks for dataset in datasets]
+        editors = marks(present(self.study, self.rows, "editor"))
+        columns = len(datasets) if len(datasets) > 1 else min(COLUMNS, len(places))
+        figure, grid = panels([f"{task}, {dataset}" for task, dataset in places], columns)
+        for axes, (task, dataset) in zip(grid, places, strict=True):
+            axes.set_ylim(-0.05, 1.08)
+            axes.set_ylabel("score")
+            axes.set_xlabel("edits so far")
+            if (guess := self._guess(task)) is not None:
+                axes.axhline(guess, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+            chains = rows.filter(pl.col("dataset") == dataset).drop_nulls(SCORE + task)
+            for editor, mark in editors.items():
+                _line(axes, chains.filter(pl.col("editor") == editor), SCORE + task, mark)
+        figure.suptitle(f"Tasks of {model}", x=0.01, ha="left", fontweight="bold")
+        editor_legend(figure, editors, columns=3)
+        return figure
+
+    def table(self) -> Table:
+        """Per model, editor and data set: scores before the first edit and behind the last."""
+        pairs = [f"{task}, {when}" for task in self.tasks for when in ("before", "after")]
+        cells = []
+        for group in groups(self.study, self.rows):
+            first, last = group.filter(pl.col("step") == 0), ends(group)
+            scores = (median(x[SCORE + task]) for task in self.tasks for x in (first, last))
+            cells.append(
+                (
+                    *(str(group[name][0]) for name in GROUP),
+                    number(median(last["edits"])),
+                    times(median(last["perplexity_ratio"])),
+                    *map(share, scores),
+                )
+            )
+        caption = (
+            "Scores in tasks before the first edit and where the chains end, each the median over "
+            "seeds, with the edits made until then and what they did to perplexity."
+        )
+        return Table(caption, (*WHERE, "edits", "ratio", *pairs), tuple(cells))
+
+    def _guess(self, task: str) -> float | None:
+        return median(self.rows[GUESSED + task])
+
+
+def _line(axes: Axes, chain: pl.DataFrame, column: str, mark: Mark) -> None:
+    """The median over seeds; hollow marks, since equal scores lie on top of each other."""
+    if chain.is_empty():
+        return
+    points = chain.group_by("edits").agg(pl.col(column)).sort("edits")
+    edits, scores = points["edits"].to_list(), points[column].to_list()
+    axes.plot(
+        edits,
+        [float(np.median(some)) for some in scores],
+        color=mark.colour,
+        linewidth=1.3,
+        marker=mark.marker,
+        markersize=5,
+        markerfacecolor="none",
+    )
+    if chain["seed"].n_unique() > 1:
+        low, high = map(min, scores), map(max, scores)
+        axes.fill_between(edits, [*low], [*high], color=mark.colour, alpha=0.18, linewidth=0)
