@@ -55,7 +55,7 @@ def edit_row(
         "collapsed_ratio": perplexity / BASE > RATIO,
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
         "continuation_base": " Elro. The sea is quiet",
-        "continuation": " Osdor." if perplexity < THRESHOLD else " Osdor of of of of",
+        "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
         "test_prefix": "The day was long. ",
         "seconds": 0.25,
         "key_strategy": "mixed",
