@@ -142,19 +142,17 @@
         const y = scales.y.getPixelForValue(height);
         if (y < chartArea.top || y > chartArea.bottom) continue;
         ctx.save();
-        ctx.strokeStyle = ctx.fillStyle = css("--muted");
+        ctx.strokeStyle = css("--muted");
         ctx.setLineDash([5, 4]);
         ctx.beginPath();
         ctx.moveTo(chartArea.left, y);
         ctx.lineTo(chartArea.right, y);
         ctx.stroke();
-        ctx.font = "12px system-ui, sans-serif";
-        ctx.textAlign = "right";
-        ctx.fillText(words, chartArea.right - 2, height === 1 ? y + 14 : y - 5);
         ctx.restore();
       }
     },
     afterDatasetsDraw(chart) {
+      this.name(chart);
       const found = place(chart, pinned ?? focused);
       if (!found) return;
       const { ctx } = chart;
@@ -164,6 +162,24 @@
       ctx.beginPath();
       ctx.arc(found.x, found.y, 9, 0, 2 * Math.PI);
       ctx.stroke();
+      ctx.restore();
+    },
+    /** The levels' names, over the points and set off from them. */
+    name({ ctx, chartArea, scales, $levels }) {
+      ctx.save();
+      ctx.font = "12px system-ui, sans-serif";
+      ctx.textAlign = "right";
+      ctx.lineWidth = 4;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = css("--paper");
+      ctx.fillStyle = css("--ink");
+      for (const [height, words] of $levels ?? []) {
+        const y = scales.y.getPixelForValue(height);
+        if (y < chartArea.top || y > chartArea.bottom) continue;
+        const at = [chartArea.right - 2, height === 1 ? y + 14 : y - 5];
+        ctx.strokeText(words, ...at);
+        ctx.fillText(words, ...at);
+      }
       ctx.restore();
     },
   };
