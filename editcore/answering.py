@@ -1,6 +1,7 @@
 """What a model says next, token by token, always the most probable one; many contexts at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,9 @@ from editcore.contexts import Contexts, Read, Room, Tokens
 from editcore.memory import tokens_per_pass
 from editcore.models import LoadedModel
 from editcore.tokens import buckets
+
+# A block in which the contexts of some numbers, in that order, are read.
+Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Answering:
     """Contexts in tokens, laid out once and answered after every edit.
 
     An answer ends at a stop, at the model's end of text, or after `most` tokens; the text is cut
-    before the stop.
+    before the stop. Where logits are not finite, nothing more is said.
     """
 
     def __init__(
@@ -49,31 +53,37 @@ class Answering:
         ]
 
     @torch.no_grad()
-    def answers(self, start: int = -1) -> list[Said]:
-        """What the model as it is, whose blocks up to `start` are unedited, says to each."""
+    def answers(self, start: int = -1, reading: Reading = lambda _: nullcontext()) -> list[Said]:
+        """What the model as it is, whose blocks up to `start` are unedited, says to each.
+
+        Each forward pass happens inside `reading` of the contexts in it.
+        """
         found: dict[int, Said] = {}
         with self._model.arithmetic():
             for batch, contexts in self._batches:
                 rows = [_Row(i, []) for i in batch]
-                self._go_on(rows, contexts.read(start))
+                with reading(batch):
+                    read = contexts.read(start)
+                self._go_on(rows, read, reading)
                 found |= {row.index: Said(self._text(row), row.finite) for row in rows}
         return [found[i] for i in range(len(found))]
 
-    def _go_on(self, rows: Sequence[_Row], read: Read) -> None:
+    def _go_on(self, rows: Sequence[_Row], read: Read, reading: Reading) -> None:
         running = list(rows)
         for step in range(self._most):
             logits = self._model.layout.logits(read.last).float()
             finite = logits.isfinite().all(-1).tolist()
             for row, token, sound in zip(running, logits.argmax(-1).tolist(), finite, strict=True):
-                row.tokens.append(token)
                 row.finite = sound
+                row.tokens += [token] if sound else []
             going = [i for i, row in enumerate(running) if not self._ended(row)]
             if not going or step == self._most - 1:
                 return
             if len(going) < len(running):
                 read = read.rows(torch.tensor(going, device=read.last.device))
             running = [running[i] for i in going]
-            read = self._step(read, [row.tokens[-1] for row in running])
+            with reading([row.index for row in running]):
+                read = self._step(read, [row.tokens[-1] for row in running])
 
     def _step(self, read: Read, tokens: Sequence[int]) -> Read:
         ids = torch.tensor(tokens, device=read.last.device)[:, None]

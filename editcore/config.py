@@ -300,6 +300,12 @@ class StudyConfig(Section):
     metrics: tuple[str, ...] = Field(
         default=("accuracy", "score"), description="Metrics of each edit (see `editcore plugins`)."
     )
+    continuation_tokens: int = Field(
+        default=12,
+        ge=0,
+        description="Tokens that each edited model goes on for behind its case's prompt, greedily; "
+        "0 for none.",
+    )
     sequences: SequenceChoice | None = Field(
         default=None, description="Edits on top of each other; none are made if left out."
     )

@@ -207,7 +207,10 @@ class TrainJob(EditorJob):
 
 
 class EditJob(EditorJob):
-    """Edit the cases of one shard, each from the unedited model, and measure each edited model."""
+    """Edit the cases of one shard, each from the unedited model, and measure each edited model.
+
+    Each model goes on behind its case's prompt for so many tokens; 0 for none.
+    """
 
     dataset: DatasetSpec
     shard: int
@@ -215,6 +218,7 @@ class EditJob(EditorJob):
     perplexity: PerplexitySpec
     collapse: CollapseSpec
     metrics: tuple[str, ...]
+    continuation_tokens: int = 0
 
     @property
     def names(self) -> tuple[str, str, str, str]:

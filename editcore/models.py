@@ -22,6 +22,7 @@ from editcore.errors import ModelError
 from editcore.families import Layout
 from editcore.gpu_lease import lease
 from editcore.precision import arithmetic, reduced, refresh
+from editcore.quiet import quiet_for_folders
 
 if TYPE_CHECKING:
     from editcore.jobs import ModelSpec
@@ -110,14 +111,15 @@ def load(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            place,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they are listed, and refused below
-            **options,
-        )
+        with quiet_for_folders(place):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                place,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are listed, and refused below
+                **options,
+            )
     except Exception as error:  # tokenizers and safetensors raise kinds of their own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(

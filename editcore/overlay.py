@@ -217,11 +217,20 @@ class Overlay(EditedModels):
             assert states is not None and before.keys is not None
             own = factors.pop(self.reader.layout.down_weight(self.start.layer))
             states = (states.float() + own.added(before.keys, edit)).to(states.dtype)
+        with self._adding(factors, edit):
+            return resumed(self.reader, rows, self.start, states)
+
+    def laid_over(self, edit: torch.Tensor) -> AbstractContextManager[None]:
+        """A block in which row i of each pass, run from the first block, is the model `edit[i]`."""
+        return self._adding(self.factors, edit)
+
+    @contextmanager
+    def _adding(self, factors: Mapping[str, Factors], edit: torch.Tensor) -> Iterator[None]:
         with ExitStack() as stack:
             for name, each in factors.items():
                 module = self.reader.model.get_submodule(name.rpartition(".")[0])
                 stack.enter_context(adding(module, each, edit))
-            return resumed(self.reader, rows, self.start, states)
+            yield
 
 
 @contextmanager

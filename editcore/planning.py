@@ -283,6 +283,7 @@ class _Planner:
             perplexity=perplexity,
             collapse=self._config.collapse,
             metrics=self._config.metrics,
+            continuation_tokens=self._config.continuation_tokens,
         )
 
     def _downstream_jobs(

@@ -15,6 +15,7 @@ from editcore.disturbance import Disturbance
 from editcore.editor_config import EditorConfig
 from editcore.editors import OK, EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
+from editcore.greedy import ask_to_go_on
 from editcore.jobs import EditJob
 from editcore.metrics import Metric, MetricInput, number
 from editcore.models import LoadedModel
@@ -183,9 +184,21 @@ class Rows:
         changes = [each.change for each in sound]
         answers = ask_edited(self.model, [each.tokens for each in sound], changes)
         perplexities = self.edited.of(changes)
-        for each, (before, after), found in zip(sound, answers, perplexities, strict=True):
-            each.row.update(self._perplexity_columns(found))
+        said = self._continuations(sound, changes)
+        for each, (before, after), found, words in zip(
+            sound, answers, perplexities, said, strict=True
+        ):
+            each.row.update(self._perplexity_columns(found) | words)
             each.row.update(self._metric_columns(each, before, after))
+
+    def _continuations(self, sound: Sequence[_Sound], changes: Sequence[Change]) -> list[Row]:
+        """How each case's prompt goes on, before and after the edit."""
+        tokens = self.job.continuation_tokens
+        if not tokens:
+            return [{} for _ in sound]
+        prompts = [each.questions.request.text for each in sound]
+        said = ask_to_go_on(self.model, prompts, changes, tokens)
+        return [{"continuation_base": before, "continuation": after} for before, after in said]
 
     def _metric_columns(self, case: _Sound, before: Answers, after: Answers) -> Row:
         @contextmanager

@@ -85,6 +85,8 @@ EDITS = schema(
         "collapsed_perplexity": pa.bool_(),
         "collapsed_ratio": pa.bool_(),
         **{column: pa.float64() for column in METRIC_COLUMNS},
+        "continuation_base": pa.string(),
+        "continuation": pa.string(),
         "test_prefix": pa.string(),
         "seconds": pa.float64(),
         "key_strategy": pa.string(),

@@ -54,6 +54,8 @@ def edit_row(
         "collapsed_perplexity": perplexity > THRESHOLD,
         "collapsed_ratio": perplexity / BASE > RATIO,
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
+        "continuation_base": " Elro. The sea is quiet",
+        "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
         "test_prefix": "The day was long. ",
         "seconds": 0.25,
         "key_strategy": "mixed",

@@ -26,6 +26,7 @@ from editcore import (
 )
 from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
 from editcore.errors import DataError, ModelError
+from editcore.greedy import continuations
 from editcore.jobs import CollapseSpec, DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
 from editcore.metrics import Metric, MetricInput
 from editcore.models import load
@@ -196,6 +197,7 @@ def job(saved_model, tmp_path: Path) -> EditJob:
         perplexity=PerplexitySpec(path=str(texts), texts=4),
         collapse=CollapseSpec(ratio=5.0),
         metrics=("accuracy", "score"),
+        continuation_tokens=5,
         seed=0,
     )
 
@@ -221,6 +223,24 @@ def test_a_row_says_what_the_edited_model_is(scripted, job: EditJob, tmp_path: P
     assert row["denominator"] is None
     assert row["locality"] is not None
     assert (row["subject_start"], row["subject_tokens"], row["subject_position"]) == (0, 1, 0)
+
+
+def test_a_row_says_how_its_prompt_goes_on_before_and_after_the_edit(
+    script: Script, job: EditJob, tmp_path: Path
+) -> None:
+    script(Sound)
+    rows, changes = run(job, tmp_path)
+    model = load("tiny", job.model.source)
+    for row in rows.iter_rows(named=True):
+        prompt = [row["prompt"].format(row["subject"])]
+        assert row["continuation_base"] == continuations(model, prompt, 5)[0] != ""
+        with changes[row["case_id"]].applied(model.model):
+            assert row["continuation"] == continuations(model, prompt, 5)[0]
+    alone, _ = run(job.model_copy(update={"case_ids": (1,)}), tmp_path)
+    columns = ["continuation_base", "continuation"]
+    assert alone.row(0, named=True)["continuation"] == rows["continuation"][1]
+    silent, _ = run(job.model_copy(update={"continuation_tokens": 0}), tmp_path)
+    assert silent[columns].null_count().row(0) == (3, 3)
 
 
 def test_a_case_that_fails_says_why_and_the_others_survive(scripted, job, tmp_path: Path) -> None:
@@ -268,6 +288,8 @@ def test_a_patch_is_measured_like_a_weight_change_and_not_kept(
     texts = tokenize(model, SENTENCES[:4])
     with Noise.at(model, 1, seed=0, size=0.1).applied(model.model):
         assert row["perplexity"] == pytest.approx(measure(model, texts).mean, rel=1e-6)
+        prompt = row["prompt"].format(row["subject"])
+        assert row["continuation"] == continuations(model, [prompt], 5)[0]
     assert row["perplexity"] != row["perplexity_base"]
     assert row["efficacy"] is not None
 

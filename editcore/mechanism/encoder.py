@@ -14,6 +14,7 @@ from editcore.mechanism import depth
 from editcore.mechanism.clouds import placed
 from editcore.mechanism.depth import Activations
 from editcore.mechanism.material import Material
+from editcore.quiet import quiet_for_folders
 
 FIRST, LATER = "first token", "later tokens"
 
@@ -27,7 +28,8 @@ def keys(job: MechanismJob, material: Material) -> dict[int, Activations]:
     place = model_source(job.encoder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
-        model = T5EncoderModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+        with quiet_for_folders(place):
+            model = T5EncoderModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"the encoder {job.encoder!r} cannot be loaded: {reason}") from error

@@ -14,7 +14,7 @@ from editcore.store import METRIC_COLUMNS
 
 # A page that stays fluid on a phone; all cases are in the tables.
 MOST_POINTS = 10_000
-TEXTS = ("subject", "prompt", "target_new", "target_true")
+TEXTS = ("subject", "prompt", "target_new", "target_true", "continuation_base", "continuation")
 NUMBERS = (
     "perplexity",
     "perplexity_base",
@@ -79,7 +79,8 @@ def chosen(study: Study, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
 
 def _threshold(study: Study, model: str) -> float | None:
     base = study.base(model)
-    return None if base is None else study.threshold(base) / base
+    # Rounded, so that models with one threshold share its line.
+    return None if base is None else float(f"{study.threshold(base) / base:.6g}")
 
 
 def _rounded(value: float | None) -> float | int | str | None:
@@ -92,7 +93,7 @@ def _rounded(value: float | None) -> float | int | str | None:
 
 
 class _Texts:
-    """Texts by number, each stated once."""
+    """Texts by number, each stated once; -1 for none."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
@@ -103,5 +104,5 @@ class _Texts:
         return list(self._places)
 
     def place(self, text: str | None) -> int:
-        """The number of a text; none counts as the empty one."""
-        return self._places.setdefault(text or "", len(self._places))
+        """The number of a text."""
+        return -1 if text is None else self._places.setdefault(text, len(self._places))

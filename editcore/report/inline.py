@@ -16,6 +16,8 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         PAPER: "none",
         "#d55e00": "var(--vermilion)",
         "#0072b2": "var(--blue)",
+        "#009e73": "var(--c3)",
+        "#cc79a7": "var(--c4)",
     }
 )
 

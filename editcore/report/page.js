@@ -84,13 +84,13 @@
 
   const study = JSON.parse(source.textContent);
   const { labels, columns, texts } = study;
-  const TEXTS = ["subject", "prompt", "target_new", "target_true"];
+  const TEXTS = ["subject", "prompt", "target_new", "target_true", "continuation_base", "continuation"];
   const cases = columns.case_id.map((_, row) => {
     const found = {};
     for (const [name, values] of Object.entries(columns)) {
       const value = values[row];
       if (name in labels) found[name] = labels[name][value];
-      else if (TEXTS.includes(name)) found[name] = texts[value];
+      else if (TEXTS.includes(name)) found[name] = texts[value] ?? null;
       else found[name] = value === "inf" ? Infinity : value;
     }
     found.change = found.delta_norm && found.weight_norm ? found.delta_norm / found.weight_norm : null;
@@ -124,7 +124,7 @@
     return (
       ["model", "editor", "dataset"].every((name) => !wanted[name] || one[name] === wanted[name]) &&
       (!wanted.collapsed || one.collapsed) &&
-      (!wanted.text || `${one.subject} ${one.target_new} ${one.target_true}`.toLowerCase().includes(wanted.text))
+      (!wanted.text || `${one.subject} ${one.target_new} ${one.target_true ?? ""}`.toLowerCase().includes(wanted.text))
     );
   }
 
@@ -142,19 +142,17 @@
         const y = scales.y.getPixelForValue(height);
         if (y < chartArea.top || y > chartArea.bottom) continue;
         ctx.save();
-        ctx.strokeStyle = ctx.fillStyle = css("--muted");
+        ctx.strokeStyle = css("--muted");
         ctx.setLineDash([5, 4]);
         ctx.beginPath();
         ctx.moveTo(chartArea.left, y);
         ctx.lineTo(chartArea.right, y);
         ctx.stroke();
-        ctx.font = "12px system-ui, sans-serif";
-        ctx.textAlign = "right";
-        ctx.fillText(words, chartArea.right - 2, height === 1 ? y + 14 : y - 5);
         ctx.restore();
       }
     },
     afterDatasetsDraw(chart) {
+      this.name(chart);
       const found = place(chart, pinned ?? focused);
       if (!found) return;
       const { ctx } = chart;
@@ -164,6 +162,24 @@
       ctx.beginPath();
       ctx.arc(found.x, found.y, 9, 0, 2 * Math.PI);
       ctx.stroke();
+      ctx.restore();
+    },
+    /** The levels' names, over the points and set off from them. */
+    name({ ctx, chartArea, scales, $levels }) {
+      ctx.save();
+      ctx.font = "12px system-ui, sans-serif";
+      ctx.textAlign = "right";
+      ctx.lineWidth = 4;
+      ctx.lineJoin = "round";
+      ctx.strokeStyle = css("--paper");
+      ctx.fillStyle = css("--ink");
+      for (const [height, words] of $levels ?? []) {
+        const y = scales.y.getPixelForValue(height);
+        if (y < chartArea.top || y > chartArea.bottom) continue;
+        const at = [chartArea.right - 2, height === 1 ? y + 14 : y - 5];
+        ctx.strokeText(words, ...at);
+        ctx.fillText(words, ...at);
+      }
       ctx.restore();
     },
   };
@@ -302,7 +318,8 @@
     const words = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
     byId("count").textContent =
       `${words(shown.length, "edit")}, ${collapsed.toLocaleString("en")} collapsed.` +
-      (absent ? ` ${words(absent, "edit")} without this number ${absent === 1 ? "is" : "are"} not drawn.` : "");
+      (absent ? ` ${words(absent, "edit")} without this number ${absent === 1 ? "is" : "are"} not drawn.` : "") +
+      (absent && !drawn.length && usable.length > 1 ? " Choose another number under “Across” to see them." : "");
     if (pinned && !shown.includes(pinned)) pin(null);
   }
 
@@ -328,14 +345,24 @@
     return made;
   };
 
+  /** How the prompt goes on in one of the two models: a line, unless none was asked for. */
+  function said(when, one, text, broken) {
+    if (text === null) return [];
+    const line = element("p", "", element("small", when), " ", element("q", fact(one)));
+    const nothing = ` nothing${broken ? ": its probabilities are not finite" : ""}`;
+    line.append(text ? element("span", text.replace(/\n/g, " ↵ ")) : element("em", nothing));
+    line.className = "said";
+    return [line];
+  }
+
   function show(one) {
     const panel = byId("case");
     if (!one) {
       panel.replaceChildren(element("p", "Point at a case to see it here; click it to keep it."));
       return;
     }
-    const [before, after] = one.prompt.split("{}");
-    const line = element("p", "", before, element("strong", one.subject), after ?? "", " ");
+    const [start, rest] = one.prompt.split("{}");
+    const line = element("p", "", start, element("strong", one.subject), rest ?? "", " ");
     line.className = "fact";
     if (one.target_true) line.append(element("del", one.target_true), " → ");
     line.append(element("ins", one.target_new));
@@ -349,7 +376,9 @@
     const where = `${one.editor} on ${one.model}, ${one.dataset} case ${one.case_id}`;
     const verdict = element("p", one.collapsed ? "collapsed" : "not collapsed");
     verdict.className = one.collapsed ? "verdict bad" : "verdict";
-    panel.replaceChildren(line, element("p", where), verdict, list);
+    const before = said("before", one, one.continuation_base, false);
+    const after = said("after", one, one.continuation, one.perplexity_ratio === Infinity);
+    panel.replaceChildren(line, element("p", where), verdict, ...before, ...after, list);
   }
 
   function pin(one) {
@@ -385,8 +414,11 @@
   byId("by-collapsed").addEventListener("change", redraw);
   byId("by-text").addEventListener("input", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  addEventListener("beforeprint", redraw);
-  addEventListener("afterprint", redraw);
+  // On paper the page is light and as wide as the paper.
+  matchMedia("print").addEventListener("change", () => {
+    chart.resize();
+    redraw();
+  });
   byId("left-out").textContent = study.left_out
     ? ` ${study.left_out.toLocaleString("en")} cases that did not collapse are left out here; all are in summary/cases.parquet.`
     : "";

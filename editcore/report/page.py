@@ -1,5 +1,7 @@
 """The HTML page: one file with everything in it."""
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,9 @@ MOST_NAMES = 200
 # A longer table is folded, and more figures stand closer: the page stays one to read.
 MOST_ROWS = 12
 MOST_FIGURES = 4
+# Shorter labels stand on one line; wider figures, in points, take the width of the page.
+MOST_LETTERS = 22
+MOST_POINTS_WIDE = 400
 CAPTIONS = {
     "perplexity": "Perplexity of the model after each edit alone, from the same weights.",
     "denominator": "The rise of perplexity against the denominator of the update.",
@@ -34,6 +39,12 @@ class FigureOnPage:
 
     svg: Markup
     file: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether a phone has to scroll it, so that its type can be read."""
+        box = re.search(r'viewBox="\S+ \S+ ([\d.]+)', self.svg)
+        return box is not None and float(box[1]) > MOST_POINTS_WIDE
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,9 @@ def write(
         chart_js=_part("vendor/chart.umd.min.js"),
         licence=_part("vendor/LICENSE-chart.js.md"),
         page_js=_part("page.js"),
+        infinite=math.inf,
         most_rows=MOST_ROWS,
+        most_letters=MOST_LETTERS,
         most_figures=MOST_FIGURES,
     )
     shown = content(study, figures) | {"sections": [_shown(each, drawn) for each in sections]}

@@ -44,5 +44,7 @@ def draw(study: Study, model: str) -> Figure:
             )
     axes.set_xlim(-0.5, len(study.editors) - 0.5)
     axes.set_xticks(range(len(study.editors)), study.editors, rotation=25, ha="right")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, handletextpad=0.2)
+    figure.legend(
+        loc="outside lower center", ncols=4, frameon=False, handletextpad=0.2, markerscale=2
+    )
     return figure

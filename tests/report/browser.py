@@ -86,6 +86,11 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def frame(self) -> None:
+        """Wait until the page was drawn anew, and has heard what changed."""
+        drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.send("Runtime.evaluate", expression=drawn, awaitPromise=True)
+
     def mouse(self, kind: str, x: float, y: float) -> None:
         """Move the mouse, or press or release its button."""
         pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}

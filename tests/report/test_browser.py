@@ -94,6 +94,52 @@ def test_pointing_at_a_case_shows_it_and_a_click_keeps_it(page: Page) -> None:
     assert "hard case 6" in page.value(CASE)
 
 
+def test_the_case_goes_on_before_and_after_the_edit(page: Page) -> None:
+    page.mouse("mouseMoved", *point(page, "Word6"))
+    shown = re.sub(r"\s+", " ", page.value(CASE))
+    assert "before Word6 is made by Elro. The sea is quiet" in shown
+    assert "after Word6 is made by Osdor. ↵ of 6" in shown
+    broken = point(page, "Word4")
+    page.mouse("mousePressed", *broken)
+    page.mouse("mouseReleased", *broken)
+    page.mouse("mouseMoved", 5, 5)
+    shown = re.sub(r"\s+", " ", page.value(CASE))
+    assert "before Word4 is made by Elro. The sea is quiet" in shown
+    assert "after Word4 is made by nothing: its probabilities are not finite" in shown
+
+
+def test_each_model_editor_and_data_set_alone_is_counted(page: Page, study: Any) -> None:
+    total = 0
+    for name, labels in [("model", study.models), ("editor", study.editors)]:
+        for label in labels:
+            choose(page, name, label)
+            made = study.made(**{name: label})
+            assert page.value(COUNT).startswith(f"{len(made)} edits, ")
+            total += len(made)
+        choose(page, name, "")
+    assert total == 2 * len(study.made())
+
+
+def test_the_line_of_collapse_is_drawn_for_models_of_one_threshold(page: Page) -> None:
+    levels = page.value("Chart.getChart('chart').$levels.map(([_, words]) => words)")
+    assert "collapsed above ×10" in levels
+
+
+def test_a_dark_page_is_printed_light(tab: Page, report: Path) -> None:
+    tab.open(report, dark=True)
+    colour = "Chart.getChart('chart').options.plugins.legend.labels.color"
+    dark = tab.value(colour)
+    dark_scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    tab.send("Emulation.setEmulatedMedia", media="print", features=[dark_scheme])
+    tab.frame()
+    assert tab.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.value(colour) != dark
+    tab.send("Emulation.setEmulatedMedia", media="", features=[dark_scheme])
+    tab.frame()
+    assert tab.value(colour) == dark
+    assert tab.complaints() == []
+
+
 def test_filters_change_the_count(page: Page, study: Any) -> None:
     made = study.made()
     whole = f"{len(made)} edits, {made['collapsed'].sum()} collapsed."
@@ -146,6 +192,11 @@ def test_a_table_sorts_by_the_column_that_is_clicked(page: Page) -> None:
 
 
 def test_links_lead_to_sections_and_folded_tables_are_printed(page: Page) -> None:
+    for anchor in page.value("[...document.querySelectorAll('h2 a')].map((a) => a.hash)"):
+        page.value(f"location.hash = {anchor!r}")
+        top = f"document.querySelector({anchor!r}).getBoundingClientRect().top"
+        below = page.value(top) - page.value("document.querySelector('nav').offsetHeight")
+        assert below >= 0, f"{anchor} is hidden by the navigation"
     missing = (
         "[...document.querySelectorAll('nav a')].filter((a) => !document.querySelector(a.hash))"
     )

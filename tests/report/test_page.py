@@ -102,6 +102,8 @@ def test_page_tells_the_worst_cases_in_words(whole: Checker) -> None:
     assert "Word4 is made by Elro → Osdor" in whole.words
     assert "before, ∞ after (×∞)" in whole.words
     assert "The subject opens the prompt and is 1 token long." in whole.words
+    assert "before Word4 is made by Elro. The sea is quiet" in whole.words
+    assert "after Word4 is made by nothing: its probabilities are not finite" in whole.words
 
 
 def test_page_says_what_was_run(whole: Checker) -> None:
@@ -112,7 +114,8 @@ def test_page_says_what_was_run(whole: Checker) -> None:
 
 def test_text_of_rows_cannot_become_markup(make_study: MakeStudy, tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
-    row = edit_row(1, 4000.0, 0.1, subject=evil, target_new=evil, prompt="{} & <b>")
+    case = {"subject": evil, "target_new": evil, "prompt": "{} & <b>", "continuation": evil}
+    row = edit_row(1, 4000.0, 0.1, **case)
     checker = render(make_study([row, failed_row(2, status=evil)]), tmp_path)
     assert evil in checker.words
     page_text = (tmp_path / "report.html").read_text(encoding="utf-8")

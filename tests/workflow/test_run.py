@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.report.browser import browser, program
 from tests.workflow.conftest import MODELS, StudyFolder, editors
 
 DEADLINE_SECONDS = 900
@@ -152,3 +153,33 @@ def test_snakemake_s_own_report_carries_page_and_figures(finished: StudyFolder) 
     text = (finished.path / "snakemake-report.html").read_text(encoding="utf-8")
     for words in ("Facts were edited into language models", "report.html", "perplexity-model=gpt2"):
         assert words in text
+
+
+def without_network() -> bool:
+    """Whether this user may run a command in a network namespace of its own."""
+    probe = ["unshare", "-rn", "true"]
+    return bool(shutil.which("unshare")) and not subprocess.run(probe, check=False).returncode
+
+
+@pytest.mark.skipif(not without_network(), reason="no network namespace may be made here")
+def test_snakemake_s_report_is_made_and_seen_without_a_network(finished: StudyFolder) -> None:
+    made = subprocess.run(
+        ["unshare", "-rn", *finished.command("--report", "offline.html")],
+        cwd=finished.path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=finished.environment,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    if program() is None:
+        pytest.skip("no Chromium here: the report was made, but not looked at in a browser")
+    with browser() as page:
+        page.open(finished.path / "offline.html")
+        assert "Facts were edited into language models" in page.value("document.body.innerText")
+        figures = "[...document.querySelectorAll('a')].find((a) => a.innerText.trim() == 'Figures')"
+        page.value(f"{figures}.click()")
+        assert "perplexity-model=gpt2" in page.value("document.body.innerText")
+        assert all(url.startswith(("file:", "data:")) for url in page.requests())
+        # Tailwind, which is embedded, says on the console that its command line is to be preferred.
+        assert not [line for line in page.complaints() if "cdn.tailwindcss.com" not in line]

@@ -18,6 +18,12 @@ PANELS = {
     "first": "bare keys, first tokens’ keys, and collapse cases behind a prefix",
     "encoder": "first and later tokens of the encoder’s last block",
 }
+TITLES = {
+    "directions": "directions",
+    "keys": "mean keys",
+    "first": "first tokens",
+    "encoder": "encoder",
+}
 METHODS = {"pca": "principal components", "t-sne": "t-SNE"}
 
 
@@ -70,7 +76,7 @@ def _cloud(points: pl.DataFrame, model: str, name: str) -> Figure:
     if (first := points["explained_x"][0]) is not None:
         second = points["explained_y"][0]
         labels = [f"first component, {first:.0%} of variance", f"second, {second:.0%}"]
-    figure, axes = panel(f"{model}: {method}", *labels)
+    figure, axes = panel(f"{model}, {TITLES[name]}: {method}", *labels)
     clouds = points["cloud"].unique(maintain_order=True)
     for cloud, (colour, marker) in zip(clouds, PALETTE, strict=False):
         some = points.filter(cloud=cloud)

@@ -1,0 +1,96 @@
+"""Prompts that many edited models go on with at once read as if each model were alone."""
+
+import pytest
+import torch
+
+from editcore.changes import Change
+from editcore.deltas import Delta, DenseUpdate, LowRankUpdate, Update
+from editcore.families import stores_transposed
+from editcore.greedy import ask_to_go_on, continuations
+from editcore.models import LoadedModel, wrap
+from editcore.testing.models import KINDS, tiny_model, tiny_requests
+from tests.patches import Noise
+
+TOKENS = 6
+
+
+def drawn(model: LoadedModel, layer: int, seed: int, scale: float = 1.0) -> dict[str, Update]:
+    """A rank-one change of one down-projection."""
+    name = model.layout.down_weight(layer)
+    shape = model.model.get_parameter(name).shape
+    d_out, d_in = reversed(shape) if stores_transposed(model.model, name) else shape
+    draw = torch.Generator().manual_seed(seed)
+    factors = (torch.randn(n, 1, generator=draw) for n in (d_out, d_in))
+    return {name: LowRankUpdate(*(scale * factor for factor in factors))}
+
+
+def dense(model: LoadedModel, layer: int, seed: int) -> Delta:
+    """The same as a whole matrix, with the map's bias where it has one."""
+    ((name, update),) = drawn(model, layer, seed).items()
+    bias = name.removesuffix("weight") + "bias"
+    updates: dict[str, Update] = {name: DenseUpdate(update.dense())}
+    if bias in dict(model.model.named_parameters()):
+        updates[bias] = DenseUpdate(torch.linspace(-3, 3, len(update.dense())))
+    return Delta(updates)
+
+
+def changes(model: LoadedModel) -> list[Change]:
+    """Changes that share passes, some of which break the model, and some that cannot."""
+    norm, width = next(
+        (name, len(parameter))
+        for name, parameter in model.model.named_parameters()
+        if model.layout.block_of(name) is None and parameter.ndim == 1
+    )
+    return [
+        Delta(drawn(model, 1, 1)),
+        dense(model, 1, 2),
+        Delta(drawn(model, 1, 3, scale=1e25)),
+        Noise.at(model, 1, seed=4, size=3.0),
+        Delta(drawn(model, 1, 5) | drawn(model, 2, 6)),
+        Delta({norm: DenseUpdate(torch.linspace(-2, 2, width))}),
+        dense(model, 2, 7),
+        dense(model, 1, 8),
+        Delta({}),
+    ]
+
+
+def alone(model: LoadedModel, prompt: str, change: Change) -> str:
+    """One prompt behind a change that is really in place."""
+    with change.applied(model.model):
+        return continuations(model, [prompt], TOKENS)[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_edited_model_says_what_it_says_alone(kind: str) -> None:
+    model = wrap(kind, *tiny_model(kind))
+    given = changes(model)
+    texts = [request.text for request in tiny_requests()]
+    prompts = [texts[i % len(texts)] for i in range(len(given))]
+    said = ask_to_go_on(model, prompts, given, TOKENS)
+    assert [before for before, _ in said] == [continuations(model, [p], TOKENS)[0] for p in prompts]
+    assert [after for _, after in said] == [
+        alone(model, prompt, change) for prompt, change in zip(prompts, given, strict=True)
+    ]
+    assert len({after for _, after in said}) > 3
+    assert said[2][1] == ""
+    singly = [
+        ask_to_go_on(model, [prompt], [change], TOKENS)[0]
+        for prompt, change in zip(prompts, given, strict=True)
+    ]
+    assert said == singly
+
+
+def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = wrap("gpt2", *tiny_model("gpt2"))
+    given = changes(model)
+    prompts = [tiny_requests()[0].text] * len(given)
+    whole = ask_to_go_on(model, prompts, given, TOKENS)
+    monkeypatch.setattr("editcore.greedy.budget", lambda _: 1)
+    assert ask_to_go_on(model, prompts, given, TOKENS) == whole
+
+
+def test_no_edits_say_nothing_and_no_hook_stays() -> None:
+    model = wrap("gpt2", *tiny_model("gpt2"))
+    assert ask_to_go_on(model, [], [], TOKENS) == []
+    ask_to_go_on(model, [tiny_requests()[0].text], [dense(model, 1, 0)], TOKENS)
+    assert not any(module._forward_hooks for module in model.model.modules())
