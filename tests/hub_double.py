@@ -93,7 +93,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if (content := there.files.get(found["path"])) is None:
                 self._send(404, b"", commit | {"X-Error-Code": "EntryNotFound"})
             else:
-                self._send(200, content, commit | {"ETag": f'"{there.entry(found["path"])["oid"]}"'})
+                self._send(
+                    200, content, commit | {"ETag": f'"{there.entry(found["path"])["oid"]}"'}
+                )
 
         def _question(self, found: re.Match[str], body: bytes) -> None:
             if (there := self._repository(found)) is None:

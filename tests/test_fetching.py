@@ -22,6 +22,7 @@ from tests.workflow.conftest import StudyFolder
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 QUESTIONS, PIQA = "1" * 40, "2" * 40
+EDITCORE = "from editcore.cli import main; main()"
 TASK = {
     "task": "questions",
     "dataset_path": "somebody/questions",
@@ -52,12 +53,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "constants", constants)
     return tmp_path
 
 
-def study(tasks: tuple[str, ...] = (), **model: str) -> StudyConfig:
-    more: dict[str, Any] = {"downstream": {"tasks": list(tasks)}} if tasks else {}
+def study(task: str = "", **model: str) -> StudyConfig:
+    more: dict[str, Any] = {"downstream": {"tasks": [task]}} if task else {}
     models = {"small": {"source": "somebody/small", **model}}
     return parse(study_config(models=models, **more), "study")
 
@@ -90,7 +91,7 @@ def test_a_study_is_covered_by_what_was_fetched_for_it_and_by_nothing_else(cache
     assert fetching.covers(study(source="tiny-gpt2"), file), "needs nothing"
     assert not fetching.covers(study(revision="v9"), file)
     assert not fetching.covers(study(source="somebody/large"), file)
-    assert not fetching.covers(study(("piqa",)), file)
+    assert not fetching.covers(study(task="piqa"), file)
     file.write_text(json.dumps({"small": COMMIT}))
     assert not fetching.covers(study(), file), "as an earlier version wrote it"
 
@@ -161,12 +162,13 @@ def test_models_and_data_come_from_the_hub_once_and_each_is_named_by_its_commit(
     assert not any("model.bin" in line for line in loads)
 
     hub.asked.clear()
-    done = online(folder, hub, *folder.command("fetch", "--forcerun", "fetch"))
+    files = ("--study", "results/jobs/study.json", "--out", "results/again.json")
+    done = online(folder, hub, sys.executable, "-c", EDITCORE, "fetch", *files)
     assert done.returncode == 0, done.stdout + done.stderr
     assert hub.asked, "the revisions are checked again"
     again = [line for line in hub.asked if line.startswith("GET") and "/resolve/" in line]
     assert again == [], "and nothing is loaded again"
-    assert json.loads((folder.path / "results" / "fetched.json").read_text()) == there
+    assert json.loads((folder.path / "results" / "again.json").read_text()) == there
 
 
 LOADED = """

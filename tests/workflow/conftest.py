@@ -44,7 +44,12 @@ class StudyFolder:
     @property
     def environment(self) -> dict[str, str]:
         """No network, and no environment activated: the workflow finds its own command."""
-        return {**os.environ, "HF_HUB_OFFLINE": "1"}
+        return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.plugins)}
+
+    @property
+    def plugins(self) -> Path:
+        """Modules and records of plugins that are installed for this study alone."""
+        return self.path / "plugins"
 
     def configure(self, **sections: Any) -> None:
         """Write `study.yaml` with some sections other than those of `workflow_config`."""
