@@ -20,7 +20,6 @@ from editcore.jobs import (
     write_if_changed,
 )
 from editcore.planning import plan
-from editcore.plugins import load_registry
 from editcore.study import Study, listed_config, listed_edits, listed_scores
 from tests.studies import (
     TEXTS,
@@ -109,15 +108,6 @@ def test_one_editor_s_option_changes_its_jobs_alone(planned: Planner) -> None:
     names = [path.as_posix() for path in changed if path.name != "study.json"]
     assert len(names) == 2
     assert all("editor=other" in name for name in names)
-
-
-def test_a_third_party_s_metric_or_key_strategy_is_known_by_its_code(planned: Planner) -> None:
-    job = planned().edits[SHARD]
-    assert {name: len(code) for name, code in job.metric_code.items()} == {"accuracy": 12}
-    assert {name: len(code) for name, code in job.editor.key_code.items()} == {"even": 12}
-    registry = load_registry()
-    assert registry.metrics.foreign_code(["accuracy", "score"]) == {}, "editcore's own"
-    assert planned(metrics=[]).edits[SHARD].metric_code == {}
 
 
 def test_transforms_are_part_of_the_job(planned: Planner) -> None:
