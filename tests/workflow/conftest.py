@@ -44,7 +44,8 @@ class StudyFolder:
     @property
     def environment(self) -> dict[str, str]:
         """No network, and no environment activated: the workflow finds its own command."""
-        return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(self.plugins)}
+        path = os.pathsep.join(filter(None, [str(self.plugins), os.getenv("PYTHONPATH")]))
+        return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
 
     @property
     def plugins(self) -> Path:
