@@ -28,10 +28,11 @@ def run(config: StudyConfig, out: Path) -> None:
         for place, source, revision in _from_hub(config)
     ]
     tasks: Mapping[str, Mapping[str, str]] = {}
-    if config.downstream:
+    if names := _tasks(config):
+        # lm-eval, which studies without tasks do without.
         from editcore.harness import data_commits
 
-        tasks = data_commits(config.downstream.tasks)
+        tasks = data_commits(names)
     fetched = {"models": models, "tasks": tasks}
     write_text(out, json.dumps(fetched, indent=2, sort_keys=True) + "\n")
 
@@ -48,7 +49,13 @@ def covers(config: StudyConfig, fetched: Path) -> bool:
         # Another version's, or somebody else's: then nothing is known to be here.
         return False
     needed = {(source, revision) for _, source, revision in _from_hub(config)}
-    return needed <= models and set(config.downstream.tasks if config.downstream else ()) <= tasks
+    return needed <= models and set(_tasks(config)) <= tasks
+
+
+def _tasks(config: StudyConfig) -> list[str]:
+    """The tasks of edited models and of chains, each once."""
+    sections = (config.downstream, config.sequences)
+    return list(dict.fromkeys(task for each in sections if each for task in each.tasks))
 
 
 def _from_hub(config: StudyConfig) -> Iterator[tuple[str, str, str | None]]:

@@ -58,7 +58,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def study(task: str = "", **model: str) -> StudyConfig:
-    more: dict[str, Any] = {"downstream": {"tasks": [task]}} if task else {}
+    more: dict[str, Any] = {"sequences": {"tasks": [task]}} if task else {}
     models = {"small": {"source": "somebody/small", **model}}
     return parse(study_config(models=models, **more), "study")
 
