@@ -1,7 +1,12 @@
-"""Downloads the models of a study once, so that everything else can run without a network."""
+"""Downloads what a study needs from the hub once, so that everything else runs without a network.
+
+Neither this module nor what it says of a study imports anything heavy before it downloads.
+"""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from editcore.atomic import write_text
 from editcore.bundled import model_folder
@@ -13,20 +18,60 @@ WANTED = ("*.json", "*.safetensors", "*.model", "*.txt")
 
 
 def run(config: StudyConfig, out: Path) -> None:
-    """Fetch each model that is a hub id into the hub's cache; to `out` goes the commit of each.
+    """Fetch models, encoder and the data of tasks into the hub's caches; `out` gets the commits.
 
-    What is in the cache already is only checked. Raises `ModelError` where a model cannot be had,
-    or its revision does not exist.
+    What is in a cache already is only checked. Raises `ModelError` where a model cannot be had or
+    its revision does not exist, and `ConfigError` for a task whose data cannot be had.
     """
-    commits: dict[str, str] = {}
-    for label, choice in config.models.items():
-        source = choice.source or label
+    models = [
+        {"source": source, "revision": revision, "commit": _fetch(place, source, revision)}
+        for place, source, revision in _from_hub(config)
+    ]
+    tasks: Mapping[str, Mapping[str, str]] = {}
+    if names := _tasks(config):
+        # lm-eval, which studies without tasks do without.
+        from editcore.harness import data_commits
+
+        tasks = data_commits(names)
+    fetched = {"models": models, "tasks": tasks}
+    write_text(out, json.dumps(fetched, indent=2, sort_keys=True) + "\n")
+
+
+def covers(config: StudyConfig, fetched: Path) -> bool:
+    """Whether the file that `run` wrote names all that a study needs from the hub."""
+    if not fetched.is_file():
+        return False
+    try:
+        there: Mapping[str, Any] = json.loads(fetched.read_text(encoding="utf-8"))
+        models = {(m["source"], m[key]) for m in there["models"] for key in ("revision", "commit")}
+        tasks = set(there["tasks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # Another version's, or somebody else's: then nothing is known to be here.
+        return False
+    needed = {(source, revision) for _, source, revision in _from_hub(config)}
+    return needed <= models and set(_tasks(config)) <= tasks
+
+
+def _tasks(config: StudyConfig) -> list[str]:
+    """The tasks of edited models and of chains, each once."""
+    sections = (config.downstream, config.sequences)
+    return list(dict.fromkeys(task for each in sections if each for task in each.tasks))
+
+
+def _from_hub(config: StudyConfig) -> Iterator[tuple[str, str, str | None]]:
+    """Each model that is a hub id: where the study names it, its id, and the revision asked for."""
+    named = [
+        (f"models.{label}", choice.source or label, choice.revision)
+        for label, choice in config.models.items()
+    ]
+    if config.mechanism and config.mechanism.encoder:
+        named.append(("mechanism.encoder", config.mechanism.encoder, None))
+    for place, source, revision in named:
         if model_folder(source) is None:
-            commits[label] = _fetch(label, source, choice.revision)
-    write_text(out, json.dumps(commits, indent=2, sort_keys=True) + "\n")
+            yield place, source, revision
 
 
-def _fetch(label: str, source: str, revision: str | None) -> str:
+def _fetch(place: str, source: str, revision: str | None) -> str:
     from huggingface_hub import snapshot_download
 
     try:
@@ -34,10 +79,10 @@ def _fetch(label: str, source: str, revision: str | None) -> str:
     except Exception as error:  # each layer below the hub's client has errors of its own
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"models.{label}: {source!r} at {revision or 'its newest revision'} cannot be "
+            f"{place}: {source!r} at {revision or 'its newest revision'} cannot be "
             f"fetched: {reason}; check name, revision, access and network"
         ) from error
     if not list(Path(folder).glob("*.safetensors")):
-        raise ModelError(f"models.{label}: {source!r} has no weights as safetensors; convert it")
+        raise ModelError(f"{place}: {source!r} has no weights as safetensors; convert it")
     # The cache keeps each commit in a folder of its name.
     return Path(folder).name

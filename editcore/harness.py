@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -211,11 +212,16 @@ class Suite:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the harness and of each task, as a mapping of names."""
+        """Versions of the harness, of each task, and of its data where they are from the hub."""
         own = {
             f"task {t.task_name}": str(t.VERSION) for tasks in self.tasks.values() for t in tasks
         }
-        return {"lm_eval": importlib.metadata.version("lm_eval")} | own
+        data = {
+            f"data of {name}": commit
+            for tasks in self.tasks.values()
+            for name, commit in _commits(tasks).items()
+        }
+        return {"lm_eval": importlib.metadata.version("lm_eval")} | own | data
 
     def scores(self, lm: EditedLM) -> list[TaskScore]:
         """The scores of the model as it is."""
@@ -243,6 +249,26 @@ class Suite:
             n,
             time.perf_counter() - started,
         )
+
+
+def data_commits(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Load the data of tasks, from the hub where they are not here; by name, what came from there.
+
+    That is the commit of the data of each task behind the name; none for data from files.
+    `ConfigError` as in `Suite.load`.
+    """
+    loader = _Loader()
+    return {name: _commits(loader.load(name)) for name in names}
+
+
+def _commits(tasks: Sequence[Task]) -> dict[str, str]:
+    found = {}
+    for task in tasks:
+        files = [file for split in task.dataset.values() for file in split.cache_files]
+        if files:
+            # The cache keeps each commit of a data set in a folder of its name.
+            found[str(task.task_name)] = Path(files[0]["filename"]).parent.name
+    return found
 
 
 def _values(task: Task, metric: str, lm: EditedLM) -> list[float]:
@@ -327,8 +353,8 @@ def _in_plain_words(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # templates, data sets and metrics may raise anything
         raise ConfigError(
-            f"the task {name} cannot be loaded: {in_one_line(error)}; lm-eval's own tasks fetch "
-            "their data from the hub, so a first run needs a network"
+            f"the task {name} cannot be loaded: {in_one_line(error)}; where its data "
+            "come from the hub, run `editcore fetch` once with a network"
         ) from error
 
 

@@ -5,8 +5,9 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from editcore import checks
+from editcore import checks, mixed_code
 from editcore.bundled import bundled_models, resources_folder
 from editcore.errors import EditcoreError
 from editcore.plugins import load_registry
@@ -17,17 +18,23 @@ OPTIONAL = ("snakemake", "lm_eval")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and how it is."""
+    """One thing that was looked at, and how it is; a `note` is healthy, but should be known."""
 
     subject: str
     text: str
     healthy: bool = True
+    note: bool = False
+
+    def __str__(self) -> str:
+        mark = "BAD" if not self.healthy else "NB " if self.note else "ok "
+        return f"{mark} {self.subject}: {self.text}"
 
 
-def examine() -> list[Finding]:
-    """Every finding, the healthy ones too."""
+def examine(results: Path) -> list[Finding]:
+    """Every finding, the healthy ones too; of the folder of results only what is mixed in it."""
     python = Finding("python", platform.python_version())
-    return [python, *_packages(), *_devices(), *_plugins(), *_bundled()]
+    mixed = (Finding(subject, text, note=True) for subject, text in mixed_code.described(results))
+    return [python, *_packages(), *_devices(), *_plugins(), *_bundled(), *mixed]
 
 
 def _packages() -> Iterator[Finding]:

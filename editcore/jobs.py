@@ -81,7 +81,8 @@ class TransformSpec(Job):
 class EditorSpec(Job):
     """An editor under its label, its options, and the code that answers to its name.
 
-    `code` is a hash of the plugin's sources: a changed editor is a changed job.
+    `code` is a hash of the plugin's sources: a changed editor is a changed job. `key_code` is the
+    same for the key strategy, by name, if that is a third party's.
     """
 
     label: str
@@ -90,6 +91,7 @@ class EditorSpec(Job):
     distribution: str = ""
     version: str = ""
     code: str = ""
+    key_code: dict[str, str] = {}
     transforms: tuple[TransformSpec, ...] = ()
 
 
@@ -210,6 +212,7 @@ class EditJob(EditorJob):
     """Edit the cases of one shard, each from the unedited model, and measure each edited model.
 
     Each model goes on behind its case's prompt for so many tokens; 0 for none.
+    `metric_code` has a hash of the plugin's sources for each metric that is a third party's.
     """
 
     dataset: DatasetSpec
@@ -219,6 +222,7 @@ class EditJob(EditorJob):
     collapse: CollapseSpec
     metrics: tuple[str, ...]
     continuation_tokens: int = 0
+    metric_code: dict[str, str] = {}
 
     @property
     def names(self) -> tuple[str, str, str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -169,9 +169,8 @@ class _Planner:
             label=label,
             uses=uses,
             options=options.model_dump(mode="json"),
-            distribution=found.source.distribution,
-            version=found.source.version,
-            code=found.source.code,
+            **asdict(found.source),
+            key_code=self._registry.key_strategies.foreign_code(_key_strategy(options)),
             transforms=self._transforms(label, found.record),
         )
         values = tuple(need.options for need in options.requires() if isinstance(need, Values))
@@ -195,9 +194,8 @@ class _Planner:
             wrong = f"{found.source.distribution} cannot say what these options need"
             raise PluginError(f"{place}: {wrong}: {in_one_line(error)}") from error
         # Key strategies are a registry of their own, so an editor's config cannot know their names.
-        if isinstance(strategy := getattr(options, "key_strategy", None), str):
-            with at(place):
-                _ = self._registry.key_strategies[strategy]
+        with at(place):
+            self._registry.key_strategies.foreign_code(_key_strategy(options))
         return options
 
     def _transforms(self, label: str, editor: EditorInfo) -> tuple[TransformSpec, ...]:
@@ -220,13 +218,8 @@ class _Planner:
             options = kind.model_validate(choice.options)
         except ValidationError as error:
             raise ConfigError(explain(error, kind, f"{place}.options")) from None
-        return TransformSpec(
-            uses=choice.uses,
-            options=options.model_dump(mode="json"),
-            distribution=found.source.distribution,
-            version=found.source.version,
-            code=found.source.code,
-        )
+        given = options.model_dump(mode="json")
+        return TransformSpec(uses=choice.uses, options=given, **asdict(found.source))
 
     def _cases(self, label: str) -> _Cases:
         choice = self._config.datasets[label]
@@ -284,6 +277,7 @@ class _Planner:
             collapse=self._config.collapse,
             metrics=self._config.metrics,
             continuation_tokens=self._config.continuation_tokens,
+            metric_code=self._registry.metrics.foreign_code(self._config.metrics),
         )
 
     def _downstream_jobs(
@@ -372,6 +366,11 @@ class _Planner:
             "moments": pair.moments.files if pair.moments else {},
             "trained": pair.trained,
         }
+
+
+def _key_strategy(options: EditorConfig) -> tuple[str, ...]:
+    name = getattr(options, "key_strategy", None)
+    return (name,) if isinstance(name, str) else ()
 
 
 def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:

@@ -126,6 +126,14 @@ class Catalogue(Generic[RecordT]):
         """The records in the order of their names."""
         return [self._records[name] for name in self]
 
+    def foreign_code(self, names: Iterable[str]) -> dict[str, str]:
+        """The source hash behind each of these names, but for what editcore brings itself.
+
+        A new version of editcore runs no finished job again; one of a third party's plugin does.
+        """
+        sources = {name: self[name].source for name in names}
+        return {n: source.code for n, source in sources.items() if source.distribution != PROJECT}
+
 
 def _is_options(config: object) -> bool:
     return isinstance(config, type) and issubclass(config, BaseModel)

@@ -66,6 +66,12 @@ class Study:
         return [*(str(layout.summary(name)) for name in names), *self.mechanism_tables]
 
     @property
+    def tables(self) -> list[str]:
+        """Every table of the study; one that is missing is made anew, whatever else is there."""
+        own = [*self.edit_files, *self.sequence_files, *self.score_files, *self.weight_files]
+        return [*own, *self.mechanism_folders, *self.summaries]
+
+    @property
     def sequence_files(self) -> list[str]:
         """The tables of all chains, in a fixed order."""
         return [str(layout.sequences(*names)) for names in self.sequences]

@@ -2,86 +2,137 @@
 
     python -m tests.soak --rounds 20
 
-Not part of the test suite: a round takes minutes. Exit status 1 where a round ends otherwise.
+Not part of the test suite: a round takes minutes. It prints each kill and each verdict; a round
+that fails or ends otherwise is kept in a folder of its own, and the exit status is then 1.
 """
 
 import argparse
+import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 from polars.testing import assert_frame_equal
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = ("cases", "verdicts", "sequences", "downstream")
-TIMINGS = ("seconds",)
+TIMING = "^seconds.*$"
 
 
-def command(*arguments: str) -> list[str]:
-    snakefile, config = ROOT / "workflow" / "Snakefile", ROOT / "config" / "smoke.yaml"
-    base = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
-    return [*base, "--configfile", str(config), "--cores", "2", *arguments]
+@dataclass(frozen=True)
+class Round:
+    """The study in a folder of its own, and how often it is killed there."""
 
+    folder: Path
+    cores: int
 
-def environment() -> dict[str, str]:
-    return os.environ | {"EDITCORE_RESOURCES": str(ROOT / "resources"), "HF_HUB_OFFLINE": "1"}
+    def command(self, *arguments: str) -> list[str]:
+        snakefile, config = ROOT / "workflow" / "Snakefile", ROOT / "config" / "smoke.yaml"
+        base = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile)]
+        return [*base, "--configfile", str(config), "--cores", str(self.cores), *arguments]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"EDITCORE_RESOURCES": str(ROOT / "resources"), "HF_HUB_OFFLINE": "1"}
 
-def killed_run(folder: Path, draw: random.Random, kills: int, longest: float) -> None:
-    """Kill so many runs, each at a random moment: all of it, or Snakemake and not its jobs."""
-    for _ in range(kills):
-        run = subprocess.Popen(
-            command(), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env=environment(),
-        )  # fmt: skip
-        time.sleep(draw.uniform(0, longest))
-        if run.poll() is None and draw.random() < 0.5:
-            os.kill(run.pid, signal.SIGKILL)
-        elif run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
+    def killed(self, seconds: float, everything: bool) -> int:
+        """Start the study and kill it: all of it, or Snakemake and not its jobs; its group."""
+        with (self.folder / "killed.log").open("ab") as log:
+            run = subprocess.Popen(
+                self.command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+                env=self.environment,
+            )  # fmt: skip
+        time.sleep(seconds)
+        ended = run.poll() is not None
+        if not ended:
+            (os.killpg if everything else os.kill)(run.pid, signal.SIGKILL)
         run.wait()
-        whole_run(folder, "--unlock")
+        what = "had ended" if ended else "all killed" if everything else "Snakemake killed"
+        print(f"  {what} after {seconds:.1f} s, {self.shards()} shards there", flush=True)
+        self.whole("--unlock")
+        return run.pid
+
+    def shards(self) -> int:
+        return len([*(self.folder / "results").glob("edits/**/*.parquet")])
+
+    def whole(self, *arguments: str) -> None:
+        """Run to the end; raises `RuntimeError` with what was printed where it fails."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, capture_output=True, text=True, check=False,
+            env=self.environment,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"exit status {done.returncode}:\n{done.stdout}{done.stderr}")
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        files = sorted((self.folder / "results" / "summary").glob("*.parquet"))
+        return {f.stem: pl.read_parquet(f).select(pl.exclude(TIMING)) for f in files}
 
 
-def whole_run(folder: Path, *arguments: str) -> None:
-    subprocess.run(
-        command(*arguments), cwd=folder, check=True, capture_output=True, env=environment()
-    )
+def survived(study: Round, draw: random.Random, kills: int, longest: float) -> None:
+    """Kill the study so many times, then let it end; what still runs afterwards is ended."""
+    groups: list[int] = []
+    try:
+        for _ in range(kills):
+            groups.append(study.killed(draw.uniform(0, longest), draw.random() < 0.5))
+        study.whole()
+    finally:
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
 
-def tables(folder: Path) -> dict[str, pl.DataFrame]:
-    files = {name: folder / "results" / "summary" / f"{name}.parquet" for name in TABLES}
-    return {n: pl.read_parquet(f).drop(TIMINGS, strict=False) for n, f in files.items()}
+def compare(found: dict[str, pl.DataFrame], expected: dict[str, pl.DataFrame]) -> None:
+    """Raise `AssertionError` where a table is missing, or differs in any number."""
+    assert found.keys() == expected.keys(), (found.keys(), expected.keys())
+    for name, frame in found.items():
+        try:
+            assert_frame_equal(frame, expected[name], check_exact=True)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--kills", type=int, default=2, help="killed runs in each round")
-    parser.add_argument("--longest", type=float, default=60.0, help="seconds until a kill, at most")
+    parser.add_argument("--kills", type=int, default=3, help="killed runs in each round")
+    parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     draw = random.Random(given.seed)
-    with tempfile.TemporaryDirectory() as name:
-        undisturbed = Path(name) / "undisturbed"
-        undisturbed.mkdir()
-        whole_run(undisturbed)
-        expected = tables(undisturbed)
-        for number in range(given.rounds):
-            folder = Path(name) / str(number)
-            folder.mkdir()
-            killed_run(folder, draw, given.kills, given.longest)
-            whole_run(folder)
-            for table, frame in tables(folder).items():
-                assert_frame_equal(frame, expected[table])
-            print(f"round {number + 1} of {given.rounds}: equal", flush=True)
-    return 0
+    home = Path(tempfile.mkdtemp(prefix="editcore-soak-"))
+    undisturbed = Round(home / "undisturbed", given.cores)
+    undisturbed.folder.mkdir()
+    started = time.monotonic()
+    undisturbed.whole()
+    longest = time.monotonic() - started
+    expected = undisturbed.tables()
+    print(f"undisturbed: {longest:.0f} s, {len(expected)} tables", flush=True)
+    failed = 0
+    for number in range(1, given.rounds + 1):
+        study = Round(home / f"round-{number}", given.cores)
+        study.folder.mkdir()
+        print(f"round {number} of {given.rounds}", flush=True)
+        try:
+            survived(study, draw, given.kills, longest)
+            compare(study.tables(), expected)
+        except (AssertionError, RuntimeError) as error:
+            failed += 1
+            print(f"  FAILED, kept in {study.folder}: {error}", flush=True)
+        else:
+            print("  equal", flush=True)
+            shutil.rmtree(study.folder)
+    print(f"{given.rounds - failed} of {given.rounds} rounds ended equal", flush=True)
+    if not failed:
+        shutil.rmtree(home)
+    return int(failed > 0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,14 @@ from editcore.jobs import ModelSpec, PrefixJob
 from editcore.planning import plan
 from editcore.plugins import Candidate, code_hash, load_registry
 from editcore.testing.models import save_tiny_model
-from tests.studies import PlainConfig, PlainPlugin, model_files, study_config, write_data
+from tests.studies import (
+    PlainConfig,
+    PlainPlugin,
+    model_files,
+    plain_registry,
+    study_config,
+    write_data,
+)
 
 
 @pytest.fixture
@@ -115,3 +122,17 @@ def test_a_plugin_s_changed_code_changes_its_editors_jobs_alone(
     written = plan(config, "study.yaml", load_registry(candidates)).write()
     assert {path.parent.parent.name for path in written} == {"editor=other"}
     assert len(written) == 2
+
+
+def test_a_third_party_s_metric_or_key_strategy_is_known_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+    study = plan(parse(study_config(), "study.yaml"), "study.yaml", plain_registry())
+    job = next(iter(study.edits.values()))
+    assert {name: len(code) for name, code in job.metric_code.items()} == {"accuracy": 12}
+    assert {name: len(code) for name, code in job.editor.key_code.items()} == {"even": 12}
+    own = load_registry()
+    assert own.metrics.foreign_code(["accuracy", "score"]) == {}, "a new editcore reruns nothing"

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
+from editcore.layout import RESULTS
 
 
 @click.command(
@@ -39,13 +40,26 @@ def provenance(file: Path) -> None:
     click.echo(json.dumps(read(file), indent=2, sort_keys=True))
 
 
-@click.command(short_help="Check the installation.", epilog=examples("editcore doctor"))
-def doctor() -> None:
-    """Check versions, imports, plugins, devices and bundled models; exit status 1 if amiss."""
+@click.command(
+    short_help="Check the installation.",
+    epilog=examples("editcore doctor", "editcore doctor --results /scratch/study/results"),
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RESULTS,
+    show_default=True,
+    help="The results to look over, if they are there.",
+)
+def doctor(results: Path) -> None:
+    """Check versions, imports, plugins, devices and bundled models; exit status 1 if amiss.
+
+    Of results it says (NB) which rows differing versions of editcore or of an editor have made.
+    """
     from editcore.health import examine
 
-    findings = examine()
+    findings = examine(results)
     for finding in findings:
-        click.echo(f"{'ok ' if finding.healthy else 'BAD'} {finding.subject}: {finding.text}")
+        click.echo(str(finding))
     if not all(finding.healthy for finding in findings):
         raise click.exceptions.Exit(1)

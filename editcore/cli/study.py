@@ -49,13 +49,17 @@ def schema() -> None:
 
 
 @click.command(
-    short_help="Download the models of a study.",
+    short_help="Download the models and task data of a study.",
     epilog=examples("editcore fetch --study results/jobs/study.json --out results/fetched.json"),
 )
 @click.option("--study", required=True, type=FILE, help="The study (study.json).")
-@click.option("--out", required=True, type=FILE, help="The JSON file of each model's commit.")
+@click.option("--out", required=True, type=FILE, help="The JSON file of all commits.")
 def fetch(study: Path, out: Path) -> None:
-    """Download the study's models from the hub, so that its jobs can run without a network."""
+    """Download the study's models and its tasks' data from the hub, for jobs without a network.
+
+    What is in the hub's caches already is only checked. The workflow runs its jobs offline once the
+    file at --out names all that the study needs.
+    """
     from editcore.fetching import run
     from editcore.study import listed_config
 

@@ -44,7 +44,13 @@ class StudyFolder:
     @property
     def environment(self) -> dict[str, str]:
         """No network, and no environment activated: the workflow finds its own command."""
-        return {**os.environ, "HF_HUB_OFFLINE": "1"}
+        path = os.pathsep.join(filter(None, [str(self.plugins), os.getenv("PYTHONPATH")]))
+        return {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
+
+    @property
+    def plugins(self) -> Path:
+        """Modules and records of plugins that are installed for this study alone."""
+        return self.path / "plugins"
 
     def configure(self, **sections: Any) -> None:
         """Write `study.yaml` with some sections other than those of `workflow_config`."""

@@ -1,15 +1,40 @@
 """The whole of both papers is planned quickly, into few jobs, on a machine without any model."""
 
+import json
 import re
 import resource
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from tests.studies import TEXTS, record, write_json
 from tests.workflow.conftest import ROOT, StudyFolder
 
 CASES = 21_919
+HARD = 107
+MODELS = {"gpt2-xl", "gpt-j-6b", "llama2-7b"}
+EDITORS = {"rome", "c-rome", "memit", "mend", "ft"}
 LARGEST_STUDY = 2_000
 DRY_RUN_SECONDS = 15
+
+
+def planned(folder: Path, stage: str) -> list[dict[str, Any]]:
+    """The jobs of a stage, as the dry run has written them."""
+    files = (folder / "results" / "jobs" / stage).rglob("*.json")
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def group(job: dict[str, Any]) -> tuple[str, str, str]:
+    """Model, editor and data set of a job."""
+    return job["model"]["name"], job["editor"]["label"], job["dataset"]["name"]
+
+
+def counted(jobs: list[dict[str, Any]]) -> Counter[tuple[str, str, str]]:
+    """How many cases each group has in all of its jobs."""
+    cases: Counter[tuple[str, str, str]] = Counter()
+    for job in jobs:
+        cases[group(job)] += len(job["case_ids"])
+    return cases
 
 
 def test_both_papers_are_few_jobs_and_a_quick_dry_run(tmp_path: Path) -> None:
@@ -17,7 +42,7 @@ def test_both_papers_are_few_jobs_and_a_quick_dry_run(tmp_path: Path) -> None:
     facts = [record(case, f"Subject{case}") for case in range(CASES)]
     write_json(data / "counterfact.json", facts)
     for name in ("hard", "normal"):
-        write_json(data / f"{name}.json", facts[:107])
+        write_json(data / f"{name}.json", facts[:HARD])
     write_json(data / "counterfact-train.json", facts[:2000])
     write_json(data / "ME-PPL_50.json", TEXTS * 13)
     write_json(data / "wikipedia.json", TEXTS)
@@ -29,8 +54,22 @@ def test_both_papers_are_few_jobs_and_a_quick_dry_run(tmp_path: Path) -> None:
     assert status == 0, output[-3000:]
     jobs = {r: int(n) for r, n in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
     assert jobs["total"] < LARGEST_STUDY, jobs
-    assert jobs["edits"] >= 3 * 5 * CASES // 400
-    assert {"values", "moments", "train", "sequences", "downstream", "mechanism"} <= {*jobs}, jobs
+    assert {"values", "moments", "train", "downstream", "mechanism"} <= {*jobs}, jobs
+    edits = planned(tmp_path, "edits")
+    assert len(edits) == jobs["edits"]
+    assert {job["model"]["name"] for job in edits} == MODELS
+    assert {job["editor"]["label"] for job in edits} == EDITORS
+    everything = Counter({(m, e, "counterfact"): CASES for m in MODELS for e in EDITORS})
+    everything |= {(m, e, s): HARD for m in MODELS for e in EDITORS for s in ("hard", "normal")}
+    assert counted(edits) == everything
+    assert len({(*group(job), case) for job in edits for case in job["case_ids"]}) == (
+        everything.total()
+    )
+    assert counted(planned(tmp_path, "sequences")) == Counter(
+        {key: size for key, size in everything.items() if key[2] != "counterfact"}
+    )
+    for stage in ("downstream", "mechanism"):
+        assert {job["model"]["name"] for job in planned(tmp_path, stage)} == MODELS
     # Its own time, since other processes share the machine.
     seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     assert seconds < DRY_RUN_SECONDS

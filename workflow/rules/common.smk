@@ -1,9 +1,10 @@
 # Resolves the study once: each rule asks `study` for its files.
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from editcore import planning
+from editcore import fetching, planning
 from editcore.config import LABEL_PATTERN, read_yaml
 from editcore.errors import EditcoreError
 
@@ -17,6 +18,10 @@ try:
     study.write()
 except EditcoreError as error:
     raise WorkflowError(f"\n{error}\n") from None
+
+# All is here, so no job should wait for a network; those on other nodes read this file as well.
+if fetching.covers(study.config, Path("results/fetched.json")):
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 wildcard_constraints:

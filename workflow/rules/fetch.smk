@@ -1,4 +1,4 @@
-# Models from the hub, once, on a machine that has a network; no other rule needs one afterwards.
+# From the hub, once, on a machine that has a network; no other rule needs one afterwards.
 
 
 localrules:
@@ -15,6 +15,6 @@ rule fetch:
     conda:
         "../envs/editcore.yaml"
     message:
-        "Download the study's models"
+        "Download the study's models and the data of its tasks"
     shell:
-        "editcore fetch --study {input:q} --out {output:q} 2> {log:q}"
+        "HF_HUB_OFFLINE=0 editcore fetch --study {input:q} --out {output:q} 2> {log:q}"

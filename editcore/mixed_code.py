@@ -1,0 +1,59 @@
+"""Rows that differing versions of code have made, side by side in one folder of results."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from editcore import provenance
+from editcore.errors import DataError
+
+TABLES = ("edits", "sequences")
+EDITOR = (
+    "Run snakemake: it makes those of the study anew that the installed code did not make. "
+    "Delete the others that are old."
+)
+EDITCORE = (
+    "Snakemake leaves them as they are, since a new version of editcore runs nothing again. Where "
+    "CHANGELOG.md says that numbers change, delete the older files and run snakemake."
+)
+
+
+def described(results: Path) -> Iterator[tuple[str, str]]:
+    """What is mixed, and what to do: for each editor whose code differs, and for editcore's own.
+
+    Also a table that cannot be read. Nothing where each was made by one version, or none is there.
+    """
+    editors: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    own: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(file for kind in TABLES for file in (results / kind).rglob("*.parquet")):
+        try:
+            record = provenance.read(path)
+        except DataError as error:
+            yield "results", str(error)
+            continue
+        editor: Mapping[str, Any] = record.get("job", {}).get("editor", {})
+        label = str(editor.get("label", "unknown"))
+        editors[label][_version(str(editor.get("distribution")), editor)].append(path)
+        package = {
+            "version": record.get("versions", {}).get("editcore"),
+            "code": record.get("code"),
+        }
+        own[_version("editcore", package)].append(path)
+    for label, versions in editors.items():
+        if len(versions) > 1:
+            yield f"rows of {label}", f"{_mixed(versions)}. {EDITOR}"
+    if len(own) > 1:
+        yield "rows of all editors", f"{_mixed(own)}. {EDITCORE}"
+
+
+def _version(name: str, made: Mapping[str, Any]) -> str:
+    return f"{name} {made.get('version')} (code {made.get('code') or 'unknown'})"
+
+
+def _mixed(versions: Mapping[str, list[Path]]) -> str:
+    parts = [
+        f"{len(files)} file{'s' * (len(files) > 1)} by {version}, such as {files[0]}"
+        for version, files in versions.items()
+    ]
+    return f"made by differing code: {'; '.join(parts)}"
