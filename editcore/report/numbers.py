@@ -62,3 +62,12 @@ def duration(seconds: float | None) -> str:
         if seconds < limit:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 3600:.3g} h"
+
+
+def real(value: object) -> float | None:
+    """What a column's mean or extreme is as a number; None where there is none.
+
+    >>> real(3), real(None), real("text")
+    (3.0, None, None)
+    """
+    return float(value) if isinstance(value, int | float) else None

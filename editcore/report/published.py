@@ -1,16 +1,118 @@
-"""Published tables, to stand beside ours: data, typed in, with their source, never mixed in."""
+"""What the two papers published, and tables in which ours stands beside it.
+
+The numbers are data with their source, `published.json` and `published_curves.json`; the page, its
+figures and `docs/reproduction.md` all read them from there.
+"""
 
 import importlib.resources
 import json
+from collections.abc import Sequence
+from typing import Any
 
+from editcore.report.numbers import MISSING, number
+from editcore.report.ours import OURS, task_names
+from editcore.report.study import Study
 from editcore.report.tables import Table
+
+COLLAPSED = 1000.0  # perplexity, in both papers
+Rows = list[list[str]]
+
+
+def content(file: str = "published.json") -> dict[str, Any]:
+    """Everything in one of the two files."""
+    text = (importlib.resources.files("editcore.report") / file).read_text("utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def curves(figure: str) -> dict[str, Any]:
+    """The digitised points of a figure."""
+    found: dict[str, Any] = content("published_curves.json")[figure]
+    return found
 
 
 def published(name: str) -> Table:
-    """A published table by its name in `published.json`, marked as such in its caption."""
-    text = (importlib.resources.files("editcore.report") / "published.json").read_text("utf-8")
-    content = json.loads(text)
-    table = content[name]
-    caption = f"Published, on other models. {table['caption']} Source: {content['source']}."
-    rows = tuple(tuple(row) for row in table["rows"])
-    return Table(caption, tuple(table["heads"]), rows, table["labels"])
+    """A published table alone, marked as such in its caption."""
+    everything = content()
+    entry = everything["tables"][name]
+    heads = entry.get("heads") or [*entry["labels"], *entry["models"]]
+    rows = [tuple(row) for row in [*entry["rows"], *_from_points(name)]]
+    words = f"Published: {entry['what']}. {entry['differs']}".strip()
+    caption = f"{words} {everything['sources'][entry['of']]}."
+    return Table(caption, tuple(heads), tuple(rows), len(entry["labels"]))
+
+
+def compared(study: Study, name: str) -> Table | None:
+    """The rows of a published table with ours beside them; None where the study has none of it."""
+    everything = content()
+    entry = everything["tables"][name]
+    labels = len(entry["labels"])
+    rows = [*entry["rows"], *_from_points(name)]
+    columns = OURS[name](study, everything)
+    columns = {model: cells for model, cells in columns.items() if set(cells.values()) - {MISSING}}
+    if not columns:
+        return None
+    heads = [f"ours: {model}" for model in columns]
+    tasks = task_names(study, everything)
+    cells = [
+        (
+            tasks.get(row[0], row[0]),
+            *row[1:labels],
+            *(columns[model].get(tuple(row[:labels]), MISSING) for model in columns),
+            *row[labels:],
+        )
+        for row in rows
+    ]
+    kept = tuple(cell for cell in cells if set(cell[labels:]) - {MISSING})
+    return Table(
+        f"Ours beside {entry['what']} ({everything['sources'][entry['of']]}). "
+        f"{entry['differs']} {everything['scale']}",
+        (*entry["labels"], *heads, *(f"published: {model}" for model in entry["models"])),
+        kept,
+        labels,
+    )
+
+
+def beside(study: Study, *names: str) -> tuple[Table, ...]:
+    """Those of the compared tables that the study has something for."""
+    found = (compared(study, name) for name in names)
+    return tuple(table for table in found if table is not None)
+
+
+def _from_points(name: str) -> Rows:
+    """The rows of those tables that are read off the digitised points of a figure."""
+    if name == "single":
+        ranges = curves("single")
+        editors = list(next(iter(ranges.values())))
+        return [
+            [editor, *(f"≈ {number(of[editor][1])}" for of in ranges.values())]
+            for editor in editors
+        ]
+    if name == "sequences":
+        chains = curves("sequences")
+        by_model = chains["perplexity"].values()
+        editors = list(next(iter(by_model)))
+        return [
+            [editor, cases, *(_ending(of[editor][cases], chains["step"]) for of in by_model)]
+            for editor in editors
+            for cases in ("hard", "normal")
+        ]
+    if name == "hard-edit":
+        chains = curves("hard_edit")
+        by_model = chains["perplexity"].values()
+        editors = list(next(iter(by_model)))
+        return [
+            [editor, *(_ending(of[editor], chains["step"]) for of in by_model)]
+            for editor in editors
+        ]
+    return []
+
+
+def _ending(perplexities: Sequence[float], step: int) -> str:
+    """When a chain is first above the threshold, and where it ends.
+
+    >>> _ending([68.4, 1500.0, 44700.0], 2), _ending([68.4, 70.1], 2)
+    ('2 (44,700)', 'never (70.1)')
+    """
+    above = [place * step for place, value in enumerate(perplexities) if value > COLLAPSED]
+    return f"{above[0] if above else 'never'} ({number(perplexities[-1])})"

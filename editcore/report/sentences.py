@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from editcore.report.numbers import number, plural
+from editcore.report.numbers import number, plural, real
 from editcore.report.study import Study
 from editcore.report.tables import times
 
@@ -60,7 +60,7 @@ def cause(study: Study, model: str, editor: str) -> str:
     }
     if len(medians) < 2:
         return ""
-    broken, whole = (number(_float(medians[verdict])) for verdict in (True, False))
+    broken, whole = (number(real(medians[verdict])) for verdict in (True, False))
     return f"The median |denominator| was {broken} where it collapsed and {whole} where it did not."
 
 
@@ -108,7 +108,3 @@ def worst_cases(study: Study, count: int = 10) -> pl.DataFrame:
     order = ["perplexity_ratio", "model", "editor", "dataset", "case_id"]
     cases = study.made().drop_nulls("perplexity_ratio")
     return cases.sort(order, descending=[True, False, False, False, False]).head(count)
-
-
-def _float(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

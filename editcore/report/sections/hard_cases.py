@@ -3,6 +3,7 @@
 import polars as pl
 
 from editcore.report.numbers import number
+from editcore.report.published import beside
 from editcore.report.section import Section
 from editcore.report.study import Study
 from editcore.report.tables import Table, times
@@ -36,7 +37,8 @@ def section(study: Study) -> Section | None:
         "counts the characters before it."
     )
     words = ("What the cases that collapse a model have in common shows beside those that do not.",)
-    return Section("hard-cases", "Hard cases", words, (), (Table(caption, heads, tuple(rows), 5),))
+    examples = Table(caption, heads, tuple(rows), 5)
+    return Section("hard-cases", "Hard cases", words, (), (*beside(study, "hard-cases"), examples))
 
 
 def _contrast(study: Study, model: str, editor: str) -> list[tuple[str, ...]]:

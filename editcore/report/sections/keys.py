@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from editcore.mechanism.tables import DEPTH, DISTANCES, MOVED, POINTS
 from editcore.report.numbers import number, share
+from editcore.report.published import beside
 from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
 from editcore.report.style import PALETTE, panel
@@ -66,7 +67,7 @@ def section(study: Study) -> Section | None:
             "makes no difference if it is zero. The encoder sees the same texts.",
         ),
         tuple(drawings),
-        (_distances(distances), _moved(moved), _depth(depth)),
+        (*beside(study, "keys"), _distances(distances), _moved(moved), _depth(depth)),
     )
 
 

@@ -6,8 +6,9 @@ import polars as pl
 
 from editcore.correlation import DOWNSTREAM
 from editcore.editors import OK
-from editcore.report import strips
+from editcore.report import published_figures, strips
 from editcore.report.numbers import plural, share
+from editcore.report.published import beside
 from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
 from editcore.report.tables import Table
@@ -27,7 +28,12 @@ def section(study: Study) -> Section | None:
         if not study.made(model=model).is_empty()
     )
     scores = study.table("downstream", DOWNSTREAM)
-    tables = () if scores is None else (_table(scores),)
+    tables = beside(study, "pilot", "single")
+    if tables:
+        drawings = (*drawings, *published_figures.pilot())
+        tables = (*tables, *beside(study, "abilities", "worst"))
+    if scores is not None:
+        tables = (*tables, _table(scores))
     paragraphs = [
         "Every point is a model that was edited once, from the original weights. "
         "The scale is logarithmic; ∞ marks models whose probabilities are no longer finite."

@@ -3,7 +3,7 @@
 import polars as pl
 
 from editcore.mechanism.tables import PROMPTING
-from editcore.report.published import published
+from editcore.report.published import beside
 from editcore.report.section import Section
 from editcore.report.study import Study
 from editcore.report.tables import Table
@@ -25,7 +25,7 @@ def section(study: Study) -> Section | None:
             "and neighbours too. Shares of target tokens, with Wilson’s interval of 95 %.",
         ),
         (),
-        (_table(found), published("prompting")),
+        (*beside(study, "prompting"), _table(found)),
     )
 
 

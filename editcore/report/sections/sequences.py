@@ -8,10 +8,12 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from editcore.report import published_figures
 from editcore.report.chain_scores import ChainScores
 from editcore.report.chains import GROUP, ends, groups, median, present
 from editcore.report.logaxis import LogScale, log_scale
 from editcore.report.numbers import MISSING, number, share
+from editcore.report.published import beside, published
 from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
 from editcore.report.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
@@ -52,6 +54,9 @@ def section(study: Study) -> Section | None:
         words = (*words, scores.words())
         drawings += scores.drawings()
         tables.append(scores.table())
+    if compared := beside(study, "sequences"):
+        drawings += published_figures.sequences()
+        tables += [*compared, published("after-sequence")]
     title = "Edits on top of each other"
     return Section("sequences", title, words, tuple(drawings), tuple(tables))
 

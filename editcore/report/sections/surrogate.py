@@ -8,8 +8,10 @@ from matplotlib.figure import Figure
 
 from editcore.correlation import CORRELATION, DOWNSTREAM, correlated
 from editcore.editors import OK
+from editcore.report import published_figures
 from editcore.report.logaxis import log_scale
 from editcore.report.numbers import MISSING, number
+from editcore.report.published import beside
 from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
 from editcore.report.style import INK, MUTED, PALETTE, SMALL, panels
@@ -42,9 +44,11 @@ def section(study: Study) -> Section | None:
         "and the unedited one, with a bootstrap interval of 95 %. Hollow points are the models "
         "with the highest perplexity that were not chosen for the range; they do not count in ρ.",
     )
-    return Section(
-        "surrogate", "Perplexity as a surrogate for ability", paragraphs, drawings, (table(found),)
-    )
+    compared = beside(study, "surrogate")
+    if compared:
+        drawings = (*drawings, *published_figures.surrogate())
+    title = "Perplexity as a surrogate for ability"
+    return Section("surrogate", title, paragraphs, drawings, (*compared, table(found)))
 
 
 def table(found: pl.DataFrame) -> Table:

@@ -3,8 +3,8 @@
 import polars as pl
 
 from editcore.mechanism.tables import POSITIONS, SHARED, UPDATES
-from editcore.report.numbers import number, share
-from editcore.report.published import published
+from editcore.report.numbers import number, real, share
+from editcore.report.published import beside
 from editcore.report.section import Section
 from editcore.report.study import Study
 from editcore.report.tables import Table
@@ -38,13 +38,13 @@ def section(study: Study) -> Section | None:
         ),
         (),
         (
+            *beside(study, "updates"),
             _denominators(updates),
-            published("updates"),
+            *beside(study, "perplexities"),
             _perplexities(updates),
-            published("perplexities"),
             _shared(shared),
+            *beside(study, "positions"),
             _positions(positions),
-            published("positions"),
         ),
     )
 
@@ -60,7 +60,7 @@ def _denominators(updates: pl.DataFrame) -> Table:
     for (model, strategy, cases), group in with_moment.group_by(keys, maintain_order=True):
         above, below = group["numerator_norm"], group["denominator"]
         numbers = (above.mean(), above.std(), below.mean(), below.std(), below.median())
-        shown = tuple(number(_real(value)) for value in numbers)
+        shown = tuple(number(real(value)) for value in numbers)
         rows.append((str(model), str(strategy), str(cases), f"{len(group):,}", *shown))
     caption = "Norm of the numerator and |denominator| with C, its direction of unit length."
     return Table(caption, heads, tuple(sorted(rows)), 3)
@@ -79,9 +79,9 @@ def _perplexities(updates: pl.DataFrame) -> Table:
                 str(cases),
                 f"{len(group):,}",
                 f"{group['collapsed'].sum():,}",
-                number(_real(group["perplexity"].mean())),
-                number(_real(group["perplexity"].max())),
-                number(_real(group["perplexity_base"].max())),
+                number(real(group["perplexity"].mean())),
+                number(real(group["perplexity"].max())),
+                number(real(group["perplexity_base"].max())),
             )
         )
     return Table("Perplexity of the edited models.", heads, tuple(sorted(rows)), 4)
@@ -130,7 +130,7 @@ def _positions(positions: pl.DataFrame) -> Table:
                 str(cases),
                 "swapped" if swapped else "its own",
                 f"{len(group):,}",
-                *(number(_real(value)) for value in numbers),
+                *(number(real(value)) for value in numbers),
                 f"{group['collapsed'].sum():,}",
             )
         )
@@ -140,7 +140,3 @@ def _positions(positions: pl.DataFrame) -> Table:
         "do not take part."
     )
     return Table(caption, heads, tuple(rows), 3)
-
-
-def _real(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

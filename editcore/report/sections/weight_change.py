@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from editcore.report.logaxis import log_scale
 from editcore.report.numbers import number
+from editcore.report.published import beside
 from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
 from editcore.report.style import marks, panel, panels
@@ -47,7 +48,9 @@ def section(study: Study) -> Section | None:
             "largest number, for an edit that collapsed the model and one that did not, on the "
             "same scale of colours."
         )
-    return Section("weight-change", "Change of the weights", tuple(paragraphs), tuple(drawings))
+    tables = beside(study, "weight-change")
+    title = "Change of the weights"
+    return Section("weight-change", title, tuple(paragraphs), tuple(drawings), tables)
 
 
 def sizes(study: Study, model: str) -> pl.DataFrame:

@@ -1,0 +1,234 @@
+"""A study's own numbers for the rows of published tables, by model and by the labels of the row."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from editcore.correlation import CORRELATION, DOWNSTREAM
+from editcore.editors import OK
+from editcore.report import ours_mechanism
+from editcore.report.numbers import MISSING, number, real
+from editcore.report.study import Study
+from editcore.sequence_table import SEQUENCES
+from editcore.weight_change import WEIGHTS
+
+Cells = dict[tuple[str, ...], str]
+Columns = dict[str, Cells]  # by our model
+Published = Mapping[str, Any]
+
+
+def label_of(study: Study, published: Published, editor: str) -> str | None:
+    """The study's label of an editor that the papers name."""
+    wanted = published["editors"][editor]
+    choices = study.config.editors
+    uses = {label: (choices[label].uses or label) for label in study.editors if label in choices}
+    return next((label for label, used in uses.items() if used == wanted), None)
+
+
+def task_of(published: Published, task: str, there: Sequence[str]) -> str | None:
+    """The study's task of the same kind as a published one."""
+    return next((name for name in published["tasks"][task] if name in there), None)
+
+
+def task_names(study: Study, published: Published) -> dict[str, str]:
+    """Published tasks with the names of those that stand for them here."""
+    scores = study.table("downstream", DOWNSTREAM)
+    there = [] if scores is None else scores["task"].unique().to_list()
+    pairs = {task: task_of(published, task, there) for task in published["tasks"]}
+    return {task: f"{task}; {name}" for task, name in pairs.items() if name}
+
+
+def pilot(study: Study, published: Published) -> Columns:
+    """All single edits by the editor that collapses models."""
+    label = label_of(study, published, published["subject"])
+    columns: Columns = {}
+    for model in study.models:
+        made = study.made(model=model, editor=label or "")
+        worst = made.filter(pl.col("collapsed"))["perplexity"]
+        others = made.filter(~pl.col("collapsed"))["perplexity"]
+        if not made.is_empty():
+            columns[model] = {
+                ("edits",): f"{len(made):,}",
+                ("of them collapsed the model",): f"{len(worst):,}",
+                ("perplexity, unedited",): number(study.base(model)),
+                ("collapsed: least",): number(real(worst.min())),
+                ("collapsed: greatest",): number(real(worst.max())),
+                ("others: greatest",): number(real(others.max())),
+            }
+    return columns
+
+
+def hard_cases(study: Study, published: Published) -> Columns:
+    """How many hard cases there are, and how many of them collapse the model."""
+    label = label_of(study, published, published["subject"])
+    columns: Columns = {}
+    for model in study.models:
+        made = study.made(model=model, editor=label or "", dataset=sets(study)["hard"])
+        if not made.is_empty():
+            columns[model] = {
+                ("hard cases",): f"{len(made):,}",
+                ("of them collapsed the model",): f"{made['collapsed'].sum():,}",
+            }
+    return columns
+
+
+def single(study: Study, published: Published) -> Columns:
+    """The largest perplexity after a single edit, by editor."""
+    columns: Columns = {}
+    for model in study.models:
+        cells: Cells = {("unedited",): number(study.base(model))}
+        for editor in published["editors"]:
+            label = label_of(study, published, editor)
+            made = study.made(model=model, editor=label or "")
+            if not made.is_empty():
+                cells[(editor,)] = number(real(made["perplexity"].max()))
+        if len(cells) > 1:
+            columns[model] = cells
+    return columns
+
+
+def surrogate(study: Study, published: Published) -> Columns:
+    """Spearman's ρ in tasks of the same kind, with its interval."""
+    found = study.table("correlation", CORRELATION)
+    if found is None:
+        return {}
+    columns: Columns = {}
+    for model in study.models:
+        rows = {row["task"]: row for row in found.filter(model=model).to_dicts()}
+        columns[model] = {
+            (task,): _rho(rows.get(task_of(published, task, list(rows)) or ""))
+            for task in published["tasks"]
+        }
+    return columns
+
+
+def abilities(study: Study, published: Published) -> Columns:
+    """The scores of the unedited model, and the mean over those of highest perplexity."""
+    return _scores(study, published, _unedited_and_worst)
+
+
+def worst(study: Study, published: Published) -> Columns:
+    """The perplexity and scores of the one model of highest finite perplexity."""
+    columns = _scores(study, published, _the_worst)
+    scores = study.table("downstream", DOWNSTREAM)
+    for model, cells in columns.items():
+        assert scores is not None
+        cells[("perplexity",)] = number(real(_finite(scores.filter(model=model)).max()))
+    return columns
+
+
+def weight_change(study: Study, _published: Published) -> Columns:
+    """The largest number of the changed matrices that are kept."""
+    maps = study.table("weight_change", WEIGHTS)
+    if maps is None:
+        return {}
+    columns: Columns = {}
+    for model in study.models:
+        largest = maps.filter(model=model).group_by("collapsed").agg(pl.col("change").max())
+        names = {True: "collapsed", False: "stable"}
+        columns[model] = {
+            (names[verdict],): number(change) for verdict, change in largest.iter_rows()
+        }
+    return columns
+
+
+def sequences(study: Study, published: Published) -> Columns:
+    """After how many edits a chain has collapsed, the median over seeds, and where it ends."""
+    rows = study.table("sequences", SEQUENCES)
+    if rows is None:
+        return {}
+    columns: Columns = {}
+    for model in study.models:
+        columns[model] = {}
+        for editor in published["editors"]:
+            label = label_of(study, published, editor)
+            for cases, dataset in sets(study).items():
+                chain = rows.filter(model=model, editor=label or "", dataset=dataset)
+                if not chain.is_empty():
+                    columns[model][editor, cases] = _ending(chain)
+    return columns
+
+
+def sets(study: Study) -> dict[str, str]:
+    """The study's labels of hard and of normal cases."""
+    choice = study.config.mechanism
+    return (
+        {"hard": choice.collapse, "normal": choice.normal}
+        if choice
+        else {"hard": "hard", "normal": "normal"}
+    )
+
+
+def _ending(chain: pl.DataFrame) -> str:
+    seeds = chain["seed"].n_unique()
+    collapsed = chain.filter(pl.col("collapsed")).group_by("seed").agg(pl.col("edits").min())
+    ends = chain.drop_nulls("perplexity").sort("step").group_by("seed").last()["perplexity"]
+    often = 2 * len(collapsed) > seeds
+    after = number(real(collapsed["edits"].median())) if often else "never"
+    return f"{after} ({number(real(ends.median()))})"
+
+
+Pick = Callable[[pl.DataFrame, str], Mapping[tuple[str, ...], float | None]]
+
+
+def _scores(study: Study, published: Published, pick: Pick) -> Columns:
+    scores = study.table("downstream", DOWNSTREAM)
+    if scores is None:
+        return {}
+    columns: Columns = {}
+    for model in study.models:
+        of_model = scores.filter(model=model)
+        there = of_model["task"].unique().to_list()
+        columns[model] = {}
+        for task in published["tasks"]:
+            name = task_of(published, task, there)
+            if name:
+                found = pick(of_model.filter(task=name), task)
+                columns[model] |= {key: _score(value) for key, value in found.items()}
+    return columns
+
+
+def _unedited_and_worst(scores: pl.DataFrame, task: str) -> dict[tuple[str, ...], float | None]:
+    unedited = scores.filter(pl.col("case_id").is_null())["score"]
+    top = scores.filter(pl.col("top"), pl.col("status") == OK)["score"]
+    return {(task, "unedited"): real(unedited.mean()), (task, "worst"): real(top.mean())}
+
+
+def _the_worst(scores: pl.DataFrame, task: str) -> dict[tuple[str, ...], float | None]:
+    highest = scores.filter(pl.col("perplexity") == _finite(scores).max())
+    return {(task,): real(highest["score"].max())}
+
+
+def _finite(scores: pl.DataFrame) -> pl.Series:
+    return scores.filter(pl.col("case_id").is_not_null(), pl.col("perplexity").is_finite())[
+        "perplexity"
+    ]
+
+
+def _score(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.4f}"
+
+
+def _rho(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["rho"] is None:
+        return MISSING
+    shown = f"{row['rho']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+    return shown.replace("-", "−")
+
+
+OURS: dict[str, Callable[[Study, Published], Columns]] = {
+    "pilot": pilot,
+    "abilities": abilities,
+    "surrogate": surrogate,
+    "single": single,
+    "worst": worst,
+    "hard-cases": hard_cases,
+    "weight-change": weight_change,
+    "sequences": sequences,
+    "updates": ours_mechanism.updates,
+    "perplexities": ours_mechanism.perplexities,
+    "positions": ours_mechanism.positions,
+    "prompting": ours_mechanism.prompting,
+    "keys": ours_mechanism.keys,
+}

@@ -1,0 +1,85 @@
+"""Published numbers are whole, and ours stand beside them in the right rows."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from editcore.config import StudyConfig, parse
+from editcore.report import published_figures
+from editcore.report.ours import OURS
+from editcore.report.published import beside, compared, content, curves, published
+from editcore.report.study import Study
+from editcore.report.style import drawing
+
+TABLES = content()["tables"]
+
+
+@pytest.fixture(scope="module")
+def papers() -> StudyConfig:
+    """The synthetic study's, in which `alpha` is what the papers edit with."""
+    raw: dict[str, Any] = {
+        "models": {"small": {"source": "tiny"}, "large": None},
+        "editors": {"alpha": {"uses": content()["editors"][content()["subject"]]}, "beta": None},
+        "datasets": {"hard": {"path": "hard.json"}, "normal": {"path": "normal.json"}},
+    }
+    return parse(raw, "test")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_published_table_is_rectangular(name: str) -> None:
+    table = published(name)
+    assert table.rows
+    assert {len(row) for row in table.rows} == {len(table.heads)}
+    labels = [row[: table.labels] for row in table.rows]
+    assert len(set(labels)) == len(labels)
+
+
+def test_every_function_of_ours_belongs_to_a_published_table() -> None:
+    assert set(OURS) == set(TABLES) - {"after-sequence", "hard-edit"}
+
+
+def test_ours_stand_in_the_rows_of_the_published(study: Study, papers: StudyConfig) -> None:
+    named = replace(study, config=papers)
+    table = compared(named, "hard-cases")
+    assert table is not None
+    assert table.heads[1:3] == ("ours: small", "ours: large")
+    for place, model in enumerate(study.models, 1):
+        made = study.made(model=model, editor="alpha", dataset="hard")
+        counts = f"{len(made):,}", f"{made['collapsed'].sum():,}"
+        assert tuple(row[place] for row in table.rows) == counts
+    single = compared(named, "single")
+    assert single is not None
+    assert [row[0] for row in single.rows] == [row[0] for row in published("single").rows]
+    assert {row[3:] for row in single.rows} <= {row[1:] for row in published("single").rows}
+
+
+def test_a_study_of_other_editors_is_compared_with_nothing(study: Study) -> None:
+    assert beside(study, *OURS) == ()
+
+
+def test_digitised_points_agree_with_what_the_tables_say() -> None:
+    above = [height for _, height in curves("pilot")["points"] if height > 1000]
+    rows = {row[0]: row[1] for row in published("pilot").rows}
+    assert str(len(above)) == rows["of them collapsed the model"]
+    greatest = float(rows["collapsed: greatest"].removeprefix("≈ ").replace(",", ""))
+    assert max(above) == pytest.approx(greatest, rel=0.01)
+    chains = curves("sequences")["perplexity"]
+    counts = {
+        len(some) for of in chains.values() for chain in of.values() for some in chain.values()
+    }
+    assert counts == {54}
+
+
+def test_the_published_figures_can_be_drawn() -> None:
+    makers = (published_figures.pilot, published_figures.surrogate, published_figures.sequences)
+    drawings = [each for make in makers for each in make()]
+    with drawing():
+        figures = {each.name: each.draw() for each in drawings}
+    lines = figures["published-sequences"].axes[0].get_lines()
+    assert len([line for line in lines if len(line.get_xdata()) == 54]) == 4  # type: ignore[arg-type]
+    (scatter, *_) = figures["published-pilot"].axes[0].collections
+    heights = [float(y) for _, y in scatter.get_offsets()]  # type: ignore[union-attr]
+    assert len(heights) == 85
+    assert all(math.isfinite(height) for height in heights)
