@@ -3,6 +3,9 @@
 import importlib
 import re
 import runpy
+import shlex
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -27,6 +30,7 @@ from editcore.plugins import Candidate, Registry, installed, load_registry, reso
 from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model, tiny_requests
 from tests.packages import install, run
+from tests.test_plugin_package import STUDY as THIRD_PARTY
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "writing-an-editor.md"
@@ -37,6 +41,7 @@ PACKAGES = (
     "editcore_halfway",
     "editcore_truncate",
 )
+README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -202,3 +207,49 @@ def test_the_example_study_ends_in_verdicts(
     assert "random" in shown
     assert "hard" in shown
     assert "normal" in shown
+
+
+def readme_commands(program: str) -> list[list[str]]:
+    """The arguments of every call of a program in the README's shell blocks."""
+    shell = "".join(text for kind, text in BLOCK.findall(README.read_text()) if kind == "sh")
+    lines = shell.replace("\\\n", " ").splitlines()
+    called = [shlex.split(line, comments=True) for line in lines]
+    return [words[1:] for words in called if words and words[0] == program]
+
+
+def test_the_readme_names_commands_and_options_that_there_are() -> None:
+    calls = readme_commands("editcore")
+    assert {"plan", "check"} <= {name for name, *_ in calls}
+    for name, *arguments in calls:
+        context = main.commands[name].make_context(name, [*arguments], resilient_parsing=True)
+        assert context.command.name == name
+        unknown = {word for word in arguments if word.startswith("--")} - {
+            option for parameter in context.command.params for option in parameter.opts
+        }
+        assert unknown == set()
+
+
+def test_the_readme_s_way_to_the_papers_models_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("workflow", "config"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    papers = "config/gpt2-xl.yaml"
+    (plan,) = (call for call in readme_commands("editcore") if papers in call)
+    assert command(*plan).endswith("0 job files changed\n")
+    calls = [call for call in readme_commands("snakemake") if papers in call]
+    assert len(calls) == 3
+    for call in calls:
+        python = (sys.executable, "-m", "snakemake", *call, "-n", "--quiet", "rules")
+        done = subprocess.run(python, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "dry-run" in done.stdout + done.stderr
+
+
+def test_the_readme_s_third_party_lines_are_those_that_a_test_runs() -> None:
+    lines = [
+        yaml.safe_load(text) for kind, text in BLOCK.findall(README.read_text()) if kind == "yaml"
+    ]
+    (shown,) = (study for study in lines if "codebook" in study["editors"])
+    assert shown == {key: THIRD_PARTY[key] for key in shown}

@@ -1,0 +1,1 @@
+"""Fills the numbers of README.md and docs/reproduction.md from a finished study."""

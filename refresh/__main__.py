@@ -1,0 +1,43 @@
+"""Renew what the documents say of the default study: `python -m refresh results`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from editcore.report.study import Study, read
+from editcore.study import listed_config
+from refresh.claims import claims
+from refresh.documents import write
+
+
+@click.command()
+@click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="The repository; the current folder if left out.",
+)
+def main(results: Path, root: Path) -> None:
+    """Write README.md's part on the default study, its figure, and docs/reproduction.md.
+
+    A sentence of the README that the study in RESULTS does not bear out is left out and named; the
+    exit status is then 1.
+    """
+    study = study_in(results)
+    for path in write(study, root):
+        click.echo(f"written: {path}")
+    failed = [claim.text for claim in claims(study) if not claim.holds]
+    for text in failed:
+        click.echo(f"no longer true, so left out: {text}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def study_in(results: Path) -> Study:
+    """The study whose results lie in the folder."""
+    return read(results / "summary", listed_config(results / "jobs" / "study.json"))
+
+
+if __name__ == "__main__":
+    main()

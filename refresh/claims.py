@@ -1,0 +1,128 @@
+"""The README's sentences about the default study, each computed and each tested."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from editcore.correlation import CORRELATION
+from editcore.forewarning import ALL, WARNING
+from editcore.report.numbers import number, real, share
+from editcore.report.sentences import listed
+from editcore.report.study import Study
+from editcore.sequence_table import SEQUENCES
+
+EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, and whether the study bears it out."""
+
+    text: str
+    holds: bool
+
+
+def claims(study: Study) -> list[Claim]:
+    """All sentences for which the study has results, in the order of the README."""
+    makers = (collapse, remedy, chains, tasks, warning)
+    return [claim for make in makers for claim in make(study)]
+
+
+def collapse(study: Study) -> Iterator[Claim]:
+    """One editor collapses models with single hard edits, and no other does."""
+    rows = study.groups()
+    hard = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == HARD}
+    normal = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == NORMAL}
+    if not hard or hard.keys() != normal.keys():
+        return
+    others = sum(r["n_collapsed"] for r in rows if r["editor"] != EDITOR)
+    apart = all(
+        (hard[m]["denominator_median"] or 1) < 0.2 * (normal[m]["denominator_median"] or 0)
+        for m in hard
+    )
+    counts = [f"{hard[m]['n_collapsed']} of {hard[m]['n_ok']} on `{m}`" for m in hard]
+    below = [
+        f"{number(hard[m]['denominator_median'])} on `{m}` against "
+        f"{number(normal[m]['denominator_median'])} on normal cases"
+        for m in hard
+    ]
+    yield Claim(
+        f"**ROME collapses the model with hard cases ({listed(counts)}), and no other editor "
+        "collapses anything with one edit.** Its median denominator there is "
+        f"{listed(below)}.",
+        others == 0
+        and apart
+        and all(r["n_collapsed"] > r["n_ok"] / 2 for r in hard.values())
+        and all(r["n_collapsed"] == 0 for r in normal.values()),
+    )
+
+
+def remedy(study: Study) -> Iterator[Claim]:
+    """The remedy's edits of hard cases show behind a prefix only."""
+    rows = [r for r in study.groups() if r["editor"] == REMEDY and r["dataset"] == HARD]
+    if not rows:
+        return
+    shown = [
+        f"{share(r['efficacy_mean'])} bare and {share(r['efficacy_prefixed_mean'])} behind a "
+        f"prefix on `{r['model']}`"
+        for r in rows
+    ]
+    yield Claim(
+        "**C-ROME's edit of a hard case shows only behind a prefix**, as *The Fall of ROME* reports"
+        f" of large models: efficacy {listed(shown)}.",
+        all(r["efficacy_mean"] < 0.2 and r["efficacy_prefixed_mean"] > 0.8 for r in rows),
+    )
+
+
+def chains(study: Study) -> Iterator[Claim]:
+    """On top of each other, hard edits collapse every model soon by the one editor."""
+    rows = study.table("sequences", SEQUENCES)
+    if rows is None:
+        return
+    collapsed = rows.filter(pl.col("collapsed"), dataset=HARD).group_by("model", "editor")
+    first = {(m, e): n for m, e, n in collapsed.agg(pl.col("edits").min()).iter_rows()}
+    models = [m for m in study.models if m in rows["model"]]
+    soonest = all(
+        first.get((m, EDITOR), 1e9) <= min([n for (o, _), n in first.items() if o == m], default=0)
+        for m in models
+    )
+    bears = all((m, REMEDY) not in first for m in models)
+    counts = [f"{first.get((m, EDITOR), 0)} on `{m}`" for m in models]
+    yield Claim(
+        "**Hard edits on top of each other collapse the model soonest by ROME**, after "
+        f"{listed(counts)} at the latest; C-ROME bears all of them.",
+        soonest and bears,
+    )
+
+
+def tasks(study: Study) -> Iterator[Claim]:
+    """Perplexity ranks models as tasks do."""
+    found = study.table("correlation", CORRELATION)
+    if found is None or found["rho"].null_count():
+        return
+    low, high = (real(value) or 0.0 for value in (found["rho"].min(), found["rho"].max()))
+    yield Claim(
+        "**Perplexity says what tasks are worth**: Spearman's ρ with the score is between "
+        f"{low:.2f} and {high:.2f} in every task on every model, its interval below zero.".replace(
+            "-", "−"
+        ),
+        bool((found["ci_high"] < 0).all()),
+    )
+
+
+def warning(study: Study) -> Iterator[Claim]:
+    """What is known before the edit separates those that collapse the model."""
+    found = study.table("warning", WARNING)
+    if found is None:
+        return
+    tested = found.filter(editor=ALL, predictor="warning").drop_nulls("auc")
+    least = real(tested["auc"].min())
+    if least is None:
+        return
+    yield Claim(
+        "**The warning before the edit** separates collapses from the rest with an area under the "
+        f"curve of at least {int(least * 1000) / 1000:.3f}, on edits held out and on the other "
+        "model; its threshold is a model's own.",
+        least > 0.99,
+    )

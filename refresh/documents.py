@@ -1,0 +1,122 @@
+"""The documents with numbers in them: their templates, and where what is rendered goes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from editcore.atomic import write_text
+from editcore.report.figures import save
+from editcore.report.numbers import number, share
+from editcore.report.ours import OURS
+from editcore.report.published import compared, published
+from editcore.report.study import Study
+from editcore.report.style import drawing
+from editcore.report.tables import Table
+from refresh.claims import claims
+from refresh.figure import draw
+
+REPRODUCTION = Path("docs/reproduction.md")
+FIGURE = Path("docs/collapse.svg")
+README = Path("README.md")
+START, END = "<!-- python -m refresh writes from here -->", "<!-- to here -->"
+
+
+def write(study: Study, root: Path) -> list[Path]:
+    """Write all three below `root`; the paths written."""
+    texts = {
+        REPRODUCTION: reproduction(lambda name: markdown(shown(study, name))),
+        README: between((root / README).read_text(encoding="utf-8"), summary(study)),
+    }
+    for path, text in texts.items():
+        write_text(root / path, text)
+    with drawing():
+        save(draw(study), root / FIGURE)
+    return [*texts, FIGURE]
+
+
+def reproduction(table: Callable[[str], str]) -> str:
+    """The page on the papers; `table` gives the text of a table by its name."""
+    return _render("reproduction.md.jinja", table=table)
+
+
+def summary(study: Study) -> str:
+    """The README's part on the study."""
+    return _render(
+        "results.md.jinja",
+        table=markdown(verdicts(study)),
+        claims=[claim.text for claim in claims(study) if claim.holds],
+        threshold=number(study.config.collapse.ratio),
+    )
+
+
+def between(text: str, part: str) -> str:
+    r"""The text with `part` between the two markers.
+
+    >>> print(between(f"a\n{START}\nold\n{END}\nb", "new\n").replace("python -m ", ""))
+    a
+    <!-- refresh writes from here -->
+    <BLANKLINE>
+    new
+    <BLANKLINE>
+    <!-- to here -->
+    b
+    """
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n\n{part.strip()}\n\n{END}{after}"
+
+
+def shown(study: Study, name: str) -> Table:
+    """The published table with ours in it, or alone where the study has none of it."""
+    table = compared(study, name) if name in OURS else None
+    return table or published(name)
+
+
+def verdicts(study: Study) -> Table:
+    """The README's table: every editor on every model and data set."""
+    rows = [
+        (
+            f"`{row['model']}`",
+            f"`{row['editor']}`",
+            row["dataset"],
+            f"{row['n_collapsed']:,} of {row['n_ok']:,}",
+            number(row["ratio_median"]),
+            number(row["ratio_max"]),
+            *(
+                share(row[f"{metric}_mean"])
+                for metric in ("efficacy", "efficacy_prefixed", "generalization", "locality")
+            ),
+        )
+        for row in study.groups()
+    ]
+    heads = (
+        *("model", "editor", "cases", "collapsed", "perplexity ratio, median", "worst"),
+        *("efficacy", "behind a prefix", "generalization", "locality"),
+    )
+    return Table("", heads, tuple(rows))
+
+
+def markdown(table: Table) -> str:
+    r"""The table as Markdown, without its caption.
+
+    >>> print(markdown(Table("", ("a", "n"), (("x | y", "1"),), 1)))
+    | a | n |
+    |---|--:|
+    | x \| y | 1 |
+    """
+    aligned = ["---" if place < table.labels else "--:" for place in range(len(table.heads))]
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in table.rows]
+    heads = " | ".join(head.replace("|", "\\|") for head in table.heads)
+    return "\n".join([f"| {heads} |", f"|{'|'.join(aligned)}|", *(f"| {line} |" for line in lines)])
+
+
+def _render(template: str, **content: object) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(content)

@@ -1,0 +1,51 @@
+"""The README's figure: the same hard facts by two editors, by denominator and perplexity."""
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from editcore.report.denominator import drawable
+from editcore.report.logaxis import log_scale
+from editcore.report.numbers import number
+from editcore.report.study import Study
+from editcore.report.style import INK, PALETTE, level, panels
+from refresh.claims import EDITOR, HARD, NORMAL, REMEDY
+
+SERIES = (
+    (EDITOR, HARD, "ROME, hard facts", PALETTE[0]),
+    (EDITOR, NORMAL, "ROME, normal facts", PALETTE[1]),
+    (REMEDY, HARD, "C-ROME, the same hard facts", PALETTE[2]),
+)
+
+
+def draw(study: Study) -> Figure:
+    """A panel for each model, both axes logarithmic."""
+    figure, grid = panels(study.models, max(1, len(study.models)))
+    figure.set_size_inches(3.7 * max(1, len(study.models)), 3.1)
+    for axes, model in zip(grid, study.models, strict=True):
+        chosen = pl.col("editor").is_in([EDITOR, REMEDY])
+        cases = drawable(study.made(model=model)).filter(chosen)
+        across = log_scale(cases["denominator"])
+        base = study.base(model) or 1.0
+        threshold = round(study.threshold(base) / base, 3)
+        up = log_scale([*cases["perplexity_ratio"], 1.0, threshold])
+        across.apply(axes, "x")
+        up.apply(axes, "y")
+        level(axes, threshold, f"collapsed above ×{number(threshold)}", INK)
+        for editor, dataset, label, (colour, marker) in SERIES:
+            points = cases.filter(editor=editor, dataset=dataset)
+            axes.scatter(
+                points["denominator"].to_list(),
+                [up.place(value) for value in points["perplexity_ratio"]],
+                s=16,
+                marker=marker,
+                color=colour,
+                alpha=0.6,
+                linewidths=0,
+                label=label if axes is grid[0] else None,
+                clip_on=False,
+                zorder=3,
+            )
+        axes.set_xlabel("|denominator| of the update")
+    grid[0].set_ylabel("perplexity: edited / unedited")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
+    return figure

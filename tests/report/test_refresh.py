@@ -1,0 +1,109 @@
+"""Documents with numbers in them come from a study, and the committed ones from the templates."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from editcore.report.published import content
+from editcore.report.study import Study
+from refresh.claims import EDITOR, Claim, claims, collapse
+from refresh.documents import (
+    END,
+    FIGURE,
+    README,
+    REPRODUCTION,
+    START,
+    between,
+    markdown,
+    reproduction,
+    shown,
+    write,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def prose(text: str) -> list[str]:
+    """The lines of a document without its tables."""
+    return [line for line in text.splitlines() if line and not line.startswith("|")]
+
+
+def test_the_committed_page_is_the_template_filled() -> None:
+    committed = (ROOT / REPRODUCTION).read_text(encoding="utf-8")
+    assert prose(committed) == prose(reproduction(lambda _: "")), (
+        "renew it: python -m refresh results"
+    )
+
+
+def test_the_page_has_every_published_table() -> None:
+    asked: list[str] = []
+    reproduction(lambda name: asked.append(name) or "")  # type: ignore[func-returns-value]
+    assert sorted(asked) == sorted(content()["tables"])
+
+
+def test_the_published_columns_of_the_committed_page_are_the_report_s(study: Study) -> None:
+    committed = (ROOT / REPRODUCTION).read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in committed if "|" in line]
+    for name, entry in content()["tables"].items():
+        labels = len(entry["labels"])
+        for row in shown(study, name).rows:
+            theirs = list(row[-(len(row) - labels) :])
+            if set(theirs) != {"–"}:
+                assert any(line[-len(theirs) :] == theirs for line in rows), (name, row)
+
+
+def test_a_study_fills_all_documents(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / README, tmp_path / README)
+    written = write(study, tmp_path)
+    assert written == [REPRODUCTION, README, FIGURE]
+    new, old = ((folder / README).read_text(encoding="utf-8") for folder in (tmp_path, ROOT))
+    assert new.split(START)[0] == old.split(START)[0]
+    assert new.split(END)[1] == old.split(END)[1]
+    assert "| `small` | `alpha` | hard |" in new
+    assert between(new, "x") == between(old, "x")
+    assert (tmp_path / FIGURE).stat().st_size > 1000
+
+
+def test_the_committed_figure_is_small_and_the_readme_shows_it() -> None:
+    assert (ROOT / FIGURE).stat().st_size < 150_000
+    assert f"]({FIGURE})" in (ROOT / README).read_text(encoding="utf-8")
+
+
+def test_the_committed_table_has_every_group_of_the_default_study() -> None:
+    text = (ROOT / README).read_text(encoding="utf-8").split(START)[1].split(END)[0]
+    rows = re.findall(r"^\| `([\w-]+)` \| `([\w-]+)` \| (\w+) \| (\d+) of (\d+) ", text, re.M)
+    assert len(rows) == len({row[:3] for row in rows}) == 20
+    assert {row[1] for row in rows if int(row[3])} == {EDITOR}
+
+
+def test_claims_need_what_they_claim(study: Study) -> None:
+    assert [claim.text.split("**")[1] for claim in claims(study)] == ["The warning before the edit"]
+    row = {"n_ok": 10, "denominator_median": 0.1, "model": "m", "editor": EDITOR, "n_collapsed": 0}
+    hard = {**row, "dataset": "hard", "denominator_median": 0.001, "n_collapsed": 9}
+    other = {**hard, "editor": "other", "denominator_median": None}
+
+    class Groups:
+        def __init__(self, *rows: dict[str, object]) -> None:
+            self.rows = rows
+
+        def groups(self) -> tuple[dict[str, object], ...]:
+            return self.rows
+
+    def said(*rows: dict[str, object]) -> Claim:
+        (claim,) = collapse(Groups(*rows))  # type: ignore[arg-type]
+        return claim
+
+    normal = {**row, "dataset": "normal"}
+    assert said(hard, normal).holds
+    assert "9 of 10 on `m`" in said(hard, normal).text
+    assert not said(hard, normal, other).holds
+    assert not said(hard, {**normal, "n_collapsed": 1}).holds
+
+
+@pytest.mark.parametrize("name", content()["tables"])
+def test_tables_become_markdown(study: Study, name: str) -> None:
+    lines = markdown(shown(study, name)).splitlines()
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
