@@ -150,6 +150,35 @@ def sequences(study: Study, published: Published) -> Columns:
     return columns
 
 
+def after_sequence(study: Study, published: Published) -> Columns:
+    """Perplexity and scores before a chain and at its end, the median over seeds."""
+    rows = study.table("sequences", SEQUENCES)
+    if rows is None:
+        return {}
+    there = [name.removeprefix("score_") for name in rows.columns if name.startswith("score_")]
+    names = {task: task_of(published, task, there) for task in published["tasks"]}
+    scored = {task: f"score_{name}" for task, name in names.items() if name}
+    columns: Columns = {}
+    for model in study.models:
+        of_model = rows.filter(model=model)
+        chains = {}
+        for editor in published["editors"]:
+            label = label_of(study, published, editor) or ""
+            for cases, dataset in sets(study).items():
+                chains[editor, cases] = of_model.filter(editor=label, dataset=dataset)
+        chains = {key: chain for key, chain in chains.items() if not chain.is_empty()}
+        if chains:
+            chains["none", ""] = of_model.filter(step=0)
+        columns[model] = {}
+        for key, chain in chains.items():
+            ends = chain.sort("step").group_by("seed", maintain_order=True).last()
+            cells = columns[model]
+            cells[*key, "perplexity"] = number(real(ends["perplexity"].median()))
+            for task, column in scored.items():
+                cells[*key, task] = _score(real(ends[column].median()))
+    return columns
+
+
 def sets(study: Study) -> dict[str, str]:
     """The study's labels of hard and of normal cases."""
     choice = study.config.mechanism
@@ -226,6 +255,7 @@ OURS: dict[str, Callable[[Study, Published], Columns]] = {
     "hard-cases": hard_cases,
     "weight-change": weight_change,
     "sequences": sequences,
+    "after-sequence": after_sequence,
     "updates": ours_mechanism.updates,
     "perplexities": ours_mechanism.perplexities,
     "positions": ours_mechanism.positions,

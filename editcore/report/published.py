@@ -46,6 +46,8 @@ def compared(study: Study, name: str) -> Table | None:
     """The rows of a published table with ours beside them; None where the study has none of it."""
     everything = content()
     entry = everything["tables"][name]
+    if "heads" in entry:
+        entry = _lengthened(entry)
     labels = len(entry["labels"])
     rows = [*entry["rows"], *_from_points(name)]
     columns = OURS[name](study, everything)
@@ -56,14 +58,15 @@ def compared(study: Study, name: str) -> Table | None:
     tasks = task_names(study, everything)
     cells = [
         (
-            tasks.get(row[0], row[0]),
-            *row[1:labels],
+            *(tasks.get(label, label) for label in row[:labels]),
             *(columns[model].get(tuple(row[:labels]), MISSING) for model in columns),
             *row[labels:],
         )
         for row in rows
     ]
-    kept = tuple(cell for cell in cells if set(cell[labels:]) - {MISSING})
+    # Of a table with many quantities, those that the study has.
+    ours = slice(labels, labels + len(columns) if "heads" in entry else None)
+    kept = tuple(cell for cell in cells if set(cell[ours]) - {MISSING})
     return Table(
         f"Ours beside {entry['what']} ({everything['sources'][entry['of']]}). "
         f"{entry['differs']} {everything['scale']}",
@@ -71,6 +74,19 @@ def compared(study: Study, name: str) -> Table | None:
         kept,
         labels,
     )
+
+
+def _lengthened(entry: dict[str, Any]) -> dict[str, Any]:
+    """A table of one model whose quantities stand side by side, with a row for each of them."""
+    labels = len(entry["labels"])
+    quantities = entry["heads"][labels:]
+    rows = [
+        [*row[:labels], quantity, value]
+        for quantity in quantities
+        for row in entry["rows"]
+        for value in [row[labels + quantities.index(quantity)]]
+    ]
+    return {**entry, "labels": [*entry["labels"], "quantity"], "rows": rows}
 
 
 def beside(study: Study, *names: str) -> tuple[Table, ...]:

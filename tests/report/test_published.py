@@ -4,6 +4,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from editcore.config import StudyConfig, parse
@@ -37,7 +39,7 @@ def test_every_published_table_is_rectangular(name: str) -> None:
 
 
 def test_every_function_of_ours_belongs_to_a_published_table() -> None:
-    assert set(OURS) == set(TABLES) - {"after-sequence", "hard-edit"}
+    assert set(OURS) == set(TABLES) - {"hard-edit"}
 
 
 def test_ours_stand_in_the_rows_of_the_published(study: Study, papers: StudyConfig) -> None:
@@ -83,3 +85,26 @@ def test_the_published_figures_can_be_drawn() -> None:
     heights = [float(y) for _, y in scatter.get_offsets()]  # type: ignore[union-attr]
     assert len(heights) == 85
     assert all(math.isfinite(height) for height in heights)
+
+
+def test_scores_of_chains_are_compared_task_by_task(study: Study, papers: StudyConfig) -> None:
+    named = replace(study, config=papers)
+    chain = {"model": "small", "editor": "alpha", "dataset": "hard", "seed": 0}
+    rows = [
+        {**chain, "step": 0, "perplexity": 2.0, "score_world_cloze": 0.75},
+        {**chain, "step": 9, "perplexity": 512.0, "score_world_cloze": 0.125},
+    ]
+
+    class Scored(Study):
+        def table(self, name: str, schema: pa.Schema) -> pl.DataFrame | None:
+            return pl.DataFrame(rows) if name == "sequences" else None
+
+    table = compared(Scored(**vars(named)), "after-sequence")
+    assert table is not None
+    assert table.heads[3:] == ("ours: small", "published: Llama2-7b")
+    cells = {row[:3]: row[3] for row in table.rows}
+    subject = content()["subject"]
+    assert cells[subject, "hard", "perplexity"] == "512"
+    assert cells["none", "", "LAMBADA"] == "0.7500"
+    assert cells[subject, "hard", "LAMBADA"] == "0.1250"
+    assert len(table.rows) == 4

@@ -13,7 +13,7 @@ from editcore.report.chain_scores import ChainScores
 from editcore.report.chains import GROUP, ends, groups, median, present
 from editcore.report.logaxis import LogScale, log_scale
 from editcore.report.numbers import MISSING, number, share
-from editcore.report.published import beside, published
+from editcore.report.published import beside
 from editcore.report.section import Drawing, Section
 from editcore.report.study import Study
 from editcore.report.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
@@ -55,8 +55,9 @@ def section(study: Study) -> Section | None:
         drawings += scores.drawings()
         tables.append(scores.table())
     if compared := beside(study, "sequences"):
+    if compared := beside(study, "sequences", "after-sequence"):
         drawings += published_figures.sequences()
-        tables += [*compared, published("after-sequence")]
+        tables += compared
     title = "Edits on top of each other"
     return Section("sequences", title, words, tuple(drawings), tuple(tables))
 
