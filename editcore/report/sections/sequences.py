@@ -54,7 +54,6 @@ def section(study: Study) -> Section | None:
         words = (*words, scores.words())
         drawings += scores.drawings()
         tables.append(scores.table())
-    if compared := beside(study, "sequences"):
     if compared := beside(study, "sequences", "after-sequence"):
         drawings += published_figures.sequences()
         tables += compared
