@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from editcore.errors import EditcoreError
 from editcore.report.study import Study, read
 from editcore.study import listed_config
 from refresh.claims import claims
@@ -25,7 +26,10 @@ def main(results: Path, root: Path) -> None:
     A sentence of the README that the study in RESULTS does not bear out is left out and named; the
     exit status is then 1.
     """
-    study = study_in(results)
+    try:
+        study = study_in(results)
+    except EditcoreError as error:
+        raise click.UsageError(str(error)) from error
     for path in write(study, root):
         click.echo(f"written: {path}")
     failed = [claim.text for claim in claims(study) if not claim.holds]
