@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import rankdata
 
 from editcore.errors import DataError
 
@@ -84,6 +82,8 @@ def fit(scores: Sequence[float], collapsed: Sequence[bool], made_from: str) -> C
     >>> fit([0.1, 0.2, 3.0, 9.0], [False, False, True, True], "four edits").threshold
     3.0
     """
+    from scipy.optimize import minimize  # heavy, and most who import this module fit nothing
+
     x, y = _log(np.asarray(scores, dtype=float)), np.asarray(collapsed, dtype=bool)
     if y.all() or not y.any():
         return None
@@ -106,6 +106,8 @@ def area(scores: Sequence[float], collapsed: Sequence[bool]) -> float | None:
     >>> area([1.0, 2.0, 3.0, 3.0], [False, False, True, False])
     0.8333333333333334
     """
+    from scipy.stats import rankdata
+
     y = np.asarray(collapsed, dtype=bool)
     bad, good = int(y.sum()), int((~y).sum())
     if not bad or not good:

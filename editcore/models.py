@@ -17,6 +17,7 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 
 from editcore.bundled import model_source
+from editcore.collector import uncollected
 from editcore.config import Precision
 from editcore.errors import ModelError
 from editcore.families import Layout
@@ -110,8 +111,8 @@ def load(
     place = model_source(source)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
-        with quiet_for_folders(place):
+        with uncollected(), quiet_for_folders(place):
+            tokenizer = AutoTokenizer.from_pretrained(place, **options)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 place,
                 dtype=getattr(torch, dtype),

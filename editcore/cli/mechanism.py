@@ -6,6 +6,7 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.work import FILE, FOLDER, JOB_OPTION
+from editcore.collector import uncollected
 
 
 @click.command(
@@ -19,8 +20,9 @@ from editcore.cli.work import FILE, FOLDER, JOB_OPTION
 @click.option("--out", required=True, type=FOLDER, help="The folder to write, a table each.")
 def mechanism(job: Path, out: Path) -> None:
     """Carry out the experiments on keys, denominators, prefixes and positions, a table each."""
-    from editcore.jobs import MechanismJob, read
-    from editcore.mechanism import run
+    with uncollected():
+        from editcore.jobs import MechanismJob, read
+        from editcore.mechanism import run
 
     run(read(MechanismJob, job), out)
 

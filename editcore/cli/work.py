@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
+from editcore.collector import uncollected
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -23,8 +24,9 @@ JOB_OPTION = click.option(
 @click.option("--out", required=True, type=FILE, help="The JSON file to write.")
 def prefixes(job: Path, out: Path) -> None:
     """Let a model write the context prefixes that keys are averaged over, and save them."""
-    from editcore.jobs import PrefixJob, read
-    from editcore.prefixes import run
+    with uncollected():
+        from editcore.jobs import PrefixJob, read
+        from editcore.prefixes import run
 
     run(read(PrefixJob, job), out)
 
@@ -42,8 +44,9 @@ def moments(job: Path, out: Path) -> None:
 
     A run that was killed goes on where it was. Published statistics are read where the job says so.
     """
-    from editcore.jobs import MomentJob, read
-    from editcore.moments import run
+    with uncollected():
+        from editcore.jobs import MomentJob, read
+        from editcore.moments import run
 
     run(read(MomentJob, job), out)
 
@@ -62,8 +65,9 @@ def values(job: Path, out: Path) -> None:
 
     Editors that differ in their keys alone share them.
     """
-    from editcore.found_values import run
-    from editcore.jobs import ValueJob, read
+    with uncollected():
+        from editcore.found_values import run
+        from editcore.jobs import ValueJob, read
 
     run(read(ValueJob, job), out)
 
@@ -82,8 +86,9 @@ def train(job: Path, out: Path) -> None:
     A run that was killed goes on where it was. An editor's option can name the file, in any study
     of the same model, so that nothing is trained there.
     """
-    from editcore.jobs import TrainJob, read
-    from editcore.trained import run
+    with uncollected():
+        from editcore.jobs import TrainJob, read
+        from editcore.trained import run
 
     run(read(TrainJob, job), out)
 
@@ -100,8 +105,9 @@ def train(job: Path, out: Path) -> None:
 @click.option("--deltas", required=True, type=FILE, help="The safetensors file of weight changes.")
 def edit(job: Path, out: Path, deltas: Path) -> None:
     """Edit the cases of one shard, each from the unedited model, and measure each edited model."""
-    from editcore.edit import run
-    from editcore.jobs import EditJob, read
+    with uncollected():
+        from editcore.edit import run
+        from editcore.jobs import EditJob, read
 
     run(read(EditJob, job), out, deltas)
 
@@ -123,8 +129,9 @@ def trace(job: Path, out: Path, deltas: Path) -> None:
 
     A run that was killed goes on from its last checkpoint, a hidden file beside --out.
     """
-    from editcore.jobs import SequenceJob, read
-    from editcore.sequences import run
+    with uncollected():
+        from editcore.jobs import SequenceJob, read
+        from editcore.sequences import run
 
     run(read(SequenceJob, job), out, deltas)
 
@@ -144,7 +151,8 @@ def downstream(job: Path, out: Path, weights: Path) -> None:
 
     The edits must be finished: their rows and weight changes are read.
     """
-    from editcore.downstream import run
-    from editcore.jobs import DownstreamJob, read
+    with uncollected():
+        from editcore.downstream import run
+        from editcore.jobs import DownstreamJob, read
 
     run(read(DownstreamJob, job), out, weights)
