@@ -103,6 +103,10 @@ def test_every_shipped_study_is_valid(path: Path) -> None:
     assert load(path).models
 
 
+# Of these the default study takes less than is published, and says so beside them.
+SHORTENED = {"perplexity", "prefixes", "moments"}
+
+
 def test_the_default_study_shows_every_key_with_its_default() -> None:
     shown = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     assert set(shown) == set(StudyConfig.model_fields)
@@ -111,7 +115,7 @@ def test_the_default_study_shows_every_key_with_its_default() -> None:
         shown = getattr(study, name)
         if field.default is None:  # a stage that is not run if left out
             assert shown is not None, name
-        elif not field.is_required():
+        elif not field.is_required() and name not in SHORTENED:
             assert shown == field.default, name
 
 
