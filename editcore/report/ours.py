@@ -9,13 +9,10 @@ from editcore.correlation import CORRELATION, DOWNSTREAM
 from editcore.editors import OK
 from editcore.report import ours_mechanism
 from editcore.report.numbers import MISSING, number, real
+from editcore.report.ours_mechanism import Cells, Columns, Published
 from editcore.report.study import Study
 from editcore.sequence_table import SEQUENCES
 from editcore.weight_change import WEIGHTS
-
-Cells = dict[tuple[str, ...], str]
-Columns = dict[str, Cells]  # by our model
-Published = Mapping[str, Any]
 
 
 def label_of(study: Study, published: Published, editor: str) -> str | None:

@@ -9,7 +9,8 @@ from editcore.mechanism.tables import DEPTH, DISTANCES, MOVED, POSITIONS, PROMPT
 from editcore.report.numbers import number, real
 from editcore.report.study import Study
 
-Columns = dict[str, dict[tuple[str, ...], str]]
+Cells = dict[tuple[str, ...], str]
+Columns = dict[str, Cells]  # by our model
 Published = Mapping[str, Any]
 
 
