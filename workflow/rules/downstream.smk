@@ -12,6 +12,7 @@ rule downstream:
         "results/logs/downstream/model={model}.log",
     benchmark:
         "results/benchmarks/downstream/model={model}.jsonl"
+    priority: 1
     conda:
         "../envs/editcore.yaml"
     threads: 1

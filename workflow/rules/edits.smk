@@ -9,6 +9,7 @@ rule values:
         "results/logs/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.log",
     benchmark:
         "results/benchmarks/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.jsonl"
+    priority: 1
     conda:
         "../envs/editcore.yaml"
     threads: 1
@@ -37,6 +38,7 @@ rule edits:
         "results/logs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.log",
     benchmark:
         "results/benchmarks/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.jsonl"
+    priority: 1
     conda:
         "../envs/editcore.yaml"
     threads: 1

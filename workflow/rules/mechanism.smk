@@ -11,6 +11,7 @@ rule mechanism:
         "results/logs/mechanism/model={model}.log",
     benchmark:
         "results/benchmarks/mechanism/model={model}.jsonl"
+    priority: 1
     conda:
         "../envs/editcore.yaml"
     threads: 1
