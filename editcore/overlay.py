@@ -1,8 +1,8 @@
 """Many edited models in one forward pass: every row of a batch has its own weight change.
 
-A change ΔW = O Iᵀ of a linear map adds O (Iᵀ x) to its output, so the weights stay as they are, and
-rows of one batch can belong to different edits. What an edit cannot alter is not run again: a pass
-starts from activations of the unedited model at the first edited block.
+A change ΔW of a linear map adds ΔW x to its output, so the weights stay as they are, and rows of
+one batch can belong to different edits. What an edit cannot alter is not run again: a pass starts
+from activations of the unedited model at the first edited block.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,8 @@ from transformers.pytorch_utils import Conv1D
 
 from editcore import trace
 from editcore.changes import Change
-from editcore.deltas import Delta, LowRankUpdate, Update
+from editcore.deltas import Delta, DenseUpdate, LowRankUpdate, Update
+from editcore.memory import budget
 from editcore.models import LoadedModel
 from editcore.tokens import PaddedRows
 
@@ -25,8 +26,8 @@ from editcore.tokens import PaddedRows
 class Start:
     """Where edited models begin to differ: behind block `layer`, -1 for before the first.
 
-    With `at_down`, the first change is that of the block's down-projection, and is added to the
-    block's output, for which the projection's input is recorded too.
+    With `at_down`, that block's down-projection alone is changed in it, and what this adds is added
+    to the block's output, for which the projection's input is recorded too.
     """
 
     layer: int
@@ -97,28 +98,44 @@ class EditedModels(ABC):
 def edited_models(model: LoadedModel, changes: Sequence[Change]) -> list[EditedModels]:
     """Group edits that can share a forward pass; those that cannot stand alone."""
     found: list[EditedModels] = []
-    together: dict[tuple[str, ...], dict[int, Delta]] = {}
+    together: dict[tuple[tuple[str, type[Update]], ...], dict[int, Delta]] = {}
     for i, change in enumerate(changes):
         if isinstance(change, Delta) and _can_overlay(model, change):
-            together.setdefault(tuple(change.updates), {})[i] = change
+            kinds = tuple((name, type(update)) for name, update in change.updates.items())
+            together.setdefault(kinds, {})[i] = change
         else:
             found.append(Applied.of(model, change, i))
-    return found + [Overlay.of(model, members) for members in together.values()]
+    for alike in together.values():
+        found += [Overlay.of(model, members) for members in _fitting(model, alike)]
+    return found
 
 
 def _can_overlay(model: LoadedModel, delta: Delta) -> bool:
     blocks = f"{model.layout.family.blocks}."
     return bool(delta.updates) and all(
-        isinstance(update, LowRankUpdate) and name.startswith(blocks) and _map(model, name)
-        for name, update in delta.updates.items()
+        name.startswith(blocks) and _of_linear_map(model, name) for name in delta.updates
     )
 
 
-def _map(model: LoadedModel, parameter: str) -> nn.Linear | Conv1D | None:
-    """The linear map whose weight a parameter is; None for any other parameter."""
+def _of_linear_map(model: LoadedModel, parameter: str) -> bool:
+    """Whether a parameter is the weight or the bias of a linear map."""
     path, _, part = parameter.rpartition(".")
-    module = model.model.get_submodule(path) if part == "weight" else None
-    return module if isinstance(module, nn.Linear | Conv1D) else None
+    module = model.model.get_submodule(path)
+    return part in ("weight", "bias") and isinstance(module, nn.Linear | Conv1D)
+
+
+def _fitting(model: LoadedModel, alike: Mapping[int, Delta]) -> Iterator[Mapping[int, Delta]]:
+    """Changes of the same parameters, as many as fit an eighth of the memory budget."""
+    largest = max(sum(map(_bytes, delta.updates.values())) for delta in alike.values())
+    places = list(alike)
+    step = max(1, budget(model.device) // 8 // max(1, largest))
+    for first in range(0, len(places), step):
+        yield {place: alike[place] for place in places[first : first + step]}
+
+
+def _bytes(update: Update) -> int:
+    """What an update takes in float32."""
+    return sum(4 * tensor.numel() for tensor in vars(update).values())
 
 
 def resumed(
@@ -157,9 +174,20 @@ class Applied(EditedModels):
         return resumed(self.reader, rows, self.start, before.states)
 
 
+class Added(ABC):
+    """What several edits' changes of one parameter add to the output of its linear map."""
+
+    @abstractmethod
+    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+        """`[rows, length or 1, d_out]` in float32, for inputs `[rows, length, d_in]`.
+
+        Row i is read by the edit `edit[i]`.
+        """
+
+
 @dataclass(frozen=True)
-class Factors:
-    """The changes of one linear map in several edits: `[edits, d_out, r]` and `[edits, d_in, r]`.
+class Factors(Added):
+    """Low-rank changes of a weight: `[edits, d_out, r]` and `[edits, d_in, r]`.
 
     Lower ranks are filled with zeros.
     """
@@ -168,43 +196,83 @@ class Factors:
     inputs: torch.Tensor
 
     @classmethod
-    def of(cls, updates: Sequence[Update], device: torch.device) -> "Factors":
-        """Stack low-rank updates of one linear map."""
-        low = [update for update in updates if isinstance(update, LowRankUpdate)]
+    def of(cls, updates: Sequence[LowRankUpdate], device: torch.device) -> "Factors":
+        """Stack the factors of several edits."""
         stacked = (
             nn.utils.rnn.pad_sequence([factor.T.float() for factor in factors], batch_first=True)
-            for factors in ([u.outputs for u in low], [u.inputs for u in low])
+            for factors in ([u.outputs for u in updates], [u.inputs for u in updates])
         )
         return cls(*(each.transpose(1, 2).to(device) for each in stacked))
 
     def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
-        """What the changes add to the map's output, `[rows, length, d_out]`, in their own dtype."""
+        """See `Added.added`."""
         seen = torch.bmm(inputs.to(self.inputs.dtype), self.inputs[edit])
         return torch.bmm(seen, self.outputs[edit].transpose(1, 2))
 
 
 @dataclass(frozen=True)
+class Matrices(Added):
+    """Changes of a weight as they are, `[edits, d_out, d_in]`."""
+
+    changes: torch.Tensor
+
+    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+        """See `Added.added`; edit by edit, since a copy of its matrix for every row is large."""
+        size = (*inputs.shape[:-1], self.changes.shape[1])
+        found = torch.empty(size, dtype=self.changes.dtype, device=inputs.device)
+        for one in edit.unique().tolist():
+            rows = (edit == one).nonzero()[:, 0]
+            found[rows] = inputs[rows].to(found.dtype) @ self.changes[one].T
+        return found
+
+
+@dataclass(frozen=True)
+class Biases(Added):
+    """Changes of a bias, `[edits, d_out]`."""
+
+    changes: torch.Tensor
+
+    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+        """See `Added.added`."""
+        return self.changes[edit][:, None]
+
+
+def _added(name: str, updates: Sequence[Update], device: torch.device) -> Added:
+    """What updates of one parameter, all of one kind, add."""
+    low = [update for update in updates if isinstance(update, LowRankUpdate)]
+    if low:
+        return Factors.of(low, device)
+    kind = Biases if name.endswith(".bias") else Matrices
+    dense = [update.change for update in updates if isinstance(update, DenseUpdate)]
+    return kind(torch.stack(dense).float().to(device))
+
+
+@dataclass(frozen=True)
 class Overlay(EditedModels):
-    """Edited models that share each pass: low-rank changes of the same linear maps."""
+    """Edited models that share each pass: changes of the same linear maps, by parameter."""
 
     reader: LoadedModel
     members: Sequence[int]
     start: Start
-    factors: Mapping[str, Factors]
+    changes: Mapping[str, Added]
 
     @classmethod
     def of(cls, model: LoadedModel, members: Mapping[int, Delta]) -> "Overlay":
         """Lay changes of the same linear maps over the model; keyed by their places."""
         layout, deltas = model.layout, list(members.values())
         places, first = deltas[0].places(layout), deltas[0].first_block(layout)
-        in_first = [name for name, block in places.items() if block == first]
-        at_down = in_first == [layout.down_weight(first)]
-        factors = {
-            name: Factors.of([delta.updates[name] for delta in deltas], model.device)
+        down = layout.down_weight(first).removesuffix("weight")
+        at_down = all(
+            name in (f"{down}weight", f"{down}bias")
+            for name, block in places.items()
+            if block == first
+        )
+        changes = {
+            name: _added(name, [delta.updates[name] for delta in deltas], model.device)
             for name in places
         }
         start = Start(first if at_down else first - 1, at_down)
-        return cls(model.frozen, tuple(members), start, factors)
+        return cls(model.frozen, tuple(members), start, changes)
 
     def in_place(self) -> AbstractContextManager[None]:
         """See `EditedModels.in_place`."""
@@ -212,33 +280,35 @@ class Overlay(EditedModels):
 
     def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
         """See `EditedModels.hidden`."""
-        states, factors = before.states, dict(self.factors)
+        states, later = before.states, dict(self.changes)
         if self.start.at_down:
             assert states is not None and before.keys is not None
-            own = factors.pop(self.reader.layout.down_weight(self.start.layer))
-            states = (states.float() + own.added(before.keys, edit)).to(states.dtype)
-        with self._adding(factors, edit):
+            down = self.reader.layout.down_weight(self.start.layer).removesuffix("weight")
+            for name in (f"{down}weight", f"{down}bias"):
+                if own := later.pop(name, None):
+                    states = (states.float() + own.added(before.keys, edit)).to(states.dtype)
+        with self._adding(later, edit):
             return resumed(self.reader, rows, self.start, states)
 
     def laid_over(self, edit: torch.Tensor) -> AbstractContextManager[None]:
         """A block in which row i of each pass, run from the first block, is the model `edit[i]`."""
-        return self._adding(self.factors, edit)
+        return self._adding(self.changes, edit)
 
     @contextmanager
-    def _adding(self, factors: Mapping[str, Factors], edit: torch.Tensor) -> Iterator[None]:
+    def _adding(self, changes: Mapping[str, Added], edit: torch.Tensor) -> Iterator[None]:
         with ExitStack() as stack:
-            for name, each in factors.items():
+            for name, each in changes.items():
                 module = self.reader.model.get_submodule(name.rpartition(".")[0])
                 stack.enter_context(adding(module, each, edit))
             yield
 
 
 @contextmanager
-def adding(module: nn.Module, factors: Factors, edit: torch.Tensor) -> Iterator[None]:
+def adding(module: nn.Module, changes: Added, edit: torch.Tensor) -> Iterator[None]:
     """Let a linear map give what the maps of the rows' edits give."""
 
     def add(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-        return output + factors.added(inputs[0], edit).to(output.dtype)
+        return output + changes.added(inputs[0], edit).to(output.dtype)
 
     handle = module.register_forward_hook(add)
     try:

@@ -85,7 +85,7 @@ def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.Mon
     given = changes(model)
     prompts = [tiny_requests()[0].text] * len(given)
     whole = ask_to_go_on(model, prompts, given, TOKENS)
-    monkeypatch.setattr("editcore.greedy.budget", lambda _: 1)
+    monkeypatch.setattr("editcore.overlay.budget", lambda _: 1)
     assert ask_to_go_on(model, prompts, given, TOKENS) == whole
 
 

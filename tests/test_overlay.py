@@ -57,6 +57,28 @@ def test_perplexity_of_several_edits_at_once(kind: str, layers: tuple[int, ...])
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("budget", [1 << 29, 1], ids=["together", "alone"])
+def test_whole_matrices_and_biases_share_passes(
+    kind: str, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = wrap(kind, *tiny_model(kind))
+    texts = perplexity.tokenize(model, SENTENCES)
+    name = model.layout.down_weight(1)
+    bias = name.removesuffix("weight") + "bias"
+    deltas = [dense(low_rank(model, [name], seed=seed)) for seed in range(3)]
+    if bias in dict(model.model.named_parameters()):
+        moved = {bias: DenseUpdate(torch.linspace(-3, 3, model.model.get_parameter(bias).numel()))}
+        deltas += [Delta(dict(delta.updates) | moved) for delta in deltas[:2]] + [Delta(moved)]
+    monkeypatch.setattr("editcore.overlay.budget", lambda _: budget)
+    groups = edited_models(model, deltas)
+    assert all(isinstance(group, Overlay) and group.start.at_down for group in groups)
+    assert len(groups) == len(deltas) if budget == 1 else len(groups) in (1, 3)
+    for delta, found in zip(deltas, EditedPerplexity(model, texts).of(deltas), strict=True):
+        with really(model, delta):
+            assert_same_perplexity(found, perplexity.measure(model, texts))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first_layer", [1, None])
 def test_a_patch_is_measured_in_place_from_its_first_layer(
     kind: str, first_layer: int | None
@@ -115,7 +137,7 @@ def test_other_changes_really_happen_and_are_mixed_with_those_that_need_not() ->
         Delta({}),
     ]
     kinds = {i: type(group) for group in edited_models(model, deltas) for i in group.members}
-    assert [kinds[i] for i in range(6)] == [Overlay, Applied, Overlay, Applied, Applied, Applied]
+    assert [kinds[i] for i in range(6)] == [Overlay, Overlay, Overlay, Applied, Applied, Applied]
     for delta, found in zip(deltas, EditedPerplexity(model, texts).of(deltas), strict=True):
         with really(model, delta):
             assert_same_perplexity(found, perplexity.measure(model, texts))
