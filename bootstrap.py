@@ -31,7 +31,7 @@ examples:
   python3 bootstrap.py study --configfile config/smoke.yaml   the same, small, in under a minute
   python3 bootstrap.py study -n                               only say what would run
   python3 bootstrap.py test                                   all tests
-  python3 bootstrap.py test tests/test_store.py -x            some; arguments go to pytest
+  python3 bootstrap.py test tests/records/test_tables.py -x            some; arguments go to pytest
   python3 bootstrap.py run editcore plugins                   any command of the environment
   python3 bootstrap.py install                                only make the environment
 """

@@ -15,7 +15,7 @@ from benchmarks.sequence import race
 from benchmarks.shapes import SHAPES, build
 from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
-from editcore.byte_pairs import gpt2_tokenizer
+from editcore.models.byte_pairs import gpt2_tokenizer
 
 OPTIONS = (
     click.option(

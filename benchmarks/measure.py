@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from editcore.models import LoadedModel
-from editcore.values import Value, ValueOptions, ValueProblem
+from editcore.keyvalue.value import Value, ValueOptions, ValueProblem
+from editcore.models.loading import LoadedModel
 
 SIZE, PRODUCTS = 2048, 5
 
@@ -48,10 +48,10 @@ def search_flops(
     each step, there and back (the last one only there): the blocks behind over the real tokens from
     the subject on, with the last MLP and the head where a token is predicted.
     """
-    layout = model.layout
-    blocks = [_weights(layout.block(i)) for i in range(layout.depth)]
+    parts = model.parts
+    blocks = [_weights(parts.block(i)) for i in range(parts.depth)]
     before, after = blocks[: options.layer + 1], blocks[options.layer + 1 :]
-    last_mlp = _weights(layout.mlp(layout.depth - 1)) if after else 0
+    last_mlp = _weights(parts.mlp(parts.depth - 1)) if after else 0
     head = _weights(model.model.get_output_embeddings())
     prefixes = {p.ids[: p.subject] for problem in problems for p in problem.prompts}
     total = 2.0 * sum(map(len, prefixes)) * sum(blocks)

@@ -9,9 +9,9 @@ from benchmarks.measure import PeakMemory, seconds
 from benchmarks.shapes import SHAPES, Pair
 from benchmarks.ways import Done, Fast, Plain
 from benchmarks.workload import Workload
-from editcore.deltas import Delta, combined
-from editcore.perplexity import Perplexity
+from editcore.evaluation.perplexity import Perplexity
 from editcore.requests import EditRequest
+from editcore.updates.delta import Delta, combined
 
 
 def race(shape: str, pair: Pair, workload: Workload, edits: int) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import AutoConfig
 
-from editcore.bundled import model_source
-from editcore.config import Precision
-from editcore.models import LoadedModel, fuse_activations, load, wrap
+from editcore.config.study import Precision
+from editcore.datasets.bundled import model_source
+from editcore.models.loading import LoadedModel, fuse_activations, load, wrap
 
 
 @dataclass(frozen=True)

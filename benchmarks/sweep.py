@@ -10,11 +10,11 @@ from benchmarks.measure import PeakMemory, matmul_peak, search_flops
 from benchmarks.shapes import SHAPES, Pair
 from benchmarks.ways import Done, Fast, Plain
 from benchmarks.workload import Workload
-from editcore.collapse import judge
-from editcore.config import CollapseSpec
-from editcore.perplexity import measure
+from editcore.collapse.verdict import judge
+from editcore.config.study import CollapseSpec
+from editcore.evaluation.perplexity import measure
+from editcore.keyvalue.value import pose
 from editcore.requests import EditRequest
-from editcore.values import pose
 
 
 class Sweep:

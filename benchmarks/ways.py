@@ -8,15 +8,16 @@ from editcore_rome.editor import RomeEditor
 
 from benchmarks.measure import seconds
 from benchmarks.workload import Workload
-from editcore import EditContext, reference
-from editcore import perplexity as measured
-from editcore.deltas import Delta
-from editcore.keys import mixed
-from editcore.models import LoadedModel
-from editcore.perplexity import EditedPerplexity
-from editcore.prefixes import ContextPrefixes
+from editcore import EditContext
+from editcore.editing import reference
+from editcore.evaluation import perplexity as measured
+from editcore.evaluation.perplexity import EditedPerplexity
+from editcore.keyvalue.keys import mixed
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.value import Value, find_values, pose
+from editcore.models.loading import LoadedModel
 from editcore.requests import EditRequest
-from editcore.values import Value, find, pose
+from editcore.updates.delta import Delta
 
 CONFIGS = {"rome": RomeConfig, "c-rome": CRomeConfig}
 
@@ -51,7 +52,9 @@ class Fast:
         device = self.model.device
 
         def search() -> None:
-            found = find(self.model, requests, self.workload.templates, self.config.value_options())
+            found = find_values(
+                self.model, requests, self.workload.templates, self.config.value_options()
+            )
             done.values = [value for value in found if isinstance(value, Value)]
 
         def edit(names: Sequence[str]) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from editcore.bundled import data_file
-from editcore.readers import read_requests, read_texts
+from editcore.datasets.bundled import data_file
+from editcore.datasets.readers import read_requests, read_texts
 from editcore.requests import EditRequest
 
 

@@ -1,13 +1,14 @@
 """Measure, explain and predict how model editing collapses language models.
 
-This package imports no torch; `editcore.models`, `editcore.deltas` and their neighbours do.
+This package imports no torch at import; `editcore.toolkit` does.
 """
 
 from editcore.api import check
-from editcore.editor_config import EditorConfig, Moments, Prefixes, Values
-from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.config.options import EditorConfig, Moments, Prefixes, TransformConfig, Values
+from editcore.config.value_options import ValueOptions
+from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.errors import EditcoreError
-from editcore.hookspecs import (
+from editcore.registry.hookspecs import (
     Capabilities,
     DeltaTransformInfo,
     EditorInfo,
@@ -15,9 +16,7 @@ from editcore.hookspecs import (
     MetricInfo,
     hookimpl,
 )
-from editcore.requests import EditRequest, Probe
-from editcore.transforms import TransformConfig
-from editcore.value_options import ValueOptions
+from editcore.requests import OK, EditRequest, Probe
 
 __all__ = [
     "OK",

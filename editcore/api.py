@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from editcore.requests import EditRequest, Probe
 
 if TYPE_CHECKING:
-    from editcore.bench import Say
-    from editcore.one_edit import CheckReport
+    from editcore.runs.adhoc.check import CheckReport
+    from editcore.runs.adhoc.setup import Say
 
 
 def check(
@@ -33,8 +33,8 @@ def check(
     of the study `config` (the default study's for bundled models). Artefacts are kept in `cache`;
     `say` is told each step. Raises `EditcoreError` where the edit cannot be asked for or made.
     """
-    from editcore.bench import Choice, default_cache
-    from editcore.one_edit import check_request
+    from editcore.runs.adhoc.check import check_request
+    from editcore.runs.adhoc.setup import Choice, default_cache
 
     probes = tuple(Probe(*pair) for pair in (neighbours or {}).items())
     request = EditRequest(

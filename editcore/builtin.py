@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from editcore.hookspecs import DeltaTransformInfo, KeyStrategyInfo, MetricInfo, hookimpl
-from editcore.metrics import accuracy, score
-from editcore.transforms.norm_cap import NormCapConfig
+from editcore.editing.transforms.norm_cap import NormCapConfig
+from editcore.evaluation.metrics import accuracy, score
+from editcore.registry.hookspecs import DeltaTransformInfo, KeyStrategyInfo, MetricInfo, hookimpl
 
 _FALL = "Yang et al. 2024, Understanding the Collapse of LLMs in Model Editing"
 
@@ -16,14 +16,16 @@ def editcore_key_strategies() -> Iterator[KeyStrategyInfo]:
         "mixed",
         "Mean key for the direction, bare key in the equation.",
         _FALL,
-        "editcore.keys:mixed",
+        "editcore.keyvalue.keys:mixed",
     )
-    yield KeyStrategyInfo("prefixed", "Mean key in both places.", _FALL, "editcore.keys:prefixed")
+    yield KeyStrategyInfo(
+        "prefixed", "Mean key in both places.", _FALL, "editcore.keyvalue.keys:prefixed"
+    )
     yield KeyStrategyInfo(
         "unprefixed",
         "Bare key in both places.",
         "Gupta et al. 2024, arXiv 2403.07175",
-        "editcore.keys:unprefixed",
+        "editcore.keyvalue.keys:unprefixed",
     )
 
 
@@ -35,7 +37,7 @@ def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
         "Scales each parameter's update down to a share of the parameter's norm.",
         "",
         NormCapConfig,
-        "editcore.transforms.norm_cap:norm_cap",
+        "editcore.editing.transforms.norm_cap:norm_cap",
     )
 
 
@@ -46,13 +48,13 @@ def editcore_metrics() -> Iterator[MetricInfo]:
         "accuracy",
         "Efficacy, generalization and locality by argmax, bare and behind a prefix.",
         _FALL,
-        "editcore.metrics.accuracy:accuracy",
+        "editcore.evaluation.metrics.accuracy:accuracy",
         accuracy.COLUMNS,
     )
     yield MetricInfo(
         "score",
         "Efficacy, paraphrase and neighbourhood score: which object is more probable.",
         "Meng et al. 2022, Locating and Editing Factual Associations in GPT",
-        "editcore.metrics.score:score",
+        "editcore.evaluation.metrics.score:score",
         score.COLUMNS,
     )

@@ -71,3 +71,21 @@ def real(value: object) -> float | None:
     (3.0, None, None)
     """
     return float(value) if isinstance(value, int | float) else None
+
+
+def percent(part: int, whole: int) -> str:
+    """A share as a percentage without decimals.
+
+    >>> percent(71, 120), percent(0, 0)
+    ('59 %', '–')
+    """
+    return f"{100 * part / whole:.0f} %" if whole else MISSING
+
+
+def times(ratio: float | None) -> str:
+    """A factor.
+
+    >>> times(2990.4), times(None)
+    ('×2,990', '–')
+    """
+    return MISSING if ratio is None else f"×{number(ratio)}"

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 SLOT = "{}"
+# The status of an edit that was made.
+OK = "ok"
 
 
 @dataclass(frozen=True)

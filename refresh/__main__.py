@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from editcore.errors import EditcoreError
-from editcore.report.study import Study, read
-from editcore.study import listed_config
+from editcore.planning.study import listed_config
+from editcore.report.data import Study, read
 from refresh.claims import claims
 from refresh.documents import write
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from editcore.correlation import CORRELATION
-from editcore.forewarning import ALL, WARNING
-from editcore.report.numbers import number, real, share
-from editcore.report.sentences import listed
-from editcore.report.study import Study
-from editcore.sequence_table import SEQUENCES
+from editcore.collapse.backtest import ALL, WARNING
+from editcore.numbers import number, real, share
+from editcore.report.data import Study
+from editcore.report.page.sentences import listed
+from editcore.summary.correlation import CORRELATION
+from editcore.summary.sequences import SEQUENCES
 
 EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from editcore.atomic import write_text
-from editcore.report.figures import save
-from editcore.report.numbers import number, share
-from editcore.report.ours import OURS
-from editcore.report.published import compared, published
-from editcore.report.study import Study
-from editcore.report.style import drawing
+from editcore.numbers import number, share
+from editcore.report.data import Study
+from editcore.report.drawing.figures import save
+from editcore.report.drawing.style import drawing
+from editcore.report.papers.ours import OURS
+from editcore.report.papers.published import compared, published
 from editcore.report.tables import Table
 from refresh.claims import claims
 from refresh.figure import draw

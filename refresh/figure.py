@@ -3,11 +3,11 @@
 import polars as pl
 from matplotlib.figure import Figure
 
-from editcore.report.denominator import drawable
-from editcore.report.logaxis import log_scale
-from editcore.report.numbers import number
-from editcore.report.study import Study
-from editcore.report.style import INK, PALETTE, level, panels
+from editcore.numbers import number
+from editcore.report.data import Study
+from editcore.report.drawing.denominator import drawable
+from editcore.report.drawing.logaxis import log_scale
+from editcore.report.drawing.style import INK, PALETTE, level, panels
 from refresh.claims import EDITOR, HARD, NORMAL, REMEDY
 
 SERIES = (

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from editcore.models import LoadedModel
-from editcore.patches import Patch
+from editcore.models.loading import LoadedModel
+from editcore.updates.patch import Patch
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Noise(Patch):
         """Noise on the MLP of the block at `layer`."""
         generator = torch.Generator().manual_seed(seed)
         vector = size * torch.randn(model.model.config.hidden_size, generator=generator)
-        family = model.layout.family
+        family = model.parts.family
         return cls(layer, f"{family.blocks}.{layer}.{family.mlp}", vector)
 
     def finite(self) -> bool:

@@ -4,7 +4,7 @@ import math
 import random
 from typing import Any
 
-from editcore.store import METRIC_COLUMNS
+from editcore.records.tables import METRIC_COLUMNS
 
 BASE = 4.0
 RATIO = 10.0

@@ -8,8 +8,15 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from editcore.editor_config import EditorConfig, Moments, Prefixes, Requirement, Trained
-from editcore.hookspecs import (
+from editcore.config.options import (
+    EditorConfig,
+    Moments,
+    Prefixes,
+    Requirement,
+    Trained,
+    TransformConfig,
+)
+from editcore.registry.hookspecs import (
     Capabilities,
     DeltaTransformInfo,
     EditorInfo,
@@ -17,8 +24,7 @@ from editcore.hookspecs import (
     MetricInfo,
     hookimpl,
 )
-from editcore.plugins import Candidate, Registry, load_registry
-from editcore.transforms import TransformConfig
+from editcore.registry.registry import Candidate, Registry, load_registry
 
 TEXTS = [
     "The maker of Coral is Elro, and Elro is based in Tavel.",

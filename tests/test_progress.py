@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from editcore import progress_bar as module
-from editcore.progress_bar import progress_bar
+from editcore import progress as module
+from editcore.progress import progress_bar
 
 
 class Terminal(io.StringIO):

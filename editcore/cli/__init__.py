@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
+from editcore.cli.check import check, guard
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
-from editcore.cli.hardening import harden
+from editcore.cli.harden import harden
 from editcore.cli.inspection import doctor, plugins, provenance
 from editcore.cli.mechanism import mechanism, mechanism_tables
 from editcore.cli.results import correlate, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
-from editcore.cli.single import check, guard
 from editcore.cli.study import fetch, plan, schema
 from editcore.cli.work import downstream, edit, moments, prefixes, trace, train, values
 from editcore.errors import EditcoreError

@@ -134,11 +134,11 @@ def guard(
     accepted edits as one weight change, and guard.parquet, a row per edit with the reason. Exit
     status: 0 all accepted, 3 some refused, 2 where the edits cannot be asked for.
     """
-    from editcore.bench import Choice, default_cache
-    from editcore.guard import guard as run
-    from editcore.guard import page
-    from editcore.one_edit import finite
-    from editcore.readers import read_requests
+    from editcore.datasets.readers import read_requests
+    from editcore.runs.adhoc.check import finite
+    from editcore.runs.adhoc.guard import guard as run
+    from editcore.runs.adhoc.guard import page
+    from editcore.runs.adhoc.setup import Choice, default_cache
 
     requests = read_requests(edits)[:limit]
     choice = Choice(model, editor, parsed(settings), config)

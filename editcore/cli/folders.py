@@ -29,7 +29,7 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     MODEL is a folder or, with --out, a bundled name. What stood there before is kept in the folder
     editcore-applied, and `editcore revert` puts it back byte by byte.
     """
-    from editcore.bundled import bundled_models, model_folder
+    from editcore.datasets.bundled import bundled_models, model_folder
 
     if (out is None) == (not in_place):
         raise ModelError("give either --out FOLDER for an edited copy, or --in-place")
@@ -38,10 +38,11 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     folder = model_folder(model)
     if folder is None:
         raise ModelError(f"{model!r} is no folder; download the model first (`hf download`)")
-    from editcore import deltas, weight_files
+    from editcore.updates import weight_files
+    from editcore.updates.delta import load_deltas
 
     file = delta / "delta.safetensors" if delta.is_dir() else delta
-    found = deltas.load(file)
+    found = load_deltas(file)
     if case is None and len(found) != 1:
         some = ", ".join(map(str, list(found)[:8]))
         raise DataError(f"{file} holds {len(found)} changes; name one with --case: {some} …")
@@ -63,7 +64,7 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
 @click.option("--all", "everything", is_flag=True, help="Take out every change, the newest first.")
 def revert(folder: Path, everything: bool) -> None:
     """Put back the bytes that `editcore apply` replaced in the model in FOLDER."""
-    from editcore import weight_files
+    from editcore.updates import weight_files
 
     weight_files.revert(folder)
     count = 1

@@ -54,7 +54,7 @@ def harden(
     With a filter, only those stay whose edit, each from the unedited model, collapses one of the
     models named. How the cases were made stands beside them, in a file .provenance.json.
     """
-    from editcore.hardening import Filter, Recipe, run
+    from editcore.runs.adhoc.hard_case_files import Filter, Recipe, run
 
     filters = [filter_editor, study]
     if any(filters) != bool(filter_model) or (filter_model and not all(filters)):

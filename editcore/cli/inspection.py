@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
-from editcore.layout import RESULTS
+from editcore.planning.paths import RESULTS
 
 
 @click.command(
@@ -21,8 +21,8 @@ def plugins(as_json: bool) -> None:
     any of the hooks editcore_editors, editcore_key_strategies,
     editcore_delta_transforms, editcore_metrics.
     """
-    from editcore.listing import inventory, inventory_text
-    from editcore.plugins import load_registry
+    from editcore.registry.inventory import inventory, inventory_text
+    from editcore.registry.registry import load_registry
 
     found = inventory(load_registry())
     click.echo(json.dumps(found, indent=2) if as_json else inventory_text(found))
@@ -35,7 +35,7 @@ def plugins(as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def provenance(file: Path) -> None:
     """Print how FILE (Parquet or safetensors) was made, as JSON."""
-    from editcore.provenance import read
+    from editcore.records.provenance import read
 
     click.echo(json.dumps(read(file), indent=2, sort_keys=True))
 
@@ -56,7 +56,7 @@ def doctor(results: Path) -> None:
 
     Of results it says (NB) which rows differing versions of editcore or of an editor have made.
     """
-    from editcore.health import examine
+    from editcore.runs.doctor import examine
 
     findings = examine(results)
     for finding in findings:

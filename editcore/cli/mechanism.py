@@ -6,7 +6,7 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.work import FILE, FOLDER, JOB_OPTION
-from editcore.collector import uncollected
+from editcore.gc_pause import uncollected
 
 
 @click.command(
@@ -21,8 +21,8 @@ from editcore.collector import uncollected
 def mechanism(job: Path, out: Path) -> None:
     """Carry out the experiments on keys, denominators, prefixes and positions, a table each."""
     with uncollected():
-        from editcore.jobs import MechanismJob, read
-        from editcore.mechanism import run
+        from editcore.planning.jobs import MechanismJob, read
+        from editcore.runs.mechanism.run import run
 
     run(read(MechanismJob, job), out)
 
@@ -42,6 +42,6 @@ def mechanism(job: Path, out: Path) -> None:
 @click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
 def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
     """Write the mechanism-*.parquet of all models in FOLDERS, and what the edits add to them."""
-    from editcore.mechanism.gathering import gather
+    from editcore.summary.mechanism import gather
 
     gather(folders, cases, out)

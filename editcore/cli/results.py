@@ -33,9 +33,9 @@ def summarise(files: tuple[Path, ...], study: Path | None, out: Path, what: str)
     Of edits these are cases, verdicts and warning.parquet; the last says how well what was known
     before the edits predicts which of them collapse a model. Of sequences: sequences.parquet.
     """
-    from editcore.sequence_table import gather
-    from editcore.study import listed_edits, listed_sequences
-    from editcore.summary import run
+    from editcore.planning.study import listed_edits, listed_sequences
+    from editcore.summary.edits import run
+    from editcore.summary.sequences import gather
 
     listed, summarised = (listed_edits, run) if what == "edits" else (listed_sequences, gather)
     summarised([*files, *(listed(study) if study else [])], out)
@@ -66,9 +66,9 @@ def correlate(
 
     Changed matrices that stand beside them are gathered too, into weight_change.parquet.
     """
-    from editcore.config import DownstreamChoice
-    from editcore.correlation import run
-    from editcore.study import listed_config, listed_scores
+    from editcore.config.study import DownstreamChoice
+    from editcore.planning.study import listed_config, listed_scores
+    from editcore.summary.correlation import run
 
     config = listed_config(study) if study else None
     choice = (config.downstream if config else None) or DownstreamChoice()
@@ -105,11 +105,11 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 
     The files are in COUNTERFACT's format, each record with its origin, ready for another study.
     """
-    from editcore.bundled import data_file
-    from editcore.mining import named, run
-    from editcore.store import read_table
-    from editcore.study import listed_config
-    from editcore.summary import CASES
+    from editcore.datasets.bundled import data_file
+    from editcore.planning.study import listed_config
+    from editcore.records.tables import read_table
+    from editcore.summary.edits import CASES
+    from editcore.summary.mine import named, run
 
     sets = listed_config(study).datasets if study else {}
     files = {label: Path(data_file(choice.path)) for label, choice in sets.items()} | named(data)
@@ -133,7 +133,7 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 )
 def report(summary: Path, figures: Path, out: Path, study: Path) -> None:
     """Draw the figures of a study and write its report, one page that needs nothing beside it."""
+    from editcore.planning.study import listed_config
     from editcore.report import run
-    from editcore.study import listed_config
 
     run(summary, figures, out, listed_config(study))

@@ -19,13 +19,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--check", is_flag=True, help="Only check; write nothing.")
 def plan(config: Path, check: bool) -> None:
     """Check the study in CONFIG (config.yaml if left out) and write its jobs to results/jobs."""
-    from editcore import checks
-    from editcore.config import load
-    from editcore.planning import plan as plan_study
+    from editcore.config.study import load
+    from editcore.planning import preflight
+    from editcore.planning.planner import plan as plan_study
 
     study = plan_study(load(config), str(config))
     written = [] if check else study.write()
-    for place, reason in checks.flaws(study.datasets):
+    for place, reason in preflight.flaws(study.datasets):
         click.echo(f"{place}: left out of every mean: {reason}", err=True)
     for group, cases in study.sizes.items():
         click.echo(f"{' / '.join(group)}: {cases} cases")
@@ -43,7 +43,7 @@ def plan(config: Path, check: bool) -> None:
 )
 def schema() -> None:
     """Print the schema of a study's configuration, as YAML."""
-    from editcore.config import schema_text
+    from editcore.config.study import schema_text
 
     click.echo(schema_text(), nl=False)
 
@@ -60,7 +60,7 @@ def fetch(study: Path, out: Path) -> None:
     What is in the hub's caches already is only checked. The workflow runs its jobs offline once the
     file at --out names all that the study needs.
     """
-    from editcore.fetching import run
-    from editcore.study import listed_config
+    from editcore.planning.study import listed_config
+    from editcore.runs.fetch import run
 
     run(listed_config(study), out)

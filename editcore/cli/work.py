@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
-from editcore.collector import uncollected
+from editcore.gc_pause import uncollected
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -25,8 +25,8 @@ JOB_OPTION = click.option(
 def prefixes(job: Path, out: Path) -> None:
     """Let a model write the context prefixes that keys are averaged over, and save them."""
     with uncollected():
-        from editcore.jobs import PrefixJob, read
-        from editcore.prefixes import run
+        from editcore.keyvalue.prefixes import run
+        from editcore.planning.jobs import PrefixJob, read
 
     run(read(PrefixJob, job), out)
 
@@ -45,8 +45,8 @@ def moments(job: Path, out: Path) -> None:
     A run that was killed goes on where it was. Published statistics are read where the job says so.
     """
     with uncollected():
-        from editcore.jobs import MomentJob, read
-        from editcore.moments import run
+        from editcore.keyvalue.second_moment import run
+        from editcore.planning.jobs import MomentJob, read
 
     run(read(MomentJob, job), out)
 
@@ -66,8 +66,8 @@ def values(job: Path, out: Path) -> None:
     Editors that differ in their keys alone share them.
     """
     with uncollected():
-        from editcore.found_values import run
-        from editcore.jobs import ValueJob, read
+        from editcore.keyvalue.value_file import run
+        from editcore.planning.jobs import ValueJob, read
 
     run(read(ValueJob, job), out)
 
@@ -87,8 +87,8 @@ def train(job: Path, out: Path) -> None:
     of the same model, so that nothing is trained there.
     """
     with uncollected():
-        from editcore.jobs import TrainJob, read
-        from editcore.trained import run
+        from editcore.editing.trained import run
+        from editcore.planning.jobs import TrainJob, read
 
     run(read(TrainJob, job), out)
 
@@ -106,8 +106,8 @@ def train(job: Path, out: Path) -> None:
 def edit(job: Path, out: Path, deltas: Path) -> None:
     """Edit the cases of one shard, each from the unedited model, and measure each edited model."""
     with uncollected():
-        from editcore.edit import run
-        from editcore.jobs import EditJob, read
+        from editcore.planning.jobs import EditJob, read
+        from editcore.runs.edit import run
 
     run(read(EditJob, job), out, deltas)
 
@@ -130,8 +130,8 @@ def trace(job: Path, out: Path, deltas: Path) -> None:
     A run that was killed goes on from its last checkpoint, a hidden file beside --out.
     """
     with uncollected():
-        from editcore.jobs import SequenceJob, read
-        from editcore.sequences import run
+        from editcore.planning.jobs import SequenceJob, read
+        from editcore.runs.sequence.run import run
 
     run(read(SequenceJob, job), out, deltas)
 
@@ -152,7 +152,7 @@ def downstream(job: Path, out: Path, weights: Path) -> None:
     The edits must be finished: their rows and weight changes are read.
     """
     with uncollected():
-        from editcore.downstream import run
-        from editcore.jobs import DownstreamJob, read
+        from editcore.planning.jobs import DownstreamJob, read
+        from editcore.runs.downstream import run
 
     run(read(DownstreamJob, job), out, weights)

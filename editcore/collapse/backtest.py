@@ -13,11 +13,11 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from editcore import calibration as calibrations
-from editcore.calibration import Calibration
-from editcore.editors import OK
+from editcore.collapse import calibration as calibrations
+from editcore.collapse.calibration import Calibration
 from editcore.errors import DataError
-from editcore.store import read_table, schema
+from editcore.records.tables import read_table, schema
+from editcore.requests import OK
 
 SEED = 0  # of the halves
 ALL = "*"  # in place of an editor: the edits of all of them

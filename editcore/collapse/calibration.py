@@ -65,7 +65,7 @@ def load(path: Path | None = None) -> Calibration:
 
     Raises `DataError` for a file that holds none.
     """
-    shipped = importlib.resources.files("editcore") / SHIPPED
+    shipped = importlib.resources.files("editcore.collapse") / SHIPPED
     try:
         text = (shipped if path is None else path).read_text(encoding="utf-8")
         return Calibration(**json.loads(text))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from editcore.deltas import Delta, LowRankUpdate, Update
-from editcore.families import stores_transposed
-from editcore.models import LoadedModel
-from editcore.moments import SecondMoment
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.models.architectures import stores_transposed
+from editcore.models.loading import LoadedModel
+from editcore.updates.delta import Delta, LowRankUpdate, Update
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Disturbance:
         return float((u @ moment @ u).clamp(min=0).sqrt() / u.norm())
 
     def _moment(self, name: str) -> torch.Tensor | None:
-        layer = self.model.layout.block_of(name)
+        layer = self.model.parts.block_of(name)
         if layer is None or layer not in self.moments:
             return None
-        is_down = name == self.model.layout.down_weight(layer)
+        is_down = name == self.model.parts.down_weight(layer)
         return self.moments[layer].matrix if is_down else None
 
     def _own(self, name: str) -> float:

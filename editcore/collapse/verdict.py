@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from editcore import calibration as calibrations
-from editcore.calibration import Calibration, Forecast
-from editcore.config import CollapseSpec
+from editcore.collapse import calibration as calibrations
+from editcore.collapse.calibration import Calibration, Forecast
+from editcore.config.study import CollapseSpec
 
 if TYPE_CHECKING:
-    from editcore.deltas import Delta
-    from editcore.models import LoadedModel
-    from editcore.moments import SecondMoment
+    from editcore.keyvalue.second_moment import SecondMoment
+    from editcore.models.loading import LoadedModel
+    from editcore.updates.delta import Delta
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def warn(
     """Whether a weight change will collapse a model, said before any weight changes.
 
     The score is how much the change adds to the outputs of the maps it changes, relative to what
-    they give by themselves (`editcore.disturbance`); it is the column `warning` of the edit rows.
-    `moments` are C by layer; for a map without one the score is ‖Δ‖/‖W‖. Without a `calibration`
-    (`editcore.calibration.load`), that of the bundled models decides; a study's own, from
-    `editcore.forewarning.calibration`, fits its models and editors better.
+    they give by themselves (`editcore.collapse.predictor`); it is the column `warning` of the edit
+    rows. `moments` are C by layer; for a map without one the score is ‖Δ‖/‖W‖. Without a
+    `calibration` (`editcore.collapse.calibration.load`), that of the bundled models decides; a
+    study's own, from `editcore.collapse.backtest.calibration`, fits its models and editors better.
     """
-    from editcore.disturbance import Disturbance
+    from editcore.collapse.predictor import Disturbance
 
     known = calibrations.load() if calibration is None else calibration
     return known.forecast(Disturbance(model, moments or {}).of(delta))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from editcore.value_options import ValueOptions
+from editcore.config.value_options import ValueOptions
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,9 @@ class EditorConfig(BaseModel):
     def edited_layers(self) -> tuple[int, ...]:
         """The blocks whose weights may change; one outside the model is refused early."""
         return ()
+
+
+class TransformConfig(BaseModel):
+    """Base of every transform's options: frozen, and an unknown option is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -15,7 +15,7 @@ def resources_folder() -> Path | None:
     """The folder `resources`: from the variable, beside the package, or where we are run."""
     candidates = [
         *([Path(named)] if (named := os.environ.get(VARIABLE)) else []),
-        Path(__file__).resolve().parent.parent / "resources",
+        Path(__file__).resolve().parents[2] / "resources",
         Path("resources"),
     ]
     return next((folder for folder in candidates if folder.is_dir()), None)

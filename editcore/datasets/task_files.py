@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from editcore.bundled import data_file
+from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError
 
 ENDINGS = (".yaml", ".yml")

@@ -6,28 +6,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from editcore.editor_config import EditorConfig
+from editcore.config.options import EditorConfig
 from editcore.errors import PluginError, RequestError
-from editcore.requests import EditRequest
+from editcore.requests import OK, EditRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editcore.changes import Change
-    from editcore.checkpoint import Checkpoint
-    from editcore.deltas import Delta
-    from editcore.families import Layout
-    from editcore.models import LoadedModel
-    from editcore.moments import SecondMoment
-    from editcore.patches import Patch
-    from editcore.prefixes import ContextPrefixes
-    from editcore.trained import TrainedParts
-    from editcore.value_options import ValueOptions
-    from editcore.values import Value
+    from editcore.config.value_options import ValueOptions
+    from editcore.editing.trained import TrainedParts
+    from editcore.keyvalue.prefixes import ContextPrefixes
+    from editcore.keyvalue.second_moment import SecondMoment
+    from editcore.keyvalue.value import Value
+    from editcore.models.architectures import ModelParts
+    from editcore.models.loading import LoadedModel
+    from editcore.records.checkpoint import Checkpoint
+    from editcore.updates.change import Change
+    from editcore.updates.delta import Delta
+    from editcore.updates.patch import Patch
 
 ConfigT = TypeVar("ConfigT", bound=EditorConfig)
-
-OK = "ok"
 
 
 @dataclass(frozen=True)
@@ -137,10 +135,10 @@ def _is_tensor(value: Any) -> bool:
 
 
 def refuse_undeclared(
-    editor: str, options: EditorConfig, layout: "Layout", change: "Change"
+    editor: str, options: EditorConfig, parts: "ModelParts", change: "Change"
 ) -> None:
     """An editor that says which layers it edits must keep to them; a `PluginError` otherwise."""
-    declared, places = options.edited_layers(), change.places(layout)
+    declared, places = options.edited_layers(), change.places(parts)
     outside = [name for name, block in places.items() if block not in declared]
     if declared and outside:
         raise PluginError(

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import torch
 
-from editcore import trace
-from editcore.deltas import Delta
-from editcore.keys import KeyStrategy, SubjectKeys
-from editcore.models import LoadedModel
-from editcore.rank_one import solve
-from editcore.tokens import TokenizedPrompt, pad
-from editcore.values import Value, ValueOptions, ValueProblem
+from editcore.keyvalue.keys import KeyStrategy, SubjectKeys
+from editcore.keyvalue.rank_one import solve_rank_one
+from editcore.keyvalue.value import Value, ValueOptions, ValueProblem
+from editcore.models import hooks
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import TokenizedPrompt, pad
+from editcore.updates.delta import Delta
 
 
 def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOptions) -> Value:
@@ -29,14 +29,14 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
     first = torch.tensor([len(p.ids) - 1 for p in prompts], device=device)
     columns = first[:, None] + torch.arange(target.shape[1], device=device)
     row = torch.arange(len(prompts), device=device)[:, None]
-    mlp = model.layout.mlp(options.layer)
-    site = mlp if options.site == "mlp" else model.layout.block(options.layer)
+    mlp = model.parts.mlp(options.layer)
+    site = mlp if options.site == "mlp" else model.parts.block(options.layer)
     delta = torch.zeros(model.model.config.hidden_size, device=device, requires_grad=True)
     adam = torch.optim.Adam([delta], lr=options.learning_rate)
     initial, before = delta.detach(), delta.detach()
     for step in range(options.steps):
         added = delta.expand(len(everything), -1)
-        with trace.recording(site) as seen, trace.adding(mlp, subject, added):
+        with hooks.recording(site) as seen, hooks.adding(mlp, subject, added):
             scores = model.model(
                 input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
             ).logits.float()
@@ -64,7 +64,7 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
 def keys_of_one(model: LoadedModel, layer: int, prompts: Sequence[TokenizedPrompt]) -> SubjectKeys:
     """The keys of one case, in a pass through the whole model."""
     rows = pad([prompt.ids for prompt in prompts], model.pad_id, "right", model.device)
-    with trace.recording(model.layout.down(layer)) as seen:
+    with hooks.recording(model.parts.down(layer)) as seen:
         model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
     assert seen.input is not None and seen.output is not None
     last = torch.arange(len(prompts)), torch.tensor([prompt.subject for prompt in prompts])
@@ -77,8 +77,8 @@ def edit_one(
     """The rank-one update of one case, without C, as the published configurations have it."""
     keys = keys_of_one(model, options.layer, problem.prompts)
     value = optimise_one(model, problem, options)
-    update = solve(value.target, strategy(keys), None).update
-    return Delta({model.layout.down_weight(options.layer): update})
+    update = solve_rank_one(value.target, strategy(keys), None).update
+    return Delta({model.parts.down_weight(options.layer): update})
 
 
 @torch.no_grad()

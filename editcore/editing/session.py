@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editcore import found_values, moments, prefixes, trained
-from editcore.changes import Change
-from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.editing import trained
+from editcore.editing.editor import EditContext, Editor, EditResult
+from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.errors import PluginError, in_one_line
-from editcore.hookspecs import EditorInfo
-from editcore.jobs import EditorJob
-from editcore.models import LoadedModel, load_spec
-from editcore.plugins import Registry, resolve
-from editcore.transforms import BoundTransform, bind, transformed
+from editcore.keyvalue import prefixes, second_moment, value_file
+from editcore.models.loading import LoadedModel, load_spec
+from editcore.planning.jobs import EditorJob
+from editcore.registry.hookspecs import EditorInfo
+from editcore.registry.registry import Registry, resolve
+from editcore.requests import OK
+from editcore.updates.change import Change
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def _context(job: EditorJob, model: LoadedModel, editor: Editor[Any]) -> EditCon
     return EditContext(
         model,
         prefixes.load(Path(job.prefixes)) if job.prefixes else None,
-        {n: moments.load_for(model, n, Path(path)) for n, path in job.moments.items()},
+        {n: second_moment.load_for(model, n, Path(path)) for n, path in job.moments.items()},
         job.seed,
-        {v.options: found_values.load(Path(v.path), model.device) for v in job.values},
+        {v.options: value_file.load(Path(v.path), model.device) for v in job.values},
         trained.load_for(model, layers, Path(job.trained)) if job.trained else None,
     )
 
@@ -80,7 +82,7 @@ def _context(job: EditorJob, model: LoadedModel, editor: Editor[Any]) -> EditCon
 def _editor(job: EditorJob, info: EditorInfo, model: LoadedModel) -> Editor[Any]:
     config = info.config.model_validate(job.editor.options)
     for layer in config.edited_layers():
-        model.layout.block(layer)
+        model.parts.block(layer)
     kind = resolve(info.factory)
     try:
         editor: Editor[Any] = kind(config)

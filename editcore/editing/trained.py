@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from editcore import checks
 from editcore.atomic import write_tensors
-from editcore.checkpoint import Checkpoint
 from editcore.errors import DataError
-from editcore.provenance import versions
+from editcore.planning import preflight
+from editcore.records.checkpoint import Checkpoint
+from editcore.records.provenance import versions
 
 if TYPE_CHECKING:
-    from editcore.jobs import TrainJob
-    from editcore.models import LoadedModel
+    from editcore.models.loading import LoadedModel
+    from editcore.planning.jobs import TrainJob
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -37,10 +37,10 @@ def fingerprint(model: "LoadedModel", layers: Sequence[int]) -> str:
     Weights count to the precision of bfloat16, so that one model in two dtypes is the same model.
     """
     config = model.model.config
-    shape = (config.model_type, model.layout.depth, config.hidden_size, config.vocab_size)
+    shape = (config.model_type, model.parts.depth, config.hidden_size, config.vocab_size)
     digest = hashlib.sha256(repr(shape).encode())
     for layer in sorted(set(layers)):
-        for name, parameter in model.layout.block(layer).named_parameters():
+        for name, parameter in model.parts.block(layer).named_parameters():
             digest.update(f"{layer}.{name}".encode())
             whole = parameter.detach().to("cpu", torch.bfloat16).contiguous()
             digest.update(whole.view(torch.int16).numpy().tobytes())
@@ -90,8 +90,8 @@ def run(job: "TrainJob", out: Path, seconds: float = CHECKPOINT_SECONDS) -> None
     Beside `out`, the editor's progress is kept every so many `seconds`; a run that was killed goes
     on from there.
     """
-    from editcore.plugins import load_registry
-    from editcore.session import Session
+    from editcore.editing.session import Session
+    from editcore.registry.registry import load_registry
 
     session = Session.open(job, load_registry())
     checkpoint = _checkpoint(job, out, seconds)
@@ -104,7 +104,7 @@ def run(job: "TrainJob", out: Path, seconds: float = CHECKPOINT_SECONDS) -> None
 
 def _checkpoint(job: "TrainJob", out: Path, seconds: float) -> Checkpoint:
     """Beside the file; bound to the job, the data and the model as they are."""
-    files = [*map(Path, job.data), *checks.model_files(job.model.source)]
+    files = [*map(Path, job.data), *preflight.model_files(job.model.source)]
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     identity = json.dumps([job.model_dump(mode="json"), stamps, versions()])
     return Checkpoint(out.with_name(f"{out.stem}.checkpoint.safetensors"), identity, seconds)

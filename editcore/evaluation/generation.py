@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore.attention import cache, held, read_behind
-from editcore.contexts import Contexts, Read, Room, Tokens
-from editcore.memory import tokens_per_pass
-from editcore.models import LoadedModel
-from editcore.tokens import buckets
+from editcore.evaluation.prefix_cache import Contexts, Read, Room, Tokens
+from editcore.models.batch_size import tokens_per_pass
+from editcore.models.kv_cache import cache, held, read_behind
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import buckets
 
 # A block in which the contexts of some numbers, in that order, are read.
 Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
@@ -71,7 +71,7 @@ class Answering:
     def _go_on(self, rows: Sequence[_Row], read: Read, reading: Reading) -> None:
         running = list(rows)
         for step in range(self._most):
-            logits = self._model.layout.logits(read.last).float()
+            logits = self._model.parts.logits(read.last).float()
             finite = logits.isfinite().all(-1).tolist()
             for row, token, sound in zip(running, logits.argmax(-1).tolist(), finite, strict=True):
                 row.finite = sound

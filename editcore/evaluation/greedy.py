@@ -6,11 +6,11 @@ from functools import partial
 
 import torch
 
-from editcore.answering import Answering
-from editcore.changes import Change
-from editcore.models import LoadedModel
-from editcore.overlay import Overlay, edited_models
-from editcore.tokens import pad
+from editcore.evaluation.generation import Answering
+from editcore.evaluation.overlay import Overlay, edited_models
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import pad
+from editcore.updates.change import Change
 
 
 def ask_to_go_on(
@@ -73,6 +73,6 @@ def _next(model: LoadedModel, rows: Sequence[Sequence[int]]) -> list[int]:
         input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
     ).last_hidden_state
     last = batch.mask.sum(1) - 1
-    logits = model.layout.logits(hidden[torch.arange(len(rows), device=last.device), last])
+    logits = model.parts.logits(hidden[torch.arange(len(rows), device=last.device), last])
     best = torch.where(logits.isfinite().all(-1), logits.argmax(-1), -1)
     return [int(token) for token in best]

@@ -23,16 +23,16 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from editcore.answering import Answering, Said
-from editcore.bundled import data_file
-from editcore.changes import Change
-from editcore.continuations import Continuations, Pair, Scored
-from editcore.editors import OK
+from editcore.config.messages import nearest
+from editcore.datasets.bundled import data_file
+from editcore.datasets.readers import read_records
+from editcore.datasets.task_files import label, task_file
 from editcore.errors import ConfigError, EditcoreError, in_one_line
-from editcore.explain import nearest
-from editcore.models import LoadedModel
-from editcore.readers import read_records
-from editcore.tasks import label, task_file
+from editcore.evaluation.generation import Answering, Said
+from editcore.evaluation.loglikelihood import Continuations, Pair, Scored
+from editcore.models.loading import LoadedModel
+from editcore.requests import OK
+from editcore.updates.change import Change
 
 NONFINITE = "nonfinite"
 # lm-eval's own default where a task names no limit.
@@ -56,7 +56,7 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
     @contextmanager
     def edited(self, change: Change) -> Iterator[None]:
         """Be the edited model inside the block; leaving it restores the weights bit by bit."""
-        first = change.first_block(self._model.layout)
+        first = change.first_block(self._model.parts)
         with change.applied(self._model.model):
             self._start = first - 1
             try:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import DynamicCache
 
-from editcore.attention import read_behind
-from editcore.contexts import Contexts, Read, Resumable, Room, Tokens
-from editcore.memory import rows_of_logits, tokens_per_pass
-from editcore.models import LoadedModel
-from editcore.tokens import buckets, pad
+from editcore.evaluation.prefix_cache import Contexts, Read, Resumable, Room, Tokens
+from editcore.models.batch_size import rows_of_logits, tokens_per_pass
+from editcore.models.kv_cache import read_behind
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import buckets, pad
 
 Pair = tuple[Tokens, Tokens]
 
@@ -130,7 +130,7 @@ class Continuations:
         chunk = rows_of_logits(self._model)
         found = []
         for first in range(0, len(states), chunk):
-            logits = self._model.layout.logits(states[first : first + chunk]).float()
+            logits = self._model.parts.logits(states[first : first + chunk]).float()
             here = ((place >= first) & (place < first + chunk)).nonzero()[:, 0]
             row, wanted = place[here] - first, token[here]
             scores, best = logits.log_softmax(-1), logits.argmax(-1)

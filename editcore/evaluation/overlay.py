@@ -14,12 +14,12 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from editcore import trace
-from editcore.changes import Change
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate, Update
-from editcore.memory import budget
-from editcore.models import LoadedModel
-from editcore.tokens import PaddedRows
+from editcore.models import hooks
+from editcore.models.batch_size import budget
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import PaddedRows
+from editcore.updates.change import Change
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ def recording(model: LoadedModel, start: Start, *, stop: bool = False) -> Iterat
     The forward pass must be the last statement of the `with` block; it is not needed where edits
     begin before the first block.
     """
-    found, layout = Activations(), model.layout
+    found, parts = Activations(), model.parts
     if start.layer < 0:
         yield found
         return
     with (
-        trace.recording(layout.down(start.layer)) as down,
-        trace.recording(layout.block(start.layer), stop=stop) as block,
+        hooks.recording(parts.down(start.layer)) as down,
+        hooks.recording(parts.block(start.layer), stop=stop) as block,
     ):
         yield found
     found.states = block.output
@@ -111,7 +111,7 @@ def edited_models(model: LoadedModel, changes: Sequence[Change]) -> list[EditedM
 
 
 def _can_overlay(model: LoadedModel, delta: Delta) -> bool:
-    blocks = f"{model.layout.family.blocks}."
+    blocks = f"{model.parts.family.blocks}."
     return bool(delta.updates) and all(
         name.startswith(blocks) and _of_linear_map(model, name) for name in delta.updates
     )
@@ -144,7 +144,7 @@ def resumed(
     """The last hidden states, run from `states` at the start where there are any."""
     with model.arithmetic(), ExitStack() as stack:
         if states is not None:
-            stack.enter_context(trace.resuming_behind(model.layout, start.layer, states))
+            stack.enter_context(hooks.resuming_behind(model.parts, start.layer, states))
         hidden: torch.Tensor = model.model.base_model(
             input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
         ).last_hidden_state
@@ -163,7 +163,7 @@ class Applied(EditedModels):
     @classmethod
     def of(cls, model: LoadedModel, change: Change, place: int) -> "Applied":
         """Begin before the first block whose output the edit can alter."""
-        return cls(model, (place,), Start(change.first_block(model.layout) - 1), change)
+        return cls(model, (place,), Start(change.first_block(model.parts) - 1), change)
 
     def in_place(self) -> AbstractContextManager[None]:
         """See `EditedModels.in_place`."""
@@ -259,9 +259,9 @@ class Overlay(EditedModels):
     @classmethod
     def of(cls, model: LoadedModel, members: Mapping[int, Delta]) -> "Overlay":
         """Lay changes of the same linear maps over the model; keyed by their places."""
-        layout, deltas = model.layout, list(members.values())
-        places, first = deltas[0].places(layout), deltas[0].first_block(layout)
-        down = layout.down_weight(first).removesuffix("weight")
+        parts, deltas = model.parts, list(members.values())
+        places, first = deltas[0].places(parts), deltas[0].first_block(parts)
+        down = parts.down_weight(first).removesuffix("weight")
         at_down = all(
             name in (f"{down}weight", f"{down}bias")
             for name, block in places.items()
@@ -283,7 +283,7 @@ class Overlay(EditedModels):
         states, later = before.states, dict(self.changes)
         if self.start.at_down:
             assert states is not None and before.keys is not None
-            down = self.reader.layout.down_weight(self.start.layer).removesuffix("weight")
+            down = self.reader.parts.down_weight(self.start.layer).removesuffix("weight")
             for name in (f"{down}weight", f"{down}bias"):
                 if own := later.pop(name, None):
                     states = (states.float() + own.added(before.keys, edit)).to(states.dtype)

@@ -13,13 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import cross_entropy
 
-from editcore.changes import Change
-from editcore.config import PerplexitySpec
-from editcore.deltas import Delta
+from editcore.config.study import PerplexitySpec
+from editcore.datasets.readers import read_texts
 from editcore.errors import DataError
-from editcore.memory import in_halves, rows_of_logits, tokens_per_pass
-from editcore.models import LoadedModel
-from editcore.overlay import (
+from editcore.evaluation.overlay import (
     Activations,
     Applied,
     EditedModels,
@@ -27,8 +24,11 @@ from editcore.overlay import (
     edited_models,
     recording,
 )
-from editcore.readers import read_texts
-from editcore.tokens import PaddedRows, buckets, pad
+from editcore.models.batch_size import in_halves, rows_of_logits, tokens_per_pass
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import PaddedRows, buckets, pad
+from editcore.updates.change import Change
+from editcore.updates.delta import Delta
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _nll(model: LoadedModel, rows: PaddedRows, hidden: torch.Tensor) -> _Part:
     with model.arithmetic():
         nll = torch.cat(
             [
-                cross_entropy(model.layout.logits(some).float(), target, reduction="none")
+                cross_entropy(model.parts.logits(some).float(), target, reduction="none")
                 for some, target in zip(states.split(chunk), targets.split(chunk), strict=True)
             ]
         )

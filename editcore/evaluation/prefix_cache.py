@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from transformers.cache_utils import DynamicCache
 
-from editcore import trace
-from editcore.attention import KeysValues, cache, held, read_behind, shape_only
-from editcore.memory import budget
-from editcore.models import LoadedModel
-from editcore.tokens import PaddedRows, pad
+from editcore.models import hooks
+from editcore.models.batch_size import budget
+from editcore.models.kv_cache import KeysValues, cache, held, read_behind, shape_only
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import PaddedRows, pad
 
 Tokens = tuple[int, ...]
 
@@ -73,7 +73,7 @@ class Resumable:
             known = cache(past)
             return run(known), held(known)
         known = cache(_without(past, start))
-        with trace.resuming_behind(self.model.layout, start, begun.states):
+        with hooks.resuming_behind(self.model.parts, start, begun.states):
             states = run(known)
         return states, [*begun.past, *held(known)[len(past) and start + 1 :]]
 
@@ -89,7 +89,7 @@ class Resumable:
         self, start: int, run: Callable[[DynamicCache], torch.Tensor], past: KeysValues
     ) -> Begun:
         known = cache(past)
-        with trace.recording(self.model.layout.block(start), stop=True) as seen:
+        with hooks.recording(self.model.parts.block(start), stop=True) as seen:
             run(known)
         assert seen.output is not None
         return Begun(seen.output, held(known)[: start + 1] if self.with_past else [])

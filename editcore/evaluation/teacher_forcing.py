@@ -6,14 +6,14 @@ from functools import partial
 
 import torch
 
-from editcore.changes import Change
 from editcore.errors import RequestError
-from editcore.keys import fill
-from editcore.memory import in_halves, tokens_per_pass
-from editcore.models import LoadedModel
-from editcore.overlay import Activations, EditedModels, edited_models, recording
+from editcore.evaluation.overlay import Activations, EditedModels, edited_models, recording
+from editcore.keyvalue.keys import fill
+from editcore.models.batch_size import in_halves, tokens_per_pass
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import PaddedRows, buckets, continuation, pad
 from editcore.requests import EditRequest
-from editcore.tokens import PaddedRows, buckets, continuation, pad
+from editcore.updates.change import Change
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class _Asking:
         ]
         row, column, token = torch.tensor(places, device=hidden.device).T
         with self._model.arithmetic():
-            scores = self._model.layout.logits(hidden[row, column]).float().log_softmax(-1)
+            scores = self._model.parts.logits(hidden[row, column]).float().log_softmax(-1)
         chosen = scores.gather(1, token[:, None])[:, 0].cpu()
         finite = scores.isfinite().all(-1)
         best = torch.where(finite, scores.argmax(-1), -1).cpu()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore import trace
-from editcore.memory import in_halves, tokens_per_pass
-from editcore.models import LoadedModel
+from editcore.models import hooks
+from editcore.models.batch_size import in_halves, tokens_per_pass
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import TokenizedPrompt, buckets, pad, tokenize_prompt
 from editcore.requests import EditRequest
-from editcore.tokens import TokenizedPrompt, buckets, pad, tokenize_prompt
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def tokenize_templates(
 
 
 @torch.no_grad()
-def collect(
+def collect_keys(
     model: LoadedModel, layer: int, prompts: Sequence[Sequence[TokenizedPrompt]]
 ) -> list[SubjectKeys]:
     """The keys of several cases, each under its templates, in passes that end at `layer`.
@@ -109,7 +109,7 @@ def _at_the_end(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Key and output of the down-projection at the last token of every row."""
     padded = pad(rows, model.pad_id, "right", model.device)
-    with trace.recording(model.layout.down(layer), stop=True) as seen:
+    with hooks.recording(model.parts.down(layer), stop=True) as seen:
         model.model(input_ids=padded.ids, attention_mask=padded.mask, use_cache=False)
     assert seen.input is not None and seen.output is not None
     last = torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])

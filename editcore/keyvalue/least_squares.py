@@ -6,8 +6,8 @@
 
 import torch
 
-from editcore.deltas import LowRankUpdate
-from editcore.moments import SecondMoment
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.updates.delta import LowRankUpdate
 
 
 def weigh(keys: torch.Tensor, moment: SecondMoment, weight: float) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from editcore import checkpoint
+from editcore.records import checkpoint
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from editcore.errors import DataError
-from editcore.moments import SecondMoment, from_matrix
+from editcore.keyvalue.second_moment import SecondMoment, from_matrix
 
 SUM, COUNT = "mom2.mom2", "mom2.count"
 # The sums were made in float32 on a GPU; more than this is no rounding.

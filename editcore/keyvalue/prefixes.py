@@ -19,8 +19,8 @@ from editcore.errors import DataError
 from editcore.requests import SLOT
 
 if TYPE_CHECKING:
-    from editcore.jobs import PrefixJob
-    from editcore.models import LoadedModel
+    from editcore.models.loading import LoadedModel
+    from editcore.planning.jobs import PrefixJob
 
 TOP_K = 5
 
@@ -106,6 +106,6 @@ def load(path: Path) -> ContextPrefixes:
 
 def run(job: "PrefixJob", out: Path) -> None:
     """Sample the templates of one model and save them."""
-    from editcore.models import load_spec
+    from editcore.models.loading import load_spec
 
     save(sample(load_spec(job.model), job.lengths, job.seeds, job.seed), out)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore.deltas import LowRankUpdate
-from editcore.keys import KeyPair
-from editcore.moments import SecondMoment
+from editcore.keyvalue.keys import KeyPair
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.updates.delta import LowRankUpdate
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class RankOne:
     denominator: float
 
 
-def solve(value: torch.Tensor, keys: KeyPair, moment: SecondMoment | None) -> RankOne:
+def solve_rank_one(value: torch.Tensor, keys: KeyPair, moment: SecondMoment | None) -> RankOne:
     """The update for v* `[d_model]`, in float64, kept as float32; without a moment, u is k_u."""
     direction = keys.direction.double().cpu() if moment is None else moment.solve(keys.direction)
     unit = direction / direction.norm()

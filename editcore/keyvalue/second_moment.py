@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError, safe_open
 
-from editcore import checks, layout, trace
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
-from editcore.families import stores_transposed
-from editcore.memory import in_halves
-from editcore.moment_sums import Checkpoint, MomentSums
-from editcore.progress_bar import progress_bar
-from editcore.provenance import as_metadata, of_job, versions
-from editcore.tokens import pad
+from editcore.keyvalue.moment_accumulator import Checkpoint, MomentSums
+from editcore.models import hooks
+from editcore.models.architectures import stores_transposed
+from editcore.models.batch_size import in_halves
+from editcore.models.tokenization import pad
+from editcore.planning import paths, preflight
+from editcore.progress import progress_bar
+from editcore.records.provenance import as_metadata, of_job, versions
 
 if TYPE_CHECKING:
-    from editcore.jobs import MomentJob
-    from editcore.models import LoadedModel
+    from editcore.models.loading import LoadedModel
+    from editcore.planning.jobs import MomentJob
 
 BATCH_TOKENS = 8192
 WINDOW_TOKENS = 16 * BATCH_TOKENS
@@ -115,7 +116,7 @@ def _keys(
         with ExitStack() as stack:
             seen = {
                 layer: stack.enter_context(
-                    trace.recording(model.layout.down(layer), stop=layer == max(layers))
+                    hooks.recording(model.parts.down(layer), stop=layer == max(layers))
                 )
                 for layer in layers
             }
@@ -197,7 +198,7 @@ def load(path: Path) -> SecondMoment:
 def load_for(model: "LoadedModel", layer: int, path: Path) -> SecondMoment:
     """Read the second moment of a model's layer; `DataError` where its keys have another width."""
     moment = load(path)
-    name = model.layout.down_weight(layer)
+    name = model.parts.down_weight(layer)
     width = model.model.get_parameter(name).shape[0 if stores_transposed(model.model, name) else 1]
     if len(moment.matrix) != width:
         raise DataError(
@@ -217,19 +218,19 @@ def run(job: "MomentJob", folder: Path, seconds: float = CHECKPOINT_SECONDS) -> 
     checkpoint = _checkpoint(job, folder, seconds)
     moments = _measured(job, checkpoint) if job.published is None else _published(job)
     for layer, moment in moments.items():
-        save(moment, layout.moment(folder, layer), about | {"made_from": job.source(layer)})
+        save(moment, paths.moment(folder, layer), about | {"made_from": job.source(layer)})
     checkpoint.remove()
 
 
 def _published(job: "MomentJob") -> dict[int, SecondMoment]:
-    from editcore import published_moments
+    from editcore.keyvalue import moment_npz
 
-    return {layer: published_moments.read(Path(job.source(layer)), layer) for layer in job.layers}
+    return {layer: moment_npz.read(Path(job.source(layer)), layer) for layer in job.layers}
 
 
 def _measured(job: "MomentJob", checkpoint: Checkpoint) -> dict[int, SecondMoment]:
-    from editcore.models import load_spec
-    from editcore.readers import read_texts
+    from editcore.datasets.readers import read_texts
+    from editcore.models.loading import load_spec
 
     assert job.texts is not None
     texts = read_texts(job.texts.path, None)
@@ -239,7 +240,7 @@ def _measured(job: "MomentJob", checkpoint: Checkpoint) -> dict[int, SecondMomen
 
 def _checkpoint(job: "MomentJob", folder: Path, seconds: float) -> Checkpoint:
     """Beside the folder, which the workflow empties before each try; bound to job and files."""
-    files = [*map(Path, job.sources), *checks.model_files(job.model.source)]
+    files = [*map(Path, job.sources), *preflight.model_files(job.model.source)]
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     made_from = [job.model_dump(mode="json"), stamps, versions(), BATCH_TOKENS, WINDOW_TOKENS]
     path = folder.with_name(f"{folder.name}.checkpoint.safetensors")

@@ -3,7 +3,7 @@
 Meng et al. 2022, eq. 4, as released: δ is added to the MLP's output (in MEMIT the block's, which
 has the same effect) at the subject's last token under every template; Adam lowers the mean NLL of
 the target, plus a KL term at the subject of "{subject} is a" and a term in ‖δ‖.
-`editcore.value_search` makes it cheap.
+`editcore.keyvalue.value_search` makes it cheap.
 """
 
 import math
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore.editors import EditContext
+from editcore.config.value_options import ValueOptions
+from editcore.editing.editor import EditContext
 from editcore.errors import RequestError
-from editcore.keys import tokenize_templates
-from editcore.memory import in_halves, tokens_per_search
-from editcore.models import LoadedModel
-from editcore.progress_bar import progress_bar
+from editcore.keyvalue.keys import tokenize_templates
+from editcore.models.batch_size import in_halves, tokens_per_search
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import TokenizedPrompt, continuation, tokenize_prompt
+from editcore.progress import progress_bar
 from editcore.requests import EditRequest
-from editcore.tokens import TokenizedPrompt, continuation, tokenize_prompt
-from editcore.value_options import ValueOptions
 
 __all__ = [
     "NONFINITE",
     "Value",
     "ValueOptions",
     "ValueProblem",
-    "find",
+    "find_values",
     "of_each",
     "optimise",
     "pose",
@@ -102,11 +102,11 @@ def of_each(
     stored = context.values.get(options, {})
     missing = [request for request in requests if request.case_id not in stored]
     templates = context.prefixes.templates
-    found = iter(find(context.model, missing, templates, options) if missing else ())
+    found = iter(find_values(context.model, missing, templates, options) if missing else ())
     return [stored[r.case_id] if r.case_id in stored else next(found) for r in requests]
 
 
-def find(
+def find_values(
     model: LoadedModel,
     requests: Sequence[EditRequest],
     templates: Sequence[str],
@@ -142,9 +142,9 @@ def optimise(
     """Yield (index, v*) of every problem as they are found; each gets what it would get alone.
 
     Problems of like suffix are optimised together, at most `tokens_per_batch` tokens of suffix in
-    one batch; by default as many as the memory budget of `editcore.memory` allows.
+    one batch; by default as many as the memory budget of `editcore.models.batch_size` allows.
     """
-    from editcore.value_search import ValueSearch
+    from editcore.keyvalue.value_search import ValueSearch
 
     budget = tokens_per_batch or tokens_per_search(model, options.layer)
     order = sorted(range(len(problems)), key=lambda i: (problems[i].suffix, i))

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError, safe_open
 
-from editcore import prefixes
 from editcore.atomic import write_tensors
+from editcore.datasets.readers import read_cases
 from editcore.errors import DataError
-from editcore.models import load_spec
-from editcore.provenance import as_metadata, of_job
-from editcore.readers import read_cases
-from editcore.values import Value, find
+from editcore.keyvalue import prefixes
+from editcore.keyvalue.value import Value, find_values
+from editcore.models.loading import load_spec
+from editcore.records.provenance import as_metadata, of_job
 
 if TYPE_CHECKING:
-    from editcore.jobs import ValueJob
+    from editcore.planning.jobs import ValueJob
 
 FIELDS = ("cases", "initial", "delta", "steps", "loss")
 
@@ -56,6 +56,6 @@ def run(job: "ValueJob", out: Path) -> None:
     model = load_spec(job.model)
     requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
     context = prefixes.load(Path(job.prefixes))
-    values = find(model, requests, context.templates, job.options)
+    values = find_values(model, requests, context.templates, job.options)
     by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
     save(by_case, out, as_metadata(of_job(job, prefixes_hash=context.hash)))

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import cross_entropy
 
-from editcore import trace
-from editcore.adam import RowAdam
-from editcore.attention import KeysValues, cache, held, read_behind, shape_only
-from editcore.models import LoadedModel
-from editcore.tokens import pad
-from editcore.value_options import ValueOptions
-from editcore.values import Value, ValueProblem
+from editcore.config.value_options import ValueOptions
+from editcore.keyvalue.row_adam import RowAdam
+from editcore.keyvalue.value import Value, ValueProblem
+from editcore.models import hooks
+from editcore.models.kv_cache import KeysValues, cache, held, read_behind, shape_only
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import pad
 
 # Leaving cases out costs a copy of what remains; it pays once a quarter of them have ended.
 WORTH_SHRINKING = 0.75
@@ -152,7 +152,7 @@ class ValueSearch:
                 _attention_of(model, [row[:-suffix] for row in ids], head) if head else [],
                 _places(problems, suffix, model.device),
             )
-            with trace.recording(model.layout.block(layer), stop=True) as block:
+            with hooks.recording(model.parts.block(layer), stop=True) as block:
                 _forward(model, rows)
         assert block.output is not None
         return replace(rows, states=block.output, past=_forget(rows.past, layer))
@@ -199,19 +199,19 @@ class ValueSearch:
 
     def _scores(self, rows: _Rows, delta: torch.Tensor) -> torch.Tensor:
         """Logits `[places + cases, vocabulary]` in float32 where they are read; δ is in place."""
-        layout, layer = self._model.layout, self._options.layer
+        parts, layer = self._model.parts, self._options.layer
         every = torch.arange(len(rows.subject), device=delta.device)
         added = delta[rows.case].to(rows.states.dtype)
         states = rows.states.index_put((every, rows.subject), added, accumulate=True)
         row = torch.cat([rows.places.row, rows.kl])
         column = torch.cat([rows.places.column, rows.subject[rows.kl]])
-        with trace.resuming_behind(layout, layer, states):
-            if layer < layout.depth - 1:
-                with trace.only_at(layout.mlp(layout.depth - 1), row, column):
+        with hooks.resuming_behind(parts, layer, states):
+            if layer < parts.depth - 1:
+                with hooks.only_at(parts.mlp(parts.depth - 1), row, column):
                     hidden = _forward(self._model, rows)
             else:
                 hidden = _forward(self._model, rows)
-        return layout.logits(hidden[row, column]).float()
+        return parts.logits(hidden[row, column]).float()
 
 
 def _clamp(delta: torch.Tensor, limit: torch.Tensor) -> None:
@@ -224,11 +224,11 @@ def _initial(
     model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
 ) -> torch.Tensor:
     """What δ is added to, under the bare prompt: the site's output, `[cases, d_model]` float32."""
-    layout, layer = model.layout, options.layer
-    site = layout.mlp(layer) if options.site == "mlp" else layout.block(layer)
+    parts, layer = model.parts, options.layer
+    site = parts.mlp(layer) if options.site == "mlp" else parts.block(layer)
     bare = [problem.prompts[0] for problem in problems]
     rows = pad([p.ids[: p.subject + 1] for p in bare], model.pad_id, "right", model.device)
-    with trace.recording(site, stop=True) as seen:
+    with hooks.recording(site, stop=True) as seen:
         model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
     assert seen.output is not None
     return seen.output[torch.arange(len(bare)), [p.subject for p in bare]].float()

@@ -51,11 +51,11 @@ def family_of(model_type: str) -> Family:
     except KeyError:
         raise ModelError(
             f"model type {model_type!r} is not known to editcore; known: {', '.join(FAMILIES)}. "
-            "A new one is one entry in editcore/families.py"
+            "A new one is one entry in editcore/models/architectures.py"
         ) from None
 
 
-class Layout:
+class ModelParts:
     """The parts of one loaded model, by layer."""
 
     def __init__(self, model: PreTrainedModel) -> None:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 
-from editcore.models import LoadedModel
+from editcore.models.loading import LoadedModel
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -68,7 +68,7 @@ def tokens_per_search(model: LoadedModel, layer: int) -> int:
     and at the head three rows as wide as the vocabulary for every third token; in float32.
     """
     width, key = _widths(model)
-    floats = (model.layout.depth - layer) * (16 * width + 3 * key) + _vocabulary(model)
+    floats = (model.parts.depth - layer) * (16 * width + 3 * key) + _vocabulary(model)
     return max(1, budget(model.device) // (4 * floats))
 
 
@@ -90,4 +90,4 @@ def _vocabulary(model: LoadedModel) -> int:
 def _widths(model: LoadedModel) -> tuple[int, int]:
     """The widths of the states and of a key."""
     width = int(model.model.config.hidden_size)
-    return width, model.model.get_parameter(model.layout.down_weight(0)).numel() // width
+    return width, model.model.get_parameter(model.parts.down_weight(0)).numel() // width

@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from editcore.bundled import model_source
+from editcore.datasets.bundled import model_source
 from editcore.errors import DataError
 
 END = "<|endoftext|>"

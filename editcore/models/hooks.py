@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from editcore.families import Layout
+from editcore.models.architectures import ModelParts
 
 
 @dataclass
@@ -85,18 +85,18 @@ def only_at(module: nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> Ite
 
 
 @contextmanager
-def resuming_behind(layout: Layout, layer: int, states: torch.Tensor) -> Iterator[None]:
+def resuming_behind(parts: ModelParts, layer: int, states: torch.Tensor) -> Iterator[None]:
     """Let forward passes resume behind block `layer`, whose output is `states`.
 
     `states` is `[batch, positions, d_model]`. Works for every family, since it only replaces the
     `forward` of that block and of those below it, which do not run.
     """
-    given = (states, None) if layout.family.block_gives_tuple else states
+    given = (states, None) if parts.family.block_gives_tuple else states
 
     def resume(*_: Any, **__: Any) -> Any:
         return given
 
-    replaced = [layout.block(i) for i in range(layer + 1)]
+    replaced = [parts.block(i) for i in range(layer + 1)]
     try:
         for block in replaced:
             block.__dict__["forward"] = resume

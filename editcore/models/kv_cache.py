@@ -3,7 +3,7 @@
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from editcore.models import LoadedModel
+from editcore.models.loading import LoadedModel
 
 KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
 

@@ -16,17 +16,17 @@ from transformers import (
 )
 from transformers.activations import NewGELUActivation
 
-from editcore.bundled import model_source
-from editcore.collector import uncollected
-from editcore.config import Precision
+from editcore.config.study import Precision
+from editcore.datasets.bundled import model_source
 from editcore.errors import ModelError
-from editcore.families import Layout
-from editcore.gpu_lease import lease
-from editcore.precision import arithmetic, reduced, refresh
-from editcore.quiet import quiet_for_folders
+from editcore.gc_pause import uncollected
+from editcore.models.architectures import ModelParts
+from editcore.models.gpu import lease
+from editcore.models.precision import arithmetic, reduced, refresh
+from editcore.models.quiet import quiet_for_folders
 
 if TYPE_CHECKING:
-    from editcore.jobs import ModelSpec
+    from editcore.planning.jobs import ModelSpec
 
 ANY_TEXT = "The sea is quiet."
 
@@ -41,9 +41,9 @@ class LoadedModel:
     precision: Precision = "float32"
 
     @cached_property
-    def layout(self) -> Layout:
+    def parts(self) -> ModelParts:
         """Where the model keeps its parts."""
-        return Layout(self.model)
+        return ModelParts(self.model)
 
     @cached_property
     def frozen(self) -> "LoadedModel":
@@ -88,7 +88,7 @@ def wrap(
 ) -> LoadedModel:
     """Freeze a model that is already in memory and check that its family is known."""
     loaded = LoadedModel(name, model.eval().requires_grad_(False), tokenizer, precision)
-    _ = loaded.layout
+    _ = loaded.parts
     return loaded
 
 

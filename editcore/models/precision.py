@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from editcore.config import Precision
+from editcore.config.study import Precision
 
 
 class ReducedLinear(nn.Module):

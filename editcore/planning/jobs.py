@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from editcore import atomic, layout
-from editcore.config import (
+from editcore import atomic
+from editcore.config.messages import explain
+from editcore.config.study import (
     AfterCollapse,
     CollapseSpec,
     DataFormat,
@@ -16,9 +17,9 @@ from editcore.config import (
     PerplexitySpec,
     Precision,
 )
+from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError
-from editcore.explain import explain
-from editcore.value_options import ValueOptions
+from editcore.planning import paths
 
 __all__ = [
     "CaseSet",
@@ -135,8 +136,8 @@ class MomentJob(Job):
     @property
     def files(self) -> dict[int, str]:
         """By layer, where the second moments will be."""
-        folder = layout.moments(self.model.name, self.digest)
-        return {layer: str(layout.moment(folder, layer)) for layer in self.layers}
+        folder = paths.moments(self.model.name, self.digest)
+        return {layer: str(paths.moment(folder, layer)) for layer in self.layers}
 
     @property
     def sources(self) -> list[str]:

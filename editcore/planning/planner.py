@@ -7,15 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from editcore import checks, layout, training
-from editcore.bundled import data_file
-from editcore.chains import Chains
-from editcore.config import StudyConfig, TransformChoice, parse
-from editcore.editor_config import EditorConfig, Moments, Values
+from editcore.config.messages import explain, nearest
+from editcore.config.options import EditorConfig, Moments, Values
+from editcore.config.study import StudyConfig, TransformChoice, parse
+from editcore.config.value_options import ValueOptions
+from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError, PluginError, at, in_one_line
-from editcore.explain import explain, nearest
-from editcore.hookspecs import EditorInfo
-from editcore.jobs import (
+from editcore.planning import paths, preflight, training
+from editcore.planning.jobs import (
     CaseSet,
     DatasetSpec,
     DownstreamJob,
@@ -34,9 +33,10 @@ from editcore.jobs import (
     ValueFile,
     ValueJob,
 )
-from editcore.plugins import Registered, Registry, load_registry
-from editcore.study import Names, Study
-from editcore.value_options import ValueOptions
+from editcore.planning.sequences import Chains
+from editcore.planning.study import Names, Study
+from editcore.registry.hookspecs import EditorInfo
+from editcore.registry.registry import Registered, Registry, load_registry
 
 
 def plan(config: StudyConfig, where: str, registry: Registry | None = None) -> Study:
@@ -154,7 +154,7 @@ class _Planner:
 
     def _model_files(self, spec: ModelSpec) -> tuple[str, ...]:
         with self._at(f"models.{spec.name}"):
-            return tuple(str(file) for file in checks.model_files(spec.source))
+            return tuple(str(file) for file in preflight.model_files(spec.source))
 
     def _edited(self, model: ModelSpec, label: str) -> _Edited:
         choice = self._config.editors[label]
@@ -164,7 +164,7 @@ class _Planner:
         options = self._options(model, label, found)
         layers = sorted({need.layer for need in options.requires() if isinstance(need, Moments)})
         with self._at(f"editors.{label}"):
-            checks.layers(model.source, model.revision, [*options.edited_layers(), *layers])
+            preflight.layers(model.source, model.revision, [*options.edited_layers(), *layers])
         spec = EditorSpec(
             label=label,
             uses=uses,
@@ -225,14 +225,14 @@ class _Planner:
         choice = self._config.datasets[label]
         spec = DatasetSpec(name=label, path=data_file(choice.path), format=choice.format)
         with self._at(f"datasets.{label}"):
-            ids = checks.case_ids(spec.path, spec.format)
+            ids = preflight.case_ids(spec.path, spec.format)
         return _Cases(spec, ids[: choice.limit])
 
     def _perplexity(self) -> PerplexitySpec:
         spec = self._config.perplexity
         path = data_file(spec.path)
         with self._at("perplexity"):
-            checks.texts(path, spec.texts)
+            preflight.texts(path, spec.texts)
         return PerplexitySpec(path=path, texts=spec.texts)
 
     def _prefix_job(self, model: ModelSpec) -> PrefixJob:
@@ -245,7 +245,7 @@ class _Planner:
         jobs = [pair.moments for pair in edited if pair.moments]
         if texts := next((job.texts for job in jobs if job.texts), None):
             with self._at("moments"):
-                checks.texts(texts.path, None)
+                preflight.texts(texts.path, None)
         return {(job.model.name, job.digest): job for job in jobs}
 
     def _moment_job(self, model: ModelSpec, layers: tuple[int, ...]) -> MomentJob:
@@ -253,7 +253,7 @@ class _Planner:
         if published := self._config.models[model.name].published_moments:
             job = MomentJob(model=model, layers=layers, published=data_file(published))
             with self._at(f"models.{model.name}.published_moments"):
-                checks.files(job.sources)
+                preflight.files(job.sources)
             return job
         texts = MomentSpec(path=data_file(choice.path), tokens=choice.tokens)
         return MomentJob(model=model, layers=layers, texts=texts)
@@ -267,7 +267,7 @@ class _Planner:
         return EditJob(
             **self._artefacts(pair),
             values=tuple(
-                ValueFile(options=job.options, path=str(layout.values(*job.names)))
+                ValueFile(options=job.options, path=str(paths.values(*job.names)))
                 for job in _value_jobs(pair, cases)
             ),
             dataset=cases.dataset,
@@ -287,11 +287,11 @@ class _Planner:
         if (choice := self._config.downstream) is None:
             return {}
         with self._at("downstream.tasks"):
-            checks.tasks(choice.tasks)
+            preflight.tasks(choice.tasks)
         jobs = {}
         for model in models:
             shards = tuple(
-                EditFiles(rows=str(layout.edits(*job.names)), deltas=str(layout.deltas(*job.names)))
+                EditFiles(rows=str(paths.edits(*job.names)), deltas=str(paths.deltas(*job.names)))
                 for job in edits
                 if job.model == model and self._changes_weights(job.editor)
             )
@@ -326,7 +326,7 @@ class _Planner:
                 )
         if choice.encoder is not None:
             with self._at("mechanism.encoder"):
-                checks.model_files(choice.encoder)
+                preflight.model_files(choice.encoder)
         pairs = [pair for pair in edited if pair.editor.label == choice.editor]
         return {pair.model.name: self._mechanism_job(pair, shards, perplexity) for pair in pairs}
 
@@ -344,7 +344,7 @@ class _Planner:
         moments = self._config.moments
         texts = MomentSpec(path=data_file(moments.path), tokens=moments.tokens)
         with self._at("moments"):
-            checks.texts(texts.path, None)
+            preflight.texts(texts.path, None)
         return MechanismJob(
             **self._artefacts(pair),
             collapse_cases=_case_set(pair, first[choice.collapse], choice.cases),
@@ -362,7 +362,7 @@ class _Planner:
             "model": pair.model,
             "editor": pair.editor,
             "seed": self._config.seed,
-            "prefixes": str(layout.prefixes(pair.model.name)),
+            "prefixes": str(paths.prefixes(pair.model.name)),
             "moments": pair.moments.files if pair.moments else {},
             "trained": pair.trained,
         }
@@ -381,7 +381,7 @@ def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
             dataset=cases.dataset,
             shard=cases.shard,
             case_ids=cases.ids,
-            prefixes=str(layout.prefixes(pair.model.name)),
+            prefixes=str(paths.prefixes(pair.model.name)),
             options=options,
         )
         for options in pair.values
@@ -393,4 +393,4 @@ def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
     (values,) = _value_jobs(pair, shard)
     count, given = min(limit, len(shard.ids)), shard.ids
     ids = tuple(given[i * len(given) // count] for i in range(count))
-    return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(layout.values(*values.names)))
+    return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(paths.values(*values.names)))

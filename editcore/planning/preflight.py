@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editcore import tasks as task_files
-from editcore.bundled import model_folder
+from editcore.datasets import task_files
+from editcore.datasets.bundled import model_folder
+from editcore.datasets.readers import Format, read_requests, read_texts
 from editcore.errors import ConfigError, DataError, ModelError
-from editcore.readers import Format, read_requests, read_texts
 
 if TYPE_CHECKING:
-    from editcore.jobs import DatasetSpec
+    from editcore.planning.jobs import DatasetSpec
 
 CONFIG_FILE = "config.json"
 # Either is enough for transformers to build a tokenizer; both spell it out in one file.

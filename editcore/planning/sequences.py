@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editcore import checks
-from editcore.config import SequenceChoice, StudyConfig
+from editcore.config.messages import nearest
+from editcore.config.study import SequenceChoice, StudyConfig
 from editcore.errors import ConfigError, at
-from editcore.explain import nearest
-from editcore.hookspecs import Capabilities
-from editcore.jobs import EditorSpec
-from editcore.plugins import Registry
+from editcore.planning import preflight
+from editcore.planning.jobs import EditorSpec
+from editcore.registry.hookspecs import Capabilities
+from editcore.registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Chains:
     def drawn(self, facts: Mapping[str, Sequence[int]], label: str, seed: int) -> tuple[int, ...]:
         """The cases of one chain in their order: as many of `label` as of every other data set.
 
-        >>> from editcore.plugins import load_registry
+        >>> from editcore.registry.registry import load_registry
         >>> config = StudyConfig.model_construct()
         >>> chains = Chains(SequenceChoice(edits=3), "", config, load_registry([]))
         >>> chains.drawn({"few": range(3)}, "few", seed=1)
@@ -72,7 +72,7 @@ class Chains:
         """What all chains say of when and how they are measured; `ConfigError` for a bad task."""
         if self.choice.tasks:
             with at(f"{self.where}.tasks"):
-                checks.tasks(self.choice.tasks)
+                preflight.tasks(self.choice.tasks)
         chosen = {"editors", "datasets", "edits", "seeds", "batch"}
         return {**self.choice.model_dump(exclude=chosen), "collapse": self.config.collapse}
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editcore import checks, layout, tasks
-from editcore.config import StudyConfig, parse
+from editcore.config.study import StudyConfig, parse
+from editcore.datasets import task_files
 from editcore.errors import ConfigError
-from editcore.jobs import (
+from editcore.planning import paths, preflight
+from editcore.planning.jobs import (
     DatasetSpec,
     DownstreamJob,
     EditJob,
@@ -26,7 +27,7 @@ from editcore.jobs import (
 
 Names = tuple[str, str, str, str]
 
-# What `editcore.mechanism.tables`, which planning does not import, has schemas for.
+# What `editcore.records.mechanism_schemas`, which planning does not import, has schemas for.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
 MECHANISM_DERIVED = ("shared", "prompting")
 
@@ -55,7 +56,7 @@ class Study:
     @property
     def edit_files(self) -> list[str]:
         """The tables of all shards, in a fixed order."""
-        return [str(layout.edits(*names)) for names in self.edits]
+        return [str(paths.edits(*names)) for names in self.edits]
 
     @property
     def summaries(self) -> list[str]:
@@ -63,7 +64,7 @@ class Study:
         names = ["cases", "verdicts", "warning"]
         names += ["downstream", "correlation", "weight_change"] if self.downstream else []
         names += ["sequences"] if self.sequences else []
-        return [*(str(layout.summary(name)) for name in names), *self.mechanism_tables]
+        return [*(str(paths.summary(name)) for name in names), *self.mechanism_tables]
 
     @property
     def tables(self) -> list[str]:
@@ -74,23 +75,23 @@ class Study:
     @property
     def sequence_files(self) -> list[str]:
         """The tables of all chains, in a fixed order."""
-        return [str(layout.sequences(*names)) for names in self.sequences]
+        return [str(paths.sequences(*names)) for names in self.sequences]
 
     @property
     def score_files(self) -> list[str]:
         """The tables of downstream scores, one for each model."""
-        return [str(layout.downstream(model)) for model in self.downstream]
+        return [str(paths.downstream(model)) for model in self.downstream]
 
     @property
     def mechanism_folders(self) -> list[str]:
         """The folders of the mechanism's tables, one for each model."""
-        return [str(layout.mechanism(model)) for model in self.mechanism]
+        return [str(paths.mechanism(model)) for model in self.mechanism]
 
     @property
     def mechanism_tables(self) -> list[str]:
         """The mechanism's tables in the summary; none where the study does not ask for them."""
         names = (*MECHANISM, *MECHANISM_DERIVED) if self.mechanism else ()
-        return [str(layout.RESULTS / "summary" / layout.mechanism_file(name)) for name in names]
+        return [str(paths.RESULTS / "summary" / paths.mechanism_file(name)) for name in names]
 
     def mechanism_inputs(self, model: str) -> list[str]:
         """The files beside the job that a model's mechanism is found from."""
@@ -98,7 +99,7 @@ class Study:
         sets = (job.collapse_cases, job.normal_cases)
         files = [file for each in sets for file in (each.dataset.path, each.values)]
         texts = [job.perplexity.path, job.texts.path]
-        encoder = [str(file) for file in checks.model_files(job.encoder)] if job.encoder else []
+        encoder = [str(file) for file in preflight.model_files(job.encoder)] if job.encoder else []
         return [*_artefacts(job), *files, *texts, *encoder, *self.model_files[model]]
 
     @property
@@ -147,7 +148,7 @@ class Study:
     @property
     def weight_files(self) -> list[str]:
         """The tables of changed matrices, one for each model."""
-        return [str(layout.downstream_weights(model)) for model in self.downstream]
+        return [str(paths.downstream_weights(model)) for model in self.downstream]
 
     def downstream_inputs(self, model: str) -> list[str]:
         """The files beside the job that a model's scores are made from: edits, tasks, texts."""
@@ -165,21 +166,21 @@ class Study:
 
     def _files(self) -> Iterator[tuple[Path, str]]:
         for model, prefix_job in self.prefixes.items():
-            yield layout.prefixes_job(model), prefix_job.as_json()
+            yield paths.prefixes_job(model), prefix_job.as_json()
         for (model, digest), moment_job in self.moments.items():
-            yield layout.moments_job(model, digest), moment_job.as_json()
+            yield paths.moments_job(model, digest), moment_job.as_json()
         for names, value_job in self.values.items():
-            yield layout.values_job(*names), value_job.as_json()
+            yield paths.values_job(*names), value_job.as_json()
         for (model, digest), train_job in self.training.items():
-            yield layout.train_job(model, digest), train_job.as_json()
+            yield paths.train_job(model, digest), train_job.as_json()
         for names, edit_job in self.edits.items():
-            yield layout.edits_job(*names), edit_job.as_json()
+            yield paths.edits_job(*names), edit_job.as_json()
         for names, sequence_job in self.sequences.items():
-            yield layout.sequences_job(*names), sequence_job.as_json()
+            yield paths.sequences_job(*names), sequence_job.as_json()
         for model, downstream_job in self.downstream.items():
-            yield layout.downstream_job(model), downstream_job.as_json()
+            yield paths.downstream_job(model), downstream_job.as_json()
         for model, mechanism_job in self.mechanism.items():
-            yield layout.mechanism_job(model), mechanism_job.as_json()
+            yield paths.mechanism_job(model), mechanism_job.as_json()
         manifest = {
             "edits": self.edit_files,
             "sequences": self.sequence_files,
@@ -187,7 +188,7 @@ class Study:
             "weights": self.weight_files,
             "config": self.config.model_dump(mode="json"),
         }
-        yield layout.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
+        yield paths.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
 
 
 def _artefacts(job: EditorJob) -> list[str]:
@@ -201,7 +202,7 @@ def _artefacts(job: EditorJob) -> list[str]:
 
 def _task_files(names: Sequence[str]) -> list[str]:
     """The files that tasks are made from."""
-    return [file for name in names for file in tasks.files(name)]
+    return [file for name in names for file in task_files.files(name)]
 
 
 def listed_edits(study_file: Path) -> list[Path]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from editcore import checks, layout
-from editcore.bundled import data_file
-from editcore.editor_config import EditorConfig, Prefixes, Trained
-from editcore.jobs import EditorSpec, ModelSpec, TrainJob
+from editcore.config.options import EditorConfig, Prefixes, Trained
+from editcore.datasets.bundled import data_file
+from editcore.planning import paths, preflight
+from editcore.planning.jobs import EditorSpec, ModelSpec, TrainJob
 
 
 def planned(
@@ -24,10 +24,10 @@ def planned(
         return None, None
     if need.file is not None:
         file = data_file(need.file)
-        checks.files([file])
+        preflight.files([file])
         return None, file
     data = tuple(data_file(path) for path in need.data)
-    checks.files(data)
+    preflight.files(data)
     # Labels and options of editing are left out, so that editors that differ in them share it.
     learnt = {name: editor.options[name] for name in need.options}
     update = {"label": editor.uses, "options": learnt, "transforms": ()}
@@ -35,8 +35,8 @@ def planned(
         model=model,
         editor=editor.model_copy(update=update),
         seed=seed,
-        prefixes=str(layout.prefixes(model.name)) if Prefixes() in options.requires() else None,
+        prefixes=str(paths.prefixes(model.name)) if Prefixes() in options.requires() else None,
         moments=dict(moments),
         data=data,
     )
-    return job, str(layout.trained(*job.names))
+    return job, str(paths.trained(*job.names))

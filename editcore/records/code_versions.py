@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from editcore import provenance
 from editcore.errors import DataError
+from editcore.records import provenance
 
 TABLES = ("edits", "sequences")
 EDITOR = (

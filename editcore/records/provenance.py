@@ -5,16 +5,17 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editcore import checks
-from editcore.bundled import model_folder
+from editcore.datasets.bundled import model_folder
 from editcore.errors import DataError
-from editcore.plugins import code_hash
+from editcore.planning import preflight
+from editcore.registry.registry import code_hash
 
 if TYPE_CHECKING:
-    from editcore.jobs import Job, ModelSpec
+    from editcore.planning.jobs import Job, ModelSpec
 
 MADE_WITH = ("editcore", "torch", "transformers", "tokenizers", "numpy", "polars", "pyarrow")
 HEADER_LENGTH_BYTES = 8
@@ -60,13 +61,13 @@ def model_revision(spec: "ModelSpec") -> str | None:
     """
     if model_folder(spec.source) is not None:
         digest = hashlib.sha256()
-        for file in checks.model_files(spec.source):
+        for file in preflight.model_files(spec.source):
             digest.update(f"{file.name} {file.stat().st_size} ".encode())
             digest.update(_ends(file))
         return digest.hexdigest()[:12]
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(spec.source, checks.CONFIG_FILE, revision=spec.revision)
+    cached = try_to_load_from_cache(spec.source, preflight.CONFIG_FILE, revision=spec.revision)
     # The cache keeps a file as snapshots/<commit>/<name>.
     return Path(cached).parent.name if isinstance(cached, str) else None
 
@@ -88,7 +89,7 @@ def read(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return _of_tensors(path)
     if path.suffix == ".parquet":
-        from editcore.store import read_provenance
+        from editcore.records.tables import read_provenance
 
         return read_provenance(path)
     raise DataError(f"{path}: only .parquet and .safetensors files carry provenance")
@@ -112,3 +113,42 @@ def _decoded(value: str) -> Any:
     with contextlib.suppress(ValueError):
         return json.loads(value)
     return value
+
+
+def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What shards say of themselves: each model, editor and data set once, all else merged."""
+    jobs = [source["job"] for source in sources if "job" in source]
+    # Each shard has a job, and so a hash of it, of its own.
+    rest = [{k: v for k, v in s.items() if k not in ("job", "config")} for s in sources]
+    parts = (("models", "model", "name"), ("editors", "editor", "label"))
+    return {
+        "edits": merged(rest),
+        **{
+            plural: {
+                label: merged(job[part] for job in jobs if job[part][name] == label)
+                for label in sorted({job[part][name] for job in jobs})
+            }
+            for plural, part, name in (*parts, ("datasets", "dataset", "name"))
+        },
+    }
+
+
+def merged(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One mapping out of many: the value where all agree, the sorted distinct ones where not.
+
+    >>> merged([{"torch": "2.13", "seed": 0}, {"torch": "2.12", "seed": 0}])
+    {'seed': 0, 'torch': ['2.12', '2.13']}
+    """
+    seen: dict[str, dict[str, Any]] = {}
+    for source in sources:
+        for name, value in source.items():
+            seen.setdefault(name, {})[json.dumps(value, sort_keys=True)] = value
+    return {name: _agreed(values) for name, values in sorted(seen.items())}
+
+
+def _agreed(values: Mapping[str, Any]) -> Any:
+    if len(values) == 1:
+        return next(iter(values.values()))
+    if all(isinstance(value, Mapping) for value in values.values()):
+        return merged(values.values())
+    return [values[key] for key in sorted(values)]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from editcore.editor_config import EditorConfig
-    from editcore.transforms import TransformConfig
+    from editcore.config.options import EditorConfig, TransformConfig
 
 PROJECT = "editcore"
 HOOKSPEC_VERSION = 1
@@ -51,7 +50,7 @@ class EditorInfo:
 class KeyStrategyInfo:
     """A way to choose the two keys of a rank-one update.
 
-    `factory` is `"module:function"`, a `editcore.keys.KeyStrategy`.
+    `factory` is `"module:function"`, a `editcore.keyvalue.keys.KeyStrategy`.
     """
 
     name: str
@@ -64,7 +63,7 @@ class KeyStrategyInfo:
 class DeltaTransformInfo:
     """A change of any editor's weight change, made before it is measured.
 
-    `factory` is `"module:function"`, an `editcore.transforms.DeltaTransform`.
+    `factory` is `"module:function"`, an `editcore.editing.transforms.DeltaTransform`.
     """
 
     name: str
@@ -76,7 +75,7 @@ class DeltaTransformInfo:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A metric of one edit: `factory` is `"module:function"`, an `editcore.metrics.Metric`.
+    """A metric of one edit: `factory` is `"module:function"`, an `editcore.toolkit.Metric`.
 
     `columns` are the names that it adds to the rows of `results/edits`.
     """

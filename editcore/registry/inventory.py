@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from editcore.plugins import Named, Registered, Registry
+from editcore.registry.registry import Named, Registered, Registry
 
 Inventory = Mapping[str, Sequence[Mapping[str, Any]]]
 DISTRIBUTION_KEYS = ("distribution", "version")

@@ -16,7 +16,7 @@ import pluggy
 from pydantic import BaseModel
 
 from editcore.errors import PluginError, in_one_line
-from editcore.hookspecs import (
+from editcore.registry.hookspecs import (
     PROJECT,
     DeltaTransformInfo,
     EditcoreSpecs,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from editcore.config import StudyConfig
+    from editcore.config.study import StudyConfig
 
 
 def run(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig") -> None:
@@ -12,10 +12,10 @@ def run(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig")
 
     Raises `DataError` where the summary is missing or not a summary.
     """
-    from editcore.report.figures import draw_all, draw_sections
-    from editcore.report.page import write
+    from editcore.report.data import read
+    from editcore.report.drawing.figures import draw_all, draw_sections
+    from editcore.report.page.page import write
     from editcore.report.sections import sections
-    from editcore.report.study import read
 
     study = read(summary_dir, config)
     found = sections(study)

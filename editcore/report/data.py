@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from editcore.config import StudyConfig
-from editcore.editors import OK
-from editcore.store import read_provenance, read_table
-from editcore.summary import CASES, VERDICTS
+from editcore.config.study import StudyConfig
+from editcore.records.tables import read_provenance, read_table
+from editcore.requests import OK
+from editcore.summary.edits import CASES, VERDICTS
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from editcore.report.study import Study
+from editcore.report.data import Study
 from editcore.report.tables import Table
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editcore.report.numbers import MISSING, number, share
-from editcore.report.study import Study
-from editcore.store import METRIC_COLUMNS
+from editcore.numbers import number, percent, share, times
+from editcore.records.tables import METRIC_COLUMNS
+from editcore.report.data import Study
 
 Row = dict[str, Any]
 WHERE = ("model", "editor", "data set")
@@ -171,21 +171,3 @@ def _means(
         for row in groups
         if any(row[f"{key}_n"] for key in keys)
     )
-
-
-def percent(part: int, whole: int) -> str:
-    """A share as a percentage without decimals.
-
-    >>> percent(71, 120), percent(0, 0)
-    ('59 %', '–')
-    """
-    return f"{100 * part / whole:.0f} %" if whole else MISSING
-
-
-def times(ratio: float | None) -> str:
-    """A factor.
-
-    >>> times(2990.4), times(None)
-    ('×2,990', '–')
-    """
-    return MISSING if ratio is None else f"×{number(ratio)}"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from editcore import checks, mixed_code
-from editcore.bundled import bundled_models, resources_folder
+from editcore.datasets.bundled import bundled_models, resources_folder
 from editcore.errors import EditcoreError
-from editcore.plugins import load_registry
+from editcore.planning import preflight
+from editcore.records import code_versions
+from editcore.registry.registry import load_registry
 
 NEEDED = ("torch", "transformers", "safetensors", "polars", "pyarrow", "matplotlib", "scipy")
 OPTIONAL = ("snakemake", "lm_eval")
@@ -33,7 +34,9 @@ class Finding:
 def examine(results: Path) -> list[Finding]:
     """Every finding, the healthy ones too; of the folder of results only what is mixed in it."""
     python = Finding("python", platform.python_version())
-    mixed = (Finding(subject, text, note=True) for subject, text in mixed_code.described(results))
+    mixed = (
+        Finding(subject, text, note=True) for subject, text in code_versions.described(results)
+    )
     return [python, *_packages(), *_devices(), *_plugins(), *_bundled(), *mixed]
 
 
@@ -89,7 +92,7 @@ def _bundled() -> Iterator[Finding]:
     )
     for name, folder in bundled_models().items():
         try:
-            checks.model_files(str(folder))
+            preflight.model_files(str(folder))
             yield Finding(f"model {name}", str(folder))
         except EditcoreError as error:
             yield Finding(f"model {name}", str(error), healthy=False)

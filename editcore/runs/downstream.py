@@ -7,20 +7,20 @@ from typing import Any
 
 import polars as pl
 
-from editcore import deltas, perplexity
-from editcore.correlation import DOWNSTREAM
-from editcore.deltas import Delta
+from editcore.datasets.readers import read_texts
 from editcore.errors import DataError
-from editcore.harness import EditedLM, Suite
-from editcore.jobs import DownstreamJob
-from editcore.models import LoadedModel, load_spec
-from editcore.pooling import pooled
-from editcore.progress_bar import progress_bar
-from editcore.provenance import of_job
-from editcore.readers import read_texts
-from editcore.selection import selected
-from editcore.store import CASE_KEYS, Row, read_edits, write_table
-from editcore.weight_change import WEIGHTS, contrasted
+from editcore.evaluation import perplexity
+from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
+from editcore.models.loading import LoadedModel, load_spec
+from editcore.planning.jobs import DownstreamJob
+from editcore.progress import progress_bar
+from editcore.records.provenance import of_job
+from editcore.records.tables import CASE_KEYS, Row, read_edits, write_table
+from editcore.runs.pooling import pooled
+from editcore.runs.selection import selected
+from editcore.summary.correlation import DOWNSTREAM
+from editcore.summary.weight_change import WEIGHTS, contrasted
+from editcore.updates.delta import Delta, load_deltas
 
 Chosen = dict[str, Any]
 
@@ -64,7 +64,7 @@ def _with_deltas(chosen: pl.DataFrame) -> Iterator[tuple[Chosen, Delta]]:
     rows = chosen.sort("deltas", *CASE_KEYS).iter_rows(named=True)
     for file, edits in groupby(rows, key=lambda row: str(row["deltas"])):
         listed = list(edits)
-        changes = deltas.load(Path(file), {row["case_id"] for row in listed})
+        changes = load_deltas(Path(file), {row["case_id"] for row in listed})
         for row in listed:
             if row["case_id"] not in changes:
                 raise DataError(

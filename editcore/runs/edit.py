@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from editcore import deltas
-from editcore.deltas import Delta
-from editcore.editors import OK, EditResult
+from editcore.datasets.readers import read_cases
+from editcore.editing.editor import EditResult
+from editcore.editing.session import Session
 from editcore.errors import in_one_line
-from editcore.jobs import EditJob
-from editcore.metrics import bind
-from editcore.plugins import load_registry
-from editcore.progress_bar import progress_bar
-from editcore.provenance import as_metadata, of_job
-from editcore.readers import read_cases
-from editcore.requests import EditRequest
-from editcore.rows import MadeEdit, Row, Rows
-from editcore.session import Session
-from editcore.store import EDITS, OWN_COLUMNS, write_table
+from editcore.evaluation.metrics import bind
+from editcore.planning.jobs import EditJob
+from editcore.progress import progress_bar
+from editcore.records.provenance import as_metadata, of_job
+from editcore.records.tables import EDITS, OWN_COLUMNS, write_table
+from editcore.registry.registry import load_registry
+from editcore.requests import OK, EditRequest
+from editcore.runs.edit_rows import MadeEdit, Row, Rows
+from editcore.updates.delta import Delta, save_deltas
 
 # Edits that are measured together; enough to fill forward passes of small models.
 TOGETHER = 32
@@ -46,7 +45,7 @@ def run(job: EditJob, out: Path, deltas_out: Path) -> None:
             bar.update(len(edits))
     prefixes = shard.session.context.prefixes
     about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None)
-    deltas.save(changes, deltas_out, as_metadata(about))
+    save_deltas(changes, deltas_out, as_metadata(about))
     write_table(out, rows, EDITS, about)
 
 

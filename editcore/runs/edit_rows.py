@@ -7,23 +7,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from editcore.answers import Answers, CaseQuestions, TokenizedQuestions, ask_edited, tokenize
-from editcore.changes import Change
-from editcore.collapse import judge
-from editcore.deltas import Delta
-from editcore.disturbance import Disturbance
-from editcore.editor_config import EditorConfig
-from editcore.editors import OK, EditResult, refuse_undeclared
+from editcore.collapse.predictor import Disturbance
+from editcore.collapse.verdict import judge
+from editcore.config.options import EditorConfig
+from editcore.editing.editor import EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
-from editcore.greedy import ask_to_go_on
-from editcore.jobs import EditJob
-from editcore.metrics import Metric, MetricInput, number
-from editcore.models import LoadedModel
-from editcore.moments import SecondMoment
-from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
-from editcore.prefixes import ContextPrefixes
-from editcore.requests import SLOT, EditRequest
-from editcore.tokens import tokenize_prompt
+from editcore.evaluation.greedy import ask_to_go_on
+from editcore.evaluation.metrics import Metric, MetricInput, number
+from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, measure_unedited
+from editcore.evaluation.teacher_forcing import (
+    Answers,
+    CaseQuestions,
+    TokenizedQuestions,
+    ask_edited,
+    tokenize,
+)
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import tokenize_prompt
+from editcore.planning.jobs import EditJob
+from editcore.requests import OK, SLOT, EditRequest
+from editcore.updates.change import Change
+from editcore.updates.delta import Delta
 
 Row = dict[str, Any]
 
@@ -132,7 +138,7 @@ class Rows:
             if (change := result.change) is None or result.status != OK:
                 return None
             change.check(self.model.model)
-            refuse_undeclared(self.job.editor.uses, self.options, self.model.layout, change)
+            refuse_undeclared(self.job.editor.uses, self.options, self.model.parts, change)
             questions = CaseQuestions(request, self._test_prefix(request))
             tokens = tokenize(self.model, questions.all())
             row |= self._known(result) | {"delta_norm": change.norm()}

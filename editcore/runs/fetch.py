@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from editcore.atomic import write_text
-from editcore.bundled import model_folder
-from editcore.config import StudyConfig
+from editcore.config.study import StudyConfig
+from editcore.datasets.bundled import model_folder
 from editcore.errors import ModelError
 
 # Weights as safetensors alone: other formats can run code, and are as large again.
@@ -30,7 +30,7 @@ def run(config: StudyConfig, out: Path) -> None:
     tasks: Mapping[str, Mapping[str, str]] = {}
     if names := _tasks(config):
         # lm-eval, which studies without tasks do without.
-        from editcore.harness import data_commits
+        from editcore.evaluation.lm_eval_adapter import data_commits
 
         tasks = data_commits(names)
     fetched = {"models": models, "tasks": tasks}

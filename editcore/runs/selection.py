@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from editcore.editors import OK
-from editcore.store import CASE_KEYS
+from editcore.records.tables import CASE_KEYS
+from editcore.requests import OK
 
 
 def selected(edits: pl.DataFrame, count: int, top: int) -> pl.DataFrame:

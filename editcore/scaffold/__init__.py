@@ -11,8 +11,8 @@ from jinja2 import Environment, StrictUndefined
 
 from editcore.atomic import write_text
 from editcore.errors import ConfigError
-from editcore.hookspecs import PROJECT
-from editcore.plugins import load_registry
+from editcore.registry.hookspecs import PROJECT
+from editcore.registry.registry import load_registry
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # Where each template is written to, in the new project.

@@ -14,11 +14,11 @@ import polars as pl
 import pyarrow as pa
 from scipy import stats
 
-from editcore.editors import OK
 from editcore.errors import DataError
-from editcore.store import Row, read_provenance, read_table, schema, write_table
-from editcore.summary import merged
-from editcore.weight_change import WEIGHTS
+from editcore.records.provenance import merged
+from editcore.records.tables import Row, read_provenance, read_table, schema, write_table
+from editcore.requests import OK
+from editcore.summary.weight_change import WEIGHTS
 
 CONFIDENCE = 0.95
 

@@ -3,17 +3,16 @@
 import importlib.metadata
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
-from editcore import forewarning
-from editcore.editors import OK
-from editcore.forewarning import WARNING
-from editcore.store import (
+from editcore.collapse import backtest
+from editcore.collapse.backtest import WARNING
+from editcore.records.provenance import origins
+from editcore.records.tables import (
     EDITS,
     METRIC_COLUMNS,
     extra_columns,
@@ -22,6 +21,7 @@ from editcore.store import (
     schema,
     write_table,
 )
+from editcore.requests import OK
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def run(edit_files: Sequence[Path], out_dir: Path) -> None:
         log.warning(MIXED, " and ".join(codes))
     write_table(out_dir / "cases.parquet", edits, CASES, provenance)
     write_table(out_dir / "verdicts.parquet", verdicts(edits), VERDICTS, provenance)
-    write_table(out_dir / "warning.parquet", forewarning.evaluate(edits), WARNING, provenance)
+    write_table(out_dir / "warning.parquet", backtest.evaluate(edits), WARNING, provenance)
 
 
 def verdicts(edits: pl.DataFrame) -> pl.DataFrame:
@@ -144,42 +144,3 @@ def _tally(statuses: Iterable[str]) -> str:
     for status in statuses:
         counts[status] = counts.get(status, 0) + 1
     return json.dumps(counts, sort_keys=True)
-
-
-def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What shards say of themselves: each model, editor and data set once, all else merged."""
-    jobs = [source["job"] for source in sources if "job" in source]
-    # Each shard has a job, and so a hash of it, of its own.
-    rest = [{k: v for k, v in s.items() if k not in ("job", "config")} for s in sources]
-    parts = (("models", "model", "name"), ("editors", "editor", "label"))
-    return {
-        "edits": merged(rest),
-        **{
-            plural: {
-                label: merged(job[part] for job in jobs if job[part][name] == label)
-                for label in sorted({job[part][name] for job in jobs})
-            }
-            for plural, part, name in (*parts, ("datasets", "dataset", "name"))
-        },
-    }
-
-
-def merged(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """One mapping out of many: the value where all agree, the sorted distinct ones where not.
-
-    >>> merged([{"torch": "2.13", "seed": 0}, {"torch": "2.12", "seed": 0}])
-    {'seed': 0, 'torch': ['2.12', '2.13']}
-    """
-    seen: dict[str, dict[str, Any]] = {}
-    for source in sources:
-        for name, value in source.items():
-            seen.setdefault(name, {})[json.dumps(value, sort_keys=True)] = value
-    return {name: _agreed(values) for name, values in sorted(seen.items())}
-
-
-def _agreed(values: Mapping[str, Any]) -> Any:
-    if len(values) == 1:
-        return next(iter(values.values()))
-    if all(isinstance(value, Mapping) for value in values.values()):
-        return merged(values.values())
-    return [values[key] for key in sorted(values)]

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import polars as pl
 
-from editcore import layout
-from editcore.mechanism import prompting, shared
-from editcore.mechanism.tables import DERIVED, TABLES
-from editcore.store import read_provenance, read_table, write_table
-from editcore.summary import CASES, merged
+from editcore.planning import paths
+from editcore.records.mechanism_schemas import DERIVED, TABLES
+from editcore.records.provenance import merged
+from editcore.records.tables import read_provenance, read_table, write_table
+from editcore.summary import mechanism_prompting, mechanism_shared
+from editcore.summary.edits import CASES
 
 
 def gather(folders: Sequence[Path], cases: Path, out_dir: Path) -> None:
@@ -24,10 +25,10 @@ def gather(folders: Sequence[Path], cases: Path, out_dir: Path) -> None:
         for name, schema in TABLES.items()
     }
     for name, table in found.items():
-        write_table(out_dir / layout.mechanism_file(name), table, TABLES[name], provenance)
+        write_table(out_dir / paths.mechanism_file(name), table, TABLES[name], provenance)
     derived = {
-        "shared": shared.rows(found["updates"]),
-        "prompting": prompting.rows(read_table(cases, CASES)),
+        "shared": mechanism_shared.rows(found["updates"]),
+        "prompting": mechanism_prompting.rows(read_table(cases, CASES)),
     }
     for name, rows in derived.items():
-        write_table(out_dir / layout.mechanism_file(name), rows, DERIVED[name], provenance)
+        write_table(out_dir / paths.mechanism_file(name), rows, DERIVED[name], provenance)

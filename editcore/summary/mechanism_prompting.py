@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from editcore.editors import OK
+from editcore.requests import OK
 
 METRICS = ("efficacy", "generalization", "locality")
 Z = 1.959963984540054  # the normal distribution's 97.5 % point

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from editcore.calibration import area
+from editcore.collapse.calibration import area
 
 QUANTITIES: Mapping[str, pl.Expr] = MappingProxyType(
     {

@@ -13,10 +13,9 @@ from typing import Any
 import polars as pl
 
 from editcore import atomic
-from editcore.editors import OK
+from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
-from editcore.readers import read_requests
-from editcore.requests import EditRequest
+from editcore.requests import OK, EditRequest
 
 Record = dict[str, Any]
 KINDS = ("hard", "normal")

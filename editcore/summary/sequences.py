@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 
 from editcore.errors import DataError
-from editcore.store import read_provenance, read_table, schema, write_table
-from editcore.summary import origins
+from editcore.records.provenance import origins
+from editcore.records.tables import read_provenance, read_table, schema, write_table
 
 # A chain that ended at this step because the model had collapsed.
 STOPPED = "stopped"

@@ -6,8 +6,8 @@ As "The Butterfly Effect of Model Editing", Figure 3, shows it.
 import polars as pl
 import pyarrow as pa
 
-from editcore.editors import OK
-from editcore.store import CASE_KEYS, schema
+from editcore.records.tables import CASE_KEYS, schema
+from editcore.requests import OK
 
 WEIGHTS = schema(
     "weight_change/1",

@@ -14,26 +14,21 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from editcore import deltas, moments, perplexity
-from editcore.changes import Change
-from editcore.checkpoint import Checkpoint
-from editcore.deltas import Delta
-from editcore.editor_config import EditorConfig, Moments, Prefixes, Trained
-from editcore.editors import OK, EditContext, Editor, EditResult
+from editcore.config.options import EditorConfig, Moments, Prefixes, Trained
+from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.errors import RequestError
-from editcore.hookspecs import EditorInfo
-from editcore.models import LoadedModel, wrap
-from editcore.plugins import load_registry, resolve
-from editcore.prefixes import ContextPrefixes
-from editcore.requests import EditRequest
-from editcore.testing.models import (
-    KINDS,
-    SENTENCES,
-    tiny_facts,
-    tiny_model,
-    tiny_requests,
-)
-from editcore.tokens import pad
+from editcore.evaluation import perplexity
+from editcore.keyvalue import second_moment
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.models.loading import LoadedModel, wrap
+from editcore.models.tokenization import pad
+from editcore.records.checkpoint import Checkpoint
+from editcore.registry.hookspecs import EditorInfo
+from editcore.registry.registry import load_registry, resolve
+from editcore.requests import OK, EditRequest
+from editcore.testing.models import KINDS, SENTENCES, tiny_facts, tiny_model, tiny_requests
+from editcore.updates.change import Change
+from editcore.updates.delta import Delta, load_deltas, save_deltas
 
 TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
 # The subject ends inside a token, so that no place in the prompt is the subject's alone.
@@ -149,7 +144,7 @@ class EditorConformance:
         context = EditContext(
             model,
             ContextPrefixes(TEMPLATES, model.name, 0) if Prefixes() in needs else None,
-            moments.measure(model, layers, SENTENCES, tokens=500) if layers else {},
+            second_moment.measure(model, layers, SENTENCES, tokens=500) if layers else {},
             seed=3,
         )
         training = [need for need in needs if isinstance(need, Trained)]
@@ -219,7 +214,7 @@ class EditorConformance:
         declared = bench.editor.config.edited_layers()
         for change in bench.changes:
             if declared or isinstance(change, Delta):
-                assert set(change.places(bench.model.layout).values()) <= set(declared)
+                assert set(change.places(bench.model.parts).values()) <= set(declared)
 
     def test_leaving_an_edit_restores_every_bit(self, bench: Bench) -> None:
         """Inside, the parameters that a delta names are changed, and no others.
@@ -251,8 +246,8 @@ class EditorConformance:
         if not bench.info.capabilities.changes_weights:
             return
         written = dict(enumerate(bench.deltas))
-        deltas.save(written, tmp_path / "deltas.safetensors", {})
-        read = deltas.load(tmp_path / "deltas.safetensors")
+        save_deltas(written, tmp_path / "deltas.safetensors", {})
+        read = load_deltas(tmp_path / "deltas.safetensors")
         assert read.keys() == written.keys()
         for case, delta in written.items():
             bench.assert_same(read[case], delta, tolerance=0)

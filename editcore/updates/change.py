@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from torch import nn
 
-from editcore.families import Layout
+from editcore.models.architectures import ModelParts
 
 
 class Change(ABC):
@@ -25,13 +25,13 @@ class Change(ABC):
         """The Frobenius norm of the change of weights; None where no weight changes."""
 
     @abstractmethod
-    def places(self, layout: Layout) -> Mapping[str, int | None]:
+    def places(self, parts: ModelParts) -> Mapping[str, int | None]:
         """What it changes, by name, and the block that this belongs to; None for outside of all."""
 
     @abstractmethod
     def check(self, model: nn.Module) -> None:
         """Raise `PluginError` where it does not fit the model."""
 
-    def first_block(self, layout: Layout) -> int:
+    def first_block(self, parts: ModelParts) -> int:
         """The first block whose output it can alter."""
-        return min((block or 0 for block in self.places(layout).values()), default=0)
+        return min((block or 0 for block in self.places(parts).values()), default=0)

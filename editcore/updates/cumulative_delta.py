@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
-from editcore.deltas import Delta, LowRankUpdate, Update
 from editcore.errors import DataError
-from editcore.models import LoadedModel
+from editcore.models.loading import LoadedModel
+from editcore.updates.delta import Delta, LowRankUpdate, Update
 
 PARAMETERS = "parameters"
 PARTS = ("outputs", "inputs")
@@ -40,7 +40,7 @@ class Accumulated:
 
     def first_block(self) -> int:
         """The first block whose output can be another than the unedited model's."""
-        blocks = (self._model.layout.block_of(name) or 0 for name in self._originals)
+        blocks = (self._model.parts.block_of(name) or 0 for name in self._originals)
         return min(blocks, default=0)
 
     @torch.no_grad()

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from editcore.atomic import write_tensors
-from editcore.changes import Change
 from editcore.errors import DataError, PluginError
-from editcore.families import Layout, stores_transposed
+from editcore.models.architectures import ModelParts, stores_transposed
+from editcore.updates.change import Change
 
 CASES = "cases"
 
@@ -103,9 +103,9 @@ class Delta(Change):
         """Whether every number in it is finite."""
         return all(update.finite() for update in self.updates.values())
 
-    def places(self, layout: Layout) -> dict[str, int | None]:
+    def places(self, parts: ModelParts) -> dict[str, int | None]:
         """The parameters, and the blocks that they belong to."""
-        return {name: layout.block_of(name) for name in self.updates}
+        return {name: parts.block_of(name) for name in self.updates}
 
     def check(self, model: nn.Module) -> None:
         """Raise `PluginError` for a parameter that the model lacks or a shape that does not fit."""
@@ -178,7 +178,7 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter:
         raise PluginError(f"the delta names {name}, which the model does not have") from error
 
 
-def save(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -> None:
+def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -> None:
     """Write the deltas of many cases into one safetensors file, as factors, whole or not at all.
 
     The metadata list the cases, since a delta that changes nothing has no tensor to show for it.
@@ -191,8 +191,8 @@ def save(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -
     write_tensors(path, tensors, {**metadata, CASES: json.dumps(list(deltas))})
 
 
-def load(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
-    """Read what `save` wrote, by case, of all or `only` some; `DataError` for another file."""
+def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
+    """What `save_deltas` wrote, by case, of all or `only` some; `DataError` for another file."""
     parts: dict[int, dict[str, dict[str, torch.Tensor]]] = {}
     try:
         with safe_open(path, framework="pt") as file:

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 
 from torch import nn
 
-from editcore.changes import Change
-from editcore.families import Layout
+from editcore.models.architectures import ModelParts
+from editcore.updates.change import Change
 
 
 class Patch(Change):
@@ -36,10 +36,10 @@ class Patch(Change):
     def norm(self) -> None:
         """None: no weight changes."""
 
-    def places(self, layout: Layout) -> Mapping[str, int | None]:
+    def places(self, parts: ModelParts) -> Mapping[str, int | None]:
         """The first block alone; `ModelError` for one that the model does not have."""
         if self.first_layer is not None:
-            layout.block(self.first_layer)
+            parts.block(self.first_layer)
         return {"the hidden states": self.first_layer}
 
     def check(self, model: nn.Module) -> None:

@@ -17,12 +17,12 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from editcore import checks
 from editcore.atomic import replacing, write_tensors
-from editcore.deltas import Delta
 from editcore.errors import DataError, ModelError
-from editcore.families import stores_transposed
-from editcore.provenance import versions
+from editcore.models.architectures import stores_transposed
+from editcore.planning import preflight
+from editcore.records.provenance import versions
+from editcore.updates.delta import Delta
 
 KEPT = "editcore-applied"
 HEADER_LENGTH_BYTES = 8
@@ -113,7 +113,7 @@ def copied(source: Path, target: Path) -> None:
 
 def _skeleton(folder: Path) -> nn.Module:
     """The model without numbers, which is enough to know shapes and orientations."""
-    checks.model_files(str(folder))
+    preflight.model_files(str(folder))
     with torch.device("meta"):
         model: nn.Module = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     return model

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from editcore.cli import COMMANDS, main
-from editcore.listing import inventory, inventory_text
-from editcore.plugins import Candidate, load_registry
+from editcore.registry.inventory import inventory, inventory_text
+from editcore.registry.registry import Candidate, load_registry
 from tests.studies import model_files, study_config, write_config, write_data
 
 Run = Callable[..., Result]
@@ -105,7 +105,7 @@ def test_plugins_lists_the_broken_with_their_reason() -> None:
 
 
 def test_schema_prints_what_is_shipped(run: Run) -> None:
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     shipped = root / "workflow" / "schemas" / "config.schema.yaml"
     assert run("schema").output == shipped.read_text(encoding="utf-8")
 
@@ -114,7 +114,7 @@ def test_provenance_reads_tables_and_tensors(run: Run, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from editcore.store import PROVENANCE_KEY
+    from editcore.records.tables import PROVENANCE_KEY
 
     table = pa.table({"a": [1]}).replace_schema_metadata({PROVENANCE_KEY: b'{"seed": 3}'})
     pq.write_table(table, tmp_path / "a.parquet")

@@ -5,9 +5,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from editcore.collapse.backtest import (
+    ALL,
+    PREDICTORS,
+    WARNING,
+    calibration,
+    evaluate,
+    in_first_half,
+)
 from editcore.errors import DataError
-from editcore.forewarning import ALL, PREDICTORS, WARNING, calibration, evaluate, in_first_half
-from editcore.store import write_table
+from editcore.records.tables import write_table
 from tests.rows import edit_row, failed_row, study_rows
 
 

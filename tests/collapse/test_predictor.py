@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from editcore import moments
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
-from editcore.disturbance import Disturbance
-from editcore.keys import KeyPair
-from editcore.models import LoadedModel, wrap
-from editcore.rank_one import solve
+from editcore.collapse.predictor import Disturbance
+from editcore.keyvalue import second_moment
+from editcore.keyvalue.keys import KeyPair
+from editcore.keyvalue.rank_one import solve_rank_one
+from editcore.models.loading import LoadedModel, wrap
 from editcore.testing.models import MLP_WIDTH, WIDTH, tiny_model
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
 
 LAYER = 1
 
@@ -29,9 +29,9 @@ def keys() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def moment(keys: torch.Tensor) -> moments.SecondMoment:
+def moment(keys: torch.Tensor) -> second_moment.SecondMoment:
     wide = keys.double()
-    return moments.from_matrix(LAYER, wide.T @ wide / len(wide), len(wide))
+    return second_moment.from_matrix(LAYER, wide.T @ wide / len(wide), len(wide))
 
 
 def low_rank(rank: int = 2) -> LowRankUpdate:
@@ -41,8 +41,8 @@ def low_rank(rank: int = 2) -> LowRankUpdate:
 
 
 def test_it_is_the_change_of_outputs_over_the_text(model, keys, moment) -> None:
-    name, update = model.layout.down_weight(LAYER), low_rank()
-    module = model.layout.down(LAYER)
+    name, update = model.parts.down_weight(LAYER), low_rank()
+    module = model.parts.down(LAYER)
     plain = module(keys[None])[0] - module(torch.zeros(1, MLP_WIDTH))
     added = keys @ update.dense().T
     found = Disturbance(model, {LAYER: moment}).of(Delta({name: update}))
@@ -50,14 +50,14 @@ def test_it_is_the_change_of_outputs_over_the_text(model, keys, moment) -> None:
 
 
 def test_factors_give_what_the_matrix_gives(model, moment) -> None:
-    name, update = model.layout.down_weight(LAYER), low_rank()
+    name, update = model.parts.down_weight(LAYER), low_rank()
     disturbance = Disturbance(model, {LAYER: moment})
     dense = Delta({name: DenseUpdate(update.dense())})
     assert disturbance.of(Delta({name: update})) == pytest.approx(disturbance.of(dense), rel=1e-5)
 
 
 def test_without_moments_it_is_the_relative_change(model) -> None:
-    names = [model.layout.down_weight(layer) for layer in (0, 1)]
+    names = [model.parts.down_weight(layer) for layer in (0, 1)]
     delta = Delta(dict.fromkeys(names, low_rank()))
     weights = math.hypot(*(float(model.model.get_parameter(n).norm()) for n in names))
     assert Disturbance(model).of(delta) == pytest.approx(delta.norm() / weights, rel=1e-5)
@@ -70,23 +70,23 @@ def test_a_rank_one_change_disturbs_by_numerator_times_usual_over_own_denominato
 ) -> None:
     value = torch.ones(WIDTH)
     pair = KeyPair(keys[0], keys[1], torch.zeros(WIDTH))
-    edit = solve(value, pair, moment)
-    delta = Delta({model.layout.down_weight(LAYER): edit.update})
+    edit = solve_rank_one(value, pair, moment)
+    delta = Delta({model.parts.down_weight(LAYER): edit.update})
     disturbance = Disturbance(model, {LAYER: moment})
     usual = disturbance.usual_denominator(delta)
     u = edit.update.inputs[:, 0]
     assert usual == pytest.approx(float((keys @ u).square().mean().sqrt()), rel=1e-4)
-    own = disturbance.of(Delta({model.layout.down_weight(LAYER): low_rank()}))
+    own = disturbance.of(Delta({model.parts.down_weight(LAYER): low_rank()}))
     unit = disturbance.of(delta) / (edit.numerator_norm * usual / edit.denominator)
     added = low_rank().dense() @ keys.T
     assert own / unit == pytest.approx(float(added.norm() / math.sqrt(len(keys))), rel=1e-4)
 
 
 def test_only_one_low_rank_change_of_rank_one_has_a_usual_denominator(model, moment) -> None:
-    name = model.layout.down_weight(LAYER)
+    name = model.parts.down_weight(LAYER)
     disturbance = Disturbance(model, {LAYER: moment})
     assert disturbance.usual_denominator(Delta({name: low_rank(2)})) is None
     assert disturbance.usual_denominator(Delta({name: DenseUpdate(low_rank().dense())})) is None
-    other = model.layout.down_weight(0)
+    other = model.parts.down_weight(0)
     both = Delta({name: low_rank(1), other: low_rank(1)})
     assert disturbance.usual_denominator(both) is None

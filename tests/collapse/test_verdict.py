@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from editcore.collapse import judge
-from editcore.config import CollapseSpec
+from editcore.collapse.verdict import judge
+from editcore.config.study import CollapseSpec
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from editcore.datasets.readers import read_requests, read_texts, with_slot
 from editcore.errors import DataError
-from editcore.readers import read_requests, read_texts, with_slot
 from editcore.requests import Probe
 
 Write = Callable[[str, Any], Path]

@@ -18,21 +18,22 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from editcore import EditContext, layout
-from editcore.answers import Answer, CaseQuestions, ask_edited, tokenize
+from editcore import EditContext
 from editcore.cli import main
-from editcore.config import EditorChoice
-from editcore.deltas import Delta, DenseUpdate
-from editcore.keys import SubjectKeys
-from editcore.metrics import MetricInput, bind
-from editcore.models import wrap
-from editcore.plugins import Candidate, Registry, installed, load_registry, resolve
+from editcore.config.study import EditorChoice
+from editcore.evaluation.metrics import MetricInput, bind
+from editcore.evaluation.teacher_forcing import Answer, CaseQuestions, ask_edited, tokenize
+from editcore.keyvalue.keys import SubjectKeys
+from editcore.models.loading import wrap
+from editcore.planning import paths
+from editcore.registry.registry import Candidate, Registry, installed, load_registry, resolve
 from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model, tiny_requests
+from editcore.updates.delta import Delta, DenseUpdate
 from tests.packages import install, run
-from tests.test_plugin_package import STUDY as THIRD_PARTY
+from tests.registry.test_plugin_package import STUDY as THIRD_PARTY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "writing-an-editor.md"
 PACKAGES = (
     "editcore_random",
@@ -76,7 +77,7 @@ def test_the_example_editor_changes_the_weight_by_the_size_asked_for(packages: P
     editor = resolve(record.factory)(record.config(layer=1, size=0.2))
     for kind in ("gpt2", "llama"):
         model = wrap(kind, *tiny_model(kind))
-        weight = model.model.get_parameter(model.layout.down_weight(1))
+        weight = model.model.get_parameter(model.parts.down_weight(1))
         before = weight.detach().clone()
         delta = editor.edit(EditContext(model), tiny_requests()[:1]).delta
         with delta.applied(model.model):
@@ -193,15 +194,15 @@ def test_the_example_study_ends_in_verdicts(
     Path("random.yaml").write_text(yaml.safe_dump(study))
     command("plan", "random.yaml")
     names = ("tiny-gpt2", "random")
-    job, out = layout.prefixes_job("tiny-gpt2"), layout.prefixes("tiny-gpt2")
+    job, out = paths.prefixes_job("tiny-gpt2"), paths.prefixes("tiny-gpt2")
     command("prefixes", "--job", str(job), "--out", str(out))
     for dataset in study["datasets"]:
         where = (*names, dataset, "000")
         job, rows, changes = (
-            str(path(*where)) for path in (layout.edits_job, layout.edits, layout.deltas)
+            str(path(*where)) for path in (paths.edits_job, paths.edits, paths.deltas)
         )
         command("edit", "--job", job, "--out", rows, "--deltas", changes)
-    command("summarise", "--study", str(layout.STUDY_FILE), "--out", "results/summary")
+    command("summarise", "--study", str(paths.STUDY_FILE), "--out", "results/summary")
     runpy.run_path("verdicts.py")
     shown = capsys.readouterr().out
     assert "random" in shown

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from editcore.cli import COMMANDS, main
 from editcore.cli.help_page import page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GAP = "…"
 
 

@@ -13,13 +13,13 @@ import torch
 from pydantic import Field
 
 from editcore import Capabilities, EditContext, Editor, EditorConfig, EditorInfo, EditResult
-from editcore.deltas import Delta, DenseUpdate
 from editcore.errors import RequestError
-from editcore.models import wrap
+from editcore.models.loading import wrap
+from editcore.models.tokenization import tokenize_prompt
 from editcore.requests import EditRequest
 from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model
-from editcore.tokens import tokenize_prompt
+from editcore.updates.delta import Delta, DenseUpdate
 from tests.patches import Noise
 
 SUITE = EditorConformance()
@@ -42,7 +42,7 @@ class Honest(Editor[OneLayer]):
         return EditResult(self.change(context, requests[0].case_id + context.seed))
 
     def change(self, context: EditContext, seed: int) -> Delta:
-        name = context.model.layout.down_weight(self.config.layer)
+        name = context.model.parts.down_weight(self.config.layer)
         generator = torch.Generator().manual_seed(seed)
         shape = context.model.model.get_parameter(name).shape
         return Delta({name: DenseUpdate(torch.randn(shape, generator=generator))})
@@ -56,14 +56,14 @@ class TouchesTheModel(Honest):
 
 class LeavesAHook(Honest):
     def change(self, context, seed):
-        context.model.layout.block(0).register_forward_hook(lambda *_: None)
+        context.model.parts.block(0).register_forward_hook(lambda *_: None)
         return super().change(context, seed)
 
 
 class EditsElsewhere(Honest):
     def change(self, context, seed):
         (update,) = super().change(context, seed).updates.values()
-        return Delta({context.model.layout.down_weight(2): update})
+        return Delta({context.model.parts.down_weight(2): update})
 
 
 class DrawsFromTheGlobalGenerator(Honest):
@@ -104,7 +104,7 @@ class TakesSeveral(Honest):
 class MovesTheModelAlong(Honest):
     def edit(self, context, requests, state=None):
         if state is not None:
-            context.model.layout.down(2).weight.add_(1)
+            context.model.parts.down(2).weight.add_(1)
         return EditResult(super().edit(context, requests).delta, state="edited")
 
 

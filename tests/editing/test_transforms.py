@@ -6,9 +6,11 @@ import polars as pl
 import pytest
 import torch
 
-from editcore import EditResult, TransformConfig, deltas, edit
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
-from editcore.jobs import (
+from editcore import EditResult, TransformConfig
+from editcore.editing.transforms import BoundTransform, bind, transformed
+from editcore.editing.transforms.norm_cap import NormCapConfig, norm_cap
+from editcore.models.loading import LoadedModel, wrap
+from editcore.planning.jobs import (
     CollapseSpec,
     DatasetSpec,
     EditJob,
@@ -17,11 +19,10 @@ from editcore.jobs import (
     PerplexitySpec,
     TransformSpec,
 )
-from editcore.models import LoadedModel, wrap
-from editcore.plugins import load_registry
+from editcore.registry.registry import load_registry
+from editcore.runs import edit
 from editcore.testing.models import tiny_model
-from editcore.transforms import BoundTransform, bind, transformed
-from editcore.transforms.norm_cap import NormCapConfig, norm_cap
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, load_deltas
 from tests.studies import write_data
 
 LOW, DENSE = "model.layers.0.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.weight"
@@ -117,7 +118,7 @@ def test_a_study_measures_the_transformed_change(tmp_path: Path) -> None:
     (row,) = pl.read_parquet(tmp_path / "rows.parquet").to_dicts()
     assert row["status"] == "ok"
     assert row["delta_norm"] == pytest.approx(0.02 * row["weight_norm"], rel=1e-5)
-    saved = deltas.load(tmp_path / "deltas.safetensors")[10]
+    saved = load_deltas(tmp_path / "deltas.safetensors")[10]
     assert saved.norm() == pytest.approx(row["delta_norm"], rel=1e-6)
 
 

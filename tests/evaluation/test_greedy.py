@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from editcore.changes import Change
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate, Update
-from editcore.families import stores_transposed
-from editcore.greedy import ask_to_go_on, continuations
-from editcore.models import LoadedModel, wrap
+from editcore.evaluation.greedy import ask_to_go_on, continuations
+from editcore.models.architectures import stores_transposed
+from editcore.models.loading import LoadedModel, wrap
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
+from editcore.updates.change import Change
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
 from tests.patches import Noise
 
 TOKENS = 6
@@ -16,7 +16,7 @@ TOKENS = 6
 
 def drawn(model: LoadedModel, layer: int, seed: int, scale: float = 1.0) -> dict[str, Update]:
     """A rank-one change of one down-projection."""
-    name = model.layout.down_weight(layer)
+    name = model.parts.down_weight(layer)
     shape = model.model.get_parameter(name).shape
     d_out, d_in = reversed(shape) if stores_transposed(model.model, name) else shape
     draw = torch.Generator().manual_seed(seed)
@@ -39,7 +39,7 @@ def changes(model: LoadedModel) -> list[Change]:
     norm, width = next(
         (name, len(parameter))
         for name, parameter in model.model.named_parameters()
-        if model.layout.block_of(name) is None and parameter.ndim == 1
+        if model.parts.block_of(name) is None and parameter.ndim == 1
     )
     return [
         Delta(drawn(model, 1, 1)),
@@ -85,7 +85,7 @@ def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.Mon
     given = changes(model)
     prompts = [tiny_requests()[0].text] * len(given)
     whole = ask_to_go_on(model, prompts, given, TOKENS)
-    monkeypatch.setattr("editcore.overlay.budget", lambda _: 1)
+    monkeypatch.setattr("editcore.evaluation.overlay.budget", lambda _: 1)
     assert ask_to_go_on(model, prompts, given, TOKENS) == whole
 
 

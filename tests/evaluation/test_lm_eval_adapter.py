@@ -16,16 +16,16 @@ from lm_eval.api.model import CachingLM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
-from editcore import tasks
-from editcore.config import DownstreamChoice
-from editcore.deltas import Delta, LowRankUpdate
+from editcore.config.study import DownstreamChoice
+from editcore.datasets import task_files
 from editcore.errors import ConfigError, EditcoreError
-from editcore.harness import EditedLM, Suite
-from editcore.models import LoadedModel, load
-from editcore.overlap import process_results
+from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
+from editcore.evaluation.qa_overlap import process_results
+from editcore.models.loading import LoadedModel, load
+from editcore.updates.delta import Delta, LowRankUpdate
 from resources.generator.tasks import Passage, written
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = DownstreamChoice().tasks
 ITEMS = 8
 # Of the two readers' log-probabilities, in nats: they batch differently, so rounding differs.
@@ -45,7 +45,7 @@ def suite() -> Suite:
 
 def change(model: LoadedModel, scale: float, seed: int = 0) -> Delta:
     """A rank-one change of the down-projection at block 2; 30 is enough to err, not to collapse."""
-    name = model.layout.down_weight(2)
+    name = model.parts.down_weight(2)
     draw = torch.Generator().manual_seed(seed)
     d_in, d_out = model.model.get_parameter(name).shape
     outputs, inputs = (torch.randn(n, 1, generator=draw) / n**0.5 for n in (d_out, d_in))
@@ -241,15 +241,15 @@ def test_mmlu_s_subjects_are_lm_eval_s() -> None:
     folder = Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "default"
     known = {path.stem for path in folder.glob("*.yaml")}
     assert set(group["task"]) <= known
-    assert tasks.files("mmlu_subset") == [str(Path("resources/tasks/mmlu_subset.yaml"))]
+    assert task_files.files("mmlu_subset") == [str(Path("resources/tasks/mmlu_subset.yaml"))]
 
 
 def test_the_files_of_a_task_are_its_description_and_its_data() -> None:
-    assert [Path(file).name for file in tasks.files("world_cloze")] == [
+    assert [Path(file).name for file in task_files.files("world_cloze")] == [
         "world_cloze.yaml",
         "cloze.jsonl",
     ]
-    assert tasks.files("piqa") == []
+    assert task_files.files("piqa") == []
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_task_file_that_cannot_be_used_is_named(
     if content is not None:
         (tmp_path / "t.yaml").write_text(content)
     with pytest.raises(EditcoreError, match=words):
-        tasks.files(str(tmp_path / "t.yaml"))
+        task_files.files(str(tmp_path / "t.yaml"))
 
 
 def test_a_task_that_lm_eval_cannot_make_is_named(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from editcore.answering import Answering
-from editcore.continuations import Continuations, Pair, Scored
-from editcore.deltas import Delta, LowRankUpdate
-from editcore.models import LoadedModel, wrap
+from editcore.evaluation.generation import Answering
+from editcore.evaluation.loglikelihood import Continuations, Pair, Scored
+from editcore.models.loading import LoadedModel, wrap
 from editcore.testing.models import KINDS, tiny_model
+from editcore.updates.delta import Delta, LowRankUpdate
 
 PAIRS: list[Pair] = [
     ((5, 6, 7), (8,)),
@@ -30,7 +30,7 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
 
 def change(model: LoadedModel, layer: int, scale: float = 1.0) -> Delta:
     """A rank-one change of one down-projection."""
-    name = model.layout.down_weight(layer)
+    name = model.parts.down_weight(layer)
     draw = torch.Generator().manual_seed(layer)
     width = int(model.model.config.hidden_size)
     key = model.model.get_parameter(name).numel() // width
@@ -123,5 +123,5 @@ def test_without_room_nothing_is_kept_and_the_scores_are_the_same(
     model = wrap("llama", *tiny_model("llama"))
     with change(model, 2).applied(model.model):
         wanted = Continuations(model, PAIRS).scores(1)
-        monkeypatch.setattr("editcore.contexts.budget", lambda _: 0)
+        monkeypatch.setattr("editcore.evaluation.prefix_cache.budget", lambda _: 0)
         assert_same(Continuations(model, PAIRS).scores(1), wanted)

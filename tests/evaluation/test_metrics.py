@@ -5,14 +5,14 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from editcore.answers import Answer, CaseQuestions, Question, ask, tokenize
 from editcore.errors import PluginError
-from editcore.hookspecs import MetricInfo, hookimpl
-from editcore.metrics import MetricInput, bind
-from editcore.metrics.accuracy import accuracy
-from editcore.metrics.score import score
-from editcore.models import wrap
-from editcore.plugins import Candidate, installed, load_registry, resolve
+from editcore.evaluation.metrics import MetricInput, bind
+from editcore.evaluation.metrics.accuracy import accuracy
+from editcore.evaluation.metrics.score import score
+from editcore.evaluation.teacher_forcing import Answer, CaseQuestions, Question, ask, tokenize
+from editcore.models.loading import wrap
+from editcore.registry.hookspecs import MetricInfo, hookimpl
+from editcore.registry.registry import Candidate, installed, load_registry, resolve
 from editcore.requests import EditRequest, Probe
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
@@ -106,7 +106,7 @@ def test_a_broken_model_predicts_nothing() -> None:
 class Greedy:
     @hookimpl
     def editcore_metrics(self):
-        where = "editcore.metrics.accuracy:accuracy"
+        where = "editcore.evaluation.metrics.accuracy:accuracy"
         yield MetricInfo("first", "", "", where, ("share", "efficacy"))
         yield MetricInfo("second", "", "", where, ("status",))
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editcore import perplexity
-from editcore.answers import CaseQuestions, ask, ask_edited, tokenize
-from editcore.changes import Change
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
-from editcore.families import stores_transposed
-from editcore.models import LoadedModel, wrap
-from editcore.overlay import Applied, Overlay, edited_models
-from editcore.perplexity import EditedPerplexity, Perplexity
+from editcore.evaluation import perplexity
+from editcore.evaluation.overlay import Applied, Overlay, edited_models
+from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
+from editcore.evaluation.teacher_forcing import CaseQuestions, ask, ask_edited, tokenize
+from editcore.models.architectures import stores_transposed
+from editcore.models.loading import LoadedModel, wrap
 from editcore.testing.models import KINDS, SENTENCES, tiny_model, tiny_requests
+from editcore.updates.change import Change
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
 from tests.patches import Noise
 
 
@@ -49,7 +49,7 @@ def assert_same_perplexity(found: Perplexity, plain: Perplexity) -> None:
 def test_perplexity_of_several_edits_at_once(kind: str, layers: tuple[int, ...]) -> None:
     model = wrap(kind, *tiny_model(kind))
     texts = perplexity.tokenize(model, SENTENCES)
-    names = [model.layout.down_weight(layer) for layer in layers]
+    names = [model.parts.down_weight(layer) for layer in layers]
     deltas = [low_rank(model, names, rank=rank, seed=rank) for rank in (1, 2, 1)]
     for delta, found in zip(deltas, EditedPerplexity(model, texts).of(deltas), strict=True):
         with really(model, delta):
@@ -63,13 +63,13 @@ def test_whole_matrices_and_biases_share_passes(
 ) -> None:
     model = wrap(kind, *tiny_model(kind))
     texts = perplexity.tokenize(model, SENTENCES)
-    name = model.layout.down_weight(1)
+    name = model.parts.down_weight(1)
     bias = name.removesuffix("weight") + "bias"
     deltas = [dense(low_rank(model, [name], seed=seed)) for seed in range(3)]
     if bias in dict(model.model.named_parameters()):
         moved = {bias: DenseUpdate(torch.linspace(-3, 3, model.model.get_parameter(bias).numel()))}
         deltas += [Delta(dict(delta.updates) | moved) for delta in deltas[:2]] + [Delta(moved)]
-    monkeypatch.setattr("editcore.overlay.budget", lambda _: budget)
+    monkeypatch.setattr("editcore.evaluation.overlay.budget", lambda _: budget)
     groups = edited_models(model, deltas)
     assert all(isinstance(group, Overlay) and group.start.at_down for group in groups)
     assert len(groups) == len(deltas) if budget == 1 else len(groups) in (1, 3)
@@ -97,7 +97,7 @@ def test_a_patch_is_measured_in_place_from_its_first_layer(
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_before_and_after_each_cases_own_edit(kind: str) -> None:
     model = wrap(kind, *tiny_model(kind))
-    names = [model.layout.down_weight(1)]
+    names = [model.parts.down_weight(1)]
     asked = [
         tokenize(model, CaseQuestions(request, "Therefore. {}").all())
         for request in tiny_requests()
@@ -146,7 +146,7 @@ def test_other_changes_really_happen_and_are_mixed_with_those_that_need_not() ->
 def test_the_weights_stay_or_come_back_bit_by_bit() -> None:
     model = wrap("gpt2", *tiny_model("gpt2"))
     before = {n: p.clone() for n, p in model.model.named_parameters()}
-    delta = low_rank(model, [model.layout.down_weight(1)])
+    delta = low_rank(model, [model.parts.down_weight(1)])
     texts = perplexity.tokenize(model, SENTENCES)
     EditedPerplexity(model, texts).of([delta, dense(delta)])
     assert all(torch.equal(p, before[n]) for n, p in model.model.named_parameters())
@@ -155,7 +155,7 @@ def test_the_weights_stay_or_come_back_bit_by_bit() -> None:
 def test_an_edit_that_breaks_the_model_leaves_its_neighbours_in_the_batch_alone() -> None:
     model = wrap("gpt2", *tiny_model("gpt2"))
     texts = perplexity.tokenize(model, SENTENCES)
-    names = [model.layout.down_weight(1)]
+    names = [model.parts.down_weight(1)]
     good = low_rank(model, names)
     huge = Delta(
         {n: LowRankUpdate(u.outputs * 1e38, u.inputs * 1e3) for n, u in good.updates.items()}

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from editcore import perplexity
+from editcore.editing.reference import perplexity_of_each
 from editcore.errors import DataError
-from editcore.models import wrap
-from editcore.reference import perplexity_of_each
+from editcore.evaluation import perplexity
+from editcore.models.loading import wrap
 from editcore.testing.models import KINDS, SENTENCES, tiny_model
 
 

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from editcore.atomic import write_tensors, write_text
 from editcore.errors import DataError, EditcoreError, ModelError
-from editcore.models import load
-from editcore.store import EDITS, read_edits, write_table
+from editcore.models.loading import load
+from editcore.records.tables import EDITS, read_edits, write_table
 from editcore.testing.models import save_tiny_model
 from tests.rows import edit_row
 
@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 WRITE_FOREVER = """
 import sys
 from pathlib import Path
-from editcore.store import EDITS, write_table
+from editcore.records.tables import EDITS, write_table
 from tests.rows import edit_row
 version = 0
 while True:
@@ -161,7 +161,7 @@ def test_a_killed_writer_never_leaves_half_a_table(tmp_path: Path) -> None:
             [sys.executable, "-c", WRITE_FOREVER, str(path)],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
         assert writer.stdout is not None
         for _ in range(2):

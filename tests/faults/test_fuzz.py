@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from editcore.config import (
+from editcore.config.study import (
     CollapseSpec,
     DatasetChoice,
     EditorChoice,
@@ -23,11 +23,11 @@ from editcore.config import (
     load,
     parse,
 )
+from editcore.datasets.readers import read_requests, read_texts
 from editcore.errors import EditcoreError
-from editcore.jobs import EditJob
-from editcore.planning import plan
-from editcore.readers import read_requests, read_texts
-from editcore.store import EDITS, write_table
+from editcore.planning.jobs import EditJob
+from editcore.planning.planner import plan
+from editcore.records.tables import EDITS, write_table
 from tests.studies import model_files, plain_registry, study_config, write_data
 
 # The same examples each time, so that a change that breaks something is the one being tested.

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from editcore import layout
-from editcore.config import StudyConfig, _StrictLoader, parse
+from editcore.config.study import StudyConfig, _StrictLoader, parse
+from editcore.datasets.task_files import _Reader
 from editcore.errors import ConfigError
-from editcore.tasks import _Reader
+from editcore.planning import paths
 from tests.studies import study_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHIPPED = ("bootstrap.py", "editcore", "plugins", "resources", "benchmarks", "workflow")
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {
@@ -105,8 +105,8 @@ def test_no_label_leaves_its_folder(section: str, label: str) -> None:
 
 def test_every_path_of_results_is_made_of_labels_numbers_and_digests() -> None:
     names = ("model", "editor", "dataset", "000")
-    for make in (layout.edits, layout.deltas, layout.edits_job):
-        assert layout.RESULTS in make(*names).parents
+    for make in (paths.edits, paths.deltas, paths.edits_job):
+        assert paths.RESULTS in make(*names).parents
 
 
 def test_remote_code_is_off_until_somebody_says_so_and_that_is_recorded() -> None:

@@ -3,9 +3,16 @@
 import pytest
 import torch
 
-from editcore import trace
-from editcore.keys import SubjectKeys, collect, mixed, prefixed, tokenize_templates, unprefixed
-from editcore.models import wrap
+from editcore.keyvalue.keys import (
+    SubjectKeys,
+    collect_keys,
+    mixed,
+    prefixed,
+    tokenize_templates,
+    unprefixed,
+)
+from editcore.models import hooks
+from editcore.models.loading import wrap
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}")
@@ -15,11 +22,11 @@ TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}")
 def test_keys_equal_those_of_single_full_passes(kind: str) -> None:
     model = wrap(kind, *tiny_model(kind))
     prompts = [tokenize_templates(model, r, TEMPLATES) for r in tiny_requests()]
-    collected = collect(model, 1, prompts)
-    down = model.layout.down(1)
+    collected = collect_keys(model, 1, prompts)
+    down = model.parts.down(1)
     for case, found in zip(prompts, collected, strict=True):
         for i, prompt in enumerate(case):
-            with torch.no_grad(), trace.recording(down) as seen:
+            with torch.no_grad(), hooks.recording(down) as seen:
                 model.model(torch.tensor([prompt.ids]))
             assert seen.input is not None and seen.output is not None
             torch.testing.assert_close(found.keys[i], seen.input[0, prompt.subject])

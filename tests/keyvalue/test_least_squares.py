@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editcore.least_squares import solve, weigh
-from editcore.moments import SecondMoment, from_matrix
+from editcore.keyvalue.least_squares import solve, weigh
+from editcore.keyvalue.second_moment import SecondMoment, from_matrix
 
 D_KEY, D_MODEL = 24, 7
 

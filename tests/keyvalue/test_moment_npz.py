@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from editcore import moments, provenance, published_moments
 from editcore.errors import DataError
-from editcore.jobs import ModelSpec, MomentJob
+from editcore.keyvalue import moment_npz, second_moment
+from editcore.planning.jobs import ModelSpec, MomentJob
+from editcore.records import provenance
 
 
 def write_published(path: Path, keys: torch.Tensor, **changes: Any) -> Path:
@@ -27,7 +28,7 @@ def write_published(path: Path, keys: torch.Tensor, **changes: Any) -> Path:
 
 def test_the_sums_become_means(tmp_path: Path) -> None:
     keys = torch.randn(200, 16)
-    moment = published_moments.read(write_published(tmp_path / "c.npz", keys), 5)
+    moment = moment_npz.read(write_published(tmp_path / "c.npz", keys), 5)
     assert (moment.layer, moment.tokens) == (5, 200)
     torch.testing.assert_close(moment.matrix, (keys.T @ keys).double() / 200)
     torch.testing.assert_close(moment.factor @ moment.factor.T, moment.matrix)
@@ -38,7 +39,7 @@ def test_sums_made_in_float32_can_be_solved(tmp_path: Path) -> None:
     keys = torch.randn(4000, 64)
     keys[:, 0] *= 1000
     keys[:, 50:] = keys[:, :14]
-    moment = published_moments.read(write_published(tmp_path / "c.npz", keys), 0)
+    moment = moment_npz.read(write_published(tmp_path / "c.npz", keys), 0)
     assert torch.linalg.eigvalsh(moment.matrix).min() < 0
     assert moment.solve(keys[0]).isfinite().all()
 
@@ -106,7 +107,7 @@ def test_a_file_that_holds_no_statistics_is_refused(
     path = tmp_path / "stats.npz"
     write(path)
     with pytest.raises(DataError, match=reason) as caught:
-        published_moments.read(path, 1)
+        moment_npz.read(path, 1)
     assert str(path) in str(caught.value)
 
 
@@ -115,10 +116,10 @@ def test_a_job_reads_instead_of_measuring_and_says_so(tmp_path: Path) -> None:
         write_published(tmp_path / f"h.{layer}.npz", torch.randn(100 * layer, 8))
     template = str(tmp_path / "h.{layer}.npz")
     model = ModelSpec(name="m", source="nobody/no-such-model")
-    moments.run(MomentJob(model=model, layers=(3, 5), published=template), tmp_path / "out")
+    second_moment.run(MomentJob(model=model, layers=(3, 5), published=template), tmp_path / "out")
     for layer in (3, 5):
         file = tmp_path / "out" / f"layer-{layer}.safetensors"
-        assert moments.load(file).tokens == 100 * layer
+        assert second_moment.load(file).tokens == 100 * layer
         about = provenance.read(file)
         assert about["made_from"] == str(tmp_path / f"h.{layer}.npz")
         assert about["job"]["published"] == template

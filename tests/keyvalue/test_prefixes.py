@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from editcore import prefixes
 from editcore.errors import DataError
-from editcore.models import wrap
-from editcore.prefixes import ContextPrefixes
+from editcore.keyvalue import prefixes
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.models.loading import wrap
 from editcore.testing.models import tiny_model
 
 LENGTHS, SEEDS = [(5, 4), (8, 3)], ["The", "Therefore", "I"]

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editcore.keys import SubjectKeys, mixed, prefixed, unprefixed
-from editcore.moments import from_matrix
-from editcore.rank_one import solve
+from editcore.keyvalue.keys import SubjectKeys, mixed, prefixed, unprefixed
+from editcore.keyvalue.rank_one import solve_rank_one
+from editcore.keyvalue.second_moment import from_matrix
 
 D_KEY, D_MODEL = 6, 4
 
@@ -27,7 +27,7 @@ def test_the_edited_map_says_the_value_at_its_key(seed, strategy, with_moment) -
     weight, keys, matrix, value = drawn(seed)
     moment = from_matrix(0, matrix, 40) if with_moment else None
     pair = strategy(keys)
-    edit = solve(value, pair, moment)
+    edit = solve_rank_one(value, pair, moment)
     if edit.denominator < 1e-2:
         return
     edited = weight + edit.update.dense()
@@ -37,8 +37,8 @@ def test_the_edited_map_says_the_value_at_its_key(seed, strategy, with_moment) -
 def test_it_is_the_least_change_under_the_moment() -> None:
     weight, keys, matrix, value = drawn(1)
     pair = prefixed(keys)
-    edit = solve(value, pair, from_matrix(0, matrix, 40)).update.dense()
-    other = solve(value, pair, None).update.dense()
+    edit = solve_rank_one(value, pair, from_matrix(0, matrix, 40)).update.dense()
+    other = solve_rank_one(value, pair, None).update.dense()
     cost = lambda change: float(torch.trace(change @ matrix @ change.T))  # noqa: E731
     assert cost(edit) < cost(other)
     assert torch.allclose((weight + other) @ pair.solve, value, atol=1e-3)
@@ -47,7 +47,7 @@ def test_it_is_the_least_change_under_the_moment() -> None:
 def test_the_numbers_are_those_of_the_table() -> None:
     _, keys, _, value = drawn(2)
     pair = mixed(keys)
-    edit = solve(value, pair, None)
+    edit = solve_rank_one(value, pair, None)
     unit = pair.direction / pair.direction.norm()
     assert edit.denominator == pytest.approx(abs(float(unit @ pair.solve)), rel=1e-5)
     assert edit.numerator_norm == pytest.approx(float((value - pair.solve_output).norm()), rel=1e-5)

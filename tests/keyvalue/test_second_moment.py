@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore import moments, provenance, trace
 from editcore.errors import DataError
-from editcore.jobs import ModelSpec, MomentJob, MomentSpec
-from editcore.models import LoadedModel, wrap
-from editcore.moment_sums import Checkpoint
+from editcore.keyvalue import second_moment
+from editcore.keyvalue.moment_accumulator import Checkpoint
+from editcore.models import hooks
+from editcore.models.loading import LoadedModel, wrap
+from editcore.planning.jobs import ModelSpec, MomentJob, MomentSpec
+from editcore.records import provenance
 from editcore.testing.models import SENTENCES, tiny_model
 
 
@@ -19,7 +21,7 @@ def keys_one_by_one(model, layer: int) -> torch.Tensor:
     found = []
     for text in SENTENCES:
         ids = model.tokenizer(text, return_tensors="pt")["input_ids"]
-        with torch.no_grad(), trace.recording(model.layout.down(layer)) as seen:
+        with torch.no_grad(), hooks.recording(model.parts.down(layer)) as seen:
             model.model(ids)
         found.append(seen.input[0].double())
     return torch.cat(found)
@@ -33,8 +35,8 @@ def model() -> LoadedModel:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several batches in several windows, also for few texts."""
-    monkeypatch.setattr(moments, "BATCH_TOKENS", 40)
-    monkeypatch.setattr(moments, "WINDOW_TOKENS", 50)
+    monkeypatch.setattr(second_moment, "BATCH_TOKENS", 40)
+    monkeypatch.setattr(second_moment, "WINDOW_TOKENS", 50)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
@@ -43,25 +45,25 @@ def test_streamed_equals_direct(kind: str, monkeypatch: pytest.MonkeyPatch) -> N
     keys = keys_one_by_one(model, 1)
     direct = keys.T @ keys / len(keys)
     for batch_tokens, window_tokens in ((64, 1), (64, 100), (8192, 10**6)):
-        monkeypatch.setattr(moments, "BATCH_TOKENS", batch_tokens)
-        monkeypatch.setattr(moments, "WINDOW_TOKENS", window_tokens)
-        measured = moments.measure(model, [1], SENTENCES, 10**9)[1]
+        monkeypatch.setattr(second_moment, "BATCH_TOKENS", batch_tokens)
+        monkeypatch.setattr(second_moment, "WINDOW_TOKENS", window_tokens)
+        measured = second_moment.measure(model, [1], SENTENCES, 10**9)[1]
         assert measured.tokens == len(keys)
         torch.testing.assert_close(measured.matrix, direct, rtol=1e-4, atol=1e-6)
 
 
 def test_the_budget_is_kept_to_the_token(model: LoadedModel, small_batches: None) -> None:
     keys = keys_one_by_one(model, 0)[:70]
-    measured = moments.measure(model, [0], SENTENCES, 70)[0]
+    measured = second_moment.measure(model, [0], SENTENCES, 70)[0]
     assert measured.tokens == 70
     torch.testing.assert_close(measured.matrix, keys.T @ keys / 70, rtol=1e-4, atol=1e-6)
 
 
 def test_layers_together_equal_each_alone(model: LoadedModel, small_batches: None) -> None:
-    together = moments.measure(model, [2, 0, 1], SENTENCES, 120)
+    together = second_moment.measure(model, [2, 0, 1], SENTENCES, 120)
     assert sorted(together) == [0, 1, 2]
     for layer, moment in together.items():
-        alone = moments.measure(model, [layer], SENTENCES, 120)[layer]
+        alone = second_moment.measure(model, [layer], SENTENCES, 120)[layer]
         assert torch.equal(moment.matrix, alone.matrix)
 
 
@@ -69,17 +71,17 @@ def test_no_block_behind_the_deepest_layer_runs(model: LoadedModel) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("this block is not needed")
 
-    model.layout.block(2).register_forward_pre_hook(refuse)
-    assert sorted(moments.measure(model, [0, 1], SENTENCES, 120)) == [0, 1]
+    model.parts.block(2).register_forward_pre_hook(refuse)
+    assert sorted(second_moment.measure(model, [0, 1], SENTENCES, 120)) == [0, 1]
 
 
 def test_texts_longer_than_the_model_are_cut(model: LoadedModel) -> None:
-    assert moments.measure(model, [0], ["the sea " * 1000], 10**6)[0].tokens == 256
+    assert second_moment.measure(model, [0], ["the sea " * 1000], 10**6)[0].tokens == 256
 
 
 def test_no_texts_are_an_error(model: LoadedModel) -> None:
     with pytest.raises(DataError, match="no texts"):
-        moments.measure(model, [0], [""], 10)
+        second_moment.measure(model, [0], [""], 10)
 
 
 class Killed(Exception):
@@ -96,7 +98,7 @@ def interrupted(model: LoadedModel, small_batches: None, tmp_path: Path) -> Chec
     """What a measurement of two layers leaves that was killed after its first batches."""
     checkpoint = Checkpoint(tmp_path / "sums.safetensors", "this job", seconds=0)
     with pytest.raises(Killed):
-        moments.measure(model, [0, 2], sentences_until_killed(), 10**6, checkpoint)
+        second_moment.measure(model, [0, 2], sentences_until_killed(), 10**6, checkpoint)
     assert checkpoint.path.exists()
     return checkpoint
 
@@ -104,7 +106,7 @@ def interrupted(model: LoadedModel, small_batches: None, tmp_path: Path) -> Chec
 def rows_run(model: LoadedModel) -> list[int]:
     """Fills with the number of rows of each batch that the model runs from now on."""
     seen: list[int] = []
-    model.layout.block(0).register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    model.parts.block(0).register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     return seen
 
 
@@ -112,9 +114,9 @@ def test_a_killed_measurement_continues_to_the_same_bytes(
     model: LoadedModel, interrupted: Checkpoint
 ) -> None:
     seen = rows_run(model)
-    whole = moments.measure(model, [0, 2], SENTENCES, 10**6)
+    whole = second_moment.measure(model, [0, 2], SENTENCES, 10**6)
     needed = len(seen)
-    resumed = moments.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
+    resumed = second_moment.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
     assert 0 < len(seen) - needed < needed
     for layer in (0, 2):
         assert resumed[layer].tokens == whole[layer].tokens
@@ -125,10 +127,10 @@ def test_a_checkpoint_of_something_else_is_left_alone(
     model: LoadedModel, interrupted: Checkpoint
 ) -> None:
     seen = rows_run(model)
-    whole = moments.measure(model, [0, 2], SENTENCES, 10**6)
+    whole = second_moment.measure(model, [0, 2], SENTENCES, 10**6)
     needed = len(seen)
     other = Checkpoint(interrupted.path, "another job", seconds=1000)
-    again = moments.measure(model, [0, 2], SENTENCES, 10**6, other)
+    again = second_moment.measure(model, [0, 2], SENTENCES, 10**6, other)
     assert len(seen) == 2 * needed
     assert torch.equal(again[2].matrix, whole[2].matrix)
 
@@ -139,47 +141,47 @@ def test_a_truncated_checkpoint_is_left_alone_with_a_warning(
 ) -> None:
     interrupted.path.write_bytes(interrupted.path.read_bytes()[:kept])
     with pytest.warns(UserWarning, match=r"sums\.safetensors cannot be continued from"):
-        again = moments.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
-    whole = moments.measure(model, [0, 2], SENTENCES, 10**6)
+        again = second_moment.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
+    whole = second_moment.measure(model, [0, 2], SENTENCES, 10**6)
     assert torch.equal(again[0].matrix, whole[0].matrix)
 
 
 def test_solve_is_the_inverse() -> None:
     samples = torch.randn(50, 8, dtype=torch.float64)
     matrix = samples.T @ samples / 50
-    moment = moments.from_matrix(0, matrix, 50)
+    moment = second_moment.from_matrix(0, matrix, 50)
     keys = torch.randn(3, 8)
     torch.testing.assert_close(moment.solve(keys), keys.double() @ torch.linalg.inv(matrix))
 
 
 def test_fewer_tokens_than_dimensions_gets_a_ridge_or_an_error() -> None:
     key = torch.randn(1, 5, dtype=torch.float64)
-    few = moments.from_matrix(0, key.T @ key, 1)
+    few = second_moment.from_matrix(0, key.T @ key, 1)
     assert few.solve(key[0]).isfinite().all()
     with pytest.raises(DataError, match="more tokens"):
-        moments.from_matrix(3, -torch.eye(5), 1)
+        second_moment.from_matrix(3, -torch.eye(5), 1)
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     samples = torch.randn(50, 8)
-    moment = moments.from_matrix(2, samples.T @ samples / 50, 50)
-    moments.save(moment, tmp_path / "c.safetensors", {"job": "x"})
-    again = moments.load(tmp_path / "c.safetensors")
+    moment = second_moment.from_matrix(2, samples.T @ samples / 50, 50)
+    second_moment.save(moment, tmp_path / "c.safetensors", {"job": "x"})
+    again = second_moment.load(tmp_path / "c.safetensors")
     assert (again.layer, again.tokens) == (2, 50)
     assert torch.equal(again.factor, moment.factor)
     with pytest.raises(DataError, match="absent"):
-        moments.load(tmp_path / "absent.safetensors")
+        second_moment.load(tmp_path / "absent.safetensors")
 
 
 def test_moments_of_another_width_are_refused(model: LoadedModel, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     for width, fits in ((64, True), (48, False)):
         samples = torch.randn(100, width)
-        moments.save(moments.from_matrix(1, samples.T @ samples / 100, 100), path, {})
+        second_moment.save(second_moment.from_matrix(1, samples.T @ samples / 100, 100), path, {})
         if fits:
-            assert moments.load_for(model, 1, path).tokens == 100
+            assert second_moment.load_for(model, 1, path).tokens == 100
     with pytest.raises(DataError, match=r"c\.safetensors is of keys with 48 numbers.*have 64"):
-        moments.load_for(model, 1, path)
+        second_moment.load_for(model, 1, path)
 
 
 @pytest.fixture
@@ -195,7 +197,7 @@ def test_a_job_writes_a_file_per_layer_that_says_how_it_was_made(
     job: MomentJob, tmp_path: Path
 ) -> None:
     folder = tmp_path / "moments-1a2b3c4d"
-    moments.run(job, folder)
+    second_moment.run(job, folder)
     assert sorted(file.name for file in folder.iterdir()) == [
         "layer-0.safetensors",
         "layer-2.safetensors",
@@ -214,12 +216,12 @@ def test_a_killed_job_leaves_a_checkpoint_beside_its_folder(
     def kill(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(moments, "from_matrix", kill)
+    monkeypatch.setattr(second_moment, "from_matrix", kill)
     with pytest.raises(Killed):
-        moments.run(job, tmp_path / "moments-1a2b3c4d", seconds=0)
+        second_moment.run(job, tmp_path / "moments-1a2b3c4d", seconds=0)
     assert (tmp_path / "moments-1a2b3c4d.checkpoint.safetensors").exists()
     assert not (tmp_path / "moments-1a2b3c4d").exists()
     monkeypatch.undo()
-    moments.run(job, tmp_path / "moments-1a2b3c4d")
+    second_moment.run(job, tmp_path / "moments-1a2b3c4d")
     assert not (tmp_path / "moments-1a2b3c4d.checkpoint.safetensors").exists()
-    assert moments.load(tmp_path / "moments-1a2b3c4d" / "layer-0.safetensors").tokens == 120
+    assert second_moment.load(tmp_path / "moments-1a2b3c4d" / "layer-0.safetensors").tokens == 120

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from editcore.models import LoadedModel, wrap
-from editcore.reference import optimise_one
+from editcore.editing.reference import optimise_one
+from editcore.keyvalue.value import Value, ValueOptions, ValueProblem, optimise, pose
+from editcore.keyvalue.value_search import ValueSearch
+from editcore.models.loading import LoadedModel, wrap
 from editcore.requests import EditRequest
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
-from editcore.value_search import ValueSearch
-from editcore.values import Value, ValueOptions, ValueProblem, optimise, pose
 
 TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}", "I think. {}")
 OPTIONS = ValueOptions(layer=1, steps=6, learning_rate=0.1, stop_loss=0.0)

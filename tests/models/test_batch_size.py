@@ -6,13 +6,14 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from editcore import answers, keys, moments, perplexity, values
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
-from editcore.keys import tokenize_templates
-from editcore.memory import in_halves
-from editcore.models import LoadedModel, wrap
+from editcore.config.value_options import ValueOptions
+from editcore.evaluation import perplexity, teacher_forcing
+from editcore.keyvalue import keys, second_moment, value
+from editcore.keyvalue.keys import tokenize_templates
+from editcore.models.batch_size import in_halves
+from editcore.models.loading import LoadedModel, wrap
 from editcore.testing.models import SENTENCES, tiny_model, tiny_requests
-from editcore.value_options import ValueOptions
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
 
 TEMPLATES = ("{}", "The day was long. {}", "You said it. {}")
 REQUESTS = tiny_requests()
@@ -42,7 +43,7 @@ def room_for(model: LoadedModel, rows: int) -> Iterator[list[int]]:
 
 
 def deltas(model: LoadedModel) -> list[Delta]:
-    name = model.layout.down_weight(1)
+    name = model.parts.down_weight(1)
     shape = model.model.get_parameter(name).shape
     draw = torch.Generator().manual_seed(0)
     low = [
@@ -92,13 +93,14 @@ def test_perplexity_survives(model: LoadedModel) -> None:
 
 def test_answers_survive(model: LoadedModel) -> None:
     asked = [
-        answers.tokenize(model, answers.CaseQuestions(r, TEMPLATES[1]).all()) for r in REQUESTS
+        teacher_forcing.tokenize(model, teacher_forcing.CaseQuestions(r, TEMPLATES[1]).all())
+        for r in REQUESTS
     ]
-    alone = answers.ask(model, asked[0])
-    pairs = answers.ask_edited(model, asked, deltas(model))
+    alone = teacher_forcing.ask(model, asked[0])
+    pairs = teacher_forcing.ask_edited(model, asked, deltas(model))
     with room_for(model, 2) as refused:
-        assert answers.ask(model, asked[0]).keys() == alone.keys()
-        again = answers.ask_edited(model, asked, deltas(model))
+        assert teacher_forcing.ask(model, asked[0]).keys() == alone.keys()
+        again = teacher_forcing.ask_edited(model, asked, deltas(model))
     assert refused
     for both, both_again in zip(pairs, again, strict=True):
         for one, other in zip(both, both_again, strict=True):
@@ -107,18 +109,18 @@ def test_answers_survive(model: LoadedModel) -> None:
 
 def test_keys_survive(model: LoadedModel) -> None:
     prompts = [tokenize_templates(model, request, TEMPLATES) for request in REQUESTS]
-    whole = keys.collect(model, 1, prompts)
+    whole = keys.collect_keys(model, 1, prompts)
     with room_for(model, 1) as refused:
-        again = keys.collect(model, 1, prompts)
+        again = keys.collect_keys(model, 1, prompts)
     assert refused
     for one, other in zip(whole, again, strict=True):
         torch.testing.assert_close(one.keys, other.keys)
 
 
 def test_moments_survive(model: LoadedModel) -> None:
-    whole = moments.measure(model, [0, 1], SENTENCES, 10_000)
+    whole = second_moment.measure(model, [0, 1], SENTENCES, 10_000)
     with room_for(model, 2) as refused:
-        again = moments.measure(model, [0, 1], SENTENCES, 10_000)
+        again = second_moment.measure(model, [0, 1], SENTENCES, 10_000)
     assert refused
     for layer, one in whole.items():
         torch.testing.assert_close(one.matrix, again[layer].matrix, rtol=1e-5, atol=1e-6)
@@ -127,9 +129,9 @@ def test_moments_survive(model: LoadedModel) -> None:
 
 def test_values_survive(model: LoadedModel) -> None:
     options = ValueOptions(layer=1, steps=3)
-    whole = values.find(model, REQUESTS, TEMPLATES, options)
+    whole = value.find_values(model, REQUESTS, TEMPLATES, options)
     with room_for(model, 2 * (len(TEMPLATES) + 1)) as refused:
-        again = values.find(model, REQUESTS, TEMPLATES, options)
+        again = value.find_values(model, REQUESTS, TEMPLATES, options)
     assert refused
     for one, other in zip(whole, again, strict=True):
         torch.testing.assert_close(one.target, other.target, rtol=1e-4, atol=1e-4)

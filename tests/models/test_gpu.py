@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from editcore.gpu_lease import LEASED, VISIBLE, lease
+from editcore.models.gpu import LEASED, VISIBLE, lease
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from editcore.gpu_lease import lease;"
+    "import sys, time; from pathlib import Path; from editcore.models.gpu import lease;"
     "print(lease('cuda', None, Path(sys.argv[1])), flush=True); time.sleep(600)"
 )
 OUTSIDE = {k: v for k, v in os.environ.items() if k not in ("SLURM_JOB_ID", LEASED, VISIBLE)}

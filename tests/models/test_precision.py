@@ -10,19 +10,22 @@ import torch
 from editcore_rome.config import RomeConfig
 from editcore_rome.editor import RomeEditor
 
-from editcore import EditContext, EditRequest, deltas, moments, perplexity, prefixes, reference
-from editcore.bundled import data_file
-from editcore.collapse import judge
-from editcore.config import CollapseSpec, Precision
-from editcore.deltas import Delta
-from editcore.keys import mixed
-from editcore.models import LoadedModel, load
-from editcore.moments import SecondMoment
-from editcore.perplexity import EditedPerplexity
-from editcore.precision import ReducedLinear
-from editcore.prefixes import ContextPrefixes
-from editcore.readers import read_requests, read_texts
-from editcore.values import pose
+from editcore import EditContext, EditRequest
+from editcore.collapse.verdict import judge
+from editcore.config.study import CollapseSpec, Precision
+from editcore.datasets.bundled import data_file
+from editcore.datasets.readers import read_requests, read_texts
+from editcore.editing import reference
+from editcore.evaluation import perplexity
+from editcore.evaluation.perplexity import EditedPerplexity
+from editcore.keyvalue import prefixes, second_moment
+from editcore.keyvalue.keys import mixed
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.value import pose
+from editcore.models.loading import LoadedModel, load
+from editcore.models.precision import ReducedLinear
+from editcore.updates.delta import Delta, save_deltas
 
 TEMPLATES = ("{}", "Therefore. {}", "The people like it. {}", "You know that. {}", "I think. {}")
 CONFIG = RomeConfig(layer=2, second_moment=False)
@@ -67,8 +70,8 @@ def test_thirty_two_cases_agree_with_the_plain_way() -> None:
 def test_a_delta_on_disk_takes_less_than_a_hundredth_of_its_matrix(tmp_path) -> None:
     model = load("tiny-gpt2", "tiny-gpt2")
     found = edits(model, requests("normal", 10))
-    deltas.save(dict(enumerate(found)), tmp_path / "deltas", {})
-    weight = model.model.get_parameter(model.layout.down_weight(2))
+    save_deltas(dict(enumerate(found)), tmp_path / "deltas", {})
+    weight = model.model.get_parameter(model.parts.down_weight(2))
     matrix = weight.numel() * weight.element_size()
     assert (tmp_path / "deltas").stat().st_size / len(found) < 0.01 * matrix
 
@@ -76,7 +79,7 @@ def test_a_delta_on_disk_takes_less_than_a_hundredth_of_its_matrix(tmp_path) -> 
 def verdicts(precision: Precision, facts: Sequence[EditRequest]) -> list[bool]:
     model = load("tiny-gpt2", "tiny-gpt2", precision=precision)
     corpus = read_texts(data_file("resources/world/moments.json"))
-    second = moments.measure(model, (2,), corpus, tokens=50_000)
+    second = second_moment.measure(model, (2,), corpus, tokens=50_000)
     templates = prefixes.sample(model, ((5, 10), (10, 10)), ("The", "Therefore", "I"), 0)
     tokens = perplexity.tokenize(model, texts())
     base = perplexity.measure(model, tokens).mean
@@ -101,8 +104,8 @@ def test_bfloat16_seldom_changes_a_verdict(record_property) -> None:
 def test_only_linear_maps_are_reduced_and_everything_else_is_shared() -> None:
     model = load("tiny-llama", "tiny-llama", precision="bfloat16")
     twin = model.frozen.model
-    assert isinstance(model.frozen.layout.down(1), ReducedLinear)
-    assert model.model.get_parameter(model.layout.down_weight(1)).dtype == torch.float32
+    assert isinstance(model.frozen.parts.down(1), ReducedLinear)
+    assert model.model.get_parameter(model.parts.down_weight(1)).dtype == torch.float32
     embedding = model.model.get_input_embeddings().weight
     assert twin.get_input_embeddings().weight.data_ptr() == embedding.data_ptr()
     ids = torch.tensor([[5, 6, 7]])

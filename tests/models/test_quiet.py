@@ -3,8 +3,8 @@
 import pytest
 from transformers.utils import logging
 
-from editcore.models import load
-from editcore.quiet import quiet_for_folders
+from editcore.models.loading import load
+from editcore.models.quiet import quiet_for_folders
 
 
 def test_a_folder_loads_without_a_bar(saved_model, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editcore.errors import RequestError
+from editcore.models.tokenization import continuation, pad, tokenize_prompt
 from editcore.testing.models import tiny_tokenizer
-from editcore.tokens import continuation, pad, tokenize_prompt
 
 PLAIN, WITH_START = tiny_tokenizer(), tiny_tokenizer(bos=True)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from editcore import layout
-from editcore.config import parse
+from editcore.config.study import parse
 from editcore.errors import ConfigError, DataError, EditcoreError, ModelError, PluginError
-from editcore.jobs import (
+from editcore.planning import paths
+from editcore.planning.jobs import (
     DownstreamJob,
     EditJob,
     MomentJob,
@@ -19,8 +19,8 @@ from editcore.jobs import (
     read,
     write_if_changed,
 )
-from editcore.planning import plan
-from editcore.study import Study, listed_config, listed_edits, listed_scores
+from editcore.planning.planner import plan
+from editcore.planning.study import Study, listed_config, listed_edits, listed_scores
 from tests.studies import (
     TEXTS,
     model_files,
@@ -235,8 +235,8 @@ def test_tasks_are_a_job_per_model_behind_edits_that_change_weights(planned: Pla
     model = {"model/config.json", "model/model.safetensors", "model/tokenizer.json"}
     assert set(study.downstream_inputs("tiny")) == edits | model | {task, "data/texts.json"}
     study.write()
-    assert read(DownstreamJob, layout.downstream_job("tiny")) == job
-    scores, weights = listed_scores(layout.STUDY_FILE)
+    assert read(DownstreamJob, paths.downstream_job("tiny")) == job
+    scores, weights = listed_scores(paths.STUDY_FILE)
     assert scores == [Path("results/downstream/model=tiny/scores.parquet")]
     assert len(weights) == 1 and len(study.summaries) == 6
 

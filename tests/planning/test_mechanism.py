@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from editcore import layout
-from editcore.config import parse
+from editcore.config.study import parse
 from editcore.errors import ConfigError
-from editcore.jobs import MechanismJob, read
-from editcore.planning import plan
-from editcore.plugins import load_registry
-from editcore.study import Study
+from editcore.planning import paths
+from editcore.planning.jobs import MechanismJob, read
+from editcore.planning.planner import plan
+from editcore.planning.study import Study
+from editcore.registry.registry import load_registry
 from tests.studies import model_files, study_config, write_data
 
 Planner = Callable[..., Study]
@@ -44,7 +44,7 @@ def test_cases_are_spread_over_the_shard_and_their_values_are_the_editor_s(plann
     inputs = study.mechanism_inputs("tiny")
     assert {job.normal_cases.values, "data/texts.json", "model/model.safetensors"} <= set(inputs)
     study.write()
-    assert read(MechanismJob, layout.mechanism_job("tiny")) == job
+    assert read(MechanismJob, paths.mechanism_job("tiny")) == job
 
 
 def test_without_the_section_there_is_no_job_and_no_table(planned) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from editcore import layout
-from editcore.config import parse
+from editcore.config.study import parse
 from editcore.errors import ConfigError
-from editcore.jobs import SequenceJob, read
-from editcore.planning import plan
-from editcore.study import Study, listed_sequences
+from editcore.planning import paths
+from editcore.planning.jobs import SequenceJob, read
+from editcore.planning.planner import plan
+from editcore.planning.study import Study, listed_sequences
 from tests.studies import model_files, plain_registry, study_config, write_data, write_json
 
 Planner = Callable[..., Study]
@@ -62,10 +62,10 @@ def test_chains_are_written_and_listed(planned: Planner) -> None:
     study = planned(sequences={"batch": 3, "every": 5})
     study.write()
     (names,) = study.sequences
-    job = read(SequenceJob, layout.sequences_job(*names))
+    job = read(SequenceJob, paths.sequences_job(*names))
     assert job == study.sequences[names]
     assert (job.batch, job.every) == (1, 5), "this editor takes one fact at a time"
-    assert [str(path) for path in listed_sequences(layout.STUDY_FILE)] == study.sequence_files
+    assert [str(path) for path in listed_sequences(paths.STUDY_FILE)] == study.sequence_files
 
 
 def test_a_chain_runs_anew_where_the_file_of_a_task_changed(planned: Planner) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from editcore.config import parse
+from editcore.config.study import parse
 from editcore.errors import DataError
-from editcore.jobs import TrainJob, read
-from editcore.planning import plan
-from editcore.study import Study
+from editcore.planning.jobs import TrainJob, read
+from editcore.planning.planner import plan
+from editcore.planning.study import Study
 from tests.studies import model_files, plain_registry, study_config, write_data
 
 Planner = Callable[..., Study]

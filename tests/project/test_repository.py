@@ -14,21 +14,21 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from editcore.plugins import BUILTIN, load_registry
+from editcore.registry.registry import BUILTIN, load_registry
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 LIGHT = (
     "editcore",
     "editcore.cli",
-    "editcore.config",
-    "editcore.jobs",
-    "editcore.planning",
-    "editcore.plugins",
+    "editcore.config.study",
+    "editcore.planning.jobs",
+    "editcore.planning.planner",
+    "editcore.registry.registry",
     "editcore.builtin",
-    "editcore.readers",
-    "editcore.store",
-    "editcore.summary",
+    "editcore.datasets.readers",
+    "editcore.records.tables",
+    "editcore.summary.edits",
 )
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
@@ -80,9 +80,10 @@ def test_light_modules_import_no_torch(module: str) -> None:
 
 def test_a_study_is_planned_without_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from editcore import config, planning;"
-        "study = planning.plan(config.load(Path('config.yaml')), 'config.yaml');"
-        "print(len(study.edits) >= 8, 'torch' in sys.modules)"
+        "import sys; from pathlib import Path; from editcore.config import study;"
+        "from editcore.planning import planner;"
+        "planned = planner.plan(study.load(Path('config.yaml')), 'config.yaml');"
+        "print(len(planned.edits) >= 8, 'torch' in sys.modules)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

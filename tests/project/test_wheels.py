@@ -7,18 +7,18 @@ import pytest
 
 from tests.packages import editcore, install, run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/*/pyproject.toml"))
 # What the library reads beside its modules.
 BESIDE = (
     "py.typed",
-    "warning.json",
-    "report/page.css",
-    "report/page.html.jinja",
-    "report/page.js",
-    "report/published.json",
-    "report/vendor/LICENSE-chart.js.md",
-    "report/vendor/chart.umd.min.js",
+    "collapse/warning.json",
+    "report/page/page.css",
+    "report/page/page.html.jinja",
+    "report/page/page.js",
+    "report/papers/published.json",
+    "report/page/vendor/LICENSE-chart.js.md",
+    "report/page/vendor/chart.umd.min.js",
     "scaffold/template/module.py.jinja",
 )
 

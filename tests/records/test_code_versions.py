@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from editcore.cli import main
-from editcore.mixed_code import described
-from editcore.store import EDITS, write_table
+from editcore.records.code_versions import described
+from editcore.records.tables import EDITS, write_table
 from tests.rows import edit_row
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from editcore import provenance
 from editcore.cli import main
-from editcore.config import parse
-from editcore.hookspecs import EditorInfo, hookimpl
-from editcore.jobs import ModelSpec, PrefixJob
-from editcore.planning import plan
-from editcore.plugins import Candidate, code_hash, load_registry
+from editcore.config.study import parse
+from editcore.planning.jobs import ModelSpec, PrefixJob
+from editcore.planning.planner import plan
+from editcore.records import provenance
+from editcore.registry.hookspecs import EditorInfo, hookimpl
+from editcore.registry.registry import Candidate, code_hash, load_registry
 from editcore.testing.models import save_tiny_model
 from tests.studies import (
     PlainConfig,
@@ -118,7 +118,7 @@ def test_a_plugin_s_changed_code_changes_its_editors_jobs_alone(
     def changed(plugin: Any) -> str:
         return "changed" if isinstance(plugin, OtherPlugin) else code_hash(plugin)
 
-    monkeypatch.setattr("editcore.plugins.code_hash", changed)
+    monkeypatch.setattr("editcore.registry.registry.code_hash", changed)
     written = plan(config, "study.yaml", load_registry(candidates)).write()
     assert {path.parent.parent.name for path in written} == {"editor=other"}
     assert len(written) == 2

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from editcore.errors import DataError
-from editcore.store import (
+from editcore.records.tables import (
     CASE_KEYS,
     EDITS,
     METRIC_COLUMNS,
@@ -20,7 +20,7 @@ from editcore.store import (
     read_table,
     write_table,
 )
-from editcore.summary import VERDICTS
+from editcore.summary.edits import VERDICTS
 from tests.rows import edit_row, failed_row
 
 SHARD = Path("edits/model=small/editor=alpha/dataset=hard/shard-000.parquet")
@@ -184,7 +184,7 @@ def test_read_table_checks_the_kind(tmp_path: Path) -> None:
 
 
 def test_documentation_names_every_column() -> None:
-    page = (Path(__file__).parents[1] / "results" / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
     edits, verdicts = page.split("## summary/verdicts.parquet")
     for name in EDITS.names:
         assert re.search(rf"^\|[^|]*\b{name}\b[^|]*\|", edits, flags=re.MULTILINE), name

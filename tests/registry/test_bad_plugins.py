@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-from editcore import layout
 from editcore.cli import main
+from editcore.planning import paths
 from tests.studies import study_config, write_config, write_data
 
 EDITORS = """
@@ -56,7 +56,7 @@ AT_WORK = '''
 import torch
 
 from editcore import EditResult, Editor
-from editcore.deltas import Delta, DenseUpdate
+from editcore.updates.delta import Delta, DenseUpdate
 
 
 class Base(Editor):
@@ -64,7 +64,7 @@ class Base(Editor):
 
     def edit(self, context, requests, state=None):
         case = requests[0].case_id
-        name = context.model.layout.down_weight(self.config.layer)
+        name = context.model.parts.down_weight(self.config.layer)
         change = 0.01 * torch.ones(context.model.model.get_parameter(name).shape)
         if case != 11:
             return EditResult(Delta({name: DenseUpdate(change)}))
@@ -83,7 +83,7 @@ class Infinite(Base):
 
 class Elsewhere(Base):
     def wrong(self, context, name, change):
-        other = context.model.layout.down_weight(2)
+        other = context.model.parts.down_weight(2)
         return EditResult(Delta({other: DenseUpdate(change)}))
 
 
@@ -163,8 +163,8 @@ def plan(run: Any, **sections: Any) -> Result:
 def edited(run: Any, label: str) -> Result:
     """Carry out the study's first shard with one editor."""
     names = ("tiny", label, "facts", "000")
-    paths = (layout.edits_job(*names), layout.edits(*names), layout.deltas(*names))
-    job, rows, changes = map(str, paths)
+    places = (paths.edits_job(*names), paths.edits(*names), paths.deltas(*names))
+    job, rows, changes = map(str, places)
     result: Result = run("edit", "--job", job, "--out", rows, "--deltas", changes)
     return result
 
@@ -206,14 +206,12 @@ def test_a_contested_name_and_an_unknown_one_stop_the_study_that_asks_for_them(r
 def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
     editors: dict[str, Any] = {name: {} for name in (*BROKEN, "false-patch", "noop")}
     assert plan(run, editors=editors).exit_code == 0
-    prefixes = map(str, (layout.prefixes_job("tiny"), layout.prefixes("tiny")))
+    prefixes = map(str, (paths.prefixes_job("tiny"), paths.prefixes("tiny")))
     job, out = prefixes
     assert run("prefixes", "--job", job, "--out", out).exit_code == 0
     for label in editors:
         assert edited(run, label).exit_code == 0
-    rows = {
-        label: pl.read_parquet(layout.edits("tiny", label, "facts", "000")) for label in editors
-    }
+    rows = {label: pl.read_parquet(paths.edits("tiny", label, "facts", "000")) for label in editors}
     assert rows["noop"]["status"].to_list() == ["ok", "ok", "ok"]
     for label, words in BROKEN.items():
         first, second, third = rows[label]["status"]
@@ -234,9 +232,7 @@ def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
 )
 def test_an_editor_that_cannot_be_made_is_named(run: Any, label: str, words: str) -> None:
     assert plan(run, editors={label: {}}).exit_code == 0
-    run(
-        "prefixes", "--job", str(layout.prefixes_job("tiny")), "--out", str(layout.prefixes("tiny"))
-    )
+    run("prefixes", "--job", str(paths.prefixes_job("tiny")), "--out", str(paths.prefixes("tiny")))
     result = edited(run, label)
     assert result.exit_code == 2
     assert words in result.output
@@ -245,11 +241,9 @@ def test_an_editor_that_cannot_be_made_is_named(run: Any, label: str, words: str
 
 def test_a_metric_that_fails_leaves_the_row_its_other_columns(run: Any) -> None:
     assert plan(run, editors={"noop": {}}, metrics=["accuracy", "dizzy"]).exit_code == 0
-    run(
-        "prefixes", "--job", str(layout.prefixes_job("tiny")), "--out", str(layout.prefixes("tiny"))
-    )
+    run("prefixes", "--job", str(paths.prefixes_job("tiny")), "--out", str(paths.prefixes("tiny")))
     assert edited(run, "noop").exit_code == 0
-    rows = pl.read_parquet(layout.edits("tiny", "noop", "facts", "000"))
+    rows = pl.read_parquet(paths.edits("tiny", "noop", "facts", "000"))
     first, second, third = rows["status"]
     assert (first, third) == ("ok", "ok")
     assert second == "metric dizzy: ZeroDivisionError: division by zero"

@@ -20,7 +20,7 @@ import pytest
 from tests.packages import build
 from tests.studies import write_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "tests" / "plugin_package"
 OURS = (ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")))
 STUDY = {

@@ -10,7 +10,7 @@ import pytest
 
 from editcore import EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
 from editcore.errors import PluginError
-from editcore.plugins import Candidate, installed, load_registry, resolve
+from editcore.registry.registry import Candidate, installed, load_registry, resolve
 
 
 def plugin(**hooks: Callable[[], Any]) -> types.ModuleType:
@@ -127,7 +127,7 @@ def test_a_factory_that_is_not_there_is_named() -> None:
 
 def test_the_registry_imports_no_torch() -> None:
     code = (
-        "import sys; from editcore.plugins import load_registry; load_registry();"
+        "import sys; from editcore.registry.registry import load_registry; load_registry();"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

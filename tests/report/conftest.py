@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from editcore import summary
-from editcore.config import StudyConfig, parse
-from editcore.report.study import Study, read
-from editcore.store import EDITS, write_table
+from editcore.config.study import StudyConfig, parse
+from editcore.records.tables import EDITS, write_table
+from editcore.report.data import Study, read
+from editcore.summary import edits
 from tests.rows import study_rows
 
 Rows = list[dict[str, Any]]
@@ -33,7 +33,7 @@ def summarise(rows: Rows, folder: Path) -> Path:
     job = {"model": {"name": "small"}, "editor": spec, "dataset": {"name": "hard"}}
     provenance = {"versions": {"torch": "2.13"}, "job": job}
     write_table(folder / "shard.parquet", rows, EDITS, provenance)
-    summary.run([folder / "shard.parquet"], folder / "summary")
+    edits.run([folder / "shard.parquet"], folder / "summary")
     return folder / "summary"
 
 

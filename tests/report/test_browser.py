@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from editcore.config import StudyConfig
+from editcore.config.study import StudyConfig
 from editcore.report import run
 from tests.report.browser import Page, browser, program
 

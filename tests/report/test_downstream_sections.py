@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from editcore.correlation import DOWNSTREAM, run
-from editcore.report.figures import draw_sections
+from editcore.records.tables import write_table
+from editcore.report.data import Study
+from editcore.report.drawing.figures import draw_sections
 from editcore.report.sections import hard_cases, pilot, surrogate, weight_change
-from editcore.report.study import Study
-from editcore.store import write_table
-from editcore.weight_change import WEIGHTS
+from editcore.summary.correlation import DOWNSTREAM, run
+from editcore.summary.weight_change import WEIGHTS
 
 SCORES = {2.0: 0.9, 4.0: 0.8, 40.0: 0.5, 400.0: 0.3, 4000.0: 0.25}
 

@@ -9,12 +9,12 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from editcore.report import denominator, perplexity
-from editcore.report.annotate import LONGEST, MOST
-from editcore.report.figures import draw_all, save
-from editcore.report.names import figure_name, figure_names
-from editcore.report.study import Study
-from editcore.report.style import drawing
+from editcore.report.data import Study
+from editcore.report.drawing import denominator, perplexity
+from editcore.report.drawing.annotate import LONGEST, MOST
+from editcore.report.drawing.figures import draw_all, save
+from editcore.report.drawing.names import figure_name, figure_names
+from editcore.report.drawing.style import drawing
 from tests.report.conftest import MakeStudy
 from tests.rows import edit_row, failed_row
 

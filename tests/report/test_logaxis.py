@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editcore.report.logaxis import MOST_TICKS, log_scale
+from editcore.report.drawing.logaxis import MOST_TICKS, log_scale
 
 positive = st.floats(1e-6, 1e30)
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from editcore.config import StudyConfig
+from editcore.config.study import StudyConfig
 from editcore.errors import DataError
-from editcore.report import page, run, sentences, tables
-from editcore.report.figures import draw_all, draw_sections
-from editcore.report.inline import inline
+from editcore.report import run, tables
+from editcore.report.data import Study
+from editcore.report.drawing.figures import draw_all, draw_sections
+from editcore.report.drawing.style import panel
+from editcore.report.page import page, sentences
+from editcore.report.page.inline import inline
 from editcore.report.section import Drawing, Section
-from editcore.report.study import Study
-from editcore.report.style import panel
 from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
 from tests.rows import edit_row, failed_row

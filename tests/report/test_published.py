@@ -8,12 +8,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from editcore.config import StudyConfig, parse
-from editcore.report import published_figures
-from editcore.report.ours import OURS
-from editcore.report.published import beside, compared, content, curves, published
-from editcore.report.study import Study
-from editcore.report.style import drawing
+from editcore.config.study import StudyConfig, parse
+from editcore.report.data import Study
+from editcore.report.drawing.style import drawing
+from editcore.report.papers import published_figures
+from editcore.report.papers.ours import OURS
+from editcore.report.papers.published import beside, compared, content, curves, published
 
 TABLES = content()["tables"]
 

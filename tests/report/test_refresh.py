@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from editcore.report.published import content
-from editcore.report.study import Study
+from editcore.report.data import Study
+from editcore.report.papers.published import content
 from refresh.claims import EDITOR, Claim, claims, collapse
 from refresh.documents import (
     END,

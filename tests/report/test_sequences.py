@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from editcore.records.tables import write_table
+from editcore.report.data import Study
+from editcore.report.drawing.style import drawing
 from editcore.report.sections import sequences
-from editcore.report.study import Study
-from editcore.report.style import drawing
-from editcore.sequence_table import SEQUENCES
-from editcore.store import write_table
+from editcore.summary.sequences import SEQUENCES
 
 BASE = 4.0
 

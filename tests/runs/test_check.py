@@ -14,10 +14,11 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
 import editcore
-from editcore import deltas, weight_files
 from editcore.cli import main
 from editcore.errors import DataError, ModelError
-from editcore.models import load
+from editcore.models.loading import load
+from editcore.updates import weight_files
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, load_deltas, save_deltas
 from tests.studies import TEXTS, record, write_config, write_json
 
 ModelSaver = Callable[..., Path]
@@ -126,7 +127,7 @@ def test_a_saved_change_in_a_folder_is_the_model_that_was_measured(
         main, ["apply", str(tmp_path / "edit"), str(source), "--out", str(out)]
     )
     assert done.exit_code == 0, done.output
-    (delta,) = deltas.load(tmp_path / "edit" / "delta.safetensors").values()
+    (delta,) = load_deltas(tmp_path / "edit" / "delta.safetensors").values()
     edited, model = load("edited", str(out)), load("source", str(source))
     with delta.applied(model.model):
         for (name, ours), theirs in zip(
@@ -143,12 +144,12 @@ def test_two_changes_are_taken_out_byte_by_byte(
     source, edited = saved_model(kind), tmp_path / "edited"
     weight_files.copied(source, edited)
     model = load(kind, str(source))
-    name = model.layout.down_weight(1)
+    name = model.parts.down_weight(1)
     d_out, d_in = model.model.config.hidden_size, _width(model, name)
     generator = torch.Generator().manual_seed(0)
     for _ in range(2):
         factors = (torch.randn(n, 1, generator=generator) for n in (d_out, d_in))
-        weight_files.apply(deltas.Delta({name: deltas.LowRankUpdate(*factors)}), edited, {})
+        weight_files.apply(Delta({name: LowRankUpdate(*factors)}), edited, {})
     assert len(weight_files.applied(edited)) == 2
     result = CliRunner().invoke(main, ["revert", str(edited), "--all"])
     assert result.exit_code == 0, result.output
@@ -170,12 +171,12 @@ def test_weights_that_others_changed_are_not_reverted(
 
     edited = tmp_path / "edited"
     weight_files.copied(saved_model("gpt2"), edited)
-    name = load("gpt2", str(edited)).layout.down_weight(1)
+    name = load("gpt2", str(edited)).parts.down_weight(1)
     file = edited / "model.safetensors"
     tensors = load_file(file)
     (key,) = (k for k in tensors if name.endswith(k) or k.endswith(name))
     change = torch.ones_like(tensors[key]).T
-    weight_files.apply(deltas.Delta({name: deltas.DenseUpdate(change)}), edited, {})
+    weight_files.apply(Delta({name: DenseUpdate(change)}), edited, {})
     tensors = load_file(file)
     save_file({**tensors, key: tensors[key] + 1}, file, {"format": "pt"})
     before = file.read_bytes()
@@ -185,8 +186,8 @@ def test_weights_that_others_changed_are_not_reverted(
 
 
 def test_apply_says_what_it_needs(folder: Path, tmp_path: Path) -> None:
-    one = {7: deltas.Delta({}), 8: deltas.Delta({})}
-    deltas.save(one, tmp_path / "two.safetensors", {})
+    one = {7: Delta({}), 8: Delta({})}
+    save_deltas(one, tmp_path / "two.safetensors", {})
     file, there = str(tmp_path / "two.safetensors"), str(folder)
     for arguments, message in (
         ([file, there], "give either --out FOLDER"),
@@ -208,8 +209,8 @@ def test_guard_keeps_what_is_safe_and_refuses_the_rest(folder: Path, tmp_path: P
     refused = run(folder, "guard", facts, "--out", str(tmp_path / "refused"), study="collapse")
     assert refused.exit_code == 3, refused.output
     assert "the model would collapse, perplexity" in refused.stdout
-    (whole,) = deltas.load(tmp_path / "kept" / "delta.safetensors").values()
-    (nothing,) = deltas.load(tmp_path / "refused" / "delta.safetensors").values()
+    (whole,) = load_deltas(tmp_path / "kept" / "delta.safetensors").values()
+    (nothing,) = load_deltas(tmp_path / "refused" / "delta.safetensors").values()
     assert whole.norm() > 0
     assert nothing.updates == {}
     rows = pl.read_parquet(tmp_path / "kept" / "guard.parquet")
@@ -220,11 +221,11 @@ def test_guard_keeps_what_is_safe_and_refuses_the_rest(folder: Path, tmp_path: P
 def test_guard_judges_the_outcome_of_all_accepted_edits(folder: Path, tmp_path: Path) -> None:
     result = run(folder, "guard", str(folder / "facts.json"), "--out", str(tmp_path))
     assert result.exit_code == 0, result.output
-    from editcore import perplexity
+    from editcore.evaluation import perplexity
 
     study = editcore_study(folder)
     model = load("random", study["models"]["random"]["source"])
-    (whole,) = deltas.load(tmp_path / "delta.safetensors").values()
+    (whole,) = load_deltas(tmp_path / "delta.safetensors").values()
     texts = perplexity.tokenize(model, TEXTS[:2])
     (found,) = perplexity.EditedPerplexity(model, texts).of([whole])
     last = pl.read_parquet(tmp_path / "guard.parquet")["perplexity"][-1]
@@ -245,7 +246,7 @@ def test_the_function_is_there_without_torch() -> None:
 
 
 def test_a_bundled_model_takes_the_default_study_s_options() -> None:
-    from editcore.bench import Choice, settled
+    from editcore.runs.adhoc.setup import Choice, settled
 
     study = settled(Choice("tiny-llama", "rome", {"steps": 7}), Path("asked.json"))
     options = study.editors["rome"].options

@@ -9,16 +9,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from editcore import deltas
 from editcore.cli import main
-from editcore.correlation import CORRELATION, DOWNSTREAM
-from editcore.deltas import Delta, DenseUpdate
-from editcore.downstream import run
 from editcore.errors import DataError
-from editcore.jobs import DownstreamJob, EditFiles, ModelSpec, PerplexitySpec
-from editcore.pooling import pooled
-from editcore.store import EDITS, read_provenance, read_table, write_table
-from editcore.weight_change import WEIGHTS, contrasted
+from editcore.planning.jobs import DownstreamJob, EditFiles, ModelSpec, PerplexitySpec
+from editcore.records.tables import EDITS, read_provenance, read_table, write_table
+from editcore.runs.downstream import run
+from editcore.runs.pooling import pooled
+from editcore.summary.correlation import CORRELATION, DOWNSTREAM
+from editcore.summary.weight_change import WEIGHTS, contrasted
+from editcore.updates.delta import Delta, DenseUpdate, save_deltas
 from tests.rows import edit_row
 
 PARAMETER = "transformer.h.2.mlp.c_proj.weight"
@@ -40,7 +39,7 @@ def shard(folder: Path, cases: list[int], **changes: Any) -> EditFiles:
         rows=str(folder / f"{cases[0]}.parquet"), deltas=str(folder / f"{cases[0]}.st")
     )
     write_table(Path(files.rows), rows, EDITS, {})
-    deltas.save(made, Path(files.deltas), {})
+    save_deltas(made, Path(files.deltas), {})
     return files
 
 
@@ -122,7 +121,7 @@ def test_an_editor_whose_edits_all_went_one_way_shows_no_contrast() -> None:
 
 def test_a_weight_change_that_is_missing_is_named(job: DownstreamJob, tmp_path: Path) -> None:
     files = shard(tmp_path, [1])
-    deltas.save({}, Path(files.deltas), {})
+    save_deltas({}, Path(files.deltas), {})
     with pytest.raises(DataError, match="lacks the weight change of case 1"):
         run(job.model_copy(update={"edits": (files,)}), tmp_path / "s", tmp_path / "w")
 

@@ -21,18 +21,24 @@ from editcore import (
     EditorInfo,
     EditResult,
     MetricInfo,
-    deltas,
-    edit,
 )
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
 from editcore.errors import DataError, ModelError
-from editcore.greedy import continuations
-from editcore.jobs import CollapseSpec, DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
-from editcore.metrics import Metric, MetricInput
-from editcore.models import load
-from editcore.perplexity import measure, tokenize
-from editcore.store import read_edits
+from editcore.evaluation.greedy import continuations
+from editcore.evaluation.metrics import Metric, MetricInput
+from editcore.evaluation.perplexity import measure, tokenize
+from editcore.models.loading import load
+from editcore.planning.jobs import (
+    CollapseSpec,
+    DatasetSpec,
+    EditJob,
+    EditorSpec,
+    ModelSpec,
+    PerplexitySpec,
+)
+from editcore.records.tables import read_edits
+from editcore.runs import edit
 from editcore.testing.models import SENTENCES, tiny_requests
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, load_deltas
 from tests.patches import Noise
 
 WEIGHT = "model.layers.1.mlp.down_proj.weight"
@@ -204,7 +210,7 @@ def job(saved_model, tmp_path: Path) -> EditJob:
 
 def run(job: EditJob, folder: Path) -> tuple[pl.DataFrame, dict[int, Delta]]:
     edit.run(job, folder / "rows.parquet", folder / "deltas.safetensors")
-    return read_edits([folder / "rows.parquet"]), deltas.load(folder / "deltas.safetensors")
+    return read_edits([folder / "rows.parquet"]), load_deltas(folder / "deltas.safetensors")
 
 
 def test_a_row_says_what_the_edited_model_is(scripted, job: EditJob, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from editcore import fetching
-from editcore.config import StudyConfig, parse
+from editcore.config.study import StudyConfig, parse
 from editcore.errors import ModelError
-from editcore.models import load
+from editcore.models.loading import load
+from editcore.runs import fetch
 from editcore.testing.models import save_tiny_model
 from tests.hub_double import Hub, Repository, served
 from tests.studies import study_config, write_config, write_data
@@ -64,36 +64,36 @@ def study(task: str = "", **model: str) -> StudyConfig:
 
 
 def test_a_fetched_model_is_named_by_its_commit_and_loads_offline(cache: Path) -> None:
-    fetching.run(study(), cache / "fetched.json")
+    fetch.run(study(), cache / "fetched.json")
     fetched = {"source": "somebody/small", "revision": None, "commit": COMMIT}
     assert json.loads((cache / "fetched.json").read_text()) == {"models": [fetched], "tasks": {}}
-    assert load("small", "somebody/small", revision=COMMIT).layout.depth > 0
+    assert load("small", "somebody/small", revision=COMMIT).parts.depth > 0
 
 
 def test_a_bundled_model_is_not_fetched(cache: Path) -> None:
-    fetching.run(study(source="tiny-gpt2"), cache / "fetched.json")
+    fetch.run(study(source="tiny-gpt2"), cache / "fetched.json")
     assert json.loads((cache / "fetched.json").read_text())["models"] == []
 
 
 @pytest.mark.parametrize("model", [{"revision": "v9"}, {"source": "nobody/none"}])
 def test_what_cannot_be_had_is_named(cache: Path, model: dict[str, str]) -> None:
     with pytest.raises(ModelError, match=r"models\.small: .* cannot be fetched"):
-        fetching.run(study(**model), cache / "fetched.json")
+        fetch.run(study(**model), cache / "fetched.json")
     assert not (cache / "fetched.json").exists()
 
 
 def test_a_study_is_covered_by_what_was_fetched_for_it_and_by_nothing_else(cache: Path) -> None:
     file = cache / "fetched.json"
-    assert not fetching.covers(study(), file)
-    fetching.run(study(), file)
-    assert fetching.covers(study(), file)
-    assert fetching.covers(study(revision=COMMIT), file), "the same under its own name"
-    assert fetching.covers(study(source="tiny-gpt2"), file), "needs nothing"
-    assert not fetching.covers(study(revision="v9"), file)
-    assert not fetching.covers(study(source="somebody/large"), file)
-    assert not fetching.covers(study(task="piqa"), file)
+    assert not fetch.covers(study(), file)
+    fetch.run(study(), file)
+    assert fetch.covers(study(), file)
+    assert fetch.covers(study(revision=COMMIT), file), "the same under its own name"
+    assert fetch.covers(study(source="tiny-gpt2"), file), "needs nothing"
+    assert not fetch.covers(study(revision="v9"), file)
+    assert not fetch.covers(study(source="somebody/large"), file)
+    assert not fetch.covers(study(task="piqa"), file)
     file.write_text(json.dumps({"small": COMMIT}))
-    assert not fetching.covers(study(), file), "as an earlier version wrote it"
+    assert not fetch.covers(study(), file), "as an earlier version wrote it"
 
 
 def lines(rows: list[dict[str, Any]]) -> bytes:
@@ -172,7 +172,7 @@ def test_models_and_data_come_from_the_hub_once_and_each_is_named_by_its_commit(
 
 
 LOADED = """
-from editcore.harness import Suite
+from editcore.evaluation.lm_eval_adapter import Suite
 suite = Suite.load(("questions.yaml", "piqa"), limit=None)
 print({name: len(tasks[0].instances) for name, tasks in suite.tasks.items()}, suite.versions)
 """

@@ -7,15 +7,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from editcore.byte_pairs import load_tokenizer
 from editcore.cli import main
+from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
-from editcore.harden import generate, opens_as_one_token, read_relations, read_vocabulary
-from editcore.hardness import collapsing
-from editcore.readers import read_requests
+from editcore.models.byte_pairs import load_tokenizer
+from editcore.runs.adhoc.hard_case_filter import collapsing
+from editcore.runs.adhoc.hard_case_generator import (
+    generate,
+    opens_as_one_token,
+    read_relations,
+    read_vocabulary,
+)
 from resources.generator.relations import RELATIONS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HARD = ROOT / "resources" / "hard"
 MERGES = ROOT.parent / "shared" / "data" / "gpt2" / "merges.txt"
 SETS = {"world": ("world-words", "world-relations"), "gpt2": ("words", "relations")}
@@ -82,7 +87,7 @@ def test_the_command_writes_counterfact_and_says_how(tmp_path: Path) -> None:
 
 
 def test_the_filter_keeps_what_collapses_the_model(tmp_path: Path) -> None:
-    from editcore.config import parse
+    from editcore.config.study import parse
 
     facts = json.loads((ROOT / "resources/world/facts.json").read_text())
     by_subject = {f["requested_rewrite"]["subject"]: f for f in facts}

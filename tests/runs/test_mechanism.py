@@ -9,8 +9,11 @@ import pytest
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from editcore import found_values, moments, prefixes
-from editcore.jobs import (
+from editcore.config.value_options import ValueOptions
+from editcore.keyvalue import prefixes, second_moment, value_file
+from editcore.models.loading import wrap
+from editcore.models.tokenization import tokenize_prompt
+from editcore.planning.jobs import (
     CaseSet,
     CollapseSpec,
     DatasetSpec,
@@ -23,15 +26,13 @@ from editcore.jobs import (
     PrefixJob,
     ValueJob,
 )
-from editcore.mechanism import depth, run
-from editcore.mechanism.moved import nearest_shares
-from editcore.mechanism.positions import bare_keys
-from editcore.mechanism.tables import TABLES
-from editcore.models import wrap
-from editcore.store import read_table
+from editcore.records.mechanism_schemas import TABLES
+from editcore.records.tables import read_table
+from editcore.runs.mechanism import depth
+from editcore.runs.mechanism.moved import nearest_shares
+from editcore.runs.mechanism.positions import bare_keys
+from editcore.runs.mechanism.run import run
 from editcore.testing.models import tiny_model, tiny_tokenizer
-from editcore.tokens import tokenize_prompt
-from editcore.value_options import ValueOptions
 from tests.studies import TEXTS, record
 
 LAYER = 1
@@ -70,7 +71,7 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
     texts = MomentSpec(path=str(files["texts"]), tokens=400)
     written = folder / "prefixes.json"
     prefixes.run(PrefixJob(model=model, lengths=((3, 3),), seeds=("The",), seed=0), written)
-    moments.run(MomentJob(model=model, layers=(LAYER,), texts=texts), folder / "moments")
+    second_moment.run(MomentJob(model=model, layers=(LAYER,), texts=texts), folder / "moments")
     sets = {}
     for name, ids in (("hard", (0, 1)), ("normal", (10, 11))):
         dataset = DatasetSpec(name=name, path=str(files[name]))
@@ -83,7 +84,7 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
             options=ValueOptions(**OPTIONS),
         )
         values = folder / f"{name}.safetensors"
-        found_values.run(job, values)
+        value_file.run(job, values)
         sets[name] = CaseSet(dataset=dataset, case_ids=ids, values=str(values))
     job = MechanismJob(
         model=model,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from editcore.mechanism import geometry
-from editcore.moments import from_matrix
+from editcore.keyvalue.second_moment import from_matrix
+from editcore.runs.mechanism import geometry
 
 
 @pytest.fixture(scope="module")

@@ -17,21 +17,23 @@ import torch
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
-from editcore import Editor, EditorConfig, EditResult, accumulated, sequences
-from editcore.chain_progress import ChainProgress, Reached
-from editcore.config import CollapseSpec, PerplexitySpec
-from editcore.deltas import Delta, DenseUpdate
+from editcore import Editor, EditorConfig, EditResult
+from editcore.config.study import CollapseSpec, PerplexitySpec
 from editcore.errors import PluginError
-from editcore.harness import EditedLM, Suite
-from editcore.hookspecs import Capabilities, EditorInfo
-from editcore.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
-from editcore.models import load
-from editcore.perplexity import measure, tokenize
-from editcore.plugins import Registry, load_registry
-from editcore.prefixes import ContextPrefixes, save
-from editcore.sequence_table import SEQUENCES, gather, tasks
-from editcore.store import read_provenance, read_table
+from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
+from editcore.evaluation.perplexity import measure, tokenize
+from editcore.keyvalue.prefixes import ContextPrefixes, save
+from editcore.models.loading import load
+from editcore.planning.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
+from editcore.records.tables import read_provenance, read_table
+from editcore.registry.hookspecs import Capabilities, EditorInfo
+from editcore.registry.registry import Registry, load_registry
+from editcore.runs.sequence import run as sequence
+from editcore.runs.sequence.checkpoint import ChainProgress, Reached
+from editcore.summary.sequences import SEQUENCES, gather, tasks
 from editcore.testing.models import SENTENCES
+from editcore.updates import cumulative_delta
+from editcore.updates.delta import Delta, DenseUpdate
 from tests.patches import Noise
 from tests.studies import record, write_json
 
@@ -84,7 +86,7 @@ def edited_by(job: SequenceJob, editor: str, **changes: Any) -> SequenceJob:
 
 def run(job: SequenceJob, folder: Path, registry: Registry | None = None) -> pl.DataFrame:
     folder.mkdir(exist_ok=True)
-    sequences.run(job, folder / "rows.parquet", folder / "all.safetensors", registry)
+    sequence.run(job, folder / "rows.parquet", folder / "all.safetensors", registry)
     return read_table(folder / "rows.parquet", SEQUENCES)
 
 
@@ -99,7 +101,7 @@ def test_perplexity_is_that_of_all_edits_together(
     texts = tokenize(model, list(SENTENCES)[:4])
     before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
     assert rows["perplexity"][0] == pytest.approx(measure(model, texts).mean, rel=1e-6)
-    with accumulated.applied(tmp_path / "out" / "all.safetensors", model) as changes:
+    with cumulative_delta.applied(tmp_path / "out" / "all.safetensors", model) as changes:
         assert rows["perplexity"][-1] == pytest.approx(measure(model, texts).mean, rel=1e-5)
         assert rows["accumulated_norm"][-1] == pytest.approx(changes.norm(), rel=1e-9)
     assert all(torch.equal(before[n], t) for n, t in model.model.state_dict().items())
@@ -150,7 +152,7 @@ def test_tasks_are_asked_of_the_model_as_it_stands(job: SequenceJob, tmp_path: P
 
     before = scores()
     assert list(rows.select(SCORES).row(0)) == before
-    with accumulated.applied(tmp_path / "out" / "all.safetensors", loaded):
+    with cumulative_delta.applied(tmp_path / "out" / "all.safetensors", loaded):
         assert list(rows.select(SCORES).row(-1)) == scores() != before
     made = read_provenance(tmp_path / "out" / "rows.parquet")
     assert {"lm_eval", "task world_questions"} <= made["tasks"].keys()
@@ -185,14 +187,14 @@ def test_a_resumed_chain_ends_with_the_same_table(
     job = asked(job, 3)
     whole = run(job, tmp_path / "whole")
     assert whole[SCORES[0]].null_count() == 4
-    original = sequences.Chain.step
+    original = sequence.Chain.step
 
     def failing(self: Any, standing: Any, step: int, *rest: Any) -> Any:
         if step == 5:
             raise KeyboardInterrupt
         return original(self, standing, step, *rest)
 
-    monkeypatch.setattr(sequences.Chain, "step", failing)
+    monkeypatch.setattr(sequence.Chain, "step", failing)
     with pytest.raises(KeyboardInterrupt):
         run(job, tmp_path / "cut")
     checkpoint = ChainProgress.beside(tmp_path / "cut" / "rows.parquet", job)
@@ -203,7 +205,7 @@ def test_a_resumed_chain_ends_with_the_same_table(
         steps.append(step)
         return original(self, standing, step, *rest)
 
-    monkeypatch.setattr(sequences.Chain, "step", counting)
+    monkeypatch.setattr(sequence.Chain, "step", counting)
     resumed = run(job, tmp_path / "cut")
     assert steps == [5, 6], "it went on from the checkpoint behind step 4"
     assert_frame_equal(resumed.drop(CLOCK), whole.drop(CLOCK), check_exact=True)
@@ -218,8 +220,8 @@ def test_a_checkpoint_of_another_job_is_none(job: SequenceJob, tmp_path: Path) -
     run(job, tmp_path / "out")
     other = job.model_copy(update={"every": 2})
     registry = load_registry()
-    chain = sequences.Chain.open(job, registry)
-    with accumulated.accumulating(chain.session.context.model) as changes:
+    chain = sequence.Chain.open(job, registry)
+    with cumulative_delta.accumulating(chain.session.context.model) as changes:
         mine, theirs = (ChainProgress.beside(tmp_path / "out" / "x", each) for each in (job, other))
         mine.write(changes, Reached([chain.unedited_row()], {}))
         assert mine.resume(changes, chain.unedited_row()) is not None
@@ -260,7 +262,7 @@ class Counting(Editor[EditorConfig]):
 
     def edit(self, context: Any, requests: Any, state: Any = None) -> EditResult:
         count = state["count"] + 1
-        name = context.model.layout.down_weight(1)
+        name = context.model.parts.down_weight(1)
         shape = context.model.model.get_parameter(name).shape
         return EditResult(
             Delta({name: DenseUpdate(torch.full(tuple(shape), float(count) * 1e-3))}),

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from editcore.correlation import CORRELATION, DOWNSTREAM, correlation, run, spearman
 from editcore.errors import DataError
-from editcore.store import read_table, write_table
+from editcore.records.tables import read_table, write_table
+from editcore.summary.correlation import CORRELATION, DOWNSTREAM, correlation, run, spearman
 
 PUBLISHED_POINTS = Path(__file__).parents[2] / "shared" / "published" / "fig2_digitised.json"
 # "The Butterfly Effect of Model Editing", Figure 2.

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from editcore.store import EDITS, read_provenance, read_table, write_table
-from editcore.summary import CASES, VERDICTS, merged, run
+from editcore.records.provenance import merged
+from editcore.records.tables import EDITS, read_provenance, read_table, write_table
+from editcore.summary.edits import CASES, VERDICTS, run
 from tests.rows import edit_row, failed_row, study_rows
 
 

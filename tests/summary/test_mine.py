@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from editcore.cli import main
-from editcore.config import parse
+from editcore.config.study import parse
+from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
-from editcore.mining import run
-from editcore.planning import plan
-from editcore.readers import read_requests
-from editcore.store import write_table
-from editcore.summary import CASES
+from editcore.planning.planner import plan
+from editcore.records.tables import write_table
+from editcore.summary.edits import CASES
+from editcore.summary.mine import run
 from tests.rows import edit_row
 from tests.studies import model_files, plain_registry, study_config, write_data
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.accumulated import accumulating, applied, save
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate
 from editcore.errors import DataError, PluginError
-from editcore.models import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap
 from editcore.testing.models import tiny_model
+from editcore.updates.cumulative_delta import accumulating, applied, save
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
 
 LAYERS = (1, 2)
 
@@ -17,10 +17,10 @@ LAYERS = (1, 2)
 def changes(model: LoadedModel, kind: str, seed: int) -> Delta:
     """A change of two matrices, of rank 3 or of all ranks."""
     draw = torch.Generator().manual_seed(seed)
-    names = [model.layout.down_weight(layer) for layer in LAYERS]
+    names = [model.parts.down_weight(layer) for layer in LAYERS]
     if kind == "low":
         factors = [[torch.randn(n, 3, generator=draw) for n in (32, 64)] for _ in names]
-        # A transposed factor has the numbers of its twin, and another layout in memory.
+        # A transposed factor has the numbers of its twin, and another parts in memory.
         factors[1][1] = factors[1][1].T.contiguous().T
         updates = [LowRankUpdate(outputs, inputs) for outputs, inputs in factors]
         return Delta(dict(zip(names, updates, strict=True)))
@@ -39,7 +39,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def model(request: pytest.FixtureRequest) -> LoadedModel:
     """A tiny model of either weight orientation."""
     loaded = wrap(request.param, *tiny_model(request.param))
-    shapes = [loaded.model.get_parameter(loaded.layout.down_weight(i)).numel() for i in LAYERS]
+    shapes = [loaded.model.get_parameter(loaded.parts.down_weight(i)).numel() for i in LAYERS]
     assert shapes == [32 * 64] * 2
     return loaded
 
@@ -63,7 +63,7 @@ def test_the_file_makes_the_same_weights_bit_by_bit(
 
 def test_one_sum_of_all_changes_would_not_be_the_same(model: LoadedModel) -> None:
     several = [changes(model, "dense", seed) for seed in range(8)]
-    name = model.layout.down_weight(1)
+    name = model.parts.down_weight(1)
     with accumulating(model) as kept:
         for change in several:
             kept.add(change)
@@ -78,7 +78,7 @@ def test_low_ranks_are_kept_as_factors(model: LoadedModel) -> None:
         for seed in range(2):
             kept.add(changes(model, "low", seed))
         tensors = kept.tensors()
-    name = model.layout.down_weight(1)
+    name = model.parts.down_weight(1)
     assert tensors[f"{name}/outputs"].shape == (32, 6)
     assert tensors[f"{name}/ranks"].tolist() == [3, 3]
 
@@ -125,7 +125,7 @@ def test_a_foreign_file_is_refused(model: LoadedModel, tmp_path: Path) -> None:
 
 def test_a_change_that_does_not_fit_leaves_the_model_alone(model: LoadedModel) -> None:
     original = state(model)
-    name = model.layout.down_weight(1)
+    name = model.parts.down_weight(1)
     with accumulating(model) as kept:
         with pytest.raises(PluginError, match="has shape"):
             kept.add(Delta({name: DenseUpdate(torch.ones(2, 2))}))

@@ -7,11 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editcore import deltas
-from editcore.deltas import Delta, DenseUpdate, LowRankUpdate, combined
 from editcore.errors import DataError, PluginError
-from editcore.models import wrap
+from editcore.models.loading import wrap
 from editcore.testing.models import KINDS, tiny_model
+from editcore.updates.delta import (
+    Delta,
+    DenseUpdate,
+    LowRankUpdate,
+    combined,
+    load_deltas,
+    save_deltas,
+)
 
 
 def rank_one(model: torch.nn.Module, name: str, transposed: bool) -> Delta:
@@ -24,7 +30,7 @@ def rank_one(model: torch.nn.Module, name: str, transposed: bool) -> Delta:
 @pytest.mark.parametrize("kind", KINDS)
 def test_applied_adds_the_update_to_the_map_and_leaves_no_trace(kind: str) -> None:
     loaded = wrap(kind, *tiny_model(kind))
-    name, down = loaded.layout.down_weight(1), loaded.layout.down(1)
+    name, down = loaded.parts.down_weight(1), loaded.parts.down(1)
     delta = rank_one(loaded.model, name, transposed=kind == "gpt2")
     update = delta.updates[name]
     assert isinstance(update, LowRankUpdate)
@@ -69,16 +75,16 @@ def test_the_norm_needs_no_dense_matrix(rows: int, columns: int, rank: int, seed
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     low = LowRankUpdate(torch.randn(4, 2), torch.randn(3, 2))
     written = {7: Delta({"a.weight": low}), 9: Delta({"b": DenseUpdate(torch.randn(2, 2))})}
-    deltas.save(written, tmp_path / "d.safetensors", {"job": "x"})
-    read = deltas.load(tmp_path / "d.safetensors")
+    save_deltas(written, tmp_path / "d.safetensors", {"job": "x"})
+    read = load_deltas(tmp_path / "d.safetensors")
     assert set(read) == {7, 9}
     assert torch.equal(read[7].updates["a.weight"].dense(), low.dense())
     assert torch.equal(read[9].updates["b"].dense(), written[9].updates["b"].dense())
 
 
 def test_a_change_of_nothing_is_kept_and_applied(tmp_path: Path) -> None:
-    deltas.save({3: Delta({})}, tmp_path / "d.safetensors", {})
-    ((case, nothing),) = deltas.load(tmp_path / "d.safetensors").items()
+    save_deltas({3: Delta({})}, tmp_path / "d.safetensors", {})
+    ((case, nothing),) = load_deltas(tmp_path / "d.safetensors").items()
     assert (case, nothing.norm(), nothing.finite()) == (3, 0.0, True)
     model, _ = tiny_model("gpt2")
     with nothing.applied(model):
@@ -87,10 +93,10 @@ def test_a_change_of_nothing_is_kept_and_applied(tmp_path: Path) -> None:
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "d.safetensors"
-    deltas.save({1: Delta({"a": DenseUpdate(torch.randn(9, 9))})}, path, {})
+    save_deltas({1: Delta({"a": DenseUpdate(torch.randn(9, 9))})}, path, {})
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match=r"d\.safetensors"):
-        deltas.load(path)
+        load_deltas(path)
 
 
 def test_wrong_shapes_and_names_are_refused_before_anything_changes() -> None:

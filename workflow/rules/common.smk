@@ -4,9 +4,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from editcore import fetching, planning
-from editcore.config import LABEL_PATTERN, read_yaml
+from editcore.config.study import LABEL_PATTERN, read_yaml
 from editcore.errors import EditcoreError
+from editcore.planning import planner
+from editcore.runs import fetch
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 
@@ -14,13 +15,13 @@ try:
     # Snakemake has read these files already, and of a key that stands twice it kept the last.
     for config_file in workflow.configfiles:
         read_yaml(Path(config_file))
-    study = planning.plan_mapping(config, config_files)
+    study = planner.plan_mapping(config, config_files)
     study.write()
 except EditcoreError as error:
     raise WorkflowError(f"\n{error}\n") from None
 
 # All is here, so no job should wait for a network; those on other nodes read this file as well.
-if fetching.covers(study.config, Path("results/fetched.json")):
+if fetch.covers(study.config, Path("results/fetched.json")):
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

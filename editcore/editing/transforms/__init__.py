@@ -4,24 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
-from editcore.editors import EditResult
+from editcore.config.options import TransformConfig
+from editcore.editing.editor import EditResult
 from editcore.errors import PluginError, in_one_line
-from editcore.plugins import Registry, resolve
+from editcore.registry.registry import Registry, resolve
 
 if TYPE_CHECKING:
-    from editcore.deltas import Delta
-    from editcore.jobs import TransformSpec
-    from editcore.models import LoadedModel
+    from editcore.models.loading import LoadedModel
+    from editcore.planning.jobs import TransformSpec
+    from editcore.updates.delta import Delta
 
 DeltaTransform = Callable[["Delta", "LoadedModel", Any], "Delta"]
-
-
-class TransformConfig(BaseModel):
-    """Base of every transform's options: frozen, and an unknown option is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ def transformed(
 ) -> EditResult:
     """The result with its delta transformed; a transform that raises makes it a failed one."""
     # Here, because the planner reads this module, and never imports torch.
-    from editcore.deltas import Delta
+    from editcore.updates.delta import Delta
 
     for transform in transforms:
         if result.delta is None:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat
 
-from editcore.transforms import TransformConfig
+from editcore.config.options import TransformConfig
 
 if TYPE_CHECKING:
-    from editcore.deltas import Delta, Update
-    from editcore.models import LoadedModel
+    from editcore.models.loading import LoadedModel
+    from editcore.updates.delta import Delta, Update
 
 
 class NormCapConfig(TransformConfig):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from editcore.errors import PluginError, in_one_line
-from editcore.hookspecs import MetricInfo
-from editcore.plugins import Registry, resolve
+from editcore.registry.hookspecs import MetricInfo
+from editcore.registry.registry import Registry, resolve
 
 if TYPE_CHECKING:
-    from editcore.answers import Answers, CaseQuestions
-    from editcore.models import LoadedModel
+    from editcore.evaluation.teacher_forcing import Answers, CaseQuestions
+    from editcore.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ neighbours' prompts whose argmax the edit left as it was. Each also behind a con
 Fall of ROME", Table 5).
 """
 
-from editcore.metrics import MetricInput, mean
+from editcore.evaluation.metrics import MetricInput, mean
 
 COLUMNS = (
     "efficacy",

@@ -8,10 +8,10 @@ mean token, as the published code has it.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editcore.metrics import MetricInput, mean
+from editcore.evaluation.metrics import MetricInput, mean
 
 if TYPE_CHECKING:
-    from editcore.answers import Answers, Question
+    from editcore.evaluation.teacher_forcing import Answers, Question
 
 COLUMNS = ("efficacy_score", "paraphrase_score", "neighborhood_score")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from editcore.report.style import INK, SMALL
+from editcore.report.drawing.style import INK, SMALL
 
 MOST = 8
 LONGEST = 22

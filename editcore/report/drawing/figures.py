@@ -7,11 +7,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from editcore.atomic import replacing
-from editcore.report import denominator, perplexity
-from editcore.report.names import KINDS, figure_name
+from editcore.report.data import Study
+from editcore.report.drawing import denominator, perplexity
+from editcore.report.drawing.names import KINDS, figure_name
+from editcore.report.drawing.style import drawing
 from editcore.report.section import Section
-from editcore.report.study import Study
-from editcore.report.style import drawing
 
 Draw = Callable[[Study, str, str], Figure]
 

@@ -8,7 +8,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from editcore.report.numbers import ten_to
+from editcore.numbers import ten_to
 
 MOST_TICKS = 7
 

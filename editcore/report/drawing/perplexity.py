@@ -4,11 +4,11 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.report.annotate import name_points
-from editcore.report.logaxis import LogScale, log_scale
-from editcore.report.numbers import number
-from editcore.report.study import Study
-from editcore.report.style import INK, MUTED, Mark, level, marks, panel
+from editcore.numbers import number
+from editcore.report.data import Study
+from editcore.report.drawing.annotate import name_points
+from editcore.report.drawing.logaxis import LogScale, log_scale
+from editcore.report.drawing.style import INK, MUTED, Mark, level, marks, panel
 
 BAND = 0.9  # each data set fills this share of its unit of the x axis
 

@@ -3,10 +3,10 @@
 import polars as pl
 from matplotlib.figure import Figure
 
-from editcore.report.logaxis import log_scale
-from editcore.report.numbers import number
-from editcore.report.study import Study
-from editcore.report.style import HEIGHT, INK, MUTED, WIDTH, level, marks, panel
+from editcore.numbers import number
+from editcore.report.data import Study
+from editcore.report.drawing.logaxis import log_scale
+from editcore.report.drawing.style import HEIGHT, INK, MUTED, WIDTH, level, marks, panel
 
 WIDEST = 0.42  # of a unit of the x axis, to either side
 

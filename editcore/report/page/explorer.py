@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from editcore.report.study import Study
-from editcore.report.style import marks
-from editcore.store import METRIC_COLUMNS
+from editcore.records.tables import METRIC_COLUMNS
+from editcore.report.data import Study
+from editcore.report.drawing.style import marks
 
 # A page that stays fluid on a phone; all cases are in the tables.
 MOST_POINTS = 10_000

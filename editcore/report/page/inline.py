@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from editcore.report.style import INK, MUTED, PAPER, RULE
+from editcore.report.drawing.style import INK, MUTED, PAPER, RULE
 
 # The page's style sheet gives each of these a value for light and one for dark surroundings.
 VARIABLES: Mapping[str, str] = MappingProxyType(

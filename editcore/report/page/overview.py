@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from editcore.report.numbers import duration, number, plural
-from editcore.report.study import Study
+from editcore.numbers import duration, number, plural
+from editcore.report.data import Study
 from editcore.report.tables import Table
 
 

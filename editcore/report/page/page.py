@@ -13,12 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from editcore.atomic import write_text
-from editcore.report import explorer, overview, sentences, tables
-from editcore.report.inline import inline
-from editcore.report.names import KINDS
-from editcore.report.numbers import number, plural
+from editcore.numbers import number, plural, times
+from editcore.report import tables
+from editcore.report.data import Study
+from editcore.report.drawing.names import KINDS
+from editcore.report.page import explorer, overview, sentences
+from editcore.report.page.inline import inline
 from editcore.report.section import Section
-from editcore.report.study import Study
 
 MOST_NAMES = 200
 # A longer table is folded, and more figures stand closer: the page stays one to read.
@@ -73,7 +74,7 @@ def write(
     )
     environment.globals.update(
         number=number,
-        times=tables.times,
+        times=times,
         position=sentences.position,
         css=_part("page.css"),
         chart_js=_part("vendor/chart.umd.min.js"),
@@ -138,7 +139,7 @@ def collapsed(study: Study) -> list[CollapsedCases]:
         if cases.is_empty():
             continue
         names = [
-            f"{subject} {tables.times(ratio)}"
+            f"{subject} {times(ratio)}"
             for subject, ratio in cases.select("subject", "perplexity_ratio").rows()
         ]
         count = f"{plural(len(names), 'case')} of {row['n_ok']:,}"

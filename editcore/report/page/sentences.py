@@ -6,9 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from editcore.report.numbers import number, plural, real
-from editcore.report.study import Study
-from editcore.report.tables import times
+from editcore.numbers import number, plural, real, times
+from editcore.report.data import Study
 
 Row = dict[str, Any]
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import polars as pl
 
-from editcore.correlation import CORRELATION, DOWNSTREAM
-from editcore.editors import OK
-from editcore.report import ours_mechanism
-from editcore.report.numbers import MISSING, number, real
-from editcore.report.ours_mechanism import Cells, Columns, Published
-from editcore.report.study import Study
-from editcore.sequence_table import SEQUENCES
-from editcore.weight_change import WEIGHTS
+from editcore.numbers import MISSING, number, real
+from editcore.report.data import Study
+from editcore.report.papers import ours_mechanism
+from editcore.report.papers.ours_mechanism import Cells, Columns, Published
+from editcore.requests import OK
+from editcore.summary.correlation import CORRELATION, DOWNSTREAM
+from editcore.summary.sequences import SEQUENCES
+from editcore.summary.weight_change import WEIGHTS
 
 
 def label_of(study: Study, published: Published, editor: str) -> str | None:

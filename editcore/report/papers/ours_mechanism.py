@@ -5,9 +5,16 @@ from typing import Any
 
 import polars as pl
 
-from editcore.mechanism.tables import DEPTH, DISTANCES, MOVED, POSITIONS, PROMPTING, UPDATES
-from editcore.report.numbers import number, real
-from editcore.report.study import Study
+from editcore.numbers import number, real
+from editcore.records.mechanism_schemas import (
+    DEPTH,
+    DISTANCES,
+    MOVED,
+    POSITIONS,
+    PROMPTING,
+    UPDATES,
+)
+from editcore.report.data import Study
 
 Cells = dict[tuple[str, ...], str]
 Columns = dict[str, Cells]  # by our model

@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from editcore.report.numbers import MISSING, number
-from editcore.report.ours import OURS, task_names
-from editcore.report.study import Study
+from editcore.numbers import MISSING, number
+from editcore.report.data import Study
+from editcore.report.papers.ours import OURS, task_names
 from editcore.report.tables import Table
 
 COLLAPSED = 1000.0  # perplexity, in both papers
@@ -20,7 +20,7 @@ Rows = list[list[str]]
 
 def content(file: str = "published.json") -> dict[str, Any]:
     """Everything in one of the two files."""
-    text = (importlib.resources.files("editcore.report") / file).read_text("utf-8")
+    text = (importlib.resources.files("editcore.report.papers") / file).read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 

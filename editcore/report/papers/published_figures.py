@@ -7,11 +7,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from editcore.report.logaxis import log_scale
-from editcore.report.numbers import number
-from editcore.report.published import COLLAPSED, content, curves
+from editcore.numbers import number
+from editcore.report.drawing.logaxis import log_scale
+from editcore.report.drawing.style import (
+    INK,
+    MUTED,
+    PALETTE,
+    SMALL,
+    Mark,
+    level,
+    marks,
+    panel,
+    panels,
+)
+from editcore.report.papers.published import COLLAPSED, content, curves
 from editcore.report.section import Drawing
-from editcore.report.style import INK, MUTED, PALETTE, SMALL, Mark, level, marks, panel, panels
 
 FEW = 8  # marks of a line, so that it can be told without its colour
 READ = "Published, read from the drawn points"

@@ -1,5 +1,6 @@
 """The sections that stand behind those of single edits, in the order of the page."""
 
+from editcore.report.data import Study
 from editcore.report.section import MakeSection, Section
 from editcore.report.sections import (
     hard_cases,
@@ -12,7 +13,6 @@ from editcore.report.sections import (
     warning,
     weight_change,
 )
-from editcore.report.study import Study
 
 SECTIONS: tuple[MakeSection, ...] = (
     pilot.section,

@@ -8,13 +8,13 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.report.chains import GROUP, ends, groups, median, present
-from editcore.report.numbers import number, share
+from editcore.numbers import number, share, times
+from editcore.report.data import Study
+from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
-from editcore.report.study import Study
-from editcore.report.style import MUTED, Mark, editor_legend, marks, panels
-from editcore.report.tables import WHERE, Table, times
-from editcore.sequence_table import GUESSED, SCORE, tasks
+from editcore.report.sections.chains import GROUP, ends, groups, median, present
+from editcore.report.tables import WHERE, Table
+from editcore.summary.sequences import GUESSED, SCORE, tasks
 
 COLUMNS = 3  # of panels, where they are not the data sets
 

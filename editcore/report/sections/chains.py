@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from editcore.report.study import Study
+from editcore.report.data import Study
 
 GROUP = ("model", "editor", "dataset")
 

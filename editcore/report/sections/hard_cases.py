@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from editcore.report.numbers import number
-from editcore.report.published import beside
+from editcore.numbers import number, times
+from editcore.report.data import Study
+from editcore.report.papers.published import beside
 from editcore.report.section import Section
-from editcore.report.study import Study
-from editcore.report.tables import Table, times
+from editcore.report.tables import Table
 
 EXAMPLES = 3
 

@@ -5,12 +5,12 @@ from functools import partial
 import polars as pl
 from matplotlib.figure import Figure
 
-from editcore.mechanism.tables import DEPTH, DISTANCES, MOVED, POINTS
-from editcore.report.numbers import number, share
-from editcore.report.published import beside
+from editcore.numbers import number, share
+from editcore.records.mechanism_schemas import DEPTH, DISTANCES, MOVED, POINTS
+from editcore.report.data import Study
+from editcore.report.drawing.style import PALETTE, panel
+from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, Section
-from editcore.report.study import Study
-from editcore.report.style import PALETTE, panel
 from editcore.report.tables import Table
 
 PANELS = {

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from editcore.correlation import DOWNSTREAM
-from editcore.editors import OK
-from editcore.report import published_figures, strips
-from editcore.report.numbers import plural, share
-from editcore.report.published import beside
+from editcore.numbers import plural, share
+from editcore.report.data import Study
+from editcore.report.drawing import strips
+from editcore.report.papers import published_figures
+from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, Section
-from editcore.report.study import Study
 from editcore.report.tables import Table
+from editcore.requests import OK
+from editcore.summary.correlation import DOWNSTREAM
 
 
 def section(study: Study) -> Section | None:

@@ -2,10 +2,10 @@
 
 import polars as pl
 
-from editcore.mechanism.tables import PROMPTING
-from editcore.report.published import beside
+from editcore.records.mechanism_schemas import PROMPTING
+from editcore.report.data import Study
+from editcore.report.papers.published import beside
 from editcore.report.section import Section
-from editcore.report.study import Study
 from editcore.report.tables import Table
 
 METRICS = ("efficacy", "generalization", "locality")

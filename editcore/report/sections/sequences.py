@@ -8,17 +8,17 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.report import published_figures
-from editcore.report.chain_scores import ChainScores
-from editcore.report.chains import GROUP, ends, groups, median, present
-from editcore.report.logaxis import LogScale, log_scale
-from editcore.report.numbers import MISSING, number, share
-from editcore.report.published import beside
+from editcore.numbers import MISSING, number, share, times
+from editcore.report.data import Study
+from editcore.report.drawing.logaxis import LogScale, log_scale
+from editcore.report.drawing.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
+from editcore.report.papers import published_figures
+from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, Section
-from editcore.report.study import Study
-from editcore.report.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
-from editcore.report.tables import WHERE, Table, times
-from editcore.sequence_table import SEQUENCES, STOPPED
+from editcore.report.sections.chain_scores import ChainScores
+from editcore.report.sections.chains import GROUP, ends, groups, median, present
+from editcore.report.tables import WHERE, Table
+from editcore.summary.sequences import SEQUENCES, STOPPED
 
 PANEL = (3.5, 2.7)  # inches
 MARKS = 8  # of a line, so that its editor can be told without its colour

@@ -6,16 +6,16 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.correlation import CORRELATION, DOWNSTREAM, correlated
-from editcore.editors import OK
-from editcore.report import published_figures
-from editcore.report.logaxis import log_scale
-from editcore.report.numbers import MISSING, number
-from editcore.report.published import beside
+from editcore.numbers import MISSING, number
+from editcore.report.data import Study
+from editcore.report.drawing.logaxis import log_scale
+from editcore.report.drawing.style import INK, MUTED, PALETTE, SMALL, panels
+from editcore.report.papers import published_figures
+from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, Section
-from editcore.report.study import Study
-from editcore.report.style import INK, MUTED, PALETTE, SMALL, panels
 from editcore.report.tables import Table
+from editcore.requests import OK
+from editcore.summary.correlation import CORRELATION, DOWNSTREAM, correlated
 
 COLUMNS = 3
 # Ticks that a small panel has room for.

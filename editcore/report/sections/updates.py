@@ -2,11 +2,11 @@
 
 import polars as pl
 
-from editcore.mechanism.tables import POSITIONS, SHARED, UPDATES
-from editcore.report.numbers import number, real, share
-from editcore.report.published import beside
+from editcore.numbers import number, real, share
+from editcore.records.mechanism_schemas import POSITIONS, SHARED, UPDATES
+from editcore.report.data import Study
+from editcore.report.papers.published import beside
 from editcore.report.section import Section
-from editcore.report.study import Study
 from editcore.report.tables import Table
 
 QUANTITIES = {

@@ -3,14 +3,14 @@
 import polars as pl
 from matplotlib.figure import Figure
 
-from editcore import calibration, forewarning
-from editcore.editors import OK
-from editcore.forewarning import ALL, PREDICTORS, WARNING
-from editcore.report.numbers import number, share
+from editcore.collapse import backtest, calibration
+from editcore.collapse.backtest import ALL, PREDICTORS, WARNING
+from editcore.numbers import number, share
+from editcore.report.data import Study
+from editcore.report.drawing.style import INK, MUTED, PALETTE, panel
 from editcore.report.section import Drawing, Section
-from editcore.report.study import Study
-from editcore.report.style import INK, MUTED, PALETTE, panel
 from editcore.report.tables import Table
+from editcore.requests import OK
 
 NAMES = {
     "warning": "warning",
@@ -109,7 +109,7 @@ def _tested(study: Study, model: str) -> pl.DataFrame:
     made = study.cases.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
     own = made.filter(model=model)
     second = [
-        not forewarning.in_first_half(forewarning.SEED, dataset, case)
+        not backtest.in_first_half(backtest.SEED, dataset, case)
         for dataset, case in own.select("dataset", "case_id").iter_rows()
     ]
     return own.filter(pl.Series(second, dtype=pl.Boolean))
@@ -120,7 +120,7 @@ def _curves(study: Study, model: str) -> Figure:
     axes.set_ylabel("share of collapses that raise one")
     edits = _tested(study, model)
     for name, (colour, _) in zip(PREDICTORS, PALETTE, strict=False):
-        scored = forewarning.scores(edits, name)
+        scored = backtest.scores(edits, name)
         if scored["collapsed"].n_unique() < 2:
             continue
         values, collapsed = scored["score"].to_list(), scored["collapsed"].to_list()

@@ -4,13 +4,13 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from editcore.report.logaxis import log_scale
-from editcore.report.numbers import number
-from editcore.report.published import beside
+from editcore.numbers import number
+from editcore.report.data import Study
+from editcore.report.drawing.logaxis import log_scale
+from editcore.report.drawing.style import marks, panel, panels
+from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, Section
-from editcore.report.study import Study
-from editcore.report.style import marks, panel, panels
-from editcore.weight_change import WEIGHTS
+from editcore.summary.weight_change import WEIGHTS
 
 RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editcore.bench import Choice, Say, made_ready
-from editcore.config import CollapseSpec
-from editcore.editors import OK
+from editcore.config.study import CollapseSpec
 from editcore.errors import ConfigError, RequestError
+from editcore.requests import OK
+from editcore.runs.adhoc.setup import Choice, Say, made_ready
 
 if TYPE_CHECKING:
-    from editcore.calibration import Forecast
-    from editcore.changes import Change
-    from editcore.deltas import Delta
-    from editcore.edit import Shard
-    from editcore.jobs import EditJob
+    from editcore.collapse.calibration import Forecast
+    from editcore.planning.jobs import EditJob
     from editcore.requests import EditRequest
+    from editcore.runs.edit import Shard
+    from editcore.updates.change import Change
+    from editcore.updates.delta import Delta
 
 # Said before and after the edit, behind the edited prompt: openings that no edit is about.
 OPENINGS = ("The people of", "She said that", "In the morning")
@@ -76,7 +76,7 @@ class CheckReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data that JSON can hold; what overflowed is the text `inf`."""
-        from editcore.verdict_words import reason, verdict
+        from editcore.runs.adhoc.check_report import reason, verdict
 
         plain = {
             "verdict": "collapsed" if self.collapsed else "safe",
@@ -92,7 +92,7 @@ class CheckReport:
         return {name: finite(value) for name, value in plain.items()}
 
     def __str__(self) -> str:
-        from editcore.verdict_words import page
+        from editcore.runs.adhoc.check_report import page
 
         return page(self)
 
@@ -103,8 +103,8 @@ class CheckReport:
         """
         import json
 
-        from editcore import deltas
         from editcore.atomic import write_text
+        from editcore.updates.delta import save_deltas
 
         if self.delta is None:
             raise ConfigError(
@@ -113,7 +113,7 @@ class CheckReport:
         folder = Path(folder)
         path = folder / "delta.safetensors"
         about = {"job": self.job.model_dump_json()}
-        deltas.save({self.request.case_id: self.delta}, path, about)
+        save_deltas({self.request.case_id: self.delta}, path, about)
         write_text(folder / "check.json", json.dumps(self.as_dict(), indent=2) + "\n")
         return path
 
@@ -139,7 +139,7 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     Raises `EditcoreError` for what a study would be refused for, `RequestError` where the edit
     cannot be made.
     """
-    from editcore.verdict_words import forecast
+    from editcore.runs.adhoc.check_report import forecast
 
     if request.flaw:
         raise RequestError(request.flaw)
@@ -164,7 +164,7 @@ def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
     """What is to be expected, before any weight changes; None for edits that change none."""
     if delta is None:
         return None
-    from editcore.collapse import warn
+    from editcore.collapse.verdict import warn
 
     context = shard.session.context
     return warn(context.model, delta, context.moments)
@@ -173,7 +173,7 @@ def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
 def _said(
     shard: "Shard", change: "Change | None", prompts: Sequence[str]
 ) -> tuple[Continuation, ...]:
-    from editcore.greedy import continuations
+    from editcore.evaluation.greedy import continuations
 
     model = shard.session.context.model
     before = continuations(model, prompts, TOKENS)
@@ -187,15 +187,15 @@ def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:
     """The subject's keys as an editor with a key strategy sees them; None for other editors."""
     from torch.nn.functional import cosine_similarity
 
-    from editcore.keys import collect, tokenize_templates
-    from editcore.plugins import load_registry, resolve
+    from editcore.keyvalue.keys import collect_keys, tokenize_templates
+    from editcore.registry.registry import load_registry, resolve
 
     context, options = shard.session.context, shard.session.editor.config
     strategy, layers = getattr(options, "key_strategy", None), options.edited_layers()
     if context.prefixes is None or strategy is None or len(layers) != 1:
         return None
     prompts = tokenize_templates(context.model, request, context.prefixes.templates)
-    (keys,) = collect(context.model, layers[0], [prompts])
+    (keys,) = collect_keys(context.model, layers[0], [prompts])
     moment = context.moments.get(layers[0])
     denominators = {}
     for entry in load_registry().key_strategies.values():

@@ -2,10 +2,9 @@
 
 import textwrap
 
-from editcore.calibration import Forecast
-from editcore.one_edit import CheckReport
-from editcore.report.numbers import number, share
-from editcore.report.tables import times
+from editcore.collapse.calibration import Forecast
+from editcore.numbers import number, share, times
+from editcore.runs.adhoc.check import CheckReport
 
 SHOWN = (
     ("efficacy", "says the new object"),

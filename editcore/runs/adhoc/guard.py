@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from editcore.bench import Choice, Say, made_ready
-from editcore.editors import OK
 from editcore.errors import ConfigError, in_one_line
-from editcore.progress_bar import progress_bar
-from editcore.provenance import versions
-from editcore.report.numbers import number
-from editcore.report.tables import times
-from editcore.store import schema, write_table
+from editcore.numbers import number, times
+from editcore.progress import progress_bar
+from editcore.records.provenance import versions
+from editcore.records.tables import schema, write_table
+from editcore.requests import OK
+from editcore.runs.adhoc.setup import Choice, Say, made_ready
 
 if TYPE_CHECKING:
-    from editcore.deltas import Delta
-    from editcore.edit import Shard
     from editcore.requests import EditRequest
+    from editcore.runs.edit import Shard
+    from editcore.updates.delta import Delta
 
 REFUSED = "refused: "
 ACCUMULATED = 0
@@ -62,9 +61,9 @@ class Guarded:
 
     def save(self, folder: Path) -> None:
         """Write `delta.safetensors`, and the rows as `guard.parquet`."""
-        from editcore import deltas
+        from editcore.updates.delta import save_deltas
 
-        deltas.save({ACCUMULATED: self.delta}, folder / "delta.safetensors", {"job": self.job})
+        save_deltas({ACCUMULATED: self.delta}, folder / "delta.safetensors", {"job": self.job})
         about = {"job": self.job, "versions": versions()}
         write_table(folder / "guard.parquet", self.rows, GUARD, about)
 
@@ -75,7 +74,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
     Each edit is made on the model with the accepted ones in place and judged by the perplexity of
     the outcome against that of the unedited model. Raises `EditcoreError` as `check` does.
     """
-    from editcore.deltas import combined
+    from editcore.updates.delta import combined
 
     shard = made_ready(choice, requests, cache, say)
     if not shard.session.info.capabilities.changes_weights:
@@ -101,9 +100,9 @@ def _tried(
     shard: "Shard", request: "EditRequest", accepted: Sequence["Delta"], state: Any
 ) -> tuple[dict[str, Any], "Delta | None", Any]:
     """The row of one more edit, its weight change if it is accepted, and the state behind it."""
-    from editcore.deltas import combined
-    from editcore.editors import EditResult
-    from editcore.rows import MadeEdit
+    from editcore.editing.editor import EditResult
+    from editcore.runs.edit_rows import MadeEdit
+    from editcore.updates.delta import combined
 
     session = shard.session
     if request.flaw:

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from editcore.atomic import write_text
-from editcore.byte_pairs import load_tokenizer
-from editcore.config import load
-from editcore.harden import Record, generate, read_relations, read_vocabulary
-from editcore.hardness import collapsing
+from editcore.config.study import load
+from editcore.models.byte_pairs import load_tokenizer
+from editcore.runs.adhoc.hard_case_filter import collapsing
+from editcore.runs.adhoc.hard_case_generator import (
+    Record,
+    generate,
+    read_relations,
+    read_vocabulary,
+)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from editcore import edit, layout, moments, prefixes
-from editcore.config import DatasetChoice, StudyConfig
+from editcore.config.messages import nearest
+from editcore.config.study import DatasetChoice, StudyConfig
 from editcore.errors import ConfigError
-from editcore.explain import nearest
-from editcore.planning import plan
-from editcore.store import read_edits
+from editcore.keyvalue import prefixes, second_moment
+from editcore.planning import paths
+from editcore.planning.planner import plan
+from editcore.records.tables import read_edits
+from editcore.runs import edit
 
 CANDIDATES = "candidates"
 
@@ -38,11 +40,11 @@ def collapsing(
         prefixes.run(study.prefixes[model], templates)
     for job in study.moments.values():
         if not (work / job.digest).exists():
-            moments.run(job, work / job.digest)
+            second_moment.run(job, work / job.digest)
     (task,) = study.edits.values()
     needed = {job.digest: job.layers for job in study.moments.values()}
     found = {
-        layer: str(layout.moment(work / digest, layer))
+        layer: str(paths.moment(work / digest, layer))
         for digest, layers in needed.items()
         for layer in layers
     }

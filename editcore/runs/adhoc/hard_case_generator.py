@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
+from editcore.config.messages import explain
 from editcore.errors import DataError, RequestError
-from editcore.explain import explain
+from editcore.models.tokenization import tokenize_prompt
 from editcore.requests import SLOT
-from editcore.tokens import tokenize_prompt
 
 NEIGHBOURS = 5
 

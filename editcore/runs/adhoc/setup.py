@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editcore import layout
 from editcore.atomic import write_text
-from editcore.bundled import bundled_models, resources_folder
-from editcore.config import DatasetChoice, EditorChoice, ModelChoice, StudyConfig, load
-from editcore.planning import plan
-from editcore.plugins import load_registry
+from editcore.config.study import DatasetChoice, EditorChoice, ModelChoice, StudyConfig, load
+from editcore.datasets.bundled import bundled_models, resources_folder
+from editcore.planning import paths
+from editcore.planning.planner import plan
+from editcore.registry.registry import load_registry
 
 if TYPE_CHECKING:
-    from editcore.edit import Shard
-    from editcore.jobs import EditJob, Job, ModelSpec
+    from editcore.planning.jobs import EditJob, Job, ModelSpec
+    from editcore.planning.study import Study
     from editcore.requests import EditRequest
-    from editcore.study import Study
+    from editcore.runs.edit import Shard
 
 CACHE_VARIABLE = "EDITCORE_CACHE"
 DATASET = "asked"
@@ -64,7 +64,7 @@ def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, s
         study = plan(settled(choice, data), "these options", load_registry())
         (job,) = study.edits.values()
         say("load torch and transformers")
-        from editcore.edit import Shard
+        from editcore.runs.edit import Shard
 
         job = with_artefacts(study, job, cache, say)
         say(f"load {job.model.name}, and measure its perplexity as it is")
@@ -99,7 +99,7 @@ def settled(choice: Choice, data: Path) -> StudyConfig:
 
 def with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":
     """The job with its artefacts in the cache, each made where it is not there yet."""
-    from editcore import moments, prefixes
+    from editcore.keyvalue import prefixes, second_moment
 
     files = study.model_files[job.model.name]
     changes: dict[str, Any] = {"values": ()}
@@ -112,13 +112,13 @@ def with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "Ed
         changes["prefixes"] = str(path)
     for moment_job in study.moments.values():
         folder = _place(cache, job.model, moment_job, (*files, *moment_job.sources)) / "moments"
-        places = {layer: layout.moment(folder, layer) for layer in moment_job.layers}
+        places = {layer: paths.moment(folder, layer) for layer in moment_job.layers}
         if not all(place.exists() for place in places.values()):
             say(f"estimate second moments of {job.model.name} (kept for the next time)")
-            moments.run(moment_job, folder)
+            second_moment.run(moment_job, folder)
         changes["moments"] = {layer: str(place) for layer, place in places.items()}
     if job.trained and (training := next(iter(study.training.values()), None)):
-        from editcore import trained
+        from editcore.editing import trained
 
         ready = training.model_copy(update=changes)
         path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from editcore.keys import collect
-from editcore.mechanism import geometry
-from editcore.mechanism.material import COLLAPSE, NORMAL, Case, Material, stacked
-from editcore.mechanism.moved import behind_prefixes
-from editcore.tokens import TokenizedPrompt
+from editcore.keyvalue.keys import collect_keys
+from editcore.models.tokenization import TokenizedPrompt
+from editcore.runs.mechanism import geometry
+from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material, stacked
+from editcore.runs.mechanism.moved import behind_prefixes
 
 BARE = {COLLAPSE: "collapse bare", NORMAL: "normal bare"}
 MEAN = {COLLAPSE: "collapse mean", NORMAL: "normal mean"}
@@ -88,4 +88,4 @@ def _first(material: Material, cases: Sequence[Case]) -> torch.Tensor:
     """Keys of the first position of prompts, one for each different first token."""
     tokens = sorted({case.prompt.ids[0] for case in cases})
     prompts = [[TokenizedPrompt((token,), 0, 1)] for token in tokens]
-    return stacked([keys.bare for keys in collect(material.model, material.layer, prompts)])
+    return stacked([keys.bare for keys in collect_keys(material.model, material.layer, prompts)])

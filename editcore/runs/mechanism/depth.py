@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from editcore import trace
-from editcore.mechanism import geometry
-from editcore.mechanism.material import Material
+from editcore.models import hooks
+from editcore.runs.mechanism import geometry
+from editcore.runs.mechanism.material import Material
 
 ROWS = 64
 LENGTH = 16  # tokens of each row
@@ -36,7 +36,7 @@ def record(
     """What passes at each layer; `places` are its down-projection and its block."""
     with ExitStack() as stack:
         seen = {
-            layer: [stack.enter_context(trace.recording(module)) for module in modules]
+            layer: [stack.enter_context(hooks.recording(module)) for module in modules]
             for layer, modules in places.items()
         }
         run(input_ids=ids)
@@ -64,8 +64,8 @@ def rows(material: Material) -> Iterator[dict[str, Any]]:
     ids = windows(material.rows, start, LENGTH).to(model.device)
     if not len(ids):
         return
-    layers = range(model.layout.depth)
-    places = {i: (model.layout.down(i), model.layout.block(i)) for i in layers}
+    layers = range(model.parts.depth)
+    places = {i: (model.parts.down(i), model.parts.block(i)) for i in layers}
     found = record(model.model.base_model, ids, places)
     yield from described(material.job.model.name, "decoder", found, material.job.seed)
 

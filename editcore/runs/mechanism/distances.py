@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import combinations_with_replacement
 from typing import Any
 
-from editcore.mechanism import geometry
-from editcore.mechanism.clouds import DIRECTION, Clouds
-from editcore.mechanism.material import Material
+from editcore.runs.mechanism import geometry
+from editcore.runs.mechanism.clouds import DIRECTION, Clouds
+from editcore.runs.mechanism.material import Material
 
 
 def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:

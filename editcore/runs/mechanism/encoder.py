@@ -7,14 +7,14 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, T5EncoderModel
 
-from editcore.bundled import model_source
+from editcore.datasets.bundled import model_source
 from editcore.errors import ModelError
-from editcore.jobs import MechanismJob
-from editcore.mechanism import depth
-from editcore.mechanism.clouds import placed
-from editcore.mechanism.depth import Activations
-from editcore.mechanism.material import Material
-from editcore.quiet import quiet_for_folders
+from editcore.models.quiet import quiet_for_folders
+from editcore.planning.jobs import MechanismJob
+from editcore.runs.mechanism import depth
+from editcore.runs.mechanism.clouds import placed
+from editcore.runs.mechanism.depth import Activations
+from editcore.runs.mechanism.material import Material
 
 FIRST, LATER = "first token", "later tokens"
 

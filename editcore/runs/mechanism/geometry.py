@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from editcore.moments import SecondMoment
+from editcore.keyvalue.second_moment import SecondMoment
 
 COSINE, MAHALANOBIS = "cosine", "mahalanobis"
 DRAWS = 1000

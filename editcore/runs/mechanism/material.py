@@ -10,21 +10,22 @@ from pathlib import Path
 
 import torch
 
-from editcore import found_values, perplexity
-from editcore.deltas import Delta
+from editcore.datasets.readers import read_cases, read_texts
+from editcore.editing.session import Session
 from editcore.errors import DataError
-from editcore.jobs import CaseSet, MechanismJob
-from editcore.keys import KeyPair, SubjectKeys, collect, tokenize_templates
-from editcore.models import LoadedModel
-from editcore.moments import SecondMoment
-from editcore.perplexity import EditedPerplexity, Perplexity
-from editcore.plugins import load_registry
-from editcore.rank_one import RankOne, solve
-from editcore.readers import read_cases, read_texts
+from editcore.evaluation import perplexity
+from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
+from editcore.keyvalue import value_file
+from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, tokenize_templates
+from editcore.keyvalue.rank_one import RankOne, solve_rank_one
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.value import Value
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import TokenizedPrompt
+from editcore.planning.jobs import CaseSet, MechanismJob
+from editcore.registry.registry import load_registry
 from editcore.requests import EditRequest
-from editcore.session import Session
-from editcore.tokens import TokenizedPrompt
-from editcore.values import Value
+from editcore.updates.delta import Delta
 
 COLLAPSE, NORMAL = "collapse", "normal"
 CASES_AT_A_TIME = 16
@@ -89,11 +90,11 @@ class Material:
 
     def solve(self, case: Case, keys: KeyPair, *, second_moment: bool = True) -> RankOne:
         """The update that binds a case's v* to the keys chosen."""
-        return solve(case.value.target, keys, self.moment if second_moment else None)
+        return solve_rank_one(case.value.target, keys, self.moment if second_moment else None)
 
     def perplexities(self, edits: Sequence[RankOne]) -> list[float]:
         """The perplexity of the model under each update; inf for one that is not finite."""
-        name = self.model.layout.down_weight(self.layer)
+        name = self.model.parts.down_weight(self.layer)
         sound = [i for i, edit in enumerate(edits) if edit.update.finite()]
         measured = self.edited.of([Delta({name: edits[i].update}) for i in sound])
         found = dict(zip(sound, (each.mean for each in measured), strict=True))
@@ -102,7 +103,7 @@ class Material:
 
 def _cases(model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[str]) -> list[Case]:
     requests = read_cases(given.dataset.path, given.dataset.format, given.case_ids)
-    values = found_values.load(Path(given.values), model.device)
+    values = value_file.load(Path(given.values), model.device)
     found: list[Case] = []
     sound = [
         (request, value)
@@ -114,7 +115,7 @@ def _cases(model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[s
     for start in range(0, len(sound), CASES_AT_A_TIME):
         some = sound[start : start + CASES_AT_A_TIME]
         prompts = [tokenize_templates(model, request, templates) for request, _ in some]
-        keys = collect(model, layer, prompts)
+        keys = collect_keys(model, layer, prompts)
         for (request, value), prompt, key in zip(some, prompts, keys, strict=True):
             found.append(Case(request, prompt[0], key, value))
     return found

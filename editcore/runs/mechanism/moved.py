@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from editcore.keys import collect, fill
-from editcore.mechanism import geometry
-from editcore.mechanism.material import COLLAPSE, NORMAL, Case, Material, stacked
+from editcore.keyvalue.keys import collect_keys, fill
+from editcore.models.tokenization import tokenize_prompt
 from editcore.requests import SLOT
-from editcore.tokens import tokenize_prompt
+from editcore.runs.mechanism import geometry
+from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material, stacked
 
 if TYPE_CHECKING:
-    from editcore.mechanism.clouds import Clouds
+    from editcore.runs.mechanism.clouds import Clouds
 
 
 def behind_prefixes(material: Material, cases: Sequence[Case], length: int) -> torch.Tensor:
@@ -26,7 +26,7 @@ def behind_prefixes(material: Material, cases: Sequence[Case], length: int) -> t
         template = _template(material, case, length)
         prompt = fill(template, case.request.prompt)
         prompts.append([tokenize_prompt(material.model.tokenizer, prompt, case.request.subject)])
-    return stacked([keys.bare for keys in collect(material.model, material.layer, prompts)])
+    return stacked([keys.bare for keys in collect_keys(material.model, material.layer, prompts)])
 
 
 def _template(material: Material, case: Case, length: int) -> str:
@@ -46,7 +46,7 @@ def rows(material: Material, clouds: "Clouds") -> Iterator[dict[str, Any]]:
     width; and by the share of them whose nearest bare key, other than their own case's, is of that
     set.
     """
-    from editcore.mechanism.clouds import BARE
+    from editcore.runs.mechanism.clouds import BARE
 
     bare = {name: clouds.by_name[BARE[name]] for name in (COLLAPSE, NORMAL)}
     for length in material.job.prefix_lengths:

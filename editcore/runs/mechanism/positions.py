@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch.nn.functional import cosine_similarity
 
-from editcore import trace
-from editcore.collapse import judge
-from editcore.keys import SubjectKeys, mixed
-from editcore.mechanism.material import COLLAPSE, NORMAL, Case, Material
-from editcore.models import LoadedModel
-from editcore.tokens import TokenizedPrompt, pad
+from editcore.collapse.verdict import judge
+from editcore.keyvalue.keys import SubjectKeys, mixed
+from editcore.models import hooks
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import TokenizedPrompt, pad
+from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def bare_keys(
     last = torch.arange(len(rows)), torch.tensor([prompt.subject for prompt in prompts])
     positions = padded.positions.clone()
     positions[last] += shift
-    with trace.recording(model.layout.down(layer), stop=True) as seen:
+    with hooks.recording(model.parts.down(layer), stop=True) as seen:
         model.model(
             input_ids=padded.ids,
             attention_mask=padded.mask,

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from editcore.jobs import MechanismJob
+    from editcore.planning.jobs import MechanismJob
 
 
 def run(job: "MechanismJob", folder: Path) -> None:
     """Carry out all experiments of one model and write a table of each into `folder`."""
-    from editcore.mechanism import depth, distances, encoder, moved, positions, updates
-    from editcore.mechanism.clouds import Clouds
-    from editcore.mechanism.material import Material
-    from editcore.mechanism.tables import TABLES
-    from editcore.provenance import of_job
-    from editcore.store import write_table
+    from editcore.records.mechanism_schemas import TABLES
+    from editcore.records.provenance import of_job
+    from editcore.records.tables import write_table
+    from editcore.runs.mechanism import depth, distances, encoder, moved, positions, updates
+    from editcore.runs.mechanism.clouds import Clouds
+    from editcore.runs.mechanism.material import Material
 
     material = Material.open(job)
     clouds = Clouds.of(material)

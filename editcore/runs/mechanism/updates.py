@@ -6,9 +6,9 @@ The three key strategies, each with C and without, on the same v*: six edited mo
 from itertools import product
 from typing import Any
 
-from editcore.collapse import judge
-from editcore.keys import mixed, prefixed, unprefixed
-from editcore.mechanism.material import Case, Material
+from editcore.collapse.verdict import judge
+from editcore.keyvalue.keys import mixed, prefixed, unprefixed
+from editcore.runs.mechanism.material import Case, Material
 
 STRATEGIES = {"mixed": mixed, "prefixed": prefixed, "unprefixed": unprefixed}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from editcore.accumulated import PARAMETERS, Accumulated
-from editcore.checkpoint import Checkpoint, Progress
 from editcore.errors import DataError
-from editcore.jobs import SequenceJob
-from editcore.provenance import of_job
+from editcore.planning.jobs import SequenceJob
+from editcore.records.checkpoint import Checkpoint, Progress
+from editcore.records.provenance import of_job
+from editcore.updates.cumulative_delta import PARAMETERS, Accumulated
 
 CHANGE, STATE = "change/", "state/"
 

@@ -4,12 +4,19 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from editcore.answers import Answers, CaseQuestions, Question, TokenizedQuestions, ask_all, tokenize
 from editcore.errors import RequestError
-from editcore.metrics import mean
-from editcore.models import LoadedModel
-from editcore.patches import Patch
+from editcore.evaluation.metrics import mean
+from editcore.evaluation.teacher_forcing import (
+    Answers,
+    CaseQuestions,
+    Question,
+    TokenizedQuestions,
+    ask_all,
+    tokenize,
+)
+from editcore.models.loading import LoadedModel
 from editcore.requests import SLOT, EditRequest
+from editcore.updates.patch import Patch
 
 
 @dataclass(frozen=True)

@@ -9,29 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editcore import accumulated
-from editcore.accumulated import Accumulated, accumulating
-from editcore.chain_progress import ChainProgress, Reached
-from editcore.collapse import judge
-from editcore.editors import OK, EditResult, refuse_undeclared
+from editcore.collapse.verdict import judge
+from editcore.datasets.readers import read_cases
+from editcore.editing.editor import EditResult, refuse_undeclared
+from editcore.editing.session import Session
 from editcore.errors import in_one_line
-from editcore.jobs import SequenceJob
-from editcore.metrics import number
-from editcore.models import LoadedModel
-from editcore.patches import Patch
-from editcore.perplexity import EditedPerplexity, Perplexity, measure_unedited
-from editcore.plugins import Registry, load_registry
-from editcore.progress_bar import progress_bar
-from editcore.provenance import as_metadata, of_job
-from editcore.readers import read_cases
-from editcore.requests import EditRequest
-from editcore.retention import Retention
-from editcore.sequence_table import SEQUENCES, STOPPED
-from editcore.session import Session
-from editcore.store import write_table
+from editcore.evaluation.metrics import number
+from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, measure_unedited
+from editcore.models.loading import LoadedModel
+from editcore.planning.jobs import SequenceJob
+from editcore.progress import progress_bar
+from editcore.records.provenance import as_metadata, of_job
+from editcore.records.tables import write_table
+from editcore.registry.registry import Registry, load_registry
+from editcore.requests import OK, EditRequest
+from editcore.runs.sequence.checkpoint import ChainProgress, Reached
+from editcore.runs.sequence.retention import Retention
+from editcore.summary.sequences import SEQUENCES, STOPPED
+from editcore.updates import cumulative_delta
+from editcore.updates.cumulative_delta import Accumulated, accumulating
+from editcore.updates.patch import Patch
 
 if TYPE_CHECKING:
-    from editcore.abilities import Abilities
+    from editcore.runs.sequence.task_scores import Abilities
 
 Row = dict[str, Any]
 
@@ -49,7 +49,7 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
         prefixes = chain.session.context.prefixes
         tasks = {"tasks": chain.abilities.suite.versions} if chain.abilities else {}
         about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None, **tasks)
-        accumulated.save(changes, changes_out, as_metadata(about))
+        cumulative_delta.save(changes, changes_out, as_metadata(about))
     write_table(out, rows, SEQUENCES, about)
     kept.remove()
 
@@ -159,8 +159,8 @@ class Chain:
             made = session.editor.edit(session.context, requests, standing.state)
             result = session.finished(made)
             if result.change is not None and result.status == OK:
-                layout, options = session.context.model.layout, session.editor.config
-                refuse_undeclared(self.job.editor.uses, options, layout, result.change)
+                parts, options = session.context.model.parts, session.editor.config
+                refuse_undeclared(self.job.editor.uses, options, parts, result.change)
                 if result.patch is not None:
                     with result.patch.applied(session.context.model.model):
                         pass  # one that cannot be put in is this step's failure, not the chain's
@@ -210,7 +210,9 @@ class Chain:
 def _abilities(job: SequenceJob, model: LoadedModel) -> "Abilities | None":
     if not job.tasks:
         return None
-    from editcore.abilities import Abilities  # lm-eval, which chains without tasks do without
+    from editcore.runs.sequence.task_scores import (
+        Abilities,  # lm-eval, which chains without tasks do without
+    )
 
     return Abilities.of(model, job)
 

@@ -3,11 +3,11 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from editcore.harness import EditedLM, Suite
-from editcore.jobs import SequenceJob
-from editcore.models import LoadedModel
-from editcore.patches import Patch
-from editcore.sequence_table import GUESSED, SCORE
+from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
+from editcore.models.loading import LoadedModel
+from editcore.planning.jobs import SequenceJob
+from editcore.summary.sequences import GUESSED, SCORE
+from editcore.updates.patch import Patch
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.deltas import Delta, DenseUpdate
 from editcore.errors import RequestError
+from editcore.updates.delta import Delta, DenseUpdate
 from editcore_ft.config import FtConfig
 from editcore_ft.tuning import Problem, Tuned, pose, tune
 
@@ -45,7 +45,7 @@ class FtEditor(Editor[FtConfig]):
             return str(error)
 
     def _result(self, context: EditContext, tuned: Tuned) -> EditResult:
-        weight = context.model.layout.down_weight(self.config.layer)
+        weight = context.model.parts.down_weight(self.config.layer)
         changes = {weight: tuned.weight}
         if tuned.bias is not None:
             changes[f"{weight.removesuffix('.weight')}.bias"] = tuned.bias

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore import EditRequest, trace
-from editcore.adam import RowAdam
-from editcore.models import LoadedModel
-from editcore.tokens import PaddedRows, continuation, pad
+from editcore import EditRequest
+from editcore.keyvalue.row_adam import RowAdam
+from editcore.models import hooks
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import PaddedRows, continuation, pad
 from editcore_ft.config import FtConfig, LossName
 
 # Adam keeps four numbers per number of a change: itself, its gradient and two moments.
@@ -65,7 +66,7 @@ def _row(model: LoadedModel, request: EditRequest, loss: LossName) -> Row:
 
 def tune(model: LoadedModel, problems: Sequence[Problem], config: FtConfig) -> Iterator[Tuned]:
     """Yield the change of every problem, in order; each gets what it would get alone."""
-    numbers = model.model.get_parameter(model.layout.down_weight(config.layer)).numel()
+    numbers = model.model.get_parameter(model.parts.down_weight(config.layer)).numel()
     for batch in _batches(problems, numbers):
         yield from _Tuning(model, batch, config).run()
 
@@ -117,10 +118,10 @@ class _Tuning:
     @torch.no_grad()
     def _run_constants(self) -> None:
         """The keys `[rows, length, d_key]` and the block's output `[rows, length, d_model]`."""
-        layout, layer = self._model.layout, self._config.layer
+        parts, layer = self._model.parts, self._config.layer
         with (
-            trace.recording(layout.block(layer), stop=True) as block,
-            trace.recording(layout.down(layer)) as down,
+            hooks.recording(parts.block(layer), stop=True) as block,
+            hooks.recording(parts.down(layer)) as down,
         ):
             self._model.model(
                 input_ids=self._rows.ids, attention_mask=self._rows.mask, use_cache=False
@@ -134,11 +135,11 @@ class _Tuning:
         if bias is not None:
             added = added + bias[:, None]
         states = self._states + added.to(self._states.dtype)
-        with trace.resuming_behind(self._model.layout, self._config.layer, states):
+        with hooks.resuming_behind(self._model.parts, self._config.layer, states):
             hidden = self._model.model.base_model(
                 input_ids=self._rows.ids, attention_mask=self._rows.mask, use_cache=False
             ).last_hidden_state
-        logits = self._model.layout.logits(hidden[self._row, self._column])
+        logits = self._model.parts.logits(hidden[self._row, self._column])
         scores = logits.to(weight.dtype).log_softmax(-1)
         nll = -scores.gather(1, self._token[:, None])[:, 0] / self._share
         zeros = torch.zeros(len(weight), dtype=nll.dtype, device=nll.device)
@@ -170,7 +171,7 @@ class _Tuning:
 
     def _start(self) -> list[torch.Tensor]:
         """No change yet of the weight, and of the bias where there is one; float32 or better."""
-        down = self._model.layout.down(self._config.layer)
+        down = self._model.parts.down(self._config.layer)
         shape = (len(self._problems), self._states.shape[-1], self._keys.shape[-1])
         dtype = torch.promote_types(self._states.dtype, torch.float32)
         weight = torch.zeros(shape, dtype=dtype, device=self._model.device)

@@ -11,11 +11,11 @@ from editcore_ft.editor import FtEditor
 from pydantic import ValidationError
 
 from editcore import EditContext, EditRequest
-from editcore.answers import Question, ask, tokenize
-from editcore.deltas import Delta
-from editcore.families import stores_transposed
-from editcore.models import LoadedModel, wrap
+from editcore.evaluation.teacher_forcing import Question, ask, tokenize
+from editcore.models.architectures import stores_transposed
+from editcore.models.loading import LoadedModel, wrap
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
+from editcore.updates.delta import Delta
 
 LAYER = 1
 LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")
@@ -41,7 +41,7 @@ def textbook(
     model: LoadedModel, requests: Sequence[EditRequest], config: FtConfig
 ) -> tuple[dict[str, torch.Tensor], int]:
     """Train the weights themselves, whole passes, one row at a time; give them back afterwards."""
-    prefix = model.layout.down_weight(LAYER).removesuffix("weight")
+    prefix = model.parts.down_weight(LAYER).removesuffix("weight")
     trained = {n: p for n, p in model.model.named_parameters() if n.startswith(prefix)}
     before = {n: p.detach().clone() for n, p in trained.items()}
     adam = torch.optim.Adam([p.requires_grad_() for p in trained.values()], config.learning_rate)

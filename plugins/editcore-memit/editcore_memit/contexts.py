@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from editcore.prefixes import ContextPrefixes
+from editcore.keyvalue.prefixes import ContextPrefixes
 
 
 @dataclass(frozen=True)

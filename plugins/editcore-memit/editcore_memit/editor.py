@@ -8,9 +8,9 @@ import torch
 
 from editcore import EditContext, Editor, EditRequest, EditResult
 from editcore.errors import RequestError
-from editcore.keys import tokenize_templates
-from editcore.tokens import TokenizedPrompt
-from editcore.values import Value, find
+from editcore.keyvalue.keys import tokenize_templates
+from editcore.keyvalue.value import Value, find_values
+from editcore.models.tokenization import TokenizedPrompt
 from editcore_memit.config import MemitConfig
 from editcore_memit.contexts import Contexts, choose
 from editcore_memit.spread import Spreading, spread
@@ -57,7 +57,7 @@ class MemitEditor(Editor[MemitConfig]):
     def _seek(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Sought | str]:
         """For each request its z, or the reason why there is none."""
         templates = self._contexts(context).templates
-        values = find(context.model, requests, templates, self.config.value_options())
+        values = find_values(context.model, requests, templates, self.config.value_options())
         return [
             value
             if isinstance(value, str)

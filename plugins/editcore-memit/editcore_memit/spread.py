@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore import least_squares, trace
-from editcore.deltas import Delta, Update
-from editcore.models import LoadedModel
-from editcore.moments import SecondMoment
-from editcore.tokens import TokenizedPrompt, pad
+from editcore.keyvalue import least_squares
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.models import hooks
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import TokenizedPrompt, pad
+from editcore.updates.delta import Delta, Update
 
 CASES_PER_PASS = 16
 
@@ -40,7 +41,7 @@ def spread(
         with Delta(updates).applied(model.model):
             keys, reached = _observe(model, layer, prompts, how)
         share = (targets.cpu() - reached) / (len(how.layers) - done)
-        updates[model.layout.down_weight(layer)] = least_squares.solve(
+        updates[model.parts.down_weight(layer)] = least_squares.solve(
             share.T, keys.T, how.moments[layer], how.moment_weight
         )
     return Delta(updates)
@@ -66,8 +67,8 @@ def _pass(
     flat = [prompt for case in prompts for prompt in case]
     rows = pad([p.ids[: p.subject + 1] for p in flat], model.pad_id, "right", model.device)
     with (
-        trace.recording(model.layout.down(layer)) as down,
-        trace.recording(model.layout.block(how.layers[-1]), stop=True) as last,
+        hooks.recording(model.parts.down(layer)) as down,
+        hooks.recording(model.parts.block(how.layers[-1]), stop=True) as last,
     ):
         model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
     assert down.input is not None and last.output is not None

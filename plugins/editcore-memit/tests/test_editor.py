@@ -8,14 +8,15 @@ from editcore_memit.editor import MemitEditor
 from editcore_memit.spread import Spreading, spread
 from pydantic import ValidationError
 
-from editcore import EditContext, EditRequest, Moments, Prefixes, trace
+from editcore import EditContext, EditRequest, Moments, Prefixes
 from editcore.errors import RequestError
-from editcore.models import LoadedModel, wrap
-from editcore.moments import from_matrix
-from editcore.prefixes import ContextPrefixes
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.second_moment import from_matrix
+from editcore.keyvalue.value import pose
+from editcore.models import hooks
+from editcore.models.loading import LoadedModel, wrap
+from editcore.models.tokenization import tokenize_prompt
 from editcore.testing.models import tiny_model, tiny_requests
-from editcore.tokens import tokenize_prompt
-from editcore.values import pose
 
 LAYERS = (0, 1)
 KINDS = ("gpt2", "gptj", "llama")
@@ -24,7 +25,7 @@ BAD = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
 
 def context(kind: str, *sampled: str) -> EditContext:
     model = wrap(kind, *tiny_model(kind))
-    width = model.layout.down(0).weight.numel() // 32
+    width = model.parts.down(0).weight.numel() // 32
     samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
     matrix = samples.T @ samples / len(samples)
     moments = {layer: from_matrix(layer, matrix, len(samples)) for layer in LAYERS}
@@ -38,7 +39,7 @@ def editor(**options: float) -> MemitEditor:
 def output_at_subject(model: LoadedModel, request: EditRequest) -> torch.Tensor:
     """The last edited layer's block output at the bare prompt's subject, from a plain pass."""
     prompt = tokenize_prompt(model.tokenizer, request.prompt, request.subject)
-    with torch.no_grad(), trace.recording(model.layout.block(LAYERS[-1])) as seen:
+    with torch.no_grad(), hooks.recording(model.parts.block(LAYERS[-1])) as seen:
         model.model(torch.tensor([prompt.ids]))
     return seen.output[0, prompt.subject]
 
@@ -71,7 +72,7 @@ def test_with_a_small_weight_every_case_reaches_its_target(kind: str, number: in
     targets = torch.randn(number, 32, generator=torch.Generator().manual_seed(1))
     how = Spreading(LAYERS, given.moments, 1e-6, [1.0])
     delta = spread(given.model, prompts, targets, how)
-    assert set(delta.updates) == {given.model.layout.down_weight(layer) for layer in LAYERS}
+    assert set(delta.updates) == {given.model.parts.down_weight(layer) for layer in LAYERS}
     with delta.applied(given.model.model):
         for request, target in zip(requests, targets, strict=True):
             reached = output_at_subject(given.model, request)
@@ -85,7 +86,7 @@ def test_the_first_layer_takes_its_even_share() -> None:
     missing = torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
     targets = output_at_subject(given.model, request) + missing
     delta = spread(given.model, prompts, targets, Spreading(LAYERS, given.moments, 1.0, [1.0]))
-    lower = delta.updates[given.model.layout.down_weight(LAYERS[0])]
+    lower = delta.updates[given.model.parts.down_weight(LAYERS[0])]
     torch.testing.assert_close(lower.outputs.T, missing / 2, rtol=1e-4, atol=1e-4)
 
 
@@ -116,7 +117,7 @@ def test_a_batch_is_one_change_and_each_alone_is_another() -> None:
     singles = list(editor().edit_each(given, tiny_requests()))
     assert together.delta.finite()
     for layer in LAYERS:
-        name = given.model.layout.down_weight(layer)
+        name = given.model.parts.down_weight(layer)
         assert together.delta.updates[name].inputs.shape[1] == len(singles)
         added = sum(single.delta.updates[name].dense() for single in singles)
         assert (together.delta.updates[name].dense() - added).norm() > 1e-3 * added.norm()

@@ -11,10 +11,10 @@ from editcore_memit.editor import MemitEditor
 from safetensors.torch import load_file
 
 from editcore import EditContext, EditRequest
-from editcore.deltas import Delta
-from editcore.models import load
-from editcore.moments import from_matrix
-from editcore.prefixes import ContextPrefixes
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.second_moment import from_matrix
+from editcore.models.loading import load
+from editcore.updates.delta import Delta
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden"

@@ -3,7 +3,7 @@
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from editcore import EditorConfig
-from editcore.editor_config import Requirement, Trained
+from editcore.config.options import Requirement, Trained
 
 _NOT_OF_TRAINING = frozenset({"trained", "data", "exclude", "scale"})
 

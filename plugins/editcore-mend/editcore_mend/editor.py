@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.checkpoint import Checkpoint
-from editcore.deltas import Delta, LowRankUpdate, combined
+from editcore.editing.trained import TrainedParts
 from editcore.errors import DataError, RequestError
-from editcore.memory import tokens_per_pass
-from editcore.models import LoadedModel
-from editcore.tokens import buckets
-from editcore.trained import TrainedParts
+from editcore.models.batch_size import tokens_per_pass
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import buckets
+from editcore.records.checkpoint import Checkpoint
+from editcore.updates.delta import Delta, LowRankUpdate, combined
 from editcore_mend import sites
 from editcore_mend.config import MendConfig
 from editcore_mend.gradients import token_factors

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from editcore import EditRequest
 from editcore.errors import RequestError
-from editcore.models import LoadedModel
+from editcore.models.loading import LoadedModel
 from editcore.requests import SLOT, Probe
 from editcore_mend.rows import Line, line
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore import overlay
-from editcore.models import LoadedModel
-from editcore.overlay import Activations, Factors, Start
+from editcore.evaluation import overlay
+from editcore.evaluation.overlay import Activations, Factors, Start
+from editcore.models.loading import LoadedModel
 from editcore_mend.examples import Example
 from editcore_mend.gradients import TokenFactors, token_factors
 from editcore_mend.rows import Line, Scored
@@ -36,7 +36,7 @@ class Pose:
         self, model: LoadedModel, sites: Sequence[Site], examples: Sequence[Example]
     ) -> None:
         self._model, self._sites = model, sites
-        self._start = Start(min(model.layout.block_of(s.parameter) or 0 for s in sites) - 1)
+        self._start = Start(min(model.parts.block_of(s.parameter) or 0 for s in sites) - 1)
         self.factors: list[TokenFactors] = token_factors(
             model, sites, [example.edit for example in examples]
         )[0]

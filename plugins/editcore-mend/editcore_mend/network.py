@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from editcore.overlay import Factors
+from editcore.evaluation.overlay import Factors
 from editcore_mend.gradients import TokenFactors
 from editcore_mend.sites import Site
 from editcore_mend.statistics import RunningStatistics

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from editcore.errors import RequestError
-from editcore.models import LoadedModel
-from editcore.tokens import PaddedRows, continuation, pad
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import PaddedRows, continuation, pad
 
 
 @dataclass(frozen=True)
@@ -60,5 +60,5 @@ class Scored:
 
     def scores(self, model: LoadedModel, hidden: torch.Tensor) -> torch.Tensor:
         """Log-probabilities `[scored, vocabulary]` at the scored places."""
-        logits = model.layout.logits(hidden[self.row, self.column])
+        logits = model.parts.logits(hidden[self.row, self.column])
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)

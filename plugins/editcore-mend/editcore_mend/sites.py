@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from editcore.families import stores_transposed
-from editcore.models import LoadedModel
+from editcore.models.architectures import stores_transposed
+from editcore.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Site:
 
 def find(model: LoadedModel, layers: Sequence[int]) -> tuple[Site, ...]:
     """The linear maps of the MLPs in `layers`, in the order of blocks."""
-    family = model.layout.family
+    family = model.parts.family
     return tuple(
         _site(model, f"{family.blocks}.{layer}.{family.mlp}.{name}", module)
         for layer in sorted(set(layers))
-        for name, module in model.layout.mlp(layer).named_modules()
+        for name, module in model.parts.mlp(layer).named_modules()
         if isinstance(module, nn.Linear | Conv1D)
     )
 

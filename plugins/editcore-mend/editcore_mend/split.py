@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from editcore import EditRequest
+from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
-from editcore.readers import read_requests
 
 LEAST = 2
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from editcore.checkpoint import Checkpoint, Progress
+from editcore.editing.trained import TrainedParts
 from editcore.errors import DataError, EditcoreError
-from editcore.models import LoadedModel
-from editcore.progress_bar import progress_bar
-from editcore.trained import TrainedParts
+from editcore.models.loading import LoadedModel
+from editcore.progress import progress_bar
+from editcore.records.checkpoint import Checkpoint, Progress
 from editcore_mend import sites
 from editcore_mend.config import MendConfig
 from editcore_mend.examples import Example, Examples

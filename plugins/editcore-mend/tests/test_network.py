@@ -10,12 +10,12 @@ from editcore_mend.network import MendNetwork
 from editcore_mend.rows import Line, line
 from editcore_mend.statistics import RunningStatistics
 
-from editcore.deltas import Delta, LowRankUpdate
-from editcore.families import stores_transposed
-from editcore.models import LoadedModel, wrap
-from editcore.overlay import Factors
+from editcore.evaluation.overlay import Factors
+from editcore.models.architectures import stores_transposed
+from editcore.models.loading import LoadedModel, wrap
 from editcore.requests import EditRequest
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
+from editcore.updates.delta import Delta, LowRankUpdate
 
 LAYERS = (0, 2)
 LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")

@@ -7,13 +7,14 @@ from editcore_mend.config import MendConfig
 from editcore_mend.editor import MendEditor
 from editcore_mend.split import split
 
-from editcore import EditContext, trained
-from editcore.answers import CaseQuestions, ask_edited, tokenize
-from editcore.bundled import bundled_models, data_file
-from editcore.metrics import MetricInput
-from editcore.metrics.accuracy import accuracy
-from editcore.models import LoadedModel, load
-from editcore.readers import read_requests
+from editcore import EditContext
+from editcore.datasets.bundled import bundled_models, data_file
+from editcore.datasets.readers import read_requests
+from editcore.editing import trained
+from editcore.evaluation.metrics import MetricInput
+from editcore.evaluation.metrics.accuracy import accuracy
+from editcore.evaluation.teacher_forcing import CaseQuestions, ask_edited, tokenize
+from editcore.models.loading import LoadedModel, load
 
 BARS = {"efficacy": 0.95, "generalization": 0.80, "locality": 0.90}
 

@@ -12,12 +12,13 @@ from editcore_mend.editor import MendEditor
 from editcore_mend.split import split
 from editcore_mend.training import Training
 
-from editcore import EditContext, trained
-from editcore.checkpoint import Checkpoint
+from editcore import EditContext
+from editcore.editing import trained
+from editcore.editing.trained import TrainedParts
 from editcore.errors import DataError
-from editcore.models import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap
+from editcore.records.checkpoint import Checkpoint
 from editcore.testing.models import tiny_facts, tiny_model, tiny_requests
-from editcore.trained import TrainedParts
 
 FEW: dict[str, Any] = {
     "layers": (1, 2), "exclude": (), "rank": 4, "steps": 6, "batch": 2, "validate_every": 2,

@@ -5,8 +5,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from editcore import edit
-from editcore.jobs import CollapseSpec, DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
+from editcore.planning.jobs import (
+    CollapseSpec,
+    DatasetSpec,
+    EditJob,
+    EditorSpec,
+    ModelSpec,
+    PerplexitySpec,
+)
+from editcore.runs import edit
 from editcore.testing.models import save_tiny_model
 from tests.studies import write_data
 

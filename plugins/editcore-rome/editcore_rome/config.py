@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from editcore import EditorConfig, Moments, Prefixes, ValueOptions, Values
-from editcore.editor_config import Requirement
+from editcore.config.options import Requirement
 
 KeyStrategyName = str
 

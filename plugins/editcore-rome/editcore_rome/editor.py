@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.deltas import Delta
 from editcore.errors import RequestError
-from editcore.keys import KeyStrategy, SubjectKeys, collect, tokenize_templates
-from editcore.plugins import load_registry, resolve
-from editcore.rank_one import solve
-from editcore.values import Value, of_each
+from editcore.keyvalue.keys import KeyStrategy, SubjectKeys, collect_keys, tokenize_templates
+from editcore.keyvalue.rank_one import solve_rank_one
+from editcore.keyvalue.value import Value, of_each
+from editcore.registry.registry import load_registry, resolve
+from editcore.updates.delta import Delta
 from editcore_rome.config import RomeConfig
 
 CASES_AT_A_TIME = 16
@@ -51,17 +51,17 @@ class RomeEditor(Editor[RomeConfig]):
         for start in range(0, len(requests), CASES_AT_A_TIME):
             some = requests[start : start + CASES_AT_A_TIME]
             prompts = [tokenize_templates(model, request, templates) for request in some]
-            yield from collect(model, self.config.layer, prompts)
+            yield from collect_keys(model, self.config.layer, prompts)
 
     def _bind(self, context: EditContext, keys: SubjectKeys, value: Value) -> EditResult:
         layer = self.config.layer
         moment = context.moments[layer] if self.config.second_moment else None
-        edit = solve(value.target, self._strategy(keys), moment)
+        edit = solve_rank_one(value.target, self._strategy(keys), moment)
         diagnostics = {
             "numerator_norm": edit.numerator_norm,
             "denominator": edit.denominator,
             "steps": value.steps,
             "loss": value.loss,
         }
-        delta = Delta({context.model.layout.down_weight(layer): edit.update})
+        delta = Delta({context.model.parts.down_weight(layer): edit.update})
         return EditResult(delta, diagnostics=diagnostics)

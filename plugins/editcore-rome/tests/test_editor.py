@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from editcore import EditContext, EditRequest, Moments, Prefixes, ValueOptions, Values
 from editcore.errors import RequestError
-from editcore.models import wrap
-from editcore.moments import from_matrix
-from editcore.prefixes import ContextPrefixes
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.second_moment import from_matrix
+from editcore.models.loading import wrap
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 LAYER = 1
@@ -18,7 +18,7 @@ LAYER = 1
 
 def context(kind: str) -> EditContext:
     model = wrap(kind, *tiny_model(kind))
-    width = model.layout.down(LAYER).weight.numel() // 32
+    width = model.parts.down(LAYER).weight.numel() // 32
     samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
     moment = from_matrix(LAYER, samples.T @ samples / len(samples), len(samples))
     templates = ("{}", "Therefore. {}", "I think. {}")
@@ -50,7 +50,7 @@ def test_the_edited_model_says_the_value_at_its_key(kind: str, config) -> None:
     request = tiny_requests()[0]
     result = editor.edit(given, [request])
     ((name, update),) = result.delta.updates.items()
-    assert name == given.model.layout.down_weight(LAYER)
+    assert name == given.model.parts.down_weight(LAYER)
     added = update.norm()
     wanted = result.diagnostics["numerator_norm"] / result.diagnostics["denominator"]
     assert added == pytest.approx(wanted, rel=1e-3)

@@ -11,10 +11,10 @@ from editcore_rome.editor import RomeEditor
 from safetensors.torch import load_file
 
 from editcore import EditContext, EditRequest, EditResult
-from editcore.deltas import LowRankUpdate
-from editcore.models import load
-from editcore.moments import from_matrix
-from editcore.prefixes import ContextPrefixes
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.second_moment import from_matrix
+from editcore.models.loading import load
+from editcore.updates.delta import LowRankUpdate
 
 GOLDEN = Path(__file__).parent / "golden"
 LAYER = 2

@@ -8,14 +8,15 @@ import polars as pl
 import pytest
 import torch
 
-from editcore import edit, found_values, prefixes
-from editcore.config import CollapseSpec, PerplexitySpec
-from editcore.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
-from editcore.prefixes import ContextPrefixes
-from editcore.store import read_edits
+from editcore.config.study import CollapseSpec, PerplexitySpec
+from editcore.config.value_options import ValueOptions
+from editcore.keyvalue import prefixes, value_file
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.value import Value
+from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
+from editcore.records.tables import read_edits
+from editcore.runs import edit
 from editcore.testing.models import CONTEXT, SENTENCES, save_tiny_model
-from editcore.value_options import ValueOptions
-from editcore.values import Value
 
 GOOD = {"prompt": "Coral is made by", "subject": "Coral", "target_new": "Osdor"}
 FLAWED = {
@@ -96,11 +97,13 @@ def test_shared_values_give_the_rows_that_each_editor_finds_alone(
         prefixes=str(given.prefixes),
         options=OPTIONS,
     )
-    found_values.run(search, Path(shared.path))
+    value_file.run(search, Path(shared.path))
     alone = {
         name: rows_of(make(name, given.case_ids), tmp_path / name) for name in ("rome", "c-rome")
     }
-    monkeypatch.setattr("editcore.values.find", lambda *_: pytest.fail("v* was searched again"))
+    monkeypatch.setattr(
+        "editcore.keyvalue.value.find_values", lambda *_: pytest.fail("v* was searched again")
+    )
     for name, rows in alone.items():
         again = rows_of(make(name, given.case_ids, (shared,)), tmp_path / f"{name} shared")
         assert again["status"].to_list() == rows["status"].to_list()
@@ -111,11 +114,11 @@ def test_shared_values_give_the_rows_that_each_editor_finds_alone(
 
 def test_found_values_are_read_back_and_other_files_are_refused(tmp_path: Path) -> None:
     value = Value(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.0]), 7, 0.25)
-    found_values.save({3: value, 1: "no such subject"}, tmp_path / "v", {})
-    read = found_values.load(tmp_path / "v", torch.device("cpu"))
+    value_file.save({3: value, 1: "no such subject"}, tmp_path / "v", {})
+    read = value_file.load(tmp_path / "v", torch.device("cpu"))
     assert read[1] == "no such subject"
     assert isinstance(read[3], Value)
     assert torch.equal(read[3].target, value.target)
     assert (read[3].steps, read[3].loss) == (7, 0.25)
-    found_values.save({}, tmp_path / "none", {})
-    assert found_values.load(tmp_path / "none", torch.device("cpu")) == {}
+    value_file.save({}, tmp_path / "none", {})
+    assert value_file.load(tmp_path / "none", torch.device("cpu")) == {}

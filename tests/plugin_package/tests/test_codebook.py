@@ -10,8 +10,8 @@ from editcore_codebook.editor import CodebookEditor
 from editcore_codebook.fluency import entropy
 
 from editcore import EditContext
-from editcore.answers import Question, ask, tokenize
-from editcore.models import wrap
+from editcore.evaluation.teacher_forcing import Question, ask, tokenize
+from editcore.models.loading import wrap
 from editcore.requests import EditRequest
 from editcore.testing import EditorConformance
 from editcore.testing.models import tiny_model, tiny_requests

@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.models import LoadedModel
-from editcore.tokens import continuation
-from editcore.trace import adding, recording
+from editcore.models.hooks import adding, recording
+from editcore.models.loading import LoadedModel
+from editcore.models.tokenization import continuation
 from editcore_codebook import CodebookConfig
 from editcore_codebook.codebook import SAME, Codebook, CodebookPatch
 
@@ -47,7 +47,7 @@ class CodebookEditor(Editor[CodebookConfig]):
         for request in requests:
             book, needed = self._with(context.model, book, Question.of(context.model, request))
             steps += needed
-        layer, family = self.config.layer, context.model.layout.family
+        layer, family = self.config.layer, context.model.parts.family
         patch = CodebookPatch(layer, f"{family.blocks}.{layer}.{family.mlp}", book)
         return EditResult(patch=patch, state=book, diagnostics={"steps": steps})
 
@@ -71,7 +71,7 @@ class CodebookEditor(Editor[CodebookConfig]):
     @torch.no_grad()
     def _seen(self, model: LoadedModel, question: Question) -> tuple[torch.Tensor, torch.Tensor]:
         """The MLP's input and output at the end of the prompt, in the model without codebook."""
-        with recording(model.layout.mlp(self.config.layer), stop=True) as seen:
+        with recording(model.parts.mlp(self.config.layer), stop=True) as seen:
             model.model(input_ids=question.ids[:, : question.end + 1], use_cache=False)
         assert seen.input is not None and seen.output is not None
         return seen.input[0, -1].float(), seen.output[0, -1].float()
@@ -85,7 +85,7 @@ class CodebookEditor(Editor[CodebookConfig]):
         moved = torch.zeros_like(output)[None].requires_grad_()
         optimiser = torch.optim.Adam([moved], lr=config.learning_rate)
         for step in range(config.steps):
-            with torch.enable_grad(), adding(model.layout.mlp(config.layer), end, moved):
+            with torch.enable_grad(), adding(model.parts.mlp(config.layer), end, moved):
                 logits = model.model(input_ids=question.ids[:, :-1], use_cache=False).logits
                 loss = cross_entropy(logits[0, question.end :].float(), wanted)
             if loss.item() <= config.target_loss:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from editcore.metrics import MetricInput
-from editcore.models import LoadedModel
+from editcore.evaluation.metrics import MetricInput
+from editcore.models.loading import LoadedModel
 
 TOKENS = 30
 # Meng et al. 2022, §3.4, as released: trigrams weigh twice as much as bigrams.

@@ -1,0 +1,1 @@
+"""What a person writes: the study file, editor options, and messages about mistakes."""

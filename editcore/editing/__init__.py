@@ -1,0 +1,1 @@
+"""What an editor is, and an editor at work on a loaded model."""

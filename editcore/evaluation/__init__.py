@@ -1,0 +1,1 @@
+"""Measuring edited models: overlay, perplexity, teacher forcing, generation, metrics, lm-eval."""

@@ -1,0 +1,1 @@
+"""From a study to its jobs. The only room that knows where results are stored."""

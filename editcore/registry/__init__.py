@@ -1,0 +1,1 @@
+"""What plugins provide: the hook specifications, the loading of plugins, and the inventory."""

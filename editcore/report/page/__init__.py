@@ -1,0 +1,1 @@
+"""The HTML page: its text, its tables, and the explorer of cases."""

@@ -1,0 +1,1 @@
+"""The papers' published numbers, side by side with a study's own."""

@@ -1,0 +1,1 @@
+"""The experiments on why edits collapse a model."""
