@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from editcore.keyvalue.value import Value, ValueOptions, ValueProblem
+from editcore.config.value_options import ValueOptions
+from editcore.keyvalue.value import Value, ValueProblem
 from editcore.models.loading import LoadedModel
 
 SIZE, PRODUCTS = 2048, 5

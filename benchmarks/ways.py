@@ -14,7 +14,8 @@ from editcore.evaluation import perplexity as measured
 from editcore.evaluation.perplexity import EditedPerplexity
 from editcore.keyvalue.keys import mixed
 from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.keyvalue.value import Value, find_values, pose
+from editcore.keyvalue.value import Value, pose
+from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import LoadedModel
 from editcore.requests import EditRequest
 from editcore.updates.delta import Delta

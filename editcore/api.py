@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from editcore.requests import EditRequest, Probe
 
 if TYPE_CHECKING:
-    from editcore.runs.adhoc.check import CheckReport
+    from editcore.runs.adhoc.check_report import CheckReport
     from editcore.runs.adhoc.setup import Say
 
 

@@ -135,7 +135,7 @@ def guard(
     status: 0 all accepted, 3 some refused, 2 where the edits cannot be asked for.
     """
     from editcore.datasets.readers import read_requests
-    from editcore.runs.adhoc.check import finite
+    from editcore.runs.adhoc.check_report import finite
     from editcore.runs.adhoc.guard import guard as run
     from editcore.runs.adhoc.guard import page
     from editcore.runs.adhoc.setup import Choice, default_cache

@@ -25,10 +25,10 @@ JOB_OPTION = click.option(
 def prefixes(job: Path, out: Path) -> None:
     """Let a model write the context prefixes that keys are averaged over, and save them."""
     with uncollected():
-        from editcore.keyvalue.prefixes import run
         from editcore.planning.jobs import PrefixJob, read
+        from editcore.runs.artefacts import write_prefixes
 
-    run(read(PrefixJob, job), out)
+    write_prefixes(read(PrefixJob, job), out)
 
 
 @click.command(
@@ -45,10 +45,10 @@ def moments(job: Path, out: Path) -> None:
     A run that was killed goes on where it was. Published statistics are read where the job says so.
     """
     with uncollected():
-        from editcore.keyvalue.second_moment import run
         from editcore.planning.jobs import MomentJob, read
+        from editcore.runs.artefacts import write_moments
 
-    run(read(MomentJob, job), out)
+    write_moments(read(MomentJob, job), out)
 
 
 @click.command(
@@ -66,10 +66,10 @@ def values(job: Path, out: Path) -> None:
     Editors that differ in their keys alone share them.
     """
     with uncollected():
-        from editcore.keyvalue.value_file import run
         from editcore.planning.jobs import ValueJob, read
+        from editcore.runs.artefacts import write_values
 
-    run(read(ValueJob, job), out)
+    write_values(read(ValueJob, job), out)
 
 
 @click.command(
@@ -87,10 +87,10 @@ def train(job: Path, out: Path) -> None:
     of the same model, so that nothing is trained there.
     """
     with uncollected():
-        from editcore.editing.trained import run
         from editcore.planning.jobs import TrainJob, read
+        from editcore.runs.artefacts import train_editor
 
-    run(read(TrainJob, job), out)
+    train_editor(read(TrainJob, job), out)
 
 
 @click.command(

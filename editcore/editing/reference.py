@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import torch
 
+from editcore.config.value_options import ValueOptions
 from editcore.keyvalue.keys import KeyStrategy, SubjectKeys
 from editcore.keyvalue.rank_one import solve_rank_one
-from editcore.keyvalue.value import Value, ValueOptions, ValueProblem
+from editcore.keyvalue.value import Value, ValueProblem
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, pad

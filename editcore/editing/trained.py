@@ -12,13 +12,10 @@ from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
-from editcore.planning import preflight
-from editcore.records.checkpoint import Checkpoint
 from editcore.records.provenance import versions
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
-    from editcore.planning.jobs import TrainJob
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -82,29 +79,3 @@ def load_for(model: "LoadedModel", layers: Sequence[int], path: Path) -> Trained
             f"({own}); leave the option out to train anew, or give the file of this model"
         )
     return parts
-
-
-def run(job: "TrainJob", out: Path, seconds: float = CHECKPOINT_SECONDS) -> None:
-    """Train the editor of a job for its model and write what it learnt.
-
-    Beside `out`, the editor's progress is kept every so many `seconds`; a run that was killed goes
-    on from there.
-    """
-    from editcore.editing.session import Session
-    from editcore.registry.registry import load_registry
-
-    session = Session.open(job, load_registry())
-    checkpoint = _checkpoint(job, out, seconds)
-    data = [Path(file) for file in job.data]
-    parts = session.editor.train(session.context, data, checkpoint)
-    layers = session.editor.config.edited_layers()
-    save(parts, out, session.context.model, layers, job.model_dump_json())
-    checkpoint.remove()
-
-
-def _checkpoint(job: "TrainJob", out: Path, seconds: float) -> Checkpoint:
-    """Beside the file; bound to the job, the data and the model as they are."""
-    files = [*map(Path, job.data), *preflight.model_files(job.model.source)]
-    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    identity = json.dumps([job.model_dump(mode="json"), stamps, versions()])
-    return Checkpoint(out.with_name(f"{out.stem}.checkpoint.safetensors"), identity, seconds)

@@ -1,11 +1,26 @@
-"""Running sums of k kᵀ by layer, and the checkpoint that a killed measurement continues from."""
+"""Measures second moments: sums of k kᵀ over the tokens of texts, resumable from a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
 
+from editcore.errors import DataError
+from editcore.keyvalue.second_moment import SecondMoment, from_matrix
+from editcore.models import hooks
+from editcore.models.batch_size import in_halves
+from editcore.models.tokenization import pad
+from editcore.progress import progress_bar
 from editcore.records import checkpoint
+
+if TYPE_CHECKING:
+    from editcore.models.loading import LoadedModel
+
+BATCH_TOKENS = 8192
+WINDOW_TOKENS = 16 * BATCH_TOKENS
 
 
 @dataclass
@@ -33,7 +48,7 @@ def _exact_place(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device
 
 
-class Checkpoint(checkpoint.Checkpoint):
+class MomentCheckpoint(checkpoint.Checkpoint):
     """Keeps the sums of an unfinished measurement.
 
     They are float64, so that what continues from them ends with the same bytes.
@@ -57,3 +72,100 @@ class Checkpoint(checkpoint.Checkpoint):
         done = {"tokens": sums.tokens, "batches": sums.batches}
         tensors = {str(layer): total for layer, total in sums.by_layer.items()}
         self.write_if_due(lambda: checkpoint.Progress(tensors, done))
+
+
+@torch.no_grad()
+def measure_moments(
+    model: "LoadedModel",
+    layers: Sequence[int],
+    texts: Iterable[str],
+    tokens: int,
+    checkpoint: MomentCheckpoint | None = None,
+) -> dict[int, SecondMoment]:
+    """The second moments of several layers over the first `tokens` tokens of texts, in one pass.
+
+    Texts longer than the model's positions are cut there, as the papers' code does. Which tokens
+    count is settled before any are batched, so the result depends on texts and budget alone. With a
+    checkpoint, an earlier measurement that was killed goes on from where it was.
+    """
+    wanted = sorted(set(layers))
+    sums = MomentSums() if checkpoint is None else checkpoint.load(model.device)
+    batches = _batches(_rows(model, texts, tokens))
+    title = f"second moments of {len(wanted)} layers"
+    with progress_bar(total=tokens, initial=sums.tokens, unit="token", title=title) as bar:
+        for rows in islice(batches, sums.batches, None):
+            sums.add(_keys(model, wanted, rows))
+            bar.update(sums.tokens - bar.n)
+            if checkpoint is not None:
+                checkpoint.save_if_due(sums)
+    if not sums.tokens:
+        raise DataError("no texts to measure second moments on; give a file that holds some")
+    return {
+        n: from_matrix(n, total / sums.tokens, sums.tokens) for n, total in sums.by_layer.items()
+    }
+
+
+def _keys(
+    model: "LoadedModel", layers: Sequence[int], rows: Sequence[Sequence[int]]
+) -> dict[int, torch.Tensor]:
+    """The keys `[tokens, d_key]` of all tokens of some rows, by layer; deeper blocks do not run."""
+
+    def run(some: Sequence[Sequence[int]]) -> dict[int, torch.Tensor]:
+        batch = pad(some, model.pad_id, "right", model.device)
+        with ExitStack() as stack:
+            seen = {
+                layer: stack.enter_context(
+                    hooks.recording(model.parts.down(layer), stop=layer == max(layers))
+                )
+                for layer in layers
+            }
+            model.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False)
+        real = batch.mask.bool()
+        return {layer: one.input[real] for layer, one in seen.items() if one.input is not None}
+
+    parts = [part for _, part in in_halves(run, rows)]
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
+
+
+def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
+    """The ids of each text, cut at the model's positions, until together they are `tokens`.
+
+    The last row is cut to the budget: in a causal model no key depends on what comes behind it.
+    """
+    longest = min(model.max_positions, BATCH_TOKENS)
+    for text in texts:
+        row = model.tokenizer(text)["input_ids"][: min(longest, tokens)]
+        if row:
+            yield row
+        tokens -= len(row)
+        if tokens <= 0:
+            return
+
+
+def _batches(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
+    """Rows in batches of at most `BATCH_TOKENS`, padding counted; like lengths stand together.
+
+    Rows change places only inside windows of neighbours, so that a corpus need not fit in memory.
+    """
+    for window in _windows(rows):
+        batch: list[list[int]] = []
+        for row in sorted(window, key=len, reverse=True):
+            if batch and (len(batch) + 1) * len(batch[0]) > BATCH_TOKENS:
+                yield batch
+                batch = []
+            batch.append(row)
+        yield batch
+
+
+def _windows(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
+    """Neighbouring rows, just enough of them for `WINDOW_TOKENS`."""
+    window: list[list[int]] = []
+    tokens = 0
+    for row in rows:
+        window.append(row)
+        tokens += len(row)
+        if tokens >= WINDOW_TOKENS:
+            yield window
+            window, tokens = [], 0
+    if window:
+        yield window

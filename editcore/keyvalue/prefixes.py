@@ -20,7 +20,6 @@ from editcore.requests import SLOT
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
-    from editcore.planning.jobs import PrefixJob
 
 TOP_K = 5
 
@@ -102,10 +101,3 @@ def load(path: Path) -> ContextPrefixes:
         raise DataError(
             f"{path} holds no context templates ({error}); delete it and run again"
         ) from error
-
-
-def run(job: "PrefixJob", out: Path) -> None:
-    """Sample the templates of one model and save them."""
-    from editcore.models.loading import load_spec
-
-    save(sample(load_spec(job.model), job.lengths, job.seeds, job.seed), out)

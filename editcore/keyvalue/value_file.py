@@ -9,15 +9,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
-from editcore.datasets.readers import read_cases
 from editcore.errors import DataError
-from editcore.keyvalue import prefixes
-from editcore.keyvalue.value import Value, find_values
-from editcore.models.loading import load_spec
-from editcore.records.provenance import as_metadata, of_job
+from editcore.keyvalue.value import Value
 
 if TYPE_CHECKING:
-    from editcore.planning.jobs import ValueJob
+    pass
 
 FIELDS = ("cases", "initial", "delta", "steps", "loss")
 
@@ -49,13 +45,3 @@ def load(path: Path, device: torch.device) -> dict[int, Value | str]:
     for case, initial, delta, steps, loss in zip(*columns, strict=True):
         found[int(case)] = Value(initial, delta, int(steps), float(loss))
     return found
-
-
-def run(job: "ValueJob", out: Path) -> None:
-    """Search for v* of a job's cases and save them."""
-    model = load_spec(job.model)
-    requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
-    context = prefixes.load(Path(job.prefixes))
-    values = find_values(model, requests, context.templates, job.options)
-    by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
-    save(by_case, out, as_metadata(of_job(job, prefixes_hash=context.hash)))

@@ -6,6 +6,7 @@ since δ is added to the residual stream as it is. The head, and the last block'
 a token is predicted. Cases that have ended leave the batch. None of this changes a result.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,16 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from editcore.config.value_options import ValueOptions
+from editcore.errors import RequestError
 from editcore.keyvalue.row_adam import RowAdam
-from editcore.keyvalue.value import Value, ValueProblem
+from editcore.keyvalue.value import NONFINITE, Value, ValueProblem, pose
 from editcore.models import hooks
+from editcore.models.batch_size import in_halves, tokens_per_search
 from editcore.models.kv_cache import KeysValues, cache, held, read_behind, shape_only
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import pad
+from editcore.progress import progress_bar
+from editcore.requests import EditRequest
 
 # Leaving cases out costs a copy of what remains; it pays once a quarter of them have ended.
 WORTH_SHRINKING = 0.75
@@ -276,3 +281,68 @@ def _forget(past: KeysValues, layer: int) -> KeysValues:
         shape_only(keys, values) if i <= layer else (keys, values)
         for i, (keys, values) in enumerate(past)
     ]
+
+
+def find_values(
+    model: LoadedModel,
+    requests: Sequence[EditRequest],
+    templates: Sequence[str],
+    options: ValueOptions,
+) -> list[Value | str]:
+    """v* of each request, or the reason why there is none; all are searched for together."""
+    posed = [_pose(model, request, templates) for request in requests]
+    places = [i for i, problem in enumerate(posed) if isinstance(problem, ValueProblem)]
+    problems = [problem for problem in posed if isinstance(problem, ValueProblem)]
+    found: dict[int, Value | str] = {i: p for i, p in enumerate(posed) if isinstance(p, str)}
+    values = optimise(model, problems, options)
+    several = len(problems) > 1
+    bar = progress_bar(values, total=len(problems), title="v*", unit="case", shown=several)
+    for i, value in bar:
+        found[places[i]] = value if math.isfinite(value.loss) else NONFINITE
+    return [found[i] for i in range(len(requests))]
+
+
+def _pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> ValueProblem | str:
+    try:
+        return pose(model, request, templates)
+    except RequestError as error:
+        return str(error)
+
+
+def optimise(
+    model: LoadedModel,
+    problems: Sequence[ValueProblem],
+    options: ValueOptions,
+    *,
+    tokens_per_batch: int | None = None,
+) -> Iterator[tuple[int, Value]]:
+    """Yield (index, v*) of every problem as they are found; each gets what it would get alone.
+
+    Problems of like suffix are optimised together, at most `tokens_per_batch` tokens of suffix in
+    one batch; by default as many as the memory budget of `editcore.models.batch_size` allows.
+    """
+    budget = tokens_per_batch or tokens_per_search(model, options.layer)
+    order = sorted(range(len(problems)), key=lambda i: (problems[i].suffix, i))
+
+    def search(batch: Sequence[int]) -> list[tuple[int, Value]]:
+        running = ValueSearch(model, [problems[i] for i in batch], options)
+        return [(batch[case], value) for case, value in running.run()]
+
+    for batch in _batches(problems, order, budget):
+        for _, found in in_halves(search, batch):
+            yield from found
+
+
+def _batches(
+    problems: Sequence[ValueProblem], order: Sequence[int], budget: int
+) -> Iterator[list[int]]:
+    batch: list[int] = []
+    rows = 0
+    for i in order:
+        rows += len(problems[i].prompts) + 1
+        if batch and rows * problems[i].suffix > budget:
+            yield batch
+            batch, rows = [], len(problems[i].prompts) + 1
+        batch.append(i)
+    if batch:
+        yield batch

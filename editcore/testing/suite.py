@@ -18,7 +18,7 @@ from editcore.config.options import EditorConfig, Moments, Prefixes, Trained
 from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.errors import RequestError
 from editcore.evaluation import perplexity
-from editcore.keyvalue import second_moment
+from editcore.keyvalue import moment_accumulator
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.models.loading import LoadedModel, wrap
 from editcore.models.tokenization import pad
@@ -144,7 +144,9 @@ class EditorConformance:
         context = EditContext(
             model,
             ContextPrefixes(TEMPLATES, model.name, 0) if Prefixes() in needs else None,
-            second_moment.measure(model, layers, SENTENCES, tokens=500) if layers else {},
+            moment_accumulator.measure_moments(model, layers, SENTENCES, tokens=500)
+            if layers
+            else {},
             seed=3,
         )
         training = [need for need in needs if isinstance(need, Trained)]

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from editcore.errors import DataError
-from editcore.keyvalue import second_moment
-from editcore.keyvalue.moment_accumulator import Checkpoint
+from editcore.keyvalue import moment_accumulator, second_moment
+from editcore.keyvalue.moment_accumulator import MomentCheckpoint
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel, wrap
 from editcore.planning.jobs import ModelSpec, MomentJob, MomentSpec
 from editcore.records import provenance
+from editcore.runs import artefacts
 from editcore.testing.models import SENTENCES, tiny_model
 
 
@@ -35,8 +36,8 @@ def model() -> LoadedModel:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several batches in several windows, also for few texts."""
-    monkeypatch.setattr(second_moment, "BATCH_TOKENS", 40)
-    monkeypatch.setattr(second_moment, "WINDOW_TOKENS", 50)
+    monkeypatch.setattr(moment_accumulator, "BATCH_TOKENS", 40)
+    monkeypatch.setattr(moment_accumulator, "WINDOW_TOKENS", 50)
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
@@ -45,25 +46,25 @@ def test_streamed_equals_direct(kind: str, monkeypatch: pytest.MonkeyPatch) -> N
     keys = keys_one_by_one(model, 1)
     direct = keys.T @ keys / len(keys)
     for batch_tokens, window_tokens in ((64, 1), (64, 100), (8192, 10**6)):
-        monkeypatch.setattr(second_moment, "BATCH_TOKENS", batch_tokens)
-        monkeypatch.setattr(second_moment, "WINDOW_TOKENS", window_tokens)
-        measured = second_moment.measure(model, [1], SENTENCES, 10**9)[1]
+        monkeypatch.setattr(moment_accumulator, "BATCH_TOKENS", batch_tokens)
+        monkeypatch.setattr(moment_accumulator, "WINDOW_TOKENS", window_tokens)
+        measured = moment_accumulator.measure_moments(model, [1], SENTENCES, 10**9)[1]
         assert measured.tokens == len(keys)
         torch.testing.assert_close(measured.matrix, direct, rtol=1e-4, atol=1e-6)
 
 
 def test_the_budget_is_kept_to_the_token(model: LoadedModel, small_batches: None) -> None:
     keys = keys_one_by_one(model, 0)[:70]
-    measured = second_moment.measure(model, [0], SENTENCES, 70)[0]
+    measured = moment_accumulator.measure_moments(model, [0], SENTENCES, 70)[0]
     assert measured.tokens == 70
     torch.testing.assert_close(measured.matrix, keys.T @ keys / 70, rtol=1e-4, atol=1e-6)
 
 
 def test_layers_together_equal_each_alone(model: LoadedModel, small_batches: None) -> None:
-    together = second_moment.measure(model, [2, 0, 1], SENTENCES, 120)
+    together = moment_accumulator.measure_moments(model, [2, 0, 1], SENTENCES, 120)
     assert sorted(together) == [0, 1, 2]
     for layer, moment in together.items():
-        alone = second_moment.measure(model, [layer], SENTENCES, 120)[layer]
+        alone = moment_accumulator.measure_moments(model, [layer], SENTENCES, 120)[layer]
         assert torch.equal(moment.matrix, alone.matrix)
 
 
@@ -72,16 +73,18 @@ def test_no_block_behind_the_deepest_layer_runs(model: LoadedModel) -> None:
         raise AssertionError("this block is not needed")
 
     model.parts.block(2).register_forward_pre_hook(refuse)
-    assert sorted(second_moment.measure(model, [0, 1], SENTENCES, 120)) == [0, 1]
+    assert sorted(moment_accumulator.measure_moments(model, [0, 1], SENTENCES, 120)) == [0, 1]
 
 
 def test_texts_longer_than_the_model_are_cut(model: LoadedModel) -> None:
-    assert second_moment.measure(model, [0], ["the sea " * 1000], 10**6)[0].tokens == 256
+    assert (
+        moment_accumulator.measure_moments(model, [0], ["the sea " * 1000], 10**6)[0].tokens == 256
+    )
 
 
 def test_no_texts_are_an_error(model: LoadedModel) -> None:
     with pytest.raises(DataError, match="no texts"):
-        second_moment.measure(model, [0], [""], 10)
+        moment_accumulator.measure_moments(model, [0], [""], 10)
 
 
 class Killed(Exception):
@@ -94,11 +97,13 @@ def sentences_until_killed() -> Iterator[str]:
 
 
 @pytest.fixture
-def interrupted(model: LoadedModel, small_batches: None, tmp_path: Path) -> Checkpoint:
+def interrupted(model: LoadedModel, small_batches: None, tmp_path: Path) -> MomentCheckpoint:
     """What a measurement of two layers leaves that was killed after its first batches."""
-    checkpoint = Checkpoint(tmp_path / "sums.safetensors", "this job", seconds=0)
+    checkpoint = MomentCheckpoint(tmp_path / "sums.safetensors", "this job", seconds=0)
     with pytest.raises(Killed):
-        second_moment.measure(model, [0, 2], sentences_until_killed(), 10**6, checkpoint)
+        moment_accumulator.measure_moments(
+            model, [0, 2], sentences_until_killed(), 10**6, checkpoint
+        )
     assert checkpoint.path.exists()
     return checkpoint
 
@@ -111,12 +116,12 @@ def rows_run(model: LoadedModel) -> list[int]:
 
 
 def test_a_killed_measurement_continues_to_the_same_bytes(
-    model: LoadedModel, interrupted: Checkpoint
+    model: LoadedModel, interrupted: MomentCheckpoint
 ) -> None:
     seen = rows_run(model)
-    whole = second_moment.measure(model, [0, 2], SENTENCES, 10**6)
+    whole = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6)
     needed = len(seen)
-    resumed = second_moment.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
+    resumed = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6, interrupted)
     assert 0 < len(seen) - needed < needed
     for layer in (0, 2):
         assert resumed[layer].tokens == whole[layer].tokens
@@ -124,25 +129,25 @@ def test_a_killed_measurement_continues_to_the_same_bytes(
 
 
 def test_a_checkpoint_of_something_else_is_left_alone(
-    model: LoadedModel, interrupted: Checkpoint
+    model: LoadedModel, interrupted: MomentCheckpoint
 ) -> None:
     seen = rows_run(model)
-    whole = second_moment.measure(model, [0, 2], SENTENCES, 10**6)
+    whole = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6)
     needed = len(seen)
-    other = Checkpoint(interrupted.path, "another job", seconds=1000)
-    again = second_moment.measure(model, [0, 2], SENTENCES, 10**6, other)
+    other = MomentCheckpoint(interrupted.path, "another job", seconds=1000)
+    again = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6, other)
     assert len(seen) == 2 * needed
     assert torch.equal(again[2].matrix, whole[2].matrix)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 300, -8])
 def test_a_truncated_checkpoint_is_left_alone_with_a_warning(
-    model: LoadedModel, interrupted: Checkpoint, kept: int
+    model: LoadedModel, interrupted: MomentCheckpoint, kept: int
 ) -> None:
     interrupted.path.write_bytes(interrupted.path.read_bytes()[:kept])
     with pytest.warns(UserWarning, match=r"sums\.safetensors cannot be continued from"):
-        again = second_moment.measure(model, [0, 2], SENTENCES, 10**6, interrupted)
-    whole = second_moment.measure(model, [0, 2], SENTENCES, 10**6)
+        again = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6, interrupted)
+    whole = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6)
     assert torch.equal(again[0].matrix, whole[0].matrix)
 
 
@@ -197,7 +202,7 @@ def test_a_job_writes_a_file_per_layer_that_says_how_it_was_made(
     job: MomentJob, tmp_path: Path
 ) -> None:
     folder = tmp_path / "moments-1a2b3c4d"
-    second_moment.run(job, folder)
+    artefacts.write_moments(job, folder)
     assert sorted(file.name for file in folder.iterdir()) == [
         "layer-0.safetensors",
         "layer-2.safetensors",
@@ -216,12 +221,12 @@ def test_a_killed_job_leaves_a_checkpoint_beside_its_folder(
     def kill(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(second_moment, "from_matrix", kill)
+    monkeypatch.setattr(moment_accumulator, "from_matrix", kill)
     with pytest.raises(Killed):
-        second_moment.run(job, tmp_path / "moments-1a2b3c4d", seconds=0)
+        artefacts.write_moments(job, tmp_path / "moments-1a2b3c4d", seconds=0)
     assert (tmp_path / "moments-1a2b3c4d.checkpoint.safetensors").exists()
     assert not (tmp_path / "moments-1a2b3c4d").exists()
     monkeypatch.undo()
-    second_moment.run(job, tmp_path / "moments-1a2b3c4d")
+    artefacts.write_moments(job, tmp_path / "moments-1a2b3c4d")
     assert not (tmp_path / "moments-1a2b3c4d.checkpoint.safetensors").exists()
     assert second_moment.load(tmp_path / "moments-1a2b3c4d" / "layer-0.safetensors").tokens == 120

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from editcore.config.value_options import ValueOptions
 from editcore.editing.reference import optimise_one
-from editcore.keyvalue.value import Value, ValueOptions, ValueProblem, optimise, pose
-from editcore.keyvalue.value_search import ValueSearch
+from editcore.keyvalue.value import Value, ValueProblem, pose
+from editcore.keyvalue.value_search import ValueSearch, optimise
 from editcore.models.loading import LoadedModel, wrap
 from editcore.requests import EditRequest
 from editcore.testing.models import KINDS, tiny_model, tiny_requests

@@ -8,7 +8,7 @@ import torch
 
 from editcore.config.value_options import ValueOptions
 from editcore.evaluation import perplexity, teacher_forcing
-from editcore.keyvalue import keys, second_moment, value
+from editcore.keyvalue import keys, moment_accumulator, value_search
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.models.batch_size import in_halves
 from editcore.models.loading import LoadedModel, wrap
@@ -118,9 +118,9 @@ def test_keys_survive(model: LoadedModel) -> None:
 
 
 def test_moments_survive(model: LoadedModel) -> None:
-    whole = second_moment.measure(model, [0, 1], SENTENCES, 10_000)
+    whole = moment_accumulator.measure_moments(model, [0, 1], SENTENCES, 10_000)
     with room_for(model, 2) as refused:
-        again = second_moment.measure(model, [0, 1], SENTENCES, 10_000)
+        again = moment_accumulator.measure_moments(model, [0, 1], SENTENCES, 10_000)
     assert refused
     for layer, one in whole.items():
         torch.testing.assert_close(one.matrix, again[layer].matrix, rtol=1e-5, atol=1e-6)
@@ -129,9 +129,9 @@ def test_moments_survive(model: LoadedModel) -> None:
 
 def test_values_survive(model: LoadedModel) -> None:
     options = ValueOptions(layer=1, steps=3)
-    whole = value.find_values(model, REQUESTS, TEMPLATES, options)
+    whole = value_search.find_values(model, REQUESTS, TEMPLATES, options)
     with room_for(model, 2 * (len(TEMPLATES) + 1)) as refused:
-        again = value.find_values(model, REQUESTS, TEMPLATES, options)
+        again = value_search.find_values(model, REQUESTS, TEMPLATES, options)
     assert refused
     for one, other in zip(whole, again, strict=True):
         torch.testing.assert_close(one.target, other.target, rtol=1e-4, atol=1e-4)

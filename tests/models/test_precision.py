@@ -18,7 +18,7 @@ from editcore.datasets.readers import read_requests, read_texts
 from editcore.editing import reference
 from editcore.evaluation import perplexity
 from editcore.evaluation.perplexity import EditedPerplexity
-from editcore.keyvalue import prefixes, second_moment
+from editcore.keyvalue import moment_accumulator, prefixes
 from editcore.keyvalue.keys import mixed
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.second_moment import SecondMoment
@@ -79,7 +79,7 @@ def test_a_delta_on_disk_takes_less_than_a_hundredth_of_its_matrix(tmp_path) -> 
 def verdicts(precision: Precision, facts: Sequence[EditRequest]) -> list[bool]:
     model = load("tiny-gpt2", "tiny-gpt2", precision=precision)
     corpus = read_texts(data_file("resources/world/moments.json"))
-    second = second_moment.measure(model, (2,), corpus, tokens=50_000)
+    second = moment_accumulator.measure_moments(model, (2,), corpus, tokens=50_000)
     templates = prefixes.sample(model, ((5, 10), (10, 10)), ("The", "Therefore", "I"), 0)
     tokens = perplexity.tokenize(model, texts())
     base = perplexity.measure(model, tokens).mean

@@ -10,7 +10,6 @@ import torch
 from transformers import T5Config, T5EncoderModel
 
 from editcore.config.value_options import ValueOptions
-from editcore.keyvalue import prefixes, second_moment, value_file
 from editcore.models.loading import wrap
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import (
@@ -28,6 +27,7 @@ from editcore.planning.jobs import (
 )
 from editcore.records.mechanism_schemas import TABLES
 from editcore.records.tables import read_table
+from editcore.runs import artefacts
 from editcore.runs.mechanism import depth
 from editcore.runs.mechanism.moved import nearest_shares
 from editcore.runs.mechanism.positions import bare_keys
@@ -70,8 +70,12 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
     model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
     texts = MomentSpec(path=str(files["texts"]), tokens=400)
     written = folder / "prefixes.json"
-    prefixes.run(PrefixJob(model=model, lengths=((3, 3),), seeds=("The",), seed=0), written)
-    second_moment.run(MomentJob(model=model, layers=(LAYER,), texts=texts), folder / "moments")
+    artefacts.write_prefixes(
+        PrefixJob(model=model, lengths=((3, 3),), seeds=("The",), seed=0), written
+    )
+    artefacts.write_moments(
+        MomentJob(model=model, layers=(LAYER,), texts=texts), folder / "moments"
+    )
     sets = {}
     for name, ids in (("hard", (0, 1)), ("normal", (10, 11))):
         dataset = DatasetSpec(name=name, path=str(files[name]))
@@ -84,7 +88,7 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
             options=ValueOptions(**OPTIONS),
         )
         values = folder / f"{name}.safetensors"
-        value_file.run(job, values)
+        artefacts.write_values(job, values)
         sets[name] = CaseSet(dataset=dataset, case_ids=ids, values=str(values))
     job = MechanismJob(
         model=model,

@@ -1,10 +1,23 @@
 """A check in words: the verdict, its reason, and the numbers behind it."""
 
+import json
+import math
 import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from editcore.atomic import write_text
 from editcore.collapse.calibration import Forecast
+from editcore.config.study import CollapseSpec
+from editcore.errors import ConfigError
 from editcore.numbers import number, share, times
-from editcore.runs.adhoc.check import CheckReport
+
+if TYPE_CHECKING:
+    from editcore.planning.jobs import EditJob
+    from editcore.requests import EditRequest
+    from editcore.updates.delta import Delta
 
 SHOWN = (
     ("efficacy", "says the new object"),
@@ -15,6 +28,108 @@ WIDTH = 96
 # Below this share of what another key strategy divides by, the denominator is the reason.
 SMALL = 0.2
 HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What the model said behind a prompt before and after the edit."""
+
+    prompt: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class KeyFacts:
+    """The subject's keys at the edited layer.
+
+    `cosine` is between the bare key and the mean key, `denominators` are what the update would be
+    divided by under each key strategy that is installed.
+    """
+
+    layer: int
+    strategy: str
+    cosine: float
+    denominators: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The verdict on one edit, and everything that it rests on.
+
+    `row` has the columns of `edits/…/shard-*.parquet` (results/README.md); printed, the report says
+    the verdict and its reason in words.
+    """
+
+    request: "EditRequest"
+    row: Mapping[str, Any]
+    continuations: tuple[Continuation, ...]
+    keys: KeyFacts | None
+    warning: Forecast | None
+    collapse: CollapseSpec
+    job: "EditJob"
+    delta: "Delta | None"
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the edit ruins the model, by the rule of the study."""
+        return bool(self.row["collapsed"])
+
+    @property
+    def ratio(self) -> float:
+        """Perplexity of the edited model, as a multiple of the unedited one's."""
+        return float(self.row["perplexity_ratio"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data that JSON can hold; what overflowed is the text `inf`."""
+        plain = {
+            "verdict": "collapsed" if self.collapsed else "safe",
+            "sentence": verdict(self),
+            "reason": reason(self),
+            "collapse": self.collapse.model_dump(),
+            "editor_options": self.job.editor.options,
+            "keys": vars(self.keys) if self.keys else None,
+            "forecast": vars(self.warning) if self.warning else None,
+            "continuations": [vars(each) for each in self.continuations],
+            **self.row,
+        }
+        return {name: finite(value) for name, value in plain.items()}
+
+    def __str__(self) -> str:
+        return page(self)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path.
+
+        `ConfigError` for an editor that changes no weights.
+        """
+        from editcore.updates.delta import save_deltas
+
+        if self.delta is None:
+            raise ConfigError(
+                f"{self.job.editor.label} changes no weights, so there is nothing to save"
+            )
+        folder = Path(folder)
+        path = folder / "delta.safetensors"
+        about = {"job": self.job.model_dump_json()}
+        save_deltas({self.request.case_id: self.delta}, path, about)
+        write_text(folder / "check.json", json.dumps(self.as_dict(), indent=2) + "\n")
+        return path
+
+
+def finite(value: Any) -> Any:
+    """The value with every infinite number in it as text, since JSON has none.
+
+    >>> finite({"a": [float("inf"), 1.0]})
+    {'a': ['inf', 1.0]}
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return value
 
 
 def verdict(report: CheckReport) -> str:

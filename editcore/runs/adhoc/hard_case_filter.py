@@ -11,11 +11,10 @@ import polars as pl
 from editcore.config.messages import nearest
 from editcore.config.study import DatasetChoice, StudyConfig
 from editcore.errors import ConfigError
-from editcore.keyvalue import prefixes, second_moment
 from editcore.planning import paths
 from editcore.planning.planner import plan
 from editcore.records.tables import read_edits
-from editcore.runs import edit
+from editcore.runs import artefacts, edit
 
 CANDIDATES = "candidates"
 
@@ -37,10 +36,10 @@ def collapsing(
         )
     templates = work / "prefixes.json"
     if not templates.exists():
-        prefixes.run(study.prefixes[model], templates)
+        artefacts.write_prefixes(study.prefixes[model], templates)
     for job in study.moments.values():
         if not (work / job.digest).exists():
-            second_moment.run(job, work / job.digest)
+            artefacts.write_moments(job, work / job.digest)
     (task,) = study.edits.values()
     needed = {job.digest: job.layers for job in study.moments.values()}
     found = {

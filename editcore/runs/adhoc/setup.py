@@ -16,6 +16,7 @@ from editcore.datasets.bundled import bundled_models, resources_folder
 from editcore.planning import paths
 from editcore.planning.planner import plan
 from editcore.registry.registry import load_registry
+from editcore.runs import artefacts
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import EditJob, Job, ModelSpec
@@ -99,8 +100,6 @@ def settled(choice: Choice, data: Path) -> StudyConfig:
 
 def with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":
     """The job with its artefacts in the cache, each made where it is not there yet."""
-    from editcore.keyvalue import prefixes, second_moment
-
     files = study.model_files[job.model.name]
     changes: dict[str, Any] = {"values": ()}
     if job.prefixes:
@@ -108,23 +107,21 @@ def with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "Ed
         path = _place(cache, job.model, prefix_job, files) / "prefixes.json"
         if not path.exists():
             say(f"let {job.model.name} write context prefixes (kept for the next time)")
-            prefixes.run(prefix_job, path)
+            artefacts.write_prefixes(prefix_job, path)
         changes["prefixes"] = str(path)
     for moment_job in study.moments.values():
         folder = _place(cache, job.model, moment_job, (*files, *moment_job.sources)) / "moments"
         places = {layer: paths.moment(folder, layer) for layer in moment_job.layers}
         if not all(place.exists() for place in places.values()):
             say(f"estimate second moments of {job.model.name} (kept for the next time)")
-            second_moment.run(moment_job, folder)
+            artefacts.write_moments(moment_job, folder)
         changes["moments"] = {layer: str(place) for layer, place in places.items()}
     if job.trained and (training := next(iter(study.training.values()), None)):
-        from editcore.editing import trained
-
         ready = training.model_copy(update=changes)
         path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"
         if not path.exists():
             say(f"train {job.editor.label} for {job.model.name} (kept for the next time)")
-            trained.run(ready, path)
+            artefacts.train_editor(ready, path)
         changes["trained"] = str(path)
     return job.model_copy(update=changes)
 

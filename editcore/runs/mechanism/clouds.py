@@ -13,8 +13,14 @@ import torch
 from editcore.keyvalue.keys import collect_keys
 from editcore.models.tokenization import TokenizedPrompt
 from editcore.runs.mechanism import geometry
-from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material, stacked
-from editcore.runs.mechanism.moved import behind_prefixes
+from editcore.runs.mechanism.material import (
+    COLLAPSE,
+    NORMAL,
+    Case,
+    Material,
+    behind_prefixes,
+    stacked,
+)
 
 BARE = {COLLAPSE: "collapse bare", NORMAL: "normal bare"}
 MEAN = {COLLAPSE: "collapse mean", NORMAL: "normal mean"}

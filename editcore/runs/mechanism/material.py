@@ -1,6 +1,7 @@
 """What the experiments share: the model, C, the cases' keys and v*, and the texts."""
 
 import math
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +17,15 @@ from editcore.errors import DataError
 from editcore.evaluation import perplexity
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.keyvalue import value_file
-from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, tokenize_templates
+from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, fill, tokenize_templates
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import TokenizedPrompt
+from editcore.models.tokenization import TokenizedPrompt, tokenize_prompt
 from editcore.planning.jobs import CaseSet, MechanismJob
 from editcore.registry.registry import load_registry
-from editcore.requests import EditRequest
+from editcore.requests import SLOT, EditRequest
 from editcore.updates.delta import Delta
 
 COLLAPSE, NORMAL = "collapse", "normal"
@@ -124,3 +125,26 @@ def _cases(model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[s
 def stacked(keys: Sequence[torch.Tensor]) -> torch.Tensor:
     """Keys as rows, `[n, d_key]` float64 on the processor."""
     return torch.stack([key.double().cpu() for key in keys])
+
+
+def behind_prefixes(material: Material, cases: Sequence[Case], length: int) -> torch.Tensor:
+    """kᵘ of some cases, each behind `length` tokens cut at random out of the texts, `[n, d_key]`.
+
+    Which tokens is drawn by seed, case and length.
+    """
+    prompts = []
+    for case in cases:
+        template = _template(material, case, length)
+        prompt = fill(template, case.request.prompt)
+        prompts.append([tokenize_prompt(material.model.tokenizer, prompt, case.request.subject)])
+    return stacked([keys.bare for keys in collect_keys(material.model, material.layer, prompts)])
+
+
+def _template(material: Material, case: Case, length: int) -> str:
+    if not length:
+        return SLOT
+    rng = random.Random(f"{material.job.seed}:{case.request.case_id}:{length}")
+    row = rng.choice([row for row in material.rows if len(row) >= length] or material.rows)
+    start = rng.randrange(max(1, len(row) - length + 1))
+    cut = str(material.model.tokenizer.decode(row[start : start + length]))
+    return " ".join(cut.replace("{", " ").replace("}", " ").split()) + f" {SLOT}"

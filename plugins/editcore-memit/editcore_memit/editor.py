@@ -9,7 +9,8 @@ import torch
 from editcore import EditContext, Editor, EditRequest, EditResult
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
-from editcore.keyvalue.value import Value, find_values
+from editcore.keyvalue.value import Value
+from editcore.keyvalue.value_search import find_values
 from editcore.models.tokenization import TokenizedPrompt
 from editcore_memit.config import MemitConfig
 from editcore_memit.contexts import Contexts, choose

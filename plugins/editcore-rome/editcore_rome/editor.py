@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from editcore import EditContext, Editor, EditRequest, EditResult
+from editcore.editing.values import values_of_each
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import KeyStrategy, SubjectKeys, collect_keys, tokenize_templates
 from editcore.keyvalue.rank_one import solve_rank_one
-from editcore.keyvalue.value import Value, of_each
+from editcore.keyvalue.value import Value
 from editcore.registry.registry import load_registry, resolve
 from editcore.updates.delta import Delta
 from editcore_rome.config import RomeConfig
@@ -35,7 +36,7 @@ class RomeEditor(Editor[RomeConfig]):
         self, context: EditContext, requests: Sequence[EditRequest]
     ) -> Iterator[EditResult]:
         """Edit each request alone; keys and v* of all are found together."""
-        values = of_each(context, requests, self.config.value_options())
+        values = values_of_each(context, requests, self.config.value_options())
         sound = [r for r, value in zip(requests, values, strict=True) if isinstance(value, Value)]
         keys = self._keys(context, sound)
         for value in values:

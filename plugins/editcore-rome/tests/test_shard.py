@@ -15,7 +15,7 @@ from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.value import Value
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
 from editcore.records.tables import read_edits
-from editcore.runs import edit
+from editcore.runs import artefacts, edit
 from editcore.testing.models import CONTEXT, SENTENCES, save_tiny_model
 
 GOOD = {"prompt": "Coral is made by", "subject": "Coral", "target_new": "Osdor"}
@@ -97,12 +97,12 @@ def test_shared_values_give_the_rows_that_each_editor_finds_alone(
         prefixes=str(given.prefixes),
         options=OPTIONS,
     )
-    value_file.run(search, Path(shared.path))
+    artefacts.write_values(search, Path(shared.path))
     alone = {
         name: rows_of(make(name, given.case_ids), tmp_path / name) for name in ("rome", "c-rome")
     }
     monkeypatch.setattr(
-        "editcore.keyvalue.value.find_values", lambda *_: pytest.fail("v* was searched again")
+        "editcore.editing.values.find_values", lambda *_: pytest.fail("v* was searched again")
     )
     for name, rows in alone.items():
         again = rows_of(make(name, given.case_ids, (shared,)), tmp_path / f"{name} shared")

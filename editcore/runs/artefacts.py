@@ -1,0 +1,96 @@
+"""Makes the artefacts that edits read: prefixes, second moments, v*, and what an editor learns."""
+
+import json
+from pathlib import Path
+
+from editcore.datasets.readers import read_cases, read_texts
+from editcore.editing import trained
+from editcore.editing.session import Session
+from editcore.keyvalue import moment_accumulator, moment_npz, prefixes, second_moment, value_file
+from editcore.keyvalue.moment_accumulator import MomentCheckpoint
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.value_search import find_values
+from editcore.models.loading import load_spec
+from editcore.planning import paths, preflight
+from editcore.planning.jobs import Job, ModelSpec, MomentJob, PrefixJob, TrainJob, ValueJob
+from editcore.records.checkpoint import Checkpoint
+from editcore.records.provenance import as_metadata, of_job, versions
+from editcore.registry.registry import load_registry
+
+MOMENT_CHECKPOINT_SECONDS = 120.0
+TRAINING_CHECKPOINT_SECONDS = 60.0
+
+
+def write_prefixes(job: PrefixJob, out: Path) -> None:
+    """Sample the context templates of one model and save them."""
+    model = load_spec(job.model)
+    prefixes.save(prefixes.sample(model, job.lengths, job.seeds, job.seed), out)
+
+
+def write_values(job: ValueJob, out: Path) -> None:
+    """Search for v* of a job's cases and save them."""
+    model = load_spec(job.model)
+    requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
+    context = prefixes.load(Path(job.prefixes))
+    values = find_values(model, requests, context.templates, job.options)
+    by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
+    value_file.save(by_case, out, as_metadata(of_job(job, prefixes_hash=context.hash)))
+
+
+def write_moments(job: MomentJob, folder: Path, seconds: float = MOMENT_CHECKPOINT_SECONDS) -> None:
+    """Write the second moment of each layer that a job asks for, measured or as published.
+
+    Beside the folder, the sums of a measurement are kept every `seconds`; a run that was killed
+    continues from there.
+    """
+    about = as_metadata(of_job(job))
+    checkpoint = _moment_checkpoint(job, folder, seconds)
+    moments = _measured(job, checkpoint) if job.published is None else _published(job)
+    for layer, moment in moments.items():
+        place = paths.moment(folder, layer)
+        second_moment.save(moment, place, about | {"made_from": job.source(layer)})
+    checkpoint.remove()
+
+
+def _published(job: MomentJob) -> dict[int, SecondMoment]:
+    return {layer: moment_npz.read(Path(job.source(layer)), layer) for layer in job.layers}
+
+
+def _measured(job: MomentJob, checkpoint: MomentCheckpoint) -> dict[int, SecondMoment]:
+    assert job.texts is not None
+    texts = read_texts(job.texts.path, None)
+    model = load_spec(job.model)
+    tokens = job.texts.tokens
+    return moment_accumulator.measure_moments(model, job.layers, texts, tokens, checkpoint)
+
+
+def _moment_checkpoint(job: MomentJob, folder: Path, seconds: float) -> MomentCheckpoint:
+    """Beside the folder, which the workflow empties before each try."""
+    sizes = (moment_accumulator.BATCH_TOKENS, moment_accumulator.WINDOW_TOKENS)
+    identity = _identity(job, job.model, job.sources, *sizes)
+    path = folder.with_name(f"{folder.name}.checkpoint.safetensors")
+    return MomentCheckpoint(path, identity, seconds)
+
+
+def train_editor(job: TrainJob, out: Path, seconds: float = TRAINING_CHECKPOINT_SECONDS) -> None:
+    """Train the editor of a job for its model and write what it learnt.
+
+    Beside `out`, the editor's progress is kept every `seconds`; a run that was killed continues
+    from there.
+    """
+    session = Session.open(job, load_registry())
+    path = out.with_name(f"{out.stem}.checkpoint.safetensors")
+    checkpoint = Checkpoint(path, _identity(job, job.model, job.data), seconds)
+    learnt = session.editor.train(session.context, [Path(file) for file in job.data], checkpoint)
+    layers = session.editor.config.edited_layers()
+    trained.save(learnt, out, session.context.model, layers, job.model_dump_json())
+    checkpoint.remove()
+
+
+def _identity(
+    job: Job, model: ModelSpec, sources: "list[str] | tuple[str, ...]", *more: int
+) -> str:
+    """What a checkpoint belongs to: the job, the files as they are, the versions of packages."""
+    files = [*map(Path, sources), *preflight.model_files(model.source)]
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return json.dumps([job.model_dump(mode="json"), stamps, versions(), *more])
