@@ -11,7 +11,7 @@ from benchmarks.shapes import SHAPES, Pair
 from benchmarks.ways import Done, Fast, Plain
 from benchmarks.workload import Workload
 from editcore.collapse.verdict import judge
-from editcore.config.study import CollapseSpec
+from editcore.config.study import CollapseSection
 from editcore.evaluation.perplexity import measure
 from editcore.keyvalue.value import pose
 from editcore.requests import EditRequest
@@ -84,7 +84,7 @@ class Sweep:
             (a,), (b,) = ours.updates.values(), theirs.updates.values()
             cosines.append(float((a.dense() * b.dense()).sum() / (a.norm() * b.norm())))
             norms.append(abs(a.norm() / b.norm() - 1))
-        spec = CollapseSpec()
+        spec = CollapseSection()
         verdicts = [judge(p, base, spec) != judge(q, base, spec) for *_, p, q in pairs]
         return {
             "cases": len(pairs),

@@ -66,12 +66,12 @@ def correlate(
 
     Changed matrices that stand beside them are gathered too, into weight_change.parquet.
     """
-    from editcore.config.study import DownstreamChoice
+    from editcore.config.study import DownstreamSection
     from editcore.planning.study import listed_config, listed_scores
     from editcore.summary.correlation import run
 
     config = listed_config(study) if study else None
-    choice = (config.downstream if config else None) or DownstreamChoice()
+    choice = (config.downstream if config else None) or DownstreamSection()
     listed, matrices = listed_scores(study) if study else ([], [])
     run(
         [*scores, *listed],

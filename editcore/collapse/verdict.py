@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from editcore.collapse import calibration as calibrations
 from editcore.collapse.calibration import Calibration, Forecast
-from editcore.config.study import CollapseSpec
+from editcore.config.study import CollapseSection
 
 if TYPE_CHECKING:
     from editcore.keyvalue.second_moment import SecondMoment
@@ -24,10 +24,10 @@ class Verdict:
     collapsed_ratio: bool
 
 
-def judge(perplexity: float, unedited: float, thresholds: CollapseSpec) -> Verdict:
+def judge(perplexity: float, unedited: float, thresholds: CollapseSection) -> Verdict:
     """The verdict on a perplexity; a non-finite one is a collapse by either rule.
 
-    >>> judge(2000.0, 500.0, CollapseSpec())
+    >>> judge(2000.0, 500.0, CollapseSection())
     Verdict(collapsed=False, collapsed_perplexity=True, collapsed_ratio=False)
     """
     broken = not math.isfinite(perplexity)

@@ -40,7 +40,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelChoice(Section):
+class ModelSection(Section):
     """One model, and how it is loaded."""
 
     source: str | None = Field(
@@ -76,7 +76,7 @@ class ModelChoice(Section):
     )
 
 
-class TransformChoice(Section):
+class TransformSection(Section):
     """One transform of the weight changes that an editor makes."""
 
     uses: str = Field(min_length=1, description="The transform's name (see `editcore plugins`).")
@@ -85,7 +85,7 @@ class TransformChoice(Section):
     )
 
 
-class EditorChoice(Section):
+class EditorSection(Section):
     """One editor with its options."""
 
     uses: str | None = Field(
@@ -99,12 +99,12 @@ class EditorChoice(Section):
     options_by_model: dict[Label, dict[str, Any]] = Field(
         default={}, description="Options that replace those above for one model's label."
     )
-    transforms: tuple[TransformChoice, ...] = Field(
+    transforms: tuple[TransformSection, ...] = Field(
         default=(), description="What is done to each weight change before it is measured, in turn."
     )
 
 
-class DatasetChoice(Section):
+class DatasetSection(Section):
     """A file of facts to edit, one edit per record."""
 
     path: str = Field(min_length=1, description="The data file, relative to the working directory.")
@@ -116,7 +116,7 @@ class DatasetChoice(Section):
     )
 
 
-class PerplexitySpec(Section):
+class PerplexitySection(Section):
     """The texts whose perplexity says whether a model has collapsed."""
 
     path: str = Field(
@@ -127,7 +127,7 @@ class PerplexitySpec(Section):
     texts: Positive = Field(default=50, description="How many texts, from the start of the file.")
 
 
-class PrefixChoice(Section):
+class PrefixSection(Section):
     """The context prefixes that a model writes itself, once, from the study's seed."""
 
     lengths: tuple[tuple[Positive, Positive], ...] = Field(
@@ -142,7 +142,7 @@ class PrefixChoice(Section):
     )
 
 
-class MomentSpec(Section):
+class MomentSection(Section):
     """The text from which the second moment C of a layer's keys is estimated."""
 
     path: str = Field(
@@ -153,7 +153,7 @@ class MomentSpec(Section):
     tokens: Positive = Field(default=200_000, description="How many tokens of it are used at most.")
 
 
-class CollapseSpec(Section):
+class CollapseSection(Section):
     """When an edited model counts as collapsed."""
 
     perplexity: float = Field(
@@ -170,7 +170,7 @@ class CollapseSpec(Section):
     )
 
 
-class SequenceChoice(Section):
+class SequenceSection(Section):
     """Edits on top of each other: one chain per model, editor, data set and seed."""
 
     editors: tuple[Label, ...] | None = Field(
@@ -217,7 +217,7 @@ class SequenceChoice(Section):
     )
 
 
-class DownstreamChoice(Section):
+class DownstreamSection(Section):
     """Tasks that some of the edited models are asked to do, to see what perplexity says of them."""
 
     tasks: tuple[str, ...] = Field(
@@ -245,7 +245,7 @@ class DownstreamChoice(Section):
     )
 
 
-class MechanismChoice(Section):
+class MechanismSection(Section):
     """The experiments on why edits collapse a model."""
 
     editor: str = Field(
@@ -278,25 +278,27 @@ class StudyConfig(Section):
     shard_size: Positive = Field(
         default=150, description="Edits per job of the workflow; each job loads its model anew."
     )
-    models: dict[Label, Annotated[ModelChoice, BeforeValidator(_empty_if_none)]] = Field(
+    models: dict[Label, Annotated[ModelSection, BeforeValidator(_empty_if_none)]] = Field(
         min_length=1, description="The models, by label."
     )
-    editors: dict[Label, Annotated[EditorChoice, BeforeValidator(_empty_if_none)]] = Field(
+    editors: dict[Label, Annotated[EditorSection, BeforeValidator(_empty_if_none)]] = Field(
         min_length=1, description="The editors, by label."
     )
-    datasets: dict[Label, DatasetChoice] = Field(
+    datasets: dict[Label, DatasetSection] = Field(
         min_length=1, description="The data sets, by label."
     )
-    perplexity: PerplexitySpec = Field(
-        default=PerplexitySpec(), description="The texts that perplexity is measured on."
+    perplexity: PerplexitySection = Field(
+        default=PerplexitySection(), description="The texts that perplexity is measured on."
     )
-    prefixes: PrefixChoice = Field(
-        default=PrefixChoice(), description="Context prefixes, for keys and for prefixed tests."
+    prefixes: PrefixSection = Field(
+        default=PrefixSection(), description="Context prefixes, for keys and for prefixed tests."
     )
-    moments: MomentSpec = Field(
-        default=MomentSpec(), description="Text for the second moment of keys."
+    moments: MomentSection = Field(
+        default=MomentSection(), description="Text for the second moment of keys."
     )
-    collapse: CollapseSpec = Field(default=CollapseSpec(), description="The collapse thresholds.")
+    collapse: CollapseSection = Field(
+        default=CollapseSection(), description="The collapse thresholds."
+    )
     metrics: tuple[str, ...] = Field(
         default=("accuracy", "score"), description="Metrics of each edit (see `editcore plugins`)."
     )
@@ -306,13 +308,13 @@ class StudyConfig(Section):
         description="Tokens that each edited model goes on for behind its case's prompt, greedily; "
         "0 for none.",
     )
-    sequences: SequenceChoice | None = Field(
+    sequences: SequenceSection | None = Field(
         default=None, description="Edits on top of each other; none are made if left out."
     )
-    downstream: DownstreamChoice | None = Field(
+    downstream: DownstreamSection | None = Field(
         default=None, description="Tasks for edited models; not run if left out."
     )
-    mechanism: MechanismChoice | None = Field(
+    mechanism: MechanismSection | None = Field(
         default=None, description="Experiments on why edits collapse a model; none if left out."
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn.functional import cross_entropy
 
-from editcore.config.study import PerplexitySpec
+from editcore.config.study import PerplexitySection
 from editcore.datasets.readers import read_texts
 from editcore.errors import DataError
 from editcore.evaluation.overlay import (
@@ -79,7 +79,9 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
     )
 
 
-def measure_unedited(model: LoadedModel, spec: PerplexitySpec) -> tuple[TokenizedTexts, Perplexity]:
+def measure_unedited(
+    model: LoadedModel, spec: PerplexitySection
+) -> tuple[TokenizedTexts, Perplexity]:
     """The texts that a job names, and the model's perplexity on them before any edit.
 
     Raises `DataError` where it is not finite, since no edit can be judged then.

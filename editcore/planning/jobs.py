@@ -1,4 +1,7 @@
-"""Jobs: what one command has to do, complete in itself, as one small JSON file; free of torch."""
+"""Jobs: what one command has to do, complete in itself, as one small JSON file; free of torch.
+
+A job's own parts are named `…Spec`; a `…Section` is a section of the study, taken over as it is.
+"""
 
 import hashlib
 from pathlib import Path
@@ -10,41 +13,16 @@ from editcore import atomic
 from editcore.config.messages import explain
 from editcore.config.study import (
     AfterCollapse,
-    CollapseSpec,
+    CollapseSection,
     DataFormat,
     FloatType,
-    MomentSpec,
-    PerplexitySpec,
+    MomentSection,
+    PerplexitySection,
     Precision,
 )
 from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError
 from editcore.planning import paths
-
-__all__ = [
-    "CaseSet",
-    "CollapseSpec",
-    "DatasetSpec",
-    "DownstreamJob",
-    "EditFiles",
-    "EditJob",
-    "EditorJob",
-    "EditorSpec",
-    "Job",
-    "MechanismJob",
-    "ModelSpec",
-    "MomentJob",
-    "MomentSpec",
-    "PerplexitySpec",
-    "PrefixJob",
-    "SequenceJob",
-    "TrainJob",
-    "TransformSpec",
-    "ValueFile",
-    "ValueJob",
-    "read",
-    "write_if_changed",
-]
 
 
 class Job(BaseModel):
@@ -122,7 +100,7 @@ class MomentJob(Job):
 
     model: ModelSpec
     layers: tuple[int, ...]
-    texts: MomentSpec | None = None
+    texts: MomentSection | None = None
     published: str | None = None
 
     @property
@@ -219,8 +197,8 @@ class EditJob(EditorJob):
     dataset: DatasetSpec
     shard: int
     case_ids: tuple[int, ...]
-    perplexity: PerplexitySpec
-    collapse: CollapseSpec
+    perplexity: PerplexitySection
+    collapse: CollapseSection
     metrics: tuple[str, ...]
     continuation_tokens: int = 0
     metric_code: dict[str, str] = {}
@@ -247,8 +225,8 @@ class SequenceJob(EditorJob):
     checks: tuple[int, ...]
     checkpoint: int
     after_collapse: AfterCollapse
-    perplexity: PerplexitySpec
-    collapse: CollapseSpec
+    perplexity: PerplexitySection
+    collapse: CollapseSection
     tasks: tuple[str, ...] = ()
     task_items: int | None = None
     task_checks: tuple[int, ...] = ()
@@ -280,7 +258,7 @@ class DownstreamJob(Job):
     top: int
     limit: int | None
     seed: int
-    perplexity: PerplexitySpec
+    perplexity: PerplexitySection
 
 
 class CaseSet(Job):
@@ -296,9 +274,9 @@ class MechanismJob(EditorJob):
 
     collapse_cases: CaseSet
     normal_cases: CaseSet
-    texts: MomentSpec
-    perplexity: PerplexitySpec
-    collapse: CollapseSpec
+    texts: MomentSection
+    perplexity: PerplexitySection
+    collapse: CollapseSection
     prefix_lengths: tuple[int, ...]
     encoder: str | None = None
 

@@ -9,7 +9,13 @@ from pydantic import ValidationError
 
 from editcore.config.messages import explain, nearest
 from editcore.config.options import EditorConfig, Moments, Values
-from editcore.config.study import StudyConfig, TransformChoice, parse
+from editcore.config.study import (
+    MomentSection,
+    PerplexitySection,
+    StudyConfig,
+    TransformSection,
+    parse,
+)
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError, PluginError, at, in_one_line
@@ -24,8 +30,6 @@ from editcore.planning.jobs import (
     MechanismJob,
     ModelSpec,
     MomentJob,
-    MomentSpec,
-    PerplexitySpec,
     PrefixJob,
     SequenceJob,
     TrainJob,
@@ -107,7 +111,7 @@ class _Planner:
         )
 
     def _sequences(
-        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySpec
+        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySection
     ) -> dict[Names, SequenceJob]:
         if (choice := self._config.sequences) is None:
             return {}
@@ -210,7 +214,7 @@ class _Planner:
             for place, choice in enumerate(chosen)
         )
 
-    def _transform(self, choice: TransformChoice, place: str) -> TransformSpec:
+    def _transform(self, choice: TransformSection, place: str) -> TransformSpec:
         with at(place):
             found = self._registry.delta_transforms[choice.uses]
         kind = found.record.config
@@ -228,12 +232,12 @@ class _Planner:
             ids = preflight.case_ids(spec.path, spec.format)
         return _Cases(spec, ids[: choice.limit])
 
-    def _perplexity(self) -> PerplexitySpec:
+    def _perplexity(self) -> PerplexitySection:
         spec = self._config.perplexity
         path = data_file(spec.path)
         with self._at("perplexity"):
             preflight.texts(path, spec.texts)
-        return PerplexitySpec(path=path, texts=spec.texts)
+        return PerplexitySection(path=path, texts=spec.texts)
 
     def _prefix_job(self, model: ModelSpec) -> PrefixJob:
         choice = self._config.prefixes
@@ -255,7 +259,7 @@ class _Planner:
             with self._at(f"models.{model.name}.published_moments"):
                 preflight.files(job.sources)
             return job
-        texts = MomentSpec(path=data_file(choice.path), tokens=choice.tokens)
+        texts = MomentSection(path=data_file(choice.path), tokens=choice.tokens)
         return MomentJob(model=model, layers=layers, texts=texts)
 
     def _shards(self, cases: _Cases) -> list[_Cases]:
@@ -263,7 +267,7 @@ class _Planner:
         starts = range(0, len(cases.ids), size)
         return [_Cases(cases.dataset, cases.ids[i : i + size], n) for n, i in enumerate(starts)]
 
-    def _edit_job(self, pair: _Edited, cases: _Cases, perplexity: PerplexitySpec) -> EditJob:
+    def _edit_job(self, pair: _Edited, cases: _Cases, perplexity: PerplexitySection) -> EditJob:
         return EditJob(
             **self._artefacts(pair),
             values=tuple(
@@ -281,7 +285,7 @@ class _Planner:
         )
 
     def _downstream_jobs(
-        self, models: Sequence[ModelSpec], edits: Sequence[EditJob], perplexity: PerplexitySpec
+        self, models: Sequence[ModelSpec], edits: Sequence[EditJob], perplexity: PerplexitySection
     ) -> dict[str, DownstreamJob]:
         """A job per model with edits that are weight changes; none if the study asks for none."""
         if (choice := self._config.downstream) is None:
@@ -309,7 +313,7 @@ class _Planner:
         return self._registry.editors[editor.uses].record.capabilities.changes_weights
 
     def _mechanism_jobs(
-        self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: PerplexitySpec
+        self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: PerplexitySection
     ) -> dict[str, MechanismJob]:
         if (choice := self._config.mechanism) is None:
             return {}
@@ -331,7 +335,7 @@ class _Planner:
         return {pair.model.name: self._mechanism_job(pair, shards, perplexity) for pair in pairs}
 
     def _mechanism_job(
-        self, pair: _Edited, shards: Sequence[_Cases], perplexity: PerplexitySpec
+        self, pair: _Edited, shards: Sequence[_Cases], perplexity: PerplexitySection
     ) -> MechanismJob:
         choice = self._config.mechanism
         assert choice is not None
@@ -342,7 +346,7 @@ class _Planner:
             )
         first = {each.dataset.name: each for each in shards if each.shard == 0}
         moments = self._config.moments
-        texts = MomentSpec(path=data_file(moments.path), tokens=moments.tokens)
+        texts = MomentSection(path=data_file(moments.path), tokens=moments.tokens)
         with self._at("moments"):
             preflight.texts(texts.path, None)
         return MechanismJob(

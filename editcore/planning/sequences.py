@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editcore.config.messages import nearest
-from editcore.config.study import SequenceChoice, StudyConfig
+from editcore.config.study import SequenceSection, StudyConfig
 from editcore.errors import ConfigError, at
 from editcore.planning import preflight
 from editcore.planning.jobs import EditorSpec
@@ -18,7 +18,7 @@ from editcore.registry.registry import Registry
 class Chains:
     """The section `sequences` of a study; `where` is what messages point to."""
 
-    choice: SequenceChoice
+    choice: SequenceSection
     where: str
     config: StudyConfig
     registry: Registry
@@ -61,7 +61,7 @@ class Chains:
 
         >>> from editcore.registry.registry import load_registry
         >>> config = StudyConfig.model_construct()
-        >>> chains = Chains(SequenceChoice(edits=3), "", config, load_registry([]))
+        >>> chains = Chains(SequenceSection(edits=3), "", config, load_registry([]))
         >>> chains.drawn({"few": range(3)}, "few", seed=1)
         (2, 0, 1)
         """

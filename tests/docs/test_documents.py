@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from editcore import EditContext
 from editcore.cli import main
-from editcore.config.study import EditorChoice
+from editcore.config.study import EditorSection
 from editcore.evaluation.metrics import MetricInput, bind
 from editcore.evaluation.teacher_forcing import Answer, CaseQuestions, ask_edited, tokenize
 from editcore.keyvalue.keys import SubjectKeys
@@ -147,7 +147,7 @@ def test_the_example_studies_name_real_editors_and_options(packages: Path) -> No
         study = yaml.safe_load(block)
         assert all(registry.metrics[name] for name in study.get("metrics", ()))
         for label, raw in study.get("editors", {}).items():
-            choice = EditorChoice.model_validate(raw)
+            choice = EditorSection.model_validate(raw)
             record = registry.editors[choice.uses or label].record
             assert record.config.model_validate(choice.options).edited_layers() == (2,)
             for step in choice.transforms:

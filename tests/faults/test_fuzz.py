@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from editcore.config.study import (
-    CollapseSpec,
-    DatasetChoice,
-    EditorChoice,
-    ModelChoice,
-    MomentSpec,
-    PerplexitySpec,
-    PrefixChoice,
-    TransformChoice,
+    CollapseSection,
+    DatasetSection,
+    EditorSection,
+    ModelSection,
+    MomentSection,
+    PerplexitySection,
+    PrefixSection,
+    TransformSection,
     load,
     parse,
 )
@@ -167,9 +167,12 @@ KNOWN = sorted(
     {"layer"}.union(
         *(
             kind.model_fields
-            for kind in (ModelChoice, EditorChoice, DatasetChoice, TransformChoice)
+            for kind in (ModelSection, EditorSection, DatasetSection, TransformSection)
         ),
-        *(kind.model_fields for kind in (PerplexitySpec, PrefixChoice, MomentSpec, CollapseSpec)),
+        *(
+            kind.model_fields
+            for kind in (PerplexitySection, PrefixSection, MomentSection, CollapseSection)
+        ),
     )
 )
 NESTED = st.recursive(

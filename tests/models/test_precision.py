@@ -12,7 +12,7 @@ from editcore_rome.editor import RomeEditor
 
 from editcore import EditContext, EditRequest
 from editcore.collapse.verdict import judge
-from editcore.config.study import CollapseSpec, Precision
+from editcore.config.study import CollapseSection, Precision
 from editcore.datasets.bundled import data_file
 from editcore.datasets.readers import read_requests, read_texts
 from editcore.editing import reference
@@ -85,7 +85,7 @@ def verdicts(precision: Precision, facts: Sequence[EditRequest]) -> list[bool]:
     base = perplexity.measure(model, tokens).mean
     changes = edits(model, facts, RomeConfig(layer=2), templates, second)
     measured = EditedPerplexity(model, tokens).of(changes)
-    return [judge(found.mean, base, CollapseSpec()).collapsed for found in measured]
+    return [judge(found.mean, base, CollapseSection()).collapsed for found in measured]
 
 
 def test_bfloat16_seldom_changes_a_verdict(record_property) -> None:

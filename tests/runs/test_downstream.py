@@ -10,8 +10,9 @@ import torch
 from click.testing import CliRunner
 
 from editcore.cli import main
+from editcore.config.study import PerplexitySection
 from editcore.errors import DataError
-from editcore.planning.jobs import DownstreamJob, EditFiles, ModelSpec, PerplexitySpec
+from editcore.planning.jobs import DownstreamJob, EditFiles, ModelSpec
 from editcore.records.tables import EDITS, read_provenance, read_table, write_table
 from editcore.runs.downstream import run
 from editcore.runs.pooling import pooled
@@ -55,7 +56,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> DownstreamJob:
         top=2,
         limit=6,
         seed=0,
-        perplexity=PerplexitySpec(texts=3),
+        perplexity=PerplexitySection(texts=3),
     )
 
 

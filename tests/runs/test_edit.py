@@ -22,19 +22,13 @@ from editcore import (
     EditResult,
     MetricInfo,
 )
+from editcore.config.study import CollapseSection, PerplexitySection
 from editcore.errors import DataError, ModelError
 from editcore.evaluation.greedy import continuations
 from editcore.evaluation.metrics import Metric, MetricInput
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.models.loading import load
-from editcore.planning.jobs import (
-    CollapseSpec,
-    DatasetSpec,
-    EditJob,
-    EditorSpec,
-    ModelSpec,
-    PerplexitySpec,
-)
+from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
 from editcore.records.tables import read_edits
 from editcore.runs import edit
 from editcore.testing.models import SENTENCES, tiny_requests
@@ -200,8 +194,8 @@ def job(saved_model, tmp_path: Path) -> EditJob:
         dataset=DatasetSpec(name="cases", path=str(cases)),
         shard=0,
         case_ids=(0, 1, 2),
-        perplexity=PerplexitySpec(path=str(texts), texts=4),
-        collapse=CollapseSpec(ratio=5.0),
+        perplexity=PerplexitySection(path=str(texts), texts=4),
+        collapse=CollapseSection(ratio=5.0),
         metrics=("accuracy", "score"),
         continuation_tokens=5,
         seed=0,

@@ -9,19 +9,17 @@ import pytest
 import torch
 from transformers import T5Config, T5EncoderModel
 
+from editcore.config.study import CollapseSection, MomentSection, PerplexitySection
 from editcore.config.value_options import ValueOptions
 from editcore.models.loading import wrap
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import (
     CaseSet,
-    CollapseSpec,
     DatasetSpec,
     EditorSpec,
     MechanismJob,
     ModelSpec,
     MomentJob,
-    MomentSpec,
-    PerplexitySpec,
     PrefixJob,
     ValueJob,
 )
@@ -68,7 +66,7 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("mechanism")
     files = write_sets(folder)
     model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
-    texts = MomentSpec(path=str(files["texts"]), tokens=400)
+    texts = MomentSection(path=str(files["texts"]), tokens=400)
     written = folder / "prefixes.json"
     artefacts.write_prefixes(
         PrefixJob(model=model, lengths=((3, 3),), seeds=("The",), seed=0), written
@@ -99,8 +97,8 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
         collapse_cases=sets["hard"],
         normal_cases=sets["normal"],
         texts=texts,
-        perplexity=PerplexitySpec(path=str(files["texts"]), texts=3),
-        collapse=CollapseSpec(),
+        perplexity=PerplexitySection(path=str(files["texts"]), texts=3),
+        collapse=CollapseSection(),
         prefix_lengths=(0, 2),
         encoder=encoder,
     )

@@ -18,7 +18,7 @@ from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
 from editcore import Editor, EditorConfig, EditResult
-from editcore.config.study import CollapseSpec, PerplexitySpec
+from editcore.config.study import CollapseSection, PerplexitySection
 from editcore.errors import PluginError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.perplexity import measure, tokenize
@@ -64,8 +64,8 @@ def job(saved_model: Any, tmp_path: Path) -> SequenceJob:
         checks=(3,),
         checkpoint=2,
         after_collapse="go on",
-        perplexity=PerplexitySpec(path=str(texts), texts=4),
-        collapse=CollapseSpec(ratio=1e9),
+        perplexity=PerplexitySection(path=str(texts), texts=4),
+        collapse=CollapseSection(ratio=1e9),
         prefixes=str(tmp_path / "prefixes.json"),
     )
 
@@ -125,7 +125,7 @@ def test_what_is_measured_when(job: SequenceJob, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["stop", "go on"])
 def test_a_collapsed_chain_stops_or_goes_on(job: SequenceJob, policy: str, tmp_path: Path) -> None:
-    at_once = {"collapse": CollapseSpec(ratio=1e-6), "after_collapse": policy}
+    at_once = {"collapse": CollapseSection(ratio=1e-6), "after_collapse": policy}
     rows = run(asked(job.model_copy(update=at_once)), tmp_path / "out")
     assert rows["collapsed"].all()
     if policy == "stop":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from editcore.atomic import write_text
 from editcore.collapse.calibration import Forecast
-from editcore.config.study import CollapseSpec
+from editcore.config.study import CollapseSection
 from editcore.errors import ConfigError
 from editcore.numbers import number, share, times
 
@@ -66,7 +66,7 @@ class CheckReport:
     continuations: tuple[Continuation, ...]
     keys: KeyFacts | None
     warning: Forecast | None
-    collapse: CollapseSpec
+    collapse: CollapseSection
     job: "EditJob"
     delta: "Delta | None"
 

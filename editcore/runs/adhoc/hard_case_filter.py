@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from editcore.config.messages import nearest
-from editcore.config.study import DatasetChoice, StudyConfig
+from editcore.config.study import DatasetSection, StudyConfig
 from editcore.errors import ConfigError
 from editcore.planning import paths
 from editcore.planning.planner import plan
@@ -68,7 +68,7 @@ def _with_candidates(
         update={
             "models": {model: config.models[model]},
             "editors": {editor: chosen.model_copy(update={"options_by_model": options})},
-            "datasets": {CANDIDATES: DatasetChoice(path=str(cases), format="counterfact")},
+            "datasets": {CANDIDATES: DatasetSection(path=str(cases), format="counterfact")},
             "shard_size": 1_000_000,
             "sequences": None,
         }

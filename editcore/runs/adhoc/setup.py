@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editcore.atomic import write_text
-from editcore.config.study import DatasetChoice, EditorChoice, ModelChoice, StudyConfig, load
+from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
 from editcore.datasets.bundled import bundled_models, resources_folder
 from editcore.planning import paths
 from editcore.planning.planner import plan
@@ -80,7 +80,7 @@ def settled(choice: Choice, data: Path) -> StudyConfig:
     config = found or StudyConfig(
         models={label: model},
         editors={choice.editor: editor},
-        datasets={DATASET: DatasetChoice(path=str(data))},
+        datasets={DATASET: DatasetSection(path=str(data))},
     )
     small = choice.model in bundled_models()
     tokens = min(config.moments.tokens, BUNDLED_TOKENS) if small else config.moments.tokens
@@ -88,7 +88,7 @@ def settled(choice: Choice, data: Path) -> StudyConfig:
         update={
             "models": {label: model},
             "editors": {choice.editor: editor},
-            "datasets": {DATASET: DatasetChoice(path=str(data), format="flat")},
+            "datasets": {DATASET: DatasetSection(path=str(data), format="flat")},
             "moments": config.moments.model_copy(update={"tokens": tokens}),
             "shard_size": 1_000_000,
             "sequences": None,
@@ -136,19 +136,19 @@ def _base(choice: Choice) -> StudyConfig | None:
     return None
 
 
-def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelChoice]:
+def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSection]:
     """The label and settings of the model, found by label or by source."""
     for label, model in (config.models if config else {}).items():
         if choice.model in (label, model.source):
             return label, model.model_copy(update={"source": model.source or label})
     label = re.sub(r"[^A-Za-z0-9_.-]+", "-", choice.model.strip("/").split("/")[-1]).lstrip(".")
-    return label or "model", ModelChoice(source=choice.model)
+    return label or "model", ModelSection(source=choice.model)
 
 
-def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorChoice:
+def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSection:
     """The editor with the study's options, those of this model and those given, the last first."""
     found = config.editors.get(choice.editor) if config else None
-    found = found or EditorChoice(uses=choice.editor)
+    found = found or EditorSection(uses=choice.editor)
     options = found.options | found.options_by_model.get(model, {}) | dict(choice.options)
     return found.model_copy(update={"options": options, "options_by_model": {}})
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from editcore.config.study import CollapseSpec, PerplexitySpec
+from editcore.config.study import CollapseSection, PerplexitySection
 from editcore.config.value_options import ValueOptions
 from editcore.keyvalue import prefixes, value_file
 from editcore.keyvalue.prefixes import ContextPrefixes
@@ -50,8 +50,8 @@ def make(tmp_path: Path) -> Maker:
             dataset=DatasetSpec(name="cases", path=str(cases)),
             shard=0,
             case_ids=cases_of,
-            perplexity=PerplexitySpec(path=str(texts), texts=4),
-            collapse=CollapseSpec(),
+            perplexity=PerplexitySection(path=str(texts), texts=4),
+            collapse=CollapseSection(),
             metrics=("accuracy", "score"),
             seed=0,
             prefixes=str(templates),
