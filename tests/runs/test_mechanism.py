@@ -150,7 +150,7 @@ def test_a_position_that_is_apart_has_a_gap_and_others_have_none() -> None:
     generator = torch.Generator().manual_seed(0)
     keys = torch.randn(64, 8, 50, generator=generator, dtype=torch.float64)
     keys[:, 0] = torch.ones(50) + 0.1 * keys[:, 0]
-    found = list(depth.described("m", "p", {0: depth.Activations(keys, keys)}, 0))
+    found = list(depth.described("m", "p", {0: depth.LayerActivations(keys, keys)}, 0))
     gaps = {row["position"]: row["gap"] for row in found}
     assert gaps[0] > 0.8
     assert all(abs(gap) < 0.1 for position, gap in gaps.items() if position)

@@ -22,7 +22,7 @@ SHOWN = (0, 1, 2, 3, 7, 15)
 
 
 @dataclass(frozen=True)
-class Activations:
+class LayerActivations:
     """Keys `[rows, positions, d_key]` and states `[rows, positions, d_model]` of one layer."""
 
     keys: torch.Tensor
@@ -32,7 +32,7 @@ class Activations:
 @torch.no_grad()
 def record(
     run: nn.Module, ids: torch.Tensor, places: Mapping[int, tuple[nn.Module, nn.Module]]
-) -> dict[int, Activations]:
+) -> dict[int, LayerActivations]:
     """What passes at each layer; `places` are its down-projection and its block."""
     with ExitStack() as stack:
         seen = {
@@ -43,7 +43,7 @@ def record(
     found = {}
     for layer, (down, block) in seen.items():
         assert down.input is not None and block.output is not None
-        found[layer] = Activations(down.input.double().cpu(), block.output.double().cpu())
+        found[layer] = LayerActivations(down.input.double().cpu(), block.output.double().cpu())
     return found
 
 
@@ -71,7 +71,7 @@ def rows(material: Material) -> Iterator[dict[str, Any]]:
 
 
 def described(
-    model: str, part: str, found: Mapping[int, Activations], seed: int
+    model: str, part: str, found: Mapping[int, LayerActivations], seed: int
 ) -> Iterator[dict[str, Any]]:
     """Rows of `DEPTH`: one for each layer and shown position.
 

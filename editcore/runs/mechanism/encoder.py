@@ -13,13 +13,13 @@ from editcore.models.quiet import quiet_for_folders
 from editcore.planning.jobs import MechanismJob
 from editcore.runs.mechanism import depth
 from editcore.runs.mechanism.clouds import placed
-from editcore.runs.mechanism.depth import Activations
+from editcore.runs.mechanism.depth import LayerActivations
 from editcore.runs.mechanism.material import Material
 
 FIRST, LATER = "first token", "later tokens"
 
 
-def keys(job: MechanismJob, material: Material) -> dict[int, Activations]:
+def keys(job: MechanismJob, material: Material) -> dict[int, LayerActivations]:
     """What passes at every layer of the job's encoder, on the texts that C is estimated from.
 
     The encoder's own tokenizer reads them, without an end of sequence.
@@ -44,13 +44,17 @@ def places(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
     return {i: (block.layer[-1].DenseReluDense.wo, block) for i, block in enumerate(blocks)}
 
 
-def rows(job: MechanismJob, found: Mapping[int, Activations] | None) -> Iterator[dict[str, Any]]:
+def rows(
+    job: MechanismJob, found: Mapping[int, LayerActivations] | None
+) -> Iterator[dict[str, Any]]:
     """Rows of `DEPTH`; none without an encoder."""
     if found:
         yield from depth.described(job.model.name, "encoder", found, job.seed)
 
 
-def points(job: MechanismJob, found: Mapping[int, Activations] | None) -> Iterator[dict[str, Any]]:
+def points(
+    job: MechanismJob, found: Mapping[int, LayerActivations] | None
+) -> Iterator[dict[str, Any]]:
     """Rows of `POINTS`: keys of the last block, the published one, first and later tokens."""
     if found:
         last = found[max(found)].keys
