@@ -7,7 +7,7 @@ import click
 
 from editcore.errors import EditcoreError
 from editcore.planning.study import listed_config
-from editcore.report.data import Study, read
+from editcore.report.data import ReportData, read
 from refresh.claims import claims
 from refresh.documents import write
 
@@ -38,7 +38,7 @@ def main(results: Path, root: Path) -> None:
     sys.exit(1 if failed else 0)
 
 
-def study_in(results: Path) -> Study:
+def study_in(results: Path) -> ReportData:
     """The study whose results lie in the folder."""
     return read(results / "summary", listed_config(results / "jobs" / "study.json"))
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from editcore.collapse.backtest import ALL, WARNING
 from editcore.numbers import number, real, share
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.page.sentences import listed
 from editcore.summary.correlation import CORRELATION
 from editcore.summary.sequences import SEQUENCES
@@ -23,13 +23,13 @@ class Claim:
     holds: bool
 
 
-def claims(study: Study) -> list[Claim]:
+def claims(study: ReportData) -> list[Claim]:
     """All sentences for which the study has results, in the order of the README."""
     makers = (collapse, remedy, chains, tasks, warning)
     return [claim for make in makers for claim in make(study)]
 
 
-def collapse(study: Study) -> Iterator[Claim]:
+def collapse(study: ReportData) -> Iterator[Claim]:
     """One editor collapses models with single hard edits, and no other does."""
     rows = study.groups()
     hard = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == HARD}
@@ -58,7 +58,7 @@ def collapse(study: Study) -> Iterator[Claim]:
     )
 
 
-def remedy(study: Study) -> Iterator[Claim]:
+def remedy(study: ReportData) -> Iterator[Claim]:
     """The remedy's edits of hard cases show behind a prefix only."""
     rows = [r for r in study.groups() if r["editor"] == REMEDY and r["dataset"] == HARD]
     if not rows:
@@ -75,7 +75,7 @@ def remedy(study: Study) -> Iterator[Claim]:
     )
 
 
-def chains(study: Study) -> Iterator[Claim]:
+def chains(study: ReportData) -> Iterator[Claim]:
     """On top of each other, hard edits collapse every model soon by the one editor."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None:
@@ -96,7 +96,7 @@ def chains(study: Study) -> Iterator[Claim]:
     )
 
 
-def tasks(study: Study) -> Iterator[Claim]:
+def tasks(study: ReportData) -> Iterator[Claim]:
     """Perplexity ranks models as tasks do."""
     found = study.table("correlation", CORRELATION)
     if found is None or found["rho"].null_count():
@@ -111,7 +111,7 @@ def tasks(study: Study) -> Iterator[Claim]:
     )
 
 
-def warning(study: Study) -> Iterator[Claim]:
+def warning(study: ReportData) -> Iterator[Claim]:
     """What is known before the edit separates those that collapse the model."""
     found = study.table("warning", WARNING)
     if found is None:

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from editcore.atomic import write_text
 from editcore.numbers import number, share
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.figures import save
 from editcore.report.drawing.style import drawing
 from editcore.report.papers.ours import OURS
@@ -22,7 +22,7 @@ README = Path("README.md")
 START, END = "<!-- python -m refresh writes from here -->", "<!-- to here -->"
 
 
-def write(study: Study, root: Path) -> list[Path]:
+def write(study: ReportData, root: Path) -> list[Path]:
     """Write all three below `root`; the paths written."""
     texts = {
         REPRODUCTION: reproduction(lambda name: markdown(shown(study, name))),
@@ -40,7 +40,7 @@ def reproduction(table: Callable[[str], str]) -> str:
     return _render("reproduction.md.jinja", table=table)
 
 
-def summary(study: Study) -> str:
+def summary(study: ReportData) -> str:
     """The README's part on the study."""
     return _render(
         "results.md.jinja",
@@ -67,13 +67,13 @@ def between(text: str, part: str) -> str:
     return f"{before}{START}\n\n{part.strip()}\n\n{END}{after}"
 
 
-def shown(study: Study, name: str) -> Table:
+def shown(study: ReportData, name: str) -> Table:
     """The published table with ours in it, or alone where the study has none of it."""
     table = compared(study, name) if name in OURS else None
     return table or published(name)
 
 
-def verdicts(study: Study) -> Table:
+def verdicts(study: ReportData) -> Table:
     """The README's table: every editor on every model and data set."""
     rows = [
         (

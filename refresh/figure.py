@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.denominator import drawable
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import INK, PALETTE, level, panels
@@ -17,7 +17,7 @@ SERIES = (
 )
 
 
-def draw(study: Study) -> Figure:
+def draw(study: ReportData) -> Figure:
     """A panel for each model, both axes logarithmic."""
     figure, grid = panels(study.models, max(1, len(study.models)))
     figure.set_size_inches(3.7 * max(1, len(study.models)), 3.1)

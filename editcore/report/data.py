@@ -15,7 +15,7 @@ from editcore.summary.edits import CASES, VERDICTS
 
 
 @dataclass(frozen=True)
-class Study:
+class ReportData:
     """The tables of `results/summary`, and the labels in the order of the config."""
 
     folder: Path
@@ -58,11 +58,11 @@ class Study:
         )
 
 
-def read(summary_dir: Path, config: StudyConfig) -> Study:
+def read(summary_dir: Path, config: StudyConfig) -> ReportData:
     """Read `cases.parquet` and `verdicts.parquet`; `DataError` names the one that is neither."""
     cases = read_table(summary_dir / "cases.parquet", CASES)
     verdicts = read_table(summary_dir / "verdicts.parquet", VERDICTS)
-    return Study(
+    return ReportData(
         folder=summary_dir,
         config=config,
         cases=cases,

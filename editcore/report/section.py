@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.tables import Table
 
 
@@ -19,7 +19,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """What stands under one heading; `anchor` is what links name."""
 
     anchor: str
@@ -30,4 +30,4 @@ class Section:
 
 
 # None where the study has no such results.
-MakeSection = Callable[[Study], Section | None]
+MakeSection = Callable[[ReportData], PageSection | None]

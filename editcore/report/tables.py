@@ -7,7 +7,7 @@ from typing import Any
 
 from editcore.numbers import number, percent, share, times
 from editcore.records.tables import METRIC_COLUMNS
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 
 Row = dict[str, Any]
 WHERE = ("model", "editor", "data set")
@@ -24,7 +24,7 @@ class Table:
     labels: int = len(WHERE)
 
 
-def comparison_table(study: Study) -> Table:
+def comparison_table(study: ReportData) -> Table:
     """All editors side by side on each model's data sets: whether they edit, and at what price."""
     places = {editor: place for place, editor in enumerate(study.editors)}
     groups: list[Row] = sorted(
@@ -57,7 +57,7 @@ def comparison_table(study: Study) -> Table:
     return Table(caption, (*heads, "median ratio", "worst ratio", "collapsed"), tuple(rows))
 
 
-def verdict_table(study: Study) -> Table:
+def verdict_table(study: ReportData) -> Table:
     """Per group: how many edits were made, how many collapsed by either rule, and perplexities."""
     collapse = study.config.collapse
     heads = (
@@ -94,7 +94,7 @@ def verdict_table(study: Study) -> Table:
     return Table(caption, heads, tuple(rows))
 
 
-def denominator_table(study: Study) -> Table:
+def denominator_table(study: ReportData) -> Table:
     """Per group: the absolute denominators of the updates, and their numerators' mean norm."""
     keys = ("denominator_median", "denominator_min", "denominator_max", "numerator_norm_mean")
     rows = [
@@ -109,7 +109,7 @@ def denominator_table(study: Study) -> Table:
     return Table(caption, heads, tuple(rows))
 
 
-def metric_table(study: Study) -> Table:
+def metric_table(study: ReportData) -> Table:
     """Per group: efficacy, generalization and locality as shares of tokens, bare and prefixed."""
     keys = METRIC_COLUMNS[:6]
     heads = (*WHERE, *(key.replace("_prefixed", ", prefixed") for key in keys))
@@ -121,7 +121,7 @@ def metric_table(study: Study) -> Table:
     return Table(caption, heads, _means(study, keys))
 
 
-def score_table(study: Study) -> Table:
+def score_table(study: ReportData) -> Table:
     """Per group: the scores that compare the probabilities of the two objects."""
     keys = METRIC_COLUMNS[6:]
     heads = (*WHERE, *(key.replace("_", " ") for key in keys))
@@ -132,7 +132,7 @@ def score_table(study: Study) -> Table:
     return Table(caption, heads, _means(study, keys))
 
 
-def extra_table(study: Study) -> Table | None:
+def extra_table(study: ReportData) -> Table | None:
     """Per group: the metrics that other plugins brought; None where there are none."""
     names = [name.removesuffix("_mean") for name in study.verdicts.columns if _is_extra(name)]
     if not names:
@@ -146,7 +146,7 @@ def _is_extra(column: str) -> bool:
     return column.endswith("_mean") and column not in known
 
 
-def failure_table(study: Study) -> Table | None:
+def failure_table(study: ReportData) -> Table | None:
     """Why edits could not be made, by reason; None where all could."""
     rows = [
         (*_where(row), reason, f"{count:,}")
@@ -163,7 +163,7 @@ def _where(row: Row) -> tuple[str, str, str]:
 
 
 def _means(
-    study: Study, keys: Sequence[str], shown: Callable[[float | None], str] = share
+    study: ReportData, keys: Sequence[str], shown: Callable[[float | None], str] = share
 ) -> tuple[tuple[str, ...], ...]:
     groups: Iterable[Row] = study.groups()
     return tuple(

@@ -8,12 +8,12 @@ import pytest
 
 from editcore.config.study import StudyConfig, parse
 from editcore.records.tables import EDITS, write_table
-from editcore.report.data import Study, read
+from editcore.report.data import ReportData, read
 from editcore.summary import edits
 from tests.rows import study_rows
 
 Rows = list[dict[str, Any]]
-MakeStudy = Callable[[Rows], Study]
+MakeStudy = Callable[[Rows], ReportData]
 
 
 @pytest.fixture(scope="session")
@@ -44,12 +44,12 @@ def summary_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def study(summary_dir: Path, config: StudyConfig) -> Study:
+def study(summary_dir: Path, config: StudyConfig) -> ReportData:
     """The whole synthetic study."""
     return read(summary_dir, config)
 
 
 @pytest.fixture
 def make_study(tmp_path: Path, config: StudyConfig) -> MakeStudy:
-    """`make_study(rows) -> Study`."""
+    """`make_study(rows) -> ReportData`."""
     return lambda rows: read(summarise(rows, tmp_path), config)

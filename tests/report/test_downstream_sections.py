@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from editcore.records.tables import write_table
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.figures import draw_sections
 from editcore.report.sections import hard_cases, pilot, surrogate, weight_change
 from editcore.summary.correlation import DOWNSTREAM, run
@@ -55,7 +55,7 @@ def change_rows(model: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def with_tasks(study: Study, tmp_path: Path) -> Study:
+def with_tasks(study: ReportData, tmp_path: Path) -> ReportData:
     """The synthetic study, with tasks for one of its models."""
     write_table(tmp_path / "scores", score_rows("small"), DOWNSTREAM, {})
     write_table(tmp_path / "weights", change_rows("small"), WEIGHTS, {})
@@ -63,7 +63,7 @@ def with_tasks(study: Study, tmp_path: Path) -> Study:
     return replace(study, folder=tmp_path)
 
 
-def test_the_pilot_sets_the_worst_beside_the_unedited_and_guessing(with_tasks: Study) -> None:
+def test_the_pilot_sets_the_worst_beside_the_unedited_and_guessing(with_tasks: ReportData) -> None:
     section = pilot.section(with_tasks)
     assert section is not None
     (table,) = section.tables
@@ -72,7 +72,9 @@ def test_the_pilot_sets_the_worst_beside_the_unedited_and_guessing(with_tasks: S
     )
 
 
-def test_the_surrogate_shows_every_model_and_says_rho(with_tasks: Study, tmp_path: Path) -> None:
+def test_the_surrogate_shows_every_model_and_says_rho(
+    with_tasks: ReportData, tmp_path: Path
+) -> None:
     section = surrogate.section(with_tasks)
     assert section is not None
     (row,) = section.tables[0].rows
@@ -88,11 +90,11 @@ def test_the_surrogate_shows_every_model_and_says_rho(with_tasks: Study, tmp_pat
     assert (len(counted.get_offsets()), len(others.get_offsets())) == (5, 1)
 
 
-def _correlations(study: Study) -> list[dict[str, Any]]:
+def _correlations(study: ReportData) -> list[dict[str, Any]]:
     return pl.read_parquet(study.folder / "correlation.parquet").to_dicts()
 
 
-def test_hard_cases_stand_beside_mild_ones_with_place_and_length(study: Study) -> None:
+def test_hard_cases_stand_beside_mild_ones_with_place_and_length(study: ReportData) -> None:
     section = hard_cases.section(study)
     assert section is not None
     rows = [row for row in section.tables[0].rows if row[:2] == ("small", "alpha")]
@@ -101,7 +103,9 @@ def test_hard_cases_stand_beside_mild_ones_with_place_and_length(study: Study) -
     assert (rows[0][7:], rows[-1][7:]) == (("0", "1"), ("13", "2"))
 
 
-def test_changed_matrices_share_one_scale_of_colours(with_tasks: Study, tmp_path: Path) -> None:
+def test_changed_matrices_share_one_scale_of_colours(
+    with_tasks: ReportData, tmp_path: Path
+) -> None:
     section = weight_change.section(with_tasks)
     assert section is not None
     assert [drawing.name for drawing in section.drawings] == [
@@ -114,7 +118,7 @@ def test_changed_matrices_share_one_scale_of_colours(with_tasks: Study, tmp_path
     assert len(draw_sections([section], tmp_path / "figures")) == 3
 
 
-def test_strips_show_all_editors_and_data_sets(study: Study) -> None:
+def test_strips_show_all_editors_and_data_sets(study: ReportData) -> None:
     section = pilot.section(study)
     assert section is not None and section.tables == ()
     axes = section.drawings[0].draw().axes[0]
@@ -123,7 +127,7 @@ def test_strips_show_all_editors_and_data_sets(study: Study) -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["alpha", "beta"]
 
 
-def test_a_study_without_tasks_or_collapse_has_fewer_sections(study: Study) -> None:
+def test_a_study_without_tasks_or_collapse_has_fewer_sections(study: ReportData) -> None:
     assert surrogate.section(study) is None
     mild = replace(study, cases=study.cases.with_columns(collapsed=pl.lit(False)))
     assert hard_cases.section(mild) is None

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing import denominator, perplexity
 from editcore.report.drawing.annotate import LONGEST, MOST
 from editcore.report.drawing.figures import draw_all, save
@@ -29,19 +29,21 @@ def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def draw(study: Study, kind: str, editor: str = "alpha") -> Figure:
+def draw(study: ReportData, kind: str, editor: str = "alpha") -> Figure:
     with drawing():
         module = {"perplexity": perplexity, "denominator": denominator}[kind]
         return module.draw(study, "small", editor)
 
 
-def test_every_edit_made_is_a_point_in_the_band_of_its_data_set(study: Study) -> None:
+def test_every_edit_made_is_a_point_in_the_band_of_its_data_set(study: ReportData) -> None:
     drawn = points(draw(study, "perplexity"))
     assert len(drawn) == 20 + 30
     assert sum(x < 0.5 for x, _ in drawn) == 20
 
 
-def test_infinite_perplexity_stands_above_all_finite_ones_on_its_own_tick(study: Study) -> None:
+def test_infinite_perplexity_stands_above_all_finite_ones_on_its_own_tick(
+    study: ReportData,
+) -> None:
     figure = draw(study, "perplexity")
     heights = sorted(y for _, y in points(figure))
     finite = [row for row in study.made()["perplexity"] if math.isfinite(row)]
@@ -55,19 +57,19 @@ def _ticks(figure: Figure) -> list[tuple[object, float]]:
     return list(zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True))  # type: ignore[arg-type]
 
 
-def test_editors_of_a_model_share_the_scale(study: Study) -> None:
+def test_editors_of_a_model_share_the_scale(study: ReportData) -> None:
     limits = {draw(study, "perplexity", editor).axes[0].get_ylim() for editor in ("alpha", "beta")}
     assert len(limits) == 1
 
 
-def test_threshold_and_unedited_perplexity_are_drawn_and_named(study: Study) -> None:
+def test_threshold_and_unedited_perplexity_are_drawn_and_named(study: ReportData) -> None:
     figure = draw(study, "perplexity")
     heights = [float(line.get_ydata()[0]) for line in figure.axes[0].lines]  # type: ignore[index, arg-type]
     assert heights == [4.0, 40.0]
     assert {"unedited: 4", "collapsed above 40"} <= set(words(figure))
 
 
-def test_only_collapsed_cases_are_named_and_names_do_not_crowd(study: Study) -> None:
+def test_only_collapsed_cases_are_named_and_names_do_not_crowd(study: ReportData) -> None:
     named = [w for w in words(draw(study, "perplexity")) if w.startswith("Word")]
     collapsed = set(study.made(model="small", collapsed=True)["subject"])
     assert 1 <= len(named) <= MOST
@@ -105,7 +107,7 @@ def test_figures_of_a_study_in_which_all_edits_failed_can_be_drawn(
 
 
 def test_files_are_svg_with_text_the_same_each_time_and_named_as_announced(
-    study: Study, tmp_path: Path
+    study: ReportData, tmp_path: Path
 ) -> None:
     one, two = draw_all(study, tmp_path / "one"), draw_all(study, tmp_path / "two")
     assert [path.name for path in one.values()] == figure_names(study.models, study.editors)

@@ -10,12 +10,12 @@ import pytest
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
 from editcore.report import run, tables
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.figures import draw_all, draw_sections
 from editcore.report.drawing.style import panel
 from editcore.report.page import page, sentences
 from editcore.report.page.inline import inline
-from editcore.report.section import Drawing, Section
+from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
 from tests.rows import edit_row, failed_row
@@ -65,7 +65,7 @@ def checked(path: Path) -> Checker:
     return checker
 
 
-def render(study: Study, folder: Path) -> Checker:
+def render(study: ReportData, folder: Path) -> Checker:
     page.write(folder / "report.html", study, draw_all(study, folder / "figures"))
     return checked(folder / "report.html")
 
@@ -93,7 +93,7 @@ def test_page_says_what_each_editor_did(whole: Checker) -> None:
     assert "1 edit could not be made (target too long: 1)." in whole.words
 
 
-def test_page_names_every_collapsed_case(whole: Checker, study: Study) -> None:
+def test_page_names_every_collapsed_case(whole: Checker, study: ReportData) -> None:
     for subject in study.made(model="small", collapsed=True)["subject"]:
         assert f" {subject} ×" in whole.words
     assert "alpha on small, hard: 10 cases of 20" in whole.words
@@ -152,7 +152,7 @@ def test_verdicts_by_perplexity_draw_that_threshold(make_study: MakeStudy) -> No
     assert (study.threshold(4.0), absolute.threshold(4.0)) == (40.0, 1000.0)
 
 
-def test_worst_cases_are_in_order_over_all_groups(study: Study) -> None:
+def test_worst_cases_are_in_order_over_all_groups(study: ReportData) -> None:
     worst = sentences.worst_cases(study)
     ratios = worst["perplexity_ratio"].to_list()
     assert len(ratios) == 10
@@ -165,7 +165,7 @@ def test_cause_compares_denominators_of_the_two_outcomes(make_study: MakeStudy) 
     assert said == "The median |denominator| was 0.0200 where it collapsed and 2 where it did not."
 
 
-def test_tables_keep_the_order_of_the_config(study: Study) -> None:
+def test_tables_keep_the_order_of_the_config(study: ReportData) -> None:
     rows = tables.verdict_table(study).rows
     assert [row[:3] for row in rows[:3]] == [
         ("small", "alpha", "hard"),
@@ -197,11 +197,11 @@ def test_summary_that_is_missing_is_named(tmp_path: Path, config: StudyConfig) -
 
 
 def test_further_sections_carry_their_words_figures_and_tables(
-    study: Study, tmp_path: Path
+    study: ReportData, tmp_path: Path
 ) -> None:
     table = Table("Points.", ("model", "n"), (("small", "2"),), 1)
     drawing = Drawing("dots", "Two dots.", lambda: panel("Dots", "x", "y")[0])
-    extra = Section("more", "More of it", ("In words.",), (drawing,), (table,))
+    extra = PageSection("more", "More of it", ("In words.",), (drawing,), (table,))
     drawn = draw_sections([extra], tmp_path / "figures")
     page.write(tmp_path / "r.html", study, {}, [extra], drawn)
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
@@ -210,7 +210,7 @@ def test_further_sections_carry_their_words_figures_and_tables(
     assert (tmp_path / "figures" / "dots.svg").exists()
 
 
-def test_the_comparison_puts_editors_side_by_side(study: Study, whole: Checker) -> None:
+def test_the_comparison_puts_editors_side_by_side(study: ReportData, whole: Checker) -> None:
     table = tables.comparison_table(study)
     assert [row[:3] for row in table.rows[:3]] == [
         ("small", "hard", "alpha"),

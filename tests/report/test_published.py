@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from editcore.config.study import StudyConfig, parse
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
 from editcore.report.papers import published_figures
 from editcore.report.papers.ours import OURS
@@ -42,7 +42,7 @@ def test_every_function_of_ours_belongs_to_a_published_table() -> None:
     assert set(OURS) == set(TABLES) - {"hard-edit"}
 
 
-def test_ours_stand_in_the_rows_of_the_published(study: Study, papers: StudyConfig) -> None:
+def test_ours_stand_in_the_rows_of_the_published(study: ReportData, papers: StudyConfig) -> None:
     named = replace(study, config=papers)
     table = compared(named, "hard-cases")
     assert table is not None
@@ -57,7 +57,7 @@ def test_ours_stand_in_the_rows_of_the_published(study: Study, papers: StudyConf
     assert {row[3:] for row in single.rows} <= {row[1:] for row in published("single").rows}
 
 
-def test_a_study_of_other_editors_is_compared_with_nothing(study: Study) -> None:
+def test_a_study_of_other_editors_is_compared_with_nothing(study: ReportData) -> None:
     assert beside(study, *OURS) == ()
 
 
@@ -87,7 +87,7 @@ def test_the_published_figures_can_be_drawn() -> None:
     assert all(math.isfinite(height) for height in heights)
 
 
-def test_scores_of_chains_are_compared_task_by_task(study: Study, papers: StudyConfig) -> None:
+def test_scores_of_chains_are_compared_task_by_task(study: ReportData, papers: StudyConfig) -> None:
     named = replace(study, config=papers)
     chain = {"model": "small", "editor": "alpha", "dataset": "hard", "seed": 0}
     rows = [
@@ -95,7 +95,7 @@ def test_scores_of_chains_are_compared_task_by_task(study: Study, papers: StudyC
         {**chain, "step": 9, "perplexity": 512.0, "score_world_cloze": 0.125},
     ]
 
-    class Scored(Study):
+    class Scored(ReportData):
         def table(self, name: str, schema: pa.Schema) -> pl.DataFrame | None:
             return pl.DataFrame(rows) if name == "sequences" else None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.papers.published import content
 from refresh.claims import EDITOR, Claim, claims, collapse
 from refresh.documents import (
@@ -43,7 +43,7 @@ def test_the_page_has_every_published_table() -> None:
     assert sorted(asked) == sorted(content()["tables"])
 
 
-def test_the_published_columns_of_the_committed_page_are_the_report_s(study: Study) -> None:
+def test_the_published_columns_of_the_committed_page_are_the_report_s(study: ReportData) -> None:
     committed = (ROOT / REPRODUCTION).read_text(encoding="utf-8").splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in committed if "|" in line]
     for name, entry in content()["tables"].items():
@@ -56,7 +56,7 @@ def test_the_published_columns_of_the_committed_page_are_the_report_s(study: Stu
                 assert any(line[-len(theirs) :] == theirs for line in rows), (name, row)
 
 
-def test_a_study_fills_all_documents(study: Study, tmp_path: Path) -> None:
+def test_a_study_fills_all_documents(study: ReportData, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / README, tmp_path / README)
     written = write(study, tmp_path)
@@ -81,7 +81,7 @@ def test_the_committed_table_has_every_group_of_the_default_study() -> None:
     assert {row[1] for row in rows if int(row[3])} == {EDITOR}
 
 
-def test_claims_need_what_they_claim(study: Study) -> None:
+def test_claims_need_what_they_claim(study: ReportData) -> None:
     assert [claim.text.split("**")[1] for claim in claims(study)] == ["The warning before the edit"]
     row = {"n_ok": 10, "denominator_median": 0.1, "model": "m", "editor": EDITOR, "n_collapsed": 0}
     hard = {**row, "dataset": "hard", "denominator_median": 0.001, "n_collapsed": 9}
@@ -106,6 +106,6 @@ def test_claims_need_what_they_claim(study: Study) -> None:
 
 
 @pytest.mark.parametrize("name", content()["tables"])
-def test_tables_become_markdown(study: Study, name: str) -> None:
+def test_tables_become_markdown(study: ReportData, name: str) -> None:
     lines = markdown(shown(study, name)).splitlines()
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from editcore.records.tables import write_table
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
 from editcore.report.sections import sequences
 from editcore.summary.sequences import SEQUENCES
@@ -43,17 +43,17 @@ def chain(
 
 
 @pytest.fixture
-def with_chains(study: Study, tmp_path: Path) -> Any:
-    """`with_chains(rows) -> Study` that has these rows as its chains."""
+def with_chains(study: ReportData, tmp_path: Path) -> Any:
+    """`with_chains(rows) -> ReportData` that has these rows as its chains."""
 
-    def make(rows: list[dict[str, Any]]) -> Study:
+    def make(rows: list[dict[str, Any]]) -> ReportData:
         write_table(tmp_path / "sequences.parquet", rows, SEQUENCES, {})
         return replace(study, folder=tmp_path)
 
     return make
 
 
-def test_a_study_without_chains_has_no_such_section(study: Study) -> None:
+def test_a_study_without_chains_has_no_such_section(study: ReportData) -> None:
     assert sequences.section(study) is None
 
 

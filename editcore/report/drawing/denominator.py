@@ -5,13 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.annotate import name_points
 from editcore.report.drawing.logaxis import LogScale, log_scale
 from editcore.report.drawing.style import INK, MUTED, level, marks, panel
 
 
-def draw(study: Study, model: str, editor: str) -> Figure:
+def draw(study: ReportData, model: str, editor: str) -> Figure:
     """Perplexity ratio against the absolute denominator, both logarithmic, one point per case.
 
     Scales are the same for all editors of a model; a denominator of zero has no place on them.
@@ -56,18 +56,18 @@ def drawable(cases: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _scales(study: Study, model: str) -> tuple[LogScale, LogScale]:
+def _scales(study: ReportData, model: str) -> tuple[LogScale, LogScale]:
     cases = drawable(study.made(model=model))
     ratios = cases["perplexity_ratio"].to_list()
     return log_scale(cases["denominator"]), log_scale([*ratios, 1.0, _threshold(study, model)])
 
 
-def _threshold(study: Study, model: str) -> float:
+def _threshold(study: ReportData, model: str) -> float:
     base = study.base(model)
     return 1.0 if base is None else study.threshold(base) / base
 
 
-def _reference(axes: Axes, study: Study, model: str) -> None:
+def _reference(axes: Axes, study: ReportData, model: str) -> None:
     threshold = _threshold(study, model)
     level(axes, 1.0, "unedited", MUTED, below=True)
     level(axes, threshold, f"collapsed above ×{number(threshold)}", INK)

@@ -7,16 +7,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from editcore.atomic import replacing
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing import denominator, perplexity
 from editcore.report.drawing.names import KINDS, figure_name
 from editcore.report.drawing.style import drawing
-from editcore.report.section import Section
+from editcore.report.section import PageSection
 
-Draw = Callable[[Study, str, str], Figure]
+Draw = Callable[[ReportData, str, str], Figure]
 
 
-def draw_all(study: Study, folder: Path) -> dict[tuple[str, str, str], Path]:
+def draw_all(study: ReportData, folder: Path) -> dict[tuple[str, str, str], Path]:
     """Draw each kind of figure for each model and editor; the same study gives the same bytes.
 
     The result is keyed by kind, model and editor.
@@ -33,7 +33,7 @@ def draw_all(study: Study, folder: Path) -> dict[tuple[str, str, str], Path]:
     return paths
 
 
-def draw_sections(sections: Sequence[Section], folder: Path) -> dict[str, Path]:
+def draw_sections(sections: Sequence[PageSection], folder: Path) -> dict[str, Path]:
     """Draw the figures of the sections, by their names."""
     paths = {}
     with drawing():

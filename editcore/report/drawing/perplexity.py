@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.annotate import name_points
 from editcore.report.drawing.logaxis import LogScale, log_scale
 from editcore.report.drawing.style import INK, MUTED, Mark, level, marks, panel
@@ -13,7 +13,7 @@ from editcore.report.drawing.style import INK, MUTED, Mark, level, marks, panel
 BAND = 0.9  # each data set fills this share of its unit of the x axis
 
 
-def draw(study: Study, model: str, editor: str) -> Figure:
+def draw(study: ReportData, model: str, editor: str) -> Figure:
     """Perplexity against case, data sets side by side, with the unedited model and the threshold.
 
     The scale is the same for all editors of a model.
@@ -44,13 +44,13 @@ def placed(cases: pl.DataFrame, position: int) -> pl.DataFrame:
     return cases.with_columns(x=start + step * pl.int_range(pl.len()))
 
 
-def _scale(study: Study, model: str, base: float | None) -> LogScale:
+def _scale(study: ReportData, model: str, base: float | None) -> LogScale:
     values = study.made(model=model)["perplexity"].drop_nulls().to_list()
     fixed = [] if base is None else [base, study.threshold(base)]
     return log_scale([*values, *fixed])
 
 
-def _bands(axes: Axes, study: Study, model: str, editor: str) -> None:
+def _bands(axes: Axes, study: ReportData, model: str, editor: str) -> None:
     labels = []
     for dataset in study.datasets:
         count = len(study.made(model=model, editor=editor, dataset=dataset))

@@ -4,14 +4,14 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import HEIGHT, INK, MUTED, WIDTH, level, marks, panel
 
 WIDEST = 0.42  # of a unit of the x axis, to either side
 
 
-def draw(study: Study, model: str) -> Figure:
+def draw(study: ReportData, model: str) -> Figure:
     """Perplexity by editor, the data sets side by side in it, on one logarithmic scale."""
     figure, axes = panel(f"Single edits of {model}", "", "perplexity")
     figure.set_size_inches(max(WIDTH, 0.75 * len(study.editors) + 1.2), HEIGHT + 0.3)

@@ -9,7 +9,7 @@ import polars as pl
 from markupsafe import Markup
 
 from editcore.records.tables import METRIC_COLUMNS
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.style import marks
 
 # A page that stays fluid on a phone; all cases are in the tables.
@@ -33,7 +33,7 @@ SHAPES = {"^": "triangle", "o": "circle", "s": "rect", "D": "rectRot", "v": "sta
 DIGITS = 4
 
 
-def data(study: Study) -> Markup | None:
+def data(study: ReportData) -> Markup | None:
     """The cases as JSON that may stand inside a script element; None where no edit was made."""
     cases, left_out = chosen(study)
     if cases.is_empty():
@@ -60,7 +60,7 @@ def data(study: Study) -> Markup | None:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def chosen(study: Study, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
+def chosen(study: ReportData, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
     """The cases that the page shows, and how many it leaves out.
 
     All collapsed ones are shown, as far as there is room, and of the others evenly many.
@@ -77,7 +77,7 @@ def chosen(study: Study, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
     return shown, len(made) - len(shown)
 
 
-def _threshold(study: Study, model: str) -> float | None:
+def _threshold(study: ReportData, model: str) -> float | None:
     base = study.base(model)
     # Rounded, so that models with one threshold share its line.
     return None if base is None else float(f"{study.threshold(base) / base:.6g}")

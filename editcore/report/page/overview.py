@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from editcore.numbers import duration, number, plural
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.tables import Table
 
 
-def model_table(study: Study) -> Table:
+def model_table(study: ReportData) -> Table:
     """The models, where they came from and how they ran."""
     rows = []
     for label in study.models:
@@ -22,7 +22,7 @@ def model_table(study: Study) -> Table:
     return Table("Models.", heads, tuple(rows), 4)
 
 
-def editor_table(study: Study) -> Table:
+def editor_table(study: ReportData) -> Table:
     """The editors with their options, and what their rows say about keys and C."""
     rows = []
     for label in study.editors:
@@ -41,7 +41,7 @@ def editor_table(study: Study) -> Table:
     return Table(caption, heads, tuple(rows), len(heads))
 
 
-def dataset_table(study: Study) -> Table:
+def dataset_table(study: ReportData) -> Table:
     """The data sets, their files and how many cases of them were edited."""
     rows = []
     for label in study.datasets:
@@ -51,7 +51,7 @@ def dataset_table(study: Study) -> Table:
     return Table("Data sets.", ("data set", "file", "cases"), tuple(rows), 2)
 
 
-def settings(study: Study) -> list[tuple[str, str]]:
+def settings(study: ReportData) -> list[tuple[str, str]]:
     """The remaining settings, the time that the edits took, and the versions that made them."""
     config = study.config
     rule = {
@@ -87,7 +87,7 @@ def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name.replace("_", " ").capitalize(), _words(value)) for name, value in facts.items()]
 
 
-def _plugin(study: Study, editor: str) -> str:
+def _plugin(study: ReportData, editor: str) -> str:
     """The distribution and version that the rows of an editor were made with."""
     spec = study.provenance.get("editors", {}).get(editor, {})
     return " ".join(_words(spec[key]) for key in ("distribution", "version") if key in spec) or "–"

@@ -15,11 +15,11 @@ from markupsafe import Markup
 from editcore.atomic import write_text
 from editcore.numbers import number, plural, times
 from editcore.report import tables
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.names import KINDS
 from editcore.report.page import explorer, overview, sentences
 from editcore.report.page.inline import inline
-from editcore.report.section import Section
+from editcore.report.section import PageSection
 
 MOST_NAMES = 200
 # A longer table is folded, and more figures stand closer: the page stays one to read.
@@ -59,9 +59,9 @@ class CollapsedCases:
 
 def write(
     path: Path,
-    study: Study,
+    study: ReportData,
     figures: Mapping[tuple[str, str, str], Path],
-    sections: Sequence[Section] = (),
+    sections: Sequence[PageSection] = (),
     drawn: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
     """Render the page and write it whole; `drawn` are the files of the sections' figures."""
@@ -90,7 +90,7 @@ def write(
     write_text(path, environment.get_template("page.html.jinja").render(shown))
 
 
-def content(study: Study, figures: Mapping[tuple[str, str, str], Path]) -> dict[str, Any]:
+def content(study: ReportData, figures: Mapping[tuple[str, str, str], Path]) -> dict[str, Any]:
     """Everything that the template shows."""
     return {
         "findings": sentences.findings(study),
@@ -129,7 +129,7 @@ def contents(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*found, ("worst", "Worst cases"), ("collapsed", "Collapsed"), ("run", "What was run")]
 
 
-def collapsed(study: Study) -> list[CollapsedCases]:
+def collapsed(study: ReportData) -> list[CollapsedCases]:
     """The collapsed cases of every group that has any."""
     groups = []
     for row in study.groups():
@@ -149,7 +149,7 @@ def collapsed(study: Study) -> list[CollapsedCases]:
     return groups
 
 
-def _shown(section: Section, drawn: Mapping[str, Path]) -> dict[str, Any]:
+def _shown(section: PageSection, drawn: Mapping[str, Path]) -> dict[str, Any]:
     """A section as the template shows it, its figures as markup."""
     figures = [
         _inlined(drawn[drawing.name], f"s-{drawing.name}", drawing.words)
@@ -174,7 +174,7 @@ def _present(*found: tables.Table | None) -> list[tables.Table]:
 
 
 def _figures(
-    study: Study, figures: Mapping[tuple[str, str, str], Path], kind: str
+    study: ReportData, figures: Mapping[tuple[str, str, str], Path], kind: str
 ) -> list[FigureOnPage]:
     shown = []
     for number_of, ((this, model, editor), path) in enumerate(figures.items()):

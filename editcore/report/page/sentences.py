@@ -7,12 +7,12 @@ from typing import Any
 import polars as pl
 
 from editcore.numbers import number, plural, real, times
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 
 Row = dict[str, Any]
 
 
-def findings(study: Study) -> list[str]:
+def findings(study: ReportData) -> list[str]:
     """A sentence or a few for each model and editor that edits were made with."""
     found = []
     for model in study.models:
@@ -36,7 +36,7 @@ def collapse(model: str, editor: str, rows: Sequence[Row]) -> str:
     return f"{editor} collapsed {model} with {listed(counts)}."
 
 
-def worst(study: Study, model: str, editor: str) -> str:
+def worst(study: ReportData, model: str, editor: str) -> str:
     """The largest rise of perplexity and the subject whose edit caused it."""
     cases = study.made(model=model, editor=editor).drop_nulls("perplexity_ratio")
     if cases.is_empty():
@@ -50,7 +50,7 @@ def worst(study: Study, model: str, editor: str) -> str:
     return f"Its worst edit, of {subject}, changed perplexity by {times(ratio)}."
 
 
-def cause(study: Study, model: str, editor: str) -> str:
+def cause(study: ReportData, model: str, editor: str) -> str:
     """The denominators where the model collapsed and where it did not, if there are both."""
     cases = study.made(model=model, editor=editor).drop_nulls(["denominator", "collapsed"])
     medians = {
@@ -102,7 +102,7 @@ def position(row: Row) -> str:
     return f"The subject {place}{length}."
 
 
-def worst_cases(study: Study, count: int = 10) -> pl.DataFrame:
+def worst_cases(study: ReportData, count: int = 10) -> pl.DataFrame:
     """The edits that raised perplexity most, over the whole study, the worst first."""
     order = ["perplexity_ratio", "model", "editor", "dataset", "case_id"]
     cases = study.made().drop_nulls("perplexity_ratio")

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from editcore.numbers import MISSING, number, real
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.papers import ours_mechanism
 from editcore.report.papers.ours_mechanism import Cells, Columns, Published
 from editcore.requests import OK
@@ -15,7 +15,7 @@ from editcore.summary.sequences import SEQUENCES
 from editcore.summary.weight_change import WEIGHTS
 
 
-def label_of(study: Study, published: Published, editor: str) -> str | None:
+def label_of(study: ReportData, published: Published, editor: str) -> str | None:
     """The study's label of an editor that the papers name."""
     wanted = published["editors"][editor]
     choices = study.config.editors
@@ -28,7 +28,7 @@ def task_of(published: Published, task: str, there: Sequence[str]) -> str | None
     return next((name for name in published["tasks"][task] if name in there), None)
 
 
-def task_names(study: Study, published: Published) -> dict[str, str]:
+def task_names(study: ReportData, published: Published) -> dict[str, str]:
     """Published tasks with the names of those that stand for them here."""
     scores = study.table("downstream", DOWNSTREAM)
     there = [] if scores is None else scores["task"].unique().to_list()
@@ -36,7 +36,7 @@ def task_names(study: Study, published: Published) -> dict[str, str]:
     return {task: f"{task}; {name}" for task, name in pairs.items() if name}
 
 
-def pilot(study: Study, published: Published) -> Columns:
+def pilot(study: ReportData, published: Published) -> Columns:
     """All single edits by the editor that collapses models."""
     label = label_of(study, published, published["subject"])
     columns: Columns = {}
@@ -56,7 +56,7 @@ def pilot(study: Study, published: Published) -> Columns:
     return columns
 
 
-def hard_cases(study: Study, published: Published) -> Columns:
+def hard_cases(study: ReportData, published: Published) -> Columns:
     """How many hard cases there are, and how many of them collapse the model."""
     label = label_of(study, published, published["subject"])
     columns: Columns = {}
@@ -70,7 +70,7 @@ def hard_cases(study: Study, published: Published) -> Columns:
     return columns
 
 
-def single(study: Study, published: Published) -> Columns:
+def single(study: ReportData, published: Published) -> Columns:
     """The largest perplexity after a single edit, by editor."""
     columns: Columns = {}
     for model in study.models:
@@ -85,7 +85,7 @@ def single(study: Study, published: Published) -> Columns:
     return columns
 
 
-def surrogate(study: Study, published: Published) -> Columns:
+def surrogate(study: ReportData, published: Published) -> Columns:
     """Spearman's ρ in tasks of the same kind, with its interval."""
     found = study.table("correlation", CORRELATION)
     if found is None:
@@ -100,12 +100,12 @@ def surrogate(study: Study, published: Published) -> Columns:
     return columns
 
 
-def abilities(study: Study, published: Published) -> Columns:
+def abilities(study: ReportData, published: Published) -> Columns:
     """The scores of the unedited model, and the mean over those of highest perplexity."""
     return _scores(study, published, _unedited_and_worst)
 
 
-def worst(study: Study, published: Published) -> Columns:
+def worst(study: ReportData, published: Published) -> Columns:
     """The perplexity and scores of the one model of highest finite perplexity."""
     columns = _scores(study, published, _the_worst)
     scores = study.table("downstream", DOWNSTREAM)
@@ -115,7 +115,7 @@ def worst(study: Study, published: Published) -> Columns:
     return columns
 
 
-def weight_change(study: Study, _published: Published) -> Columns:
+def weight_change(study: ReportData, _published: Published) -> Columns:
     """The largest number of the changed matrices that are kept."""
     maps = study.table("weight_change", WEIGHTS)
     if maps is None:
@@ -130,7 +130,7 @@ def weight_change(study: Study, _published: Published) -> Columns:
     return columns
 
 
-def sequences(study: Study, published: Published) -> Columns:
+def sequences(study: ReportData, published: Published) -> Columns:
     """After how many edits a chain has collapsed, the median over seeds, and where it ends."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None:
@@ -147,7 +147,7 @@ def sequences(study: Study, published: Published) -> Columns:
     return columns
 
 
-def after_sequence(study: Study, published: Published) -> Columns:
+def after_sequence(study: ReportData, published: Published) -> Columns:
     """Perplexity and scores before a chain and at its end, the median over seeds."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None:
@@ -176,7 +176,7 @@ def after_sequence(study: Study, published: Published) -> Columns:
     return columns
 
 
-def sets(study: Study) -> dict[str, str]:
+def sets(study: ReportData) -> dict[str, str]:
     """The study's labels of hard and of normal cases."""
     choice = study.config.mechanism
     return (
@@ -198,7 +198,7 @@ def _ending(chain: pl.DataFrame) -> str:
 Pick = Callable[[pl.DataFrame, str], Mapping[tuple[str, ...], float | None]]
 
 
-def _scores(study: Study, published: Published, pick: Pick) -> Columns:
+def _scores(study: ReportData, published: Published, pick: Pick) -> Columns:
     scores = study.table("downstream", DOWNSTREAM)
     if scores is None:
         return {}
@@ -243,7 +243,7 @@ def _rho(row: Mapping[str, Any] | None) -> str:
     return shown.replace("-", "−")
 
 
-OURS: dict[str, Callable[[Study, Published], Columns]] = {
+OURS: dict[str, Callable[[ReportData, Published], Columns]] = {
     "pilot": pilot,
     "abilities": abilities,
     "surrogate": surrogate,

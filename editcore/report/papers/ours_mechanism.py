@@ -14,14 +14,14 @@ from editcore.records.mechanism_schemas import (
     PROMPTING,
     UPDATES,
 )
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 
 Cells = dict[tuple[str, ...], str]
 Columns = dict[str, Cells]  # by our model
 Published = Mapping[str, Any]
 
 
-def updates(study: Study, _published: Published) -> Columns:
+def updates(study: ReportData, _published: Published) -> Columns:
     """Mean numerator and denominator with mixed keys and C."""
     found = study.table("mechanism-updates", UPDATES)
     if found is None:
@@ -35,7 +35,7 @@ def updates(study: Study, _published: Published) -> Columns:
     return columns
 
 
-def perplexities(study: Study, published: Published) -> Columns:
+def perplexities(study: ReportData, published: Published) -> Columns:
     """The largest perplexity by key strategy, with C."""
     found = study.table("mechanism-updates", UPDATES)
     if found is None:
@@ -52,7 +52,7 @@ def perplexities(study: Study, published: Published) -> Columns:
     return columns
 
 
-def positions(study: Study, _published: Published) -> Columns:
+def positions(study: ReportData, _published: Published) -> Columns:
     """Perplexity over collapse cases with the first token at either position."""
     found = study.table("mechanism-positions", POSITIONS)
     if found is None:
@@ -68,7 +68,7 @@ def positions(study: Study, _published: Published) -> Columns:
     return columns
 
 
-def prompting(study: Study, published: Published) -> Columns:
+def prompting(study: ReportData, published: Published) -> Columns:
     """Shares by metric for the editor with the mean key in both places."""
     found = study.table("mechanism-prompting", PROMPTING)
     choice = study.config.mechanism
@@ -86,7 +86,7 @@ def prompting(study: Study, published: Published) -> Columns:
     return columns
 
 
-def keys(study: Study, _published: Published) -> Columns:
+def keys(study: ReportData, _published: Published) -> Columns:
     """Distances and gaps between sets of keys, one minus the cosine."""
     distances = study.table("mechanism-distances", DISTANCES)
     moved = study.table("mechanism-moved", MOVED)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from editcore.numbers import MISSING, number
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.papers.ours import OURS, task_names
 from editcore.report.tables import Table
 
@@ -42,7 +42,7 @@ def published(name: str) -> Table:
     return Table(caption, tuple(heads), tuple(rows), len(entry["labels"]))
 
 
-def compared(study: Study, name: str) -> Table | None:
+def compared(study: ReportData, name: str) -> Table | None:
     """The rows of a published table with ours beside them; None where the study has none of it."""
     everything = content()
     entry = everything["tables"][name]
@@ -89,7 +89,7 @@ def _lengthened(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "labels": [*entry["labels"], "quantity"], "rows": rows}
 
 
-def beside(study: Study, *names: str) -> tuple[Table, ...]:
+def beside(study: ReportData, *names: str) -> tuple[Table, ...]:
     """Those of the compared tables that the study has something for."""
     found = (compared(study, name) for name in names)
     return tuple(table for table in found if table is not None)

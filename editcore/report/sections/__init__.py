@@ -1,7 +1,7 @@
 """The sections that stand behind those of single edits, in the order of the page."""
 
-from editcore.report.data import Study
-from editcore.report.section import MakeSection, Section
+from editcore.report.data import ReportData
+from editcore.report.section import MakeSection, PageSection
 from editcore.report.sections import (
     hard_cases,
     keys,
@@ -27,7 +27,7 @@ SECTIONS: tuple[MakeSection, ...] = (
 )
 
 
-def sections(study: Study) -> list[Section]:
+def sections(study: ReportData) -> list[PageSection]:
     """The sections for which the study has results."""
     made = (make(study) for make in SECTIONS)
     return [section for section in made if section is not None]

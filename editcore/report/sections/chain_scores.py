@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import number, share, times
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
 from editcore.report.sections.chains import GROUP, ends, groups, median, present
@@ -23,7 +23,7 @@ COLUMNS = 3  # of panels, where they are not the data sets
 class ChainScores:
     """The rows of all chains, in which tasks were asked."""
 
-    study: Study
+    study: ReportData
     rows: pl.DataFrame
 
     @property

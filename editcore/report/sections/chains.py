@@ -2,12 +2,12 @@
 
 import polars as pl
 
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 
 GROUP = ("model", "editor", "dataset")
 
 
-def groups(study: Study, rows: pl.DataFrame) -> list[pl.DataFrame]:
+def groups(study: ReportData, rows: pl.DataFrame) -> list[pl.DataFrame]:
     """The rows of each model, editor and data set; those of all seeds together."""
     labels = [present(study, rows, column) for column in GROUP]
     split = rows.partition_by(GROUP, as_dict=True)
@@ -15,7 +15,7 @@ def groups(study: Study, rows: pl.DataFrame) -> list[pl.DataFrame]:
     return [split[key] for key in found if key in split]
 
 
-def present(study: Study, rows: pl.DataFrame, column: str) -> list[str]:
+def present(study: ReportData, rows: pl.DataFrame, column: str) -> list[str]:
     """The labels that have rows."""
     configured = {"model": study.models, "editor": study.editors, "dataset": study.datasets}
     there = set(rows[column])

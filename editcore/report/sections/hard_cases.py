@@ -3,15 +3,15 @@
 import polars as pl
 
 from editcore.numbers import number, times
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.papers.published import beside
-from editcore.report.section import Section
+from editcore.report.section import PageSection
 from editcore.report.tables import Table
 
 EXAMPLES = 3
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """Examples of edits that collapsed a model, and of the same editor's that did not."""
     rows = [
         row
@@ -38,10 +38,12 @@ def section(study: Study) -> Section | None:
     )
     words = ("What the cases that collapse a model have in common shows beside those that do not.",)
     examples = Table(caption, heads, tuple(rows), 5)
-    return Section("hard-cases", "Hard cases", words, (), (*beside(study, "hard-cases"), examples))
+    return PageSection(
+        "hard-cases", "Hard cases", words, (), (*beside(study, "hard-cases"), examples)
+    )
 
 
-def _contrast(study: Study, model: str, editor: str) -> list[tuple[str, ...]]:
+def _contrast(study: ReportData, model: str, editor: str) -> list[tuple[str, ...]]:
     cases = study.made(model=model, editor=editor).drop_nulls(["perplexity_ratio", "collapsed"])
     order = ["perplexity_ratio", "dataset", "case_id"]
     hard = cases.filter(pl.col("collapsed")).sort(order, descending=[True, False, False])

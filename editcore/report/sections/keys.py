@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from editcore.numbers import number, share
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES, MOVED, POINTS
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.style import PALETTE, panel
 from editcore.report.papers.published import beside
-from editcore.report.section import Drawing, Section
+from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 
 PANELS = {
@@ -28,7 +28,7 @@ TITLES = {
 METHODS = {"pca": "principal components", "t-sne": "t-SNE"}
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """The geometry of keys."""
     points = study.table("mechanism-points", POINTS)
     distances = study.table("mechanism-distances", DISTANCES)
@@ -53,7 +53,7 @@ def section(study: Study) -> Section | None:
         )
         for model in moved["model"].unique().sort()
     ]
-    return Section(
+    return PageSection(
         "keys",
         "Where the keys lie",
         (

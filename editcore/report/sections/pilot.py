@@ -5,17 +5,17 @@ from collections.abc import Iterator
 import polars as pl
 
 from editcore.numbers import plural, share
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing import strips
 from editcore.report.papers import published_figures
 from editcore.report.papers.published import beside
-from editcore.report.section import Drawing, Section
+from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
 from editcore.summary.correlation import DOWNSTREAM
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """Strips of perplexity for every model, and what the worst models can still do."""
     if study.made().is_empty():
         return None
@@ -44,7 +44,7 @@ def section(study: Study) -> Section | None:
             "The table asks whether a high perplexity also means lost ability: the models with the "
             "highest perplexity beside the unedited one and guessing."
         )
-    return Section(
+    return PageSection(
         "pilot", "All single edits, and what the worst can do", tuple(paragraphs), drawings, tables
     )
 

@@ -3,20 +3,20 @@
 import polars as pl
 
 from editcore.records.mechanism_schemas import PROMPTING
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.papers.published import beside
-from editcore.report.section import Section
+from editcore.report.section import PageSection
 from editcore.report.tables import Table
 
 METRICS = ("efficacy", "generalization", "locality")
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """Efficacy, generalization and locality bare and behind a prefix."""
     found = study.table("mechanism-prompting", PROMPTING)
     if found is None:
         return None
-    return Section(
+    return PageSection(
         "prompting",
         "Prefixes when the edit is tested",
         (

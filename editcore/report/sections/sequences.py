@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import MISSING, number, share, times
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import LogScale, log_scale
 from editcore.report.drawing.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
 from editcore.report.papers import published_figures
 from editcore.report.papers.published import beside
-from editcore.report.section import Drawing, Section
+from editcore.report.section import Drawing, PageSection
 from editcore.report.sections.chain_scores import ChainScores
 from editcore.report.sections.chains import GROUP, ends, groups, median, present
 from editcore.report.tables import WHERE, Table
@@ -30,7 +30,7 @@ CHECKED = (
 )
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """Figure and table of all chains; None where the study made none."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None or rows.is_empty():
@@ -58,10 +58,10 @@ def section(study: Study) -> Section | None:
         drawings += published_figures.sequences()
         tables += compared
     title = "Edits on top of each other"
-    return Section("sequences", title, words, tuple(drawings), tuple(tables))
+    return PageSection("sequences", title, words, tuple(drawings), tuple(tables))
 
 
-def draw(study: Study, rows: pl.DataFrame) -> Figure:
+def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
     """A panel per model (down) and data set (across); all panels of a model share their scale."""
     models, datasets = (present(study, rows, column) for column in ("model", "dataset"))
     editors = marks(present(study, rows, "editor"))
@@ -81,7 +81,7 @@ def draw(study: Study, rows: pl.DataFrame) -> Figure:
     return figure
 
 
-def table(study: Study, rows: pl.DataFrame) -> Table:
+def table(study: ReportData, rows: pl.DataFrame) -> Table:
     """Per model, editor and data set: where the chains end, each number the median over seeds."""
     heads = (
         *WHERE,
@@ -123,13 +123,13 @@ def table(study: Study, rows: pl.DataFrame) -> Table:
     return Table(caption, heads, tuple(cells))
 
 
-def _scale(study: Study, rows: pl.DataFrame) -> LogScale:
+def _scale(study: ReportData, rows: pl.DataFrame) -> LogScale:
     base = rows["perplexity_base"].drop_nulls()[0]
     return log_scale([*rows["perplexity"].drop_nulls(), base, study.threshold(base)])
 
 
 def _panel(
-    study: Study, axes: Axes, rows: pl.DataFrame, editors: dict[str, Mark], scale: LogScale
+    study: ReportData, axes: Axes, rows: pl.DataFrame, editors: dict[str, Mark], scale: LogScale
 ) -> None:
     scale.apply(axes, "y")
     axes.spines[["top", "right"]].set_visible(False)

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import MISSING, number
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import INK, MUTED, PALETTE, SMALL, panels
 from editcore.report.papers import published_figures
 from editcore.report.papers.published import beside
-from editcore.report.section import Drawing, Section
+from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
 from editcore.summary.correlation import CORRELATION, DOWNSTREAM, correlated
@@ -23,7 +23,7 @@ FEW = 4
 Row = dict[str, Any]
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """A panel for each task, a figure for each model, and the table of correlations."""
     scores = study.table("downstream", DOWNSTREAM)
     found = study.table("correlation", CORRELATION)
@@ -48,7 +48,7 @@ def section(study: Study) -> Section | None:
     if compared:
         drawings = (*drawings, *published_figures.surrogate())
     title = "Perplexity as a surrogate for ability"
-    return Section("surrogate", title, paragraphs, drawings, (*compared, table(found)))
+    return PageSection("surrogate", title, paragraphs, drawings, (*compared, table(found)))
 
 
 def table(found: pl.DataFrame) -> Table:

@@ -4,9 +4,9 @@ import polars as pl
 
 from editcore.numbers import number, real, share
 from editcore.records.mechanism_schemas import POSITIONS, SHARED, UPDATES
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.papers.published import beside
-from editcore.report.section import Section
+from editcore.report.section import PageSection
 from editcore.report.tables import Table
 
 QUANTITIES = {
@@ -17,14 +17,14 @@ QUANTITIES = {
 }
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """Which update each implementation makes of the same v*, and what it does to the model."""
     updates = study.table("mechanism-updates", UPDATES)
     shared = study.table("mechanism-shared", SHARED)
     positions = study.table("mechanism-positions", POSITIONS)
     if updates is None or shared is None or positions is None:
         return None
-    return Section(
+    return PageSection(
         "updates",
         "Why: inconsistent keys",
         (

@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from editcore.collapse import backtest, calibration
 from editcore.collapse.backtest import ALL, PREDICTORS, WARNING
 from editcore.numbers import number, share
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.style import INK, MUTED, PALETTE, panel
-from editcore.report.section import Drawing, Section
+from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
 
@@ -21,12 +21,12 @@ NAMES = {
 }
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """How well what is known before an edit tells which edits collapse a model."""
     found = study.table("warning", WARNING)
     if found is None or found["auc"].is_null().all():
         return None
-    return Section(
+    return PageSection(
         "warning",
         "Before the edit: a warning",
         (
@@ -104,7 +104,7 @@ def _natural(row: dict[str, object]) -> float | None:
     return 1 / value - 1 if row["predictor"] == "subject_position" else value
 
 
-def _tested(study: Study, model: str) -> pl.DataFrame:
+def _tested(study: ReportData, model: str) -> pl.DataFrame:
     """The edits of a model in the half that the table's own row was tested on."""
     made = study.cases.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
     own = made.filter(model=model)
@@ -115,7 +115,7 @@ def _tested(study: Study, model: str) -> pl.DataFrame:
     return own.filter(pl.Series(second, dtype=pl.Boolean))
 
 
-def _curves(study: Study, model: str) -> Figure:
+def _curves(study: ReportData, model: str) -> Figure:
     figure, axes = panel(f"all editors on {model}", "share of sound edits that raise an alarm", "")
     axes.set_ylabel("share of collapses that raise one")
     edits = _tested(study, model)

@@ -5,17 +5,17 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
-from editcore.report.data import Study
+from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import marks, panel, panels
 from editcore.report.papers.published import beside
-from editcore.report.section import Drawing, Section
+from editcore.report.section import Drawing, PageSection
 from editcore.summary.weight_change import WEIGHTS
 
 RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
 
 
-def section(study: Study) -> Section | None:
+def section(study: ReportData) -> PageSection | None:
     """The size of every change against perplexity, and two changed matrices where they are kept."""
     drawings = [
         Drawing(
@@ -50,16 +50,16 @@ def section(study: Study) -> Section | None:
         )
     tables = beside(study, "weight-change")
     title = "Change of the weights"
-    return Section("weight-change", title, tuple(paragraphs), tuple(drawings), tables)
+    return PageSection("weight-change", title, tuple(paragraphs), tuple(drawings), tables)
 
 
-def sizes(study: Study, model: str) -> pl.DataFrame:
+def sizes(study: ReportData, model: str) -> pl.DataFrame:
     """The edits of a model whose weights changed, with the `relative` size of the change."""
     made = study.made(model=model).with_columns(relative=RELATIVE)
     return made.filter(pl.col("relative") > 0, pl.col("perplexity").is_not_null())
 
 
-def draw_sizes(study: Study, model: str) -> Figure:
+def draw_sizes(study: ReportData, model: str) -> Figure:
     """Perplexity against the relative size of the change, by editor."""
     figure, axes = panel(
         f"Edits of {model}", "norm of the change / norm of the weights", "perplexity"
