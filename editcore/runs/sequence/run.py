@@ -31,7 +31,7 @@ from editcore.updates.cumulative_delta import Accumulated, accumulating
 from editcore.updates.patch import Patch
 
 if TYPE_CHECKING:
-    from editcore.runs.sequence.task_scores import Abilities
+    from editcore.runs.sequence.task_scores import TaskScores
 
 Row = dict[str, Any]
 
@@ -47,7 +47,7 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
     with accumulating(chain.session.context.model) as changes:
         rows = _rows(chain, changes, kept)
         prefixes = chain.session.context.prefixes
-        tasks = {"tasks": chain.abilities.suite.versions} if chain.abilities else {}
+        tasks = {"tasks": chain.task_scores.suite.versions} if chain.task_scores else {}
         about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None, **tasks)
         cumulative_delta.save(changes, changes_out, as_metadata(about))
     write_table(out, rows, SEQUENCES, about)
@@ -106,7 +106,7 @@ class Chain:
     unedited: Perplexity
     edited: EditedPerplexity
     retention: Retention
-    abilities: "Abilities | None" = None
+    task_scores: "TaskScores | None" = None
 
     @classmethod
     def open(cls, job: SequenceJob, registry: Registry) -> "Chain":
@@ -120,7 +120,7 @@ class Chain:
         drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
         retention = Retention.before(model, requests, drawn)
         edited = EditedPerplexity(model, texts)
-        return cls(job, session, batches, unedited, edited, retention, _abilities(job, model))
+        return cls(job, session, batches, unedited, edited, retention, _task_scores(job, model))
 
     def unedited_row(self) -> Row:
         """Step 0."""
@@ -177,7 +177,7 @@ class Chain:
         return self.edited.now(standing.changes.first_block())
 
     def _scores(self, patch: Patch | None) -> Row:
-        return self.abilities.now(patch) if self.abilities else {}
+        return self.task_scores.now(patch) if self.task_scores else {}
 
     def _made(self, rows: Sequence[Row]) -> list[int]:
         """The cases whose edit was made."""
@@ -207,14 +207,14 @@ class Chain:
         }
 
 
-def _abilities(job: SequenceJob, model: LoadedModel) -> "Abilities | None":
+def _task_scores(job: SequenceJob, model: LoadedModel) -> "TaskScores | None":
     if not job.tasks:
         return None
     from editcore.runs.sequence.task_scores import (
-        Abilities,  # lm-eval, which chains without tasks do without
+        TaskScores,  # lm-eval, which chains without tasks do without
     )
 
-    return Abilities.of(model, job)
+    return TaskScores.of(model, job)
 
 
 def _known(result: EditResult) -> Row:

@@ -11,7 +11,7 @@ from editcore.updates.patch import Patch
 
 
 @dataclass(frozen=True)
-class Abilities:
+class TaskScores:
     """Tasks laid out once, for one model and whatever its weights become."""
 
     model: LoadedModel
@@ -19,7 +19,7 @@ class Abilities:
     suite: Suite
 
     @classmethod
-    def of(cls, model: LoadedModel, job: SequenceJob) -> "Abilities":
+    def of(cls, model: LoadedModel, job: SequenceJob) -> "TaskScores":
         """Those that a job asks for; `ConfigError` for one that cannot be loaded."""
         return cls(model, EditedLM(model), Suite.load(job.tasks, job.task_items, job.seed))
 
