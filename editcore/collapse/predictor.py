@@ -19,7 +19,7 @@ from editcore.updates.delta import Delta, LowRankUpdate, Update
 
 
 @dataclass(frozen=True)
-class Disturbance:
+class ActivationShift:
     """Measures weight changes of one model against its own running text; applies none of them.
 
     `moments` are C by layer. Where a changed parameter has none, the identity stands in its place,

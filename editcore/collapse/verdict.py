@@ -51,7 +51,7 @@ def warn(
     `calibration` (`editcore.collapse.calibration.load`), that of the bundled models decides; a
     study's own, from `editcore.collapse.backtest.calibration`, fits its models and editors better.
     """
-    from editcore.collapse.predictor import Disturbance
+    from editcore.collapse.predictor import ActivationShift
 
     known = calibrations.load() if calibration is None else calibration
-    return known.forecast(Disturbance(model, moments or {}).of(delta))
+    return known.forecast(ActivationShift(model, moments or {}).of(delta))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from editcore.collapse.predictor import Disturbance
+from editcore.collapse.predictor import ActivationShift
 from editcore.collapse.verdict import judge
 from editcore.config.options import EditorConfig
 from editcore.editing.editor import EditResult, refuse_undeclared
@@ -64,7 +64,7 @@ class Rows:
     metrics: Sequence[Metric]
     unedited: Perplexity
     edited: EditedPerplexity
-    disturbance: Disturbance
+    shift: ActivationShift
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -80,7 +80,7 @@ class Rows:
         """Measure the unedited model; `DataError` where its perplexity is not finite."""
         texts, unedited = measure_unedited(model, job.perplexity)
         edited = EditedPerplexity(model, texts)
-        before = Disturbance(model, moments)
+        before = ActivationShift(model, moments)
         return cls(job, model, options, prefixes, metrics, unedited, edited, before)
 
     def of(self, edits: Sequence[MadeEdit]) -> list[Row]:
@@ -160,8 +160,8 @@ class Rows:
         """What a weight change will do, as far as it is known before any weight changes."""
         if not isinstance(change, Delta):
             return {"denominator_usual": None, "warning": None}
-        usual = self.disturbance.usual_denominator(change)
-        return {"denominator_usual": usual, "warning": self.disturbance.of(change)}
+        usual = self.shift.usual_denominator(change)
+        return {"denominator_usual": usual, "warning": self.shift.of(change)}
 
     def _weight_norm(self, delta: Delta) -> float:
         """The Frobenius norm of the unedited parameters that the delta changes."""

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from editcore.collapse.predictor import Disturbance
+from editcore.collapse.predictor import ActivationShift
 from editcore.keyvalue import second_moment
 from editcore.keyvalue.keys import KeyPair
 from editcore.keyvalue.rank_one import solve_rank_one
@@ -45,24 +45,24 @@ def test_it_is_the_change_of_outputs_over_the_text(model, keys, moment) -> None:
     module = model.parts.down(LAYER)
     plain = module(keys[None])[0] - module(torch.zeros(1, MLP_WIDTH))
     added = keys @ update.dense().T
-    found = Disturbance(model, {LAYER: moment}).of(Delta({name: update}))
+    found = ActivationShift(model, {LAYER: moment}).of(Delta({name: update}))
     assert found == pytest.approx(float(added.norm() / plain.norm()), rel=1e-4)
 
 
 def test_factors_give_what_the_matrix_gives(model, moment) -> None:
     name, update = model.parts.down_weight(LAYER), low_rank()
-    disturbance = Disturbance(model, {LAYER: moment})
+    shift = ActivationShift(model, {LAYER: moment})
     dense = Delta({name: DenseUpdate(update.dense())})
-    assert disturbance.of(Delta({name: update})) == pytest.approx(disturbance.of(dense), rel=1e-5)
+    assert shift.of(Delta({name: update})) == pytest.approx(shift.of(dense), rel=1e-5)
 
 
 def test_without_moments_it_is_the_relative_change(model) -> None:
     names = [model.parts.down_weight(layer) for layer in (0, 1)]
     delta = Delta(dict.fromkeys(names, low_rank()))
     weights = math.hypot(*(float(model.model.get_parameter(n).norm()) for n in names))
-    assert Disturbance(model).of(delta) == pytest.approx(delta.norm() / weights, rel=1e-5)
-    assert Disturbance(model).usual_denominator(Delta({names[0]: low_rank(1)})) is None
-    assert Disturbance(model).of(Delta({})) == 0
+    assert ActivationShift(model).of(delta) == pytest.approx(delta.norm() / weights, rel=1e-5)
+    assert ActivationShift(model).usual_denominator(Delta({names[0]: low_rank(1)})) is None
+    assert ActivationShift(model).of(Delta({})) == 0
 
 
 def test_a_rank_one_change_disturbs_by_numerator_times_usual_over_own_denominator(
@@ -72,21 +72,21 @@ def test_a_rank_one_change_disturbs_by_numerator_times_usual_over_own_denominato
     pair = KeyPair(keys[0], keys[1], torch.zeros(WIDTH))
     edit = solve_rank_one(value, pair, moment)
     delta = Delta({model.parts.down_weight(LAYER): edit.update})
-    disturbance = Disturbance(model, {LAYER: moment})
-    usual = disturbance.usual_denominator(delta)
+    shift = ActivationShift(model, {LAYER: moment})
+    usual = shift.usual_denominator(delta)
     u = edit.update.inputs[:, 0]
     assert usual == pytest.approx(float((keys @ u).square().mean().sqrt()), rel=1e-4)
-    own = disturbance.of(Delta({model.parts.down_weight(LAYER): low_rank()}))
-    unit = disturbance.of(delta) / (edit.numerator_norm * usual / edit.denominator)
+    own = shift.of(Delta({model.parts.down_weight(LAYER): low_rank()}))
+    unit = shift.of(delta) / (edit.numerator_norm * usual / edit.denominator)
     added = low_rank().dense() @ keys.T
     assert own / unit == pytest.approx(float(added.norm() / math.sqrt(len(keys))), rel=1e-4)
 
 
 def test_only_one_low_rank_change_of_rank_one_has_a_usual_denominator(model, moment) -> None:
     name = model.parts.down_weight(LAYER)
-    disturbance = Disturbance(model, {LAYER: moment})
-    assert disturbance.usual_denominator(Delta({name: low_rank(2)})) is None
-    assert disturbance.usual_denominator(Delta({name: DenseUpdate(low_rank().dense())})) is None
+    shift = ActivationShift(model, {LAYER: moment})
+    assert shift.usual_denominator(Delta({name: low_rank(2)})) is None
+    assert shift.usual_denominator(Delta({name: DenseUpdate(low_rank().dense())})) is None
     other = model.parts.down_weight(0)
     both = Delta({name: low_rank(1), other: low_rank(1)})
-    assert disturbance.usual_denominator(both) is None
+    assert shift.usual_denominator(both) is None
