@@ -80,11 +80,6 @@ def sequences(model: str, editor: str, dataset: str, order: str) -> Path:
     return _chain("sequences", model, editor, dataset, order, ".parquet")
 
 
-def accumulated(model: str, editor: str, dataset: str, order: str) -> Path:
-    """Everything that one chain changed."""
-    return _chain("sequences", model, editor, dataset, order, ".safetensors")
-
-
 def downstream_job(model: str) -> Path:
     """The job of a model's tasks."""
     return RESULTS / "jobs" / "downstream" / f"model={model}.json"

@@ -25,7 +25,7 @@ PARTS = ("outputs", "inputs")
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-class Accumulated:
+class CumulativeDelta:
     """The changes that a model's own weights carry, since `accumulating` began."""
 
     def __init__(self, model: LoadedModel) -> None:
@@ -148,22 +148,22 @@ class Accumulated:
 
 
 @contextmanager
-def accumulating(model: LoadedModel) -> Iterator[Accumulated]:
+def accumulating(model: LoadedModel) -> Iterator[CumulativeDelta]:
     """A block in which edits stay in the weights; leaving it restores the original bytes."""
-    changes = Accumulated(model)
+    changes = CumulativeDelta(model)
     try:
         yield changes
     finally:
         changes.revert()
 
 
-def save(changes: Accumulated, path: Path, metadata: Mapping[str, str]) -> None:
+def save(changes: CumulativeDelta, path: Path, metadata: Mapping[str, str]) -> None:
     """Write everything that was changed as one safetensors file, whole or not at all."""
     write_tensors(path, changes.tensors(), {**metadata, PARAMETERS: changes.record()})
 
 
 @contextmanager
-def applied(path: Path, model: LoadedModel) -> Iterator[Accumulated]:
+def applied(path: Path, model: LoadedModel) -> Iterator[CumulativeDelta]:
     """A block in which the model carries, bit by bit, the changes that `save` wrote.
 
     Raises `DataError` for a file that is no such, or does not belong to the model.

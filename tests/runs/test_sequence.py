@@ -29,7 +29,7 @@ from editcore.records.tables import read_provenance, read_table
 from editcore.registry.hookspecs import Capabilities, EditorInfo
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.sequence import run as sequence
-from editcore.runs.sequence.checkpoint import ChainProgress, Reached
+from editcore.runs.sequence.checkpoint import ChainProgress, Resumed
 from editcore.summary.sequences import SEQUENCES, gather, tasks
 from editcore.testing.models import SENTENCES
 from editcore.updates import cumulative_delta
@@ -189,10 +189,10 @@ def test_a_resumed_chain_ends_with_the_same_table(
     assert whole[SCORES[0]].null_count() == 4
     original = sequence.Chain.step
 
-    def failing(self: Any, standing: Any, step: int, *rest: Any) -> Any:
+    def failing(self: Any, current: Any, step: int, *rest: Any) -> Any:
         if step == 5:
             raise KeyboardInterrupt
-        return original(self, standing, step, *rest)
+        return original(self, current, step, *rest)
 
     monkeypatch.setattr(sequence.Chain, "step", failing)
     with pytest.raises(KeyboardInterrupt):
@@ -201,9 +201,9 @@ def test_a_resumed_chain_ends_with_the_same_table(
     assert checkpoint.file.path.exists()
     steps: list[int] = []
 
-    def counting(self: Any, standing: Any, step: int, *rest: Any) -> Any:
+    def counting(self: Any, current: Any, step: int, *rest: Any) -> Any:
         steps.append(step)
-        return original(self, standing, step, *rest)
+        return original(self, current, step, *rest)
 
     monkeypatch.setattr(sequence.Chain, "step", counting)
     resumed = run(job, tmp_path / "cut")
@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_job_is_none(job: SequenceJob, tmp_path: Path) -
     chain = sequence.Chain.open(job, registry)
     with cumulative_delta.accumulating(chain.session.context.model) as changes:
         mine, theirs = (ChainProgress.beside(tmp_path / "out" / "x", each) for each in (job, other))
-        mine.write(changes, Reached([chain.unedited_row()], {}))
+        mine.write(changes, Resumed([chain.unedited_row()], {}))
         assert mine.resume(changes, chain.unedited_row()) is not None
         assert theirs.resume(changes, chain.unedited_row()) is None
         assert mine.resume(changes, {**chain.unedited_row(), "perplexity": 1.0}) is None

@@ -13,13 +13,13 @@ from editcore.errors import DataError
 from editcore.planning.jobs import SequenceJob
 from editcore.records.checkpoint import Checkpoint, Progress
 from editcore.records.provenance import of_job
-from editcore.updates.cumulative_delta import PARAMETERS, Accumulated
+from editcore.updates.cumulative_delta import PARAMETERS, CumulativeDelta
 
 CHANGE, STATE = "change/", "state/"
 
 
 @dataclass(frozen=True)
-class Reached:
+class Resumed:
     """The rows of the steps so far, and the editor's state as it saves it."""
 
     rows: list[dict[str, Any]]
@@ -39,14 +39,14 @@ class ChainProgress:
         identity = json.dumps(of_job(job), sort_keys=True)
         return cls(Checkpoint(path, identity, seconds=0))
 
-    def write(self, changes: Accumulated, reached: Reached) -> None:
+    def write(self, changes: CumulativeDelta, resumed: Resumed) -> None:
         """Replace what was there."""
         tensors = {CHANGE + name: tensor for name, tensor in changes.tensors().items()}
-        tensors |= {STATE + name: tensor.detach() for name, tensor in reached.state.items()}
-        known = {"rows": reached.rows, PARAMETERS: changes.record()}
+        tensors |= {STATE + name: tensor.detach() for name, tensor in resumed.state.items()}
+        known = {"rows": resumed.rows, PARAMETERS: changes.record()}
         self.file.write_if_due(lambda: Progress(tensors, known))
 
-    def resume(self, changes: Accumulated, first: Mapping[str, Any]) -> Reached | None:
+    def resume(self, changes: CumulativeDelta, first: Mapping[str, Any]) -> Resumed | None:
         """Change the model as it was and say how far it had come; None where it has to begin.
 
         `first` is the row of the unedited model: where it differs from the one that was saved, the
@@ -58,7 +58,7 @@ class ChainProgress:
         with contextlib.suppress(DataError):
             tensors = progress.tensors
             changes.restore(_under(CHANGE, tensors), progress.state[PARAMETERS], self.file.path)
-            return Reached(progress.state["rows"], _under(STATE, tensors))
+            return Resumed(progress.state["rows"], _under(STATE, tensors))
         return None
 
     def remove(self) -> None:

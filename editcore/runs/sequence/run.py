@@ -23,11 +23,11 @@ from editcore.records.provenance import as_metadata, of_job
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
-from editcore.runs.sequence.checkpoint import ChainProgress, Reached
+from editcore.runs.sequence.checkpoint import ChainProgress, Resumed
 from editcore.runs.sequence.retention import Retention
 from editcore.summary.sequences import SEQUENCES, STOPPED
 from editcore.updates import cumulative_delta
-from editcore.updates.cumulative_delta import Accumulated, accumulating
+from editcore.updates.cumulative_delta import CumulativeDelta, accumulating
 from editcore.updates.patch import Patch
 
 if TYPE_CHECKING:
@@ -54,37 +54,37 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
     kept.remove()
 
 
-def _rows(chain: "Chain", changes: Accumulated, kept: ChainProgress) -> list[Row]:
+def _rows(chain: "Chain", changes: CumulativeDelta, kept: ChainProgress) -> list[Row]:
     """The rows that a checkpoint held, and those of the steps behind them."""
     job, editor, context = chain.job, chain.session.editor, chain.session.context
     first = chain.unedited_row()
-    reached = kept.resume(changes, first)
-    state = editor.load_state(context, reached.state) if reached else editor.start(context)
-    rows = reached.rows if reached else [first]
-    standing = Standing(changes, state)
+    resumed = kept.resume(changes, first)
+    state = editor.load_state(context, resumed.state) if resumed else editor.start(context)
+    rows = resumed.rows if resumed else [first]
+    current = SequenceState(changes, state)
     # A patch stands for all that was edited, and no file keeps it.
     keeps = chain.session.info.capabilities.changes_weights
     title = f"{job.model.name} {job.editor.label} {job.dataset.name} {job.order}"
     total = len(chain.batches)
     with progress_bar(total=total, initial=len(rows) - 1, title=title, unit="edit") as bar:
         for step in range(len(rows), total + 1):
-            rows.append(chain.step(standing, step, rows))
+            rows.append(chain.step(current, step, rows))
             bar.update()
             if rows[-1]["status"] == STOPPED:
                 break
             if keeps and step < total and step % job.checkpoint == 0:
-                kept.write(changes, Reached(rows, editor.save_state(standing.state)))
+                kept.write(changes, Resumed(rows, editor.save_state(current.state)))
     return rows
 
 
 @dataclass
-class Standing:
+class SequenceState:
     """What the edits so far have left: weights that stay changed, or the newest patch, and state.
 
     Weights are the model's own, so that the next edit sees them; a patch it does not see.
     """
 
-    changes: Accumulated
+    changes: CumulativeDelta
     state: Any
     patch: Patch | None = None
 
@@ -127,36 +127,36 @@ class Chain:
         row = self._identity(0) | self._perplexity(self.unedited) | {"status": OK, "made": False}
         return row | self._scores(None)
 
-    def step(self, standing: Standing, step: int, rows: Sequence[Row]) -> Row:
+    def step(self, current: SequenceState, step: int, rows: Sequence[Row]) -> Row:
         """Edit the next facts, and measure what is due.
 
         An edit that fails says why in `status`, and leaves weights and state as they are.
         """
         started = time.perf_counter()
         row = self._identity(step)
-        result = self._edit(standing, self.batches[step - 1])
+        result = self._edit(current, self.batches[step - 1])
         row |= {"status": result.status, "seconds_editing": time.perf_counter() - started}
         row |= _known(result)
         before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
         if last or _passes(before, now, self.job.every):
-            row |= self._perplexity(self._measure(standing))
-            row["accumulated_norm"] = standing.changes.norm()
+            row |= self._perplexity(self._measure(current))
+            row["accumulated_norm"] = current.changes.norm()
         if row.get("collapsed") and self.job.after_collapse == "stop":
             row["status"], last = STOPPED, True
         if last or any(before < check <= now for check in self.job.checks):
-            row |= self.retention.now(self._made([*rows, row]), standing.patch)
+            row |= self.retention.now(self._made([*rows, row]), current.patch)
         if last or any(before < check <= now for check in self.job.task_checks):
-            row |= self._scores(standing.patch)
+            row |= self._scores(current.patch)
         row["seconds"] = time.perf_counter() - started
         return row
 
-    def _edit(self, standing: Standing, requests: Sequence[EditRequest]) -> EditResult:
+    def _edit(self, current: SequenceState, requests: Sequence[EditRequest]) -> EditResult:
         """The next edit, on top of the others; or the reason why there is none."""
         if flaw := next((request.flaw for request in requests if request.flaw), ""):
             return EditResult(status=flaw)
         session = self.session
         try:
-            made = session.editor.edit(session.context, requests, standing.state)
+            made = session.editor.edit(session.context, requests, current.state)
             result = session.finished(made)
             if result.change is not None and result.status == OK:
                 parts, options = session.context.model.parts, session.editor.config
@@ -164,17 +164,17 @@ class Chain:
                 if result.patch is not None:
                     with result.patch.applied(session.context.model.model):
                         pass  # one that cannot be put in is this step's failure, not the chain's
-                standing.take(result)
+                current.take(result)
         except Exception as error:  # a third party's editor may raise anything
             return EditResult(status=in_one_line(error))
         return result
 
-    def _measure(self, standing: Standing) -> Perplexity:
-        if standing.patch is not None:
-            return self.edited.of([standing.patch])[0]
-        if not standing.changes.parameters:
+    def _measure(self, current: SequenceState) -> Perplexity:
+        if current.patch is not None:
+            return self.edited.of([current.patch])[0]
+        if not current.changes.parameters:
             return self.unedited
-        return self.edited.now(standing.changes.first_block())
+        return self.edited.now(current.changes.first_block())
 
     def _scores(self, patch: Patch | None) -> Row:
         return self.task_scores.now(patch) if self.task_scores else {}
