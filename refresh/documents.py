@@ -50,7 +50,7 @@ def summary(study: ReportData) -> str:
     )
 
 
-def between(text: str, part: str) -> str:
+def between(text: str, part: str, start: str = START, end: str = END) -> str:
     r"""The text with `part` between the two markers.
 
     >>> print(between(f"a\n{START}\nold\n{END}\nb", "new\n").replace("python -m ", ""))
@@ -62,9 +62,9 @@ def between(text: str, part: str) -> str:
     <!-- to here -->
     b
     """
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    return f"{before}{START}\n\n{part.strip()}\n\n{END}{after}"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}\n\n{part.strip()}\n\n{end}{after}"
 
 
 def shown(study: ReportData, name: str) -> Table:

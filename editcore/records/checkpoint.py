@@ -6,19 +6,21 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far some work has come: its tensors, and what is known of them as JSON."""
 
-    tensors: Mapping[str, torch.Tensor]
+    tensors: "Mapping[str, torch.Tensor]"
     state: Mapping[str, Any]
 
 
