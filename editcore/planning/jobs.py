@@ -23,6 +23,7 @@ from editcore.config.study import (
 from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError
 from editcore.planning import paths
+from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 
 
 class Job(BaseModel):
@@ -104,17 +105,17 @@ class MomentJob(Job):
     published: str | None = None
 
     @property
-    def digest(self) -> str:
-        """A short hash of which moments these are, and of what they are made from."""
+    def key(self) -> ArtefactKey:
+        """The model, and a short hash of which moments these are and what they are made from."""
         content = {"layers": True, "texts": True, "published": True}
         model = {"source", "revision", "dtype"}
         text = self.model_dump_json(include={"model": model, **content})
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return ArtefactKey(self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8])
 
     @property
     def files(self) -> dict[int, str]:
         """By layer, where the second moments will be."""
-        folder = paths.moments(self.model.name, self.digest)
+        folder = paths.moments(*self.key)
         return {layer: str(paths.moment(folder, layer)) for layer in self.layers}
 
     @property
@@ -141,10 +142,10 @@ class ValueJob(Job):
     options: ValueOptions
 
     @property
-    def names(self) -> tuple[str, str, str, str]:
-        """Model, a hash of the search's options, data set and shard, as they stand in paths."""
+    def key(self) -> ValueKey:
+        """Which of the study's searches for v* this is."""
         digest = hashlib.sha256(self.options.model_dump_json().encode()).hexdigest()[:8]
-        return self.model.name, digest, self.dataset.name, f"{self.shard:03d}"
+        return ValueKey(self.model.name, digest, self.dataset.name, f"{self.shard:03d}")
 
 
 class ValueFile(Job):
@@ -178,13 +179,13 @@ class TrainJob(EditorJob):
     data: tuple[str, ...] = ()
 
     @property
-    def names(self) -> tuple[str, str]:
+    def key(self) -> ArtefactKey:
         """The model, and a short hash of what is trained, how, and on what."""
         model, editor = {"source", "revision", "dtype"}, {"uses", "options"}
         text = self.model_dump_json(
             include={"model": model, "editor": editor, "seed": True, "data": True}
         )
-        return self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8]
+        return ArtefactKey(self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8])
 
 
 class EditJob(EditorJob):
@@ -204,9 +205,9 @@ class EditJob(EditorJob):
     metric_code: dict[str, str] = {}
 
     @property
-    def names(self) -> tuple[str, str, str, str]:
-        """Model, editor, data set and shard, as they stand in the paths of the results."""
-        return self.model.name, self.editor.label, self.dataset.name, f"{self.shard:03d}"
+    def key(self) -> ShardKey:
+        """Which of the study's shards this is."""
+        return ShardKey(self.model.name, self.editor.label, self.dataset.name, f"{self.shard:03d}")
 
 
 class SequenceJob(EditorJob):
@@ -232,9 +233,9 @@ class SequenceJob(EditorJob):
     task_checks: tuple[int, ...] = ()
 
     @property
-    def names(self) -> tuple[str, str, str, str]:
-        """Model, editor, data set and seed of the order, as they stand in the results' paths."""
-        return self.model.name, self.editor.label, self.dataset.name, str(self.order)
+    def key(self) -> SequenceKey:
+        """Which of the study's sequences this is."""
+        return SequenceKey(self.model.name, self.editor.label, self.dataset.name, str(self.order))
 
 
 class EditFiles(Job):

@@ -1,9 +1,44 @@
 """Where a study keeps its files; folders are hive partitions, `key=value`."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 RESULTS = Path("results")
 STUDY_FILE = RESULTS / "jobs" / "study.json"
+
+
+class ShardKey(NamedTuple):
+    """Which shard of edits; all parts as they appear in paths."""
+
+    model: str
+    editor: str
+    dataset: str
+    shard: str
+
+
+class ValueKey(NamedTuple):
+    """The v* of which shard; `digest` is a hash of the search's options."""
+
+    model: str
+    digest: str
+    dataset: str
+    shard: str
+
+
+class SequenceKey(NamedTuple):
+    """Which sequence of edits; `order` is the seed that drew its facts and their order."""
+
+    model: str
+    editor: str
+    dataset: str
+    order: str
+
+
+class ArtefactKey(NamedTuple):
+    """Which second moments, or which training, of a model; `digest` is a hash of how it is made."""
+
+    model: str
+    digest: str
 
 
 def prefixes_job(model: str) -> Path:

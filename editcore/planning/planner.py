@@ -37,8 +37,9 @@ from editcore.planning.jobs import (
     ValueFile,
     ValueJob,
 )
+from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import Chains
-from editcore.planning.study import Names, Study
+from editcore.planning.study import Study
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registered, Registry, load_registry
 
@@ -101,9 +102,9 @@ class _Planner:
             self._config,
             {spec.name: self._prefix_job(spec) for spec in models},
             self._moment_jobs(edited),
-            {job.names: job for job in values},
-            {job.names: job for pair in edited if (job := pair.training)},
-            {job.names: job for job in edits},
+            {job.key: job for job in values},
+            {job.key: job for pair in edited if (job := pair.training)},
+            {job.key: job for job in edits},
             files,
             sequences=self._sequences(edited, cases, perplexity),
             downstream=self._downstream_jobs(models, edits, perplexity),
@@ -112,7 +113,7 @@ class _Planner:
 
     def _sequences(
         self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySection
-    ) -> dict[Names, SequenceJob]:
+    ) -> dict[SequenceKey, SequenceJob]:
         if (choice := self._config.sequences) is None:
             return {}
         chains = Chains(choice, f"{self._where}: sequences", self._config, self._registry)
@@ -135,7 +136,7 @@ class _Planner:
             if each.dataset.name in facts
             for seed in choice.seeds
         ]
-        return {job.names: job for job in jobs}
+        return {job.key: job for job in jobs}
 
     def _check_names(self) -> None:
         for name in self._config.metrics:
@@ -245,12 +246,12 @@ class _Planner:
             model=model, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
         )
 
-    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[tuple[str, str], MomentJob]:
+    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[ArtefactKey, MomentJob]:
         jobs = [pair.moments for pair in edited if pair.moments]
         if texts := next((job.texts for job in jobs if job.texts), None):
             with self._at("moments"):
                 preflight.texts(texts.path, None)
-        return {(job.model.name, job.digest): job for job in jobs}
+        return {job.key: job for job in jobs}
 
     def _moment_job(self, model: ModelSpec, layers: tuple[int, ...]) -> MomentJob:
         choice = self._config.moments
@@ -271,7 +272,7 @@ class _Planner:
         return EditJob(
             **self._artefacts(pair),
             values=tuple(
-                ValueFile(options=job.options, path=str(paths.values(*job.names)))
+                ValueFile(options=job.options, path=str(paths.values(*job.key)))
                 for job in _value_jobs(pair, cases)
             ),
             dataset=cases.dataset,
@@ -295,7 +296,7 @@ class _Planner:
         jobs = {}
         for model in models:
             shards = tuple(
-                EditFiles(rows=str(paths.edits(*job.names)), deltas=str(paths.deltas(*job.names)))
+                EditFiles(rows=str(paths.edits(*job.key)), deltas=str(paths.deltas(*job.key)))
                 for job in edits
                 if job.model == model and self._changes_weights(job.editor)
             )
@@ -397,4 +398,4 @@ def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
     (values,) = _value_jobs(pair, shard)
     count, given = min(limit, len(shard.ids)), shard.ids
     ids = tuple(given[i * len(given) // count] for i in range(count))
-    return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(paths.values(*values.names)))
+    return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(paths.values(*values.key)))

@@ -24,8 +24,7 @@ from editcore.planning.jobs import (
     ValueJob,
     write_if_changed,
 )
-
-Names = tuple[str, str, str, str]
+from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 
 # What `editcore.records.mechanism_schemas`, which planning does not import, has schemas for.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
@@ -34,29 +33,26 @@ MECHANISM_DERIVED = ("shared", "prompting")
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs: prefixes by model, moments and training by digest too, the rest by names.
+    """A study as jobs, each under its key; prefixes, tasks and mechanism by model.
 
-    An edit's names are its model, editor, data set and shard; in those of values, the hash of the
-    search's options stands for the editor, and in those of sequences the seed of their order for
-    the shard. `model_files` are what each model is loaded from, so that a model that changed is
-    edited anew.
+    `model_files` are what each model is loaded from, so that a changed model is edited again.
     """
 
     config: StudyConfig
     prefixes: Mapping[str, PrefixJob]
-    moments: Mapping[tuple[str, str], MomentJob]
-    values: Mapping[Names, ValueJob]
-    training: Mapping[tuple[str, str], TrainJob]
-    edits: Mapping[Names, EditJob]
+    moments: Mapping[ArtefactKey, MomentJob]
+    values: Mapping[ValueKey, ValueJob]
+    training: Mapping[ArtefactKey, TrainJob]
+    edits: Mapping[ShardKey, EditJob]
     model_files: Mapping[str, tuple[str, ...]]
-    sequences: Mapping[Names, SequenceJob] = field(default_factory=dict)
+    sequences: Mapping[SequenceKey, SequenceJob] = field(default_factory=dict)
     downstream: Mapping[str, DownstreamJob] = field(default_factory=dict)
     mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
 
     @property
     def edit_files(self) -> list[str]:
         """The tables of all shards, in a fixed order."""
-        return [str(paths.edits(*names)) for names in self.edits]
+        return [str(paths.edits(*key)) for key in self.edits]
 
     @property
     def summaries(self) -> list[str]:
@@ -75,7 +71,7 @@ class Study:
     @property
     def sequence_files(self) -> list[str]:
         """The tables of all chains, in a fixed order."""
-        return [str(paths.sequences(*names)) for names in self.sequences]
+        return [str(paths.sequences(*key)) for key in self.sequences]
 
     @property
     def score_files(self) -> list[str]:
@@ -111,8 +107,8 @@ class Study:
     def sizes(self) -> Mapping[tuple[str, str, str], int]:
         """How many cases each model, editor and data set takes together."""
         sizes: Counter[tuple[str, str, str]] = Counter()
-        for (model, editor, dataset, _), job in self.edits.items():
-            sizes[model, editor, dataset] += len(job.case_ids)
+        for key, job in self.edits.items():
+            sizes[key.model, key.editor, key.dataset] += len(job.case_ids)
         return sizes
 
     def prefixes_inputs(self, model: str) -> list[str]:
@@ -121,27 +117,27 @@ class Study:
 
     def moments_inputs(self, model: str, digest: str) -> list[str]:
         """The files beside the job that second moments are made from."""
-        return [*self.moments[model, digest].sources, *self.model_files[model]]
+        return [*self.moments[ArtefactKey(model, digest)].sources, *self.model_files[model]]
 
     def values_inputs(self, model: str, digest: str, dataset: str, shard: str) -> list[str]:
         """The files beside the job that v* of a shard are searched with."""
-        job = self.values[model, digest, dataset, shard]
+        job = self.values[ValueKey(model, digest, dataset, shard)]
         return [job.prefixes, job.dataset.path, *self.model_files[model]]
 
     def training_inputs(self, model: str, digest: str) -> list[str]:
         """The files beside the job that an editor is trained with."""
-        job = self.training[model, digest]
+        job = self.training[ArtefactKey(model, digest)]
         return [*_artefacts(job), *job.data, *self.model_files[model]]
 
     def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
         """The files beside the job that a shard is made from: artefacts, data, texts, model."""
-        job = self.edits[model, editor, dataset, shard]
+        job = self.edits[ShardKey(model, editor, dataset, shard)]
         data = [job.dataset.path, job.perplexity.path]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
     def sequences_inputs(self, model: str, editor: str, dataset: str, order: str) -> list[str]:
         """The files beside the job that a chain is made from: artefacts, data, texts, tasks."""
-        job = self.sequences[model, editor, dataset, order]
+        job = self.sequences[SequenceKey(model, editor, dataset, order)]
         data = [job.dataset.path, job.perplexity.path, *_task_files(job.tasks)]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
@@ -167,16 +163,16 @@ class Study:
     def _files(self) -> Iterator[tuple[Path, str]]:
         for model, prefix_job in self.prefixes.items():
             yield paths.prefixes_job(model), prefix_job.as_json()
-        for (model, digest), moment_job in self.moments.items():
-            yield paths.moments_job(model, digest), moment_job.as_json()
-        for names, value_job in self.values.items():
-            yield paths.values_job(*names), value_job.as_json()
-        for (model, digest), train_job in self.training.items():
-            yield paths.train_job(model, digest), train_job.as_json()
-        for names, edit_job in self.edits.items():
-            yield paths.edits_job(*names), edit_job.as_json()
-        for names, sequence_job in self.sequences.items():
-            yield paths.sequences_job(*names), sequence_job.as_json()
+        for moments_key, moment_job in self.moments.items():
+            yield paths.moments_job(*moments_key), moment_job.as_json()
+        for value_key, value_job in self.values.items():
+            yield paths.values_job(*value_key), value_job.as_json()
+        for train_key, train_job in self.training.items():
+            yield paths.train_job(*train_key), train_job.as_json()
+        for shard_key, edit_job in self.edits.items():
+            yield paths.edits_job(*shard_key), edit_job.as_json()
+        for sequence_key, sequence_job in self.sequences.items():
+            yield paths.sequences_job(*sequence_key), sequence_job.as_json()
         for model, downstream_job in self.downstream.items():
             yield paths.downstream_job(model), downstream_job.as_json()
         for model, mechanism_job in self.mechanism.items():

@@ -39,4 +39,4 @@ def planned(
         moments=dict(moments),
         data=data,
     )
-    return job, str(paths.trained(*job.names))
+    return job, str(paths.trained(*job.key))

@@ -43,7 +43,7 @@ def test_chains_take_as_many_facts_of_each_data_set(planned: Planner) -> None:
     job = study.sequences["tiny", "plain", "facts", "0"]
     assert set(job.case_ids) < {10, 11, 12, 13}
     assert (job.prefixes, job.values) == ("results/artefacts/model=tiny/prefixes.json", ())
-    assert study.sequences_inputs(*job.names)[0] == job.prefixes
+    assert study.sequences_inputs(*job.key)[0] == job.prefixes
     assert study.summaries[-1] == "results/summary/sequences.parquet"
 
 
@@ -74,7 +74,7 @@ def test_a_chain_runs_anew_where_the_file_of_a_task_changed(planned: Planner) ->
     study = planned(sequences={"tasks": ["words", "piqa"], "task_checks": [3]})
     (job,) = study.sequences.values()
     assert (job.tasks, job.task_items, job.task_checks) == (("words", "piqa"), 50, (3,))
-    assert task in study.sequences_inputs(*job.names)
+    assert task in study.sequences_inputs(*job.key)
     (plain,) = planned(sequences={}).sequences.values()
     assert (plain.tasks, plain.task_checks) == ((), ())
 

@@ -38,10 +38,10 @@ def collapsing(
     if not templates.exists():
         artefacts.write_prefixes(study.prefixes[model], templates)
     for job in study.moments.values():
-        if not (work / job.digest).exists():
-            artefacts.write_moments(job, work / job.digest)
+        if not (work / job.key.digest).exists():
+            artefacts.write_moments(job, work / job.key.digest)
     (task,) = study.edits.values()
-    needed = {job.digest: job.layers for job in study.moments.values()}
+    needed = {job.key.digest: job.layers for job in study.moments.values()}
     found = {
         layer: str(paths.moment(work / digest, layer))
         for digest, layers in needed.items()
