@@ -11,7 +11,7 @@ from benchmarks.ways import Done, Fast, Plain
 from benchmarks.workload import Workload
 from editcore.evaluation.perplexity import Perplexity
 from editcore.requests import EditRequest
-from editcore.updates.delta import Delta, combined
+from editcore.updates.delta import Delta, combine_deltas
 
 
 def race(shape: str, pair: Pair, workload: Workload, edits: int) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def race(shape: str, pair: Pair, workload: Workload, edits: int) -> dict[str, An
     for request in tqdm(workload.cases(0, edits), desc="edits", unit="edit"):
         before = theirs.total
         step = seconds(lambda r=request: _fast_step(fast, r, ours), pair.fast.device)  # type: ignore[misc]
-        with combined(theirs.deltas).applied(plain.model.model):
+        with combine_deltas(theirs.deltas).applied(plain.model.model):
             plain.step(request, theirs)
         times.append((step, theirs.total - before))
     ratios = [theirs_took / ours_took for ours_took, theirs_took in times]
@@ -51,10 +51,10 @@ def _fast_step(fast: Fast, request: EditRequest, done: Done) -> None:
 
     All edits change one layer, so what the unedited model keeps at it holds for the whole sequence.
     """
-    with combined(done.deltas).applied(fast.model.model):
+    with combine_deltas(done.deltas).applied(fast.model.model):
         made = fast.edit(request)
     done.deltas.append(made)
-    done.perplexities.append(_read(fast, combined(done.deltas)).mean)
+    done.perplexities.append(_read(fast, combine_deltas(done.deltas)).mean)
 
 
 def _read(fast: Fast, delta: Delta) -> Perplexity:

@@ -11,7 +11,7 @@ from transformers.models.auto.configuration_auto import AutoConfig
 
 from editcore.config.study import Precision
 from editcore.datasets.bundled import model_source
-from editcore.models.loading import LoadedModel, fuse_activations, load, wrap
+from editcore.models.loading import LoadedModel, fuse_activations, load_model, wrap_model
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ def build(
     """Both models of a shape; random weights come from seed 0, the bundled tokenizer by default."""
     shape = SHAPES[name]
     if not shape.model_type:
-        fast = load(name, name, device=device, precision=precision)
+        fast = load_model(name, name, device=device, precision=precision)
         plain = AutoModelForCausalLM.from_pretrained(
             model_source(name), dtype=torch.float32, use_safetensors=True
         )
-        return Pair(fast, wrap(name, plain.to(device), fast.tokenizer))
+        return Pair(fast, wrap_model(name, plain.to(device), fast.tokenizer))
     options = dict(shape.options or {})
     options["n_layer"] = depth or options["n_layer"]
     config = AutoConfig.for_model(shape.model_type, **options)
@@ -73,4 +73,4 @@ def build(
         with torch.device(device):
             models.append(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
     fuse_activations(models[0])
-    return Pair(wrap(name, models[0], words, precision), wrap(name, models[1], words))
+    return Pair(wrap_model(name, models[0], words, precision), wrap_model(name, models[1], words))

@@ -1,14 +1,33 @@
 """Measure, explain and predict how model editing collapses language models.
 
-This package imports no torch at import; `editcore.toolkit` does.
+This is what plans a study and what a plugin states about itself; it imports no torch. What computes
+is in `editcore.toolkit`. A plugin imports from these two modules only; docs/toolkit.md lists both.
 """
 
 from editcore.api import check
-from editcore.config.options import EditorConfig, Moments, Prefixes, TransformConfig, Values
+from editcore.config.options import (
+    EditorConfig,
+    Moments,
+    Prefixes,
+    Requirement,
+    Trained,
+    TransformConfig,
+    Values,
+)
 from editcore.config.value_options import ValueOptions
+from editcore.datasets.bundled import bundled_models, data_file
+from editcore.datasets.readers import read_requests, read_texts
 from editcore.editing.editor import EditContext, Editor, EditResult
-from editcore.errors import EditcoreError
+from editcore.errors import (
+    ConfigError,
+    DataError,
+    EditcoreError,
+    ModelError,
+    PluginError,
+    RequestError,
+)
 from editcore.registry.hookspecs import (
+    HOOKSPEC_VERSION,
     Capabilities,
     DeltaTransformInfo,
     EditorInfo,
@@ -16,11 +35,16 @@ from editcore.registry.hookspecs import (
     MetricInfo,
     hookimpl,
 )
-from editcore.requests import OK, EditRequest, Probe
+from editcore.registry.registry import load_registry, resolve_factory
+from editcore.requests import OK, SLOT, EditRequest, Probe
 
 __all__ = [
+    "HOOKSPEC_VERSION",
     "OK",
+    "SLOT",
     "Capabilities",
+    "ConfigError",
+    "DataError",
     "DeltaTransformInfo",
     "EditContext",
     "EditRequest",
@@ -31,12 +55,23 @@ __all__ = [
     "EditorInfo",
     "KeyStrategyInfo",
     "MetricInfo",
+    "ModelError",
     "Moments",
+    "PluginError",
     "Prefixes",
     "Probe",
+    "RequestError",
+    "Requirement",
+    "Trained",
     "TransformConfig",
     "ValueOptions",
     "Values",
+    "bundled_models",
     "check",
+    "data_file",
     "hookimpl",
+    "load_registry",
+    "read_requests",
+    "read_texts",
+    "resolve_factory",
 ]

@@ -14,7 +14,7 @@ from editcore.keyvalue.rank_one import solve_rank_one
 from editcore.keyvalue.value import Value, ValueProblem
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import TokenizedPrompt, pad
+from editcore.models.tokenization import TokenizedPrompt, pad_rows
 from editcore.updates.delta import Delta
 
 
@@ -22,7 +22,7 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
     """v* of one case, every step a pass through the whole model (Meng et al. 2022, eq. 4)."""
     prompts, device = problem.prompts, model.device
     everything = [p.ids + problem.target[:-1] for p in prompts] + [problem.kl_prompt.ids]
-    rows = pad(everything, model.pad_id, "right", device)
+    rows = pad_rows(everything, model.pad_id, "right", device)
     subject = torch.tensor(
         [*(p.subject for p in prompts), problem.kl_prompt.subject], device=device
     )
@@ -64,7 +64,7 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
 @torch.no_grad()
 def keys_of_one(model: LoadedModel, layer: int, prompts: Sequence[TokenizedPrompt]) -> SubjectKeys:
     """The keys of one case, in a pass through the whole model."""
-    rows = pad([prompt.ids for prompt in prompts], model.pad_id, "right", model.device)
+    rows = pad_rows([prompt.ids for prompt in prompts], model.pad_id, "right", model.device)
     with hooks.recording(model.parts.down(layer)) as seen:
         model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
     assert seen.input is not None and seen.output is not None
@@ -86,7 +86,7 @@ def edit_one(
 def perplexity(model: LoadedModel, texts: Sequence[str], batch: int = 10) -> float:
     """The mean of exp(mean NLL): all texts tokenised anew and padded to the longest of them."""
     ids = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    whole = pad(ids, model.pad_id, "right", model.device)
+    whole = pad_rows(ids, model.pad_id, "right", model.device)
     found = []
     for start in range(0, len(texts), batch):
         rows = whole.rows(torch.arange(start, min(start + batch, len(texts))))

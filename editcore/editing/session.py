@@ -13,7 +13,7 @@ from editcore.keyvalue import prefixes, second_moment, value_file
 from editcore.models.loading import LoadedModel, load_spec
 from editcore.planning.jobs import EditorJob
 from editcore.registry.hookspecs import EditorInfo
-from editcore.registry.registry import Registry, resolve
+from editcore.registry.registry import Registry, resolve_factory
 from editcore.requests import OK
 from editcore.updates.change import Change
 
@@ -75,7 +75,7 @@ def _context(job: EditorJob, model: LoadedModel, editor: Editor[Any]) -> EditCon
         {n: second_moment.load_for(model, n, Path(path)) for n, path in job.moments.items()},
         job.seed,
         {v.options: value_file.load(Path(v.path), model.device) for v in job.values},
-        trained.load_for(model, layers, Path(job.trained)) if job.trained else None,
+        trained.load_trained(model, layers, Path(job.trained)) if job.trained else None,
     )
 
 
@@ -83,7 +83,7 @@ def _editor(job: EditorJob, info: EditorInfo, model: LoadedModel) -> Editor[Any]
     config = info.config.model_validate(job.editor.options)
     for layer in config.edited_layers():
         model.parts.block(layer)
-    kind = resolve(info.factory)
+    kind = resolve_factory(info.factory)
     try:
         editor: Editor[Any] = kind(config)
     except Exception as error:  # a third party's class may raise anything

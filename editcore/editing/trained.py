@@ -44,7 +44,7 @@ def fingerprint(model: "LoadedModel", layers: Sequence[int]) -> str:
     return digest.hexdigest()[:16]
 
 
-def save(
+def save_trained(
     parts: TrainedParts, path: Path, model: "LoadedModel", layers: Sequence[int], job: str
 ) -> None:
     """Write what was trained for a model whose `layers` it edits, whole or not at all."""
@@ -58,8 +58,8 @@ def save(
     write_tensors(path, {name: tensor.cpu() for name, tensor in parts.tensors.items()}, about)
 
 
-def load_for(model: "LoadedModel", layers: Sequence[int], path: Path) -> TrainedParts:
-    """Read what `save` wrote; `DataError` for anything else, and for parts of another model."""
+def load_trained(model: "LoadedModel", layers: Sequence[int], path: Path) -> TrainedParts:
+    """Read what `save_trained` wrote; `DataError` for anything else and for another model's."""
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}

@@ -10,7 +10,7 @@ from editcore.evaluation.prefix_cache import Contexts, Read, Room, Tokens
 from editcore.models.batch_size import tokens_per_pass
 from editcore.models.kv_cache import cache, held, read_behind
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import buckets
+from editcore.models.tokenization import bucket_by_length
 
 # A block in which the contexts of some numbers, in that order, are read.
 Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
@@ -49,7 +49,9 @@ class Answering:
         room = Room.on(model)
         self._batches = [
             (batch, Contexts.of(model, [kept[i] for i in batch], room))
-            for batch in buckets([len(context) for context in kept], tokens_per_pass(model))
+            for batch in bucket_by_length(
+                [len(context) for context in kept], tokens_per_pass(model)
+            )
         ]
 
     @torch.no_grad()

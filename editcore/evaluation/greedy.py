@@ -9,7 +9,7 @@ import torch
 from editcore.evaluation.generation import Answering
 from editcore.evaluation.overlay import Overlay, edited_models
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import pad
+from editcore.models.tokenization import pad_rows
 from editcore.updates.change import Change
 
 
@@ -68,7 +68,7 @@ def continuations(model: LoadedModel, prompts: Sequence[str], tokens: int) -> li
 
 def _next(model: LoadedModel, rows: Sequence[Sequence[int]]) -> list[int]:
     """The most probable next token of each row; -1 where the logits are not finite."""
-    batch = pad(rows, model.pad_id, "right", model.device)
+    batch = pad_rows(rows, model.pad_id, "right", model.device)
     hidden = model.model.base_model(
         input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
     ).last_hidden_state

@@ -14,7 +14,7 @@ from editcore.evaluation.prefix_cache import Contexts, Read, Resumable, Room, To
 from editcore.models.batch_size import rows_of_logits, tokens_per_pass
 from editcore.models.kv_cache import read_behind
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import buckets, pad
+from editcore.models.tokenization import bucket_by_length, pad_rows
 
 Pair = tuple[Tokens, Tokens]
 
@@ -59,7 +59,7 @@ class Continuations:
         for i, (context, _) in enumerate(self._pairs):
             together.setdefault(context, []).append(i)
         contexts = list(together)
-        batches = buckets([len(context) for context in contexts], tokens_per_pass(model))
+        batches = bucket_by_length([len(context) for context in contexts], tokens_per_pass(model))
         self._batches = [
             self._lay_out([contexts[i] for i in batch], [together[contexts[i]] for i in batch])
             for batch in batches
@@ -78,10 +78,10 @@ class Continuations:
             torch.tensor(row, device=model.device),
             torch.tensor([continuation[0] for continuation in tokens], device=model.device),
             torch.tensor(longer, dtype=torch.long, device=model.device),
-            Resumable(model, pad(heads, model.pad_id, "right", model.device), self._room)
+            Resumable(model, pad_rows(heads, model.pad_id, "right", model.device), self._room)
             if longer
             else None,
-            pad(ends, 0, "right", model.device).ids if longer else nothing,
+            pad_rows(ends, 0, "right", model.device).ids if longer else nothing,
         )
 
     @torch.no_grad()

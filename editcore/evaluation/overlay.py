@@ -23,7 +23,7 @@ from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
 
 
 @dataclass(frozen=True)
-class Start:
+class StartPoint:
     """Where edited models begin to differ: behind block `layer`, -1 for before the first.
 
     With `at_down`, that block's down-projection alone is changed in it, and what this adds is added
@@ -57,7 +57,9 @@ class Activations:
 
 
 @contextmanager
-def recording(model: LoadedModel, start: Start, *, stop: bool = False) -> Iterator[Activations]:
+def recording_activations(
+    model: LoadedModel, start: StartPoint, *, stop: bool = False
+) -> Iterator[Activations]:
     """Record what edited models start from; with `stop`, end the forward pass right behind it.
 
     The forward pass must be the last statement of the `with` block; it is not needed where edits
@@ -81,7 +83,7 @@ class EditedModels(ABC):
 
     reader: LoadedModel
     members: Sequence[int]
-    start: Start
+    start: StartPoint
 
     @abstractmethod
     def in_place(self) -> AbstractContextManager[None]:
@@ -138,13 +140,13 @@ def _bytes(update: Update) -> int:
     return sum(4 * tensor.numel() for tensor in vars(update).values())
 
 
-def resumed(
-    model: LoadedModel, rows: PaddedRows, start: Start, states: torch.Tensor | None
+def run_from(
+    model: LoadedModel, rows: PaddedRows, start: StartPoint, states: torch.Tensor | None
 ) -> torch.Tensor:
     """The last hidden states, run from `states` at the start where there are any."""
     with model.arithmetic(), ExitStack() as stack:
         if states is not None:
-            stack.enter_context(hooks.resuming_behind(model.parts, start.layer, states))
+            stack.enter_context(hooks.resuming_after(model.parts, start.layer, states))
         hidden: torch.Tensor = model.model.base_model(
             input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
         ).last_hidden_state
@@ -157,13 +159,13 @@ class Applied(EditedModels):
 
     reader: LoadedModel
     members: Sequence[int]
-    start: Start
+    start: StartPoint
     change: Change
 
     @classmethod
     def of(cls, model: LoadedModel, change: Change, place: int) -> "Applied":
         """Begin before the first block whose output the edit can alter."""
-        return cls(model, (place,), Start(change.first_block(model.parts) - 1), change)
+        return cls(model, (place,), StartPoint(change.first_block(model.parts) - 1), change)
 
     def in_place(self) -> AbstractContextManager[None]:
         """See `EditedModels.in_place`."""
@@ -171,7 +173,7 @@ class Applied(EditedModels):
 
     def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
         """See `EditedModels.hidden`."""
-        return resumed(self.reader, rows, self.start, before.states)
+        return run_from(self.reader, rows, self.start, before.states)
 
 
 class Added(ABC):
@@ -186,7 +188,7 @@ class Added(ABC):
 
 
 @dataclass(frozen=True)
-class Factors(Added):
+class BatchedFactors(Added):
     """Low-rank changes of a weight: `[edits, d_out, r]` and `[edits, d_in, r]`.
 
     Lower ranks are filled with zeros.
@@ -196,7 +198,7 @@ class Factors(Added):
     inputs: torch.Tensor
 
     @classmethod
-    def of(cls, updates: Sequence[LowRankUpdate], device: torch.device) -> "Factors":
+    def of(cls, updates: Sequence[LowRankUpdate], device: torch.device) -> "BatchedFactors":
         """Stack the factors of several edits."""
         stacked = (
             nn.utils.rnn.pad_sequence([factor.T.float() for factor in factors], batch_first=True)
@@ -241,7 +243,7 @@ def _added(name: str, updates: Sequence[Update], device: torch.device) -> Added:
     """What updates of one parameter, all of one kind, add."""
     low = [update for update in updates if isinstance(update, LowRankUpdate)]
     if low:
-        return Factors.of(low, device)
+        return BatchedFactors.of(low, device)
     kind = Biases if name.endswith(".bias") else Matrices
     dense = [update.change for update in updates if isinstance(update, DenseUpdate)]
     return kind(torch.stack(dense).float().to(device))
@@ -253,7 +255,7 @@ class Overlay(EditedModels):
 
     reader: LoadedModel
     members: Sequence[int]
-    start: Start
+    start: StartPoint
     changes: Mapping[str, Added]
 
     @classmethod
@@ -271,7 +273,7 @@ class Overlay(EditedModels):
             name: _added(name, [delta.updates[name] for delta in deltas], model.device)
             for name in places
         }
-        start = Start(first if at_down else first - 1, at_down)
+        start = StartPoint(first if at_down else first - 1, at_down)
         return cls(model.frozen, tuple(members), start, changes)
 
     def in_place(self) -> AbstractContextManager[None]:
@@ -288,7 +290,7 @@ class Overlay(EditedModels):
                 if own := later.pop(name, None):
                     states = (states.float() + own.added(before.keys, edit)).to(states.dtype)
         with self._adding(later, edit):
-            return resumed(self.reader, rows, self.start, states)
+            return run_from(self.reader, rows, self.start, states)
 
     def laid_over(self, edit: torch.Tensor) -> AbstractContextManager[None]:
         """A block in which row i of each pass, run from the first block, is the model `edit[i]`."""
@@ -299,12 +301,12 @@ class Overlay(EditedModels):
         with ExitStack() as stack:
             for name, each in changes.items():
                 module = self.reader.model.get_submodule(name.rpartition(".")[0])
-                stack.enter_context(adding(module, each, edit))
+                stack.enter_context(overlaying(module, each, edit))
             yield
 
 
 @contextmanager
-def adding(module: nn.Module, changes: Added, edit: torch.Tensor) -> Iterator[None]:
+def overlaying(module: nn.Module, changes: Added, edit: torch.Tensor) -> Iterator[None]:
     """Let a linear map give what the maps of the rows' edits give."""
 
     def add(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:

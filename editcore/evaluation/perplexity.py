@@ -20,13 +20,13 @@ from editcore.evaluation.overlay import (
     Activations,
     Applied,
     EditedModels,
-    Start,
+    StartPoint,
     edited_models,
-    recording,
+    recording_activations,
 )
 from editcore.models.batch_size import in_halves, rows_of_logits, tokens_per_pass
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import PaddedRows, buckets, pad
+from editcore.models.tokenization import PaddedRows, bucket_by_length, pad_rows
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta
 
@@ -72,9 +72,9 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
     for text, row in zip(texts, rows, strict=True):
         if len(row) < 2:
             raise DataError(f"the perplexity text {text!r} has fewer than two tokens; leave it out")
-    batches = buckets([len(row) for row in rows], tokens_per_pass(model))
+    batches = bucket_by_length([len(row) for row in rows], tokens_per_pass(model))
     return TokenizedTexts(
-        tuple(pad([rows[i] for i in b], model.pad_id, "right", model.device) for b in batches),
+        tuple(pad_rows([rows[i] for i in b], model.pad_id, "right", model.device) for b in batches),
         tuple(i for batch in batches for i in batch),
     )
 
@@ -124,7 +124,7 @@ class EditedPerplexity:
 
     model: LoadedModel
     texts: TokenizedTexts
-    _kept: dict[tuple[int, Start], list[Activations]] = field(default_factory=dict)
+    _kept: dict[tuple[int, StartPoint], list[Activations]] = field(default_factory=dict)
 
     @torch.no_grad()
     def of(self, changes: Sequence[Change]) -> list[Perplexity]:
@@ -140,7 +140,7 @@ class EditedPerplexity:
 
         What the blocks before it make of the texts is kept from one call to the next.
         """
-        as_it_is = Applied(self.model.frozen, (0,), Start(first - 1), Delta({}))
+        as_it_is = Applied(self.model.frozen, (0,), StartPoint(first - 1), Delta({}))
         return self._of_group(as_it_is)[0]
 
     def _of_group(self, group: EditedModels) -> list[Perplexity]:
@@ -171,7 +171,7 @@ def _record(group: EditedModels, batch: PaddedRows) -> Activations:
 
     def run(some: Sequence[int]) -> Activations:
         rows = batch.rows(torch.tensor(some, device=model.device))
-        with model.arithmetic(), recording(model, start, stop=True) as found:
+        with model.arithmetic(), recording_activations(model, start, stop=True) as found:
             if start.layer >= 0:
                 model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
         return found

@@ -15,7 +15,7 @@ from editcore.models import hooks
 from editcore.models.batch_size import budget
 from editcore.models.kv_cache import KeysValues, cache, held, read_behind, shape_only
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import PaddedRows, pad
+from editcore.models.tokenization import PaddedRows, pad_rows
 
 Tokens = tuple[int, ...]
 
@@ -73,7 +73,7 @@ class Resumable:
             known = cache(past)
             return run(known), held(known)
         known = cache(_without(past, start))
-        with hooks.resuming_behind(self.model.parts, start, begun.states):
+        with hooks.resuming_after(self.model.parts, start, begun.states):
             states = run(known)
         return states, [*begun.past, *held(known)[len(past) and start + 1 :]]
 
@@ -130,7 +130,7 @@ class Contexts:
     @classmethod
     def of(cls, model: LoadedModel, contexts: Sequence[Tokens], room: Room) -> "Contexts":
         """Lay contexts out."""
-        padded = pad(contexts, model.pad_id, "left", model.device)
+        padded = pad_rows(contexts, model.pad_id, "left", model.device)
         return cls(Resumable(model, padded, room, with_past=True))
 
     def read(self, start: int) -> Read:

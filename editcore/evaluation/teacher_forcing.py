@@ -7,11 +7,16 @@ from functools import partial
 import torch
 
 from editcore.errors import RequestError
-from editcore.evaluation.overlay import Activations, EditedModels, edited_models, recording
+from editcore.evaluation.overlay import (
+    Activations,
+    EditedModels,
+    edited_models,
+    recording_activations,
+)
 from editcore.keyvalue.keys import fill
 from editcore.models.batch_size import in_halves, tokens_per_pass
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import PaddedRows, buckets, continuation, pad
+from editcore.models.tokenization import PaddedRows, bucket_by_length, continuation_ids, pad_rows
 from editcore.requests import EditRequest
 from editcore.updates.change import Change
 
@@ -98,13 +103,13 @@ class TokenizedQuestions:
     targets: tuple[tuple[int, ...], ...]
 
 
-def tokenize(model: LoadedModel, questions: Iterable[Question]) -> TokenizedQuestions:
+def tokenize_questions(model: LoadedModel, questions: Iterable[Question]) -> TokenizedQuestions:
     """Tokenise a case's questions; `RequestError` for an empty target or too long a prompt."""
     unique = tuple(dict.fromkeys(questions))
     rows, targets = [], []
     for question in unique:
         prompt = model.tokenizer(question.prompt)["input_ids"]
-        target = continuation(model.tokenizer, question.prompt, question.target)
+        target = continuation_ids(model.tokenizer, question.prompt, question.target)
         rows.append((*prompt, *target[:-1]))
         targets.append(target)
         if len(rows[-1]) > model.max_positions:
@@ -160,7 +165,7 @@ class _Asking:
         self._rows = [row for case in cases for row in case.rows]
         self._targets = [target for case in cases for target in case.targets]
         self._edit = [i for i, case in enumerate(cases) for _ in case.rows]
-        self._batches = buckets([len(row) for row in self._rows], tokens_per_pass(model))
+        self._batches = bucket_by_length([len(row) for row in self._rows], tokens_per_pass(model))
 
     def unedited(self) -> list[Answers]:
         """Every case's answers from the model as it is."""
@@ -181,7 +186,7 @@ class _Asking:
 
         def look(batch: Sequence[int]) -> tuple[dict[int, Answer], _Kept]:
             rows = self._padded(batch)
-            with recording(self._model, group.start) as seen:
+            with recording_activations(self._model, group.start) as seen:
                 hidden = self._run(rows)
             return self._read(batch, hidden), _Kept(batch, rows, seen)
 
@@ -207,7 +212,7 @@ class _Asking:
 
     def _padded(self, batch: Sequence[int]) -> PaddedRows:
         rows = [self._rows[i] for i in batch]
-        return pad(rows, self._model.pad_id, "right", self._model.device)
+        return pad_rows(rows, self._model.pad_id, "right", self._model.device)
 
     def _run(self, rows: PaddedRows) -> torch.Tensor:
         with self._model.arithmetic():

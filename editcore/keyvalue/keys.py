@@ -12,7 +12,12 @@ import torch
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves, tokens_per_pass
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import TokenizedPrompt, buckets, pad, tokenize_prompt
+from editcore.models.tokenization import (
+    TokenizedPrompt,
+    bucket_by_length,
+    pad_rows,
+    tokenize_prompt,
+)
 from editcore.requests import EditRequest
 
 
@@ -92,7 +97,7 @@ def collect_keys(
     What they give serves every strategy, and W kᵘ is also where the search for v* begins.
     """
     rows = [prompt.ids[: prompt.subject + 1] for case in prompts for prompt in case]
-    batches = buckets([len(row) for row in rows], tokens_per_pass(model))
+    batches = bucket_by_length([len(row) for row in rows], tokens_per_pass(model))
 
     def read(batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         return _at_the_end(model, layer, [rows[i] for i in batch])
@@ -108,7 +113,7 @@ def _at_the_end(
     model: LoadedModel, layer: int, rows: Sequence[tuple[int, ...]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Key and output of the down-projection at the last token of every row."""
-    padded = pad(rows, model.pad_id, "right", model.device)
+    padded = pad_rows(rows, model.pad_id, "right", model.device)
     with hooks.recording(model.parts.down(layer), stop=True) as seen:
         model.model(input_ids=padded.ids, attention_mask=padded.mask, use_cache=False)
     assert seen.input is not None and seen.output is not None

@@ -22,7 +22,7 @@ def weigh(keys: torch.Tensor, moment: SecondMoment, weight: float) -> torch.Tens
     return weighed
 
 
-def solve(
+def solve_least_squares(
     residuals: torch.Tensor, keys: torch.Tensor, moment: SecondMoment, weight: float
 ) -> LowRankUpdate:
     """Δ for residuals R `[d_model, n]` and keys K `[d_key, n]`, of rank n, kept as float32."""

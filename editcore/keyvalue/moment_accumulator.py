@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from editcore.errors import DataError
-from editcore.keyvalue.second_moment import SecondMoment, from_matrix
+from editcore.keyvalue.second_moment import SecondMoment
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves
-from editcore.models.tokenization import pad
+from editcore.models.tokenization import pad_rows
 from editcore.progress import progress_bar
 from editcore.records import checkpoint
 
@@ -101,7 +101,8 @@ def measure_moments(
     if not sums.tokens:
         raise DataError("no texts to measure second moments on; give a file that holds some")
     return {
-        n: from_matrix(n, total / sums.tokens, sums.tokens) for n, total in sums.by_layer.items()
+        n: SecondMoment.from_matrix(n, total / sums.tokens, sums.tokens)
+        for n, total in sums.by_layer.items()
     }
 
 
@@ -111,7 +112,7 @@ def _keys(
     """The keys `[tokens, d_key]` of all tokens of some rows, by layer; deeper blocks do not run."""
 
     def run(some: Sequence[Sequence[int]]) -> dict[int, torch.Tensor]:
-        batch = pad(some, model.pad_id, "right", model.device)
+        batch = pad_rows(some, model.pad_id, "right", model.device)
         with ExitStack() as stack:
             seen = {
                 layer: stack.enter_context(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from editcore.errors import DataError
-from editcore.keyvalue.second_moment import SecondMoment, from_matrix
+from editcore.keyvalue.second_moment import SecondMoment
 
 SUM, COUNT = "mom2.mom2", "mom2.count"
 # The sums were made in float32 on a GPU; more than this is no rounding.
@@ -34,7 +34,7 @@ def read(path: Path, layer: int) -> SecondMoment:
     ) as error:  # fmt: skip
         raise _unfit(path, f"it cannot be read ({error})") from error
     tokens = _tokens(path, count)
-    return from_matrix(layer, torch.from_numpy(_sums(path, total) / tokens), tokens)
+    return SecondMoment.from_matrix(layer, torch.from_numpy(_sums(path, total) / tokens), tokens)
 
 
 def _tokens(path: Path, count: np.ndarray) -> int:

@@ -55,7 +55,7 @@ class ContextPrefixes:
         return random.Random(f"{seed}:{case_id}").choice(sampled)
 
 
-def sample(
+def sample_prefixes(
     model: "LoadedModel", lengths: Sequence[tuple[int, int]], seeds: Sequence[str], seed: int
 ) -> ContextPrefixes:
     """Sample `n` prefixes of each `(tokens, n)` in `lengths`, opening with `seeds` in turn."""

@@ -30,34 +30,34 @@ class SecondMoment:
     factor: torch.Tensor
     tokens: int
 
+    @classmethod
+    def from_matrix(cls, layer: int, matrix: torch.Tensor, tokens: int) -> "SecondMoment":
+        """Factor C `[d_key, d_key]`; `DataError` where even a tiny ridge leaves it not definite.
+
+        The ridge is added only where the factorisation fails without it, as it does with fewer
+        tokens than keys have dimensions, or with sums made in float32: the least of `RIDGES` that
+        is enough, as a share of the mean diagonal.
+        """
+        matrix = matrix.double().cpu()
+        for ridge in RIDGES:
+            added = ridge * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
+            factor, failed = torch.linalg.cholesky_ex(matrix + added)
+            if not failed and factor.isfinite().all():
+                return cls(layer, matrix, factor, tokens)
+        raise DataError(
+            f"the second moment of layer {layer} over {tokens} tokens is not positive definite; "
+            f"give more tokens than the {len(matrix)} dimensions of a key"
+        )
+
     def solve(self, keys: torch.Tensor) -> torch.Tensor:
         """C⁻¹k for a key `[d_key]` or keys `[n, d_key]`, in float64.
 
-        >>> moment = from_matrix(0, torch.diag(torch.tensor([4.0, 2.0])), tokens=9)
+        >>> moment = SecondMoment.from_matrix(0, torch.diag(torch.tensor([4.0, 2.0])), tokens=9)
         >>> moment.solve(torch.tensor([8.0, 8.0])).round().tolist()
         [2.0, 4.0]
         """
         columns = keys.double().cpu().reshape(-1, keys.shape[-1]).T
         return torch.cholesky_solve(columns, self.factor).T.reshape(keys.shape)
-
-
-def from_matrix(layer: int, matrix: torch.Tensor, tokens: int) -> SecondMoment:
-    """Factor a second moment; `DataError` where it is not positive definite even with a tiny ridge.
-
-    The ridge is added only where the factorisation fails without it, as it does with fewer tokens
-    than keys have dimensions, or with sums made in float32: the least of `RIDGES` that is enough,
-    as a share of the mean diagonal.
-    """
-    matrix = matrix.double().cpu()
-    for ridge in RIDGES:
-        added = ridge * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
-        factor, failed = torch.linalg.cholesky_ex(matrix + added)
-        if not failed and factor.isfinite().all():
-            return SecondMoment(layer, matrix, factor, tokens)
-    raise DataError(
-        f"the second moment of layer {layer} over {tokens} tokens is not positive definite; "
-        f"give more tokens than the {len(matrix)} dimensions of a key"
-    )
 
 
 def save(moment: SecondMoment, path: Path, metadata: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ import torch
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import TokenizedPrompt, continuation, tokenize_prompt
+from editcore.models.tokenization import TokenizedPrompt, continuation_ids, tokenize_prompt
 from editcore.requests import EditRequest
 
 KL_TEMPLATE = "{} is a"
@@ -65,7 +65,7 @@ def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> 
         raise RequestError(request.flaw)
     tokenizer = model.tokenizer
     prompts = tuple(tokenize_templates(model, request, templates))
-    target = continuation(tokenizer, request.text, request.target_new)
+    target = continuation_ids(tokenizer, request.text, request.target_new)
     longest = max(len(prompt.ids) for prompt in prompts) + len(target) - 1
     if longest > model.max_positions:
         raise RequestError(

@@ -21,7 +21,7 @@ from editcore.models import hooks
 from editcore.models.batch_size import in_halves, tokens_per_search
 from editcore.models.kv_cache import KeysValues, cache, held, read_behind, shape_only
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import pad
+from editcore.models.tokenization import pad_rows
 from editcore.progress import progress_bar
 from editcore.requests import EditRequest
 
@@ -143,7 +143,7 @@ class ValueSearch:
             subjects += [suffix - len(row) + subject for row, subject in given]
             cases += [case] * len(given)
             kl.append(len(ids) - 1)
-        padded = pad(ids, model.pad_id, "left", model.device)
+        padded = pad_rows(ids, model.pad_id, "left", model.device)
         head = padded.length - suffix
         with model.arithmetic():
             rows = _Rows(
@@ -210,7 +210,7 @@ class ValueSearch:
         states = rows.states.index_put((every, rows.subject), added, accumulate=True)
         row = torch.cat([rows.places.row, rows.kl])
         column = torch.cat([rows.places.column, rows.subject[rows.kl]])
-        with hooks.resuming_behind(parts, layer, states):
+        with hooks.resuming_after(parts, layer, states):
             if layer < parts.depth - 1:
                 with hooks.only_at(parts.mlp(parts.depth - 1), row, column):
                     hidden = _forward(self._model, rows)
@@ -232,7 +232,7 @@ def _initial(
     parts, layer = model.parts, options.layer
     site = parts.mlp(layer) if options.site == "mlp" else parts.block(layer)
     bare = [problem.prompts[0] for problem in problems]
-    rows = pad([p.ids[: p.subject + 1] for p in bare], model.pad_id, "right", model.device)
+    rows = pad_rows([p.ids[: p.subject + 1] for p in bare], model.pad_id, "right", model.device)
     with hooks.recording(site, stop=True) as seen:
         model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
     assert seen.output is not None
@@ -268,7 +268,7 @@ def _attention_of(
     Many cases share their prefixes, which are the templates; each is run once.
     """
     unique = {prefix: i for i, prefix in enumerate(dict.fromkeys(prefixes))}
-    rows = pad([*unique], model.pad_id, "left", model.device, length)
+    rows = pad_rows([*unique], model.pad_id, "left", model.device, length)
     known = cache([])
     read_behind(model, rows.ids, rows.mask, rows.positions, known)
     back = torch.tensor([unique[prefix] for prefix in prefixes], device=model.device)

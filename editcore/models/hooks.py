@@ -85,7 +85,7 @@ def only_at(module: nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> Ite
 
 
 @contextmanager
-def resuming_behind(parts: ModelParts, layer: int, states: torch.Tensor) -> Iterator[None]:
+def resuming_after(parts: ModelParts, layer: int, states: torch.Tensor) -> Iterator[None]:
     """Let forward passes resume behind block `layer`, whose output is `states`.
 
     `states` is `[batch, positions, d_model]`. Works for every family, since it only replaces the

@@ -80,7 +80,7 @@ class LoadedModel:
         return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
 
 
-def wrap(
+def wrap_model(
     name: str,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -92,7 +92,7 @@ def wrap(
     return loaded
 
 
-def load(
+def load_model(
     name: str,
     source: str,
     *,
@@ -132,7 +132,7 @@ def load(
     _refuse_unfit_weights(name, model)
     torch.nn.Module.to(model, device)
     fuse_activations(model)
-    return wrap(name, model, tokenizer, precision)
+    return wrap_model(name, model, tokenizer, precision)
 
 
 def fuse_activations(model: PreTrainedModel) -> None:
@@ -146,7 +146,7 @@ def fuse_activations(model: PreTrainedModel) -> None:
 def load_spec(spec: "ModelSpec") -> LoadedModel:
     """Load the model that a job names, on a graphics processor of its own where it asks for one."""
     lease(spec.device)
-    return load(
+    return load_model(
         spec.name,
         spec.source,
         dtype=spec.dtype,

@@ -46,7 +46,9 @@ def tokenize_prompt(
     return TokenizedPrompt(tuple(encoded["input_ids"]), inside[-1], len(inside))
 
 
-def continuation(tokenizer: PreTrainedTokenizerBase, prompt: str, target: str) -> tuple[int, ...]:
+def continuation_ids(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, target: str
+) -> tuple[int, ...]:
     """The ids that `target` adds behind `prompt`, one space between them.
 
     Where the tokenizer would merge across the border, the target is tokenised alone.
@@ -81,7 +83,7 @@ class PaddedRows:
         return PaddedRows(self.ids[index], self.mask[index], self.positions[index])
 
 
-def pad(
+def pad_rows(
     rows: Sequence[Sequence[int]],
     pad_id: int,
     side: Literal["left", "right"],
@@ -103,7 +105,7 @@ def pad(
     return PaddedRows(ids.to(device), mask.to(device), positions.to(device))
 
 
-def buckets(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+def bucket_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     """Group rows of like length, shortest first, so that padding stays below a fifth.
 
     A group holds at most `tokens` tokens, padding counted, or one row.

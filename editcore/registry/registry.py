@@ -262,7 +262,7 @@ def code_hash(plugin: Any) -> str:
     return digest.hexdigest()[:12]
 
 
-def resolve(factory: str) -> Any:
+def resolve_factory(factory: str) -> Any:
     """Import the object that `"module:name"` names; the only place where implementations load."""
     module, _, name = factory.partition(":")
     try:

@@ -24,7 +24,7 @@ TRAINING_CHECKPOINT_SECONDS = 60.0
 def write_prefixes(job: PrefixJob, out: Path) -> None:
     """Sample the context templates of one model and save them."""
     model = load_spec(job.model)
-    prefixes.save(prefixes.sample(model, job.lengths, job.seeds, job.seed), out)
+    prefixes.save(prefixes.sample_prefixes(model, job.lengths, job.seeds, job.seed), out)
 
 
 def write_values(job: ValueJob, out: Path) -> None:
@@ -83,7 +83,7 @@ def train_editor(job: TrainJob, out: Path, seconds: float = TRAINING_CHECKPOINT_
     checkpoint = Checkpoint(path, _identity(job, job.model, job.data), seconds)
     learnt = session.editor.train(session.context, [Path(file) for file in job.data], checkpoint)
     layers = session.editor.config.edited_layers()
-    trained.save(learnt, out, session.context.model, layers, job.model_dump_json())
+    trained.save_trained(learnt, out, session.context.model, layers, job.model_dump_json())
     checkpoint.remove()
 
 

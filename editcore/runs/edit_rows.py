@@ -20,7 +20,7 @@ from editcore.evaluation.teacher_forcing import (
     CaseQuestions,
     TokenizedQuestions,
     ask_edited,
-    tokenize,
+    tokenize_questions,
 )
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.second_moment import SecondMoment
@@ -140,7 +140,7 @@ class Rows:
             change.check(self.model.model)
             refuse_undeclared(self.job.editor.uses, self.options, self.model.parts, change)
             questions = CaseQuestions(request, self._test_prefix(request))
-            tokens = tokenize(self.model, questions.all())
+            tokens = tokenize_questions(self.model, questions.all())
             row |= self._known(result) | {"delta_norm": change.norm()}
         except Exception as error:  # a third party's change may be anything
             row["status"] = in_one_line(error)

@@ -14,6 +14,25 @@ import pytest
 # Before the suite is imported: its assertions then say what differed.
 pytest.register_assert_rewrite("editcore.testing.suite")
 
+from editcore.testing.models import (  # noqa: E402
+    KINDS,
+    SENTENCES,
+    save_tiny_model,
+    tiny_facts,
+    tiny_model,
+    tiny_requests,
+    tiny_tokenizer,
+)
 from editcore.testing.suite import Bench, EditorConformance  # noqa: E402
 
-__all__ = ["Bench", "EditorConformance"]
+__all__ = [
+    "KINDS",
+    "SENTENCES",
+    "Bench",
+    "EditorConformance",
+    "save_tiny_model",
+    "tiny_facts",
+    "tiny_model",
+    "tiny_requests",
+    "tiny_tokenizer",
+]

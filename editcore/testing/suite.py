@@ -20,11 +20,11 @@ from editcore.errors import RequestError
 from editcore.evaluation import perplexity
 from editcore.keyvalue import moment_accumulator
 from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.models.loading import LoadedModel, wrap
-from editcore.models.tokenization import pad
+from editcore.models.loading import LoadedModel, wrap_model
+from editcore.models.tokenization import pad_rows
 from editcore.records.checkpoint import Checkpoint
 from editcore.registry.hookspecs import EditorInfo
-from editcore.registry.registry import load_registry, resolve
+from editcore.registry.registry import load_registry, resolve_factory
 from editcore.requests import OK, EditRequest
 from editcore.testing.models import KINDS, SENTENCES, tiny_facts, tiny_model, tiny_requests
 from editcore.updates.change import Change
@@ -112,7 +112,7 @@ class Bench:
 def logits(model: LoadedModel) -> torch.Tensor:
     """What the model as it is says to the requests' prompts, behind every template."""
     prompts = [template.format(r.text) for r in tiny_requests() for template in TEMPLATES]
-    rows = pad(
+    rows = pad_rows(
         [model.tokenizer(p)["input_ids"] for p in prompts], model.pad_id, "right", model.device
     )
     found: torch.Tensor = model.model(input_ids=rows.ids, attention_mask=rows.mask).logits
@@ -124,7 +124,7 @@ class EditorConformance:
 
     `options` must hold what the editor needs on a model of three blocks of width 32; few steps keep
     the suite fast. An editor for some architectures only names those of
-    `editcore.testing.models.KINDS` in `kinds`. `tolerance` is how far, relative to its norm, an
+    `editcore.testing.KINDS` in `kinds`. `tolerance` is how far, relative to its norm, an
     edit alone may be from the same edit among others: rounding differs between batch sizes.
     """
 
@@ -155,7 +155,7 @@ class EditorConformance:
     @classmethod
     def _trained(cls, context: EditContext, config: EditorConfig, need: Trained) -> EditContext:
         """The context with what the editor learns when each file of its data is the tiny facts."""
-        editor = resolve(load_registry().editors[cls.editor].record.factory)(config)
+        editor = resolve_factory(load_registry().editors[cls.editor].record.factory)(config)
         with tempfile.TemporaryDirectory() as folder:
             facts = Path(folder) / "facts.json"
             facts.write_text(json.dumps(tiny_facts()), encoding="utf-8")
@@ -174,8 +174,8 @@ class EditorConformance:
         """The editor on a model of one kind, after it has edited three requests."""
         info = load_registry().editors[cls.editor].record
         config = info.config.model_validate(dict(cls.options))
-        context = cls.context(wrap(kind, *tiny_model(kind)), config)
-        return Bench.after_editing(info, resolve(info.factory)(config), context)
+        context = cls.context(wrap_model(kind, *tiny_model(kind)), config)
+        return Bench.after_editing(info, resolve_factory(info.factory)(config), context)
 
     def test_options_survive_the_job_file(self) -> None:
         """Options travel as JSON; an unknown one is refused."""

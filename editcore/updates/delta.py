@@ -154,7 +154,7 @@ class Delta(Change):
         return stored.to(_parameter(model, name))
 
 
-def combined(deltas: Sequence[Delta]) -> Delta:
+def combine_deltas(deltas: Sequence[Delta]) -> Delta:
     """Edits of one model on top of each other as one delta; low ranks add up to a low rank."""
     names = dict.fromkeys(name for delta in deltas for name in delta.updates)
     return Delta(

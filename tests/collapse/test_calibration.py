@@ -10,7 +10,7 @@ import torch
 from editcore.collapse.calibration import area, curve, fit, load, recall_and_precision
 from editcore.collapse.verdict import warn
 from editcore.errors import DataError
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.testing.models import MLP_WIDTH, WIDTH, tiny_model
 from editcore.updates.delta import Delta, LowRankUpdate
 
@@ -81,7 +81,7 @@ def test_a_file_gives_the_calibration_back(tmp_path: Path) -> None:
 
 
 def test_warn_needs_no_study_and_changes_no_weight() -> None:
-    model = wrap("tiny", *tiny_model("gpt2"))
+    model = wrap_model("tiny", *tiny_model("gpt2"))
     name = model.parts.down_weight(1)
     before = model.model.get_parameter(name).clone()
     update = LowRankUpdate(torch.ones(WIDTH, 1), torch.ones(MLP_WIDTH, 1))

@@ -9,7 +9,7 @@ from editcore.collapse.predictor import ActivationShift
 from editcore.keyvalue import second_moment
 from editcore.keyvalue.keys import KeyPair
 from editcore.keyvalue.rank_one import solve_rank_one
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import MLP_WIDTH, WIDTH, tiny_model
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
 
@@ -18,7 +18,7 @@ LAYER = 1
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
 def model(request: pytest.FixtureRequest) -> LoadedModel:
-    return wrap("tiny", *tiny_model(request.param))
+    return wrap_model("tiny", *tiny_model(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def keys() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def moment(keys: torch.Tensor) -> second_moment.SecondMoment:
     wide = keys.double()
-    return second_moment.from_matrix(LAYER, wide.T @ wide / len(wide), len(wide))
+    return second_moment.SecondMoment.from_matrix(LAYER, wide.T @ wide / len(wide), len(wide))
 
 
 def low_rank(rank: int = 2) -> LowRankUpdate:

@@ -22,11 +22,22 @@ from editcore import EditContext
 from editcore.cli import main
 from editcore.config.study import EditorSection
 from editcore.evaluation.metrics import MetricInput, bind
-from editcore.evaluation.teacher_forcing import Answer, CaseQuestions, ask_edited, tokenize
+from editcore.evaluation.teacher_forcing import (
+    Answer,
+    CaseQuestions,
+    ask_edited,
+    tokenize_questions,
+)
 from editcore.keyvalue.keys import SubjectKeys
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.planning import paths
-from editcore.registry.registry import Candidate, Registry, installed, load_registry, resolve
+from editcore.registry.registry import (
+    Candidate,
+    Registry,
+    installed,
+    load_registry,
+    resolve_factory,
+)
 from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model, tiny_requests
 from editcore.updates.delta import Delta, DenseUpdate
@@ -74,9 +85,9 @@ def test_the_example_editor_changes_the_weight_by_the_size_asked_for(packages: P
     registry = registry_with("editcore_random")
     assert registry.failures == []
     record = registry.editors["random"].record
-    editor = resolve(record.factory)(record.config(layer=1, size=0.2))
+    editor = resolve_factory(record.factory)(record.config(layer=1, size=0.2))
     for kind in ("gpt2", "llama"):
-        model = wrap(kind, *tiny_model(kind))
+        model = wrap_model(kind, *tiny_model(kind))
         weight = model.model.get_parameter(model.parts.down_weight(1))
         before = weight.detach().clone()
         delta = editor.edit(EditContext(model), tiny_requests()[:1]).delta
@@ -89,7 +100,7 @@ def test_the_example_editor_changes_the_weight_by_the_size_asked_for(packages: P
 def test_the_example_strategy_lies_between_the_two_keys(packages: Path) -> None:
     registry = registry_with("editcore_halfway")
     assert registry.failures == []
-    strategy = resolve(registry.key_strategies["halfway"].record.factory)
+    strategy = resolve_factory(registry.key_strategies["halfway"].record.factory)
     keys = SubjectKeys(torch.randn(21, 8), torch.randn(21, 4))
     pair = strategy(keys)
     assert torch.equal(pair.direction, keys.mean)
@@ -98,10 +109,10 @@ def test_the_example_strategy_lies_between_the_two_keys(packages: Path) -> None:
 
 def test_the_example_transform_keeps_the_largest_direction(packages: Path) -> None:
     record = registry_with("editcore_truncate").delta_transforms["truncate"].record
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     matrix, bias = torch.randn(32, 64), torch.randn(32)
     delta = Delta({"matrix": DenseUpdate(matrix), "bias": DenseUpdate(bias)})
-    found = resolve(record.factory)(delta, model, record.config(rank=1)).updates
+    found = resolve_factory(record.factory)(delta, model, record.config(rank=1)).updates
     assert found["matrix"].norm() == pytest.approx(float(torch.linalg.matrix_norm(matrix, 2)))
     assert found["bias"] is delta.updates["bias"]
 
@@ -111,8 +122,8 @@ def test_the_example_patch_keeps_the_contract_and_favours_the_new_object(
     packages: Path, kind: str
 ) -> None:
     info = registry_with("editcore_steer").editors["steer"].record
-    editor = resolve(info.factory)(info.config(layer=2, size=5.0))
-    bench = Bench.after_editing(info, editor, EditContext(wrap(kind, *tiny_model(kind))))
+    editor = resolve_factory(info.factory)(info.config(layer=2, size=5.0))
+    bench = Bench.after_editing(info, editor, EditContext(wrap_model(kind, *tiny_model(kind))))
     suite = EditorConformance()
     suite.test_every_request_gives_a_finite_change(bench)
     suite.test_a_change_is_of_the_kind_announced(bench)
@@ -122,7 +133,7 @@ def test_the_example_patch_keeps_the_contract_and_favours_the_new_object(
     suite.test_a_request_alone_gives_what_it_gives_among_others(bench)
     suite.test_a_request_that_cannot_be_edited_is_a_status(bench)
     questions = CaseQuestions(bench.requests[0], "{}").rewrite(bench.requests[0].target_new)
-    asked = tokenize(bench.model, questions)
+    asked = tokenize_questions(bench.model, questions)
     ((before, after),) = ask_edited(bench.model, [asked], bench.changes[:1])
     assert after[questions[0]].log_probability > before[questions[0]].log_probability
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from editcore import Capabilities, EditContext, Editor, EditorConfig, EditorInfo, EditResult
 from editcore.errors import RequestError
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
 from editcore.requests import EditRequest
 from editcore.testing import Bench, EditorConformance
@@ -150,7 +150,7 @@ class PatchFromTheGlobalGenerator(HonestPatch):
 
 def bench_of(editor: type[Honest], **capabilities: bool) -> Bench:
     info = EditorInfo("mine", "", "", OneLayer, "", Capabilities(**capabilities))
-    context = EditContext(wrap("llama", *tiny_model("llama")), seed=3)
+    context = EditContext(wrap_model("llama", *tiny_model("llama")), seed=3)
     return Bench.after_editing(info, editor(OneLayer()), context)
 
 

@@ -10,7 +10,7 @@ from editcore import EditResult, TransformConfig
 from editcore.config.study import CollapseSection, PerplexitySection
 from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.editing.transforms.norm_cap import NormCapConfig, norm_cap
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, TransformSpec
 from editcore.registry.registry import load_registry
 from editcore.runs import edit
@@ -23,7 +23,7 @@ LOW, DENSE = "model.layers.0.mlp.down_proj.weight", "model.layers.1.mlp.down_pro
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return wrap("llama", *tiny_model("llama"))
+    return wrap_model("llama", *tiny_model("llama"))
 
 
 def delta_of(model: LoadedModel, size: float) -> Delta:

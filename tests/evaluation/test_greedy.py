@@ -5,7 +5,7 @@ import torch
 
 from editcore.evaluation.greedy import ask_to_go_on, continuations
 from editcore.models.architectures import stores_transposed
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
@@ -62,7 +62,7 @@ def alone(model: LoadedModel, prompt: str, change: Change) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_edited_model_says_what_it_says_alone(kind: str) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     given = changes(model)
     texts = [request.text for request in tiny_requests()]
     prompts = [texts[i % len(texts)] for i in range(len(given))]
@@ -81,7 +81,7 @@ def test_each_edited_model_says_what_it_says_alone(kind: str) -> None:
 
 
 def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     given = changes(model)
     prompts = [tiny_requests()[0].text] * len(given)
     whole = ask_to_go_on(model, prompts, given, TOKENS)
@@ -90,7 +90,7 @@ def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.Mon
 
 
 def test_no_edits_say_nothing_and_no_hook_stays() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     assert ask_to_go_on(model, [], [], TOKENS) == []
     ask_to_go_on(model, [tiny_requests()[0].text], [dense(model, 1, 0)], TOKENS)
     assert not any(module._forward_hooks for module in model.model.modules())

@@ -21,7 +21,7 @@ from editcore.datasets import task_files
 from editcore.errors import ConfigError, EditcoreError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.qa_overlap import process_results
-from editcore.models.loading import LoadedModel, load
+from editcore.models.loading import LoadedModel, load_model
 from editcore.updates.delta import Delta, LowRankUpdate
 from resources.generator.tasks import Passage, written
 
@@ -34,7 +34,7 @@ ROUNDING = 2e-4
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load("tiny-gpt2", "tiny-gpt2")
+    return load_model("tiny-gpt2", "tiny-gpt2")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 
 from editcore.evaluation.generation import Answering
 from editcore.evaluation.loglikelihood import Continuations, Pair, Scored
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import KINDS, tiny_model
 from editcore.updates.delta import Delta, LowRankUpdate
 
@@ -25,7 +25,7 @@ CONTEXTS = [context for context, _ in PAIRS[2:5]]
 @pytest.fixture(params=KINDS)
 def model(request: pytest.FixtureRequest) -> LoadedModel:
     """A small random model of each family."""
-    return wrap(request.param, *tiny_model(request.param))
+    return wrap_model(request.param, *tiny_model(request.param))
 
 
 def change(model: LoadedModel, layer: int, scale: float = 1.0) -> Delta:
@@ -87,7 +87,7 @@ def test_answers_are_those_of_plain_greedy_decoding(model: LoadedModel) -> None:
 
 
 def test_an_answer_ends_at_its_stop_and_others_go_on() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     whole = [said.text for said in Answering(model, CONTEXTS, [], 6).answers()]
     stop = whole[0][-1]
     cut = [said.text for said in Answering(model, CONTEXTS, [stop], 6).answers()]
@@ -96,7 +96,7 @@ def test_an_answer_ends_at_its_stop_and_others_go_on() -> None:
 
 
 def test_logits_that_are_not_finite_are_told() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     laid_out, answering = Continuations(model, PAIRS), Answering(model, CONTEXTS, [], 3)
     with change(model, 1, scale=1e30).applied(model.model):
         assert not any(score.finite for score in laid_out.scores(0))
@@ -105,7 +105,7 @@ def test_logits_that_are_not_finite_are_told() -> None:
 
 
 def test_too_long_a_context_loses_its_beginning() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     long = (*range(3, 3 + model.max_positions), 5, 6)
     kept = (long[-(model.max_positions - 1) :], (7, 8))
     found, wanted = Continuations(model, [(long, (7, 8)), kept]).scores()
@@ -120,7 +120,7 @@ def test_too_long_a_context_loses_its_beginning() -> None:
 def test_without_room_nothing_is_kept_and_the_scores_are_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = wrap("llama", *tiny_model("llama"))
+    model = wrap_model("llama", *tiny_model("llama"))
     with change(model, 2).applied(model.model):
         wanted = Continuations(model, PAIRS).scores(1)
         monkeypatch.setattr("editcore.evaluation.prefix_cache.budget", lambda _: 0)

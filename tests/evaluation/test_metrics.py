@@ -9,10 +9,16 @@ from editcore.errors import PluginError
 from editcore.evaluation.metrics import MetricInput, bind
 from editcore.evaluation.metrics.accuracy import accuracy
 from editcore.evaluation.metrics.score import score
-from editcore.evaluation.teacher_forcing import Answer, CaseQuestions, Question, ask, tokenize
-from editcore.models.loading import wrap
+from editcore.evaluation.teacher_forcing import (
+    Answer,
+    CaseQuestions,
+    Question,
+    ask,
+    tokenize_questions,
+)
+from editcore.models.loading import wrap_model
 from editcore.registry.hookspecs import MetricInfo, hookimpl
-from editcore.registry.registry import Candidate, installed, load_registry, resolve
+from editcore.registry.registry import Candidate, installed, load_registry, resolve_factory
 from editcore.requests import EditRequest, Probe
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
@@ -48,7 +54,7 @@ def test_metrics_give_the_columns_that_their_records_announce() -> None:
     records = [metric.record for metric in load_registry([installed()[0]]).metrics.values()]
     assert len(records) == 2
     for record in records:
-        assert set(resolve(record.factory)(given(answers()))) == set(record.columns)
+        assert set(resolve_factory(record.factory)(given(answers()))) == set(record.columns)
 
 
 def test_locality_asks_whether_the_argmax_changed_not_whether_it_is_right() -> None:
@@ -81,9 +87,9 @@ def test_what_was_not_asked_is_not_measured() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_equal_those_of_single_passes(kind: str) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     questions = CaseQuestions(tiny_requests()[2], "Therefore. {}").all()
-    for question, answer in ask(model, tokenize(model, questions)).items():
+    for question, answer in ask(model, tokenize_questions(model, questions)).items():
         prompt = model.tokenizer(question.prompt)["input_ids"]
         ids = torch.tensor([[*prompt, *answer.target]])
         with torch.no_grad():
@@ -94,10 +100,10 @@ def test_answers_equal_those_of_single_passes(kind: str) -> None:
 
 
 def test_a_broken_model_predicts_nothing() -> None:
-    model = wrap("llama", *tiny_model("llama"))
+    model = wrap_model("llama", *tiny_model("llama"))
     with torch.no_grad():
         model.model.get_parameter("model.norm.weight").fill_(float("nan"))
-    asked = tokenize(model, [Question("Coral is made by", "Elro")])
+    asked = tokenize_questions(model, [Question("Coral is made by", "Elro")])
     answer = next(iter(ask(model, asked).values()))
     assert set(answer.predicted) == {-1}
     assert answer.accuracy == 0.0

@@ -10,9 +10,9 @@ import torch
 from editcore.evaluation import perplexity
 from editcore.evaluation.overlay import Applied, Overlay, edited_models
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
-from editcore.evaluation.teacher_forcing import CaseQuestions, ask, ask_edited, tokenize
+from editcore.evaluation.teacher_forcing import CaseQuestions, ask, ask_edited, tokenize_questions
 from editcore.models.architectures import stores_transposed
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import KINDS, SENTENCES, tiny_model, tiny_requests
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
@@ -47,7 +47,7 @@ def assert_same_perplexity(found: Perplexity, plain: Perplexity) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layers", [(0,), (1,), (1, 2)], ids=str)
 def test_perplexity_of_several_edits_at_once(kind: str, layers: tuple[int, ...]) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     texts = perplexity.tokenize(model, SENTENCES)
     names = [model.parts.down_weight(layer) for layer in layers]
     deltas = [low_rank(model, names, rank=rank, seed=rank) for rank in (1, 2, 1)]
@@ -61,7 +61,7 @@ def test_perplexity_of_several_edits_at_once(kind: str, layers: tuple[int, ...])
 def test_whole_matrices_and_biases_share_passes(
     kind: str, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     texts = perplexity.tokenize(model, SENTENCES)
     name = model.parts.down_weight(1)
     bias = name.removesuffix("weight") + "bias"
@@ -83,7 +83,7 @@ def test_whole_matrices_and_biases_share_passes(
 def test_a_patch_is_measured_in_place_from_its_first_layer(
     kind: str, first_layer: int | None
 ) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     texts = perplexity.tokenize(model, SENTENCES)
     patches = [replace(Noise.at(model, 1, seed), first_layer=first_layer) for seed in (0, 1)]
     unedited = perplexity.measure(model, texts)
@@ -96,10 +96,10 @@ def test_a_patch_is_measured_in_place_from_its_first_layer(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_answers_before_and_after_each_cases_own_edit(kind: str) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     names = [model.parts.down_weight(1)]
     asked = [
-        tokenize(model, CaseQuestions(request, "Therefore. {}").all())
+        tokenize_questions(model, CaseQuestions(request, "Therefore. {}").all())
         for request in tiny_requests()
     ]
     deltas: list[Change] = [low_rank(model, names, seed=seed) for seed in range(2)]
@@ -123,7 +123,7 @@ def _asked(model: LoadedModel, delta: Change, case):
 
 
 def test_other_changes_really_happen_and_are_mixed_with_those_that_need_not() -> None:
-    model = wrap("llama", *tiny_model("llama"))
+    model = wrap_model("llama", *tiny_model("llama"))
     texts = perplexity.tokenize(model, SENTENCES)
     down, up = (f"model.layers.1.mlp.{part}_proj.weight" for part in ("down", "up"))
     norm = Delta({"model.norm.weight": DenseUpdate(torch.ones(32))})
@@ -144,7 +144,7 @@ def test_other_changes_really_happen_and_are_mixed_with_those_that_need_not() ->
 
 
 def test_the_weights_stay_or_come_back_bit_by_bit() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     before = {n: p.clone() for n, p in model.model.named_parameters()}
     delta = low_rank(model, [model.parts.down_weight(1)])
     texts = perplexity.tokenize(model, SENTENCES)
@@ -153,7 +153,7 @@ def test_the_weights_stay_or_come_back_bit_by_bit() -> None:
 
 
 def test_an_edit_that_breaks_the_model_leaves_its_neighbours_in_the_batch_alone() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     texts = perplexity.tokenize(model, SENTENCES)
     names = [model.parts.down_weight(1)]
     good = low_rank(model, names)

@@ -8,13 +8,13 @@ import torch
 from editcore.editing.reference import perplexity_of_each
 from editcore.errors import DataError
 from editcore.evaluation import perplexity
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.testing.models import KINDS, SENTENCES, tiny_model
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bucketed_equals_plain(kind: str) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     found = perplexity.measure(model, perplexity.tokenize(model, SENTENCES))
     torch.testing.assert_close(
         found.per_text, perplexity_of_each(model, SENTENCES), rtol=1e-4, atol=0
@@ -23,7 +23,7 @@ def test_bucketed_equals_plain(kind: str) -> None:
 
 
 def test_small_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     whole = perplexity.measure(model, perplexity.tokenize(model, SENTENCES))
     monkeypatch.setattr(perplexity, "tokens_per_pass", lambda _: 40)
     monkeypatch.setattr(perplexity, "rows_of_logits", lambda _: 3)
@@ -45,7 +45,7 @@ def test_the_corpus_weighs_tokens_and_the_mean_weighs_texts() -> None:
 
 
 def test_non_finite_logits_are_counted_and_never_averaged_away() -> None:
-    model = wrap("llama", *tiny_model("llama"))
+    model = wrap_model("llama", *tiny_model("llama"))
     texts = perplexity.tokenize(model, SENTENCES)
     with torch.no_grad():
         model.model.get_parameter("model.norm.weight").fill_(float("nan"))
@@ -56,6 +56,6 @@ def test_non_finite_logits_are_counted_and_never_averaged_away() -> None:
 
 
 def test_a_text_of_one_token_is_refused() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
     with pytest.raises(DataError, match="two tokens"):
         perplexity.tokenize(model, ["Coral"])

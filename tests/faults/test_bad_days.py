@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from editcore.atomic import write_tensors, write_text
 from editcore.errors import DataError, EditcoreError, ModelError
-from editcore.models.loading import load
+from editcore.models.loading import load_model
 from editcore.records.tables import EDITS, read_edits, write_table
 from editcore.testing.models import save_tiny_model
 from tests.rows import edit_row
@@ -88,7 +88,7 @@ def test_a_model_that_is_not_whole_is_refused(
     folder = save_tiny_model("gpt2", tmp_path)
     harm(folder)
     with pytest.raises(ModelError) as caught:
-        load("tiny", str(folder))
+        load_model("tiny", str(folder))
     assert all(word in str(caught.value) for word in words), caught.value
 
 

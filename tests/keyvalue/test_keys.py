@@ -12,7 +12,7 @@ from editcore.keyvalue.keys import (
     unprefixed,
 )
 from editcore.models import hooks
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}")
@@ -20,7 +20,7 @@ TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}")
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_keys_equal_those_of_single_full_passes(kind: str) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     prompts = [tokenize_templates(model, r, TEMPLATES) for r in tiny_requests()]
     collected = collect_keys(model, 1, prompts)
     down = model.parts.down(1)

@@ -7,16 +7,16 @@ import pytest
 from editcore.errors import DataError
 from editcore.keyvalue import prefixes
 from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.testing.models import tiny_model
 
 LENGTHS, SEEDS = [(5, 4), (8, 3)], ["The", "Therefore", "I"]
 
 
 def test_the_seed_decides_and_the_shape_is_as_asked() -> None:
-    model = wrap("gpt2", *tiny_model("gpt2"))
-    first, again = (prefixes.sample(model, LENGTHS, SEEDS, 1) for _ in range(2))
-    other = prefixes.sample(model, LENGTHS, SEEDS, 2)
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
+    first, again = (prefixes.sample_prefixes(model, LENGTHS, SEEDS, 1) for _ in range(2))
+    other = prefixes.sample_prefixes(model, LENGTHS, SEEDS, 2)
     assert first == again
     assert first.hash == again.hash != other.hash
     assert len(first.templates) == 1 + 4 + 3

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from editcore.keyvalue.keys import SubjectKeys, mixed, prefixed, unprefixed
 from editcore.keyvalue.rank_one import solve_rank_one
-from editcore.keyvalue.second_moment import from_matrix
+from editcore.keyvalue.second_moment import SecondMoment
 
 D_KEY, D_MODEL = 6, 4
 
@@ -25,7 +25,7 @@ def drawn(seed: int) -> tuple[torch.Tensor, SubjectKeys, torch.Tensor, torch.Ten
 @given(st.integers(0, 10_000), st.sampled_from([mixed, prefixed, unprefixed]), st.booleans())
 def test_the_edited_map_says_the_value_at_its_key(seed, strategy, with_moment) -> None:
     weight, keys, matrix, value = drawn(seed)
-    moment = from_matrix(0, matrix, 40) if with_moment else None
+    moment = SecondMoment.from_matrix(0, matrix, 40) if with_moment else None
     pair = strategy(keys)
     edit = solve_rank_one(value, pair, moment)
     if edit.denominator < 1e-2:
@@ -37,7 +37,7 @@ def test_the_edited_map_says_the_value_at_its_key(seed, strategy, with_moment) -
 def test_it_is_the_least_change_under_the_moment() -> None:
     weight, keys, matrix, value = drawn(1)
     pair = prefixed(keys)
-    edit = solve_rank_one(value, pair, from_matrix(0, matrix, 40)).update.dense()
+    edit = solve_rank_one(value, pair, SecondMoment.from_matrix(0, matrix, 40)).update.dense()
     other = solve_rank_one(value, pair, None).update.dense()
     cost = lambda change: float(torch.trace(change @ matrix @ change.T))  # noqa: E731
     assert cost(edit) < cost(other)

@@ -12,7 +12,7 @@ from editcore.errors import DataError
 from editcore.keyvalue import moment_accumulator, second_moment
 from editcore.keyvalue.moment_accumulator import MomentCheckpoint
 from editcore.models import hooks
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.planning.jobs import ModelSpec, MomentJob
 from editcore.records import provenance
 from editcore.runs import artefacts
@@ -31,7 +31,7 @@ def keys_one_by_one(model, layer: int) -> torch.Tensor:
 
 @pytest.fixture
 def model() -> LoadedModel:
-    return wrap("gpt2", *tiny_model("gpt2"))
+    return wrap_model("gpt2", *tiny_model("gpt2"))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
 def test_streamed_equals_direct(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     keys = keys_one_by_one(model, 1)
     direct = keys.T @ keys / len(keys)
     for batch_tokens, window_tokens in ((64, 1), (64, 100), (8192, 10**6)):
@@ -155,22 +155,22 @@ def test_a_truncated_checkpoint_is_left_alone_with_a_warning(
 def test_solve_is_the_inverse() -> None:
     samples = torch.randn(50, 8, dtype=torch.float64)
     matrix = samples.T @ samples / 50
-    moment = second_moment.from_matrix(0, matrix, 50)
+    moment = second_moment.SecondMoment.from_matrix(0, matrix, 50)
     keys = torch.randn(3, 8)
     torch.testing.assert_close(moment.solve(keys), keys.double() @ torch.linalg.inv(matrix))
 
 
 def test_fewer_tokens_than_dimensions_gets_a_ridge_or_an_error() -> None:
     key = torch.randn(1, 5, dtype=torch.float64)
-    few = second_moment.from_matrix(0, key.T @ key, 1)
+    few = second_moment.SecondMoment.from_matrix(0, key.T @ key, 1)
     assert few.solve(key[0]).isfinite().all()
     with pytest.raises(DataError, match="more tokens"):
-        second_moment.from_matrix(3, -torch.eye(5), 1)
+        second_moment.SecondMoment.from_matrix(3, -torch.eye(5), 1)
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     samples = torch.randn(50, 8)
-    moment = second_moment.from_matrix(2, samples.T @ samples / 50, 50)
+    moment = second_moment.SecondMoment.from_matrix(2, samples.T @ samples / 50, 50)
     second_moment.save(moment, tmp_path / "c.safetensors", {"job": "x"})
     again = second_moment.load(tmp_path / "c.safetensors")
     assert (again.layer, again.tokens) == (2, 50)
@@ -183,7 +183,9 @@ def test_moments_of_another_width_are_refused(model: LoadedModel, tmp_path: Path
     path = tmp_path / "c.safetensors"
     for width, fits in ((64, True), (48, False)):
         samples = torch.randn(100, width)
-        second_moment.save(second_moment.from_matrix(1, samples.T @ samples / 100, 100), path, {})
+        second_moment.save(
+            second_moment.SecondMoment.from_matrix(1, samples.T @ samples / 100, 100), path, {}
+        )
         if fits:
             assert second_moment.load_for(model, 1, path).tokens == 100
     with pytest.raises(DataError, match=r"c\.safetensors is of keys with 48 numbers.*have 64"):
@@ -222,7 +224,7 @@ def test_a_killed_job_leaves_a_checkpoint_beside_its_folder(
     def kill(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(moment_accumulator, "from_matrix", kill)
+    monkeypatch.setattr(second_moment.SecondMoment, "from_matrix", kill)
     with pytest.raises(Killed):
         artefacts.write_moments(job, tmp_path / "moments-1a2b3c4d", seconds=0)
     assert (tmp_path / "moments-1a2b3c4d.checkpoint.safetensors").exists()

@@ -9,7 +9,7 @@ from editcore.config.value_options import ValueOptions
 from editcore.editing.reference import optimise_one
 from editcore.keyvalue.value import Value, ValueProblem, pose
 from editcore.keyvalue.value_search import ValueSearch, optimise
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.requests import EditRequest
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
@@ -18,7 +18,7 @@ OPTIONS = ValueOptions(layer=1, steps=6, learning_rate=0.1, stop_loss=0.0)
 
 
 def loaded(kind: str, **options: object) -> LoadedModel:
-    return wrap(kind, *tiny_model(kind, **options))
+    return wrap_model(kind, *tiny_model(kind, **options))
 
 
 def posed(model: LoadedModel) -> list[ValueProblem]:

@@ -11,7 +11,7 @@ from editcore.evaluation import perplexity, teacher_forcing
 from editcore.keyvalue import keys, moment_accumulator, value_search
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.models.batch_size import in_halves
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import SENTENCES, tiny_model, tiny_requests
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
 
@@ -21,7 +21,7 @@ REQUESTS = tiny_requests()
 
 @pytest.fixture
 def model() -> LoadedModel:
-    return wrap("llama", *tiny_model("llama"))
+    return wrap_model("llama", *tiny_model("llama"))
 
 
 @contextmanager
@@ -93,7 +93,9 @@ def test_perplexity_survives(model: LoadedModel) -> None:
 
 def test_answers_survive(model: LoadedModel) -> None:
     asked = [
-        teacher_forcing.tokenize(model, teacher_forcing.CaseQuestions(r, TEMPLATES[1]).all())
+        teacher_forcing.tokenize_questions(
+            model, teacher_forcing.CaseQuestions(r, TEMPLATES[1]).all()
+        )
         for r in REQUESTS
     ]
     alone = teacher_forcing.ask(model, asked[0])

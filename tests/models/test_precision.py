@@ -23,7 +23,7 @@ from editcore.keyvalue.keys import mixed
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import pose
-from editcore.models.loading import LoadedModel, load
+from editcore.models.loading import LoadedModel, load_model
 from editcore.models.precision import ReducedLinear
 from editcore.updates.delta import Delta, save_deltas
 
@@ -53,7 +53,7 @@ def edits(
 
 
 def test_thirty_two_cases_agree_with_the_plain_way() -> None:
-    model = load("tiny-gpt2", "tiny-gpt2")
+    model = load_model("tiny-gpt2", "tiny-gpt2")
     facts = requests("normal", 32)
     fast = edits(model, facts)
     found = EditedPerplexity(model, perplexity.tokenize(model, texts())).of(fast)
@@ -68,7 +68,7 @@ def test_thirty_two_cases_agree_with_the_plain_way() -> None:
 
 
 def test_a_delta_on_disk_takes_less_than_a_hundredth_of_its_matrix(tmp_path) -> None:
-    model = load("tiny-gpt2", "tiny-gpt2")
+    model = load_model("tiny-gpt2", "tiny-gpt2")
     found = edits(model, requests("normal", 10))
     save_deltas(dict(enumerate(found)), tmp_path / "deltas", {})
     weight = model.model.get_parameter(model.parts.down_weight(2))
@@ -77,10 +77,10 @@ def test_a_delta_on_disk_takes_less_than_a_hundredth_of_its_matrix(tmp_path) -> 
 
 
 def verdicts(precision: Precision, facts: Sequence[EditRequest]) -> list[bool]:
-    model = load("tiny-gpt2", "tiny-gpt2", precision=precision)
+    model = load_model("tiny-gpt2", "tiny-gpt2", precision=precision)
     corpus = read_texts(data_file("resources/world/moments.json"))
     second = moment_accumulator.measure_moments(model, (2,), corpus, tokens=50_000)
-    templates = prefixes.sample(model, ((5, 10), (10, 10)), ("The", "Therefore", "I"), 0)
+    templates = prefixes.sample_prefixes(model, ((5, 10), (10, 10)), ("The", "Therefore", "I"), 0)
     tokens = perplexity.tokenize(model, texts())
     base = perplexity.measure(model, tokens).mean
     changes = edits(model, facts, RomeConfig(layer=2), templates, second)
@@ -102,7 +102,7 @@ def test_bfloat16_seldom_changes_a_verdict(record_property) -> None:
 
 
 def test_only_linear_maps_are_reduced_and_everything_else_is_shared() -> None:
-    model = load("tiny-llama", "tiny-llama", precision="bfloat16")
+    model = load_model("tiny-llama", "tiny-llama", precision="bfloat16")
     twin = model.frozen.model
     assert isinstance(model.frozen.parts.down(1), ReducedLinear)
     assert model.model.get_parameter(model.parts.down_weight(1)).dtype == torch.float32
@@ -114,4 +114,4 @@ def test_only_linear_maps_are_reduced_and_everything_else_is_shared() -> None:
     assert reduced.dtype == torch.float32
     assert not torch.equal(whole, reduced)
     torch.testing.assert_close(reduced, whole, rtol=0.1, atol=0.3)
-    assert load("tiny-llama", "tiny-llama").frozen.precision == "float32"
+    assert load_model("tiny-llama", "tiny-llama").frozen.precision == "float32"

@@ -3,14 +3,14 @@
 import pytest
 from transformers.utils import logging
 
-from editcore.models.loading import load
+from editcore.models.loading import load_model
 from editcore.models.quiet import quiet_for_folders
 
 
 def test_a_folder_loads_without_a_bar(saved_model, capfd: pytest.CaptureFixture[str]) -> None:
     folder = str(saved_model("gpt2"))
     capfd.readouterr()
-    load("tiny", folder)
+    load_model("tiny", folder)
     assert capfd.readouterr().err == ""
     assert logging.is_progress_bar_enabled()
 

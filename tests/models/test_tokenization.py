@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editcore.errors import RequestError
-from editcore.models.tokenization import continuation, pad, tokenize_prompt
+from editcore.models.tokenization import continuation_ids, pad_rows, tokenize_prompt
 from editcore.testing.models import tiny_tokenizer
 
 PLAIN, WITH_START = tiny_tokenizer(), tiny_tokenizer(bos=True)
@@ -38,14 +38,14 @@ def test_a_subject_that_ends_inside_a_token_is_refused() -> None:
 
 
 def test_targets_continue_the_prompt() -> None:
-    ids = continuation(PLAIN, "Coral is made by", "Elro")
+    ids = continuation_ids(PLAIN, "Coral is made by", "Elro")
     assert PLAIN.decode(ids) == " Elro"
-    assert continuation(WITH_START, "Coral is made by", " Elro") == ids
+    assert continuation_ids(WITH_START, "Coral is made by", " Elro") == ids
 
 
 def test_padding_counts_positions_from_the_first_real_token() -> None:
-    left = pad([[5], [6, 7, 8]], 0, "left", torch.device("cpu"))
+    left = pad_rows([[5], [6, 7, 8]], 0, "left", torch.device("cpu"))
     assert left.ids.tolist() == [[0, 0, 5], [6, 7, 8]]
     assert left.mask.tolist() == [[0, 0, 1], [1, 1, 1]]
     assert left.positions.tolist() == [[0, 0, 0], [0, 1, 2]]
-    assert pad([[5], [6, 7]], 0, "right", torch.device("cpu")).ids.tolist() == [[5, 0], [6, 7]]
+    assert pad_rows([[5], [6, 7]], 0, "right", torch.device("cpu")).ids.tolist() == [[5, 0], [6, 7]]

@@ -56,7 +56,7 @@ AT_WORK = '''
 import torch
 
 from editcore import EditResult, Editor
-from editcore.updates.delta import Delta, DenseUpdate
+from editcore.toolkit import Delta, DenseUpdate
 
 
 class Base(Editor):

@@ -10,7 +10,7 @@ import pytest
 
 from editcore import EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
 from editcore.errors import PluginError
-from editcore.registry.registry import Candidate, installed, load_registry, resolve
+from editcore.registry.registry import Candidate, installed, load_registry, resolve_factory
 
 
 def plugin(**hooks: Callable[[], Any]) -> types.ModuleType:
@@ -52,7 +52,7 @@ def test_records_name_implementations_that_exist() -> None:
         registry.metrics,
     ):
         for registered in catalogue.values():
-            assert callable(resolve(registered.record.factory))
+            assert callable(resolve_factory(registered.record.factory))
 
 
 def test_a_broken_plugin_is_recorded_and_the_others_work() -> None:
@@ -122,7 +122,7 @@ def test_an_unknown_editor_is_answered_with_the_nearest_and_what_is_broken() -> 
 
 def test_a_factory_that_is_not_there_is_named() -> None:
     with pytest.raises(PluginError, match="nowhere:Nothing"):
-        resolve("nowhere:Nothing")
+        resolve_factory("nowhere:Nothing")
 
 
 def test_the_registry_imports_no_torch() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import editcore
 from editcore.cli import main
 from editcore.errors import DataError, ModelError
-from editcore.models.loading import load
+from editcore.models.loading import load_model
 from editcore.updates import weight_files
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, load_deltas, save_deltas
 from tests.studies import TEXTS, record, write_config, write_json
@@ -128,7 +128,7 @@ def test_a_saved_change_in_a_folder_is_the_model_that_was_measured(
     )
     assert done.exit_code == 0, done.output
     (delta,) = load_deltas(tmp_path / "edit" / "delta.safetensors").values()
-    edited, model = load("edited", str(out)), load("source", str(source))
+    edited, model = load_model("edited", str(out)), load_model("source", str(source))
     with delta.applied(model.model):
         for (name, ours), theirs in zip(
             model.model.named_parameters(), edited.model.parameters(), strict=True
@@ -143,7 +143,7 @@ def test_two_changes_are_taken_out_byte_by_byte(
 ) -> None:
     source, edited = saved_model(kind), tmp_path / "edited"
     weight_files.copied(source, edited)
-    model = load(kind, str(source))
+    model = load_model(kind, str(source))
     name = model.parts.down_weight(1)
     d_out, d_in = model.model.config.hidden_size, _width(model, name)
     generator = torch.Generator().manual_seed(0)
@@ -171,7 +171,7 @@ def test_weights_that_others_changed_are_not_reverted(
 
     edited = tmp_path / "edited"
     weight_files.copied(saved_model("gpt2"), edited)
-    name = load("gpt2", str(edited)).parts.down_weight(1)
+    name = load_model("gpt2", str(edited)).parts.down_weight(1)
     file = edited / "model.safetensors"
     tensors = load_file(file)
     (key,) = (k for k in tensors if name.endswith(k) or k.endswith(name))
@@ -224,7 +224,7 @@ def test_guard_judges_the_outcome_of_all_accepted_edits(folder: Path, tmp_path: 
     from editcore.evaluation import perplexity
 
     study = editcore_study(folder)
-    model = load("random", study["models"]["random"]["source"])
+    model = load_model("random", study["models"]["random"]["source"])
     (whole,) = load_deltas(tmp_path / "delta.safetensors").values()
     texts = perplexity.tokenize(model, TEXTS[:2])
     (found,) = perplexity.EditedPerplexity(model, texts).of([whole])

@@ -27,7 +27,7 @@ from editcore.errors import DataError, ModelError
 from editcore.evaluation.greedy import continuations
 from editcore.evaluation.metrics import Metric, MetricInput
 from editcore.evaluation.perplexity import measure, tokenize
-from editcore.models.loading import load
+from editcore.models.loading import load_model
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
 from editcore.records.tables import read_edits
 from editcore.runs import edit
@@ -211,7 +211,7 @@ def test_a_row_says_what_the_edited_model_is(scripted, job: EditJob, tmp_path: P
     rows, changes = run(job, tmp_path)
     row = rows.row(0, named=True)
     assert row["status"] == "ok"
-    model = load("tiny", job.model.source)
+    model = load_model("tiny", job.model.source)
     texts = tokenize(model, SENTENCES[:4])
     assert row["perplexity_base"] == pytest.approx(measure(model, texts).mean, rel=1e-6)
     with changes[0].applied(model.model):
@@ -230,7 +230,7 @@ def test_a_row_says_how_its_prompt_goes_on_before_and_after_the_edit(
 ) -> None:
     script(Sound)
     rows, changes = run(job, tmp_path)
-    model = load("tiny", job.model.source)
+    model = load_model("tiny", job.model.source)
     for row in rows.iter_rows(named=True):
         prompt = [row["prompt"].format(row["subject"])]
         assert row["continuation_base"] == continuations(model, prompt, 5)[0] != ""
@@ -284,7 +284,7 @@ def test_a_patch_is_measured_like_a_weight_change_and_not_kept(
     assert row["status"] == "ok"
     assert changes == {}
     assert (row["delta_norm"], row["weight_norm"], row["steps"]) == (None, None, 3)
-    model = load("tiny", job.model.source)
+    model = load_model("tiny", job.model.source)
     texts = tokenize(model, SENTENCES[:4])
     with Noise.at(model, 1, seed=0, size=0.1).applied(model.model):
         assert row["perplexity"] == pytest.approx(measure(model, texts).mean, rel=1e-6)
@@ -393,4 +393,4 @@ def test_an_unedited_model_that_is_broken_is_refused(job, saved_model, tmp_path:
     model.save_pretrained(tmp_path / "broken")
     AutoTokenizer.from_pretrained(job.model.source).save_pretrained(tmp_path / "broken")
     with pytest.raises(ModelError, match=r"non-finite numbers in model\.norm\.weight"):
-        load("broken", str(tmp_path / "broken"))
+        load_model("broken", str(tmp_path / "broken"))

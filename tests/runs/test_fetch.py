@@ -13,7 +13,7 @@ import yaml
 
 from editcore.config.study import StudyConfig, parse
 from editcore.errors import ModelError
-from editcore.models.loading import load
+from editcore.models.loading import load_model
 from editcore.runs import fetch
 from editcore.testing.models import save_tiny_model
 from tests.hub_double import Hub, Repository, served
@@ -67,7 +67,7 @@ def test_a_fetched_model_is_named_by_its_commit_and_loads_offline(cache: Path) -
     fetch.run(study(), cache / "fetched.json")
     fetched = {"source": "somebody/small", "revision": None, "commit": COMMIT}
     assert json.loads((cache / "fetched.json").read_text()) == {"models": [fetched], "tasks": {}}
-    assert load("small", "somebody/small", revision=COMMIT).parts.depth > 0
+    assert load_model("small", "somebody/small", revision=COMMIT).parts.depth > 0
 
 
 def test_a_bundled_model_is_not_fetched(cache: Path) -> None:

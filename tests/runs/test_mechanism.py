@@ -11,7 +11,7 @@ from transformers import T5Config, T5EncoderModel
 
 from editcore.config.study import CollapseSection, MomentSection, PerplexitySection
 from editcore.config.value_options import ValueOptions
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import (
     CaseSet,
@@ -165,7 +165,7 @@ def test_a_row_is_never_its_own_nearest() -> None:
 def test_a_rotation_leaves_a_first_token_that_sees_only_itself() -> None:
     subject = ("{} is made by", "Coral")
     for kind, notices in (("gpt2", True), ("llama", False)):
-        model = wrap(kind, *tiny_model(kind))
+        model = wrap_model(kind, *tiny_model(kind))
         prompt = tokenize_prompt(model.tokenizer, *subject)
         still, _ = bare_keys(model, LAYER, [prompt], 0)
         moved, _ = bare_keys(model, LAYER, [prompt], 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from editcore.keyvalue.second_moment import from_matrix
+from editcore.keyvalue.second_moment import SecondMoment
 from editcore.runs.mechanism import geometry
 
 
@@ -16,14 +16,14 @@ def points() -> torch.Tensor:
 
 
 def test_mahalanobis_is_plain_where_c_is_the_identity_and_knows_no_scale(points) -> None:
-    identity = from_matrix(0, torch.eye(4), tokens=9)
+    identity = SecondMoment.from_matrix(0, torch.eye(4), tokens=9)
     plain = torch.cdist(points, points)
     torch.testing.assert_close(
         geometry.mahalanobis(points, points, identity), plain, atol=1e-6, rtol=0
     )
-    moment = from_matrix(0, points.T @ points / 60, tokens=60)
+    moment = SecondMoment.from_matrix(0, points.T @ points / 60, tokens=60)
     stretch = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    other = from_matrix(0, stretch @ moment.matrix @ stretch.T, tokens=60)
+    other = SecondMoment.from_matrix(0, stretch @ moment.matrix @ stretch.T, tokens=60)
     moved = geometry.mahalanobis(points @ stretch.T, points @ stretch.T, other)
     torch.testing.assert_close(
         moved, geometry.mahalanobis(points, points, moment), atol=1e-6, rtol=1e-6
@@ -31,7 +31,7 @@ def test_mahalanobis_is_plain_where_c_is_the_identity_and_knows_no_scale(points)
 
 
 def test_mahalanobis_is_its_definition(points) -> None:
-    moment = from_matrix(0, points.T @ points / 60, tokens=60)
+    moment = SecondMoment.from_matrix(0, points.T @ points / 60, tokens=60)
     difference = points[3] - points[7]
     expected = (difference @ torch.linalg.inv(moment.matrix) @ difference).sqrt()
     found = geometry.mahalanobis(points[3:4], points[7:8], moment)

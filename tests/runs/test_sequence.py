@@ -23,7 +23,7 @@ from editcore.errors import PluginError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.keyvalue.prefixes import ContextPrefixes, save
-from editcore.models.loading import load
+from editcore.models.loading import load_model
 from editcore.planning.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
 from editcore.records.tables import read_provenance, read_table
 from editcore.registry.hookspecs import Capabilities, EditorInfo
@@ -97,7 +97,7 @@ def test_perplexity_is_that_of_all_edits_together(
     rows = run(edited_by(job, editor), tmp_path / "out")
     assert rows["status"].to_list() == ["ok"] * 7
     assert rows["case_id"].to_list() == [None, 12, 10, 15, 11, 14, 13]
-    model = load("tiny", job.model.source)
+    model = load_model("tiny", job.model.source)
     texts = tokenize(model, list(SENTENCES)[:4])
     before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
     assert rows["perplexity"][0] == pytest.approx(measure(model, texts).mean, rel=1e-6)
@@ -145,7 +145,7 @@ def test_tasks_are_asked_of_the_model_as_it_stands(job: SequenceJob, tmp_path: P
     rows = run(job, tmp_path / "out")
     assert rows.filter(pl.col(SCORES[0]).is_not_null())["step"].to_list() == [0, 2, 6]
     assert rows["random_world_fact_choices"].drop_nulls().to_list() == [0.25] * 3
-    loaded, suite = load("tiny-gpt2", "tiny-gpt2"), Suite.load(TASKS, 4, job.seed)
+    loaded, suite = load_model("tiny-gpt2", "tiny-gpt2"), Suite.load(TASKS, 4, job.seed)
 
     def scores() -> list[float | None]:
         return [found.score for found in suite.scores(EditedLM(loaded))]
@@ -331,7 +331,7 @@ def test_the_newest_patch_stands_for_all(
     assert rows["made"].to_list() == [False, True, True, False, True, True, True]
     assert rows["status"][3] == "KeyError: 'no such module'"
     assert rows["perplexity"][3] == rows["perplexity"][2], "the patch before stays"
-    model = load("tiny", job.model.source)
+    model = load_model("tiny", job.model.source)
     texts = tokenize(model, list(SENTENCES)[:4])
     for step, count in ((2, 2), (6, 5)):
         with Noise.at(model, 1, seed=0, size=count).applied(model.model):

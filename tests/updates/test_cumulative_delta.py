@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from editcore.errors import DataError, PluginError
-from editcore.models.loading import LoadedModel, wrap
+from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import tiny_model
 from editcore.updates.cumulative_delta import accumulating, applied, save
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
@@ -38,7 +38,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 @pytest.fixture(params=["gpt2", "llama"])
 def model(request: pytest.FixtureRequest) -> LoadedModel:
     """A tiny model of either weight orientation."""
-    loaded = wrap(request.param, *tiny_model(request.param))
+    loaded = wrap_model(request.param, *tiny_model(request.param))
     shapes = [loaded.model.get_parameter(loaded.parts.down_weight(i)).numel() for i in LAYERS]
     assert shapes == [32 * 64] * 2
     return loaded
@@ -86,7 +86,7 @@ def test_low_ranks_are_kept_as_factors(model: LoadedModel) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_other_number_types_come_back_as_well(dtype: torch.dtype, tmp_path: Path) -> None:
     network, tokenizer = tiny_model("llama")
-    model = wrap("llama", network.to(dtype), tokenizer)
+    model = wrap_model("llama", network.to(dtype), tokenizer)
     with accumulating(model) as kept:
         for seed, kind in enumerate(["low", "dense", "low"]):
             kept.add(changes(model, kind, seed))
@@ -134,13 +134,15 @@ def test_a_change_that_does_not_fit_leaves_the_model_alone(model: LoadedModel) -
 
 
 def test_reduced_products_follow_the_weights() -> None:
-    model = wrap("llama", *tiny_model("llama"), "bfloat16")
+    model = wrap_model("llama", *tiny_model("llama"), "bfloat16")
     ids = torch.tensor([[3, 5, 7]])
     before = model.frozen.model(ids).logits.clone()
     with accumulating(model) as kept:
         kept.add(changes(model, "dense", 0))
         follower = model.frozen.model(ids).logits
-        anew = wrap("llama", model.model, model.tokenizer, "bfloat16").frozen.model(ids).logits
+        anew = (
+            wrap_model("llama", model.model, model.tokenizer, "bfloat16").frozen.model(ids).logits
+        )
         assert torch.equal(follower, anew)
         assert not torch.equal(follower, before)
     assert torch.equal(model.frozen.model(ids).logits, before)

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editcore.errors import DataError, PluginError
-from editcore.models.loading import wrap
+from editcore.models.loading import wrap_model
 from editcore.testing.models import KINDS, tiny_model
 from editcore.updates.delta import (
     Delta,
     DenseUpdate,
     LowRankUpdate,
-    combined,
+    combine_deltas,
     load_deltas,
     save_deltas,
 )
@@ -29,7 +29,7 @@ def rank_one(model: torch.nn.Module, name: str, transposed: bool) -> Delta:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_applied_adds_the_update_to_the_map_and_leaves_no_trace(kind: str) -> None:
-    loaded = wrap(kind, *tiny_model(kind))
+    loaded = wrap_model(kind, *tiny_model(kind))
     name, down = loaded.parts.down_weight(1), loaded.parts.down(1)
     delta = rank_one(loaded.model, name, transposed=kind == "gpt2")
     update = delta.updates[name]
@@ -126,11 +126,11 @@ def test_edits_on_top_of_each_other_are_one_delta() -> None:
     torch.manual_seed(0)
     first, second = (LowRankUpdate(torch.randn(4, r), torch.randn(3, r)) for r in (1, 2))
     change = DenseUpdate(torch.randn(4, 3))
-    low = combined([Delta({"a": first}), Delta({"a": second, "b": first})])
+    low = combine_deltas([Delta({"a": first}), Delta({"a": second, "b": first})])
     assert isinstance(low.updates["a"], LowRankUpdate)
     assert low.updates["a"].outputs.shape == (4, 3)
     torch.testing.assert_close(low.updates["a"].dense(), first.dense() + second.dense())
-    mixed = combined([low, Delta({"a": change})])
+    mixed = combine_deltas([low, Delta({"a": change})])
     whole = first.dense() + second.dense() + change.dense()
     torch.testing.assert_close(mixed.updates["a"].dense(), whole)
     torch.testing.assert_close(mixed.updates["b"].dense(), first.dense())

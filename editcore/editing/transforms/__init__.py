@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from editcore.config.options import TransformConfig
 from editcore.editing.editor import EditResult
 from editcore.errors import PluginError, in_one_line
-from editcore.registry.registry import Registry, resolve
+from editcore.registry.registry import Registry, resolve_factory
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
@@ -30,7 +30,9 @@ def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTra
     """The transforms that a job names, in its order; `PluginError` where one is not installed."""
     found = [(spec, registry.delta_transforms[spec.uses].record) for spec in specs]
     return tuple(
-        BoundTransform(info.name, resolve(info.factory), info.config.model_validate(spec.options))
+        BoundTransform(
+            info.name, resolve_factory(info.factory), info.config.model_validate(spec.options)
+        )
         for spec, info in found
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from editcore.errors import PluginError, in_one_line
 from editcore.registry.hookspecs import MetricInfo
-from editcore.registry.registry import Registry, resolve
+from editcore.registry.registry import Registry, resolve_factory
 
 if TYPE_CHECKING:
     from editcore.evaluation.teacher_forcing import Answers, CaseQuestions
@@ -67,7 +67,7 @@ def bind(
                     f"metric {info.name} brings the column {column!r}, which {owner} has already; "
                     "leave it out of the study's metrics"
                 )
-    return tuple(NamedMetric(info, resolve(info.factory)) for info in found)
+    return tuple(NamedMetric(info, resolve_factory(info.factory)) for info in found)
 
 
 def number(column: str, value: float | None) -> float | None:
@@ -79,7 +79,7 @@ def number(column: str, value: float | None) -> float | None:
     return value
 
 
-def mean(values: list[float]) -> float | None:
+def mean_or_none(values: list[float]) -> float | None:
     """The mean, or None where there is nothing to average: not measured is not zero.
 
     >>> mean([0.0, 1.0]), mean([])

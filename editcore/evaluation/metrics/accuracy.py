@@ -6,7 +6,7 @@ neighbours' prompts whose argmax the edit left as it was. Each also behind a con
 Fall of ROME", Table 5).
 """
 
-from editcore.evaluation.metrics import MetricInput, mean
+from editcore.evaluation.metrics import MetricInput, mean_or_none
 
 COLUMNS = (
     "efficacy",
@@ -26,9 +26,11 @@ def accuracy(case: MetricInput) -> dict[str, float | None]:
         rewrite = questions.rewrite(target, prefixed=prefixed)
         paraphrases = questions.paraphrases(target, prefixed=prefixed)
         neighbours = questions.neighbours(prefixed=prefixed)
-        columns[f"efficacy{ending}"] = mean([case.after[q].accuracy for q in rewrite])
-        columns[f"generalization{ending}"] = mean([case.after[q].accuracy for q in paraphrases])
-        columns[f"locality{ending}"] = mean(
+        columns[f"efficacy{ending}"] = mean_or_none([case.after[q].accuracy for q in rewrite])
+        columns[f"generalization{ending}"] = mean_or_none(
+            [case.after[q].accuracy for q in paraphrases]
+        )
+        columns[f"locality{ending}"] = mean_or_none(
             [case.after[q].agreement(case.before[q]) for q in neighbours]
         )
     return columns

@@ -8,7 +8,7 @@ mean token, as the published code has it.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editcore.evaluation.metrics import MetricInput, mean
+from editcore.evaluation.metrics import MetricInput, mean_or_none
 
 if TYPE_CHECKING:
     from editcore.evaluation.teacher_forcing import Answers, Question
@@ -35,4 +35,6 @@ def _share(
 ) -> float | None:
     """Share of pairs whose wanted object is the more probable; a comparison with NaN is lost."""
     pairs = zip(wanted, other, strict=True)
-    return mean([float(after[w].log_probability > after[o].log_probability) for w, o in pairs])
+    return mean_or_none(
+        [float(after[w].log_probability > after[o].log_probability) for w, o in pairs]
+    )

@@ -74,7 +74,7 @@ def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:
     from torch.nn.functional import cosine_similarity
 
     from editcore.keyvalue.keys import collect_keys, tokenize_templates
-    from editcore.registry.registry import load_registry, resolve
+    from editcore.registry.registry import load_registry, resolve_factory
 
     context, options = shard.session.context, shard.session.editor.config
     strategy, layers = getattr(options, "key_strategy", None), options.edited_layers()
@@ -85,7 +85,7 @@ def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:
     moment = context.moments.get(layers[0])
     denominators = {}
     for entry in load_registry().key_strategies.values():
-        pair = resolve(entry.record.factory)(keys)
+        pair = resolve_factory(entry.record.factory)(keys)
         direction = pair.direction.double().cpu()
         direction = direction if moment is None else moment.solve(direction)
         denominators[entry.record.name] = float(

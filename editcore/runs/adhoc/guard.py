@@ -74,7 +74,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
     Each edit is made on the model with the accepted ones in place and judged by the perplexity of
     the outcome against that of the unedited model. Raises `EditcoreError` as `check` does.
     """
-    from editcore.updates.delta import combined
+    from editcore.updates.delta import combine_deltas
 
     shard = made_ready(choice, requests, cache, say)
     if not shard.session.info.capabilities.changes_weights:
@@ -93,7 +93,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
             state = after
         rows.append({**row, "step": step, "accepted": delta is not None})
     kept = [{name: row.get(name) for name in GUARD.names} for row in rows]
-    return Guarded(kept, combined(accepted), shard.rows.job.model_dump_json())
+    return Guarded(kept, combine_deltas(accepted), shard.rows.job.model_dump_json())
 
 
 def _tried(
@@ -102,18 +102,18 @@ def _tried(
     """The row of one more edit, its weight change if it is accepted, and the state behind it."""
     from editcore.editing.editor import EditResult
     from editcore.runs.edit_rows import MadeEdit
-    from editcore.updates.delta import combined
+    from editcore.updates.delta import combine_deltas
 
     session = shard.session
     if request.flaw:
         result = EditResult(status=request.flaw)
     else:
-        with combined(accepted).applied(session.context.model.model):
+        with combine_deltas(accepted).applied(session.context.model.model):
             try:
                 result = session.finished(session.editor.edit(session.context, [request], state))
             except Exception as error:  # a third party's editor may raise anything
                 result = EditResult(status=in_one_line(error))
-    whole = None if result.delta is None else combined([*accepted, result.delta])
+    whole = None if result.delta is None else combine_deltas([*accepted, result.delta])
     outcome = EditResult(whole, result.status, result.diagnostics)
     (row,) = shard.rows.of([MadeEdit(request, outcome, 0.0)])
     if row["status"] != OK:

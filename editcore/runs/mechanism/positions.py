@@ -15,7 +15,7 @@ from editcore.collapse.verdict import judge
 from editcore.keyvalue.keys import SubjectKeys, mixed
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import TokenizedPrompt, pad
+from editcore.models.tokenization import TokenizedPrompt, pad_rows
 from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material
 
 
@@ -25,7 +25,7 @@ def bare_keys(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """kᵘ `[n, d_key]` and W kᵘ, the subject's last token numbered `shift` positions later."""
     rows = [prompt.ids[: prompt.subject + 1] for prompt in prompts]
-    padded = pad(rows, model.pad_id, "right", model.device)
+    padded = pad_rows(rows, model.pad_id, "right", model.device)
     last = torch.arange(len(rows)), torch.tensor([prompt.subject for prompt in prompts])
     positions = padded.positions.clone()
     positions[last] += shift

@@ -5,14 +5,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from editcore.errors import RequestError
-from editcore.evaluation.metrics import mean
+from editcore.evaluation.metrics import mean_or_none
 from editcore.evaluation.teacher_forcing import (
     Answers,
     CaseQuestions,
     Question,
     TokenizedQuestions,
     ask_all,
-    tokenize,
+    tokenize_questions,
 )
 from editcore.models.loading import LoadedModel
 from editcore.requests import SLOT, EditRequest
@@ -48,7 +48,7 @@ class Retention:
         for request in requests:
             questions = CaseQuestions(request, prefixes.get(request.case_id, SLOT))
             try:
-                posed.append((request, questions, tokenize(model, _asked(questions))))
+                posed.append((request, questions, tokenize_questions(model, _asked(questions))))
             except RequestError:
                 continue
         answers = ask_all(model, [tokens for _, _, tokens in posed]) if posed else []
@@ -77,7 +77,7 @@ class Retention:
             "locality": [_locality(case, now, subjects) for case, now in pairs],
         }
         return {
-            name: mean([value for value in values if value is not None])
+            name: mean_or_none([value for value in values if value is not None])
             for name, values in columns.items()
         }
 
@@ -94,16 +94,18 @@ def _asked(questions: CaseQuestions) -> list[Question]:
 
 def _efficacy(case: _Case, now: Answers, *, prefixed: bool = False) -> float | None:
     asked = case.questions.rewrite(case.request.target_new, prefixed=prefixed)
-    return mean([now[question].accuracy for question in asked])
+    return mean_or_none([now[question].accuracy for question in asked])
 
 
 def _generalization(case: _Case, now: Answers) -> float | None:
-    return mean([now[q].accuracy for q in case.questions.paraphrases(case.request.target_new)])
+    return mean_or_none(
+        [now[q].accuracy for q in case.questions.paraphrases(case.request.target_new)]
+    )
 
 
 def _locality(case: _Case, now: Answers, edited: Collection[tuple[str, str]]) -> float | None:
     mine = [subject for relation, subject in edited if relation == case.request.relation]
-    return mean(
+    return mean_or_none(
         [
             now[q].agreement(case.before[q])
             for q in case.questions.neighbours()

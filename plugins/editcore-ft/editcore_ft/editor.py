@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.errors import RequestError
-from editcore.updates.delta import Delta, DenseUpdate
+from editcore import EditContext, Editor, EditRequest, EditResult, RequestError
+from editcore.toolkit import Delta, DenseUpdate
 from editcore_ft.config import FtConfig
 from editcore_ft.tuning import Problem, Tuned, pose, tune
 

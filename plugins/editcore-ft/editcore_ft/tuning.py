@@ -14,10 +14,15 @@ from dataclasses import dataclass
 import torch
 
 from editcore import EditRequest
-from editcore.keyvalue.row_adam import RowAdam
-from editcore.models import hooks
-from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import PaddedRows, continuation, pad
+from editcore.toolkit import (
+    LoadedModel,
+    PaddedRows,
+    RowAdam,
+    continuation_ids,
+    pad_rows,
+    recording,
+    resuming_after,
+)
 from editcore_ft.config import FtConfig, LossName
 
 # Adam keeps four numbers per number of a change: itself, its gradient and two moments.
@@ -57,7 +62,7 @@ def pose(model: LoadedModel, requests: Sequence[EditRequest], loss: LossName) ->
 
 def _row(model: LoadedModel, request: EditRequest, loss: LossName) -> Row:
     prompt = tuple(model.tokenizer(request.text)["input_ids"])
-    target = continuation(model.tokenizer, request.text, request.target_new)
+    target = continuation_ids(model.tokenizer, request.text, request.target_new)
     last = len(prompt) - 1
     if loss == "last_prompt_token":
         return Row(prompt, tuple((last, token) for token in target))
@@ -106,7 +111,7 @@ class _Tuning:
         """Token rows; each scored token's row, column, id, problem, and how many share its mean."""
         device = self._model.device
         rows = [(i, row) for i, problem in enumerate(self._problems) for row in problem.rows]
-        self._rows = pad([row.ids for _, row in rows], self._model.pad_id, "right", device)
+        self._rows = pad_rows([row.ids for _, row in rows], self._model.pad_id, "right", device)
         scored = [
             (number, column, token, problem, len(self._problems[problem].rows) * len(row.places))
             for number, (problem, row) in enumerate(rows)
@@ -120,8 +125,8 @@ class _Tuning:
         """The keys `[rows, length, d_key]` and the block's output `[rows, length, d_model]`."""
         parts, layer = self._model.parts, self._config.layer
         with (
-            hooks.recording(parts.block(layer), stop=True) as block,
-            hooks.recording(parts.down(layer)) as down,
+            recording(parts.block(layer), stop=True) as block,
+            recording(parts.down(layer)) as down,
         ):
             self._model.model(
                 input_ids=self._rows.ids, attention_mask=self._rows.mask, use_cache=False
@@ -135,7 +140,7 @@ class _Tuning:
         if bias is not None:
             added = added + bias[:, None]
         states = self._states + added.to(self._states.dtype)
-        with hooks.resuming_behind(self._model.parts, self._config.layer, states):
+        with resuming_after(self._model.parts, self._config.layer, states):
             hidden = self._model.model.base_model(
                 input_ids=self._rows.ids, attention_mask=self._rows.mask, use_cache=False
             ).last_hidden_state

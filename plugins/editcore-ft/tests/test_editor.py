@@ -11,11 +11,16 @@ from editcore_ft.editor import FtEditor
 from pydantic import ValidationError
 
 from editcore import EditContext, EditRequest
-from editcore.evaluation.teacher_forcing import Question, ask, tokenize
-from editcore.models.architectures import stores_transposed
-from editcore.models.loading import LoadedModel, wrap
-from editcore.testing.models import KINDS, tiny_model, tiny_requests
-from editcore.updates.delta import Delta
+from editcore.testing import KINDS, tiny_model, tiny_requests
+from editcore.toolkit import (
+    Delta,
+    LoadedModel,
+    Question,
+    ask,
+    stores_transposed,
+    tokenize_questions,
+    wrap_model,
+)
 
 LAYER = 1
 LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")
@@ -24,7 +29,7 @@ LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")
 def tiny(kind: str) -> LoadedModel:
     """In float64: Adam turns the rounding of a gradient near zero into a whole step."""
     model, tokenizer = tiny_model(kind)
-    return wrap(kind, model.double(), tokenizer)
+    return wrap_model(kind, model.double(), tokenizer)
 
 
 def textbook_loss(model: LoadedModel, request: EditRequest, at_prompt: bool) -> torch.Tensor:
@@ -146,7 +151,7 @@ def test_the_bound_holds_every_number_and_its_absence_teaches_the_fact() -> None
     assert free.diagnostics["loss"] < options.stop_loss
     assert free.diagnostics["steps"] < options.steps
     with free.delta.applied(model.model):
-        assert ask(model, tokenize(model, [question]))[question].accuracy == 1
+        assert ask(model, tokenize_questions(model, [question]))[question].accuracy == 1
 
 
 def test_the_losses_differ_only_for_targets_of_several_tokens() -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.toolkit import ContextPrefixes
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,8 @@ from typing import Any
 
 import torch
 
-from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.errors import RequestError
-from editcore.keyvalue.keys import tokenize_templates
-from editcore.keyvalue.value import Value
-from editcore.keyvalue.value_search import find_values
-from editcore.models.tokenization import TokenizedPrompt
+from editcore import EditContext, Editor, EditRequest, EditResult, RequestError
+from editcore.toolkit import TokenizedPrompt, Value, find_values, tokenize_templates
 from editcore_memit.config import MemitConfig
 from editcore_memit.contexts import Contexts, choose
 from editcore_memit.spread import Spreading, spread

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore.keyvalue import least_squares
-from editcore.keyvalue.second_moment import SecondMoment
-from editcore.models import hooks
-from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import TokenizedPrompt, pad
-from editcore.updates.delta import Delta, Update
+from editcore.toolkit import (
+    Delta,
+    LoadedModel,
+    SecondMoment,
+    TokenizedPrompt,
+    Update,
+    pad_rows,
+    recording,
+    solve_least_squares,
+)
 
 CASES_PER_PASS = 16
 
@@ -41,7 +45,7 @@ def spread(
         with Delta(updates).applied(model.model):
             keys, reached = _observe(model, layer, prompts, how)
         share = (targets.cpu() - reached) / (len(how.layers) - done)
-        updates[model.parts.down_weight(layer)] = least_squares.solve(
+        updates[model.parts.down_weight(layer)] = solve_least_squares(
             share.T, keys.T, how.moments[layer], how.moment_weight
         )
     return Delta(updates)
@@ -65,10 +69,10 @@ def _pass(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`_observe` for few cases: one forward pass, ended at the last layer."""
     flat = [prompt for case in prompts for prompt in case]
-    rows = pad([p.ids[: p.subject + 1] for p in flat], model.pad_id, "right", model.device)
+    rows = pad_rows([p.ids[: p.subject + 1] for p in flat], model.pad_id, "right", model.device)
     with (
-        hooks.recording(model.parts.down(layer)) as down,
-        hooks.recording(model.parts.block(how.layers[-1]), stop=True) as last,
+        recording(model.parts.down(layer)) as down,
+        recording(model.parts.block(how.layers[-1]), stop=True) as last,
     ):
         model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
     assert down.input is not None and last.output is not None

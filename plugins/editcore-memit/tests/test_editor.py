@@ -8,15 +8,18 @@ from editcore_memit.editor import MemitEditor
 from editcore_memit.spread import Spreading, spread
 from pydantic import ValidationError
 
-from editcore import EditContext, EditRequest, Moments, Prefixes
-from editcore.errors import RequestError
-from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.keyvalue.second_moment import from_matrix
-from editcore.keyvalue.value import pose
-from editcore.models import hooks
-from editcore.models.loading import LoadedModel, wrap
-from editcore.models.tokenization import tokenize_prompt
-from editcore.testing.models import tiny_model, tiny_requests
+from editcore import EditContext, EditRequest, Moments, Prefixes, RequestError
+from editcore.testing import tiny_model, tiny_requests
+from editcore.toolkit import (
+    ContextPrefixes,
+    LoadedModel,
+    SecondMoment,
+    continuation_ids,
+    recording,
+    tokenize_prompt,
+    tokenize_templates,
+    wrap_model,
+)
 
 LAYERS = (0, 1)
 KINDS = ("gpt2", "gptj", "llama")
@@ -24,11 +27,11 @@ BAD = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
 
 
 def context(kind: str, *sampled: str) -> EditContext:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     width = model.parts.down(0).weight.numel() // 32
     samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
     matrix = samples.T @ samples / len(samples)
-    moments = {layer: from_matrix(layer, matrix, len(samples)) for layer in LAYERS}
+    moments = {layer: SecondMoment.from_matrix(layer, matrix, len(samples)) for layer in LAYERS}
     return EditContext(model, ContextPrefixes(("{}", *sampled), kind, 0), moments)
 
 
@@ -39,7 +42,7 @@ def editor(**options: float) -> MemitEditor:
 def output_at_subject(model: LoadedModel, request: EditRequest) -> torch.Tensor:
     """The last edited layer's block output at the bare prompt's subject, from a plain pass."""
     prompt = tokenize_prompt(model.tokenizer, request.prompt, request.subject)
-    with torch.no_grad(), hooks.recording(model.parts.block(LAYERS[-1])) as seen:
+    with torch.no_grad(), recording(model.parts.block(LAYERS[-1])) as seen:
         model.model(torch.tensor([prompt.ids]))
     return seen.output[0, prompt.subject]
 
@@ -68,7 +71,7 @@ def test_the_message_shows_what_layers_look_like() -> None:
 def test_with_a_small_weight_every_case_reaches_its_target(kind: str, number: int) -> None:
     """λ near zero leaves no residual at the key, and behind the last layer nothing is left over."""
     given, requests = context(kind), tiny_requests()[:number]
-    prompts = [pose(given.model, request, ["{}"]).prompts for request in requests]
+    prompts = [tokenize_templates(given.model, request, ["{}"]) for request in requests]
     targets = torch.randn(number, 32, generator=torch.Generator().manual_seed(1))
     how = Spreading(LAYERS, given.moments, 1e-6, [1.0])
     delta = spread(given.model, prompts, targets, how)
@@ -82,7 +85,7 @@ def test_with_a_small_weight_every_case_reaches_its_target(kind: str, number: in
 def test_the_first_layer_takes_its_even_share() -> None:
     """With two layers, the lower one's residual is half of what is missing before the edit."""
     given, request = context("llama"), tiny_requests()[0]
-    prompts = [pose(given.model, request, ["{}"]).prompts]
+    prompts = [tokenize_templates(given.model, request, ["{}"])]
     missing = torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
     targets = output_at_subject(given.model, request) + missing
     delta = spread(given.model, prompts, targets, Spreading(LAYERS, given.moments, 1.0, [1.0]))
@@ -95,13 +98,14 @@ def test_the_edited_model_has_the_loss_that_the_search_ended_with(kind: str) -> 
     """Where the subject is all there is, no other token feels the edit, and it does what δ did."""
     given = context(kind)
     request = EditRequest(0, "{}", "Coral", "Osdor", "Elro")
-    problem = pose(given.model, request, ["{}"])
-    assert (len(problem.prompts[0].ids), len(problem.target)) == (1, 1)
+    (prompt,) = tokenize_templates(given.model, request, ["{}"])
+    (target,) = continuation_ids(given.model.tokenizer, request.text, request.target_new)
+    assert len(prompt.ids) == 1
 
     def nll() -> float:
         with torch.no_grad():
-            logits = given.model.model(torch.tensor([problem.prompts[0].ids])).logits[0, -1]
-        return -float(logits.log_softmax(-1)[problem.target[0]])
+            logits = given.model.model(torch.tensor([prompt.ids])).logits[0, -1]
+        return -float(logits.log_softmax(-1)[target])
 
     before = nll()
     plain = {"kl_factor": 0, "weight_decay": 0, "clamp_norm_factor": 4}

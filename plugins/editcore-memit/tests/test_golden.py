@@ -11,10 +11,7 @@ from editcore_memit.editor import MemitEditor
 from safetensors.torch import load_file
 
 from editcore import EditContext, EditRequest
-from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.keyvalue.second_moment import from_matrix
-from editcore.models.loading import load
-from editcore.updates.delta import Delta
+from editcore.toolkit import ContextPrefixes, Delta, SecondMoment, load_model
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden"
@@ -35,9 +32,12 @@ def tensors() -> dict[str, torch.Tensor]:
 def changes(expected, tensors) -> dict[str, Delta]:
     bare, sampled = expected["prefixes"]
     context = EditContext(
-        load("golden", str(SHARED / "model")),
+        load_model("golden", str(SHARED / "model")),
         ContextPrefixes((*bare, *sampled), "golden", 0),
-        {layer: from_matrix(layer, tensors[f"cov.{layer}"], 0) for layer in expected["layers"]},
+        {
+            layer: SecondMoment.from_matrix(layer, tensors[f"cov.{layer}"], 0)
+            for layer in expected["layers"]
+        },
     )
     cases = json.loads((SHARED / "expected.json").read_text())["cases"]
     asked = ("prompt", "subject", "target_new", "target_true")

@@ -2,8 +2,7 @@
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from editcore import EditorConfig
-from editcore.config.options import Requirement, Trained
+from editcore import EditorConfig, Requirement, Trained
 
 _NOT_OF_TRAINING = frozenset({"trained", "data", "exclude", "scale"})
 

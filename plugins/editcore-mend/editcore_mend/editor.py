@@ -6,14 +6,17 @@ from typing import Any
 
 import torch
 
-from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.editing.trained import TrainedParts
-from editcore.errors import DataError, RequestError
-from editcore.models.batch_size import tokens_per_pass
-from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import buckets
-from editcore.records.checkpoint import Checkpoint
-from editcore.updates.delta import Delta, LowRankUpdate, combined
+from editcore import DataError, EditContext, Editor, EditRequest, EditResult, RequestError
+from editcore.toolkit import (
+    Checkpoint,
+    Delta,
+    LoadedModel,
+    LowRankUpdate,
+    TrainedParts,
+    bucket_by_length,
+    combine_deltas,
+    tokens_per_pass,
+)
 from editcore_mend import sites
 from editcore_mend.config import MendConfig
 from editcore_mend.gradients import token_factors
@@ -49,7 +52,7 @@ class MendEditor(Editor[MendConfig]):
             return failed[0]
         loss = sum(result.diagnostics["loss"] for result in found) / len(found)
         changes = [result.delta for result in found if result.delta is not None]
-        return EditResult(combined(changes), diagnostics={"loss": loss})
+        return EditResult(combine_deltas(changes), diagnostics={"loss": loss})
 
     def edit_each(
         self, context: EditContext, requests: Sequence[EditRequest]
@@ -66,7 +69,7 @@ class MendEditor(Editor[MendConfig]):
         found: dict[int, EditResult] = {}
         lengths = [len(each.ids) for each in lines]
         # Both ways of a pass keep what one way alone does not.
-        for batch in buckets(lengths, max(1, tokens_per_pass(context.model) // 4)):
+        for batch in bucket_by_length(lengths, max(1, tokens_per_pass(context.model) // 4)):
             made = self._batch(context.model, network, places, [lines[i] for i in batch])
             found |= zip(batch, made, strict=True)
         return [found[i] for i in range(len(lines))]

@@ -9,10 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from editcore import EditRequest
-from editcore.errors import RequestError
-from editcore.models.loading import LoadedModel
-from editcore.requests import SLOT, Probe
+from editcore import SLOT, EditRequest, Probe, RequestError
+from editcore.toolkit import LoadedModel
 from editcore_mend.rows import Line, line
 
 

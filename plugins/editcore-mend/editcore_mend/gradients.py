@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from editcore.models.loading import LoadedModel
+from editcore.toolkit import LoadedModel
 from editcore_mend.rows import Line, Scored
 from editcore_mend.sites import Site
 

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore.evaluation import overlay
-from editcore.evaluation.overlay import Activations, Factors, Start
-from editcore.models.loading import LoadedModel
+from editcore.toolkit import (
+    Activations,
+    BatchedFactors,
+    LoadedModel,
+    StartPoint,
+    overlaying,
+    recording_activations,
+    run_from,
+)
 from editcore_mend.examples import Example
 from editcore_mend.gradients import TokenFactors, token_factors
 from editcore_mend.rows import Line, Scored
@@ -36,7 +42,7 @@ class Pose:
         self, model: LoadedModel, sites: Sequence[Site], examples: Sequence[Example]
     ) -> None:
         self._model, self._sites = model, sites
-        self._start = Start(min(model.parts.block_of(s.parameter) or 0 for s in sites) - 1)
+        self._start = StartPoint(min(model.parts.block_of(s.parameter) or 0 for s in sites) - 1)
         self.factors: list[TokenFactors] = token_factors(
             model, sites, [example.edit for example in examples]
         )[0]
@@ -45,7 +51,7 @@ class Pose:
         with torch.no_grad():
             self._before = self._kept.scores(self._kept.hidden({}))
 
-    def losses(self, changes: Sequence[Factors]) -> Losses:
+    def losses(self, changes: Sequence[BatchedFactors]) -> Losses:
         """The losses when each example's edit is the change `changes`, one per site."""
         added = dict(zip(self._sites, changes, strict=True))
         hidden = self._told.hidden(added)
@@ -61,7 +67,9 @@ class Pose:
 class _Asked:
     """Rows of several examples, and the states of the unedited model where edits begin."""
 
-    def __init__(self, model: LoadedModel, start: Start, lines: Sequence[Sequence[Line]]) -> None:
+    def __init__(
+        self, model: LoadedModel, start: StartPoint, lines: Sequence[Sequence[Line]]
+    ) -> None:
         self._model, self._start = model, start
         self.scored = Scored.of(model, [each for some in lines for each in some])
         self._edit = torch.tensor(
@@ -70,19 +78,20 @@ class _Asked:
         rows = self.scored.rows
         self._activations = Activations()
         if start.layer >= 0:
-            with torch.no_grad(), overlay.recording(model, start, stop=True) as self._activations:
+            with (
+                torch.no_grad(),
+                recording_activations(model, start, stop=True) as self._activations,
+            ):
                 model.model.base_model(
                     input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
                 )
 
-    def hidden(self, added: dict[Site, Factors]) -> torch.Tensor:
+    def hidden(self, added: dict[Site, BatchedFactors]) -> torch.Tensor:
         """Last hidden states, each row under its example's change."""
         with ExitStack() as stack:
             for site, factors in added.items():
-                stack.enter_context(overlay.adding(site.module, factors, self._edit))
-            return overlay.resumed(
-                self._model, self.scored.rows, self._start, self._activations.states
-            )
+                stack.enter_context(overlaying(site.module, factors, self._edit))
+            return run_from(self._model, self.scored.rows, self._start, self._activations.states)
 
     def scores(self, hidden: torch.Tensor) -> torch.Tensor:
         """Log-probabilities at the scored places."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from editcore.evaluation.overlay import Factors
+from editcore.toolkit import BatchedFactors
 from editcore_mend.gradients import TokenFactors
 from editcore_mend.sites import Site
 from editcore_mend.statistics import RunningStatistics
@@ -54,7 +54,7 @@ class ShapeNetwork(nn.Module):
 
 
 class MendNetwork(nn.Module):
-    """Statistics, networks and steps for all sites; `forward` gives each site's `Factors`."""
+    """Statistics, networks and steps for all sites; `forward` gives the factors of each."""
 
     def __init__(self, sites: Sequence[Site], rank: int, step: float, seed: int) -> None:
         super().__init__()
@@ -77,15 +77,15 @@ class MendNetwork(nn.Module):
                 assert isinstance(statistics, RunningStatistics)
                 statistics.see(vectors[each.counts])
 
-    def forward(self, factors: Sequence[TokenFactors]) -> list[Factors]:
+    def forward(self, factors: Sequence[TokenFactors]) -> list[BatchedFactors]:
         """−α ṽ and ũ of every edit and token, `[edits, d, length]`; zeros where none counts."""
         return list(self._changes(factors))
 
-    def _changes(self, factors: Sequence[TokenFactors]) -> Iterator[Factors]:
+    def _changes(self, factors: Sequence[TokenFactors]) -> Iterator[BatchedFactors]:
         for site, each in enumerate(factors):
             parts = (self.inputs[site], each.inputs), (self.deltas[site], each.deltas)
             z = torch.cat([normalise(vectors) for normalise, vectors in parts], -1)
             g = self.networks[self._group[site]](z.to(self.log_steps), self._place[site])
             inputs, deltas = g.split(self._shapes[site], -1)
             steps = -self.log_steps[site].exp() * each.counts[..., None]
-            yield Factors((steps * deltas).transpose(1, 2), inputs.transpose(1, 2))
+            yield BatchedFactors((steps * deltas).transpose(1, 2), inputs.transpose(1, 2))

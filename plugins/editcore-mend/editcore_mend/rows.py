@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore.errors import RequestError
-from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import PaddedRows, continuation, pad
+from editcore import RequestError
+from editcore.toolkit import LoadedModel, PaddedRows, continuation_ids, pad_rows
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Line:
 
 def line(model: LoadedModel, prompt: str, target: str) -> Line:
     """Tokenise; `RequestError` for a target of no tokens or more tokens than positions."""
-    added = continuation(model.tokenizer, prompt, target)
+    added = continuation_ids(model.tokenizer, prompt, target)
     ids = (*model.tokenizer(prompt)["input_ids"], *added[:-1])
     if len(ids) > model.max_positions:
         raise RequestError(
@@ -43,7 +42,7 @@ class Scored:
     @classmethod
     def of(cls, model: LoadedModel, lines: Sequence[Line]) -> "Scored":
         """Lay out lines, a row each."""
-        rows = pad([each.ids for each in lines], model.pad_id, "right", model.device)
+        rows = pad_rows([each.ids for each in lines], model.pad_id, "right", model.device)
         places = [
             (row, len(each.ids) - len(each.target) + i, token, len(each.target))
             for row, each in enumerate(lines)

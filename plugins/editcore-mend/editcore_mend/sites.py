@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from editcore.models.architectures import stores_transposed
-from editcore.models.loading import LoadedModel
+from editcore.toolkit import LoadedModel, stores_transposed
 
 
 @dataclass(frozen=True)

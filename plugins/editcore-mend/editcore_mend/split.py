@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from editcore import EditRequest
-from editcore.datasets.readers import read_requests
-from editcore.errors import DataError
+from editcore import DataError, EditRequest, read_requests
 
 LEAST = 2
 

@@ -6,11 +6,8 @@ from typing import Any
 
 import torch
 
-from editcore.editing.trained import TrainedParts
-from editcore.errors import DataError, EditcoreError
-from editcore.models.loading import LoadedModel
-from editcore.progress import progress_bar
-from editcore.records.checkpoint import Checkpoint, Progress
+from editcore import DataError, EditcoreError
+from editcore.toolkit import Checkpoint, LoadedModel, Progress, TrainedParts, progress_bar
 from editcore_mend import sites
 from editcore_mend.config import MendConfig
 from editcore_mend.examples import Example, Examples

@@ -10,12 +10,16 @@ from editcore_mend.network import MendNetwork
 from editcore_mend.rows import Line, line
 from editcore_mend.statistics import RunningStatistics
 
-from editcore.evaluation.overlay import Factors
-from editcore.models.architectures import stores_transposed
-from editcore.models.loading import LoadedModel, wrap
-from editcore.requests import EditRequest
-from editcore.testing.models import KINDS, tiny_model, tiny_requests
-from editcore.updates.delta import Delta, LowRankUpdate
+from editcore import EditRequest
+from editcore.testing import KINDS, tiny_model, tiny_requests
+from editcore.toolkit import (
+    BatchedFactors,
+    Delta,
+    LoadedModel,
+    LowRankUpdate,
+    stores_transposed,
+    wrap_model,
+)
 
 LAYERS = (0, 2)
 LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")
@@ -23,7 +27,7 @@ LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")
 
 def tiny(kind: str) -> LoadedModel:
     model, tokenizer = tiny_model(kind)
-    return wrap(kind, model.double(), tokenizer)
+    return wrap_model(kind, model.double(), tokenizer)
 
 
 def lines(model: LoadedModel) -> list[Line]:
@@ -66,7 +70,7 @@ def test_every_map_of_the_blocks_is_edited_and_no_other() -> None:
     assert [(site.d_in, site.d_out) for site in places[:3]] == [(32, 64), (32, 64), (64, 32)]
 
 
-def dense(factors: Factors, row: int) -> torch.Tensor:
+def dense(factors: BatchedFactors, row: int) -> torch.Tensor:
     return factors.outputs[row] @ factors.inputs[row].T
 
 
@@ -157,7 +161,7 @@ def test_tokens_that_do_not_count_change_nothing() -> None:
     inputs, deltas = torch.ones(1, 3, 32), torch.zeros(1, 3, 64)
     deltas[0, 1] = 1.0
     factors = TokenFactors(inputs, deltas, deltas.any(-1))
-    site = sites.find(wrap("llama", *tiny_model("llama")), (1,))[:1]
+    site = sites.find(wrap_model("llama", *tiny_model("llama")), (1,))[:1]
     network = MendNetwork(site, rank=2, step=0.1, seed=0)
     network.see([TokenFactors(inputs + 1, deltas + 2, torch.ones(1, 3, dtype=torch.bool))])
     (change,) = network([factors])

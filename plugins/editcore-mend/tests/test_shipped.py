@@ -7,27 +7,38 @@ from editcore_mend.config import MendConfig
 from editcore_mend.editor import MendEditor
 from editcore_mend.split import split
 
-from editcore import EditContext
-from editcore.datasets.bundled import bundled_models, data_file
-from editcore.datasets.readers import read_requests
-from editcore.editing import trained
-from editcore.evaluation.metrics import MetricInput
-from editcore.evaluation.metrics.accuracy import accuracy
-from editcore.evaluation.teacher_forcing import CaseQuestions, ask_edited, tokenize
-from editcore.models.loading import LoadedModel, load
+from editcore import (
+    EditContext,
+    bundled_models,
+    data_file,
+    load_registry,
+    read_requests,
+    resolve_factory,
+)
+from editcore.toolkit import (
+    CaseQuestions,
+    LoadedModel,
+    MetricInput,
+    TrainedParts,
+    ask_edited,
+    load_model,
+    load_trained,
+    tokenize_questions,
+)
 
 BARS = {"efficacy": 0.95, "generalization": 0.80, "locality": 0.90}
 
 
-def measured(model: LoadedModel, learnt: trained.TrainedParts, config: MendConfig) -> dict:
+def measured(model: LoadedModel, learnt: TrainedParts, config: MendConfig) -> dict:
     """The means of the metrics over the test part, which is drawn anew from the seed."""
     exclude = [Path(data_file(path)) for path in config.exclude]
     parts = split(Path(data_file(config.data)), exclude, config.held_out, learnt.about["seed"])
     assert parts.case_ids == learnt.about["split"]
     results = MendEditor(config).edit_each(EditContext(model, trained=learnt), parts.test)
     questions = [CaseQuestions(case, "{}") for case in parts.test]
-    asked = [tokenize(model, each.all()) for each in questions]
+    asked = [tokenize_questions(model, each.all()) for each in questions]
     answers = ask_edited(model, asked, [result.delta for result in results])
+    accuracy = resolve_factory(load_registry().metrics["accuracy"].record.factory)
     rows = [
         accuracy(MetricInput(each, before, after, lambda: None))
         for each, (before, after) in zip(questions, answers, strict=True)
@@ -38,8 +49,8 @@ def measured(model: LoadedModel, learnt: trained.TrainedParts, config: MendConfi
 @pytest.mark.parametrize("name", ["tiny-gpt2", "tiny-llama"])
 def test_facts_that_it_never_saw_are_edited_well(name: str) -> None:
     path = bundled_models()[name] / "trained" / "mend.safetensors"
-    model = load(name, name)
-    learnt = trained.load_for(model, (3, 4, 5), path)
+    model = load_model(name, name)
+    learnt = load_trained(model, (3, 4, 5), path)
     config = MendConfig.model_validate(learnt.about["recipe"])
     found = measured(model, learnt, config)
     assert {metric: found[metric] for metric, bar in BARS.items() if found[metric] < bar} == {}

@@ -12,13 +12,16 @@ from editcore_mend.editor import MendEditor
 from editcore_mend.split import split
 from editcore_mend.training import Training
 
-from editcore import EditContext
-from editcore.editing import trained
-from editcore.editing.trained import TrainedParts
-from editcore.errors import DataError
-from editcore.models.loading import LoadedModel, wrap
-from editcore.records.checkpoint import Checkpoint
-from editcore.testing.models import tiny_facts, tiny_model, tiny_requests
+from editcore import DataError, EditContext
+from editcore.testing import tiny_facts, tiny_model, tiny_requests
+from editcore.toolkit import (
+    Checkpoint,
+    LoadedModel,
+    TrainedParts,
+    load_trained,
+    save_trained,
+    wrap_model,
+)
 
 FEW: dict[str, Any] = {
     "layers": (1, 2), "exclude": (), "rank": 4, "steps": 6, "batch": 2, "validate_every": 2,
@@ -31,7 +34,7 @@ class Killed(Exception):
 
 
 def tiny(seed: int = 0) -> LoadedModel:
-    return wrap("tiny", *tiny_model("llama", seed=seed))
+    return wrap_model("tiny", *tiny_model("llama", seed=seed))
 
 
 @pytest.fixture
@@ -130,19 +133,19 @@ def test_several_facts_are_the_sum_of_their_changes(facts: Path, tmp_path: Path)
 
 def test_what_was_trained_for_another_model_is_refused(facts: Path, tmp_path: Path) -> None:
     learnt, path = train(facts, unused(tmp_path)), tmp_path / "trained.safetensors"
-    trained.save(learnt, path, tiny(), (1, 2), "{}")
-    read = trained.load_for(tiny(), (1, 2), path)
+    save_trained(learnt, path, tiny(), (1, 2), "{}")
+    read = load_trained(tiny(), (1, 2), path)
     assert read.about == json.loads(json.dumps(learnt.about))
     assert all(torch.equal(tensor, read.tensors[name]) for name, tensor in learnt.tensors.items())
     with pytest.raises(DataError, match="trained for the model 'tiny' with other weights"):
-        trained.load_for(tiny(seed=1), (1, 2), path)
+        load_trained(tiny(seed=1), (1, 2), path)
     with pytest.raises(DataError, match="other layers"):
-        trained.load_for(tiny(), (0, 1), path)
+        load_trained(tiny(), (0, 1), path)
     reduced = replace(tiny(), model=tiny().model.to(torch.bfloat16))
-    assert trained.load_for(reduced, (1, 2), path).about == read.about
+    assert load_trained(reduced, (1, 2), path).about == read.about
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="holds no trained parts"):
-        trained.load_for(tiny(), (1, 2), path)
+        load_trained(tiny(), (1, 2), path)
 
 
 def test_parts_of_something_else_are_refused() -> None:

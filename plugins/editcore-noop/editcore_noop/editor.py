@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from editcore import EditContext, Editor, EditorConfig, EditRequest, EditResult
-from editcore.updates.delta import Delta
+from editcore.toolkit import Delta
 
 
 class NoopEditor(Editor[EditorConfig]):

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from editcore import EditorConfig, Moments, Prefixes, ValueOptions, Values
-from editcore.config.options import Requirement
+from editcore import EditorConfig, Moments, Prefixes, Requirement, ValueOptions, Values
 
 KeyStrategyName = str
 

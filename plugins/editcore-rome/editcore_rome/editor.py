@@ -3,14 +3,25 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.editing.values import values_of_each
-from editcore.errors import RequestError
-from editcore.keyvalue.keys import KeyStrategy, SubjectKeys, collect_keys, tokenize_templates
-from editcore.keyvalue.rank_one import solve_rank_one
-from editcore.keyvalue.value import Value
-from editcore.registry.registry import load_registry, resolve
-from editcore.updates.delta import Delta
+from editcore import (
+    EditContext,
+    Editor,
+    EditRequest,
+    EditResult,
+    RequestError,
+    load_registry,
+    resolve_factory,
+)
+from editcore.toolkit import (
+    Delta,
+    KeyStrategy,
+    SubjectKeys,
+    Value,
+    collect_keys,
+    solve_rank_one,
+    tokenize_templates,
+    values_of_each,
+)
 from editcore_rome.config import RomeConfig
 
 CASES_AT_A_TIME = 16
@@ -22,7 +33,7 @@ class RomeEditor(Editor[RomeConfig]):
     def __init__(self, config: RomeConfig) -> None:
         super().__init__(config)
         found = load_registry().key_strategies[config.key_strategy]
-        self._strategy: KeyStrategy = resolve(found.record.factory)
+        self._strategy: KeyStrategy = resolve_factory(found.record.factory)
 
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None

@@ -6,21 +6,18 @@ from editcore_rome.config import CRomeConfig, PRomeConfig, RomeConfig
 from editcore_rome.editor import RomeEditor
 from pydantic import ValidationError
 
-from editcore import EditContext, EditRequest, Moments, Prefixes, ValueOptions, Values
-from editcore.errors import RequestError
-from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.keyvalue.second_moment import from_matrix
-from editcore.models.loading import wrap
-from editcore.testing.models import KINDS, tiny_model, tiny_requests
+from editcore import EditContext, EditRequest, Moments, Prefixes, RequestError, ValueOptions, Values
+from editcore.testing import KINDS, tiny_model, tiny_requests
+from editcore.toolkit import ContextPrefixes, SecondMoment, wrap_model
 
 LAYER = 1
 
 
 def context(kind: str) -> EditContext:
-    model = wrap(kind, *tiny_model(kind))
+    model = wrap_model(kind, *tiny_model(kind))
     width = model.parts.down(LAYER).weight.numel() // 32
     samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
-    moment = from_matrix(LAYER, samples.T @ samples / len(samples), len(samples))
+    moment = SecondMoment.from_matrix(LAYER, samples.T @ samples / len(samples), len(samples))
     templates = ("{}", "Therefore. {}", "I think. {}")
     return EditContext(model, ContextPrefixes(templates, kind, 0), {LAYER: moment})
 

@@ -11,10 +11,7 @@ from editcore_rome.editor import RomeEditor
 from safetensors.torch import load_file
 
 from editcore import EditContext, EditRequest, EditResult
-from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.keyvalue.second_moment import from_matrix
-from editcore.models.loading import load
-from editcore.updates.delta import LowRankUpdate
+from editcore.toolkit import ContextPrefixes, LowRankUpdate, SecondMoment, load_model
 
 GOLDEN = Path(__file__).parent / "golden"
 LAYER = 2
@@ -38,8 +35,8 @@ def tensors() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def results(expected, tensors) -> dict[str, list[EditResult]]:
     prefixes = ContextPrefixes(tuple(expected["prefixes"]), "golden", 0)
-    moments = {LAYER: from_matrix(LAYER, tensors["cov.2"], 0)}
-    context = EditContext(load("golden", str(GOLDEN / "model")), prefixes, moments)
+    moments = {LAYER: SecondMoment.from_matrix(LAYER, tensors["cov.2"], 0)}
+    context = EditContext(load_model("golden", str(GOLDEN / "model")), prefixes, moments)
     requests = [
         EditRequest(i, case["prompt"], case["subject"], case["target_new"], case["target_true"])
         for i, case in enumerate(expected["cases"])
@@ -72,8 +69,8 @@ def test_numerators_denominators_and_steps(variant: str, results, expected) -> N
 
 def test_one_alone_equals_its_place_in_the_batch(results, expected, tensors) -> None:
     prefixes = ContextPrefixes(tuple(expected["prefixes"]), "golden", 0)
-    moments = {LAYER: from_matrix(LAYER, tensors["cov.2"], 0)}
-    context = EditContext(load("golden", str(GOLDEN / "model")), prefixes, moments)
+    moments = {LAYER: SecondMoment.from_matrix(LAYER, tensors["cov.2"], 0)}
+    context = EditContext(load_model("golden", str(GOLDEN / "model")), prefixes, moments)
     case = expected["cases"][3]
     request = EditRequest(3, case["prompt"], case["subject"], case["target_new"], "")
     alone = RomeEditor(VARIANTS["rome"]).edit(context, [request])

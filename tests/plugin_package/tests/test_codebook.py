@@ -9,12 +9,9 @@ from editcore_codebook.codebook import Codebook
 from editcore_codebook.editor import CodebookEditor
 from editcore_codebook.fluency import entropy
 
-from editcore import EditContext
-from editcore.evaluation.teacher_forcing import Question, ask, tokenize
-from editcore.models.loading import wrap
-from editcore.requests import EditRequest
-from editcore.testing import EditorConformance
-from editcore.testing.models import tiny_model, tiny_requests
+from editcore import EditContext, EditRequest
+from editcore.testing import EditorConformance, tiny_model, tiny_requests
+from editcore.toolkit import Question, ask, tokenize_questions, wrap_model
 
 CONFIG = CodebookConfig(layer=1, radius=0.3, target_loss=0.02)
 ELRO, OSDOR = "Elro", "Osdor"
@@ -27,7 +24,7 @@ class TestCodebook(EditorConformance):
 
 @pytest.fixture(params=["gpt2", "llama"])
 def context(request: pytest.FixtureRequest) -> EditContext:
-    return EditContext(wrap(request.param, *tiny_model(request.param)))
+    return EditContext(wrap_model(request.param, *tiny_model(request.param)))
 
 
 def about(subject: str, target: str, prompt: str = "{} is made by") -> EditRequest:
@@ -37,7 +34,7 @@ def about(subject: str, target: str, prompt: str = "{} is made by") -> EditReque
 def said(context: EditContext, request: EditRequest) -> float:
     """The share of the target that the model as it is says."""
     question = Question(request.text, request.target_new)
-    return ask(context.model, tokenize(context.model, [question]))[question].accuracy
+    return ask(context.model, tokenize_questions(context.model, [question]))[question].accuracy
 
 
 def test_an_edit_is_said_and_leaves_other_prompts_alone(context: EditContext) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from editcore.updates.patch import Patch
+from editcore.toolkit import Patch
 
 # An expanded radius reaches a little beyond its outermost input, which rounding moves.
 SLACK = 1.001

@@ -8,9 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.models.hooks import adding, recording
-from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import continuation
+from editcore.toolkit import LoadedModel, adding, continuation_ids, recording
 from editcore_codebook import CodebookConfig
 from editcore_codebook.codebook import SAME, Codebook, CodebookPatch
 
@@ -27,7 +25,7 @@ class Question:
     def of(cls, model: LoadedModel, request: EditRequest) -> "Question":
         """The request in tokens; `RequestError` for an empty target."""
         prompt = list(model.tokenizer(request.text)["input_ids"])
-        target = continuation(model.tokenizer, request.text, request.target_new)
+        target = continuation_ids(model.tokenizer, request.text, request.target_new)
         ids = torch.tensor([[*prompt, *target]], device=model.device)
         return cls(ids, len(prompt) - 1, target)
 

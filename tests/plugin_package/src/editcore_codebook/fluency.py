@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from editcore.evaluation.metrics import MetricInput
-from editcore.models.loading import LoadedModel
+from editcore.toolkit import LoadedModel, MetricInput
 
 TOKENS = 30
 # Meng et al. 2022, §3.4, as released: trigrams weigh twice as much as bigrams.

@@ -8,15 +8,14 @@ import polars as pl
 import pytest
 import torch
 
+from editcore import ValueOptions
 from editcore.config.study import CollapseSection, PerplexitySection
-from editcore.config.value_options import ValueOptions
 from editcore.keyvalue import prefixes, value_file
-from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.keyvalue.value import Value
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
 from editcore.records.tables import read_edits
 from editcore.runs import artefacts, edit
 from editcore.testing.models import CONTEXT, SENTENCES, save_tiny_model
+from editcore.toolkit import ContextPrefixes, Value
 
 GOOD = {"prompt": "Coral is made by", "subject": "Coral", "target_new": "Osdor"}
 FLAWED = {

@@ -1,0 +1,147 @@
+"""Everything that an editor's author needs and that computes: importing this imports torch.
+
+What plans a study (options, the records that hooks yield, requests, errors) is in `editcore`, which
+imports no torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
+"""
+
+from editcore.editing.trained import TrainedParts, load_trained, save_trained
+from editcore.editing.transforms import DeltaTransform
+from editcore.editing.values import values_of_each
+from editcore.evaluation.metrics import Metric, MetricInput, mean_or_none
+from editcore.evaluation.overlay import (
+    Activations,
+    Added,
+    BatchedFactors,
+    StartPoint,
+    overlaying,
+    recording_activations,
+    run_from,
+)
+from editcore.evaluation.teacher_forcing import (
+    Answer,
+    Answers,
+    CaseQuestions,
+    Question,
+    TokenizedQuestions,
+    ask,
+    ask_edited,
+    tokenize_questions,
+)
+from editcore.keyvalue.keys import (
+    KeyPair,
+    KeyStrategy,
+    SubjectKeys,
+    collect_keys,
+    tokenize_templates,
+)
+from editcore.keyvalue.least_squares import solve_least_squares
+from editcore.keyvalue.moment_accumulator import measure_moments
+from editcore.keyvalue.prefixes import ContextPrefixes, sample_prefixes
+from editcore.keyvalue.rank_one import RankOne, solve_rank_one
+from editcore.keyvalue.row_adam import RowAdam
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.value import Value
+from editcore.keyvalue.value_search import find_values
+from editcore.models.architectures import ModelParts, stores_transposed
+from editcore.models.batch_size import (
+    in_halves,
+    rows_of_logits,
+    tokens_per_pass,
+    tokens_per_search,
+)
+from editcore.models.hooks import Recorded, adding, only_at, recording, resuming_after
+from editcore.models.loading import LoadedModel, load_model, wrap_model
+from editcore.models.tokenization import (
+    PaddedRows,
+    TokenizedPrompt,
+    bucket_by_length,
+    continuation_ids,
+    pad_rows,
+    tokenize_prompt,
+)
+from editcore.progress import progress_bar
+from editcore.records.checkpoint import Checkpoint, Progress
+from editcore.updates.change import Change
+from editcore.updates.delta import (
+    Delta,
+    DenseUpdate,
+    LowRankUpdate,
+    Update,
+    combine_deltas,
+    load_deltas,
+    save_deltas,
+)
+from editcore.updates.patch import Patch
+
+__all__ = [
+    "Activations",
+    "Added",
+    "Answer",
+    "Answers",
+    "BatchedFactors",
+    "CaseQuestions",
+    "Change",
+    "Checkpoint",
+    "ContextPrefixes",
+    "Delta",
+    "DeltaTransform",
+    "DenseUpdate",
+    "KeyPair",
+    "KeyStrategy",
+    "LoadedModel",
+    "LowRankUpdate",
+    "Metric",
+    "MetricInput",
+    "ModelParts",
+    "PaddedRows",
+    "Patch",
+    "Progress",
+    "Question",
+    "RankOne",
+    "Recorded",
+    "RowAdam",
+    "SecondMoment",
+    "StartPoint",
+    "SubjectKeys",
+    "TokenizedPrompt",
+    "TokenizedQuestions",
+    "TrainedParts",
+    "Update",
+    "Value",
+    "adding",
+    "ask",
+    "ask_edited",
+    "bucket_by_length",
+    "collect_keys",
+    "combine_deltas",
+    "continuation_ids",
+    "find_values",
+    "in_halves",
+    "load_deltas",
+    "load_model",
+    "load_trained",
+    "mean_or_none",
+    "measure_moments",
+    "only_at",
+    "overlaying",
+    "pad_rows",
+    "progress_bar",
+    "recording",
+    "recording_activations",
+    "resuming_after",
+    "rows_of_logits",
+    "run_from",
+    "sample_prefixes",
+    "save_deltas",
+    "save_trained",
+    "solve_least_squares",
+    "solve_rank_one",
+    "stores_transposed",
+    "tokenize_prompt",
+    "tokenize_questions",
+    "tokenize_templates",
+    "tokens_per_pass",
+    "tokens_per_search",
+    "values_of_each",
+    "wrap_model",
+]
