@@ -1,7 +1,8 @@
 """From what is known of edits before they are made to whether they collapse a model: fit and test.
 
-Free of torch. A predictor is one number per edit, the larger the worse; what it is worth is its
-area under the ROC curve, and its threshold is the one that misses no collapse it was fitted on.
+Free of torch, and scikit-learn is imported where it is called. A predictor is one number per edit,
+the larger the worse; what it is worth is its area under the ROC curve, and its threshold is the one
+that misses no collapse it was fitted on.
 """
 
 import importlib.resources
@@ -19,6 +20,7 @@ SHIPPED = "warning.json"
 # Scores are compared as powers of ten; a change that is zero or infinite stands at the ends.
 ENDS = (1e-12, 1e12)
 PRIOR = 1.0  # weight of slope² / 2, so that classes that do not overlap leave the slope finite
+TOLERANCE = 1e-8  # of the fit's gradient, so that a refit agrees in all digits that are shown
 
 
 @dataclass(frozen=True)
@@ -82,52 +84,41 @@ def fit(scores: Sequence[float], collapsed: Sequence[bool], made_from: str) -> C
     >>> fit([0.1, 0.2, 3.0, 9.0], [False, False, True, True], "four edits").threshold
     3.0
     """
-    from scipy.optimize import minimize  # heavy, and most who import this module fit nothing
+    from sklearn.linear_model import LogisticRegression
 
-    x, y = _log(np.asarray(scores, dtype=float)), np.asarray(collapsed, dtype=bool)
+    given, y = np.asarray(scores, dtype=float), np.asarray(collapsed, dtype=bool)
     if y.all() or not y.any():
         return None
-    sign = np.where(y, 1.0, -1.0)
-
-    def loss(line: NDArray[np.float64]) -> float:
-        surprise = np.logaddexp(0.0, -sign * (line[0] + line[1] * x)).sum()
-        return float(surprise + PRIOR * line[1] ** 2 / 2)
-
-    intercept, slope = minimize(loss, np.zeros(2)).x
-    threshold = float(np.asarray(scores, dtype=float)[y].min())
-    return Calibration(float(intercept), float(slope), threshold, len(y), int(y.sum()), made_from)
+    line = LogisticRegression(C=1 / PRIOR, solver="newton-cholesky", tol=TOLERANCE)
+    line.fit(_log(given)[:, None], y)
+    intercept, slope = float(line.intercept_[0]), float(line.coef_[0, 0])
+    return Calibration(intercept, slope, float(given[y].min()), len(y), int(y.sum()), made_from)
 
 
 def area(scores: Sequence[float], collapsed: Sequence[bool]) -> float | None:
     """Area under the ROC curve: how often a collapse has a higher score than another edit.
 
-    Ties count half (the Mann–Whitney statistic). None where there is nothing to compare.
+    Ties count half. None where there is nothing to compare.
 
     >>> area([1.0, 2.0, 3.0, 3.0], [False, False, True, False])
     0.8333333333333334
     """
-    from scipy.stats import rankdata
+    from sklearn.metrics import roc_auc_score
 
-    y = np.asarray(collapsed, dtype=bool)
-    bad, good = int(y.sum()), int((~y).sum())
-    if not bad or not good:
+    if all(collapsed) or not any(collapsed):
         return None
-    ranks = rankdata(np.asarray(scores, dtype=float))
-    return float((ranks[y].sum() - bad * (bad + 1) / 2) / (bad * good))
+    return float(roc_auc_score(collapsed, _finite(scores)))
 
 
 def curve(scores: Sequence[float], collapsed: Sequence[bool]) -> tuple[list[float], list[float]]:
-    """The ROC curve: false and true alarm rates as the threshold falls, from (0, 0) to (1, 1)."""
-    order = sorted(zip(scores, collapsed, strict=True), key=lambda pair: -pair[0])
-    bad = max(1, sum(collapsed))
-    good = max(1, len(order) - sum(collapsed))
-    across, up, false, true = [0.0], [0.0], 0, 0
-    for i, (score, broken) in enumerate(order):
-        true, false = true + bool(broken), false + (not broken)
-        if i + 1 == len(order) or order[i + 1][0] != score:
-            across.append(false / good)
-            up.append(true / bad)
-    return across, up
+    """The ROC curve: false and true alarm rates as the threshold falls, from (0, 0) to (1, 1).
+
+    Both kinds of edits must be among those given.
+    """
+    from sklearn.metrics import roc_curve
+
+    across, up, _ = roc_curve(collapsed, _finite(scores), drop_intermediate=False)
+    return across.tolist(), up.tolist()
 
 
 def recall_and_precision(
@@ -145,6 +136,12 @@ def recall_and_precision(
 
 def _log(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.log10(np.clip(scores, *ENDS))
+
+
+def _finite(scores: Sequence[float]) -> NDArray[np.float64]:
+    """The same order without infinities, which scikit-learn refuses."""
+    found: NDArray[np.float64] = np.nan_to_num(np.asarray(scores, dtype=float))
+    return found
 
 
 def _logistic(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ Model Editing", Figure 2).
 """
 
 import importlib.metadata
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,26 +83,25 @@ def spearman(x: Sequence[float], y: Sequence[float], resamples: int, seed: int) 
     """
     left, right = np.asarray(x, float), np.asarray(y, float)
     n = len(left)
-    if n < 3 or np.ptp(_ranks(left)) == 0 or np.ptp(_ranks(right)) == 0:
+    if n < 3 or np.ptp(left) == 0 or np.ptp(right) == 0:
         return Spearman(None, None, None, None, n)
     found = stats.spearmanr(left, right)
-    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    rhos = _rho_by_row(left[drawn], right[drawn])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap(
+            (left, right), _rho, paired=True, n_resamples=resamples, method="percentile", rng=seed
+        )
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(rhos[np.isfinite(rhos)], (tail, 1 - tail))
+    low, high = np.nanquantile(drawn.bootstrap_distribution, (tail, 1 - tail))
     return Spearman(float(found.statistic), float(found.pvalue), float(low), float(high), n)
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    ranks: np.ndarray = stats.rankdata(values, axis=-1)
-    return ranks
-
-
-def _rho_by_row(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of the ranks, row by row; NaN where a row does not vary."""
-    a, b = (ranks - ranks.mean(-1, keepdims=True) for ranks in (_ranks(x), _ranks(y)))
+def _rho(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+    """Pearson's correlation of the ranks along an axis; NaN where one side does not vary there."""
+    ranks = (stats.rankdata(side, axis=axis) for side in (x, y))
+    a, b = (each - each.mean(axis, keepdims=True) for each in ranks)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rho: np.ndarray = (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+        rho: np.ndarray = (a * b).sum(axis) / np.sqrt((a * a).sum(axis) * (b * b).sum(axis))
     return rho
 
 

@@ -42,6 +42,13 @@ def test_the_area_lies_under_the_curve() -> None:
     assert under == pytest.approx(area(scores, collapsed))
 
 
+def test_an_infinite_score_ranks_above_every_other() -> None:
+    scores, collapsed = [float("inf"), 3.0, 1.0, 0.0], [True, False, True, False]
+    assert area(scores, collapsed) == 0.75
+    assert curve(scores, collapsed) == ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+    assert fit(scores, collapsed, "four").threshold == 1.0
+
+
 def test_the_threshold_misses_nothing_that_it_was_fitted_on() -> None:
     scores, collapsed = drawn()
     fitted = fit(scores, collapsed, "drawn")
@@ -59,7 +66,7 @@ def test_probabilities_sum_to_the_collapses_and_rise_with_the_score() -> None:
     fitted = fit(scores, collapsed, "drawn")
     expected = sum(map(fitted.probability, scores))
     # What a logistic fit with a free intercept guarantees.
-    assert expected == pytest.approx(sum(collapsed), rel=1e-3)
+    assert expected == pytest.approx(sum(collapsed), rel=1e-6)
     assert fitted.probability(0.0) < fitted.probability(1.0) < fitted.probability(float("inf"))
 
 

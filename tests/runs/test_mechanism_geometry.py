@@ -76,3 +76,9 @@ def test_neighbours_stay_neighbours_and_the_seed_decides(points) -> None:
     distances = torch.cdist(found, found).fill_diagonal_(torch.inf)
     assert bool(((distances.argmin(1) < 30) == (torch.arange(60) < 30)).all())
     assert torch.equal(found, geometry.neighbours(clouds, seed=3))
+
+
+def test_a_component_points_where_its_largest_loading_is_positive(points) -> None:
+    found, _ = geometry.principal(points)
+    for axis, component in enumerate(found.T):
+        assert float(component @ points[:, axis]) > 0  # axes 0 and 1 vary most, in this order

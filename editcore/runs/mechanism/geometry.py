@@ -101,12 +101,13 @@ def _draws(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 
 def principal(points: torch.Tensor) -> tuple[torch.Tensor, tuple[float, float]]:
     """The first two principal components `[n, 2]`, and the share of variance that each explains."""
-    centred = points - points.mean(0)
-    left, sizes, right = torch.linalg.svd(centred, full_matrices=False)
-    # A component's sign is free; its largest loading is made positive, so that figures repeat.
-    signs = right[:2].gather(1, right[:2].abs().argmax(1, keepdim=True)).sign()[:, 0]
-    shares = sizes.square() / sizes.square().sum().clamp(min=torch.finfo(sizes.dtype).tiny)
-    return left[:, :2] * sizes[:2] * signs, (float(shares[0]), float(shares[1]))
+    from sklearn.decomposition import PCA
+
+    # scikit-learn makes each component's largest loading positive, so that figures repeat.
+    found = PCA(n_components=2, svd_solver="full")
+    components = torch.from_numpy(found.fit_transform(points.numpy()))
+    first, second = found.explained_variance_ratio_.tolist()
+    return components, (first, second)
 
 
 def neighbours(points: torch.Tensor, seed: int) -> torch.Tensor:
