@@ -15,7 +15,7 @@ from benchmarks.sequence import race
 from benchmarks.shapes import SHAPES, build
 from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
-from editcore.models.byte_pairs import gpt2_tokenizer
+from editcore.models.loading import load_tokenizer
 
 OPTIONS = (
     click.option(
@@ -36,7 +36,7 @@ OPTIONS = (
         "--published",
         "folder",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Use COUNTERFACT, ME-PPL_50 and GPT-2's merges from this folder.",
+        help="Use COUNTERFACT, ME-PPL_50 and GPT-2's tokenizer from this folder.",
     ),
     click.option(
         "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON, too."
@@ -101,7 +101,7 @@ def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     if given["threads"]:
         torch.set_num_threads(given["threads"])
     folder = given["folder"]
-    tokenizer = gpt2_tokenizer(folder / "gpt2" / "merges.txt") if folder else None
+    tokenizer = load_tokenizer(str(folder / "gpt2")) if folder else None
     how = {"device": given["device"], "precision": given["precision"], "tokenizer": tokenizer}
     return published(folder) if folder else bundled(), how
 

@@ -22,7 +22,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--tokenizer",
     required=True,
-    help="A bundled model's name, a folder, a hub id, or GPT-2's merges (a .txt file).",
+    help="A bundled model's name, a folder, or a hub id.",
 )
 @click.option("--words", required=True, type=FILE, help="Common words by kind (JSON).")
 @click.option("--relations", required=True, type=FILE, help="Relations: templates, objects (JSON).")

@@ -18,7 +18,7 @@ from transformers.activations import NewGELUActivation
 
 from editcore.config.study import Precision
 from editcore.datasets.bundled import model_source
-from editcore.errors import ModelError
+from editcore.errors import DataError, ModelError
 from editcore.gc_pause import uncollected
 from editcore.models.architectures import ModelParts
 from editcore.models.gpu import lease
@@ -155,6 +155,22 @@ def load_spec(spec: "ModelSpec") -> LoadedModel:
         trust_remote_code=spec.trust_remote_code,
         precision=spec.precision,
     )
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """A tokenizer without its model: that of a bundled name, a folder or a hub id.
+
+    Raises `DataError` where there is none.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model_source(source))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"no tokenizer can be loaded from {source!r}: {reason}; give a bundled name, a folder, "
+            "or a hub id"
+        ) from error
+    return tokenizer
 
 
 def _remedy(place: str) -> str:

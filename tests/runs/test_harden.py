@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from editcore.cli import main
 from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
-from editcore.models.byte_pairs import load_tokenizer
+from editcore.models.loading import load_tokenizer
 from editcore.runs.adhoc.hard_case_filter import collapsing
 from editcore.runs.adhoc.hard_case_generator import (
     generate,
@@ -127,9 +128,22 @@ def test_the_shipped_sets_say_how_they_were_made(name: str) -> None:
     assert len({request.relation for request in shipped}) >= {"world": 10, "gpt2": 20}[name]
 
 
+@pytest.fixture
+def gpt2(tmp_path: Path) -> Path:
+    """The folder of GPT-2's tokenizer as published; its vocabulary follows from its merges."""
+    lines = MERGES.read_text(encoding="utf-8").splitlines()
+    pairs = [line.replace(" ", "") for line in lines if line and not line.startswith("#version")]
+    words = [*bytes_to_unicode().values(), *pairs, "<|endoftext|>"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (tmp_path / "merges.txt").write_bytes(MERGES.read_bytes())
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    return tmp_path
+
+
 @needs_merges
-def test_the_set_for_gpt2_is_made_again_by_its_recipe() -> None:
-    tokenizer = load_tokenizer(str(MERGES))
+def test_the_set_for_gpt2_is_made_again_by_its_recipe(gpt2: Path) -> None:
+    tokenizer = load_tokenizer(str(gpt2))
     made = generate(
         read_vocabulary(HARD / "words.json"),
         read_relations(HARD / "relations.json"),
@@ -140,6 +154,11 @@ def test_the_set_for_gpt2_is_made_again_by_its_recipe() -> None:
     assert json.loads((HARD / "gpt2.json").read_text()) == made
     for request in read_requests(HARD / "gpt2.json", "counterfact"):
         assert tokenizer.decode(tokenizer(request.text)["input_ids"][:1]) == request.subject
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no tokenizer can be loaded from"):
+        load_tokenizer(str(tmp_path))
 
 
 def test_the_world_s_set_brings_new_words() -> None:
