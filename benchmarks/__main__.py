@@ -88,9 +88,9 @@ def sweep(
 
 @main.command()
 @options
-@click.option("--edits", default=50, show_default=True, help="Edits on top of each other.")
+@click.option("--edits", default=50, show_default=True, help="Number of sequential edits.")
 def sequence(shape: str, out: Path | None, edits: int, **given: Any) -> None:
-    """Edit facts one on top of the other, with perplexity on 50 texts after each."""
+    """Edit facts one after another in one model, with perplexity on 50 texts after each."""
     workload, how = prepare(given)
     found = {"shape": shape, **race(shape, build(shape, **how), workload, edits)}
     finish(found | machine(given), out)

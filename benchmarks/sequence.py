@@ -1,4 +1,4 @@
-"""Edits on top of each other, with perplexity after each: the two ways in turn."""
+"""Sequential edits, with perplexity after each: the two ways in turn."""
 
 from statistics import median
 from typing import Any

@@ -25,7 +25,7 @@ class Claim:
 
 def claims(study: ReportData) -> list[Claim]:
     """All sentences for which the study has results, in the order of the README."""
-    makers = (collapse, remedy, chains, tasks, warning)
+    makers = (collapse, remedy, sequences, tasks, warning)
     return [claim for make in makers for claim in make(study)]
 
 
@@ -75,8 +75,8 @@ def remedy(study: ReportData) -> Iterator[Claim]:
     )
 
 
-def chains(study: ReportData) -> Iterator[Claim]:
-    """On top of each other, hard edits collapse every model soon by the one editor."""
+def sequences(study: ReportData) -> Iterator[Claim]:
+    """Sequential hard edits by one editor collapse every model soon."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None:
         return
@@ -90,7 +90,7 @@ def chains(study: ReportData) -> Iterator[Claim]:
     bears = all((m, REMEDY) not in first for m in models)
     counts = [f"{first.get((m, EDITOR), 0)} on `{m}`" for m in models]
     yield Claim(
-        "**Hard edits on top of each other collapse the model soonest by ROME**, after "
+        "**Sequential hard edits collapse the model soonest by ROME**, after "
         f"{listed(counts)} at the latest; C-ROME bears all of them.",
         soonest and bears,
     )

@@ -33,7 +33,7 @@ def plan(config: Path, check: bool) -> None:
     click.echo(f"{len(study.edits)} edit jobs, {moments} second moments")
     if study.sequences:
         length = max(len(job.case_ids) for job in study.sequences.values())
-        click.echo(f"{len(study.sequences)} chains of {length} edits")
+        click.echo(f"{len(study.sequences)} sequences of {length} edits")
     click.echo(f"{len(written)} job files changed")
 
 

@@ -109,7 +109,7 @@ class DatasetSection(Section):
 
     path: str = Field(min_length=1, description="The data file, relative to the working directory.")
     limit: Positive | None = Field(
-        default=None, description="Use the first so many records; all if left out."
+        default=None, description="Use the first N records; all if left out."
     )
     format: DataFormat = Field(
         default="auto", description="The records' format; auto tells it from the first record."
@@ -171,7 +171,7 @@ class CollapseSection(Section):
 
 
 class SequenceSection(Section):
-    """Edits on top of each other: one chain per model, editor, data set and seed."""
+    """Sequential edits: one sequence per model, editor, data set and seed."""
 
     editors: tuple[Label, ...] | None = Field(
         default=None, min_length=1, description="Editors by label; all that can, if left out."
@@ -181,28 +181,28 @@ class SequenceSection(Section):
     )
     edits: Positive | None = Field(
         default=None,
-        description="Facts per chain, the same number from each data set; as many as the smallest "
-        "has, if left out.",
+        description="Facts per sequence, the same number from each data set; as many as the "
+        "smallest has, if left out.",
     )
-    every: Positive = Field(default=5, description="Perplexity is measured every so many edits.")
+    every: Positive = Field(default=5, description="Measure perplexity every N edits.")
     checks: tuple[Positive, ...] = Field(
         default=(10, 50),
-        description="After how many edits the efficacy of all edits so far, and locality, are "
-        "measured; at the end they always are.",
+        description="Also measure the efficacy of all edits so far, and locality, after these "
+        "numbers of edits; at the end they always are.",
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0,),
         min_length=1,
-        description="Each draws the facts and their order anew, for a chain of its own.",
+        description="Each draws facts and their order for a sequence of its own.",
     )
     batch: Positive = Field(
         default=1, description="Facts per step, for editors that edit several at once."
     )
     after_collapse: AfterCollapse = Field(
-        default="stop", description="Whether a chain ends where the model was found collapsed."
+        default="stop", description="Whether a sequence ends when its model has collapsed."
     )
     checkpoint: Positive = Field(
-        default=20, description="Steps between checkpoints, from which a killed run goes on."
+        default=20, description="Steps between checkpoints, from which a killed run resumes."
     )
     tasks: tuple[str, ...] = Field(
         default=(),
@@ -210,10 +210,10 @@ class SequenceSection(Section):
         "name as in `downstream`; none if left out.",
     )
     task_items: Positive | None = Field(
-        default=50, description="Use the first so many items of each task; all if null."
+        default=50, description="Use the first N items of each task; all if null."
     )
     task_checks: tuple[Positive, ...] = Field(
-        default=(), description="After how many edits in between the tasks are asked too."
+        default=(), description="Also ask the tasks after these numbers of edits."
     )
 
 
@@ -238,7 +238,7 @@ class DownstreamSection(Section):
         default=10, ge=0, description="Further edited models, those with the highest perplexity."
     )
     limit: Positive | None = Field(
-        default=200, description="Use the first so many items of each task; all if null."
+        default=200, description="Use the first N items of each task; all if null."
     )
     resamples: Positive = Field(
         default=2000, description="Draws of the bootstrap that gives a correlation its interval."
@@ -263,7 +263,7 @@ class MechanismSection(Section):
     prefix_lengths: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 1, 2, 4, 8, 16),
         min_length=1,
-        description="Tokens of the random prefixes behind which collapse cases are looked at.",
+        description="Lengths in tokens of the random prefixes put before hard cases.",
     )
     encoder: str | None = Field(
         default=None,
@@ -305,11 +305,10 @@ class StudyConfig(Section):
     continuation_tokens: int = Field(
         default=12,
         ge=0,
-        description="Tokens that each edited model goes on for behind its case's prompt, greedily; "
-        "0 for none.",
+        description="Number of tokens to generate greedily after each case's prompt; 0 for none.",
     )
     sequences: SequenceSection | None = Field(
-        default=None, description="Edits on top of each other; none are made if left out."
+        default=None, description="Sequential edits; none are made if left out."
     )
     downstream: DownstreamSection | None = Field(
         default=None, description="Tasks for edited models; not run if left out."

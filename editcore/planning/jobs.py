@@ -191,7 +191,7 @@ class TrainJob(EditorJob):
 class EditJob(EditorJob):
     """Edit the cases of one shard, each from the unedited model, and measure each edited model.
 
-    Each model goes on behind its case's prompt for so many tokens; 0 for none.
+    Each model continues its case's prompt by `continuation_tokens`; 0 for none.
     `metric_code` has a hash of the plugin's sources for each metric that is a third party's.
     """
 
@@ -211,9 +211,9 @@ class EditJob(EditorJob):
 
 
 class SequenceJob(EditorJob):
-    """Edit cases one on top of another, `batch` of them in each step, measuring as it goes.
+    """Edit cases one after another in one model, `batch` in each step, measuring as it goes.
 
-    `order` is the seed that chose the cases and their order. Perplexity is measured every so many
+    `order` is the seed that chose the cases and their order. Perplexity is measured every `every`
     edits, and what is left of them at each of `checks` and at the end. `tasks` are asked at the
     start, at each of `task_checks` and at the end, the first `task_items` items of each.
     """

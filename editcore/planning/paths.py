@@ -106,13 +106,13 @@ def deltas(model: str, editor: str, dataset: str, shard: str) -> Path:
 
 
 def sequences_job(model: str, editor: str, dataset: str, order: str) -> Path:
-    """The job of one chain of edits."""
-    return _chain("jobs/sequences", model, editor, dataset, order, ".json")
+    """The job of one sequence of edits."""
+    return _sequence("jobs/sequences", model, editor, dataset, order, ".json")
 
 
 def sequences(model: str, editor: str, dataset: str, order: str) -> Path:
-    """The rows of one chain."""
-    return _chain("sequences", model, editor, dataset, order, ".parquet")
+    """The rows of one sequence."""
+    return _sequence("sequences", model, editor, dataset, order, ".parquet")
 
 
 def downstream_job(model: str) -> Path:
@@ -154,7 +154,7 @@ def _shard(kind: str, model: str, editor: str, dataset: str, shard: str, suffix:
     return _group(kind, model, editor, dataset) / f"shard-{shard}{suffix}"
 
 
-def _chain(kind: str, model: str, editor: str, dataset: str, order: str, suffix: str) -> Path:
+def _sequence(kind: str, model: str, editor: str, dataset: str, order: str, suffix: str) -> Path:
     return _group(kind, model, editor, dataset) / f"seed-{order}{suffix}"
 
 

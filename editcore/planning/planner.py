@@ -38,7 +38,7 @@ from editcore.planning.jobs import (
     ValueJob,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey
-from editcore.planning.sequences import Chains
+from editcore.planning.sequences import SequencePlanner
 from editcore.planning.study import Study
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registered, Registry, load_registry
@@ -116,17 +116,19 @@ class _Planner:
     ) -> dict[SequenceKey, SequenceJob]:
         if (choice := self._config.sequences) is None:
             return {}
-        chains = Chains(choice, f"{self._where}: sequences", self._config, self._registry)
-        editors = chains.editors()
-        facts = chains.facts({each.dataset.name: each.ids for each in cases})
-        measured = chains.measured()
+        sequences = SequencePlanner(
+            choice, f"{self._where}: sequences", self._config, self._registry
+        )
+        editors = sequences.editors()
+        facts = sequences.facts({each.dataset.name: each.ids for each in cases})
+        measured = sequences.measured()
         jobs = [
             SequenceJob(
                 **self._artefacts(pair),
                 dataset=each.dataset,
                 order=seed,
-                case_ids=chains.drawn(facts, each.dataset.name, seed),
-                batch=chains.batch(pair.editor),
+                case_ids=sequences.drawn(facts, each.dataset.name, seed),
+                batch=sequences.batch(pair.editor),
                 perplexity=perplexity,
                 **measured,
             )

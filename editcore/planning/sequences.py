@@ -1,4 +1,4 @@
-"""Which editors, facts and orders a study's chains of edits take; free of torch."""
+"""Which editors, facts and orders a study's sequences take; free of torch."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from editcore.registry.registry import Registry
 
 
 @dataclass(frozen=True)
-class Chains:
+class SequencePlanner:
     """The section `sequences` of a study; `where` is what messages point to."""
 
     choice: SequenceSection
@@ -57,19 +57,19 @@ class Chains:
         return {label: available[label] for label in chosen}
 
     def drawn(self, facts: Mapping[str, Sequence[int]], label: str, seed: int) -> tuple[int, ...]:
-        """The cases of one chain in their order: as many of `label` as of every other data set.
+        """The cases of one sequence in their order: as many of `label` as of every other data set.
 
         >>> from editcore.registry.registry import load_registry
         >>> config = StudyConfig.model_construct()
-        >>> chains = Chains(SequenceSection(edits=3), "", config, load_registry([]))
-        >>> chains.drawn({"few": range(3)}, "few", seed=1)
+        >>> sequences = SequencePlanner(SequenceSection(edits=3), "", config, load_registry([]))
+        >>> sequences.drawn({"few": range(3)}, "few", seed=1)
         (2, 0, 1)
         """
         count = self.choice.edits or min(map(len, facts.values()))
         return tuple(random.Random(f"{seed}:{label}").sample(list(facts[label]), count))
 
     def measured(self) -> dict[str, Any]:
-        """What all chains say of when and how they are measured; `ConfigError` for a bad task."""
+        """When and how every sequence is measured; `ConfigError` for a bad task."""
         if self.choice.tasks:
             with at(f"{self.where}.tasks"):
                 preflight.tasks(self.choice.tasks)

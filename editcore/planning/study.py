@@ -70,7 +70,7 @@ class Study:
 
     @property
     def sequence_files(self) -> list[str]:
-        """The tables of all chains, in a fixed order."""
+        """The tables of all sequences, in a fixed order."""
         return [str(paths.sequences(*key)) for key in self.sequences]
 
     @property
@@ -136,7 +136,7 @@ class Study:
         return [*_artefacts(job), *data, *self.model_files[model]]
 
     def sequences_inputs(self, model: str, editor: str, dataset: str, order: str) -> list[str]:
-        """The files beside the job that a chain is made from: artefacts, data, texts, tasks."""
+        """The files beside the job that a sequence is made from: artefacts, data, texts, tasks."""
         job = self.sequences[SequenceKey(model, editor, dataset, order)]
         data = [job.dataset.path, job.perplexity.path, *_task_files(job.tasks)]
         return [*_artefacts(job), *data, *self.model_files[model]]
@@ -207,7 +207,7 @@ def listed_edits(study_file: Path) -> list[Path]:
 
 
 def listed_sequences(study_file: Path) -> list[Path]:
-    """The tables of chains that a study's list names; raises `ConfigError` likewise."""
+    """The tables of sequences that a study's list names; raises `ConfigError` likewise."""
     return [Path(name) for name in _manifest(study_file).get("sequences", [])]
 
 

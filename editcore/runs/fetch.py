@@ -53,7 +53,7 @@ def covers(config: StudyConfig, fetched: Path) -> bool:
 
 
 def _tasks(config: StudyConfig) -> list[str]:
-    """The tasks of edited models and of chains, each once."""
+    """The tasks of edited models and of sequences, each once."""
     sections = (config.downstream, config.sequences)
     return list(dict.fromkeys(task for each in sections if each for task in each.tasks))
 

@@ -1,4 +1,4 @@
-"""The table of edits on top of each other: one row per step of a chain; free of torch."""
+"""The table of sequential edits: one row per step of a sequence; free of torch."""
 
 import importlib.metadata
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from editcore.errors import DataError
 from editcore.records.provenance import origins
 from editcore.records.tables import read_provenance, read_table, schema, write_table
 
-# A chain that ended at this step because the model had collapsed.
+# A sequence that ended at this step because the model had collapsed.
 STOPPED = "stopped"
 
-# Columns behind the schema's, for each task that chains were asked to do: how well the model did,
-# and what guessing gives.
+# Columns after the schema's, for each task that sequences are scored on: the model's score, and
+# what guessing gives.
 SCORE, GUESSED = "score_", "random_"
 
 KEYS = ("model", "editor", "dataset", "seed", "step")
@@ -52,7 +52,7 @@ SEQUENCES = schema(
 
 
 def tasks(rows: pl.DataFrame) -> list[str]:
-    """The tasks that some chain was asked to do.
+    """The tasks that some sequence was asked to do.
 
     >>> tasks(pl.DataFrame({"step": [0], "score_piqa": [0.7], "random_piqa": [0.5]}))
     ['piqa']
@@ -62,9 +62,9 @@ def tasks(rows: pl.DataFrame) -> list[str]:
 
 
 def gather(files: Sequence[Path], out_dir: Path) -> None:
-    """Write the rows of all chains to `sequences.parquet`; `DataError` for a file of others."""
+    """Write the rows of all sequences to `sequences.parquet`; `DataError` for a file of others."""
     if not files:
-        raise DataError("no chains of edits were given; run `editcore trace` first")
+        raise DataError("no tables of sequences were given; run `editcore trace` first")
     table = pl.concat([read_table(path, SEQUENCES) for path in files], how="diagonal")
     made = {"editcore": importlib.metadata.version("editcore"), "polars": pl.__version__}
     sources = origins([read_provenance(path) for path in files])

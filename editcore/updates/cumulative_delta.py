@@ -1,4 +1,4 @@
-"""Edits on top of each other: weights that stay changed, kept as one file that makes them again.
+"""Sequential edits: weights that stay changed, kept as one file that makes the changes again.
 
 Sums of floating-point numbers depend on their order, so what is kept is no sum: low-rank changes
 stay apart, in order, and are added again one by one; a parameter that was changed densely is kept

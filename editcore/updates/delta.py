@@ -155,7 +155,7 @@ class Delta(Change):
 
 
 def combine_deltas(deltas: Sequence[Delta]) -> Delta:
-    """Edits of one model on top of each other as one delta; low ranks add up to a low rank."""
+    """Sequential edits of one model as one delta; low ranks add up to a low rank."""
     names = dict.fromkeys(name for delta in deltas for name in delta.updates)
     return Delta(
         {name: _sum([d.updates[name] for d in deltas if name in d.updates]) for name in names}

@@ -1,4 +1,4 @@
-"""The section `sequences` of a study becomes chains, or a plain refusal."""
+"""The section `sequences` of a study becomes sequences, or a plain refusal."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,13 +29,13 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
 SMALL = {"facts": {"path": "data/facts.json"}, "few": {"path": "data/facts.json", "limit": 3}}
 
 
-def test_a_study_without_the_section_has_no_chains(planned: Planner) -> None:
+def test_a_study_without_the_section_has_no_sequences(planned: Planner) -> None:
     study = planned()
     assert study.sequences == {}
     assert not any("sequences" in name for name in study.summaries)
 
 
-def test_chains_take_as_many_facts_of_each_data_set(planned: Planner) -> None:
+def test_sequences_take_as_many_facts_of_each_data_set(planned: Planner) -> None:
     study = planned(datasets=SMALL, sequences={"seeds": [0, 1]})
     assert {names[2:]: len(job.case_ids) for names, job in study.sequences.items()} == {
         (dataset, seed): 3 for dataset in SMALL for seed in ("0", "1")
@@ -58,7 +58,7 @@ def test_seeds_draw_the_order_and_nothing_else_does(planned: Planner) -> None:
     assert {tuple(sorted(job.case_ids)) for job in many.values()} == {(10, 11, 12, 13)}
 
 
-def test_chains_are_written_and_listed(planned: Planner) -> None:
+def test_sequences_are_written_and_listed(planned: Planner) -> None:
     study = planned(sequences={"batch": 3, "every": 5})
     study.write()
     (names,) = study.sequences
@@ -68,7 +68,7 @@ def test_chains_are_written_and_listed(planned: Planner) -> None:
     assert [str(path) for path in listed_sequences(paths.STUDY_FILE)] == study.sequence_files
 
 
-def test_a_chain_runs_anew_where_the_file_of_a_task_changed(planned: Planner) -> None:
+def test_a_sequence_runs_anew_where_the_file_of_a_task_changed(planned: Planner) -> None:
     task = "resources/tasks/words.yaml"
     write_json(Path(task), {"task": "words", "dataset_kwargs": {"data_files": {"test": task}}})
     study = planned(sequences={"tasks": ["words", "piqa"], "task_checks": [3]})
@@ -90,7 +90,7 @@ def test_a_chain_runs_anew_where_the_file_of_a_task_changed(planned: Planner) ->
         ({"editors": ["once"]}, ["sequences.editors", "'once' cannot edit a model"]),
     ],
 )
-def test_chains_that_cannot_be_are_refused(
+def test_sequences_that_cannot_be_are_refused(
     planned: Planner, section: dict[str, Any], words: list[str]
 ) -> None:
     editors = {"plain": {"options": {"layer": 1}}, "once": {}}
@@ -99,6 +99,6 @@ def test_chains_that_cannot_be_are_refused(
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_editors_that_edit_once_have_no_chains(planned: Planner) -> None:
+def test_editors_that_edit_once_have_no_sequences(planned: Planner) -> None:
     editors = {"plain": {"options": {"layer": 1}}, "once": {}}
     assert {names[1] for names in planned(editors=editors, sequences={}).sequences} == {"plain"}

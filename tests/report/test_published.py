@@ -67,9 +67,12 @@ def test_digitised_points_agree_with_what_the_tables_say() -> None:
     assert str(len(above)) == rows["of them collapsed the model"]
     greatest = float(rows["collapsed: greatest"].removeprefix("≈ ").replace(",", ""))
     assert max(above) == pytest.approx(greatest, rel=0.01)
-    chains = curves("sequences")["perplexity"]
+    sequences = curves("sequences")["perplexity"]
     counts = {
-        len(some) for of in chains.values() for chain in of.values() for some in chain.values()
+        len(some)
+        for of in sequences.values()
+        for sequence in of.values()
+        for some in sequence.values()
     }
     assert counts == {54}
 
@@ -87,12 +90,14 @@ def test_the_published_figures_can_be_drawn() -> None:
     assert all(math.isfinite(height) for height in heights)
 
 
-def test_scores_of_chains_are_compared_task_by_task(study: ReportData, papers: StudyConfig) -> None:
+def test_scores_of_sequences_are_compared_task_by_task(
+    study: ReportData, papers: StudyConfig
+) -> None:
     named = replace(study, config=papers)
-    chain = {"model": "small", "editor": "alpha", "dataset": "hard", "seed": 0}
+    sequence = {"model": "small", "editor": "alpha", "dataset": "hard", "seed": 0}
     rows = [
-        {**chain, "step": 0, "perplexity": 2.0, "score_world_cloze": 0.75},
-        {**chain, "step": 9, "perplexity": 512.0, "score_world_cloze": 0.125},
+        {**sequence, "step": 0, "perplexity": 2.0, "score_world_cloze": 0.75},
+        {**sequence, "step": 9, "perplexity": 512.0, "score_world_cloze": 0.125},
     ]
 
     class Scored(ReportData):

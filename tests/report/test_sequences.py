@@ -1,4 +1,4 @@
-"""The section on edits on top of each other says and draws what the chains' rows say."""
+"""The section on sequential edits shows and draws what the sequences' rows hold."""
 
 import math
 from dataclasses import replace
@@ -16,10 +16,10 @@ from editcore.summary.sequences import SEQUENCES
 BASE = 4.0
 
 
-def chain(
+def sequence(
     editor: str, heights: list[float | None], seed: int = 0, **changes: Any
 ) -> list[dict[str, Any]]:
-    """A chain of the model `small` on hard cases whose perplexities are `heights`."""
+    """A sequence of the model `small` on hard cases whose perplexities are `heights`."""
     rows: list[dict[str, Any]] = [
         {
             "model": "small",
@@ -43,8 +43,8 @@ def chain(
 
 
 @pytest.fixture
-def with_chains(study: ReportData, tmp_path: Path) -> Any:
-    """`with_chains(rows) -> ReportData` that has these rows as its chains."""
+def with_sequences(study: ReportData, tmp_path: Path) -> Any:
+    """`with_sequences(rows) -> ReportData` that has these rows as its sequences."""
 
     def make(rows: list[dict[str, Any]]) -> ReportData:
         write_table(tmp_path / "sequences.parquet", rows, SEQUENCES, {})
@@ -53,13 +53,15 @@ def with_chains(study: ReportData, tmp_path: Path) -> Any:
     return make
 
 
-def test_a_study_without_chains_has_no_such_section(study: ReportData) -> None:
+def test_a_study_without_sequences_has_no_such_section(study: ReportData) -> None:
     assert sequences.section(study) is None
 
 
-def test_the_table_says_where_chains_end(with_chains: Any) -> None:
-    rows = chain("alpha", [4.0, 5.0, 80.0], status="stopped") + chain("beta", [4.0, None, 4.4])
-    section = sequences.section(with_chains(rows))
+def test_the_table_says_where_sequences_end(with_sequences: Any) -> None:
+    rows = sequence("alpha", [4.0, 5.0, 80.0], status="stopped") + sequence(
+        "beta", [4.0, None, 4.4]
+    )
+    section = sequences.section(with_sequences(rows))
     (table,) = section.tables
     cells = [dict(zip(table.heads, row, strict=True)) for row in table.rows]
     assert [(c["editor"], c["collapsed after"], c["stopped"]) for c in cells] == [
@@ -78,11 +80,11 @@ def scored(rows: list[dict[str, Any]], *scores: float | None) -> list[dict[str, 
     return rows
 
 
-def test_scores_in_tasks_stand_before_and_after(with_chains: Any) -> None:
-    rows = scored(chain("alpha", [4.0, None, 80.0]), 0.9, 0.5)
-    rows += scored(chain("alpha", [4.0, None, 90.0], seed=1), 0.9, 0.2)
-    rows += scored(chain("beta", [4.0, math.inf]), 0.9, None) + chain("gamma", [4.0, 4.1])
-    section = sequences.section(with_chains(rows))
+def test_scores_in_tasks_stand_before_and_after(with_sequences: Any) -> None:
+    rows = scored(sequence("alpha", [4.0, None, 80.0]), 0.9, 0.5)
+    rows += scored(sequence("alpha", [4.0, None, 90.0], seed=1), 0.9, 0.2)
+    rows += scored(sequence("beta", [4.0, math.inf]), 0.9, None) + sequence("gamma", [4.0, 4.1])
+    section = sequences.section(with_sequences(rows))
     _, table = section.tables
     assert table.heads[-4:] == ("edits", "ratio", "words, before", "words, after")
     assert [(row[1], *row[-2:]) for row in table.rows] == [
@@ -101,16 +103,16 @@ def test_scores_in_tasks_stand_before_and_after(with_chains: Any) -> None:
     assert len(axes.collections) == 1, "seeds are a band"
 
 
-def test_failed_steps_are_counted(with_chains: Any) -> None:
-    rows = chain("alpha", [4.0, 4.0], made=False, status="no such fact")
-    (table,) = sequences.section(with_chains(rows)).tables
+def test_failed_steps_are_counted(with_sequences: Any) -> None:
+    rows = sequence("alpha", [4.0, 4.0], made=False, status="no such fact")
+    (table,) = sequences.section(with_sequences(rows)).tables
     assert table.rows[0][table.heads.index("failed")] == "1"
 
 
-def test_each_editor_is_a_line_and_seeds_are_a_band(with_chains: Any) -> None:
-    rows = chain("alpha", [4.0, None, 8.0]) + chain("alpha", [4.0, None, 32.0], seed=1)
-    rows += chain("beta", [4.0, 4.1, math.inf])
-    (grid,) = sequences.section(with_chains(rows)).drawings
+def test_each_editor_is_a_line_and_seeds_are_a_band(with_sequences: Any) -> None:
+    rows = sequence("alpha", [4.0, None, 8.0]) + sequence("alpha", [4.0, None, 32.0], seed=1)
+    rows += sequence("beta", [4.0, 4.1, math.inf])
+    (grid,) = sequences.section(with_sequences(rows)).drawings
     with drawing():
         (axes,) = grid.draw().axes
     alpha, beta = (

@@ -1,4 +1,4 @@
-"""Chains of edits: what their rows say, and that a kill changes nothing."""
+"""Sequential edits: what their rows say, and that a kill changes nothing."""
 
 import json
 import os
@@ -29,7 +29,7 @@ from editcore.records.tables import read_provenance, read_table
 from editcore.registry.hookspecs import Capabilities, EditorInfo
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.sequence import run as sequence
-from editcore.runs.sequence.checkpoint import ChainProgress, Resumed
+from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.summary.sequences import SEQUENCES, gather, tasks
 from editcore.testing.models import SENTENCES
 from editcore.updates import cumulative_delta
@@ -75,7 +75,7 @@ SCORES = [f"score_{task}" for task in TASKS]
 
 
 def asked(job: SequenceJob, *checks: int) -> SequenceJob:
-    """The same chain, with tasks of either kind."""
+    """The same sequence, with tasks of either kind."""
     return job.model_copy(update={"tasks": TASKS, "task_items": 4, "task_checks": checks})
 
 
@@ -110,9 +110,9 @@ def test_perplexity_is_that_of_all_edits_together(
 
 def test_each_edit_starts_from_those_before_it(job: SequenceJob, tmp_path: Path) -> None:
     """The change of the second edit is another one than from the unedited model."""
-    chain = run(job, tmp_path / "chain")
+    sequence = run(job, tmp_path / "sequence")
     alone = run(job.model_copy(update={"case_ids": (10, 12)}), tmp_path / "alone")
-    norms = chain.filter(pl.col("case_id") == 10)["delta_norm"][0], alone["delta_norm"][1]
+    norms = sequence.filter(pl.col("case_id") == 10)["delta_norm"][0], alone["delta_norm"][1]
     assert norms[0] != pytest.approx(norms[1], rel=1e-4)
 
 
@@ -124,7 +124,9 @@ def test_what_is_measured_when(job: SequenceJob, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("policy", ["stop", "go on"])
-def test_a_collapsed_chain_stops_or_goes_on(job: SequenceJob, policy: str, tmp_path: Path) -> None:
+def test_a_collapsed_sequence_stops_or_goes_on(
+    job: SequenceJob, policy: str, tmp_path: Path
+) -> None:
     at_once = {"collapse": CollapseSection(ratio=1e-6), "after_collapse": policy}
     rows = run(asked(job.model_copy(update=at_once)), tmp_path / "out")
     assert rows["collapsed"].all()
@@ -158,7 +160,7 @@ def test_tasks_are_asked_of_the_model_as_it_stands(job: SequenceJob, tmp_path: P
     assert {"lm_eval", "task world_questions"} <= made["tasks"].keys()
 
 
-def test_a_chain_without_tasks_has_no_scores(job: SequenceJob, tmp_path: Path) -> None:
+def test_a_sequence_without_tasks_has_no_scores(job: SequenceJob, tmp_path: Path) -> None:
     assert run(job, tmp_path / "out").columns == SEQUENCES.names
 
 
@@ -181,23 +183,23 @@ def test_a_step_that_fails_says_why_and_changes_nothing(job: SequenceJob, tmp_pa
     assert rows["status"].to_list().count("ok") == 6
 
 
-def test_a_resumed_chain_ends_with_the_same_table(
+def test_a_resumed_sequence_ends_with_the_same_table(
     job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = asked(job, 3)
     whole = run(job, tmp_path / "whole")
     assert whole[SCORES[0]].null_count() == 4
-    original = sequence.Chain.step
+    original = sequence.SequenceRun.step
 
     def failing(self: Any, current: Any, step: int, *rest: Any) -> Any:
         if step == 5:
             raise KeyboardInterrupt
         return original(self, current, step, *rest)
 
-    monkeypatch.setattr(sequence.Chain, "step", failing)
+    monkeypatch.setattr(sequence.SequenceRun, "step", failing)
     with pytest.raises(KeyboardInterrupt):
         run(job, tmp_path / "cut")
-    checkpoint = ChainProgress.beside(tmp_path / "cut" / "rows.parquet", job)
+    checkpoint = SequenceProgress.beside(tmp_path / "cut" / "rows.parquet", job)
     assert checkpoint.file.path.exists()
     steps: list[int] = []
 
@@ -205,7 +207,7 @@ def test_a_resumed_chain_ends_with_the_same_table(
         steps.append(step)
         return original(self, current, step, *rest)
 
-    monkeypatch.setattr(sequence.Chain, "step", counting)
+    monkeypatch.setattr(sequence.SequenceRun, "step", counting)
     resumed = run(job, tmp_path / "cut")
     assert steps == [5, 6], "it went on from the checkpoint behind step 4"
     assert_frame_equal(resumed.drop(CLOCK), whole.drop(CLOCK), check_exact=True)
@@ -220,13 +222,15 @@ def test_a_checkpoint_of_another_job_is_none(job: SequenceJob, tmp_path: Path) -
     run(job, tmp_path / "out")
     other = job.model_copy(update={"every": 2})
     registry = load_registry()
-    chain = sequence.Chain.open(job, registry)
-    with cumulative_delta.accumulating(chain.session.context.model) as changes:
-        mine, theirs = (ChainProgress.beside(tmp_path / "out" / "x", each) for each in (job, other))
-        mine.write(changes, Resumed([chain.unedited_row()], {}))
-        assert mine.resume(changes, chain.unedited_row()) is not None
-        assert theirs.resume(changes, chain.unedited_row()) is None
-        assert mine.resume(changes, {**chain.unedited_row(), "perplexity": 1.0}) is None
+    opened = sequence.SequenceRun.open(job, registry)
+    with cumulative_delta.accumulating(opened.session.context.model) as changes:
+        mine, theirs = (
+            SequenceProgress.beside(tmp_path / "out" / "x", each) for each in (job, other)
+        )
+        mine.write(changes, Resumed([opened.unedited_row()], {}))
+        assert mine.resume(changes, opened.unedited_row()) is not None
+        assert theirs.resume(changes, opened.unedited_row()) is None
+        assert mine.resume(changes, {**opened.unedited_row(), "perplexity": 1.0}) is None
 
 
 @pytest.mark.parametrize("after", [0.05, 0.6])
@@ -241,7 +245,7 @@ def test_a_killed_run_ends_with_the_same_table(
     arguments += ["--deltas", str(out.with_name("all.safetensors"))]
     command = [sys.executable, "-c", "from editcore.cli import main; main()", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    checkpoint = ChainProgress.beside(out, job).file.path
+    checkpoint = SequenceProgress.beside(out, job).file.path
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -280,12 +284,12 @@ def test_the_editor_s_state_goes_along_and_into_the_checkpoint() -> None:
         editor.save_state([1, 2])
 
 
-def test_chains_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path) -> None:
+def test_sequences_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path) -> None:
     """Also where some were asked to do tasks and others were not."""
     short = job.model_copy(update={"case_ids": (10, 11)})
     files = []
-    for order, chain in enumerate((short, asked(short))):
-        run(chain.model_copy(update={"order": order}), tmp_path / str(order))
+    for order, each in enumerate((short, asked(short))):
+        run(each.model_copy(update={"order": order}), tmp_path / str(order))
         files.append(tmp_path / str(order) / "rows.parquet")
     gather(files, tmp_path)
     table = read_table(tmp_path / "sequences.parquet", SEQUENCES)

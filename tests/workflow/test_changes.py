@@ -27,12 +27,12 @@ def constant(case):
 '''
 Jobs = set[str]
 EVERY_EDIT = {"edits rome", "edits codebook"}
-EVERY_CHAIN = {"sequences rome", "sequences codebook"}
+EVERY_SEQUENCE = {"sequences rome", "sequences codebook"}
 # What is made from a table of edits alone, however few of its rows are new.
 OF_EDITS = {"summarise", "mechanism_tables", "report"}
-OF_CHAINS = {"summarise_sequences", "report"}
+OF_SEQUENCES = {"summarise_sequences", "report"}
 # Made from the study's list as well, which holds its config.
-OF_STUDY = OF_EDITS | OF_CHAINS | {"correlate"}
+OF_STUDY = OF_EDITS | OF_SEQUENCES | {"correlate"}
 
 
 def config(**sections: Any) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def test_nothing_changed_and_nothing_runs(rerun: Callable[..., Jobs]) -> None:
 
 def test_an_editor_s_new_code_runs_its_own_shards_again(rerun: Callable[..., Jobs]) -> None:
     own = {"edits codebook", "sequences codebook"}
-    assert rerun(edited="editcore_codebook/editor.py") == own | OF_EDITS | OF_CHAINS
+    assert rerun(edited="editcore_codebook/editor.py") == own | OF_EDITS | OF_SEQUENCES
 
 
 def test_an_editor_s_new_options_run_its_own_shards_again(rerun: Callable[..., Jobs]) -> None:
@@ -132,7 +132,7 @@ def test_other_metrics_measure_every_edit_again(rerun: Callable[..., Jobs]) -> N
 def test_another_threshold_judges_all_again_and_searches_nothing(
     rerun: Callable[..., Jobs],
 ) -> None:
-    judged = EVERY_EDIT | EVERY_CHAIN | {"mechanism", "downstream"}
+    judged = EVERY_EDIT | EVERY_SEQUENCE | {"mechanism", "downstream"}
     assert rerun(collapse={"ratio": 5.0}) == judged | OF_STUDY
 
 

@@ -1,4 +1,4 @@
-"""Chains of edits run as a stage of their own, behind what single edits have left."""
+"""Sequential edits run as a stage of their own, behind what single edits have left."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import polars as pl
 from tests.workflow.conftest import MODELS, StudyFolder
 
 
-def test_chains_are_added_to_a_finished_study(finished: StudyFolder, tmp_path: Path) -> None:
+def test_sequences_are_added_to_a_finished_study(finished: StudyFolder, tmp_path: Path) -> None:
     folder = finished.copy(tmp_path)
     before = folder.files("edits")
     folder.configure(
@@ -23,5 +23,5 @@ def test_chains_are_added_to_a_finished_study(finished: StudyFolder, tmp_path: P
     asked = rows.filter(pl.col("score_world_cloze").is_not_null())
     assert asked.height >= len(MODELS) and asked.filter(pl.col("step") == 0).height == len(MODELS)
     page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
-    assert "Edits on top of each other" in page
+    assert "Sequential edits" in page
     assert (folder.path / "results" / "figures" / "sequences.svg").is_file()

@@ -1,4 +1,4 @@
-# One job per chain: its edits stand on top of each other, so only whole chains run side by side.
+# One job per sequence: its edits stand on top of each other, so only whole sequences run side by side.
 
 
 rule sequences:
@@ -40,7 +40,7 @@ rule summarise_sequences:
     params:
         folder=subpath(output[0], parent=True),
     message:
-        "Gather the chains of edits"
+        "Gather the sequences of edits"
     shell:
         "editcore summarise --what sequences --study {input.study:q}"
         " --out {params.folder:q} 2> {log:q}"

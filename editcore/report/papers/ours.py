@@ -131,7 +131,7 @@ def weight_change(study: ReportData, _published: Published) -> Columns:
 
 
 def sequences(study: ReportData, published: Published) -> Columns:
-    """After how many edits a chain has collapsed, the median over seeds, and where it ends."""
+    """After how many edits a sequence has collapsed, the median over seeds, and where it ends."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None:
         return {}
@@ -141,14 +141,14 @@ def sequences(study: ReportData, published: Published) -> Columns:
         for editor in published["editors"]:
             label = label_of(study, published, editor)
             for cases, dataset in sets(study).items():
-                chain = rows.filter(model=model, editor=label or "", dataset=dataset)
-                if not chain.is_empty():
-                    columns[model][editor, cases] = _ending(chain)
+                sequence = rows.filter(model=model, editor=label or "", dataset=dataset)
+                if not sequence.is_empty():
+                    columns[model][editor, cases] = _ending(sequence)
     return columns
 
 
 def after_sequence(study: ReportData, published: Published) -> Columns:
-    """Perplexity and scores before a chain and at its end, the median over seeds."""
+    """Perplexity and scores before a sequence and at its end, the median over seeds."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None:
         return {}
@@ -158,17 +158,17 @@ def after_sequence(study: ReportData, published: Published) -> Columns:
     columns: Columns = {}
     for model in study.models:
         of_model = rows.filter(model=model)
-        chains = {}
+        ran = {}
         for editor in published["editors"]:
             label = label_of(study, published, editor) or ""
             for cases, dataset in sets(study).items():
-                chains[editor, cases] = of_model.filter(editor=label, dataset=dataset)
-        chains = {key: chain for key, chain in chains.items() if not chain.is_empty()}
-        if chains:
-            chains["none", ""] = of_model.filter(step=0)
+                ran[editor, cases] = of_model.filter(editor=label, dataset=dataset)
+        ran = {key: sequence for key, sequence in ran.items() if not sequence.is_empty()}
+        if ran:
+            ran["none", ""] = of_model.filter(step=0)
         columns[model] = {}
-        for key, chain in chains.items():
-            ends = chain.sort("step").group_by("seed", maintain_order=True).last()
+        for key, sequence in ran.items():
+            ends = sequence.sort("step").group_by("seed", maintain_order=True).last()
             cells = columns[model]
             cells[*key, "perplexity"] = number(real(ends["perplexity"].median()))
             for task, column in scored.items():
@@ -186,10 +186,10 @@ def sets(study: ReportData) -> dict[str, str]:
     )
 
 
-def _ending(chain: pl.DataFrame) -> str:
-    seeds = chain["seed"].n_unique()
-    collapsed = chain.filter(pl.col("collapsed")).group_by("seed").agg(pl.col("edits").min())
-    ends = chain.drop_nulls("perplexity").sort("step").group_by("seed").last()["perplexity"]
+def _ending(sequence: pl.DataFrame) -> str:
+    seeds = sequence["seed"].n_unique()
+    collapsed = sequence.filter(pl.col("collapsed")).group_by("seed").agg(pl.col("edits").min())
+    ends = sequence.drop_nulls("perplexity").sort("step").group_by("seed").last()["perplexity"]
     often = 2 * len(collapsed) > seeds
     after = number(real(collapsed["edits"].median())) if often else "never"
     return f"{after} ({number(real(ends.median()))})"

@@ -105,27 +105,27 @@ def _from_points(name: str) -> Rows:
             for editor in editors
         ]
     if name == "sequences":
-        chains = curves("sequences")
-        by_model = chains["perplexity"].values()
+        sequences = curves("sequences")
+        by_model = sequences["perplexity"].values()
         editors = list(next(iter(by_model)))
         return [
-            [editor, cases, *(_ending(of[editor][cases], chains["step"]) for of in by_model)]
+            [editor, cases, *(_ending(of[editor][cases], sequences["step"]) for of in by_model)]
             for editor in editors
             for cases in ("hard", "normal")
         ]
     if name == "hard-edit":
-        chains = curves("hard_edit")
-        by_model = chains["perplexity"].values()
+        sequences = curves("hard_edit")
+        by_model = sequences["perplexity"].values()
         editors = list(next(iter(by_model)))
         return [
-            [editor, *(_ending(of[editor], chains["step"]) for of in by_model)]
+            [editor, *(_ending(of[editor], sequences["step"]) for of in by_model)]
             for editor in editors
         ]
     return []
 
 
 def _ending(perplexities: Sequence[float], step: int) -> str:
-    """When a chain is first above the threshold, and where it ends.
+    """When a sequence is first above the threshold, and where it ends.
 
     >>> _ending([68.4, 1500.0, 44700.0], 2), _ending([68.4, 70.1], 2)
     ('2 (44,700)', 'never (70.1)')

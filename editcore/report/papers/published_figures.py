@@ -41,8 +41,8 @@ def surrogate() -> list[Drawing]:
 
 
 def sequences() -> list[Drawing]:
-    """Perplexity over edits on top of each other."""
-    words = f"{READ}: perplexity over edits on top of each other."
+    """Perplexity over sequential edits."""
+    words = f"{READ}: perplexity over sequential edits."
     return [Drawing("published-sequences", words, _sequences)]
 
 
@@ -138,22 +138,26 @@ def _surrogate() -> Figure:
 
 def _sequences() -> Figure:
     found = curves("sequences")
-    chains = found["perplexity"]
-    titles = [f"{model}, {cases}" for model in chains for cases in ("hard", "normal")]
+    sequences = found["perplexity"]
+    titles = [f"{model}, {cases}" for model in sequences for cases in ("hard", "normal")]
     figure, grid = panels(titles, 2)
-    editors = {name: of for name, of in _editors().items() if name in next(iter(chains.values()))}
-    for place, of_model in enumerate(chains.values()):
-        everything = [v for chain in of_model.values() for some in chain.values() for v in some]
+    editors = {
+        name: of for name, of in _editors().items() if name in next(iter(sequences.values()))
+    }
+    for place, of_model in enumerate(sequences.values()):
+        everything = [
+            v for sequence in of_model.values() for some in sequence.values() for v in some
+        ]
         scale = log_scale(everything)
         for axes, cases in zip(grid[2 * place : 2 * place + 2], ("hard", "normal"), strict=True):
             scale.apply(axes, "y")
             level(axes, COLLAPSED, "", MUTED)
             for editor, mark in editors.items():
-                _chain(axes, of_model[editor][cases], found["step"], (mark.colour, mark.marker))
+                _line(axes, of_model[editor][cases], found["step"], (mark.colour, mark.marker))
         grid[2 * place].set_ylabel("perplexity")
     for axes in grid[-2:]:
         axes.set_xlabel("edits so far")
-    figure.suptitle("Published: edits on top of each other", x=0.01, ha="left", fontweight="bold")
+    figure.suptitle("Published: sequential edits", x=0.01, ha="left", fontweight="bold")
     _legend(figure, {name: (mark.colour, mark.marker) for name, mark in editors.items()}, 4)
     return figure
 
@@ -163,7 +167,7 @@ def _editors() -> dict[str, Mark]:
     return marks(list(content()["editors"]))
 
 
-def _chain(axes: Axes, heights: Sequence[float], step: int, mark: tuple[str, str]) -> None:
+def _line(axes: Axes, heights: Sequence[float], step: int, mark: tuple[str, str]) -> None:
     axes.plot(
         [step * i for i in range(len(heights))],
         heights,

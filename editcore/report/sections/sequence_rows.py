@@ -1,4 +1,4 @@
-"""Rows of chains of edits by model, editor and data set, in the order of the config."""
+"""Rows of sequential edits by model, editor and data set, in the order of the config."""
 
 import polars as pl
 
@@ -24,7 +24,7 @@ def present(study: ReportData, rows: pl.DataFrame, column: str) -> list[str]:
 
 
 def ends(group: pl.DataFrame) -> pl.DataFrame:
-    """The last row of each seed's chain."""
+    """The last row of each seed's sequence."""
     return group.sort("step").group_by("seed", maintain_order=True).last()
 
 

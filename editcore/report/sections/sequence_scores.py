@@ -1,4 +1,4 @@
-"""What the models of chains can still do: scores in tasks along the chains and where they end."""
+"""What models can still do under sequential edits: their scores in tasks on the way."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from editcore.numbers import number, share, times
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
-from editcore.report.sections.chains import GROUP, ends, groups, median, present
+from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, present
 from editcore.report.tables import WHERE, Table
 from editcore.summary.sequences import GUESSED, SCORE, tasks
 
@@ -20,8 +20,8 @@ COLUMNS = 3  # of panels, where they are not the data sets
 
 
 @dataclass(frozen=True)
-class ChainScores:
-    """The rows of all chains, in which tasks were asked."""
+class SequenceScores:
+    """The rows of all sequences, in which tasks were asked."""
 
     study: ReportData
     rows: pl.DataFrame
@@ -50,8 +50,8 @@ class ChainScores:
         return [
             Drawing(
                 f"sequences-tasks-model={model}",
-                f"Scores of {model} against the number of edits made on top of each other; the "
-                "dashed lines are what guessing gives.",
+                f"Scores of {model} against the number of sequential edits; the dashed lines "
+                "are what guessing gives.",
                 partial(self.draw, model),
             )
             for model in present(self.study, self.rows, "model")
@@ -71,15 +71,15 @@ class ChainScores:
             axes.set_xlabel("edits so far")
             if (guess := self._guess(task)) is not None:
                 axes.axhline(guess, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-            chains = rows.filter(pl.col("dataset") == dataset).drop_nulls(SCORE + task)
+            sequences = rows.filter(pl.col("dataset") == dataset).drop_nulls(SCORE + task)
             for editor, mark in editors.items():
-                _line(axes, chains.filter(pl.col("editor") == editor), SCORE + task, mark)
+                _line(axes, sequences.filter(pl.col("editor") == editor), SCORE + task, mark)
         figure.suptitle(f"Tasks of {model}", x=0.01, ha="left", fontweight="bold")
         editor_legend(figure, editors, columns=3)
         return figure
 
     def table(self) -> Table:
-        """Per model, editor and data set: scores before the first edit and behind the last."""
+        """Per model, editor and data set: scores before the first edit and after the last."""
         pairs = [f"{task}, {when}" for task in self.tasks for when in ("before", "after")]
         cells = []
         for group in groups(self.study, self.rows):
@@ -94,8 +94,8 @@ class ChainScores:
                 )
             )
         caption = (
-            "Scores in tasks before the first edit and where the chains end, each the median over "
-            "seeds, with the edits made until then and what they did to perplexity."
+            "Scores in tasks before the first edit and at the end of the sequences, each the "
+            "median over seeds, with the edits made until then and what they did to perplexity."
         )
         return Table(caption, (*WHERE, "edits", "ratio", *pairs), tuple(cells))
 
@@ -103,11 +103,11 @@ class ChainScores:
         return median(self.rows[GUESSED + task])
 
 
-def _line(axes: Axes, chain: pl.DataFrame, column: str, mark: Mark) -> None:
-    """The median over seeds; hollow marks, since equal scores lie on top of each other."""
-    if chain.is_empty():
+def _line(axes: Axes, sequence: pl.DataFrame, column: str, mark: Mark) -> None:
+    """The median over seeds; hollow marks, since equal scores coincide."""
+    if sequence.is_empty():
         return
-    points = chain.group_by("edits").agg(pl.col(column)).sort("edits")
+    points = sequence.group_by("edits").agg(pl.col(column)).sort("edits")
     edits, scores = points["edits"].to_list(), points[column].to_list()
     axes.plot(
         edits,
@@ -118,6 +118,6 @@ def _line(axes: Axes, chain: pl.DataFrame, column: str, mark: Mark) -> None:
         markersize=5,
         markerfacecolor="none",
     )
-    if chain["seed"].n_unique() > 1:
+    if sequence["seed"].n_unique() > 1:
         low, high = map(min, scores), map(max, scores)
         axes.fill_between(edits, [*low], [*high], color=mark.colour, alpha=0.18, linewidth=0)

@@ -1,4 +1,4 @@
-"""Edits on top of each other: the perplexity of each chain as it grows, and where it ends."""
+"""Sequential edits: the perplexity of each sequence as it grows, and where it ends."""
 
 import math
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from editcore.report.drawing.style import INK, RULE, TYPE, Mark, editor_legend, 
 from editcore.report.papers import published_figures
 from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
-from editcore.report.sections.chain_scores import ChainScores
-from editcore.report.sections.chains import GROUP, ends, groups, median, present
+from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, present
+from editcore.report.sections.sequence_scores import SequenceScores
 from editcore.report.tables import WHERE, Table
 from editcore.summary.sequences import SEQUENCES, STOPPED
 
@@ -31,25 +31,25 @@ CHECKED = (
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Figure and table of all chains; None where the study made none."""
+    """Figure and table of all sequences; None where the study made none."""
     rows = study.table("sequences", SEQUENCES)
     if rows is None or rows.is_empty():
         return None
     grid = Drawing(
         "sequences",
-        "Perplexity against the number of edits made on top of each other, for every editor.",
+        "Perplexity against the number of sequential edits, for every editor.",
         partial(draw, study, rows),
     )
     words: tuple[str, ...] = (
-        "Here every fact was edited in the model that the edits before it had left. Each line is "
+        "Each edit was applied to the model that the previous edits had produced. Each line is "
         "the perplexity of one editor's model; where there are several seeds, it is their median, "
         "and the band spans them. Seeds draw the facts and their order.",
         "Efficacy and locality are of all facts edited up to the end. “Prefixed” is "
-        "efficacy behind a context prefix. Neighbours that were edited themselves do not count for "
+        "efficacy after a context prefix. Neighbours that were edited themselves do not count for "
         "locality.",
     )
     drawings, tables = [grid], [table(study, rows)]
-    scores = ChainScores(study, rows)
+    scores = SequenceScores(study, rows)
     if scores.tasks:
         words = (*words, scores.words())
         drawings += scores.drawings()
@@ -57,7 +57,7 @@ def section(study: ReportData) -> PageSection | None:
     if compared := beside(study, "sequences", "after-sequence"):
         drawings += published_figures.sequences()
         tables += compared
-    title = "Edits on top of each other"
+    title = "Sequential edits"
     return PageSection("sequences", title, words, tuple(drawings), tuple(tables))
 
 
@@ -82,10 +82,10 @@ def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
 
 
 def table(study: ReportData, rows: pl.DataFrame) -> Table:
-    """Per model, editor and data set: where the chains end, each number the median over seeds."""
+    """Per model, editor and data set: where the sequences end, as medians over seeds."""
     heads = (
         *WHERE,
-        "chains",
+        "sequences",
         "edits",
         "failed",
         "collapsed after",
@@ -117,7 +117,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
             )
         )
     caption = (
-        "Where the chains end. “Collapsed after” is the first number of edits at which a model "
+        "Where the sequences end. “Collapsed after” is the first number of edits at which a model "
         "was found collapsed, by the rule that the study chose."
     )
     return Table(caption, heads, tuple(cells))
@@ -139,13 +139,13 @@ def _panel(
     threshold = study.threshold(rows["perplexity_base"].drop_nulls()[0])
     level(axes, threshold, f"collapsed above {number(threshold)}", INK)
     for editor, mark in editors.items():
-        chain = rows.filter(pl.col("editor") == editor, pl.col("perplexity").is_not_null())
-        if not chain.is_empty():
-            _line(axes, chain, mark, scale)
+        sequence = rows.filter(pl.col("editor") == editor, pl.col("perplexity").is_not_null())
+        if not sequence.is_empty():
+            _line(axes, sequence, mark, scale)
 
 
-def _line(axes: Axes, chain: pl.DataFrame, mark: Mark, scale: LogScale) -> None:
-    points = chain.group_by("edits", maintain_order=True).agg(pl.col("perplexity")).sort("edits")
+def _line(axes: Axes, sequence: pl.DataFrame, mark: Mark, scale: LogScale) -> None:
+    points = sequence.group_by("edits", maintain_order=True).agg(pl.col("perplexity")).sort("edits")
     edits = points["edits"].to_list()
     heights = [[scale.place(value) for value in some] for some in points["perplexity"]]
     middle = [_between(some) for some in heights]
@@ -158,7 +158,7 @@ def _line(axes: Axes, chain: pl.DataFrame, mark: Mark, scale: LogScale) -> None:
         markersize=3.5,
         markevery=max(1, len(edits) // MARKS),
     )
-    if chain["seed"].n_unique() > 1:
+    if sequence["seed"].n_unique() > 1:
         low, high = [min(some) for some in heights], [max(some) for some in heights]
         axes.fill_between(edits, low, high, color=mark.colour, alpha=0.18, linewidth=0)
 

@@ -1,4 +1,4 @@
-"""How far a chain of edits has come, kept beside its table: rows, changes of weights, and state."""
+"""How far a sequence has come, kept beside its table: rows, changes of weights, and state."""
 
 import contextlib
 import json
@@ -27,13 +27,13 @@ class Resumed:
 
 
 @dataclass(frozen=True)
-class ChainProgress:
+class SequenceProgress:
     """The file that one job keeps while it runs."""
 
     file: Checkpoint
 
     @classmethod
-    def beside(cls, out: Path, job: SequenceJob) -> "ChainProgress":
+    def beside(cls, out: Path, job: SequenceJob) -> "SequenceProgress":
         """The hidden file that belongs to the table `out`; that of another job counts as none."""
         path = out.with_name(f".{out.name}.checkpoint.safetensors")
         identity = json.dumps(of_job(job), sort_keys=True)

@@ -1,4 +1,4 @@
-"""Edits on top of each other: one chain of them, measured as it grows.
+"""Sequential editing: one sequence of edits, measured as it grows.
 
 "The Butterfly Effect of Model Editing", §5, and any other order, length and editor.
 """
@@ -23,7 +23,7 @@ from editcore.records.provenance import as_metadata, of_job
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
-from editcore.runs.sequence.checkpoint import ChainProgress, Resumed
+from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.runs.sequence.retention import Retention
 from editcore.summary.sequences import SEQUENCES, STOPPED
 from editcore.updates import cumulative_delta
@@ -39,36 +39,36 @@ Row = dict[str, Any]
 def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | None = None) -> None:
     """Carry out a job: a row per step to `out`, all changes to `changes_out`.
 
-    `out` is Parquet and `changes_out` safetensors. A run that was killed goes on from its last
+    `out` is Parquet and `changes_out` safetensors. A run that was killed resumes from its last
     checkpoint, a file beside `out` that is gone once both are written.
     """
-    chain = Chain.open(job, registry or load_registry())
-    kept = ChainProgress.beside(out, job)
-    with accumulating(chain.session.context.model) as changes:
-        rows = _rows(chain, changes, kept)
-        prefixes = chain.session.context.prefixes
-        tasks = {"tasks": chain.task_scores.suite.versions} if chain.task_scores else {}
+    sequence = SequenceRun.open(job, registry or load_registry())
+    kept = SequenceProgress.beside(out, job)
+    with accumulating(sequence.session.context.model) as changes:
+        rows = _rows(sequence, changes, kept)
+        prefixes = sequence.session.context.prefixes
+        tasks = {"tasks": sequence.task_scores.suite.versions} if sequence.task_scores else {}
         about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None, **tasks)
         cumulative_delta.save(changes, changes_out, as_metadata(about))
     write_table(out, rows, SEQUENCES, about)
     kept.remove()
 
 
-def _rows(chain: "Chain", changes: CumulativeDelta, kept: ChainProgress) -> list[Row]:
+def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgress) -> list[Row]:
     """The rows that a checkpoint held, and those of the steps behind them."""
-    job, editor, context = chain.job, chain.session.editor, chain.session.context
-    first = chain.unedited_row()
+    job, editor, context = sequence.job, sequence.session.editor, sequence.session.context
+    first = sequence.unedited_row()
     resumed = kept.resume(changes, first)
     state = editor.load_state(context, resumed.state) if resumed else editor.start(context)
     rows = resumed.rows if resumed else [first]
     current = SequenceState(changes, state)
     # A patch stands for all that was edited, and no file keeps it.
-    keeps = chain.session.info.capabilities.changes_weights
+    keeps = sequence.session.info.capabilities.changes_weights
     title = f"{job.model.name} {job.editor.label} {job.dataset.name} {job.order}"
-    total = len(chain.batches)
+    total = len(sequence.batches)
     with progress_bar(total=total, initial=len(rows) - 1, title=title, unit="edit") as bar:
         for step in range(len(rows), total + 1):
-            rows.append(chain.step(current, step, rows))
+            rows.append(sequence.step(current, step, rows))
             bar.update()
             if rows[-1]["status"] == STOPPED:
                 break
@@ -89,7 +89,7 @@ class SequenceState:
     patch: Patch | None = None
 
     def take(self, result: EditResult) -> None:
-        """Put one more edit on top; a `PluginError` for one that does not fit changes nothing."""
+        """Add one more edit; a `PluginError` for one that does not fit changes nothing."""
         if result.delta is not None:
             self.changes.add(result.delta)
         self.patch = result.patch
@@ -97,7 +97,7 @@ class SequenceState:
 
 
 @dataclass(frozen=True)
-class Chain:
+class SequenceRun:
     """What all steps share; the facts of step i are `batches[i - 1]`."""
 
     job: SequenceJob
@@ -109,7 +109,7 @@ class Chain:
     task_scores: "TaskScores | None" = None
 
     @classmethod
-    def open(cls, job: SequenceJob, registry: Registry) -> "Chain":
+    def open(cls, job: SequenceJob, registry: Registry) -> "SequenceRun":
         """Load model, artefacts, plugins and data, and measure the unedited model."""
         session = Session.open(job, registry)
         model = session.context.model
@@ -151,7 +151,7 @@ class Chain:
         return row
 
     def _edit(self, current: SequenceState, requests: Sequence[EditRequest]) -> EditResult:
-        """The next edit, on top of the others; or the reason why there is none."""
+        """The next edit; or the reason why there is none."""
         if flaw := next((request.flaw for request in requests if request.flaw), ""):
             return EditResult(status=flaw)
         session = self.session
@@ -163,7 +163,7 @@ class Chain:
                 refuse_undeclared(self.job.editor.uses, options, parts, result.change)
                 if result.patch is not None:
                     with result.patch.applied(session.context.model.model):
-                        pass  # one that cannot be put in is this step's failure, not the chain's
+                        pass  # one that cannot be put in is this step's failure, not the sequence's
                 current.take(result)
         except Exception as error:  # a third party's editor may raise anything
             return EditResult(status=in_one_line(error))
@@ -211,7 +211,7 @@ def _task_scores(job: SequenceJob, model: LoadedModel) -> "TaskScores | None":
     if not job.tasks:
         return None
     from editcore.runs.sequence.task_scores import (
-        TaskScores,  # lm-eval, which chains without tasks do without
+        TaskScores,  # lm-eval, which sequences without tasks do without
     )
 
     return TaskScores.of(model, job)

@@ -1,4 +1,4 @@
-"""What a chain's model can still do, as it is now: its scores in lm-eval's tasks."""
+"""What a sequence's model can still do, as it is now: its scores in lm-eval's tasks."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
