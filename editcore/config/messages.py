@@ -23,9 +23,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "Did you mean 'layer'? Known: layer, steps."
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{hint}Known: {', '.join(names) or 'none'}."
+    return f"{did_you_mean(name, names)}Known: {', '.join(names) or 'none'}."
+
+
+def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """The question whether the nearest of the known names was meant; empty where none is near.
+
+    `likeness` is difflib's ratio, at least that of the name to the nearest one.
+    """
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=likeness)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:

@@ -1,10 +1,10 @@
 """Finds the bundled world: its models and data files, wherever a study is run from."""
 
-import difflib
 import os
 import re
 from pathlib import Path
 
+from editcore.config.messages import did_you_mean
 from editcore.errors import ModelError
 
 VARIABLE = "EDITCORE_RESOURCES"
@@ -39,11 +39,10 @@ def model_folder(source: str) -> Path | None:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
-    near = difflib.get_close_matches(source, bundled, n=1, cutoff=0.8)
-    if near or not _may_be_hub_id(source):
-        hint = f"did you mean {near[0]!r}? " if near else ""
+    meant = did_you_mean(source, bundled, likeness=0.8)
+    if meant or not _may_be_hub_id(source):
         raise ModelError(
-            f"there is no model folder {source!r}; {hint}Give an existing folder, a hub id "
+            f"there is no model folder {source!r}. {meant}Give an existing folder, a hub id "
             f"(owner/name), or a bundled name: {', '.join(bundled) or 'none found'}"
         )
     return None

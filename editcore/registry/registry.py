@@ -1,6 +1,5 @@
 """Finds the installed plugins, each in isolation, and answers what they bring."""
 
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
@@ -15,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import pluggy
 from pydantic import BaseModel
 
+from editcore.config.messages import did_you_mean
 from editcore.errors import PluginError, in_one_line
 from editcore.registry.hookspecs import (
     PROJECT,
@@ -109,11 +109,10 @@ class Catalogue(Generic[RecordT]):
             raise PluginError(self._contested[name])
         if name in self._records:
             return self._records[name]
-        near = difflib.get_close_matches(name, self._records, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         broken = "".join(f"\n  broken: {f.distribution}: {f.reason}" for f in self._failures)
+        meant = did_you_mean(name, self)
         raise PluginError(
-            f"unknown {self._kind} {name!r}.{hint} Installed: {', '.join(self) or 'none'}.{broken}"
+            f"unknown {self._kind} {name!r}. {meant}Installed: {', '.join(self) or 'none'}.{broken}"
         )
 
     def __iter__(self) -> Iterator[str]:

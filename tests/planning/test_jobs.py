@@ -363,7 +363,7 @@ def test_a_misspelt_bundled_name_is_not_taken_for_a_hub_id(
     planned: Planner, tmp_path: Path
 ) -> None:
     model_files(tmp_path / "resources" / "models" / "tiny-one")
-    with pytest.raises(ModelError, match="did you mean 'tiny-one'"):
+    with pytest.raises(ModelError, match="Did you mean 'tiny-one'"):
         planned(models={"tiny": {"source": "tiny-on"}})
 
 
