@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 from editcore.datasets.bundled import model_folder
 from editcore.errors import DataError
 from editcore.planning import preflight
+from editcore.records.safetensors_header import read_header
 from editcore.registry.registry import code_hash
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job, ModelSpec
 
 MADE_WITH = ("editcore", "torch", "transformers", "tokenizers", "numpy", "polars", "pyarrow")
-HEADER_LENGTH_BYTES = 8
-# A header longer than this is no header: the format's own limit.
-LONGEST_HEADER = 100_000_000
 # Of each file of weights so much at either end stands for the rest: hashing all takes minutes.
 SAMPLED_BYTES = 2**20
 
@@ -72,6 +70,12 @@ def model_revision(spec: "ModelSpec") -> str | None:
     return Path(cached).parent.name if isinstance(cached, str) else None
 
 
+def stamps(files: Iterable[Path | str]) -> list[tuple[str, int, int]]:
+    """Name, size in bytes and time of change (ns) of each file: a change shows without a read."""
+    found = [(str(file), Path(file).stat()) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
+
+
 def _ends(path: Path) -> bytes:
     with path.open("rb") as file:
         start = file.read(SAMPLED_BYTES)
@@ -96,13 +100,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _of_tensors(path: Path) -> dict[str, Any]:
-    """The metadata of a safetensors file, whose header is JSON behind its own length."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
-            metadata = json.loads(file.read(min(length, LONGEST_HEADER))).get("__metadata__")
-    except (ValueError, AttributeError) as error:
-        raise DataError(f"{path} is no safetensors file ({error}); make it anew") from None
+    metadata = read_header(path).metadata
     if not metadata:
         raise DataError(f"{path} carries no provenance, so editcore did not write it")
     return {key: _decoded(value) for key, value in metadata.items()}

@@ -14,7 +14,7 @@ from editcore.models.loading import load_spec
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import Job, ModelSpec, MomentJob, PrefixJob, TrainJob, ValueJob
 from editcore.records.checkpoint import Checkpoint
-from editcore.records.provenance import as_metadata, of_job, versions
+from editcore.records.provenance import as_metadata, of_job, stamps, versions
 from editcore.registry.registry import load_registry
 
 MOMENT_CHECKPOINT_SECONDS = 120.0
@@ -92,5 +92,4 @@ def _identity(
 ) -> str:
     """What a checkpoint belongs to: the job, the files as they are, the versions of packages."""
     files = [*map(Path, sources), *preflight.model_files(model.source)]
-    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return json.dumps([job.model_dump(mode="json"), stamps, versions(), *more])
+    return json.dumps([job.model_dump(mode="json"), stamps(files), versions(), *more])

@@ -7,7 +7,7 @@ there before is kept beside the model, so that taking the change out gives the o
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from editcore.errors import DataError, ModelError
 from editcore.models.architectures import stores_transposed
 from editcore.planning import preflight
 from editcore.records.provenance import versions
+from editcore.records.safetensors_header import read_header
 from editcore.updates.delta import Delta
 
 KEPT = "editcore-applied"
-HEADER_LENGTH_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -122,21 +122,10 @@ def _skeleton(folder: Path) -> nn.Module:
 def _places(folder: Path) -> dict[str, Place]:
     """Where every tensor of a model's folder stands, by its name in the files."""
     return {
-        name: place
+        name: Place(file, start, size)
         for file in sorted(folder.glob("*.safetensors"))
-        for name, place in _in_file(file)
+        for name, (start, size) in read_header(file).places.items()
     }
-
-
-def _in_file(file: Path) -> Iterator[tuple[str, Place]]:
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(HEADER_LENGTH_BYTES), "little")
-        header = json.loads(stream.read(length))
-    data = HEADER_LENGTH_BYTES + length
-    for name, entry in header.items():
-        if name != "__metadata__":
-            first, last = entry["data_offsets"]
-            yield name, Place(file, data + first, last - first)
 
 
 def _key(model: nn.Module, name: str, places: Mapping[str, Place], folder: Path) -> str:

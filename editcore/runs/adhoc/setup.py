@@ -15,6 +15,7 @@ from editcore.config.study import DatasetSection, EditorSection, ModelSection, S
 from editcore.datasets.bundled import bundled_models, resources_folder
 from editcore.planning import paths
 from editcore.planning.planner import plan
+from editcore.records.provenance import stamps
 from editcore.registry.registry import load_registry
 from editcore.runs import artefacts
 
@@ -155,8 +156,7 @@ def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSec
 
 def _place(cache: Path, model: "ModelSpec", job: "Job", files: Sequence[str]) -> Path:
     """A folder of the cache that is named by what an artefact is made from."""
-    stamps = [(f, Path(f).stat().st_size, Path(f).stat().st_mtime_ns) for f in files]
-    digest = hashlib.sha256(json.dumps([job.as_json(), stamps]).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([job.as_json(), stamps(files)]).encode()).hexdigest()[:12]
     return cache / f"{model.name}-{digest}"
 
 
