@@ -42,6 +42,6 @@ def mechanism(job: Path, out: Path) -> None:
 @click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
 def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
     """Write the mechanism-*.parquet of all models in FOLDERS, and what the edits add to them."""
-    from editcore.summary.mechanism import gather
+    from editcore.summary.mechanism import write_mechanism
 
-    gather(folders, cases, out)
+    write_mechanism(folders, cases, out)

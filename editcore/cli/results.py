@@ -34,11 +34,13 @@ def summarise(files: tuple[Path, ...], study: Path | None, out: Path, what: str)
     before the edits predicts which of them collapse a model. Of sequences: sequences.parquet.
     """
     from editcore.planning.study import listed_edits, listed_sequences
-    from editcore.summary.edits import run
-    from editcore.summary.sequences import gather
+    from editcore.summary.edits import write_summary
+    from editcore.summary.sequences import write_sequences
 
-    listed, summarised = (listed_edits, run) if what == "edits" else (listed_sequences, gather)
-    summarised([*files, *(listed(study) if study else [])], out)
+    listed, write = (
+        (listed_edits, write_summary) if what == "edits" else (listed_sequences, write_sequences)
+    )
+    write([*files, *(listed(study) if study else [])], out)
 
 
 @click.command(
@@ -68,12 +70,12 @@ def correlate(
     """
     from editcore.config.study import DownstreamSection
     from editcore.planning.study import listed_config, listed_scores
-    from editcore.summary.correlation import run
+    from editcore.summary.correlation import write_correlation
 
     config = listed_config(study) if study else None
     choice = (config.downstream if config else None) or DownstreamSection()
     listed, matrices = listed_scores(study) if study else ([], [])
-    run(
+    write_correlation(
         [*scores, *listed],
         [*weights, *matrices],
         out,
@@ -109,11 +111,11 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
     from editcore.planning.study import listed_config
     from editcore.records.tables import read_table
     from editcore.summary.edits import CASES
-    from editcore.summary.mine import named, run
+    from editcore.summary.mine import named, write_mined
 
     sets = listed_config(study).datasets if study else {}
     files = {label: Path(data_file(choice.path)) for label, choice in sets.items()} | named(data)
-    mined = run(read_table(cases, CASES), files, out, seed, str(cases))
+    mined = write_mined(read_table(cases, CASES), files, out, seed, str(cases))
     for path, count in mined.files.items():
         click.echo(f"{path}: {count} cases")
 
@@ -134,6 +136,6 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 def report(summary: Path, figures: Path, out: Path, study: Path) -> None:
     """Draw the figures of a study and write its report, one page that needs nothing beside it."""
     from editcore.planning.study import listed_config
-    from editcore.report import run
+    from editcore.report import write_report
 
-    run(summary, figures, out, listed_config(study))
+    write_report(summary, figures, out, listed_config(study))

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from editcore.config.study import StudyConfig
 
 
-def run(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig") -> None:
+def write_report(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig") -> None:
     """Draw the figures of the summary in `summary_dir` and write the page that shows everything.
 
     Raises `DataError` where the summary is missing or not a summary.

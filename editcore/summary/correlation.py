@@ -122,7 +122,7 @@ def correlation(scores: pl.DataFrame, resamples: int, seed: int) -> list[Row]:
     return rows
 
 
-def run(
+def write_correlation(
     score_files: Sequence[Path],
     weight_files: Sequence[Path],
     out_dir: Path,

@@ -66,7 +66,7 @@ VERDICTS = schema(
 )
 
 
-def run(edit_files: Sequence[Path], out_dir: Path) -> None:
+def write_summary(edit_files: Sequence[Path], out_dir: Path) -> None:
     """Write three tables to `out_dir`: all edit rows, a row per group, and what warned of collapse.
 
     Raises `DataError` naming the file that is not a table of edits.

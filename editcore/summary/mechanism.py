@@ -13,7 +13,7 @@ from editcore.summary import mechanism_prompting, mechanism_shared
 from editcore.summary.edits import CASES
 
 
-def gather(folders: Sequence[Path], cases: Path, out_dir: Path) -> None:
+def write_mechanism(folders: Sequence[Path], cases: Path, out_dir: Path) -> None:
     """Write `mechanism-*.parquet` to `out_dir` from the folders that `run` filled.
 
     `cases` is the table of all edit rows. Raises `DataError` naming the file that is missing.

@@ -28,7 +28,7 @@ class Mined:
     files: Mapping[Path, int]
 
 
-def run(
+def write_mined(
     cases: pl.DataFrame, data: Mapping[str, Path], out_dir: Path, seed: int, where: str
 ) -> Mined:
     """Write `<model>-<editor>-hard.json` and `-normal.json` for each pair that has collapsed edits.

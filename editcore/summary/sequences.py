@@ -61,7 +61,7 @@ def tasks(rows: pl.DataFrame) -> list[str]:
     return [name.removeprefix(SCORE) for name in names if name.startswith(SCORE)]
 
 
-def gather(files: Sequence[Path], out_dir: Path) -> None:
+def write_sequences(files: Sequence[Path], out_dir: Path) -> None:
     """Write the rows of all sequences to `sequences.parquet`; `DataError` for a file of others."""
     if not files:
         raise DataError("no tables of sequences were given; run `editcore trace` first")

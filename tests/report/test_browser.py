@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from editcore.config.study import StudyConfig
-from editcore.report import run
+from editcore.report import write_report
 from tests.report.browser import Page, browser, program
 
 pytestmark = pytest.mark.skipif(
@@ -34,7 +34,7 @@ def report(
 ) -> Path:
     """The page of the whole synthetic study."""
     folder = tmp_path_factory.mktemp("page")
-    run(summary_dir, folder / "figures", folder / "report.html", config)
+    write_report(summary_dir, folder / "figures", folder / "report.html", config)
     return folder / "report.html"
 
 

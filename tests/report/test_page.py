@@ -9,7 +9,7 @@ import pytest
 
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
-from editcore.report import run, tables
+from editcore.report import tables, write_report
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import draw_all, draw_sections
 from editcore.report.drawing.style import panel
@@ -76,7 +76,7 @@ def whole(
 ) -> Checker:
     """The page of the whole synthetic study, made as the command makes it."""
     folder = tmp_path_factory.mktemp("page")
-    run(summary_dir, folder / "figures", folder / "report.html", config)
+    write_report(summary_dir, folder / "figures", folder / "report.html", config)
     assert len(list((folder / "figures").glob("*.svg"))) == 14
     return checked(folder / "report.html")
 
@@ -193,7 +193,7 @@ def test_inlined_figures_have_names_of_their_own_and_the_colours_of_the_page() -
 
 def test_summary_that_is_missing_is_named(tmp_path: Path, config: StudyConfig) -> None:
     with pytest.raises(DataError, match=r"cases\.parquet: no such file"):
-        run(tmp_path, tmp_path / "figures", tmp_path / "report.html", config)
+        write_report(tmp_path, tmp_path / "figures", tmp_path / "report.html", config)
 
 
 def test_further_sections_carry_their_words_figures_and_tables(

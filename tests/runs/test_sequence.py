@@ -30,7 +30,7 @@ from editcore.registry.hookspecs import Capabilities, EditorInfo
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.sequence import run as sequence
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
-from editcore.summary.sequences import SEQUENCES, gather, tasks
+from editcore.summary.sequences import SEQUENCES, tasks, write_sequences
 from editcore.testing.models import SENTENCES
 from editcore.updates import cumulative_delta
 from editcore.updates.delta import Delta, DenseUpdate
@@ -291,7 +291,7 @@ def test_sequences_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path)
     for order, each in enumerate((short, asked(short))):
         run(each.model_copy(update={"order": order}), tmp_path / str(order))
         files.append(tmp_path / str(order) / "rows.parquet")
-    gather(files, tmp_path)
+    write_sequences(files, tmp_path)
     table = read_table(tmp_path / "sequences.parquet", SEQUENCES)
     assert table.select("seed", "step").rows() == [(o, s) for o in (0, 1) for s in range(3)]
     assert tasks(table) == [*TASKS]

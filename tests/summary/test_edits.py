@@ -9,7 +9,7 @@ import pytest
 
 from editcore.records.provenance import merged
 from editcore.records.tables import EDITS, read_provenance, read_table, write_table
-from editcore.summary.edits import CASES, VERDICTS, run
+from editcore.summary.edits import CASES, VERDICTS, write_summary
 from tests.rows import edit_row, failed_row, study_rows
 
 
@@ -21,7 +21,7 @@ def summary(tmp_path: Path) -> Path:
     for shard, torch, layer in ((0, "2.13", 1), (1, "2.12", 2)):
         origin = {"versions": {"torch": torch, "editcore": "1"}, "job": job(layer)}
         write_table(shards[shard], rows[shard::2], EDITS, origin)
-    run(shards, tmp_path / "summary")
+    write_summary(shards, tmp_path / "summary")
     return tmp_path / "summary"
 
 
@@ -37,7 +37,7 @@ def job(layer: int) -> dict[str, Any]:
 
 def verdict_of(rows: list[dict[str, Any]], path: Path) -> dict[str, Any]:
     write_table(path / "shard.parquet", rows, EDITS, {})
-    run([path / "shard.parquet"], path / "summary")
+    write_summary([path / "shard.parquet"], path / "summary")
     return read_table(path / "summary" / "verdicts.parquet", VERDICTS).row(0, named=True)
 
 
@@ -103,8 +103,8 @@ def test_same_shards_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
     for name, rows in (("a", study_rows()[:50]), ("b", study_rows()[50:])):
         write_table(tmp_path / f"{name}.parquet", rows, EDITS, {})
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    run(paths, tmp_path / "one")
-    run(paths[::-1], tmp_path / "two")
+    write_summary(paths, tmp_path / "one")
+    write_summary(paths[::-1], tmp_path / "two")
     for name in ("cases.parquet", "verdicts.parquet"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

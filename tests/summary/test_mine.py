@@ -15,7 +15,7 @@ from editcore.errors import DataError
 from editcore.planning.planner import plan
 from editcore.records.tables import write_table
 from editcore.summary.edits import CASES
-from editcore.summary.mine import run
+from editcore.summary.mine import write_mined
 from tests.rows import edit_row
 from tests.studies import model_files, plain_registry, study_config, write_data
 
@@ -34,7 +34,7 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
 
 
 def test_hard_cases_and_as_many_normal_ones_come_back_as_they_were(cases: pl.DataFrame) -> None:
-    run(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+    write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
     known = {request.case_id: request for request in read_requests(FACTS)}
     ids = {}
     for kind in ("hard", "normal"):
@@ -50,7 +50,7 @@ def test_hard_cases_and_as_many_normal_ones_come_back_as_they_were(cases: pl.Dat
 
 
 def test_each_record_says_where_it_is_from(cases: pl.DataFrame) -> None:
-    run(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+    write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
     first, second = json.loads(Path("mined/small-alpha-hard.json").read_text())
     assert first["mined"]["from"] == "data/facts.json"
     assert (first["mined"]["model"], first["mined"]["perplexity"]) == ("small", 4000.0)
@@ -70,7 +70,7 @@ def test_a_mined_file_is_planned_as_a_study(cases: pl.DataFrame) -> None:
 
 def test_case_ids_of_two_data_sets_that_repeat_are_numbered_anew(cases: pl.DataFrame) -> None:
     both = pl.concat([cases, cases.with_columns(dataset=pl.lit("again"))])
-    run(both, {"facts": FACTS, "again": FACTS}, Path("mined"), 0, "cases.parquet")
+    write_mined(both, {"facts": FACTS, "again": FACTS}, Path("mined"), 0, "cases.parquet")
     records = json.loads(Path("mined/small-alpha-hard.json").read_text())
     assert [record["case_id"] for record in records] == [0, 1, 2, 3]
     assert [record["mined"]["case_id"] for record in records] == [10, 12, 10, 12]
@@ -79,10 +79,10 @@ def test_case_ids_of_two_data_sets_that_repeat_are_numbered_anew(cases: pl.DataF
 def test_a_sweep_without_collapse_has_nothing_to_mine(cases: pl.DataFrame) -> None:
     mild = cases.with_columns(collapsed=pl.lit(False))
     with pytest.raises(DataError, match="no edit"):
-        run(mild, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+        write_mined(mild, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
 
 
 def test_a_file_that_lost_a_case_is_named(cases: pl.DataFrame) -> None:
     FACTS.write_text(json.dumps(json.loads(FACTS.read_text())[1:]))
     with pytest.raises(DataError, match=r"facts\.json has no case 10"):
-        run(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+        write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")

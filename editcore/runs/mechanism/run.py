@@ -1,6 +1,7 @@
 """Why edits collapse a model: the experiments of "The Fall of ROME", for any model, as tables.
 
-One file per experiment. `run` does all of one model, `gather` joins the models' tables.
+One file per experiment. `run` does all of one model; `editcore.summary.mechanism` joins the
+tables of several.
 """
 
 from pathlib import Path
