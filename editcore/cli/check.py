@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from editcore.cli.examples import examples
+from editcore.config.plain_yaml import parse_yaml
 from editcore.errors import ConfigError
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -156,7 +156,8 @@ def say(step: str) -> None:
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:
     """Options as an editor takes them; each value is read as YAML reads it."""
-    return {name: yaml.safe_load(value) for name, value in (_pair(s, "--set") for s in settings)}
+    pairs = (_pair(setting, "--set") for setting in settings)
+    return {name: parse_yaml(value, f"--set {name}") for name, value in pairs}
 
 
 def _pair(text: str, option: str) -> tuple[str, str]:

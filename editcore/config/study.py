@@ -1,6 +1,5 @@
 """What a study is: models, editors, data sets and how they are measured, as YAML says it."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from pydantic import (
 )
 
 from editcore.config.messages import explain
+from editcore.config.plain_yaml import parse_yaml
 from editcore.errors import ConfigError
 
 # A label becomes a folder `model=<label>` and a wildcard of the workflow.
@@ -326,26 +326,6 @@ def parse(raw: Mapping[str, Any], where: str) -> StudyConfig:
         raise ConfigError(explain(error, StudyConfig, where)) from None
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, where YAML's readers keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the safe loader does, each key once."""
-        seen: dict[Any, yaml.Node] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    f"the key {key.value!r} stands twice, first",
-                    seen[key.value].start_mark,
-                    "and again",
-                    key.start_mark,
-                )
-            seen[key.value] = key
-        return super().construct_mapping(node, deep)
-
-
 def load(path: Path) -> StudyConfig:
     """Read a study from a YAML file; raises `ConfigError` if missing, malformed or wrong."""
     return parse(read_yaml(path), str(path))
@@ -354,16 +334,14 @@ def load(path: Path) -> StudyConfig:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, each key once; raises `ConfigError` for anything else."""
     try:
-        # Derived from the safe loader, which makes plain data only.
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-        # Refuses what an anchor can make, a mapping that contains itself.
-        json.dumps(raw, default=str, skipkeys=True)
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: this is not valid YAML: {error}; correct that line") from None
     except OSError as error:
         raise ConfigError(
             f"{path}: the config file cannot be read ({error.strerror}); give an existing YAML file"
         ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: this is not valid YAML: {error}; correct that line") from None
+    raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected keys such as `models:` at the top, found none")
     return raw

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from editcore.config.plain_yaml import PlainLoader, parse_yaml
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError
 
@@ -13,11 +14,11 @@ ENDINGS = (".yaml", ".yml")
 FOLDER = Path("resources") / "tasks"
 
 
-class _Reader(yaml.SafeLoader):
+class _Reader(PlainLoader):
     """Reads task files as data: what `!function` names is not imported."""
 
 
-def _name(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
+def _name(loader: PlainLoader, node: yaml.ScalarNode) -> object:
     return loader.construct_scalar(node)
 
 
@@ -66,9 +67,10 @@ def _files(name: str) -> Iterator[str]:
 
 def _described(file: str) -> dict[str, Any]:
     try:
-        described = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=_Reader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the task file {file} cannot be read: {error}") from None
+    described = parse_yaml(text, f"the task file {file}", _Reader)
     if not isinstance(described, dict):
         raise ConfigError(f"{file}: expected the keys of an lm-eval task, found none")
     return described

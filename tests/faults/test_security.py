@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from editcore.config.study import StudyConfig, _StrictLoader, parse
+from editcore.config.plain_yaml import PlainLoader
+from editcore.config.study import StudyConfig, parse
 from editcore.datasets.task_files import _Reader
 from editcore.errors import ConfigError
 from editcore.planning import paths
@@ -23,7 +24,7 @@ UNSAFE_CALLS = {
     "torch.load", "torch.save", "torch.hub.load", "pandas.read_pickle", "pd.read_pickle",
     "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.unsafe_load_all",
 }  # fmt: skip
-SAFE_LOADERS = {"_StrictLoader", "_Reader"}
+SAFE_LOADERS = {"PlainLoader", "_Reader"}
 # What a pattern for labels has to keep out.
 ESCAPES = ("..", ".", "../up", "/etc", "a/b", "a\\b", "~", "", " ", "a\n", "a\x00", "{x}", "é", "*")
 
@@ -90,8 +91,8 @@ def test_the_search_finds_each_danger(code: str) -> None:
 
 
 def test_the_loaders_of_yaml_are_safe_ones() -> None:
-    assert {kind.__name__ for kind in (_StrictLoader, _Reader)} == SAFE_LOADERS
-    assert issubclass(_StrictLoader, yaml.SafeLoader)
+    assert {kind.__name__ for kind in (PlainLoader, _Reader)} == SAFE_LOADERS
+    assert issubclass(PlainLoader, yaml.SafeLoader)
     assert issubclass(_Reader, yaml.SafeLoader)
 
 
