@@ -1,7 +1,9 @@
 """The command line: parse, call, print. Everything heavy is imported inside a command."""
 
+import errno
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -46,20 +48,57 @@ COMMANDS = (
 )
 
 
+WRONG = 2
+STOPPED = 130  # as shells report a program that Ctrl-C ended
+
+
 class PlainErrors(click.Group):
-    """Prints our own errors as one plain message, exit status 2; lists commands in study order."""
+    """Prints errors that people meet as one plain message; lists commands in study order."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Refuse arguments that are no UTF-8, which no file of results could hold."""
+        for argument in args:
+            if not argument.isascii() and argument != argument.encode(errors="replace").decode():
+                raise click.UsageError(f"the argument {argument!a} is not valid UTF-8")
+        return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an `EditcoreError` ends it without a traceback."""
+        """Run the command; what a person can put right ends it without a traceback, status 2."""
         try:
             return super().invoke(ctx)
         except EditcoreError as error:
-            click.echo(f"editcore: error: {error}", err=True)
-            sys.exit(2)
+            self._end(f"error: {error}", WRONG)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has enough of it
+                raise
+            self._end(f"error: {_sentence(error)}", WRONG)
+        except MemoryError:
+            self._end("error: there is not enough memory for this; use less at once", WRONG)
+        except KeyboardInterrupt:
+            self._end("stopped", STOPPED)
+
+    @staticmethod
+    def _end(message: str, status: int) -> NoReturn:
+        click.echo(f"editcore: {message}", err=True)
+        sys.exit(status)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order in which a study uses them."""
         return [command.name for command in COMMANDS if command.name]
+
+
+def _sentence(error: OSError) -> str:
+    """What the system refused, and for which file."""
+    if error.filename is None:
+        return f"the system refused: {error.strerror or error}"
+    name = os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename
+    return f"{name!s:.200}: {error.strerror or error}; correct the path or its permissions"
 
 
 @click.group(
