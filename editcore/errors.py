@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class EditcoreError(Exception):
@@ -44,3 +45,41 @@ def at(place: str) -> Iterator[None]:
         yield
     except EditcoreError as error:
         raise type(error)(f"{place}: {error}") from None
+
+
+# What reading and taking apart a file of unknown content raises.
+UNFIT = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError,
+         RuntimeError)  # fmt: skip
+
+
+@contextmanager
+def reading(path: Path, holds: str, remedy: str = "delete it and run again") -> Iterator[None]:
+    """A block that reads a file and takes its content apart, and does nothing else.
+
+    What goes wrong in it is one `DataError`: that the file does not hold what it should, why, and
+    what to do. Our own errors pass as they are.
+    """
+    try:
+        yield
+    except EditcoreError:
+        raise
+    except UNFIT as error:
+        raise DataError(f"{path} holds no {holds} ({reason(error)}); {remedy}") from error
+
+
+def require(condition: bool, flaw: str) -> None:
+    """Raise `ValueError`, inside such a block, for a flaw that the reader of the content sees."""
+    if not condition:
+        raise ValueError(flaw)
+
+
+def reason(error: BaseException) -> str:
+    """Why a file cannot be read, on one line.
+
+    >>> reason(KeyError("seed")), reason(ValueError())
+    ("'seed' is missing", 'ValueError')
+    """
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return next(iter(text.strip().splitlines()), type(error).__name__)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
 from editcore.records.provenance import versions
+from editcore.records.tensors import opened
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
@@ -60,17 +60,10 @@ def save_trained(
 
 def load_trained(model: "LoadedModel", layers: Sequence[int], path: Path) -> TrainedParts:
     """Read what `save_trained` wrote; `DataError` for anything else and for another model's."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            bound, trained_on, noted = about["fingerprint"], about["model"], about["about"]
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            parts = TrainedParts(tensors, json.loads(noted))
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise DataError(
-            f"{path} holds no trained parts of an editor ({error}); `editcore train` writes such "
-            "files, so delete it and run again, or name another"
-        ) from error
+    remedy = "`editcore train` writes such files, so delete it and run again, or name another"
+    with opened(path, "trained parts of an editor", remedy) as file:
+        bound, trained_on = file.about["fingerprint"], file.about["model"]
+        parts = TrainedParts(file.all(), dict(json.loads(file.about["about"])))
     own = fingerprint(model, layers)
     if bound != own:
         raise DataError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from editcore.errors import DataError
+from editcore.errors import DataError, reading
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves
@@ -61,9 +61,10 @@ class MomentCheckpoint(checkpoint.Checkpoint):
             return MomentSums()
         place = _exact_place(device)
         try:
-            sums = {int(layer): total.to(place) for layer, total in kept.tensors.items()}
-            return MomentSums(sums, **kept.state)
-        except (ValueError, TypeError) as error:
+            with reading(self.path, "sums of keys"):
+                sums = {int(layer): total.to(place) for layer, total in kept.tensors.items()}
+                return MomentSums(sums, **kept.state)
+        except DataError as error:
             self._refused(error)
             return MomentSums()
 

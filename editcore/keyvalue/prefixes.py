@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from editcore.atomic import write_text
-from editcore.errors import DataError
+from editcore.errors import DataError, reading, require
 from editcore.requests import SLOT
 
 if TYPE_CHECKING:
@@ -89,15 +89,13 @@ def save(prefixes: ContextPrefixes, path: Path) -> None:
 
 def load(path: Path) -> ContextPrefixes:
     """Read templates written by `save`; `DataError` for anything else."""
-    try:
+    with reading(path, "context templates"):
         record = json.loads(path.read_text(encoding="utf-8"))
-        return ContextPrefixes(
-            tuple(record["templates"]),
-            record["model"],
-            record["seed"],
-            tuple(record.get("groups", ())),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} holds no context templates ({error}); delete it and run again"
-        ) from error
+        templates, groups = record["templates"], record.get("groups", [])
+        require(isinstance(templates, list) and len(templates) > 0, "there is no list of templates")
+        for template in templates:
+            require(isinstance(template, str), f"{template!r:.40} is no text")
+            require(template.count(SLOT) == 1, f"{template!r:.40} has not one {SLOT}")
+        require(isinstance(groups, list), "groups is no list")
+        sizes = tuple(int(size) for size in groups)
+        return ContextPrefixes(tuple(templates), str(record["model"]), int(record["seed"]), sizes)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
-from editcore.errors import DataError
+from editcore.errors import DataError, require
 from editcore.models.architectures import stores_transposed
+from editcore.records.tensors import opened
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
@@ -68,19 +68,13 @@ def save(moment: SecondMoment, path: Path, metadata: dict[str, str]) -> None:
 
 def load(path: Path) -> SecondMoment:
     """Read what `save` wrote; `DataError` for anything else."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            return SecondMoment(
-                int(about["layer"]),
-                file.get_tensor("matrix").double(),
-                file.get_tensor("factor"),
-                int(about["tokens"]),
-            )
-    except (SafetensorError, OSError, KeyError) as error:
-        raise DataError(
-            f"{path} holds no second moment ({error}); delete it and run again"
-        ) from error
+    with opened(path, "second moment") as file:
+        matrix, factor = file["matrix"].double(), file["factor"].double()
+        square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+        require(square and matrix.shape == factor.shape, "C and its factor are no square matrices")
+        finite = matrix.isfinite().all() and factor.isfinite().all()
+        require(bool(finite), "not every number is finite")
+        return SecondMoment(int(file.about["layer"]), matrix, factor, int(file.about["tokens"]))
 
 
 def load_for(model: "LoadedModel", layer: int, path: Path) -> SecondMoment:

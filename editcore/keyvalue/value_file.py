@@ -3,17 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
-from editcore.errors import DataError
+from editcore.errors import require
 from editcore.keyvalue.value import Value
-
-if TYPE_CHECKING:
-    pass
+from editcore.records.tensors import opened
 
 FIELDS = ("cases", "initial", "delta", "steps", "loss")
 
@@ -35,13 +31,16 @@ def save(values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, s
 
 def load(path: Path, device: torch.device) -> dict[int, Value | str]:
     """Read what `save` wrote, by case; `DataError` for anything else."""
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            columns = [file.get_tensor(name) for name in FIELDS]
-            reasons = json.loads(file.metadata()["reasons"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} holds no values ({error}); delete it and run again") from error
-    found: dict[int, Value | str] = {int(case): reason for case, reason in reasons.items()}
-    for case, initial, delta, steps, loss in zip(*columns, strict=True):
-        found[int(case)] = Value(initial, delta, int(steps), float(loss))
+    with opened(path, "values", device=device) as file:
+        cases, initials, deltas, steps, losses = (file[name] for name in FIELDS)
+        reasons = json.loads(file.about["reasons"])
+        found: dict[int, Value | str] = {int(case): str(why) for case, why in reasons.items()}
+        shape = (len(cases), *initials.shape[1:])
+        require(len(shape) == 2 or not len(cases), "v* is one vector for each case")
+        require(initials.shape == deltas.shape and len(initials) == len(cases), "shapes differ")
+        require(initials.is_floating_point() and deltas.is_floating_point(), "v* is no numbers")
+        for case, initial, delta, step, loss in zip(
+            cases.tolist(), initials, deltas, steps.tolist(), losses.tolist(), strict=True
+        ):
+            found[int(case)] = Value(initial, delta, int(step), float(loss))
     return found

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from editcore.atomic import write_tensors
+from editcore.errors import DataError
+from editcore.records.tensors import opened
 
 if TYPE_CHECKING:
     import torch
@@ -41,14 +41,13 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
-                about = file.metadata() or {}
-                if about.get("identity") != self.identity:
+            with opened(self.path, "progress") as file:
+                if file.about.get("identity") != self.identity:
                     return None
                 # A copy, since products depend in their last bits on how memory is aligned.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-                return Progress(tensors, dict(json.loads(about["done"])))
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+                tensors = {name: tensor.clone() for name, tensor in file.all().items()}
+                return Progress(tensors, dict(json.loads(file.about["done"])))
+        except DataError as error:
             self._refused(error)
             return None
 
@@ -66,5 +65,5 @@ class Checkpoint:
         """Delete the file, once the work has become a result."""
         self.path.unlink(missing_ok=True)
 
-    def _refused(self, error: Exception) -> None:
-        warnings.warn(f"{self.path} cannot be continued from ({error})", stacklevel=3)
+    def _refused(self, error: DataError) -> None:
+        warnings.warn(f"{self.path} cannot be continued from: {error}", stacklevel=3)

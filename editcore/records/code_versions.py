@@ -32,11 +32,11 @@ def described(results: Path) -> Iterator[tuple[str, str]]:
         except DataError as error:
             yield "results", str(error)
             continue
-        editor: Mapping[str, Any] = record.get("job", {}).get("editor", {})
+        editor = _mapping(_mapping(record.get("job")).get("editor"))
         label = str(editor.get("label", "unknown"))
         editors[label][_version(str(editor.get("distribution")), editor)].append(path)
         package = {
-            "version": record.get("versions", {}).get("editcore"),
+            "version": _mapping(record.get("versions")).get("editcore"),
             "code": record.get("code"),
         }
         own[_version("editcore", package)].append(path)
@@ -45,6 +45,11 @@ def described(results: Path) -> Iterator[tuple[str, str]]:
             yield f"rows of {label}", f"{_mixed(versions)}. {EDITOR}"
     if len(own) > 1:
         yield "rows of all editors", f"{_mixed(own)}. {EDITCORE}"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """The value where it is a mapping; an empty one for what somebody else may have written."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _version(name: str, made: Mapping[str, Any]) -> str:

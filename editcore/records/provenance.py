@@ -108,14 +108,14 @@ def _of_tensors(path: Path) -> dict[str, Any]:
 
 def _decoded(value: str) -> Any:
     """Metadata are strings; those that hold JSON are shown as what they hold."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         return json.loads(value)
     return value
 
 
 def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What shards say of themselves: each model, editor and data set once, all else merged."""
-    jobs = [source["job"] for source in sources if "job" in source]
+    jobs = [job for source in sources if isinstance(job := source.get("job"), Mapping)]
     # Each shard has a job, and so a hash of it, of its own.
     rest = [{k: v for k, v in s.items() if k not in ("job", "config")} for s in sources]
     parts = (("models", "model", "name"), ("editors", "editor", "label"))
@@ -123,12 +123,19 @@ def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "edits": merged(rest),
         **{
             plural: {
-                label: merged(job[part] for job in jobs if job[part][name] == label)
-                for label in sorted({job[part][name] for job in jobs})
+                label: merged(job[part] for job in jobs if _label(job, part, name) == label)
+                for label in sorted({_label(job, part, name) for job in jobs} - {""})
             }
             for plural, part, name in (*parts, ("datasets", "dataset", "name"))
         },
     }
+
+
+def _label(job: Mapping[str, Any], part: str, name: str) -> str:
+    """What a job calls its model, editor or data set; empty where it does not name one."""
+    there = job.get(part)
+    label = there.get(name) if isinstance(there, Mapping) else None
+    return label if isinstance(label, str) else ""
 
 
 def merged(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from editcore.errors import DataError
+from editcore.errors import reading, require
 
 LENGTH_BYTES = 8
 LONGEST = 100_000_000  # the format's own limit
@@ -25,16 +25,13 @@ class Header:
 
 def read_header(path: Path) -> Header:
     """The header of a file; `DataError` where it has none."""
-    try:
+    with reading(path, "tensors", "write it again"):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            if length > LONGEST:
-                raise ValueError(f"a header of {length} bytes")
+            require(length <= LONGEST, f"a header of {length} bytes")
             entries = json.loads(file.read(length))
-        metadata = entries.pop("__metadata__", {})
+        metadata = {str(key): str(text) for key, text in entries.pop("__metadata__", {}).items()}
         offsets = {name: entry["data_offsets"] for name, entry in entries.items()}
         data = LENGTH_BYTES + length
         places = {name: (data + first, last - first) for name, (first, last) in offsets.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path} is not a safetensors file ({error}); write it again") from None
     return Header(metadata, places)

@@ -1,7 +1,8 @@
 """Tables on disk: the schemas, Parquet written whole with its provenance, and strict reading."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from editcore.atomic import replacing
-from editcore.errors import DataError
+from editcore.errors import DataError, reading
 
 Row = Mapping[str, Any]
 Provenance = Mapping[str, Any]
@@ -153,11 +154,11 @@ def read_table(path: Path, schema: pa.Schema) -> pl.DataFrame:
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """How a table was made, as its metadata say; raises `DataError` where they say nothing."""
-    found = (_read(path).schema.metadata or {}).get(PROVENANCE_KEY)
+    found = _metadata(path, PROVENANCE_KEY)
     if found is None:
         raise DataError(f"{path}: carries no provenance, so editcore did not write it")
-    provenance: dict[str, Any] = json.loads(found)
-    return provenance
+    with reading(path, "provenance that can be read"):
+        return dict(json.loads(found))
 
 
 def extra_columns(edits: pl.DataFrame) -> list[str]:
@@ -235,12 +236,31 @@ def _check_folders(path: Path, table: pa.Table) -> None:
             )
 
 
+def _metadata(path: Path, key: bytes) -> bytes | None:
+    """An entry of the metadata, without reading the rows; `DataError` as in `_read`."""
+    with _opening(path):
+        found: bytes | None = (pq.read_schema(path).metadata or {}).get(key)
+        return found
+
+
 def _read(path: Path) -> pa.Table:
+    """All rows, as columns that hold what their types say, and without the file's metadata.
+
+    Metadata are bytes of any kind; polars, for one, ends the process where they are no UTF-8.
+    """
+    with _opening(path):
+        table = pq.ParquetFile(path).read()
+        table.validate(full=True)
+        return pa.table(dict(zip(table.column_names, table.columns, strict=True)))
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
     try:
-        return pq.ParquetFile(path).read()
+        yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; run the step that makes it") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{path}: not a whole Parquet file ({_first_line(error)}); "
             "delete it and run again, and keep other files out of this folder"
@@ -254,7 +274,7 @@ def _first_line(error: Exception) -> str:
 def _read_checked(path: Path, schema: pa.Schema) -> pa.Table:
     table = _read(path)
     wanted = schema.metadata[SCHEMA_KEY].decode()
-    found = (table.schema.metadata or {}).get(SCHEMA_KEY, b"none").decode()
+    found = (_metadata(path, SCHEMA_KEY) or b"none").decode(errors="replace")
     if found != wanted:
         raise DataError(
             f"{path}: a table of the schema {wanted} is needed, this one says {found}; "
@@ -269,6 +289,8 @@ def _read_checked(path: Path, schema: pa.Schema) -> pa.Table:
                 f"{path}: the column {field.name} ({field.type}) is missing or of another type; "
                 "delete it and run again"
             )
+        if not field.nullable and table.column(field.name).null_count:
+            raise DataError(f"{path}: {field.name} is missing in a row; delete it and run again")
     _check_folders(path, table)
     return table
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
-from editcore.errors import DataError
+from editcore.errors import DataError, EditcoreError, reading
 from editcore.models.loading import LoadedModel
+from editcore.records.tensors import opened
 from editcore.updates.delta import Delta, LowRankUpdate, Update
 
 PARAMETERS = "parameters"
@@ -97,7 +97,19 @@ class CumulativeDelta:
         Raises `DataError`, the model unedited again, where it is another model or the weights come
         out different.
         """
-        hashes: dict[str, tuple[str, str]] = json.loads(record)
+        try:
+            with reading(where, "accumulated edits"):
+                self._restore_all(tensors, json.loads(record), where)
+        except EditcoreError:
+            self.revert()
+            raise
+
+    def _restore_all(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        hashes: Mapping[str, tuple[str, str]],
+        where: Path,
+    ) -> None:
         held = {key.rpartition("/")[0] for key in tensors}
         for name, (before, _) in hashes.items():
             if name not in held:
@@ -112,7 +124,6 @@ class CumulativeDelta:
         self._model.follow(hashes)
         wrong = [name for name, (_, after) in hashes.items() if _hash(self._now(name)) != after]
         if wrong:
-            self.revert()
             raise DataError(
                 f"{where}: {wrong[0]} comes out different from what was saved, as products of "
                 "other machines or libraries may; make the edits anew here"
@@ -168,14 +179,8 @@ def applied(path: Path, model: LoadedModel) -> Iterator[CumulativeDelta]:
 
     Raises `DataError` for a file that is no such, or does not belong to the model.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            record = file.metadata()[PARAMETERS]
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} holds no accumulated edits ({error}); delete it and run again"
-        ) from error
+    with opened(path, "accumulated edits") as file:
+        tensors, record = file.all(), file.about[PARAMETERS]
     with accumulating(model) as changes:
         changes.restore(tensors, record, path)
         yield changes

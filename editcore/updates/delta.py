@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from editcore.atomic import write_tensors
-from editcore.errors import DataError, PluginError
+from editcore.errors import PluginError
 from editcore.models.architectures import ModelParts, stores_transposed
+from editcore.records.tensors import opened
 from editcore.updates.change import Change
 
 CASES = "cases"
@@ -194,21 +194,18 @@ def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, 
 def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
     """What `save_deltas` wrote, by case, of all or `only` some; `DataError` for another file."""
     parts: dict[int, dict[str, dict[str, torch.Tensor]]] = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            listed = json.loads((file.metadata() or {}).get(CASES, "[]"))
-            parts = {case: {} for case in listed if only is None or case in only}
-            for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                case, name, part = key.split("/")
-                if only is None or int(case) in only:
-                    updates = parts.setdefault(int(case), {})
-                    updates.setdefault(name, {})[part] = file.get_tensor(key)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path} holds no deltas ({error}); delete it and run again") from error
-    return {
-        case: Delta({name: _update(fields) for name, fields in updates.items()})
-        for case, updates in parts.items()
-    }
+    with opened(path, "deltas") as file:
+        listed = [int(case) for case in json.loads(file.about.get(CASES, "[]"))]
+        parts = {case: {} for case in listed if only is None or case in only}
+        for key in file.names:
+            case, name, part = key.split("/")
+            if only is None or int(case) in only:
+                updates = parts.setdefault(int(case), {})
+                updates.setdefault(name, {})[part] = file[key]
+        return {
+            case: Delta({name: _update(fields) for name, fields in updates.items()})
+            for case, updates in parts.items()
+        }
 
 
 def _update(fields: Mapping[str, torch.Tensor]) -> Update:
