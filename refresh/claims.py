@@ -17,7 +17,7 @@ EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, and whether the study bears it out."""
+    """A sentence, and whether the study supports it."""
 
     text: str
     holds: bool
@@ -59,18 +59,18 @@ def collapse(study: ReportData) -> Iterator[Claim]:
 
 
 def remedy(study: ReportData) -> Iterator[Claim]:
-    """The remedy's edits of hard cases show behind a prefix only."""
+    """The remedy's edits of hard cases take effect only after a prefix."""
     rows = [r for r in study.groups() if r["editor"] == REMEDY and r["dataset"] == HARD]
     if not rows:
         return
     shown = [
-        f"{share(r['efficacy_mean'])} bare and {share(r['efficacy_prefixed_mean'])} behind a "
+        f"{share(r['efficacy_mean'])} bare and {share(r['efficacy_prefixed_mean'])} after a "
         f"prefix on `{r['model']}`"
         for r in rows
     ]
     yield Claim(
-        "**C-ROME's edit of a hard case shows only behind a prefix**, as *The Fall of ROME* reports"
-        f" of large models: efficacy {listed(shown)}.",
+        "**C-ROME's edit of a hard case takes effect only after a prefix**, as *The Fall of ROME*"
+        f" reports of large models: efficacy {listed(shown)}.",
         all(r["efficacy_mean"] < 0.2 and r["efficacy_prefixed_mean"] > 0.8 for r in rows),
     )
 
@@ -90,8 +90,8 @@ def sequences(study: ReportData) -> Iterator[Claim]:
     bears = all((m, REMEDY) not in first for m in models)
     counts = [f"{first.get((m, EDITOR), 0)} on `{m}`" for m in models]
     yield Claim(
-        "**Sequential hard edits collapse the model soonest by ROME**, after "
-        f"{listed(counts)} at the latest; C-ROME bears all of them.",
+        "**Sequential hard edits collapse the model first with ROME**, within "
+        f"{listed(counts)} edits; the models survive all of C-ROME's edits.",
         soonest and bears,
     )
 
@@ -103,7 +103,7 @@ def tasks(study: ReportData) -> Iterator[Claim]:
         return
     low, high = (real(value) or 0.0 for value in (found["rho"].min(), found["rho"].max()))
     yield Claim(
-        "**Perplexity says what tasks are worth**: Spearman's ρ with the score is between "
+        "**Perplexity predicts task performance**: Spearman's ρ with the score is between "
         f"{low:.2f} and {high:.2f} in every task on every model, its interval below zero.".replace(
             "-", "−"
         ),
@@ -112,7 +112,7 @@ def tasks(study: ReportData) -> Iterator[Claim]:
 
 
 def warning(study: ReportData) -> Iterator[Claim]:
-    """What is known before the edit separates those that collapse the model."""
+    """What is known before the edit separates the edits that collapse the model."""
     found = study.table("warning", WARNING)
     if found is None:
         return
@@ -121,8 +121,8 @@ def warning(study: ReportData) -> Iterator[Claim]:
     if least is None:
         return
     yield Claim(
-        "**The warning before the edit** separates collapses from the rest with an area under the "
-        f"curve of at least {int(least * 1000) / 1000:.3f}, on edits held out and on the other "
-        "model; its threshold is a model's own.",
+        "**The prediction before the edit** separates collapses from the rest with an area under the "
+        f"curve of at least {int(least * 1000) / 1000:.3f}, on held-out edits and on the other "
+        "model; the threshold must be calibrated for each model.",
         least > 0.99,
     )

@@ -92,7 +92,7 @@ def verdicts(study: ReportData) -> Table:
     ]
     heads = (
         *("model", "editor", "cases", "collapsed", "perplexity ratio, median", "worst"),
-        *("efficacy", "behind a prefix", "generalization", "locality"),
+        *("efficacy", "after a prefix", "generalization", "locality"),
     )
     return Table("", heads, tuple(rows))
 
