@@ -121,8 +121,8 @@ def warning(study: ReportData) -> Iterator[Claim]:
     if least is None:
         return
     yield Claim(
-        "**The prediction before the edit** separates collapses from the rest with an area under the "
-        f"curve of at least {int(least * 1000) / 1000:.3f}, on held-out edits and on the other "
+        "**The prediction before the edit** separates collapses from the rest with an area under "
+        f"the curve of at least {int(least * 1000) / 1000:.3f}, on held-out edits and on the other "
         "model; the threshold must be calibrated for each model.",
         least > 0.99,
     )

@@ -82,7 +82,9 @@ def test_the_committed_table_has_every_group_of_the_default_study() -> None:
 
 
 def test_claims_need_what_they_claim(study: ReportData) -> None:
-    assert [claim.text.split("**")[1] for claim in claims(study)] == ["The warning before the edit"]
+    assert [claim.text.split("**")[1] for claim in claims(study)] == [
+        "The prediction before the edit"
+    ]
     row = {"n_ok": 10, "denominator_median": 0.1, "model": "m", "editor": EDITOR, "n_collapsed": 0}
     hard = {**row, "dataset": "hard", "denominator_median": 0.001, "n_collapsed": 9}
     other = {**hard, "editor": "other", "denominator_median": None}
