@@ -6,6 +6,8 @@ from editcore.editing.transforms.norm_cap import NormCapConfig
 from editcore.evaluation.metrics import accuracy, score
 from editcore.registry.hookspecs import DeltaTransformInfo, KeyStrategyInfo, MetricInfo, hookimpl
 
+EDITCORE_HOOKSPEC = 2
+
 _FALL = "Yang et al. 2024, Understanding the Collapse of LLMs in Model Editing"
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 SLOT = "{}"
-# The status of an edit that was made.
+"""Where the subject belongs in a prompt, and the prompt in a context template."""
 OK = "ok"
+"""The status of an edit that was made."""
 
 
 @dataclass(frozen=True)

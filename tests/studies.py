@@ -131,6 +131,8 @@ class ShrinkConfig(TransformConfig):
 class PlainPlugin:
     """A plugin whose factories are never imported by what is tested here."""
 
+    EDITCORE_HOOKSPEC = 2
+
     @hookimpl
     def editcore_editors(self) -> Iterator[EditorInfo]:
         yield EditorInfo("plain", "Edits plainly.", "", PlainConfig, "nowhere:Plain")

@@ -41,6 +41,7 @@ class Trained:
 
 
 Requirement = Moments | Prefixes | Values | Trained
+"""What an editor can ask the workflow to prepare."""
 
 
 class EditorConfig(BaseModel):

@@ -92,6 +92,7 @@ class CaseQuestions:
 
 
 Answers = Mapping[Question, Answer]
+"""What one model answers to the questions of a case."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class KeyPair:
 
 
 KeyStrategy = Callable[[SubjectKeys], KeyPair]
+"""Chooses the two keys `[d_key]` of a rank-one update from those of a subject."""
 
 
 def mixed(keys: SubjectKeys) -> KeyPair:

@@ -1,7 +1,8 @@
 """The pluggy specification: what a plugin can bring, as frozen records that import nothing heavy.
 
 A distribution `editcore-<name>` registers a module under the entry-point group `editcore`; the
-module implements any of the hooks below with `editcore.hookimpl`.
+module implements any of the hooks below with `editcore.hookimpl`, and states the version of the
+hooks that it was made for as a number, `EDITCORE_HOOKSPEC = 2`.
 """
 
 from collections.abc import Iterable
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from editcore.config.options import EditorConfig, TransformConfig
 
 PROJECT = "editcore"
-HOOKSPEC_VERSION = 1
+HOOKSPEC_VERSION = 2
+"""The version of the hooks and of their records; a plugin made for another one is refused."""
+STATED_VERSION = "EDITCORE_HOOKSPEC"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin's module as the implementation of the hook of that name."""
 
 
 @dataclass(frozen=True)

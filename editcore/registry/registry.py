@@ -17,7 +17,9 @@ from pydantic import BaseModel
 from editcore.config.messages import did_you_mean
 from editcore.errors import PluginError, in_one_line
 from editcore.registry.hookspecs import (
+    HOOKSPEC_VERSION,
     PROJECT,
+    STATED_VERSION,
     DeltaTransformInfo,
     EditcoreSpecs,
     EditorInfo,
@@ -206,6 +208,7 @@ def _register(registry: Registry, candidate: Candidate) -> None:
     whose fault it is cannot be told.
     """
     plugin = candidate.load()
+    _refuse_other_versions(plugin, candidate)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(EditcoreSpecs)
     manager.register(plugin, candidate.name)
@@ -244,6 +247,23 @@ def _register(registry: Registry, candidate: Candidate) -> None:
             taken.append(str(error))
     if taken:
         raise PluginError("; ".join(taken))
+
+
+def _refuse_other_versions(plugin: Any, candidate: Candidate) -> None:
+    """Raise `PluginError` for a plugin made for other hooks than these, or stating none."""
+    stated = getattr(plugin, STATED_VERSION, None)
+    if stated == HOOKSPEC_VERSION:
+        return
+    if not isinstance(stated, int):
+        raise PluginError(
+            f"it does not state which version of the hooks it was made for; once it follows "
+            f"docs/writing-an-editor.md, add `{STATED_VERSION} = {HOOKSPEC_VERSION}` to its module"
+        )
+    outdated = candidate.distribution if stated < HOOKSPEC_VERSION else PROJECT
+    raise PluginError(
+        f"it was made for version {stated} of the hooks, and this editcore has version "
+        f"{HOOKSPEC_VERSION}; install a newer version of {outdated}"
+    )
 
 
 def code_hash(plugin: Any) -> str:

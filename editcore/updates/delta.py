@@ -87,6 +87,7 @@ class DenseUpdate:
 
 
 Update = LowRankUpdate | DenseUpdate
+"""The change ΔW `[d_out, d_in]` of one parameter, by its factors or as it is."""
 
 
 @dataclass(frozen=True)

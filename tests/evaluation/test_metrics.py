@@ -110,6 +110,8 @@ def test_a_broken_model_predicts_nothing() -> None:
 
 
 class Greedy:
+    EDITCORE_HOOKSPEC = 2
+
     @hookimpl
     def editcore_metrics(self):
         where = "editcore.evaluation.metrics.accuracy:accuracy"

@@ -96,6 +96,8 @@ def test_metadata_of_tensors_print_like_those_of_tables(job: PrefixJob, tmp_path
 class OtherPlugin:
     """A second distribution with an editor of its own."""
 
+    EDITCORE_HOOKSPEC = 2
+
     @hookimpl
     def editcore_editors(self) -> Iterator[EditorInfo]:
         yield EditorInfo("other", "Edits otherwise.", "", PlainConfig, "nowhere:Other")

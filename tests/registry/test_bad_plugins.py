@@ -21,6 +21,8 @@ from editcore import (
     Capabilities, EditorConfig, EditorInfo, EditResult, Editor, MetricInfo, hookimpl
 )
 
+EDITCORE_HOOKSPEC = 2
+
 
 class Layer(EditorConfig):
     layer: int = 1
@@ -105,19 +107,22 @@ def dizzy(case):
     return {"dizziness": 1 / (case.questions.request.case_id - 11)}
 '''
 
+START = """from editcore import EditorConfig, EditorInfo, hookimpl
+
+EDITCORE_HOOKSPEC = 2
+
+
+@hookimpl
+def editcore_editors():
+"""
 FILES = {
     "bad_import": "import a_package_that_is_not_there",
     "bad_exit": "raise SystemExit(3)",
-    "bad_hook": "from editcore import hookimpl\n\n\n@hookimpl\ndef editcore_editor():\n    pass\n",
-    "bad_name": (
-        "from editcore import EditorConfig, EditorInfo, hookimpl\n\n\n@hookimpl\n"
-        "def editcore_editors():\n"
-        "    yield EditorInfo('ft', '', '', EditorConfig, 'nowhere:Ft')\n"
-    ),
-    "bad_config": (
-        "from editcore import EditorInfo, hookimpl\n\n\n@hookimpl\n"
-        "def editcore_editors():\n    yield EditorInfo('dict', '', '', {}, 'nowhere:Dict')\n"
-    ),
+    "bad_hook": START.replace("editcore_editors", "editcore_editor") + "    pass\n",
+    "bad_name": START + "    yield EditorInfo('ft', '', '', EditorConfig, 'nowhere:Ft')\n",
+    "bad_config": START + "    yield EditorInfo('dict', '', '', {}, 'nowhere:Dict')\n",
+    "bad_version": START.replace("= 2", "= 1")
+    + "    yield EditorInfo('old', '', '', EditorConfig, 'nowhere:Old')\n",
     "bad_editors": EDITORS,
 }
 # What each breaks in the middle of its shard, by the words of the row's status.
@@ -173,7 +178,13 @@ def test_each_is_listed_with_its_reason_and_the_others_work(run: Any) -> None:
     found = json.loads(run("plugins", "--json").output)
     reasons = {broken["distribution"]: broken["reason"] for broken in found["broken"]}
     # Of two that claim a name, the second in the order of their distributions' names is listed.
-    assert reasons.keys() == {"bad_config", "bad_import", "bad_exit", "bad_hook", "editcore-ft"}
+    assert reasons.keys() == {
+        *("bad_config", "bad_import", "bad_exit", "bad_hook", "bad_version", "editcore-ft")
+    }
+    assert reasons["bad_version"] == (
+        "it was made for version 1 of the hooks, and this editcore has version 2; "
+        "install a newer version of bad_version"
+    )
     assert (
         reasons["bad_config"] == "the config of editor 'dict' is {}, which is no class of options"
     )

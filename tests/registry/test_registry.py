@@ -1,5 +1,6 @@
 """Plugins load in isolation: a broken one is recorded, a clash refused, the others keep working."""
 
+import re
 import subprocess
 import sys
 import types
@@ -10,11 +11,13 @@ import pytest
 
 from editcore import EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
 from editcore.errors import PluginError
+from editcore.registry.hookspecs import HOOKSPEC_VERSION
 from editcore.registry.registry import Candidate, installed, load_registry, resolve_factory
 
 
 def plugin(**hooks: Callable[[], Any]) -> types.ModuleType:
     module = types.ModuleType("a_plugin")
+    module.EDITCORE_HOOKSPEC = HOOKSPEC_VERSION
     for name, hook in hooks.items():
         setattr(module, name, hookimpl(hook))
     return module
@@ -98,6 +101,24 @@ def test_a_plugin_is_taken_whole_or_not_at_all() -> None:
     registry = load_registry([candidate("mixed", lambda: plugin(editcore_editors=mixed))])
     assert "fine" not in registry.editors
     assert "'no record' is no EditorInfo" in registry.failures[0].reason
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        (1, "made for version 1 of the hooks.*has version 2; install a newer .* of editcore-old"),
+        (3, "made for version 3 of the hooks.*has version 2; install a newer .* of editcore$"),
+        (None, "does not state which version of the hooks.*add `EDITCORE_HOOKSPEC = 2`"),
+        ("2", "does not state which version of the hooks.*add `EDITCORE_HOOKSPEC = 2`"),
+    ],
+)
+def test_a_plugin_made_for_other_hooks_is_refused_whole(stated: object, reason: str) -> None:
+    old, good = plugin(editcore_editors=editor("old")), plugin(editcore_editors=editor("good"))
+    old.EDITCORE_HOOKSPEC = stated
+    registry = load_registry([candidate("old", lambda: old), candidate("good", lambda: good)])
+    assert list(registry.editors) == ["good"]
+    (failure,) = registry.failures
+    assert re.search(reason, failure.reason)
 
 
 @pytest.mark.parametrize("name", ["", "Mine", "my editor", "my/editor", "-"])

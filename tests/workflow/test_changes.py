@@ -18,6 +18,8 @@ from tests.workflow.conftest import ROOT, StudyFolder
 METRIC = '''"""A metric that counts nothing."""
 from editcore import MetricInfo, hookimpl
 
+EDITCORE_HOOKSPEC = 2
+
 @hookimpl
 def editcore_metrics():
     yield MetricInfo("constant", "Says 1.", "", "constant_metric:constant", ("constant",))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from editcore.updates.delta import Delta
 
 DeltaTransform = Callable[["Delta", "LoadedModel", Any], "Delta"]
+"""Turns a weight change into another, given the model and the transform's options."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class MetricInput:
 
 
 Metric = Callable[[MetricInput], Mapping[str, float | None]]
+"""Gives the columns that it announces, of one edit; None where there is nothing to measure."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from editcore import Capabilities, EditorInfo, hookimpl
 from editcore_ft.config import FtConfig, FtUnconstrainedConfig
 
+EDITCORE_HOOKSPEC = 2
+
 _FACTORY = "editcore_ft.editor:FtEditor"
 _PAPER = "Zhu et al. 2020, Modifying Memories in Transformer Models; Meng et al. 2022"
 _CAPABILITIES = Capabilities(batched=True, needs_subject=False)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from editcore import Capabilities, EditorInfo, hookimpl
 from editcore_memit.config import MemitConfig
 
+EDITCORE_HOOKSPEC = 2
+
 
 @hookimpl
 def editcore_editors() -> Iterator[EditorInfo]:

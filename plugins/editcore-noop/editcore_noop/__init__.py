@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from editcore import Capabilities, EditorConfig, EditorInfo, hookimpl
 
+EDITCORE_HOOKSPEC = 2
+
 
 @hookimpl
 def editcore_editors() -> Iterator[EditorInfo]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from editcore import EditorInfo, hookimpl
 from editcore_rome.config import CRomeConfig, PRomeConfig, RomeConfig
 
+EDITCORE_HOOKSPEC = 2
+
 _FACTORY = "editcore_rome.editor:RomeEditor"
 
 

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from editcore import Capabilities, EditorConfig, EditorInfo, MetricInfo, hookimpl
 
+EDITCORE_HOOKSPEC = 2
+
 
 class CodebookConfig(EditorConfig):
     """Where the codebook stands, and how its entries are made."""

@@ -1,0 +1,184 @@
+"""Writes docs/toolkit.md, what a plugin can import: `python -m refresh.toolkit`.
+
+It is read from the source of `editcore` and `editcore.toolkit`, so names, signatures and shapes are
+those of the code.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from refresh.rooms import ORDER, room_of, rooms
+
+MODULES = ("editcore", "editcore.toolkit")
+PAGE = Path("docs/toolkit.md")
+SHAPE = re.compile(r"`[^`]*\[[^`\]]+\]`")
+SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-ZΔ`]|v\*)")
+INTRODUCTION = """\
+# What a plugin imports
+
+Plugins import from two modules: `editcore`, which is imported while a study is planned and brings
+no torch, and `editcore.toolkit`, which computes. Their tests may also import `editcore.testing`,
+which has the [conformance suite](writing-an-editor.md#the-tests) and tiny models. Every other
+module can change in any version; changes of these two are in the [changelog](../CHANGELOG.md).
+Shapes are in brackets: `d_model` is the width of the states, `d_key` that of an MLP's hidden layer.
+
+This page is made from the code by `python -m refresh.toolkit`.
+"""
+Definition = ast.ClassDef | ast.FunctionDef | ast.Assign
+
+
+@dataclass(frozen=True)
+class PublicName:
+    """A name that one of the two modules exports, where it is defined, and its definition."""
+
+    name: str
+    module: str
+    node: Definition
+    text: str
+
+    @property
+    def room(self) -> str:
+        """The folder that it comes from."""
+        return room_of(self.module)
+
+    @property
+    def signature(self) -> str:
+        """How it is called, or what it stands for."""
+        if isinstance(self.node, ast.FunctionDef):
+            return f"{self.name}{_signature(self.node)}"
+        if isinstance(self.node, ast.Assign):
+            return ast.unparse(self.node)
+        bases = ", ".join(map(ast.unparse, self.node.bases))
+        return f"class {self.name}({bases})" if bases else f"class {self.name}"
+
+    @property
+    def members(self) -> Iterator[str]:
+        """The fields and the public methods of a class, a line each."""
+        if not isinstance(self.node, ast.ClassDef):
+            return
+        for each in self.node.body:
+            if isinstance(each, ast.FunctionDef) and each.name == "__init__":
+                yield f"made by `{self.name}{_signature(each).removesuffix(' -> None')}`"
+        fields = [_unquoted(ast.unparse(each)) for each in self.node.body if _is_field(each)]
+        if fields:
+            yield f"fields: {', '.join(f'`{field}`' for field in fields)}"
+        for each in self.node.body:
+            if isinstance(each, ast.FunctionDef) and not each.name.startswith("_"):
+                call = "" if _is_property(each) else _signature(each)
+                yield f"`.{each.name}{call}`: {_shown(ast.get_docstring(each) or '')}"
+
+
+def public_names(package: Path, module: str) -> list[PublicName]:
+    """The names that a module exports, in the order in which it imports them."""
+    tree = ast.parse(_file(package, module).read_text(encoding="utf-8"))
+    return [
+        _defined(package, node.module, alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    ]
+
+
+def _file(package: Path, module: str) -> Path:
+    path = package.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _defined(package: Path, module: str, name: str) -> PublicName:
+    body = _body(_file(package, module))
+    for node, following in zip(body, (*body[1:], None), strict=True):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return PublicName(name, module, node, ast.get_docstring(node) or "")
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return PublicName(name, module, node, _literal(following))
+    raise LookupError(f"{module} does not define {name}")
+
+
+@cache
+def _body(file: Path) -> Sequence[ast.stmt]:
+    return ast.parse(file.read_text(encoding="utf-8")).body
+
+
+def _literal(node: ast.stmt | None) -> str:
+    """The string that stands alone after an assignment, which is its docstring."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return str(node.value.value)
+    return ""
+
+
+def _is_field(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+        return False
+    return not node.target.id.startswith("_")
+
+
+def _is_property(node: ast.FunctionDef) -> bool:
+    return any(ast.unparse(each) in ("property", "cached_property") for each in node.decorator_list)
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    """Arguments, without `self`, and result."""
+    arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
+    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    if "contextmanager" in map(ast.unparse, node.decorator_list):
+        result = result.replace("Iterator[", "AbstractContextManager[")
+    return _unquoted(f"({arguments}){result}")
+
+
+def _unquoted(code: str) -> str:
+    """Code without the quotes around names of types.
+
+    >>> _unquoted("(model: 'LoadedModel | None', dtype: str = 'float32') -> 'Iterator[Delta]'")
+    "(model: LoadedModel | None, dtype: str = 'float32') -> Iterator[Delta]"
+    """
+    return re.sub(r"(?<=: |> )'([^']+)'", r"\1", code)
+
+
+def _shown(docstring: str) -> str:
+    """The first sentence, and those that give shapes."""
+    prose = re.split(r"^\s*(?:>>>|Example::)", docstring, maxsplit=1, flags=re.MULTILINE)[0]
+    first, *others = SENTENCE.split(" ".join(prose.split()))
+    return " ".join([first, *(each for each in others if SHAPE.search(each))])
+
+
+def page(package: Path) -> str:
+    """The page, from the source in the folder of the package `editcore`."""
+    return "\n".join([INTRODUCTION, *(_module(package, name) for name in MODULES)])
+
+
+def _module(package: Path, module: str) -> str:
+    titles = {room.name: room.rule for room in rooms(package)}
+    found = sorted(public_names(package, module), key=lambda each: ORDER.index(each.room))
+    parts = [f"## `{module}`\n"]
+    for room, names in groupby(found, key=lambda each: each.room):
+        parts.append(f"### {titles[room].rstrip('.')}\n")
+        parts.append("".join(map(_entry, names)))
+    return "\n".join(parts)
+
+
+def _entry(each: PublicName) -> str:
+    members = "".join(f"  - {line}\n" for line in each.members)
+    return f"- **`{each.signature}`**<br>{_shown(each.text)}\n{members}"
+
+
+@click.command()
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="The repository; the current folder if left out.",
+)
+def main(root: Path) -> None:
+    """Renew docs/toolkit.md."""
+    (root / PAGE).write_text(page(root / "editcore"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
