@@ -11,7 +11,7 @@ from benchmarks.shapes import SHAPES, Pair
 from benchmarks.ways import Done, Fast, Plain
 from benchmarks.workload import Workload
 from editcore.collapse.verdict import judge
-from editcore.config.study import CollapseSection
+from editcore.config.collapse import CollapseSection
 from editcore.evaluation.perplexity import measure
 from editcore.keyvalue.value import pose
 from editcore.requests import EditRequest

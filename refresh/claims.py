@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from editcore.collapse.backtest import ALL, WARNING
+from editcore.collapse.backtest import ALL
 from editcore.numbers import number, real, share
+from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED, WARNING
 from editcore.report.data import ReportData
 from editcore.report.page.sentences import listed
-from editcore.summary.correlation import CORRELATION
-from editcore.summary.sequences import SEQUENCES
 
 EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
 
@@ -77,7 +76,7 @@ def remedy(study: ReportData) -> Iterator[Claim]:
 
 def sequences(study: ReportData) -> Iterator[Claim]:
     """Sequential hard edits by one editor collapse every model soon."""
-    rows = study.table("sequences", SEQUENCES)
+    rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None:
         return
     collapsed = rows.filter(pl.col("collapsed"), dataset=HARD).group_by("model", "editor")

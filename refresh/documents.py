@@ -46,7 +46,7 @@ def summary(study: ReportData) -> str:
         "results.md.jinja",
         table=markdown(verdicts(study)),
         claims=[claim.text for claim in claims(study) if claim.holds],
-        threshold=number(study.config.collapse.ratio),
+        threshold=number(study.collapse.ratio),
     )
 
 

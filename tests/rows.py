@@ -2,13 +2,16 @@
 
 import math
 import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from editcore.records.tables import METRIC_COLUMNS
+import polars as pl
+
+from editcore.collapse.verdict import judged
+from editcore.config.collapse import CollapseSection
+from editcore.records.schemas import EDITS, METRIC_COLUMNS
 
 BASE = 4.0
-RATIO = 10.0
-THRESHOLD = 1000.0
 
 
 def edit_row(
@@ -22,7 +25,7 @@ def edit_row(
     **changes: Any,
 ) -> dict[str, Any]:
     """One successful edit whose numbers agree with each other."""
-    row: dict[str, Any] = {
+    row = dict.fromkeys(EDITS.names) | {
         "model": model,
         "editor": editor,
         "dataset": dataset,
@@ -50,9 +53,6 @@ def edit_row(
         "nll_sum": 1000.0,
         "token_count": 700,
         "nonfinite_tokens": 3 if math.isinf(perplexity) else 0,
-        "collapsed": perplexity / BASE > RATIO,
-        "collapsed_perplexity": perplexity > THRESHOLD,
-        "collapsed_ratio": perplexity / BASE > RATIO,
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
         "continuation_base": " Elro. The sea is quiet",
         "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
@@ -66,6 +66,11 @@ def edit_row(
         "prefixes_hash": "abc123",
     }
     return row | changes
+
+
+def judged_rows(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """The rows as `summarise` judges them, by the default thresholds."""
+    return judged(pl.DataFrame(rows, infer_schema_length=None), CollapseSection())
 
 
 def failed_row(case_id: int, status: str = "target too long", **changes: Any) -> dict[str, Any]:

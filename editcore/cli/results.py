@@ -1,6 +1,7 @@
 """The commands that turn edit rows into tables, figures and the report."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,61 +28,79 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     default="edits",
     help="Which results to gather; edits if left out.",
 )
-def summarise(files: tuple[Path, ...], study: Path | None, out: Path, what: str) -> None:
-    """Gather the rows of all FILES (Parquet) into the tables that reports are made from.
+@click.option("--ratio", type=float, help="Collapsed above this multiple of the unedited model.")
+@click.option("--perplexity", type=float, help="Collapsed above this perplexity.")
+@click.option(
+    "--verdict",
+    type=click.Choice(["ratio", "perplexity"]),
+    help="Which of the two the column `collapsed` follows.",
+)
+def summarise(
+    files: tuple[Path, ...], study: Path | None, out: Path, what: str, **thresholds: Any
+) -> None:
+    """Judge the rows of all FILES (Parquet) and gather them into tables for reports.
 
-    Of edits these are cases, verdicts and warning.parquet; the last says how well what was known
-    before the edits predicts which of them collapse a model. Of sequences: sequences.parquet.
+    Edits give cases, verdicts and warning.parquet; the last has how well what was known before the
+    edits predicts which of them collapse a model. Sequences give sequences.parquet. Thresholds are
+    those of the study, or the defaults; --ratio, --perplexity and --verdict replace them.
     """
-    from editcore.planning.study import listed_edits, listed_sequences
+    from editcore.config.collapse import CollapseSection, replaced
+    from editcore.planning.study import listed_config, listed_edits, listed_sequences
     from editcore.summary.edits import write_summary
     from editcore.summary.sequences import write_sequences
 
+    given = {name: value for name, value in thresholds.items() if value is not None}
+    rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
     listed, write = (
         (listed_edits, write_summary) if what == "edits" else (listed_sequences, write_sequences)
     )
-    write([*files, *(listed(study) if study else [])], out)
+    write([*files, *(listed(study) if study else [])], out, rule)
 
 
 @click.command(
     short_help="Correlate perplexity with the scores in tasks.",
     epilog=examples(
-        "editcore correlate --study results/jobs/study.json --out results/summary",
+        "editcore correlate --study results/jobs/study.json --out results/summary \\",
+        "  --cases results/summary/cases.parquet",
         "editcore correlate scores.parquet --out summary --resamples 10000",
     ),
 )
 @click.argument("scores", nargs=-1, type=FILE)
 @click.option("--study", type=FILE, help="Take the tables and settings of this study (study.json).")
 @click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
-@click.option("--weights", multiple=True, type=FILE, help="A table of changed matrices.")
+@click.option("--cases", type=FILE, help="All edit rows of the study, as `summarise` writes them.")
 @click.option("--resamples", type=click.IntRange(min=1), help="Draws of the bootstrap.")
 @click.option("--seed", type=int, help="Seed of those draws.")
 def correlate(
     scores: tuple[Path, ...],
     study: Path | None,
     out: Path,
-    weights: tuple[Path, ...],
+    cases: Path | None,
     resamples: int | None,
     seed: int | None,
 ) -> None:
     """Gather SCORES (Parquet files) into downstream.parquet and correlation.parquet.
 
-    Changed matrices that stand beside them are gathered too, into weight_change.parquet.
+    With --study and --cases, weight_change.parquet gets the changed matrix of an edit that
+    collapsed each model, and of one that did not.
     """
     from editcore.config.study import DownstreamSection
-    from editcore.planning.study import listed_config, listed_scores
+    from editcore.planning.study import listed_config, listed_edits, listed_scores
     from editcore.summary.correlation import write_correlation
 
     config = listed_config(study) if study else None
     choice = (config.downstream if config else None) or DownstreamSection()
-    listed, matrices = listed_scores(study) if study else ([], [])
     write_correlation(
-        [*scores, *listed],
-        [*weights, *matrices],
+        [*scores, *(listed_scores(study) if study else [])],
         out,
         choice.resamples if resamples is None else resamples,
         (config.seed if config else 0) if seed is None else seed,
     )
+    if study and cases:
+        from editcore.runs import weight_pictures  # torch, which scores alone do without
+
+        jobs = list(listed_edits(study).values())
+        weight_pictures.run(cases, jobs, out / "weight_change.parquet")
 
 
 @click.command(
@@ -109,8 +128,8 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
     """
     from editcore.datasets.bundled import data_file
     from editcore.planning.study import listed_config
+    from editcore.records.schemas import CASES
     from editcore.records.tables import read_table
-    from editcore.summary.edits import CASES
     from editcore.summary.mine import named, write_mined
 
     sets = listed_config(study).datasets if study else {}

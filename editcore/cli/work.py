@@ -139,14 +139,12 @@ def trace(job: Path, out: Path, deltas: Path) -> None:
 @click.command(
     short_help="Let edited models do tasks of lm-eval.",
     epilog=examples(
-        "editcore downstream --out scores.parquet --weights weights.parquet \\",
-        "  --job results/jobs/downstream/model=tiny-gpt2.json",
+        "editcore downstream --job results/jobs/downstream/model=tiny-gpt2.json --out S.parquet"
     ),
 )
 @JOB_OPTION
 @click.option("--out", required=True, type=FILE, help="The Parquet file, a row per edit and task.")
-@click.option("--weights", required=True, type=FILE, help="The Parquet file of changed matrices.")
-def downstream(job: Path, out: Path, weights: Path) -> None:
+def downstream(job: Path, out: Path) -> None:
     """Score a model and its edited ones in tasks of lm-eval; nothing edited is written to disk.
 
     The edits must be finished: their rows and weight changes are read.
@@ -155,4 +153,4 @@ def downstream(job: Path, out: Path, weights: Path) -> None:
         from editcore.planning.jobs import DownstreamJob, read
         from editcore.runs.downstream import run
 
-    run(read(DownstreamJob, job), out, weights)
+    run(read(DownstreamJob, job), out)

@@ -16,33 +16,14 @@ import pyarrow as pa
 from editcore.collapse import calibration as calibrations
 from editcore.collapse.calibration import Calibration
 from editcore.errors import DataError
-from editcore.records.tables import read_table, schema
+from editcore.records.columns import keys
+from editcore.records.schemas import WARNING
+from editcore.records.tables import read_table
 from editcore.requests import OK
 
 SEED = 0  # of the halves
 ALL = "*"  # in place of an editor: the edits of all of them
-KEYS = ("calibrated_on", "tested_on", "editor", "predictor")
-
-WARNING = schema(
-    "warning/1",
-    KEYS,
-    {
-        "calibrated_on": pa.string(),
-        "tested_on": pa.string(),
-        "editor": pa.string(),
-        "predictor": pa.string(),
-        "n_calibrated": pa.int64(),
-        "n_calibrated_collapsed": pa.int64(),
-        "n": pa.int64(),
-        "n_collapsed": pa.int64(),
-        "auc": pa.float64(),
-        "threshold": pa.float64(),
-        "recall": pa.float64(),
-        "precision": pa.float64(),
-        "intercept": pa.float64(),
-        "slope": pa.float64(),
-    },
-)
+KEYS = keys(WARNING)
 
 # Each as a number that grows with the danger; null where an edit has no such quantity.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from editcore.collapse import calibration as calibrations
 from editcore.collapse.calibration import Calibration, Forecast
-from editcore.config.study import CollapseSection
+from editcore.config.collapse import CollapseSection
 
 if TYPE_CHECKING:
     from editcore.keyvalue.second_moment import SecondMoment
@@ -24,17 +26,36 @@ class Verdict:
     collapsed_ratio: bool
 
 
-def judge(perplexity: float, unedited: float, thresholds: CollapseSection) -> Verdict:
-    """The verdict on a perplexity; a non-finite one is a collapse by either rule.
+VERDICT_COLUMNS = tuple(field.name for field in fields(Verdict))
+
+
+def judge(perplexity: float, unedited: float, rule: CollapseSection) -> Verdict:
+    """The verdict on a perplexity; a non-finite one is a collapse by either threshold.
 
     >>> judge(2000.0, 500.0, CollapseSection())
     Verdict(collapsed=False, collapsed_perplexity=True, collapsed_ratio=False)
     """
-    broken = not math.isfinite(perplexity)
-    by_perplexity = broken or perplexity > thresholds.perplexity
-    by_ratio = broken or perplexity > thresholds.ratio * unedited
-    decided = by_ratio if thresholds.verdict == "ratio" else by_perplexity
-    return Verdict(decided, by_perplexity, by_ratio)
+    limits = rule.limits(unedited)
+    above = {
+        name: not math.isfinite(perplexity) or perplexity > limit for name, limit in limits.items()
+    }
+    return Verdict(above[rule.verdict], above["perplexity"], above["ratio"])
+
+
+def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
+    """Measured rows with the columns of `Verdict`; null where no perplexity was measured.
+
+    Read are the columns `perplexity` and `perplexity_base`.
+    """
+    verdicts = [
+        None if perplexity is None else judge(perplexity, unedited, rule)
+        for perplexity, unedited in rows.select("perplexity", "perplexity_base").iter_rows()
+    ]
+    columns: dict[str, list[Any]] = {
+        name: [verdict and getattr(verdict, name) for verdict in verdicts]
+        for name in VERDICT_COLUMNS
+    }
+    return rows.with_columns(pl.Series(n, c, dtype=pl.Boolean) for n, c in columns.items())
 
 
 def warn(

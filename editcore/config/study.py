@@ -5,17 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
+from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
 from editcore.config.plain_yaml import parse_yaml
+from editcore.config.section import Section
 from editcore.errors import ConfigError
 
 # A label becomes a folder `model=<label>` and a wildcard of the workflow.
@@ -32,12 +27,6 @@ Positive = Annotated[int, Field(ge=1)]
 def _empty_if_none(value: Any) -> Any:
     """Let `rome:` with nothing behind it mean `rome: {}`."""
     return {} if value is None else value
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, and a key that is not known is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelSection(Section):
@@ -151,23 +140,6 @@ class MomentSection(Section):
         description="The file of texts, relative to the working directory.",
     )
     tokens: Positive = Field(default=200_000, description="How many tokens of it are used at most.")
-
-
-class CollapseSection(Section):
-    """When an edited model counts as collapsed."""
-
-    perplexity: float = Field(
-        default=1000.0, gt=0, allow_inf_nan=False, description="Collapsed above this perplexity."
-    )
-    ratio: float = Field(
-        default=10.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Collapsed above this multiple of the unedited model's perplexity.",
-    )
-    verdict: Literal["ratio", "perplexity"] = Field(
-        default="ratio", description="Which of the two the column `collapsed` follows."
-    )
 
 
 class SequenceSection(Section):

@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from editcore import atomic
+from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
 from editcore.config.study import (
-    AfterCollapse,
-    CollapseSection,
     DataFormat,
     FloatType,
     MomentSection,
@@ -199,7 +198,6 @@ class EditJob(EditorJob):
     shard: int
     case_ids: tuple[int, ...]
     perplexity: PerplexitySection
-    collapse: CollapseSection
     metrics: tuple[str, ...]
     continuation_tokens: int = 0
     metric_code: dict[str, str] = {}
@@ -215,7 +213,8 @@ class SequenceJob(EditorJob):
 
     `order` is the seed that chose the cases and their order. Perplexity is measured every `every`
     edits, and what is left of them at each of `checks` and at the end. `tasks` are asked at the
-    start, at each of `task_checks` and at the end, the first `task_items` items of each.
+    start, at each of `task_checks` and at the end, the first `task_items` items of each. With a
+    `stop_rule` the sequence ends where that finds the model collapsed.
     """
 
     dataset: DatasetSpec
@@ -225,9 +224,8 @@ class SequenceJob(EditorJob):
     every: int
     checks: tuple[int, ...]
     checkpoint: int
-    after_collapse: AfterCollapse
     perplexity: PerplexitySection
-    collapse: CollapseSection
+    stop_rule: CollapseSection | None = None
     tasks: tuple[str, ...] = ()
     task_items: int | None = None
     task_checks: tuple[int, ...] = ()
@@ -277,7 +275,6 @@ class MechanismJob(EditorJob):
     normal_cases: CaseSet
     texts: MomentSection
     perplexity: PerplexitySection
-    collapse: CollapseSection
     prefix_lengths: tuple[int, ...]
     encoder: str | None = None
 

@@ -125,11 +125,6 @@ def downstream(model: str) -> Path:
     return RESULTS / "downstream" / f"model={model}" / "scores.parquet"
 
 
-def downstream_weights(model: str) -> Path:
-    """Two changed matrices of a model, to be shown."""
-    return RESULTS / "downstream" / f"model={model}" / "weights.parquet"
-
-
 def mechanism_job(model: str) -> Path:
     """The job of a model's experiments on why edits collapse it."""
     return RESULTS / "jobs" / "mechanism" / f"model={model}.json"

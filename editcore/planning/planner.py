@@ -281,7 +281,6 @@ class _Planner:
             shard=cases.shard,
             case_ids=cases.ids,
             perplexity=perplexity,
-            collapse=self._config.collapse,
             metrics=self._config.metrics,
             continuation_tokens=self._config.continuation_tokens,
             metric_code=self._registry.metrics.foreign_code(self._config.metrics),
@@ -358,7 +357,6 @@ class _Planner:
             normal_cases=_case_set(pair, first[choice.normal], choice.cases),
             texts=texts,
             perplexity=perplexity,
-            collapse=self._config.collapse,
             prefix_lengths=choice.prefix_lengths,
             encoder=choice.encoder,
         )

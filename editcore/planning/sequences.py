@@ -73,8 +73,10 @@ class SequencePlanner:
         if self.choice.tasks:
             with at(f"{self.where}.tasks"):
                 preflight.tasks(self.choice.tasks)
-        chosen = {"editors", "datasets", "edits", "seeds", "batch"}
-        return {**self.choice.model_dump(exclude=chosen), "collapse": self.config.collapse}
+        chosen = {"editors", "datasets", "edits", "seeds", "batch", "after_collapse"}
+        stops = self.choice.after_collapse == "stop"
+        stop_rule = self.config.collapse.decisive() if stops else None
+        return {**self.choice.model_dump(exclude=chosen), "stop_rule": stop_rule}
 
     def batch(self, editor: EditorSpec) -> int:
         """Facts per step."""

@@ -16,12 +16,14 @@ from editcore.planning.jobs import (
     DownstreamJob,
     EditJob,
     EditorJob,
+    JobT,
     MechanismJob,
     MomentJob,
     PrefixJob,
     SequenceJob,
     TrainJob,
     ValueJob,
+    read,
     write_if_changed,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
@@ -65,7 +67,7 @@ class Study:
     @property
     def tables(self) -> list[str]:
         """Every table of the study; one that is missing is made anew, whatever else is there."""
-        own = [*self.edit_files, *self.sequence_files, *self.score_files, *self.weight_files]
+        own = [*self.edit_files, *self.sequence_files, *self.score_files]
         return [*own, *self.mechanism_folders, *self.summaries]
 
     @property
@@ -142,9 +144,9 @@ class Study:
         return [*_artefacts(job), *data, *self.model_files[model]]
 
     @property
-    def weight_files(self) -> list[str]:
-        """The tables of changed matrices, one for each model."""
-        return [str(paths.downstream_weights(model)) for model in self.downstream]
+    def delta_files(self) -> list[str]:
+        """The weight changes of all shards, in a fixed order."""
+        return [str(paths.deltas(*key)) for key in self.edits]
 
     def downstream_inputs(self, model: str) -> list[str]:
         """The files beside the job that a model's scores are made from: edits, tasks, texts."""
@@ -178,10 +180,13 @@ class Study:
         for model, mechanism_job in self.mechanism.items():
             yield paths.mechanism_job(model), mechanism_job.as_json()
         manifest = {
-            "edits": self.edit_files,
-            "sequences": self.sequence_files,
-            "scores": self.score_files,
-            "weights": self.weight_files,
+            "edits": {str(paths.edits(*key)): str(paths.edits_job(*key)) for key in self.edits},
+            "sequences": {
+                str(paths.sequences(*n)): str(paths.sequences_job(*n)) for n in self.sequences
+            },
+            "scores": {
+                str(paths.downstream(m)): str(paths.downstream_job(m)) for m in self.downstream
+            },
             "config": self.config.model_dump(mode="json"),
         }
         yield paths.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
@@ -201,26 +206,32 @@ def _task_files(names: Sequence[str]) -> list[str]:
     return [file for name in names for file in task_files.files(name)]
 
 
-def listed_edits(study_file: Path) -> list[Path]:
-    """The edit tables that a study's list names; raises `ConfigError` where it cannot be read."""
-    return [Path(name) for name in _manifest(study_file)["edits"]]
+def listed_edits(study_file: Path) -> dict[Path, EditJob]:
+    """The edit tables of a study's manifest, each with its job.
+
+    Raises `ConfigError` where the manifest or a job cannot be read; so do the others.
+    """
+    return _listed(study_file, "edits", EditJob)
 
 
-def listed_sequences(study_file: Path) -> list[Path]:
-    """The tables of sequences that a study's list names; raises `ConfigError` likewise."""
-    return [Path(name) for name in _manifest(study_file).get("sequences", [])]
+def listed_sequences(study_file: Path) -> dict[Path, SequenceJob]:
+    """The tables of sequences, each with its job."""
+    return _listed(study_file, "sequences", SequenceJob)
 
 
-def listed_scores(study_file: Path) -> tuple[list[Path], list[Path]]:
-    """The tables of scores and of changed matrices that a study's list names, and no others."""
-    manifest = _manifest(study_file)
-    scores, weights = ([Path(file) for file in manifest.get(k, [])] for k in ("scores", "weights"))
-    return scores, weights
+def listed_scores(study_file: Path) -> dict[Path, DownstreamJob]:
+    """The tables of scores, each with its job."""
+    return _listed(study_file, "scores", DownstreamJob)
 
 
 def listed_config(study_file: Path) -> StudyConfig:
     """The configuration that a study's list was made from; raises `ConfigError` likewise."""
     return parse(_manifest(study_file)["config"], str(study_file))
+
+
+def _listed(study_file: Path, kind: str, job: type[JobT]) -> dict[Path, JobT]:
+    tables = _manifest(study_file).get(kind, {})
+    return {Path(table): read(job, Path(file)) for table, file in tables.items()}
 
 
 def _manifest(study_file: Path) -> Mapping[str, Any]:

@@ -1,152 +1,216 @@
-"""The schemas of the mechanism's tables; `cases` is the set a case is from: collapse or normal."""
+"""The tables of the mechanism, each column stated once.
+
+Bare keys are kᵘ, mean keys k̄. Intervals are of 95 %: by bootstrap over cases for distances,
+Wilson's for shares.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import pyarrow as pa
 
-from editcore.records.tables import schema
+from editcore.records.columns import Column, flag, real, schema, text, whole
+from editcore.records.schemas import CASES
 
-TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-
-UPDATES = schema(
-    "mechanism-updates/1",
-    ("model", "cases", "case_id", "strategy", "second_moment"),
-    {
-        "model": TEXT,
-        "cases": TEXT,
-        "case_id": WHOLE,
-        "strategy": TEXT,
-        "second_moment": FLAG,
-        "subject": TEXT,
-        "subject_position": WHOLE,
-        "subject_tokens": WHOLE,
-        "token_frequency": REAL,
-        "numerator_norm": REAL,
-        "denominator": REAL,
-        "perplexity": REAL,
-        "perplexity_base": REAL,
-        "collapsed": FLAG,
-    },
+_MODEL = text("model", "the model's label in the study")
+_SET = (
+    text("cases", "the set that the case is from: `collapse` or `normal`"),
+    whole("case_id", "the data set's number of the case"),
 )
+_PERPLEXITIES = (
+    real("perplexity", "perplexity of the edited model; inf where it is not finite"),
+    real("perplexity_base", "perplexity of the unedited model"),
+)
+_VERDICTS = tuple(
+    flag(name, CASES.field(name).metadata[b"meaning"].decode())
+    for name in ("collapsed", "collapsed_perplexity", "collapsed_ratio")
+)
+_METRIC = text("metric", "`cosine`: 1 − cosine; `mahalanobis`: √((a − b)ᵀC⁻¹(a − b))")
+
+
+def _interval(mean: str, low: str, high: str, meaning: str) -> tuple[Column, ...]:
+    return (
+        real(mean, meaning),
+        real(low, f"lower end of the interval of `{mean}`"),
+        real(high, f"upper end of the interval of `{mean}`"),
+    )
+
+
+_UPDATE_KEYS = ("model", "cases", "case_id", "strategy", "second_moment")
+_UPDATES = (
+    _MODEL,
+    *_SET,
+    text("strategy", "the key strategy of the update: `mixed`, `prefixed` or `unprefixed`"),
+    flag("second_moment", "whether the update uses C"),
+    text("subject", "the fact's subject"),
+    whole("subject_position", "index of the subject's last token in the bare prompt"),
+    whole("subject_tokens", "tokens of the subject"),
+    real(
+        "token_frequency",
+        "share of the subject's last token among the tokens of the texts of `moments`",
+    ),
+    real("numerator_norm", "norm of the residual that the update adds at the key"),
+    real("denominator", "absolute value of what the update is divided by"),
+    *_PERPLEXITIES,
+)
+
+UPDATES = schema("mechanism-updates/2", _UPDATE_KEYS, _UPDATES)
+
+UPDATES_JUDGED = schema("mechanism-updates-judged/1", _UPDATE_KEYS, (*_UPDATES, *_VERDICTS))
 
 DISTANCES = schema(
     "mechanism-distances/1",
     ("model", "first", "second", "metric"),
-    {
-        "model": TEXT,
-        "first": TEXT,
-        "second": TEXT,
-        "metric": TEXT,
-        "mean": REAL,
-        "low": REAL,
-        "high": REAL,
-        "n_first": WHOLE,
-        "n_second": WHOLE,
-    },
+    (
+        _MODEL,
+        text(
+            "first",
+            "a cloud: `collapse` or `normal` with `bare`, `mean` or `direction` (C⁻¹k̄); `first "
+            "token` of normal prompts, each different token once; `collapse prefixed`, after the "
+            "longest prefix",
+        ),
+        text("second", "another cloud, or the same"),
+        _METRIC,
+        *_interval(
+            "mean",
+            "low",
+            "high",
+            "mean distance over all pairs of members; within one cloud no member is compared with "
+            "itself",
+        ),
+        whole("n_first", "members of the first cloud"),
+        whole("n_second", "members of the second cloud"),
+    ),
 )
 
 POINTS = schema(
     "mechanism-points/1",
     ("model", "panel", "method", "cloud", "number"),
-    {
-        "model": TEXT,
-        "panel": TEXT,
-        "method": TEXT,
-        "cloud": TEXT,
-        "number": WHOLE,
-        "x": REAL,
-        "y": REAL,
-        "explained_x": REAL,
-        "explained_y": REAL,
-    },
+    (
+        _MODEL,
+        text(
+            "panel",
+            "which clouds are projected together; in `directions` each vector has length one",
+        ),
+        text("method", "`pca` or `t-sne`"),
+        text("cloud", "the cloud that the point is of"),
+        whole("number", "number of the point in its cloud, from 0"),
+        real("x", "first coordinate"),
+        real("y", "second coordinate"),
+        real("explained_x", "share of variance of the first component; null for t-SNE"),
+        real("explained_y", "share of variance of the second component; null for t-SNE"),
+    ),
 )
 
 MOVED = schema(
     "mechanism-moved/1",
     ("model", "length", "reference", "metric"),
-    {
-        "model": TEXT,
-        "length": WHOLE,
-        "reference": TEXT,
-        "metric": TEXT,
-        "mean": REAL,
-        "low": REAL,
-        "high": REAL,
-        "gap": REAL,
-        "nearest": REAL,
-        "n": WHOLE,
-    },
+    (
+        _MODEL,
+        whole("length", "length of the prefix, cut from the texts at random", "tokens"),
+        text("reference", "the set whose bare keys distances are to: `collapse` or `normal`"),
+        _METRIC,
+        *_interval("mean", "low", "high", "mean distance of the keys after the prefix to those"),
+        real(
+            "gap",
+            "energy distance: twice `mean`, less the mean distances within both clouds; about 0 "
+            "where both are one",
+        ),
+        real(
+            "nearest",
+            "share of the moved keys whose nearest bare key, other than their own case's, is of "
+            "this set",
+        ),
+        whole("n", "cases"),
+    ),
 )
 
 DEPTH = schema(
     "mechanism-depth/1",
     ("model", "part", "layer", "position"),
-    {
-        "model": TEXT,
-        "part": TEXT,
-        "layer": WHOLE,
-        "position": WHOLE,
-        "key_norm": REAL,
-        "key_cosine": REAL,
-        "state_norm": REAL,
-        "state_cosine": REAL,
-        "distance": REAL,
-        "distance_low": REAL,
-        "distance_high": REAL,
-        "within": REAL,
-        "gap": REAL,
-        "n": WHOLE,
-    },
+    (
+        _MODEL,
+        text("part", "`decoder`, or `encoder` for the T5"),
+        whole("layer", "number of the block, from 0"),
+        whole("position", "position in rows of 16 tokens cut anywhere, from 0"),
+        real("key_norm", "mean norm of the position's keys"),
+        real(
+            "key_cosine",
+            "their mean cosine to the mean key of all positions later than the first",
+        ),
+        real("state_norm", "mean norm of the block's output there"),
+        real("state_cosine", "its mean cosine to the mean output of later positions"),
+        *_interval(
+            "distance",
+            "distance_low",
+            "distance_high",
+            "mean 1 − cosine of the position's keys to keys of later positions",
+        ),
+        real("within", "mean 1 − cosine among the position's keys"),
+        real("gap", "energy distance of its keys to those of later positions"),
+        whole("n", "rows"),
+    ),
 )
 
-POSITIONS = schema(
-    "mechanism-positions/1",
-    ("model", "cases", "case_id", "swapped"),
-    {
-        "model": TEXT,
-        "cases": TEXT,
-        "case_id": WHOLE,
-        "swapped": FLAG,
-        "key_cosine": REAL,
-        "denominator": REAL,
-        "perplexity": REAL,
-        "perplexity_base": REAL,
-        "collapsed": FLAG,
-    },
+_POSITION_KEYS = ("model", "cases", "case_id", "swapped")
+_POSITIONS = (
+    _MODEL,
+    *_SET,
+    flag(
+        "swapped",
+        "whether the subject is at the other position: the second for collapse cases whose subject "
+        "is the first token, the first for normal cases whose subject ends at the second",
+    ),
+    real("key_cosine", "cosine of kᵘ to what it is at its own position"),
+    real("denominator", "absolute value of what the update (mixed keys, with C) is divided by"),
+    *_PERPLEXITIES,
 )
+
+POSITIONS = schema("mechanism-positions/2", _POSITION_KEYS, _POSITIONS)
+
+POSITIONS_JUDGED = schema("mechanism-positions-judged/1", _POSITION_KEYS, (*_POSITIONS, *_VERDICTS))
 
 SHARED = schema(
     "mechanism-shared/1",
     ("model", "quantity"),
-    {
-        "model": TEXT,
-        "quantity": TEXT,
-        "auc": REAL,
-        "mean_collapsed": REAL,
-        "mean_others": REAL,
-        "n_collapsed": WHOLE,
-        "n_others": WHOLE,
-    },
+    (
+        _MODEL,
+        text(
+            "quantity",
+            "`subject_position`, `subject_tokens`, `token_frequency` or `denominator`, under mixed "
+            "keys with C",
+        ),
+        real(
+            "auc",
+            "how often a case that collapses the model has less of it than one that does not; ties "
+            "count half",
+        ),
+        real("mean_collapsed", "its mean over the cases that collapse the model"),
+        real("mean_others", "its mean over the others"),
+        whole("n_collapsed", "cases that collapse the model"),
+        whole("n_others", "the others"),
+    ),
 )
 
 PROMPTING = schema(
     "mechanism-prompting/1",
     ("model", "editor", "dataset", "prefixed", "metric"),
-    {
-        "model": TEXT,
-        "editor": TEXT,
-        "dataset": TEXT,
-        "prefixed": TEXT,
-        "metric": TEXT,
-        "share": REAL,
-        "low": REAL,
-        "high": REAL,
-        "n": WHOLE,
-    },
+    (
+        _MODEL,
+        text("editor", "the editor's label in the study"),
+        text("dataset", "the data set's label in the study"),
+        text(
+            "prefixed",
+            "what is tested after a prefix: `none`; `rewrite`, the edited prompt alone, as "
+            "published; `all`, paraphrases and neighbours too",
+        ),
+        text("metric", "`efficacy`, `generalization` or `locality`"),
+        *_interval("share", "low", "high", "mean share of target tokens"),
+        whole("n", "edits"),
+    ),
 )
 
-# What a model's job writes, by file name, and what is made of it and of the edits beside that.
+# What a model's job writes, by file name.
 TABLES: Mapping[str, pa.Schema] = MappingProxyType(
     {
         "updates": UPDATES,
@@ -157,4 +221,9 @@ TABLES: Mapping[str, pa.Schema] = MappingProxyType(
         "positions": POSITIONS,
     }
 )
+# The same of all models in the summary, where edited models are judged.
+GATHERED: Mapping[str, pa.Schema] = MappingProxyType(
+    {**TABLES, "updates": UPDATES_JUDGED, "positions": POSITIONS_JUDGED}
+)
+# What is made of those and of the edits.
 DERIVED: Mapping[str, pa.Schema] = MappingProxyType({"shared": SHARED, "prompting": PROMPTING})

@@ -113,6 +113,11 @@ def _decoded(value: str) -> Any:
     return value
 
 
+def made_by() -> dict[str, str]:
+    """The versions of what turns tables into other tables."""
+    return {name: importlib.metadata.version(name) for name in ("editcore", "polars")}
+
+
 def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What shards say of themselves: each model, editor and data set once, all else merged."""
     jobs = [job for source in sources if isinstance(job := source.get("job"), Mapping)]

@@ -1,4 +1,4 @@
-"""Tables on disk: the schemas, Parquet written whole with its provenance, and strict reading."""
+"""Tables on disk: Parquet written whole with its provenance, and strict reading."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,96 +12,15 @@ import pyarrow.parquet as pq
 
 from editcore.atomic import replacing
 from editcore.errors import DataError, reading
+from editcore.records.columns import SCHEMA_KEY, keys, schema_name
+from editcore.records.schemas import CASE_KEYS, CASES, EDITS
 
 Row = Mapping[str, Any]
 Provenance = Mapping[str, Any]
 
-SCHEMA_KEY = b"editcore.schema"
-SORT_KEY = b"editcore.keys"
 PROVENANCE_KEY = b"editcore.provenance"
-CASE_KEYS = ("model", "editor", "dataset", "case_id")
-
-
-def schema(
-    name: str,
-    keys: Sequence[str],
-    columns: Mapping[str, pa.DataType],
-    nullable: Sequence[str] = (),
-) -> pa.Schema:
-    """A table's schema: `name` ends in its version; `keys` name a row and order the file.
-
-    Keys and `status` are never null, but for the keys in `nullable`; rows without stand last.
-    """
-    required = {*keys, "status"} - {*nullable}
-    fields = [
-        pa.field(column, kind, nullable=column not in required) for column, kind in columns.items()
-    ]
-    return pa.schema(fields, metadata={SCHEMA_KEY: name, SORT_KEY: ",".join(keys)})
-
-
-METRIC_COLUMNS = (
-    "efficacy",
-    "efficacy_prefixed",
-    "generalization",
-    "generalization_prefixed",
-    "locality",
-    "locality_prefixed",
-    "efficacy_score",
-    "paraphrase_score",
-    "neighborhood_score",
-)
-
-EDITS = schema(
-    "edits/1",
-    CASE_KEYS,
-    {
-        "model": pa.string(),
-        "editor": pa.string(),
-        "dataset": pa.string(),
-        "case_id": pa.int64(),
-        "status": pa.string(),
-        "subject": pa.string(),
-        "prompt": pa.string(),
-        "target_new": pa.string(),
-        "target_true": pa.string(),
-        "relation": pa.string(),
-        "subject_start": pa.int32(),
-        "subject_tokens": pa.int32(),
-        "subject_position": pa.int32(),
-        "numerator_norm": pa.float64(),
-        "denominator": pa.float64(),
-        "denominator_usual": pa.float64(),
-        "delta_norm": pa.float64(),
-        "weight_norm": pa.float64(),
-        "warning": pa.float64(),
-        "steps": pa.int32(),
-        "perplexity": pa.float64(),
-        "perplexity_base": pa.float64(),
-        "perplexity_ratio": pa.float64(),
-        "perplexity_corpus": pa.float64(),
-        "nll_sum": pa.float64(),
-        "token_count": pa.int64(),
-        "nonfinite_tokens": pa.int64(),
-        "collapsed": pa.bool_(),
-        "collapsed_perplexity": pa.bool_(),
-        "collapsed_ratio": pa.bool_(),
-        **{column: pa.float64() for column in METRIC_COLUMNS},
-        "continuation_base": pa.string(),
-        "continuation": pa.string(),
-        "test_prefix": pa.string(),
-        "seconds": pa.float64(),
-        "key_strategy": pa.string(),
-        "second_moment": pa.bool_(),
-        "seed": pa.int64(),
-        "dtype": pa.string(),
-        "precision": pa.string(),
-        "prefixes_hash": pa.string(),
-    },
-)
-
-
-# What a row holds whatever is measured; no metric's column has such a name.
-OWN_COLUMNS = tuple(name for name in EDITS.names if name not in METRIC_COLUMNS)
+OLD_EDITS = "edits/1"
+VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 
 
 def write_table(
@@ -117,9 +36,9 @@ def write_table(
     wrong type, or the keys contradict a folder such as `model=tiny`.
     """
     table = _as_table(path, content, schema)
-    keys = _keys(schema)
-    table = table.sort_by([(key, "ascending") for key in keys])
-    _check_values(path, table, keys)
+    named_by = keys(schema)
+    table = table.sort_by([(key, "ascending") for key in named_by])
+    _check_values(path, table, named_by)
     _check_folders(path, table)
     metadata = {**(schema.metadata or {}), PROVENANCE_KEY: json.dumps(provenance, sort_keys=True)}
     with replacing(path) as partial:
@@ -129,10 +48,11 @@ def write_table(
 def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
     """The rows of the listed edit files and of no other, ordered by model, editor, dataset, case.
 
-    Raises `DataError` naming the file that is missing, truncated, of another kind, or in the wrong
-    folder, and the case that two files hold.
+    A table of `edits/1` is read without the verdicts in it. Raises `DataError` naming the file that
+    is missing, truncated, of another kind, or in the wrong folder, and the case that two files
+    hold.
     """
-    tables = {path: _read_checked(path, EDITS) for path in paths}
+    tables = {path: _read_checked(path, EDITS, OLD_EDITS) for path in paths}
     if not tables:
         raise DataError("no edit files were given; run `editcore edit` first")
     frames = [_to_polars(table) for table in tables.values()]
@@ -163,11 +83,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
 
 def extra_columns(edits: pl.DataFrame) -> list[str]:
     """The columns that third parties' metrics added to the edit rows."""
-    return [column for column in edits.columns if column not in EDITS.names]
-
-
-def _keys(schema: pa.Schema) -> list[str]:
-    return str(schema.metadata[SORT_KEY].decode()).split(",")
+    return [column for column in edits.columns if column not in CASES.names]
 
 
 def _as_table(
@@ -271,13 +187,16 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _read_checked(path: Path, schema: pa.Schema) -> pa.Table:
+def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
+    """A table of one kind; one of the `older` version loses the columns that are no more."""
     table = _read(path)
-    wanted = schema.metadata[SCHEMA_KEY].decode()
+    wanted = schema_name(schema)
     found = (_metadata(path, SCHEMA_KEY) or b"none").decode(errors="replace")
-    if found != wanted:
+    if found == older:
+        table = table.drop_columns([name for name in VERDICTS_OF_OLD if name in table.column_names])
+    elif found != wanted:
         raise DataError(
-            f"{path}: a table of the schema {wanted} is needed, this one says {found}; "
+            f"{path}: a table of the schema {wanted} is needed, this one is of {found}; "
             "delete it and run again with this version of editcore"
         )
     for field in schema:

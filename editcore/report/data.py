@@ -8,18 +8,23 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
+from editcore.records.schemas import CASES, VERDICTS
 from editcore.records.tables import read_provenance, read_table
 from editcore.requests import OK
-from editcore.summary.edits import CASES, VERDICTS
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """The tables of `results/summary`, and the labels in the order of the config."""
+    """The tables of `results/summary`, and the labels in the order of the config.
+
+    `collapse` is the rule that judged them, as the verdicts state it.
+    """
 
     folder: Path
     config: StudyConfig
+    collapse: CollapseSection
     cases: pl.DataFrame
     verdicts: pl.DataFrame
     provenance: dict[str, Any]
@@ -39,8 +44,7 @@ class ReportData:
 
     def threshold(self, base: float) -> float:
         """The perplexity above which a model whose own is `base` counts as collapsed."""
-        collapse = self.config.collapse
-        return collapse.perplexity if collapse.verdict == "perplexity" else base * collapse.ratio
+        return self.collapse.limit(base)
 
     def base(self, model: str) -> float | None:
         """The perplexity of the unedited model; None where no edit of it was made."""
@@ -65,6 +69,7 @@ def read(summary_dir: Path, config: StudyConfig) -> ReportData:
     return ReportData(
         folder=summary_dir,
         config=config,
+        collapse=_rule(verdicts),
         cases=cases,
         verdicts=verdicts,
         provenance=read_provenance(summary_dir / "verdicts.parquet"),
@@ -72,6 +77,13 @@ def read(summary_dir: Path, config: StudyConfig) -> ReportData:
         editors=_ordered(config.editors, verdicts["editor"]),
         datasets=_ordered(config.datasets, verdicts["dataset"]),
     )
+
+
+def _rule(verdicts: pl.DataFrame) -> CollapseSection:
+    """The rule that judged all groups of a table of verdicts."""
+    columns = {name: f"collapse_{name}" for name in CollapseSection.model_fields}
+    row = verdicts.row(0, named=True)
+    return CollapseSection(**{name: row[column] for name, column in columns.items()})
 
 
 def _ordered(configured: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editcore.numbers import number, percent, share, times
-from editcore.records.tables import METRIC_COLUMNS
+from editcore.records.schemas import METRIC_COLUMNS
 from editcore.report.data import ReportData
 
 Row = dict[str, Any]
@@ -59,7 +59,7 @@ def comparison_table(study: ReportData) -> Table:
 
 def verdict_table(study: ReportData) -> Table:
     """Per group: how many edits were made, how many collapsed by either rule, and perplexities."""
-    collapse = study.config.collapse
+    collapse = study.collapse
     heads = (
         *WHERE,
         "cases",
@@ -89,8 +89,10 @@ def verdict_table(study: ReportData) -> Table:
         )
         for row in study.groups()
     ]
-    rule = "ratio to the unedited model" if collapse.verdict == "ratio" else "perplexity itself"
-    caption = f"“Collapsed” goes by the {rule}; each perplexity is a mean over the texts."
+    caption = (
+        f"“Collapsed” is a perplexity above {collapse.in_words()}; each perplexity is a mean over "
+        "the texts."
+    )
     return Table(caption, heads, tuple(rows))
 
 

@@ -15,21 +15,16 @@ from editcore.models.loading import LoadedModel, load_spec
 from editcore.planning.jobs import DownstreamJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import of_job
-from editcore.records.tables import CASE_KEYS, Row, read_edits, write_table
-from editcore.runs.pooling import pooled
-from editcore.runs.selection import selected
-from editcore.summary.correlation import DOWNSTREAM
-from editcore.summary.weight_change import WEIGHTS, contrasted
+from editcore.records.schemas import CASE_KEYS, DOWNSTREAM
+from editcore.records.tables import Row, read_edits, write_table
+from editcore.requests import OK
 from editcore.updates.delta import Delta, load_deltas
 
 Chosen = dict[str, Any]
 
 
-def run(job: DownstreamJob, out: Path, weights_out: Path) -> None:
-    """Score the unedited model and the chosen edited ones in every task; rows to `out`.
-
-    `weights_out` gets the changed matrix of a collapsed edit and of a stable one, for a picture.
-    """
+def run(job: DownstreamJob, out: Path) -> None:
+    """Score the unedited model and the chosen edited ones in every task; rows to `out`."""
     edits = _edits(job)
     chosen = selected(edits, job.count, job.top)
     model = load_spec(job.model)
@@ -40,9 +35,7 @@ def run(job: DownstreamJob, out: Path, weights_out: Path) -> None:
             with lm.edited(delta):
                 rows += _rows(job, suite, lm, edit)
             bar.update()
-    made = of_job(job, tasks=suite.versions)
-    write_table(weights_out, _pictures(contrasted(edits)), WEIGHTS, made)
-    write_table(out, rows, DOWNSTREAM, made)
+    write_table(out, rows, DOWNSTREAM, of_job(job, tasks=suite.versions))
 
 
 def _edits(job: DownstreamJob) -> pl.DataFrame:
@@ -84,15 +77,31 @@ def _rows(job: DownstreamJob, suite: Suite, lm: EditedLM, edit: Chosen) -> list[
     ]
 
 
-def _pictures(edits: pl.DataFrame) -> Iterator[Row]:
-    """The blocks of the first matrix that each of the edits changes."""
-    for edit, delta in _with_deltas(edits):
-        matrices = ((n, u) for n, u in delta.updates.items() if len(u.shape) == 2)
-        if (found := next(matrices, None)) is None:
-            continue
-        parameter, update = found
-        about = {name: edit[name] for name in (*CASE_KEYS, "collapsed", "perplexity")}
-        about |= {"parameter": parameter, "d_out": update.shape[0], "d_in": update.shape[1]}
-        for row, values in enumerate(pooled(update.dense()).tolist()):
-            for column, value in enumerate(values):
-                yield about | {"row": row, "column": column, "change": value}
+def selected(edits: pl.DataFrame, count: int, top: int) -> pl.DataFrame:
+    """The chosen edits, with `spread` and `top` saying what each was chosen for.
+
+    `spread` are `count` edits at even steps of log perplexity from the least to the greatest finite
+    one, the nearest to each step that is not yet taken; `top` those with the highest perplexity,
+    infinite ones counted. Ties go by model, editor, data set and case, so a choice repeats.
+    """
+    measured = edits.filter(pl.col("status") == OK, pl.col("perplexity").is_not_null())
+    measured = measured.sort(CASE_KEYS).with_row_index("place")
+    spread = _spread(measured.filter(pl.col("perplexity").is_finite()), count)
+    worst = measured.sort(["perplexity", "place"], descending=[True, False])["place"].head(top)
+    return measured.with_columns(
+        spread=pl.col("place").is_in(spread), top=pl.col("place").is_in(worst.to_list())
+    ).filter(pl.col("spread") | pl.col("top"))
+
+
+def _spread(edits: pl.DataFrame, count: int) -> list[int]:
+    if edits.is_empty():
+        return []
+    heights = dict(zip(edits["place"], edits["perplexity"].log(), strict=True))
+    low, high = min(heights.values()), max(heights.values())
+    chosen: list[int] = []
+    for step in range(min(count, len(heights))):
+        target = low + (high - low) * step / max(1, count - 1)
+        nearest = min(heights, key=lambda place: (abs(heights[place] - target), place))
+        del heights[nearest]
+        chosen.append(nearest)
+    return chosen

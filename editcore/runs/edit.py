@@ -14,7 +14,8 @@ from editcore.evaluation.metrics import bind
 from editcore.planning.jobs import EditJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import as_metadata, of_job
-from editcore.records.tables import EDITS, OWN_COLUMNS, write_table
+from editcore.records.schemas import EDITS, OWN_COLUMNS
+from editcore.records.tables import write_table
 from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.edit_rows import MadeEdit, Row, Rows

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from editcore.collapse.predictor import ActivationShift
-from editcore.collapse.verdict import judge
 from editcore.config.options import EditorConfig
 from editcore.editing.editor import EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
@@ -223,7 +222,6 @@ class Rows:
 
     def _perplexity_columns(self, edited: Perplexity) -> Row:
         unedited = self.unedited
-        verdict = judge(edited.mean, unedited.mean, self.job.collapse)
         return {
             "perplexity": edited.mean,
             "perplexity_base": unedited.mean,
@@ -232,7 +230,4 @@ class Rows:
             "nll_sum": float(edited.nll.sum()),
             "token_count": int(edited.tokens.sum()),
             "nonfinite_tokens": int(edited.nonfinite.sum()),
-            "collapsed": verdict.collapsed,
-            "collapsed_perplexity": verdict.collapsed_perplexity,
-            "collapsed_ratio": verdict.collapsed_ratio,
         }

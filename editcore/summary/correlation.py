@@ -4,7 +4,6 @@ The tables of downstream scores, and Spearman's ρ per model and task ("The Butt
 Model Editing", Figure 2).
 """
 
-import importlib.metadata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,54 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from scipy import stats
 
 from editcore.errors import DataError
-from editcore.records.provenance import merged
-from editcore.records.tables import Row, read_provenance, read_table, schema, write_table
+from editcore.records.provenance import made_by, merged
+from editcore.records.schemas import CORRELATION, DOWNSTREAM
+from editcore.records.tables import Row, read_provenance, read_table, write_table
 from editcore.requests import OK
-from editcore.summary.weight_change import WEIGHTS
 
 CONFIDENCE = 0.95
-
-DOWNSTREAM = schema(
-    "downstream/1",
-    ("model", "editor", "dataset", "case_id", "task"),
-    {
-        "model": pa.string(),
-        "editor": pa.string(),
-        "dataset": pa.string(),
-        "case_id": pa.int64(),
-        "task": pa.string(),
-        "metric": pa.string(),
-        "score": pa.float64(),
-        "random": pa.float64(),
-        "status": pa.string(),
-        "stderr": pa.float64(),
-        "n_items": pa.int64(),
-        "perplexity": pa.float64(),
-        "spread": pa.bool_(),
-        "top": pa.bool_(),
-        "seconds": pa.float64(),
-    },
-    nullable=("editor", "dataset", "case_id"),
-)
-
-CORRELATION = schema(
-    "correlation/1",
-    ("model", "task"),
-    {
-        "model": pa.string(),
-        "task": pa.string(),
-        "metric": pa.string(),
-        "rho": pa.float64(),
-        "p_value": pa.float64(),
-        "ci_low": pa.float64(),
-        "ci_high": pa.float64(),
-        "n": pa.int64(),
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -123,13 +83,9 @@ def correlation(scores: pl.DataFrame, resamples: int, seed: int) -> list[Row]:
 
 
 def write_correlation(
-    score_files: Sequence[Path],
-    weight_files: Sequence[Path],
-    out_dir: Path,
-    resamples: int,
-    seed: int,
+    score_files: Sequence[Path], out_dir: Path, resamples: int, seed: int
 ) -> None:
-    """Write `downstream.parquet` (all scores), `correlation.parquet` and `weight_change.parquet`.
+    """Write `downstream.parquet`, all scores, and `correlation.parquet`.
 
     Raises `DataError` where no file is given, or one is not a table of scores.
     """
@@ -137,7 +93,7 @@ def write_correlation(
         raise DataError("no tables of scores were given; run `editcore downstream` first")
     scores = pl.concat([read_table(path, DOWNSTREAM) for path in score_files])
     provenance = {
-        "made_by": {"editcore": importlib.metadata.version("editcore"), "polars": pl.__version__},
+        "made_by": made_by(),
         "scores": merged(read_provenance(path) for path in score_files),
         "resamples": resamples,
         "seed": seed,
@@ -145,10 +101,3 @@ def write_correlation(
     write_table(out_dir / "downstream.parquet", scores, DOWNSTREAM, provenance)
     rows = correlation(scores, resamples, seed)
     write_table(out_dir / "correlation.parquet", rows, CORRELATION, provenance)
-    pictures = [read_table(path, WEIGHTS) for path in weight_files]
-    write_table(
-        out_dir / "weight_change.parquet",
-        pl.concat(pictures) if pictures else [],
-        WEIGHTS,
-        provenance,
-    )

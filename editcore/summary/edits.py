@@ -1,26 +1,18 @@
 """From edit rows to the small tables that figures, pages and other studies read."""
 
-import importlib.metadata
 import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 
 from editcore.collapse import backtest
-from editcore.collapse.backtest import WARNING
-from editcore.records.provenance import origins
-from editcore.records.tables import (
-    EDITS,
-    METRIC_COLUMNS,
-    extra_columns,
-    read_edits,
-    read_provenance,
-    schema,
-    write_table,
-)
+from editcore.collapse.verdict import VERDICT_COLUMNS, judged
+from editcore.config.collapse import CollapseSection
+from editcore.records.provenance import made_by, origins
+from editcore.records.schemas import CASES, METRIC_COLUMNS, VERDICTS, WARNING
+from editcore.records.tables import extra_columns, read_edits, read_provenance, write_table
 from editcore.requests import OK
 
 log = logging.getLogger(__name__)
@@ -30,62 +22,31 @@ MIXED = (
     "that reason alone. `snakemake --forcerun edits` makes them alike"
 )
 GROUP = ("model", "editor", "dataset")
-COLLAPSES = ("collapsed", "collapsed_perplexity", "collapsed_ratio")
-
-CASES = EDITS.with_metadata({**EDITS.metadata, b"editcore.schema": b"cases/1"})
-
-VERDICTS = schema(
-    "verdicts/1",
-    GROUP,
-    {
-        "model": pa.string(),
-        "editor": pa.string(),
-        "dataset": pa.string(),
-        "n": pa.int64(),
-        "n_ok": pa.int64(),
-        "failures": pa.string(),
-        "n_collapsed": pa.int64(),
-        "n_collapsed_perplexity": pa.int64(),
-        "n_collapsed_ratio": pa.int64(),
-        "n_nonfinite": pa.int64(),
-        "perplexity_base": pa.float64(),
-        "perplexity_median": pa.float64(),
-        "perplexity_max": pa.float64(),
-        "ratio_median": pa.float64(),
-        "ratio_max": pa.float64(),
-        "denominator_n": pa.int64(),
-        "denominator_median": pa.float64(),
-        "denominator_mean": pa.float64(),
-        "denominator_min": pa.float64(),
-        "denominator_max": pa.float64(),
-        "numerator_norm_mean": pa.float64(),
-        **{f"{metric}_mean": pa.float64() for metric in METRIC_COLUMNS},
-        **{f"{metric}_n": pa.int64() for metric in METRIC_COLUMNS},
-        "seconds": pa.float64(),
-    },
-)
 
 
-def write_summary(edit_files: Sequence[Path], out_dir: Path) -> None:
-    """Write three tables to `out_dir`: all edit rows, a row per group, and what warned of collapse.
+def write_summary(edit_files: Sequence[Path], out_dir: Path, rule: CollapseSection) -> None:
+    """Judge all edits, and write three tables to `out_dir`: their rows, a row per group, warnings.
 
     Raises `DataError` naming the file that is not a table of edits.
     """
-    edits = read_edits(edit_files)
+    edits = judged(read_edits(edit_files), rule)
     provenance = {
-        "made_by": {"editcore": importlib.metadata.version("editcore"), "polars": pl.__version__},
+        "made_by": made_by(),
         "files": len(edit_files),
+        "collapse": rule.model_dump(),
         **origins([read_provenance(path) for path in edit_files]),
     }
     if isinstance(codes := provenance["edits"].get("code"), list):
         log.warning(MIXED, " and ".join(codes))
     write_table(out_dir / "cases.parquet", edits, CASES, provenance)
-    write_table(out_dir / "verdicts.parquet", verdicts(edits), VERDICTS, provenance)
+    write_table(out_dir / "verdicts.parquet", verdicts(edits, rule), VERDICTS, provenance)
     write_table(out_dir / "warning.parquet", backtest.evaluate(edits), WARNING, provenance)
 
 
-def verdicts(edits: pl.DataFrame) -> pl.DataFrame:
+def verdicts(edits: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
     """One row per model, editor and data set: counts, perplexity, denominators, metric means.
+
+    `rule` is what `edits` were judged by; its thresholds are columns too.
 
     Failed edits are counted in `n` and, by reason, in `failures` (JSON; null where there are none);
     every other number is of the edits that were made. Perplexities may be infinite.
@@ -95,14 +56,15 @@ def verdicts(edits: pl.DataFrame) -> pl.DataFrame:
     numbers = made.group_by(GROUP).agg(*_numbers(), *_metrics(edits))
     table = counts.join(numbers, on=GROUP, how="left").join(_failures(edits), on=GROUP, how="left")
     counted = [name for name in table.columns if name.startswith("n_") or name.endswith("_n")]
-    return table.with_columns(pl.col(counted).fill_null(0)).sort(GROUP)
+    judged_by = {f"collapse_{name}": pl.lit(value) for name, value in rule.model_dump().items()}
+    return table.with_columns(pl.col(counted).fill_null(0), **judged_by).sort(GROUP)
 
 
 def _numbers() -> list[pl.Expr]:
     denominator = pl.col("denominator")
     return [
         pl.len().cast(pl.Int64).alias("n_ok"),
-        *(_count(name).alias(f"n_{name}") for name in COLLAPSES),
+        *(_count(name).alias(f"n_{name}") for name in VERDICT_COLUMNS),
         (pl.col("nonfinite_tokens") > 0).sum().cast(pl.Int64).alias("n_nonfinite"),
         pl.col("perplexity_base").median(),
         pl.col("perplexity").median().alias("perplexity_median"),

@@ -5,22 +5,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from editcore.collapse.backtest import (
-    ALL,
-    PREDICTORS,
-    WARNING,
-    calibration,
-    evaluate,
-    in_first_half,
-)
+from editcore.collapse.backtest import ALL, PREDICTORS, calibration, evaluate, in_first_half
 from editcore.errors import DataError
+from editcore.records.schemas import WARNING
 from editcore.records.tables import write_table
-from tests.rows import edit_row, failed_row, study_rows
+from tests.rows import edit_row, failed_row, judged_rows, study_rows
 
 
 @pytest.fixture(scope="module")
 def table() -> pl.DataFrame:
-    return evaluate(pl.DataFrame(study_rows(), infer_schema_length=None))
+    return evaluate(judged_rows(study_rows()))
 
 
 def row(table: pl.DataFrame, tested_on: str, editor: str, predictor: str = "warning") -> dict:
@@ -61,7 +55,7 @@ def test_halves_are_drawn_by_case_alone() -> None:
 def test_edits_without_a_quantity_do_not_count(tmp_path: Path) -> None:
     rows = [edit_row(case, 400.0 if case % 2 else 4.0, 0.1) for case in range(40)]
     bare = [edit_row(case, denominator=None) for case in range(100, 110)]
-    edits = pl.DataFrame([*rows, *bare, failed_row(99)], infer_schema_length=None)
+    edits = judged_rows([*rows, *bare, failed_row(99)])
     found = evaluate(edits).filter(predictor="denominator").row(0, named=True)
     assert found["n"] + found["n_calibrated"] == 40
 

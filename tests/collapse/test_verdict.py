@@ -2,10 +2,14 @@
 
 import math
 
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from editcore.collapse.verdict import judge
-from editcore.config.study import CollapseSection
+from editcore.collapse.verdict import VERDICT_COLUMNS, judge, judged
+from editcore.config.collapse import CollapseSection, replaced
+from editcore.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -24,3 +28,30 @@ def test_the_config_says_which_decides_and_infinity_is_a_collapse_by_both(rule) 
     assert judge(100.0, 2.0, spec).collapsed is (rule == "ratio")
     assert judge(math.inf, 2.0, spec).collapsed
     assert judge(math.inf, 2.0, spec).collapsed_perplexity
+
+
+perplexities = st.none() | st.floats(min_value=1.0) | st.just(math.inf)
+
+
+@given(
+    st.lists(st.tuples(perplexities, st.floats(1.0, 1e6))), st.sampled_from(["ratio", "perplexity"])
+)
+def test_rows_are_judged_as_each_perplexity_is(pairs, rule) -> None:
+    spec = CollapseSection(verdict=rule, ratio=3.0, perplexity=90.0)
+    schema = {"perplexity": pl.Float64, "perplexity_base": pl.Float64}
+    rows = judged(pl.DataFrame(pairs, schema=schema, orient="row"), spec)
+    for (perplexity, unedited), found in zip(
+        pairs, rows.select(VERDICT_COLUMNS).rows(), strict=True
+    ):
+        if perplexity is None:
+            assert found == (None, None, None)
+        else:
+            verdict = judge(perplexity, unedited, spec)
+            assert found == tuple(vars(verdict).values())
+            assert verdict.collapsed is not (perplexity <= spec.limit(unedited))
+
+
+def test_thresholds_are_replaced_and_checked() -> None:
+    assert replaced(CollapseSection(), {"ratio": 3}) == CollapseSection(ratio=3.0)
+    with pytest.raises(ConfigError, match="these thresholds: ratio"):
+        replaced(CollapseSection(), {"ratio": -1.0})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from editcore import EditResult, TransformConfig
-from editcore.config.study import CollapseSection, PerplexitySection
+from editcore.config.study import PerplexitySection
 from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.editing.transforms.norm_cap import NormCapConfig, norm_cap
 from editcore.models.loading import LoadedModel, wrap_model
@@ -103,7 +103,6 @@ def test_a_study_measures_the_transformed_change(tmp_path: Path) -> None:
         shard=0,
         case_ids=(10,),
         perplexity=PerplexitySection(path=str(tmp_path / "data" / "texts.json"), texts=2),
-        collapse=CollapseSection(),
         metrics=("accuracy",),
         seed=0,
     )

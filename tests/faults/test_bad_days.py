@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from editcore.atomic import write_tensors, write_text
 from editcore.errors import DataError, EditcoreError, ModelError
 from editcore.models.loading import load_model
-from editcore.records.tables import EDITS, read_edits, write_table
+from editcore.records.schemas import EDITS
+from editcore.records.tables import read_edits, write_table
 from editcore.testing.models import save_tiny_model
 from tests.rows import edit_row
 
@@ -143,7 +144,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 WRITE_FOREVER = """
 import sys
 from pathlib import Path
-from editcore.records.tables import EDITS, write_table
+from editcore.records.tables import write_table
 from tests.rows import edit_row
 version = 0
 while True:

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from editcore.config.collapse import CollapseSection
 from editcore.config.study import (
-    CollapseSection,
     DatasetSection,
     EditorSection,
     ModelSection,
@@ -27,7 +27,8 @@ from editcore.datasets.readers import read_requests, read_texts
 from editcore.errors import EditcoreError
 from editcore.planning.jobs import EditJob
 from editcore.planning.planner import plan
-from editcore.records.tables import EDITS, write_table
+from editcore.records.schemas import EDITS
+from editcore.records.tables import write_table
 from tests.studies import model_files, plain_registry, study_config, write_data
 
 # The same examples each time, so that a change that breaks something is the one being tested.

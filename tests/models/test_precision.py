@@ -12,7 +12,8 @@ from editcore_rome.editor import RomeEditor
 
 from editcore import EditContext, EditRequest
 from editcore.collapse.verdict import judge
-from editcore.config.study import CollapseSection, Precision
+from editcore.config.collapse import CollapseSection
+from editcore.config.study import Precision
 from editcore.datasets.bundled import data_file
 from editcore.datasets.readers import read_requests, read_texts
 from editcore.editing import reference

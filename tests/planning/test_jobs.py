@@ -89,7 +89,9 @@ def test_jobs_survive_their_files(planned: Planner) -> None:
     assert read(PrefixJob, base / "prefixes/model=tiny.json") == study.prefixes["tiny"]
     (file,) = (base / "moments/model=tiny").iterdir()
     assert read(MomentJob, file) == study.moments["tiny", file.stem]
-    assert listed_edits(base / "study.json") == [Path(name) for name in study.edit_files]
+    listed = listed_edits(base / "study.json")
+    assert [str(path) for path in listed] == study.edit_files
+    assert list(listed.values()) == list(study.edits.values())
     assert listed_config(base / "study.json") == study.config
 
 
@@ -236,9 +238,9 @@ def test_tasks_are_a_job_per_model_behind_edits_that_change_weights(planned: Pla
     assert set(study.downstream_inputs("tiny")) == edits | model | {task, "data/texts.json"}
     study.write()
     assert read(DownstreamJob, paths.downstream_job("tiny")) == job
-    scores, weights = listed_scores(paths.STUDY_FILE)
-    assert scores == [Path("results/downstream/model=tiny/scores.parquet")]
-    assert len(weights) == 1 and len(study.summaries) == 6
+    listed = listed_scores(paths.STUDY_FILE)
+    assert listed == {Path("results/downstream/model=tiny/scores.parquet"): job}
+    assert len(study.summaries) == 6
 
 
 def folder_without(name: str) -> Callable[[Path], None]:

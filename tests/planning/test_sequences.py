@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from editcore.config.collapse import CollapseSection
 from editcore.config.study import parse
 from editcore.errors import ConfigError
 from editcore.planning import paths
@@ -56,6 +57,16 @@ def test_seeds_draw_the_order_and_nothing_else_does(planned: Planner) -> None:
     many = planned(sequences={"seeds": list(range(6))}).sequences
     assert len({job.case_ids for job in many.values()}) > 1
     assert {tuple(sorted(job.case_ids)) for job in many.values()} == {(10, 11, 12, 13)}
+
+
+def test_the_stop_rule_of_a_sequence_is_what_decides_in_the_study(planned: Planner) -> None:
+    def rules(**sections: Any) -> list[CollapseSection | None]:
+        return [job.stop_rule for job in planned(**sections).sequences.values()]
+
+    other = {"ratio": 10.0, "perplexity": 7.0}
+    assert rules(sequences={}, collapse=other) == rules(sequences={}) == [CollapseSection()]
+    assert rules(sequences={}, collapse={"ratio": 8.0}) == [CollapseSection(ratio=8.0)]
+    assert rules(sequences={"after_collapse": "go on"}) == [None]
 
 
 def test_sequences_are_written_and_listed(planned: Planner) -> None:

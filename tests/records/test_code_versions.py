@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 from editcore.cli import main
 from editcore.records.code_versions import described
-from editcore.records.tables import EDITS, write_table
+from editcore.records.schemas import EDITS
+from editcore.records.tables import write_table
 from tests.rows import edit_row
 
 

@@ -1,7 +1,6 @@
 """A table comes back as it was written, and what is not such a table is refused by name."""
 
 import math
-import re
 from pathlib import Path
 
 import polars as pl
@@ -10,17 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from editcore.errors import DataError
+from editcore.records.columns import SCHEMA_KEY
+from editcore.records.schemas import CASE_KEYS, CASES, EDITS
 from editcore.records.tables import (
-    CASE_KEYS,
-    EDITS,
-    METRIC_COLUMNS,
+    PROVENANCE_KEY,
     extra_columns,
     read_edits,
     read_provenance,
     read_table,
     write_table,
 )
-from editcore.summary.edits import VERDICTS
 from tests.rows import edit_row, failed_row
 
 SHARD = Path("edits/model=small/editor=alpha/dataset=hard/shard-000.parquet")
@@ -140,7 +138,7 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
     with pytest.raises(DataError, match=r"bad\.parquet: not a whole Parquet file"):
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
-    with pytest.raises(DataError, match=r"bad\.parquet: .*edits/1 is needed, this one says none"):
+    with pytest.raises(DataError, match=r"bad\.parquet: .*edits/2 is needed, this one is of none"):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
         read_edits([good, tmp_path / "absent.parquet"])
@@ -183,12 +181,14 @@ def test_read_table_checks_the_kind(tmp_path: Path) -> None:
     assert read_table(path, EDITS).select(CASE_KEYS).row(0) == ("small", "alpha", "hard", 1)
 
 
-def test_documentation_names_every_column() -> None:
-    page = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
-    edits, verdicts = page.split("## summary/verdicts.parquet")
-    for name in EDITS.names:
-        assert re.search(rf"^\|[^|]*\b{name}\b[^|]*\|", edits, flags=re.MULTILINE), name
-    for name in VERDICTS.names:
-        metric = name.removesuffix("_mean").removesuffix("_n")
-        if metric not in METRIC_COLUMNS:
-            assert re.search(rf"^\|[^|]*\b{name}\b[^|]*\|", verdicts, flags=re.MULTILINE), name
+def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Path) -> None:
+    row = edit_row(1) | {"collapsed": True, "collapsed_perplexity": False, "collapsed_ratio": True}
+    table = pa.Table.from_pylist([row], schema=pa.schema([CASES.field(name) for name in row]))
+    names = table.schema.with_metadata({SCHEMA_KEY: "edits/1", PROVENANCE_KEY: "{}"})
+    pq.write_table(table.cast(names), tmp_path / "old.parquet")
+    write_table(tmp_path / "new.parquet", [edit_row(2)], EDITS, {})
+    edits = read_edits([tmp_path / "old.parquet", tmp_path / "new.parquet"])
+    assert edits.columns == EDITS.names
+    assert edits["perplexity"].to_list() == [4.1, 4.1]
+    with pytest.raises(DataError, match=r"edits/2 is needed, this one is of edits/1"):
+        read_table(tmp_path / "old.parquet", EDITS)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig, parse
-from editcore.records.tables import EDITS, write_table
+from editcore.records.schemas import EDITS
+from editcore.records.tables import write_table
 from editcore.report.data import ReportData, read
 from editcore.summary import edits
 from tests.rows import study_rows
@@ -33,7 +35,7 @@ def summarise(rows: Rows, folder: Path) -> Path:
     job = {"model": {"name": "small"}, "editor": spec, "dataset": {"name": "hard"}}
     provenance = {"versions": {"torch": "2.13"}, "job": job}
     write_table(folder / "shard.parquet", rows, EDITS, provenance)
-    edits.write_summary([folder / "shard.parquet"], folder / "summary")
+    edits.write_summary([folder / "shard.parquet"], folder / "summary", CollapseSection())
     return folder / "summary"
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from editcore.records.schemas import DOWNSTREAM, WEIGHTS
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import draw_sections
 from editcore.report.sections import hard_cases, pilot, surrogate, weight_change
-from editcore.summary.correlation import DOWNSTREAM, write_correlation
-from editcore.summary.weight_change import WEIGHTS
+from editcore.summary.correlation import write_correlation
 
 SCORES = {2.0: 0.9, 4.0: 0.8, 40.0: 0.5, 400.0: 0.3, 4000.0: 0.25}
 
@@ -58,8 +58,8 @@ def change_rows(model: str) -> list[dict[str, Any]]:
 def with_tasks(study: ReportData, tmp_path: Path) -> ReportData:
     """The synthetic study, with tasks for one of its models."""
     write_table(tmp_path / "scores", score_rows("small"), DOWNSTREAM, {})
-    write_table(tmp_path / "weights", change_rows("small"), WEIGHTS, {})
-    write_correlation([tmp_path / "scores"], [tmp_path / "weights"], tmp_path, 50, 0)
+    write_table(tmp_path / "weight_change.parquet", change_rows("small"), WEIGHTS, {})
+    write_correlation([tmp_path / "scores"], tmp_path, 50, 0)
     return replace(study, folder=tmp_path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
 from editcore.report import tables, write_report
@@ -110,7 +111,7 @@ def test_page_tells_the_worst_cases_in_words(whole: Checker) -> None:
 def test_page_says_what_was_run(whole: Checker) -> None:
     for words in ("tiny", "hard.json", "editcore-alpha 0.3", "layer 2", "torch 2.13", "mixed"):
         assert words in whole.words
-    assert "more than 10 times the unedited perplexity" in whole.words
+    assert "perplexity above 10 times the unedited perplexity" in whole.words
 
 
 def test_text_of_rows_cannot_become_markup(make_study: MakeStudy, tmp_path: Path) -> None:
@@ -146,9 +147,7 @@ def test_many_collapsed_cases_are_cut_and_counted(make_study: MakeStudy) -> None
 
 def test_verdicts_by_perplexity_draw_that_threshold(make_study: MakeStudy) -> None:
     study = make_study([edit_row(1)])
-    collapse = study.config.collapse.model_copy(update={"verdict": "perplexity"})
-    config = study.config.model_copy(update={"collapse": collapse})
-    absolute = replace(study, config=config)
+    absolute = replace(study, collapse=CollapseSection(verdict="perplexity"))
     assert (study.threshold(4.0), absolute.threshold(4.0)) == (40.0, 1000.0)
 
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
+from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
 from editcore.report.sections import sequences
-from editcore.summary.sequences import SEQUENCES
 
 BASE = 4.0
 
 
 def sequence(
-    editor: str, heights: list[float | None], seed: int = 0, **changes: Any
+    editor: str, heights: list[float | None], order: int = 0, **changes: Any
 ) -> list[dict[str, Any]]:
     """A sequence of the model `small` on hard cases whose perplexities are `heights`."""
     rows: list[dict[str, Any]] = [
@@ -25,7 +25,7 @@ def sequence(
             "model": "small",
             "editor": editor,
             "dataset": "hard",
-            "seed": seed,
+            "order": order,
             "step": step,
             "edits": step,
             "status": "ok",
@@ -47,7 +47,7 @@ def with_sequences(study: ReportData, tmp_path: Path) -> Any:
     """`with_sequences(rows) -> ReportData` that has these rows as its sequences."""
 
     def make(rows: list[dict[str, Any]]) -> ReportData:
-        write_table(tmp_path / "sequences.parquet", rows, SEQUENCES, {})
+        write_table(tmp_path / "sequences.parquet", rows, SEQUENCES_JUDGED, {})
         return replace(study, folder=tmp_path)
 
     return make
@@ -82,7 +82,7 @@ def scored(rows: list[dict[str, Any]], *scores: float | None) -> list[dict[str, 
 
 def test_scores_in_tasks_stand_before_and_after(with_sequences: Any) -> None:
     rows = scored(sequence("alpha", [4.0, None, 80.0]), 0.9, 0.5)
-    rows += scored(sequence("alpha", [4.0, None, 90.0], seed=1), 0.9, 0.2)
+    rows += scored(sequence("alpha", [4.0, None, 90.0], order=1), 0.9, 0.2)
     rows += scored(sequence("beta", [4.0, math.inf]), 0.9, None) + sequence("gamma", [4.0, 4.1])
     section = sequences.section(with_sequences(rows))
     _, table = section.tables
@@ -110,7 +110,7 @@ def test_failed_steps_are_counted(with_sequences: Any) -> None:
 
 
 def test_each_editor_is_a_line_and_seeds_are_a_band(with_sequences: Any) -> None:
-    rows = sequence("alpha", [4.0, None, 8.0]) + sequence("alpha", [4.0, None, 32.0], seed=1)
+    rows = sequence("alpha", [4.0, None, 8.0]) + sequence("alpha", [4.0, None, 32.0], order=1)
     rows += sequence("beta", [4.0, 4.1, math.inf])
     (grid,) = sequences.section(with_sequences(rows)).drawings
     with drawing():

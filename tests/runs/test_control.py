@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from editcore.config.study import CollapseSection, PerplexitySection
+from editcore.config.study import PerplexitySection
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
 from editcore.runs import edit
 from editcore.testing.models import save_tiny_model
@@ -22,7 +22,6 @@ def test_every_measure_of_the_model_stays(tmp_path: Path, kind: str) -> None:
         shard=0,
         case_ids=(10, 11),
         perplexity=PerplexitySection(path=str(tmp_path / "data" / "texts.json"), texts=4),
-        collapse=CollapseSection(),
         metrics=("accuracy", "score"),
         seed=0,
     )

@@ -13,11 +13,9 @@ from editcore.cli import main
 from editcore.config.study import PerplexitySection
 from editcore.errors import DataError
 from editcore.planning.jobs import DownstreamJob, EditFiles, ModelSpec
-from editcore.records.tables import EDITS, read_provenance, read_table, write_table
+from editcore.records.schemas import CORRELATION, DOWNSTREAM, EDITS
+from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.runs.downstream import run
-from editcore.runs.pooling import pooled
-from editcore.summary.correlation import CORRELATION, DOWNSTREAM
-from editcore.summary.weight_change import WEIGHTS, contrasted
 from editcore.updates.delta import Delta, DenseUpdate, save_deltas
 from tests.rows import edit_row
 
@@ -61,18 +59,15 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> DownstreamJob:
 
 
 @pytest.fixture(scope="module")
-def tables(job: DownstreamJob, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The files that the job writes."""
-    folder = tmp_path_factory.mktemp("scores")
-    scores, weights = folder / "scores.parquet", folder / "weights.parquet"
-    run(job, scores, weights)
-    return scores, weights
+def table(job: DownstreamJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the job writes."""
+    path = tmp_path_factory.mktemp("scores") / "scores.parquet"
+    run(job, path)
+    return path
 
 
-def test_every_chosen_model_has_a_row_per_task_and_the_unedited_too(
-    tables: tuple[Path, Path],
-) -> None:
-    scores = read_table(tables[0], DOWNSTREAM)
+def test_every_chosen_model_has_a_row_per_task_and_the_unedited_too(table: Path) -> None:
+    scores = read_table(table, DOWNSTREAM)
     assert len(scores) == 2 * 5
     assert scores["case_id"].unique(maintain_order=True).to_list() == [1, 2, 3, 4, None]
     chosen = scores.unique("case_id", maintain_order=True).select("case_id", "spread", "top")
@@ -81,59 +76,30 @@ def test_every_chosen_model_has_a_row_per_task_and_the_unedited_too(
     ]  # fmt: skip
 
 
-def test_scores_follow_the_weights_that_each_row_names(tables: tuple[Path, Path]) -> None:
-    scores = read_table(tables[0], DOWNSTREAM).filter(pl.col("task") == "world_questions")
+def test_scores_follow_the_weights_that_each_row_names(table: Path) -> None:
+    scores = read_table(table, DOWNSTREAM).filter(pl.col("task") == "world_questions")
     by_case = dict(zip(scores["case_id"], scores["score"], strict=True))
     assert by_case[1] == by_case[None] == 1.0
     assert by_case[3] < 0.5
     assert (by_case[4], scores.filter(pl.col("case_id") == 4)["status"][0]) == (None, "nonfinite")
 
 
-def test_the_table_says_how_it_was_made(tables: tuple[Path, Path]) -> None:
-    made = read_provenance(tables[0])
+def test_the_table_says_how_it_was_made(table: Path) -> None:
+    made = read_provenance(table)
     assert made["job"]["limit"] == 6
     assert {"lm_eval", "task world_questions"} <= made["tasks"].keys()
-
-
-def test_a_collapsed_matrix_stands_beside_a_stable_one(tables: tuple[Path, Path]) -> None:
-    weights = read_table(tables[1], WEIGHTS)
-    assert weights.select("case_id", "collapsed").unique().sort("case_id").rows() == [
-        (2, False), (3, True),
-    ]  # fmt: skip
-    assert (weights["row"].max(), weights["column"].max()) == (39, 79)
-    draw = torch.randn(160, 640, generator=torch.Generator().manual_seed(3))
-    largest = weights.filter(pl.col("case_id") == 3)["change"].max()
-    assert largest == pytest.approx(3.0 * float(draw.abs().max()), rel=1e-5)
-
-
-def test_blocks_keep_their_largest_number() -> None:
-    matrix = torch.randn(81, 160)
-    found = pooled(matrix)
-    assert found.shape == (40, 80)
-    assert found.max() == matrix.abs().max()
-    assert pooled(torch.tensor([[2.0, -5.0]])).tolist() == [[2.0, 5.0]]
-
-
-def test_an_editor_whose_edits_all_went_one_way_shows_no_contrast() -> None:
-    rows = [edit_row(i, 400.0) for i in range(3)]
-    assert contrasted(pl.DataFrame(rows)).is_empty()
-    assert len(contrasted(pl.DataFrame([*rows, edit_row(9)]))) == 2
 
 
 def test_a_weight_change_that_is_missing_is_named(job: DownstreamJob, tmp_path: Path) -> None:
     files = shard(tmp_path, [1])
     save_deltas({}, Path(files.deltas), {})
     with pytest.raises(DataError, match="lacks the weight change of case 1"):
-        run(job.model_copy(update={"edits": (files,)}), tmp_path / "s", tmp_path / "w")
+        run(job.model_copy(update={"edits": (files,)}), tmp_path / "s")
 
 
-def test_the_commands_lead_from_the_job_to_the_correlation(
-    tables: tuple[Path, Path], tmp_path: Path
-) -> None:
-    scores, weights = map(str, tables)
-    arguments = [scores, "--weights", weights, "--out", str(tmp_path), "--resamples", "50"]
+def test_the_commands_lead_from_the_job_to_the_correlation(table: Path, tmp_path: Path) -> None:
+    arguments = [str(table), "--out", str(tmp_path), "--resamples", "50"]
     done = CliRunner().invoke(main, ["correlate", *arguments])
     assert done.exit_code == 0, done.output
     found = read_table(tmp_path / "correlation.parquet", CORRELATION)
     assert found["n"].to_list() == [4, 4]
-    assert not read_table(tmp_path / "weight_change.parquet", WEIGHTS).is_empty()

@@ -22,7 +22,7 @@ from editcore import (
     EditResult,
     MetricInfo,
 )
-from editcore.config.study import CollapseSection, PerplexitySection
+from editcore.config.study import PerplexitySection
 from editcore.errors import DataError, ModelError
 from editcore.evaluation.greedy import continuations
 from editcore.evaluation.metrics import Metric, MetricInput
@@ -195,7 +195,6 @@ def job(saved_model, tmp_path: Path) -> EditJob:
         shard=0,
         case_ids=(0, 1, 2),
         perplexity=PerplexitySection(path=str(texts), texts=4),
-        collapse=CollapseSection(ratio=5.0),
         metrics=("accuracy", "score"),
         continuation_tokens=5,
         seed=0,

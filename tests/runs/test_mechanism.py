@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import T5Config, T5EncoderModel
 
-from editcore.config.study import CollapseSection, MomentSection, PerplexitySection
+from editcore.config.study import MomentSection, PerplexitySection
 from editcore.config.value_options import ValueOptions
 from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
@@ -98,7 +98,6 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
         normal_cases=sets["normal"],
         texts=texts,
         perplexity=PerplexitySection(path=str(files["texts"]), texts=3),
-        collapse=CollapseSection(),
         prefix_lengths=(0, 2),
         encoder=encoder,
     )

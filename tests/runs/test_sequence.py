@@ -18,19 +18,22 @@ from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
 from editcore import Editor, EditorConfig, EditResult
-from editcore.config.study import CollapseSection, PerplexitySection
+from editcore.collapse.verdict import VERDICT_COLUMNS
+from editcore.config.collapse import CollapseSection
+from editcore.config.study import PerplexitySection
 from editcore.errors import PluginError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.keyvalue.prefixes import ContextPrefixes, save
 from editcore.models.loading import load_model
 from editcore.planning.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
+from editcore.records.schemas import SEQUENCES, SEQUENCES_JUDGED
 from editcore.records.tables import read_provenance, read_table
 from editcore.registry.hookspecs import Capabilities, EditorInfo
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.sequence import run as sequence
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
-from editcore.summary.sequences import SEQUENCES, tasks, write_sequences
+from editcore.summary.sequences import tasks, write_sequences
 from editcore.testing.models import SENTENCES
 from editcore.updates import cumulative_delta
 from editcore.updates.delta import Delta, DenseUpdate
@@ -63,9 +66,7 @@ def job(saved_model: Any, tmp_path: Path) -> SequenceJob:
         every=1,
         checks=(3,),
         checkpoint=2,
-        after_collapse="go on",
         perplexity=PerplexitySection(path=str(texts), texts=4),
-        collapse=CollapseSection(ratio=1e9),
         prefixes=str(tmp_path / "prefixes.json"),
     )
 
@@ -123,14 +124,13 @@ def test_what_is_measured_when(job: SequenceJob, tmp_path: Path) -> None:
     assert (measured, checked) == ([0, 4, 6], [3, 6])
 
 
-@pytest.mark.parametrize("policy", ["stop", "go on"])
+@pytest.mark.parametrize("stops", [True, False])
 def test_a_collapsed_sequence_stops_or_goes_on(
-    job: SequenceJob, policy: str, tmp_path: Path
+    job: SequenceJob, stops: bool, tmp_path: Path
 ) -> None:
-    at_once = {"collapse": CollapseSection(ratio=1e-6), "after_collapse": policy}
+    at_once = {"stop_rule": CollapseSection(ratio=1e-6) if stops else None}
     rows = run(asked(job.model_copy(update=at_once)), tmp_path / "out")
-    assert rows["collapsed"].all()
-    if policy == "stop":
+    if stops:
         assert rows["status"].to_list() == ["ok", "stopped"]
         assert rows["efficacy_so_far"][-1] is not None
         assert rows.select(SCORES).null_count().row(0) == (0, 0), "before and where it stopped"
@@ -291,11 +291,15 @@ def test_sequences_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path)
     for order, each in enumerate((short, asked(short))):
         run(each.model_copy(update={"order": order}), tmp_path / str(order))
         files.append(tmp_path / str(order) / "rows.parquet")
-    write_sequences(files, tmp_path)
-    table = read_table(tmp_path / "sequences.parquet", SEQUENCES)
-    assert table.select("seed", "step").rows() == [(o, s) for o in (0, 1) for s in range(3)]
+    write_sequences(files, tmp_path, CollapseSection(ratio=1e-6))
+    table = read_table(tmp_path / "sequences.parquet", SEQUENCES_JUDGED)
+    assert table["collapsed"].to_list() == [
+        None if p is None else True for p in table["perplexity"]
+    ]
+    assert set(table["seed"]) == {job.seed}
+    assert table.select("order", "step").rows() == [(o, s) for o in (0, 1) for s in range(3)]
     assert tasks(table) == [*TASKS]
-    assert_frame_equal(table[3:], read_table(files[1], SEQUENCES))
+    assert_frame_equal(table[3:].drop(VERDICT_COLUMNS), read_table(files[1], SEQUENCES))
     assert table[:3].select(SCORES).null_count().row(0) == (3, 3)
 
 

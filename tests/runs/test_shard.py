@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from editcore import ValueOptions
-from editcore.config.study import CollapseSection, PerplexitySection
+from editcore.config.study import PerplexitySection
 from editcore.keyvalue import prefixes, value_file
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
 from editcore.records.tables import read_edits
@@ -50,7 +50,6 @@ def make(tmp_path: Path) -> Maker:
             shard=0,
             case_ids=cases_of,
             perplexity=PerplexitySection(path=str(texts), texts=4),
-            collapse=CollapseSection(),
             metrics=("accuracy", "score"),
             seed=0,
             prefixes=str(templates),

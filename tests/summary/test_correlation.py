@@ -11,14 +11,9 @@ import pytest
 from scipy import stats
 
 from editcore.errors import DataError
+from editcore.records.schemas import CORRELATION, DOWNSTREAM
 from editcore.records.tables import read_table, write_table
-from editcore.summary.correlation import (
-    CORRELATION,
-    DOWNSTREAM,
-    correlation,
-    spearman,
-    write_correlation,
-)
+from editcore.summary.correlation import correlation, spearman, write_correlation
 
 PUBLISHED_POINTS = Path(__file__).parents[2] / "shared" / "published" / "fig2_digitised.json"
 # "The Butterfly Effect of Model Editing", Figure 2.
@@ -107,7 +102,7 @@ def test_tables_are_gathered_with_the_unedited_rows_last(tmp_path: Path) -> None
         rows = [row(None, 2.0, 0.9), *(row(i, 4.0 + i, 0.8 - 0.1 * i) for i in range(5))]
         files.append(tmp_path / f"{model}.parquet")
         write_table(files[-1], [each | {"model": model} for each in rows], DOWNSTREAM, {})
-    write_correlation(files, [], tmp_path / "summary", 20, 0)
+    write_correlation(files, tmp_path / "summary", 20, 0)
     scores = read_table(tmp_path / "summary" / "downstream.parquet", DOWNSTREAM)
     assert scores["case_id"].to_list() == [0, 1, 2, 3, 4, None] * 2
     table = read_table(tmp_path / "summary" / "correlation.parquet", CORRELATION)
@@ -124,4 +119,4 @@ def test_two_unedited_rows_of_one_task_are_refused(tmp_path: Path) -> None:
 
 def test_nothing_to_gather_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="editcore downstream"):
-        write_correlation([], [], tmp_path, 10, 0)
+        write_correlation([], tmp_path, 10, 0)

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from editcore.config.collapse import CollapseSection
 from editcore.records.provenance import merged
-from editcore.records.tables import EDITS, read_provenance, read_table, write_table
-from editcore.summary.edits import CASES, VERDICTS, write_summary
-from tests.rows import edit_row, failed_row, study_rows
+from editcore.records.schemas import CASES, EDITS, VERDICTS
+from editcore.records.tables import read_provenance, read_table, write_table
+from editcore.summary.edits import write_summary
+from tests.rows import BASE, edit_row, failed_row, study_rows
+
+RULE = CollapseSection()
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def summary(tmp_path: Path) -> Path:
     for shard, torch, layer in ((0, "2.13", 1), (1, "2.12", 2)):
         origin = {"versions": {"torch": torch, "editcore": "1"}, "job": job(layer)}
         write_table(shards[shard], rows[shard::2], EDITS, origin)
-    write_summary(shards, tmp_path / "summary")
+    write_summary(shards, tmp_path / "summary", RULE)
     return tmp_path / "summary"
 
 
@@ -37,7 +41,7 @@ def job(layer: int) -> dict[str, Any]:
 
 def verdict_of(rows: list[dict[str, Any]], path: Path) -> dict[str, Any]:
     write_table(path / "shard.parquet", rows, EDITS, {})
-    write_summary([path / "shard.parquet"], path / "summary")
+    write_summary([path / "shard.parquet"], path / "summary", RULE)
     return read_table(path / "summary" / "verdicts.parquet", VERDICTS).row(0, named=True)
 
 
@@ -95,7 +99,7 @@ def test_verdicts_agree_with_a_plain_count(summary: Path) -> None:
         group = [r for r in study_rows() if all(r[k] == row[k] for k in ("model", "editor"))]
         mine = [r for r in group if r["dataset"] == row["dataset"] and r["status"] == "ok"]
         assert row["n_ok"] == len(mine)
-        assert row["n_collapsed"] == sum(r["collapsed"] for r in mine)
+        assert row["n_collapsed"] == sum(r["perplexity"] > RULE.limit(BASE) for r in mine)
         assert row["seconds"] == pytest.approx(sum(r["seconds"] for r in mine))
 
 
@@ -103,8 +107,8 @@ def test_same_shards_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
     for name, rows in (("a", study_rows()[:50]), ("b", study_rows()[50:])):
         write_table(tmp_path / f"{name}.parquet", rows, EDITS, {})
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    write_summary(paths, tmp_path / "one")
-    write_summary(paths[::-1], tmp_path / "two")
+    write_summary(paths, tmp_path / "one", RULE)
+    write_summary(paths[::-1], tmp_path / "two", RULE)
     for name in ("cases.parquet", "verdicts.parquet"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

@@ -13,10 +13,10 @@ from editcore.config.study import parse
 from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
 from editcore.planning.planner import plan
+from editcore.records.schemas import CASES
 from editcore.records.tables import write_table
-from editcore.summary.edits import CASES
 from editcore.summary.mine import write_mined
-from tests.rows import edit_row
+from tests.rows import edit_row, judged_rows
 from tests.studies import model_files, plain_registry, study_config, write_data
 
 FACTS = Path("data/facts.json")
@@ -30,7 +30,7 @@ def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
     write_data(tmp_path)
     perplexities = {10: 4000.0, 11: 4.1, 12: math.inf, 13: 4.2}
     rows = [edit_row(case, value, dataset="facts") for case, value in perplexities.items()]
-    return pl.DataFrame(rows)
+    return judged_rows(rows)
 
 
 def test_hard_cases_and_as_many_normal_ones_come_back_as_they_were(cases: pl.DataFrame) -> None:

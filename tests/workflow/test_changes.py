@@ -31,10 +31,10 @@ Jobs = set[str]
 EVERY_EDIT = {"edits rome", "edits codebook"}
 EVERY_SEQUENCE = {"sequences rome", "sequences codebook"}
 # What is made from a table of edits alone, however few of its rows are new.
-OF_EDITS = {"summarise", "mechanism_tables", "report"}
+OF_EDITS = {"summarise", "mechanism_tables", "correlate", "report"}
 OF_SEQUENCES = {"summarise_sequences", "report"}
 # Made from the study's list as well, which holds its config.
-OF_STUDY = OF_EDITS | OF_SEQUENCES | {"correlate"}
+OF_STUDY = OF_EDITS | OF_SEQUENCES
 
 
 def config(**sections: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def config(**sections: Any) -> dict[str, Any]:
         "editors": editors,
         "datasets": {"facts": {"path": "data/facts.json", "limit": 2}},
         "metrics": ["accuracy", "constant"],
-        "sequences": {"edits": 2},
+        "sequences": {"edits": 2, "after_collapse": "go on"},
         "downstream": {"tasks": ["world_questions"], "count": 1, "top": 0, "limit": 1},
         "mechanism": {"editor": "rome", "collapse": "facts", "normal": "facts"},
     }
@@ -124,18 +124,20 @@ def test_an_editor_s_new_options_run_its_own_shards_again(rerun: Callable[..., J
 
 
 def test_a_metric_s_new_code_measures_every_edit_again(rerun: Callable[..., Jobs]) -> None:
-    assert rerun(edited="constant_metric.py") == EVERY_EDIT | OF_EDITS | {"downstream", "correlate"}
+    assert rerun(edited="constant_metric.py") == EVERY_EDIT | OF_EDITS | {"downstream"}
 
 
 def test_other_metrics_measure_every_edit_again(rerun: Callable[..., Jobs]) -> None:
     assert rerun(metrics=["accuracy"]) == EVERY_EDIT | OF_STUDY | {"downstream"}
 
 
-def test_another_threshold_judges_all_again_and_searches_nothing(
-    rerun: Callable[..., Jobs],
-) -> None:
-    judged = EVERY_EDIT | EVERY_SEQUENCE | {"mechanism", "downstream"}
-    assert rerun(collapse={"ratio": 5.0}) == judged | OF_STUDY
+def test_another_threshold_judges_all_again_and_runs_no_model(rerun: Callable[..., Jobs]) -> None:
+    assert rerun(collapse={"ratio": 5.0, "perplexity": 500.0}) == OF_STUDY
+
+
+def test_sequences_that_are_to_stop_at_a_collapse_run_again(rerun: Callable[..., Jobs]) -> None:
+    stopping = {"edits": 2, "after_collapse": "stop"}
+    assert rerun(sequences=stopping) == EVERY_SEQUENCE | OF_STUDY
 
 
 def test_another_number_of_tasks_items_asks_the_tasks_alone(rerun: Callable[..., Jobs]) -> None:

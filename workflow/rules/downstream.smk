@@ -6,8 +6,7 @@ rule downstream:
         lambda wildcards: study.downstream_inputs(**wildcards),
         job="results/jobs/downstream/model={model}.json",
     output:
-        scores=ensure("results/downstream/model={model}/scores.parquet", non_empty=True),
-        weights="results/downstream/model={model}/weights.parquet",
+        ensure("results/downstream/model={model}/scores.parquet", non_empty=True),
     log:
         "results/logs/downstream/model={model}.log",
     benchmark:
@@ -22,13 +21,14 @@ rule downstream:
         "Let {wildcards.model} and some of its edited models do tasks"
     shell:
         "OMP_NUM_THREADS={threads} editcore downstream --job {input.job:q}"
-        " --out {output.scores:q} --weights {output.weights:q} 2> {log:q}"
+        " --out {output:q} 2> {log:q}"
 
 
 rule correlate:
     input:
         study.score_files,
-        study.weight_files,
+        study.delta_files,
+        cases="results/summary/cases.parquet",
         study="results/jobs/study.json",
     output:
         scores="results/summary/downstream.parquet",
@@ -43,4 +43,5 @@ rule correlate:
     message:
         "Correlate perplexity with the scores in tasks"
     shell:
-        "editcore correlate --study {input.study:q} --out {params.folder:q} 2> {log:q}"
+        "editcore correlate --study {input.study:q} --cases {input.cases:q}"
+        " --out {params.folder:q} 2> {log:q}"

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from editcore.records.tables import METRIC_COLUMNS
+from editcore.records.schemas import METRIC_COLUMNS
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import marks
 

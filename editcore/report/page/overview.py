@@ -54,16 +54,12 @@ def dataset_table(study: ReportData) -> Table:
 def settings(study: ReportData) -> list[tuple[str, str]]:
     """The remaining settings, the time that the edits took, and the versions that made them."""
     config = study.config
-    rule = {
-        "ratio": f"more than {number(config.collapse.ratio)} times the unedited perplexity",
-        "perplexity": f"perplexity above {number(config.collapse.perplexity)}",
-    }[config.collapse.verdict]
     texts = f"{plural(config.perplexity.texts, 'text')} of {config.perplexity.path}"
     lengths = ", ".join(f"{n} of {tokens} tokens" for tokens, n in config.prefixes.lengths)
     seconds = float(study.cases["seconds"].sum())
     return [
         ("Edits", f"{len(study.cases):,}, of which {len(study.made()):,} could be made"),
-        ("Collapse", rule),
+        ("Collapse", f"perplexity above {study.collapse.in_words()}"),
         ("Perplexity", texts),
         ("Prefixes", lengths),
         ("Seed", str(config.seed)),

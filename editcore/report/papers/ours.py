@@ -6,13 +6,11 @@ from typing import Any
 import polars as pl
 
 from editcore.numbers import MISSING, number, real
+from editcore.records.schemas import CORRELATION, DOWNSTREAM, SEQUENCES_JUDGED, WEIGHTS
 from editcore.report.data import ReportData
 from editcore.report.papers import ours_mechanism
 from editcore.report.papers.ours_mechanism import Cells, Columns, Published
 from editcore.requests import OK
-from editcore.summary.correlation import CORRELATION, DOWNSTREAM
-from editcore.summary.sequences import SEQUENCES
-from editcore.summary.weight_change import WEIGHTS
 
 
 def label_of(study: ReportData, published: Published, editor: str) -> str | None:
@@ -132,7 +130,7 @@ def weight_change(study: ReportData, _published: Published) -> Columns:
 
 def sequences(study: ReportData, published: Published) -> Columns:
     """After how many edits a sequence has collapsed, the median over seeds, and where it ends."""
-    rows = study.table("sequences", SEQUENCES)
+    rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None:
         return {}
     columns: Columns = {}
@@ -149,7 +147,7 @@ def sequences(study: ReportData, published: Published) -> Columns:
 
 def after_sequence(study: ReportData, published: Published) -> Columns:
     """Perplexity and scores before a sequence and at its end, the median over seeds."""
-    rows = study.table("sequences", SEQUENCES)
+    rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None:
         return {}
     there = [name.removeprefix("score_") for name in rows.columns if name.startswith("score_")]
@@ -168,7 +166,7 @@ def after_sequence(study: ReportData, published: Published) -> Columns:
             ran["none", ""] = of_model.filter(step=0)
         columns[model] = {}
         for key, sequence in ran.items():
-            ends = sequence.sort("step").group_by("seed", maintain_order=True).last()
+            ends = sequence.sort("step").group_by("order", maintain_order=True).last()
             cells = columns[model]
             cells[*key, "perplexity"] = number(real(ends["perplexity"].median()))
             for task, column in scored.items():
@@ -187,9 +185,9 @@ def sets(study: ReportData) -> dict[str, str]:
 
 
 def _ending(sequence: pl.DataFrame) -> str:
-    seeds = sequence["seed"].n_unique()
-    collapsed = sequence.filter(pl.col("collapsed")).group_by("seed").agg(pl.col("edits").min())
-    ends = sequence.drop_nulls("perplexity").sort("step").group_by("seed").last()["perplexity"]
+    seeds = sequence["order"].n_unique()
+    collapsed = sequence.filter(pl.col("collapsed")).group_by("order").agg(pl.col("edits").min())
+    ends = sequence.drop_nulls("perplexity").sort("step").group_by("order").last()["perplexity"]
     often = 2 * len(collapsed) > seeds
     after = number(real(collapsed["edits"].median())) if often else "never"
     return f"{after} ({number(real(ends.median()))})"

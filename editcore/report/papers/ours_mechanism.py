@@ -10,9 +10,9 @@ from editcore.records.mechanism_schemas import (
     DEPTH,
     DISTANCES,
     MOVED,
-    POSITIONS,
+    POSITIONS_JUDGED,
     PROMPTING,
-    UPDATES,
+    UPDATES_JUDGED,
 )
 from editcore.report.data import ReportData
 
@@ -23,7 +23,7 @@ Published = Mapping[str, Any]
 
 def updates(study: ReportData, _published: Published) -> Columns:
     """Mean numerator and denominator with mixed keys and C."""
-    found = study.table("mechanism-updates", UPDATES)
+    found = study.table("mechanism-updates", UPDATES_JUDGED)
     if found is None:
         return {}
     columns: Columns = {}
@@ -37,7 +37,7 @@ def updates(study: ReportData, _published: Published) -> Columns:
 
 def perplexities(study: ReportData, published: Published) -> Columns:
     """The largest perplexity by key strategy, with C."""
-    found = study.table("mechanism-updates", UPDATES)
+    found = study.table("mechanism-updates", UPDATES_JUDGED)
     if found is None:
         return {}
     columns: Columns = {}
@@ -54,7 +54,7 @@ def perplexities(study: ReportData, published: Published) -> Columns:
 
 def positions(study: ReportData, _published: Published) -> Columns:
     """Perplexity over collapse cases with the first token at either position."""
-    found = study.table("mechanism-positions", POSITIONS)
+    found = study.table("mechanism-positions", POSITIONS_JUDGED)
     if found is None:
         return {}
     columns: Columns = {}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from editcore.numbers import plural, share
+from editcore.records.schemas import DOWNSTREAM
 from editcore.report.data import ReportData
 from editcore.report.drawing import strips
 from editcore.report.papers import published_figures
@@ -12,7 +13,6 @@ from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
-from editcore.summary.correlation import DOWNSTREAM
 
 
 def section(study: ReportData) -> PageSection | None:

@@ -25,7 +25,7 @@ def present(study: ReportData, rows: pl.DataFrame, column: str) -> list[str]:
 
 def ends(group: pl.DataFrame) -> pl.DataFrame:
     """The last row of each seed's sequence."""
-    return group.sort("step").group_by("seed", maintain_order=True).last()
+    return group.sort("step").group_by("order", maintain_order=True).last()
 
 
 def median(values: pl.Series) -> float | None:

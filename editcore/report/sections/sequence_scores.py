@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import number, share, times
+from editcore.records.schemas import GUESSED, SCORE
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
 from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, present
 from editcore.report.tables import WHERE, Table
-from editcore.summary.sequences import GUESSED, SCORE, tasks
+from editcore.summary.sequences import tasks
 
 COLUMNS = 3  # of panels, where they are not the data sets
 
@@ -118,6 +119,6 @@ def _line(axes: Axes, sequence: pl.DataFrame, column: str, mark: Mark) -> None:
         markersize=5,
         markerfacecolor="none",
     )
-    if sequence["seed"].n_unique() > 1:
+    if sequence["order"].n_unique() > 1:
         low, high = map(min, scores), map(max, scores)
         axes.fill_between(edits, [*low], [*high], color=mark.colour, alpha=0.18, linewidth=0)

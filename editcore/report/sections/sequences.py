@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import MISSING, number, share, times
+from editcore.records.schemas import SEQUENCES_JUDGED, STOPPED
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import LogScale, log_scale
 from editcore.report.drawing.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
@@ -18,7 +19,6 @@ from editcore.report.section import Drawing, PageSection
 from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, present
 from editcore.report.sections.sequence_scores import SequenceScores
 from editcore.report.tables import WHERE, Table
-from editcore.summary.sequences import SEQUENCES, STOPPED
 
 PANEL = (3.5, 2.7)  # inches
 MARKS = 8  # of a line, so that its editor can be told without its colour
@@ -32,7 +32,7 @@ CHECKED = (
 
 def section(study: ReportData) -> PageSection | None:
     """Figure and table of all sequences; None where the study made none."""
-    rows = study.table("sequences", SEQUENCES)
+    rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None or rows.is_empty():
         return None
     grid = Drawing(
@@ -100,7 +100,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
     cells = []
     for group in groups(study, rows):
         last = ends(group)
-        collapsed = group.filter(pl.col("collapsed")).group_by("seed").agg(pl.col("edits").min())
+        collapsed = group.filter(pl.col("collapsed")).group_by("order").agg(pl.col("edits").min())
         tried = group.filter(pl.col("step") > 0)
         first = group.row(0, named=True)
         cells.append(
@@ -158,7 +158,7 @@ def _line(axes: Axes, sequence: pl.DataFrame, mark: Mark, scale: LogScale) -> No
         markersize=3.5,
         markevery=max(1, len(edits) // MARKS),
     )
-    if sequence["seed"].n_unique() > 1:
+    if sequence["order"].n_unique() > 1:
         low, high = [min(some) for some in heights], [max(some) for some in heights]
         axes.fill_between(edits, low, high, color=mark.colour, alpha=0.18, linewidth=0)
 

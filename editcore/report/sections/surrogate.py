@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import MISSING, number
+from editcore.records.schemas import CORRELATION, DOWNSTREAM
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import INK, MUTED, PALETTE, SMALL, panels
@@ -15,7 +16,7 @@ from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
-from editcore.summary.correlation import CORRELATION, DOWNSTREAM, correlated
+from editcore.summary.correlation import correlated
 
 COLUMNS = 3
 # Ticks that a small panel has room for.

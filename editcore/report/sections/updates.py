@@ -3,7 +3,7 @@
 import polars as pl
 
 from editcore.numbers import number, real, share
-from editcore.records.mechanism_schemas import POSITIONS, SHARED, UPDATES
+from editcore.records.mechanism_schemas import POSITIONS_JUDGED, SHARED, UPDATES_JUDGED
 from editcore.report.data import ReportData
 from editcore.report.papers.published import beside
 from editcore.report.section import PageSection
@@ -19,9 +19,9 @@ QUANTITIES = {
 
 def section(study: ReportData) -> PageSection | None:
     """Which update each implementation makes of the same v*, and what it does to the model."""
-    updates = study.table("mechanism-updates", UPDATES)
+    updates = study.table("mechanism-updates", UPDATES_JUDGED)
     shared = study.table("mechanism-shared", SHARED)
-    positions = study.table("mechanism-positions", POSITIONS)
+    positions = study.table("mechanism-positions", POSITIONS_JUDGED)
     if updates is None or shared is None or positions is None:
         return None
     return PageSection(

@@ -4,8 +4,9 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.collapse import backtest, calibration
-from editcore.collapse.backtest import ALL, PREDICTORS, WARNING
+from editcore.collapse.backtest import ALL, PREDICTORS
 from editcore.numbers import number, share
+from editcore.records.schemas import WARNING
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import INK, MUTED, PALETTE, panel
 from editcore.report.section import Drawing, PageSection

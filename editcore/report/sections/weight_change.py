@@ -5,12 +5,12 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
+from editcore.records.schemas import WEIGHTS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import marks, panel, panels
 from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
-from editcore.summary.weight_change import WEIGHTS
 
 RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
 

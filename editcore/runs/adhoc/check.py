@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editcore.collapse.verdict import judge
 from editcore.errors import RequestError
 from editcore.requests import OK
 from editcore.runs.adhoc.check_report import CheckReport, Continuation, KeyFacts, forecast
-from editcore.runs.adhoc.setup import Choice, Say, made_ready
+from editcore.runs.adhoc.setup import Choice, Say, collapse_rule, made_ready
 
 if TYPE_CHECKING:
     from editcore.collapse.calibration import Forecast
@@ -42,8 +43,10 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     prompts = (request.text, *OPENINGS)
     said = _said(shard, made.result.change, prompts)
     keys = key_facts(shard, request)
+    rule = collapse_rule(choice)
+    row |= vars(judge(row["perplexity"], row["perplexity_base"], rule))
     job = shard.rows.job
-    return CheckReport(request, row, said, keys, warning, job.collapse, job, made.result.delta)
+    return CheckReport(request, row, said, keys, warning, rule, job, made.result.delta)
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from editcore.atomic import write_text
 from editcore.collapse.calibration import Forecast
-from editcore.config.study import CollapseSection
+from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
 from editcore.numbers import number, share, times
 
@@ -136,12 +136,8 @@ def verdict(report: CheckReport) -> str:
     """Whether the model survives the edit, and by which rule."""
     row, rule = report.row, report.collapse
     change = f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
-    limit = {
-        "ratio": f"the limit is ×{number(rule.ratio)}",
-        "perplexity": f"the limit is a perplexity of {number(rule.perplexity)}",
-    }[rule.verdict]
     word = "COLLAPSED" if report.collapsed else "SAFE"
-    return f"{word}: {change} ({times(report.ratio)}; {limit})."
+    return f"{word}: {change} ({times(report.ratio)}; the limit is {rule.in_words()})."
 
 
 def forecast(warning: Forecast) -> str:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
+from editcore.collapse.verdict import judge
 from editcore.errors import ConfigError, in_one_line
 from editcore.numbers import number, times
 from editcore.progress import progress_bar
 from editcore.records.provenance import versions
-from editcore.records.tables import schema, write_table
+from editcore.records.schemas import GUARD
+from editcore.records.tables import write_table
 from editcore.requests import OK
-from editcore.runs.adhoc.setup import Choice, Say, made_ready
+from editcore.runs.adhoc.setup import Choice, Say, collapse_rule, made_ready
 
 if TYPE_CHECKING:
     from editcore.requests import EditRequest
@@ -22,28 +22,6 @@ if TYPE_CHECKING:
 
 REFUSED = "refused: "
 ACCUMULATED = 0
-
-GUARD = schema(
-    "guard/1",
-    ("model", "editor", "step"),
-    {
-        "model": pa.string(),
-        "editor": pa.string(),
-        "step": pa.int64(),
-        "case_id": pa.int64(),
-        "status": pa.string(),
-        "accepted": pa.bool_(),
-        "subject": pa.string(),
-        "prompt": pa.string(),
-        "target_new": pa.string(),
-        "denominator": pa.float64(),
-        "perplexity": pa.float64(),
-        "perplexity_base": pa.float64(),
-        "perplexity_ratio": pa.float64(),
-        "efficacy": pa.float64(),
-        "locality": pa.float64(),
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -83,11 +61,14 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
             "guard an editor that does"
         )
     say(f"edit {len(requests)} facts one after the other")
+    rule = collapse_rule(choice)
     accepted: list[Delta] = []
     rows = []
     state = shard.session.editor.start(shard.session.context)
     for step, request in enumerate(progress_bar(shard.requests, title="guard", unit="edit")):
         row, delta, after = _tried(shard, request, accepted, state)
+        if delta is not None and judge(row["perplexity"], row["perplexity_base"], rule).collapsed:
+            row["status"], delta = f"{REFUSED}{_reason(row)}", None
         if delta is not None:
             accepted.append(delta)
             state = after
@@ -99,7 +80,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
 def _tried(
     shard: "Shard", request: "EditRequest", accepted: Sequence["Delta"], state: Any
 ) -> tuple[dict[str, Any], "Delta | None", Any]:
-    """The row of one more edit, its weight change if it is accepted, and the state behind it."""
+    """The row of one more edit, its weight change if it could be made, and the state after it."""
     from editcore.editing.editor import EditResult
     from editcore.runs.edit_rows import MadeEdit
     from editcore.updates.delta import combine_deltas
@@ -118,8 +99,6 @@ def _tried(
     (row,) = shard.rows.of([MadeEdit(request, outcome, 0.0)])
     if row["status"] != OK:
         return row | {"status": f"{REFUSED}{row['status']}"}, None, state
-    if row["collapsed"]:
-        return row | {"status": f"{REFUSED}{_reason(row)}"}, None, state
     return row, result.delta, result.state
 
 

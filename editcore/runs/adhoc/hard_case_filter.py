@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from editcore.collapse.verdict import judged
 from editcore.config.messages import nearest
 from editcore.config.study import DatasetSection, StudyConfig
 from editcore.errors import ConfigError
@@ -51,7 +52,7 @@ def collapsing(
     task = task.model_copy(update=here)
     rows = work / "rows.parquet"
     edit.run(task, rows, work / "deltas.safetensors")
-    hard = read_edits([rows]).filter(pl.col("collapsed"))
+    hard = judged(read_edits([rows]), config.collapse).filter(pl.col("collapsed"))
     return [int(case_id) for case_id in hard["case_id"]]
 
 

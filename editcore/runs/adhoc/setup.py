@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editcore.atomic import write_text
+from editcore.config.collapse import CollapseSection
 from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
 from editcore.datasets.bundled import bundled_models, resources_folder
 from editcore.planning import paths
@@ -71,6 +72,12 @@ def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, s
         job = with_artefacts(study, job, cache, say)
         say(f"load {job.model.name}, and measure its perplexity as it is")
         return Shard.open(job)
+
+
+def collapse_rule(choice: Choice) -> CollapseSection:
+    """When a model counts as collapsed, by the study whose settings apply."""
+    found = _base(choice)
+    return found.collapse if found else CollapseSection()
 
 
 def settled(choice: Choice, data: Path) -> StudyConfig:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch.nn.functional import cosine_similarity
 
-from editcore.collapse.verdict import judge
 from editcore.keyvalue.keys import SubjectKeys, mixed
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel
@@ -79,7 +78,6 @@ def _swapped(
             "denominator": edit.denominator,
             "perplexity": perplexity,
             "perplexity_base": base,
-            "collapsed": judge(perplexity, base, material.job.collapse).collapsed,
         }
         for (is_swapped, case, each), edit, perplexity in zip(
             ways, edits, material.perplexities(edits), strict=True

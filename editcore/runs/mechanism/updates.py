@@ -6,7 +6,6 @@ The three key strategies, each with C and without, on the same v*: six edited mo
 from itertools import product
 from typing import Any
 
-from editcore.collapse.verdict import judge
 from editcore.keyvalue.keys import mixed, prefixed, unprefixed
 from editcore.runs.mechanism.material import Case, Material
 
@@ -43,7 +42,6 @@ def rows(material: Material) -> list[dict[str, Any]]:
                 "denominator": edit.denominator,
                 "perplexity": perplexity,
                 "perplexity_base": base,
-                "collapsed": judge(perplexity, base, material.job.collapse).collapsed,
             }
         )
     return found

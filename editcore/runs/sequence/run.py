@@ -20,12 +20,12 @@ from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import SequenceJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import as_metadata, of_job
+from editcore.records.schemas import SEQUENCES, STOPPED
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.runs.sequence.retention import Retention
-from editcore.summary.sequences import SEQUENCES, STOPPED
 from editcore.updates import cumulative_delta
 from editcore.updates.cumulative_delta import CumulativeDelta, accumulating
 from editcore.updates.patch import Patch
@@ -141,7 +141,7 @@ class SequenceRun:
         if last or _passes(before, now, self.job.every):
             row |= self._perplexity(self._measure(current))
             row["accumulated_norm"] = current.changes.norm()
-        if row.get("collapsed") and self.job.after_collapse == "stop":
+        if self._stops(row):
             row["status"], last = STOPPED, True
         if last or any(before < check <= now for check in self.job.checks):
             row |= self.retention.now(self._made([*rows, row]), current.patch)
@@ -169,6 +169,13 @@ class SequenceRun:
             return EditResult(status=in_one_line(error))
         return result
 
+    def _stops(self, row: Row) -> bool:
+        """Whether the job's rule ends the sequence at this row."""
+        rule, perplexity = self.job.stop_rule, row.get("perplexity")
+        if rule is None or perplexity is None:
+            return False
+        return judge(perplexity, self.unedited.mean, rule).collapsed
+
     def _measure(self, current: SequenceState) -> Perplexity:
         if current.patch is not None:
             return self.edited.of([current.patch])[0]
@@ -190,10 +197,11 @@ class SequenceRun:
             "model": job.model.name,
             "editor": job.editor.label,
             "dataset": job.dataset.name,
-            "seed": job.order,
+            "order": job.order,
             "step": step,
             "edits": sum(map(len, self.batches[:step])),
             "case_id": self.batches[step - 1][0].case_id if step else None,
+            "seed": job.seed,
         }
 
     def _perplexity(self, now: Perplexity) -> Row:
@@ -203,7 +211,6 @@ class SequenceRun:
             "perplexity_base": base,
             "perplexity_ratio": now.mean / base,
             "nonfinite_tokens": int(now.nonfinite.sum()),
-            "collapsed": judge(now.mean, base, self.job.collapse).collapsed,
         }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import SequenceJob
-from editcore.summary.sequences import GUESSED, SCORE
+from editcore.records.schemas import GUESSED, SCORE
 from editcore.updates.patch import Patch
 
 

@@ -1,0 +1,64 @@
+"""When an edited model counts as collapsed: the one rule that everything is judged by."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from editcore.config.messages import explain
+from editcore.config.section import Section
+from editcore.errors import ConfigError
+from editcore.numbers import number
+
+
+class CollapseSection(Section):
+    """When an edited model counts as collapsed."""
+
+    perplexity: float = Field(
+        default=1000.0, gt=0, allow_inf_nan=False, description="Collapsed above this perplexity."
+    )
+    ratio: float = Field(
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Collapsed above this multiple of the unedited model's perplexity.",
+    )
+    verdict: Literal["ratio", "perplexity"] = Field(
+        default="ratio", description="Which of the two the column `collapsed` follows."
+    )
+
+    def limits(self, unedited: float) -> dict[str, float]:
+        """By the name of each threshold, the perplexity above which a model has collapsed.
+
+        `unedited` is the model's perplexity before any edit.
+
+        >>> CollapseSection().limits(4.0)
+        {'perplexity': 1000.0, 'ratio': 40.0}
+        """
+        return {"perplexity": self.perplexity, "ratio": self.ratio * unedited}
+
+    def limit(self, unedited: float) -> float:
+        """The one of `limits` that decides."""
+        return self.limits(unedited)[self.verdict]
+
+    def in_words(self) -> str:
+        """The limit that decides, to follow words such as "perplexity above".
+
+        >>> CollapseSection().in_words(), CollapseSection(verdict="perplexity").in_words()
+        ('10 times the unedited perplexity', '1,000')
+        """
+        if self.verdict == "perplexity":
+            return number(self.perplexity)
+        return f"{number(self.ratio)} times the unedited perplexity"
+
+    def decisive(self) -> "CollapseSection":
+        """The same rule without the threshold that decides nothing, which gets its default."""
+        return CollapseSection(verdict=self.verdict, **{self.verdict: getattr(self, self.verdict)})
+
+
+def replaced(rule: CollapseSection, given: Mapping[str, Any]) -> CollapseSection:
+    """The rule with some thresholds replaced; `ConfigError` for a value that is none."""
+    try:
+        return CollapseSection.model_validate({**rule.model_dump(), **given})
+    except ValidationError as error:
+        raise ConfigError(explain(error, CollapseSection, "these thresholds")) from None

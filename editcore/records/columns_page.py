@@ -1,0 +1,58 @@
+"""The lists of columns in results/README.md, made from the declared tables.
+
+python -m editcore.records.columns_page results/README.md
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+from editcore.atomic import write_text
+from editcore.records import mechanism_schemas, schemas
+from editcore.records.columns import keys, meanings, schema_name
+
+BLOCK = re.compile(r"(<!-- columns: ([\w-]+)(?: beyond ([\w-]+))? -->\n).*?(<!-- end -->)", re.S)
+TYPES = {"string": "text", "double": "float64"}
+
+
+def tables() -> dict[str, pa.Schema]:
+    """Every declared table by its name without version."""
+    modules = vars(schemas).values(), vars(mechanism_schemas).values()
+    declared = [value for known in modules for value in known if isinstance(value, pa.Schema)]
+    return {schema_name(table).partition("/")[0]: table for table in declared}
+
+
+def renewed(page: str) -> str:
+    """The page with every block between `<!-- columns: NAME -->` and `<!-- end -->` made again.
+
+    With `NAME beyond OTHER` a block lists the columns that OTHER lacks. Raises `KeyError` for a
+    name of no table.
+    """
+    known = tables()
+
+    def block(found: "re.Match[str]") -> str:
+        start, name, other, end = found.groups()
+        return f"{start}{_described(known[name], known[other] if other else None)}\n{end}"
+
+    return BLOCK.sub(block, page)
+
+
+def _described(table: pa.Schema, other: pa.Schema | None) -> str:
+    """Name, order and columns of a table, the last without those of another."""
+    left_out = set(other.names) if other is not None else set()
+    head = f"`{schema_name(table)}`, ordered by {', '.join(keys(table))}."
+    if other is not None:
+        head += f" The columns of `{schema_name(other)}`, and:"
+    rows = [
+        f"| {name} | {TYPES.get(str(kind), kind)} | {meaning} |"
+        for (name, meaning), kind in zip(meanings(table).items(), table.types, strict=True)
+        if name not in left_out
+    ]
+    return "\n".join([head, "", "| column | type | meaning |", "|---|---|---|", *rows])
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        write_text(Path(argument), renewed(Path(argument).read_text(encoding="utf-8")))
