@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
@@ -225,7 +225,7 @@ class MechanismSection(Section):
         description="The label of an editor that searches for v* and reads C at one layer; its "
         "layer, search and v* are used.",
     )
-    collapse: str = Field(
+    hard: str = Field(
         min_length=1, description="The label of the data set whose cases collapse models."
     )
     normal: str = Field(min_length=1, description="The label of the data set to compare with.")
@@ -241,6 +241,13 @@ class MechanismSection(Section):
         default=None,
         description="A T5 encoder to compare with: a bundled name, a folder or a hub id.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "collapse" in given:
+            raise ValueError("`collapse` is now called `hard`; rename this key")
+        return given
 
 
 class StudyConfig(Section):

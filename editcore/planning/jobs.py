@@ -271,7 +271,7 @@ class CaseSet(Job):
 class MechanismJob(EditorJob):
     """Find out why edits collapse one model, on two sets of cases; `moments` are of one layer."""
 
-    collapse_cases: CaseSet
+    hard_cases: CaseSet
     normal_cases: CaseSet
     texts: MomentSection
     perplexity: PerplexitySection

@@ -321,7 +321,7 @@ class _Planner:
             return {}
         for key, known in (
             ("editor", self._config.editors),
-            ("collapse", self._config.datasets),
+            ("hard", self._config.datasets),
             ("normal", self._config.datasets),
         ):
             label = getattr(choice, key)
@@ -353,7 +353,7 @@ class _Planner:
             preflight.texts(texts.path, None)
         return MechanismJob(
             **self._artefacts(pair),
-            collapse_cases=_case_set(pair, first[choice.collapse], choice.cases),
+            hard_cases=_case_set(pair, first[choice.hard], choice.cases),
             normal_cases=_case_set(pair, first[choice.normal], choice.cases),
             texts=texts,
             perplexity=perplexity,

@@ -94,7 +94,7 @@ class Study:
     def mechanism_inputs(self, model: str) -> list[str]:
         """The files beside the job that a model's mechanism is found from."""
         job = self.mechanism[model]
-        sets = (job.collapse_cases, job.normal_cases)
+        sets = (job.hard_cases, job.normal_cases)
         files = [file for each in sets for file in (each.dataset.path, each.values)]
         texts = [job.perplexity.path, job.texts.path]
         encoder = [str(file) for file in preflight.model_files(job.encoder)] if job.encoder else []

@@ -16,7 +16,7 @@ from editcore.registry.registry import load_registry
 from tests.studies import model_files, study_config, write_data
 
 Planner = Callable[..., Study]
-CHOICE = {"editor": "rome", "collapse": "facts", "normal": "facts", "cases": 2}
+CHOICE = {"editor": "rome", "hard": "facts", "normal": "facts", "cases": 2}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
 def test_cases_are_spread_over_the_shard_and_their_values_are_the_editor_s(planned) -> None:
     study = planned()
     job = study.mechanism["tiny"]
-    assert job.collapse_cases.case_ids == (10, 12)
+    assert job.hard_cases.case_ids == (10, 12)
     edits = study.edits["tiny", "rome", "facts", "000"]
     assert [job.normal_cases.values] == [source.path for source in edits.values]
     assert job.moments == edits.moments
@@ -59,6 +59,8 @@ def test_without_the_section_there_is_no_job_and_no_table(planned) -> None:
     [
         ({"editor": "rme"}, "mechanism.editor: .* label 'rme'.* 'rome'"),
         ({"normal": "fact"}, "mechanism.normal: .* label 'fact'"),
+        ({"hard": "hrd"}, "mechanism.hard: .* label 'hrd'"),
+        ({"collapse": "facts"}, "mechanism: `collapse` is now called `hard`; rename this key"),
         ({"editor": "noop"}, "mechanism.editor: 'noop' does not search for v"),
     ],
 )

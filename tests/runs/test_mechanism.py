@@ -94,7 +94,7 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
         seed=0,
         prefixes=str(written),
         moments={LAYER: str(folder / "moments" / f"layer-{LAYER}.safetensors")},
-        collapse_cases=sets["hard"],
+        hard_cases=sets["hard"],
         normal_cases=sets["normal"],
         texts=texts,
         perplexity=PerplexitySection(path=str(files["texts"]), texts=3),

@@ -79,7 +79,7 @@ def workflow_config(**sections: Any) -> dict[str, Any]:
     """A study of three architectures with two editors, one shard each."""
     models = {kind: {"source": f"models/{kind}"} for kind in MODELS}
     datasets = {"facts": {"path": "data/facts.json", "limit": 2}}
-    mechanism = {"editor": "rome", "collapse": "facts", "normal": "facts"}
+    mechanism = {"editor": "rome", "hard": "facts", "normal": "facts"}
     base: dict[str, Any] = {"models": models, "editors": editors(), "datasets": datasets}
     base["mechanism"] = mechanism
     return study_config(**(base | {"metrics": ["accuracy", "score"]} | sections))

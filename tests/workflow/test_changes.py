@@ -50,7 +50,7 @@ def config(**sections: Any) -> dict[str, Any]:
         "metrics": ["accuracy", "constant"],
         "sequences": {"edits": 2, "after_collapse": "go on"},
         "downstream": {"tasks": ["world_questions"], "count": 1, "top": 0, "limit": 1},
-        "mechanism": {"editor": "rome", "collapse": "facts", "normal": "facts"},
+        "mechanism": {"editor": "rome", "hard": "facts", "normal": "facts"},
     }
     return study_config(**(base | sections))
 

@@ -178,7 +178,7 @@ def sets(study: ReportData) -> dict[str, str]:
     """The study's labels of hard and of normal cases."""
     choice = study.config.mechanism
     return (
-        {"hard": choice.collapse, "normal": choice.normal}
+        {"hard": choice.hard, "normal": choice.normal}
         if choice
         else {"hard": "hard", "normal": "normal"}
     )

@@ -77,7 +77,7 @@ def prompting(study: ReportData, published: Published) -> Columns:
     wanted = published["editors"][published["remedy"]]
     choices = study.config.editors
     labels = [label for label, each in choices.items() if (each.uses or label) == wanted]
-    names = {choice.collapse: "collapse", choice.normal: "normal"}
+    names = {choice.hard: "collapse", choice.normal: "normal"}
     columns: Columns = {}
     rows = found.filter(pl.col("editor").is_in(labels), pl.col("dataset").is_in(list(names)))
     for row in rows.iter_rows(named=True):

@@ -61,7 +61,7 @@ class Material:
         model, (layer,) = context.model, context.moments
         assert context.prefixes is not None
         templates = context.prefixes.templates
-        given = {COLLAPSE: job.collapse_cases, NORMAL: job.normal_cases}
+        given = {COLLAPSE: job.hard_cases, NORMAL: job.normal_cases}
         sets = {name: _cases(model, layer, each, templates) for name, each in given.items()}
         texts = perplexity.tokenize(model, read_texts(job.perplexity.path, job.perplexity.texts))
         unedited = perplexity.measure(model, texts)
