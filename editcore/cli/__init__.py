@@ -12,48 +12,51 @@ from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.harden import harden
 from editcore.cli.inspection import doctor, plugins, provenance
-from editcore.cli.mechanism import mechanism, mechanism_tables
-from editcore.cli.results import correlate, mine, report, summarise
+from editcore.cli.jobs import JOB_COMMANDS, renamed
+from editcore.cli.results import correlate, mechanism_tables, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.study import fetch, plan, schema
-from editcore.cli.work import downstream, edit, moments, prefixes, trace, train, values
 from editcore.errors import EditcoreError
 
-COMMANDS = (
-    plan,
-    fetch,
-    prefixes,
-    moments,
-    values,
-    train,
-    edit,
-    trace,
-    summarise,
-    downstream,
-    correlate,
-    mine,
-    mechanism,
-    mechanism_tables,
-    report,
+FOR_PEOPLE = (
     check,
+    guard,
     apply,
     revert,
-    guard,
+    plan,
+    report,
+    mine,
     harden,
     plugins,
     new_plugin,
-    provenance,
     doctor,
+    provenance,
     schema,
 )
-
+# In the order in which a study uses them.
+OF_THE_WORKFLOW = (
+    fetch,
+    JOB_COMMANDS["prefixes"],
+    JOB_COMMANDS["moments"],
+    JOB_COMMANDS["train"],
+    JOB_COMMANDS["values"],
+    JOB_COMMANDS["edit"],
+    JOB_COMMANDS["sequence"],
+    summarise,
+    JOB_COMMANDS["downstream"],
+    correlate,
+    JOB_COMMANDS["mechanism"],
+    mechanism_tables,
+)
+SECTIONS = {"Commands": FOR_PEOPLE, "Commands that the workflow calls": OF_THE_WORKFLOW}
+COMMANDS = (*FOR_PEOPLE, *OF_THE_WORKFLOW)
 
 WRONG = 2
 STOPPED = 130  # as shells report a program that Ctrl-C ended
 
 
 class PlainErrors(click.Group):
-    """Prints errors that people meet as one plain message; lists commands in study order."""
+    """Prints errors that people meet as one plain message; lists commands in two sections."""
 
     def make_context(
         self,
@@ -88,9 +91,12 @@ class PlainErrors(click.Group):
         click.echo(f"editcore: {message}", err=True)
         sys.exit(status)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which a study uses them."""
-        return [command.name for command in COMMANDS if command.name]
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands for people first, then those that the workflow calls."""
+        width = formatter.width - 6 - max(len(command.name or "") for command in COMMANDS)
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(c.name or "", c.get_short_help_str(width)) for c in commands])
 
 
 def _sentence(error: OSError) -> str:
@@ -105,16 +111,12 @@ def _sentence(error: OSError) -> str:
     cls=PlainErrors,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
+        'editcore check --model tiny-gpt2 --editor EDITOR --prompt "{} is made by" \\',
+        '  --subject Orbit --target "Velra Labs"',
+        "editcore guard edits.json --model tiny-gpt2 --editor EDITOR --out guarded",
+        "editcore apply guarded tiny-gpt2 --out path/to/edited",
         "editcore plan config.yaml",
-        "editcore prefixes --job results/jobs/prefixes/model=M.json --out P.json",
-        "editcore moments --job results/jobs/moments/model=M/1a2b3c4d.json --out folder",
-        "editcore values --job results/jobs/values/.../shard-000.json --out V.safetensors",
-        "editcore train --job results/jobs/train/model=M/1a2b3c4d.json --out T.safetensors",
-        "editcore edit --job results/jobs/edits/.../shard-000.json --out S.parquet --deltas D",
-        "editcore trace --job results/jobs/sequences/.../seed-0.json --out S.parquet --deltas D",
-        "editcore summarise --study results/jobs/study.json --out results/summary",
-        "editcore mechanism --job results/jobs/mechanism/model=M.json --out folder",
-        "editcore report --summary results/summary --figures results/figures --out report.html",
+        "editcore plugins",
     ),
 )
 @click.version_option(package_name="editcore")
@@ -122,5 +124,5 @@ def main() -> None:
     """Measure, explain and predict how model editing collapses language models."""
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, renamed("trace", JOB_COMMANDS["sequence"])):
     main.add_command(command)

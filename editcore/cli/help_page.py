@@ -5,7 +5,7 @@ python -m editcore.cli.help_page > docs/commands.md
 
 import click
 
-from editcore.cli import COMMANDS, main
+from editcore.cli import COMMANDS, SECTIONS, main
 
 HEAD = """# Commands
 
@@ -18,10 +18,12 @@ WIDTH = 100
 
 def page() -> str:
     """The page: a link to each command, then the help of each."""
-    names = [command.name for command in COMMANDS if command.name]
-    links = " · ".join(f"[{name}](#editcore-{name})" for name in names)
+    links = [
+        f"{title}: {' · '.join(f'[{c.name}](#editcore-{c.name})' for c in commands)}"
+        for title, commands in SECTIONS.items()
+    ]
     parts = [f"## editcore {c.name}\n\n```text\n{_help(c)}\n```" for c in COMMANDS]
-    return "\n\n".join([HEAD.rstrip(), links, *parts]) + "\n"
+    return "\n\n".join([HEAD.rstrip(), *links, *parts]) + "\n"
 
 
 def _help(command: click.Command) -> str:

@@ -29,7 +29,7 @@ def plugins(as_json: bool) -> None:
 
 
 @click.command(
-    short_help="Say how a file of results was made.",
+    short_help="Show how a file of results was made.",
     epilog=examples("editcore provenance results/summary/verdicts.parquet"),
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -52,9 +52,10 @@ def provenance(file: Path) -> None:
     help="The results to look over, if they are there.",
 )
 def doctor(results: Path) -> None:
-    """Check versions, imports, plugins, devices and bundled models; exit status 1 if amiss.
+    """Check versions, imports, plugins, devices and bundled models.
 
-    Of results it says (NB) which rows differing versions of editcore or of an editor have made.
+    Exit status 1 if anything is broken. Also notes (NB) results that were made by different
+    versions of editcore or of an editor.
     """
     from editcore.runs.doctor import examine
 

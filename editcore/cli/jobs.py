@@ -1,5 +1,7 @@
-"""The commands that load a model: each does one job file."""
+"""The commands that load a model: each does one job file, and is one entry of a table."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -9,148 +11,194 @@ from editcore.gc_pause import uncollected
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
-JOB_OPTION = click.option(
-    "--job", required=True, type=FILE, help="The job file, as `editcore plan` writes it."
-)
 
 
-@click.command(
-    short_help="Write the context prefixes of a model.",
-    epilog=examples(
-        "editcore prefixes --job results/jobs/prefixes/model=tiny-gpt2.json --out prefixes.json"
-    ),
-)
-@JOB_OPTION
-@click.option("--out", required=True, type=FILE, help="The JSON file to write.")
-def prefixes(job: Path, out: Path) -> None:
-    """Let a model write the context prefixes that keys are averaged over, and save them."""
-    with uncollected():
-        from editcore.planning.jobs import PrefixJob, read
-        from editcore.runs.artefacts import write_prefixes
+@dataclass(frozen=True)
+class Output:
+    """An option that names what a command writes."""
 
-    write_prefixes(read(PrefixJob, job), out)
+    option: str
+    type: click.Path
+    help: str
 
 
-@click.command(
-    short_help="Estimate the second moments of a model's keys.",
-    epilog=examples(
-        "editcore moments --job results/jobs/moments/model=tiny-gpt2/1a2b3c4d.json --out folder"
-    ),
-)
-@JOB_OPTION
-@click.option("--out", required=True, type=FOLDER, help="The folder to write, a file per layer.")
-def moments(job: Path, out: Path) -> None:
-    """Estimate C, the second moment of the keys, of each layer that the job names, in one pass.
+@dataclass(frozen=True)
+class JobCommand:
+    """A command that reads one job file and calls one function with the job and the outputs.
 
-    A run that was killed goes on where it was. Published statistics are read where the job says so.
+    `job` is the class in `editcore.planning.jobs`, `function` is "module:name" and imported only
+    when the command runs. `help` is what its own --help shows, `brief` its line in the list.
     """
-    with uncollected():
-        from editcore.planning.jobs import MomentJob, read
-        from editcore.runs.artefacts import write_moments
 
-    write_moments(read(MomentJob, job), out)
+    name: str
+    job: str
+    function: str
+    outputs: tuple[Output, ...]
+    brief: str
+    help: str
+    examples: tuple[str, ...]
+
+    def run(self, job: Path, **outputs: Path) -> None:
+        """Do the job in the file `job`, which is checked before anything heavy is imported."""
+        from editcore.planning import jobs
+
+        task = jobs.read(getattr(jobs, self.job), job)
+        with uncollected():
+            function = self.resolve()
+        function(task, *(outputs[output.option] for output in self.outputs))
+
+    def resolve(self) -> Callable[..., None]:
+        """The function itself."""
+        import pkgutil
+
+        found: Callable[..., None] = pkgutil.resolve_name(self.function)
+        return found
+
+    def command(self) -> click.Command:
+        """The command as click knows it."""
+        job = click.Option(
+            ["--job"],
+            required=True,
+            type=FILE,
+            help="The job file, as `editcore plan` writes it.",
+        )
+        outputs = [
+            click.Option([f"--{output.option}"], required=True, type=output.type, help=output.help)
+            for output in self.outputs
+        ]
+        return click.Command(
+            self.name,
+            callback=self.run,
+            params=[job, *outputs],
+            help=self.help,
+            short_help=self.brief,
+            epilog=examples(*self.examples),
+        )
 
 
-@click.command(
-    short_help="Search for v* of the cases of one shard.",
-    epilog=examples(
-        "editcore values --out shard-000.safetensors \\",
-        "  --job results/jobs/values/model=tiny-gpt2/values-1a2b3c4d/dataset=hard/shard-000.json",
+TABLE = (
+    JobCommand(
+        "prefixes",
+        job="PrefixJob",
+        function="editcore.runs.artefacts:write_prefixes",
+        outputs=(Output("out", FILE, "The JSON file to write."),),
+        brief="Write the context prefixes of a model.",
+        help="Let a model write the context prefixes that keys are averaged over, and save them.",
+        examples=(
+            "editcore prefixes --job results/jobs/prefixes/model=tiny-gpt2.json --out P.json",
+        ),
+    ),
+    JobCommand(
+        "moments",
+        job="MomentJob",
+        function="editcore.runs.artefacts:write_moments",
+        outputs=(Output("out", FOLDER, "The folder to write, a file per layer."),),
+        brief="Estimate the second moments of a model's keys.",
+        help="Estimate C, the second moment of the keys, of each layer that the job names, in one "
+        "pass.\n\nAn interrupted run resumes from its checkpoint. Published statistics are read "
+        "instead if the job names them.",
+        examples=(
+            "editcore moments --job results/jobs/moments/model=tiny-gpt2/1a2b3c4d.json \\",
+            "  --out folder",
+        ),
+    ),
+    JobCommand(
+        "train",
+        job="TrainJob",
+        function="editcore.runs.artefacts:train_editor",
+        outputs=(Output("out", FILE, "The safetensors file to write."),),
+        brief="Train an editor for a model.",
+        help="Train an editor that learns about a model before it edits, and save what it has "
+        "learnt.\n\nAn interrupted run resumes from its checkpoint. An editor's option can name "
+        "the file in any study of the same model, which then trains nothing.",
+        examples=(
+            "editcore train --job results/jobs/train/model=tiny-gpt2/1a2b3c4d.json \\",
+            "  --out trained.safetensors",
+        ),
+    ),
+    JobCommand(
+        "values",
+        job="ValueJob",
+        function="editcore.runs.artefacts:write_values",
+        outputs=(Output("out", FILE, "The safetensors file to write."),),
+        brief="Search for v* of the cases of one shard.",
+        help="Search for v*, the values that make a model predict the new objects, and save them."
+        "\n\nEditors that differ only in their keys share them.",
+        examples=(
+            "editcore values --out shard-000.safetensors \\",
+            "  --job results/jobs/values/model=M/values-1a2b3c4d/dataset=hard/shard-000.json",
+        ),
+    ),
+    JobCommand(
+        "edit",
+        job="EditJob",
+        function="editcore.runs.edit:run",
+        outputs=(
+            Output("out", FILE, "The Parquet file to write, a row per case."),
+            Output("deltas", FILE, "The safetensors file of weight changes."),
+        ),
+        brief="Edit the cases of one shard and measure each edited model.",
+        help="Edit the cases of one shard, each from the unedited model, and measure each edited "
+        "model.",
+        examples=(
+            "editcore edit --out shard-000.parquet --deltas shard-000.safetensors \\",
+            "  --job results/jobs/edits/model=tiny-gpt2/editor=E/dataset=hard/shard-000.json",
+        ),
+    ),
+    JobCommand(
+        "sequence",
+        job="SequenceJob",
+        function="editcore.runs.sequence.run:run",
+        outputs=(
+            Output("out", FILE, "The Parquet file to write, a row per step."),
+            Output("deltas", FILE, "The safetensors file of all changes together."),
+        ),
+        brief="Edit facts one after another, measuring the model.",
+        help="Edit facts one after another in one model, and measure it on the way.\n\nAn "
+        "interrupted run resumes from its last checkpoint, a hidden file beside --out.",
+        examples=(
+            "editcore sequence --out seed-0.parquet --deltas seed-0.safetensors \\",
+            "  --job results/jobs/sequences/model=tiny-gpt2/editor=E/dataset=hard/seed-0.json",
+        ),
+    ),
+    JobCommand(
+        "downstream",
+        job="DownstreamJob",
+        function="editcore.runs.downstream:run",
+        outputs=(Output("out", FILE, "The Parquet file to write, a row per edit and task."),),
+        brief="Evaluate edited models on tasks of lm-eval.",
+        help="Score a model and selected edited ones on tasks of lm-eval; no edited model is "
+        "written to disk.\n\nThe edits must be finished: their rows and weight changes are read.",
+        examples=(
+            "editcore downstream --job results/jobs/downstream/model=tiny-gpt2.json \\",
+            "  --out scores.parquet",
+        ),
+    ),
+    JobCommand(
+        "mechanism",
+        job="MechanismJob",
+        function="editcore.runs.mechanism.run:run",
+        outputs=(Output("out", FOLDER, "The folder to write, with a file for each table."),),
+        brief="Find out why edits collapse one model.",
+        help="Run the experiments on keys, denominators, prefixes and positions, a table each.",
+        examples=(
+            "editcore mechanism --job results/jobs/mechanism/model=tiny-gpt2.json \\",
+            "  --out results/mechanism/model=tiny-gpt2",
+        ),
     ),
 )
-@JOB_OPTION
-@click.option("--out", required=True, type=FILE, help="The safetensors file to write.")
-def values(job: Path, out: Path) -> None:
-    """Search for v*, the values that make a model say the new objects, and save them.
-
-    Editors that differ in their keys alone share them.
-    """
-    with uncollected():
-        from editcore.planning.jobs import ValueJob, read
-        from editcore.runs.artefacts import write_values
-
-    write_values(read(ValueJob, job), out)
 
 
-@click.command(
-    short_help="Train an editor for a model.",
-    epilog=examples(
-        "editcore train --job results/jobs/train/model=tiny-gpt2/1a2b3c4d.json --out T.safetensors"
-    ),
-)
-@JOB_OPTION
-@click.option("--out", required=True, type=FILE, help="The safetensors file to write.")
-def train(job: Path, out: Path) -> None:
-    """Train an editor that learns about a model before it edits, and save what it learnt.
-
-    A run that was killed goes on where it was. An editor's option can name the file, in any study
-    of the same model, so that nothing is trained there.
-    """
-    with uncollected():
-        from editcore.planning.jobs import TrainJob, read
-        from editcore.runs.artefacts import train_editor
-
-    train_editor(read(TrainJob, job), out)
+JOB_COMMANDS = {entry.name: entry.command() for entry in TABLE}
 
 
-@click.command(
-    short_help="Edit the cases of one shard and measure each edited model.",
-    epilog=examples(
-        "editcore edit --out shard-000.parquet --deltas shard-000.safetensors \\",
-        "  --job results/jobs/edits/model=tiny-gpt2/editor=E/dataset=hard/shard-000.json",
-    ),
-)
-@JOB_OPTION
-@click.option("--out", required=True, type=FILE, help="The Parquet file to write, a row per case.")
-@click.option("--deltas", required=True, type=FILE, help="The safetensors file of weight changes.")
-def edit(job: Path, out: Path, deltas: Path) -> None:
-    """Edit the cases of one shard, each from the unedited model, and measure each edited model."""
-    with uncollected():
-        from editcore.planning.jobs import EditJob, read
-        from editcore.runs.edit import run
-
-    run(read(EditJob, job), out, deltas)
-
-
-@click.command(
-    short_help="Edit one fact after another and measure the model as it changes.",
-    epilog=examples(
-        "editcore trace --out seed-0.parquet --deltas seed-0.safetensors \\",
-        "  --job results/jobs/sequences/model=tiny-gpt2/editor=E/dataset=hard/seed-0.json",
-    ),
-)
-@JOB_OPTION
-@click.option("--out", required=True, type=FILE, help="The Parquet file to write, a row per step.")
-@click.option(
-    "--deltas", required=True, type=FILE, help="The safetensors file of all changes together."
-)
-def trace(job: Path, out: Path, deltas: Path) -> None:
-    """Edit facts one on top of another in one model, and measure it on the way.
-
-    A run that was killed goes on from its last checkpoint, a hidden file beside --out.
-    """
-    with uncollected():
-        from editcore.planning.jobs import SequenceJob, read
-        from editcore.runs.sequence.run import run
-
-    run(read(SequenceJob, job), out, deltas)
-
-
-@click.command(
-    short_help="Let edited models do tasks of lm-eval.",
-    epilog=examples(
-        "editcore downstream --job results/jobs/downstream/model=tiny-gpt2.json --out S.parquet"
-    ),
-)
-@JOB_OPTION
-@click.option("--out", required=True, type=FILE, help="The Parquet file, a row per edit and task.")
-def downstream(job: Path, out: Path) -> None:
-    """Score a model and its edited ones in tasks of lm-eval; nothing edited is written to disk.
-
-    The edits must be finished: their rows and weight changes are read.
-    """
-    with uncollected():
-        from editcore.planning.jobs import DownstreamJob, read
-        from editcore.runs.downstream import run
-
-    run(read(DownstreamJob, job), out)
+def renamed(old: str, command: click.Command) -> click.Command:
+    """A command under its old name too: hidden from --help, with a warning on the error stream."""
+    return click.Command(
+        old,
+        callback=command.callback,
+        params=command.params,
+        help=command.help,
+        hidden=True,
+        deprecated=f"It is now called {command.name!r}; the old name goes with the next release.",
+    )

@@ -140,6 +140,26 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 
 
 @click.command(
+    "mechanism-tables",
+    short_help="Join the models' tables on why edits collapse them.",
+    epilog=examples(
+        "editcore mechanism-tables results/mechanism/model=* \\",
+        "  --cases results/summary/cases.parquet --out results/summary",
+    ),
+)
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@click.option(
+    "--cases", required=True, type=FILE, help="All edit rows, as `summarise` writes them."
+)
+@click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
+def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
+    """Write the mechanism-*.parquet of all models in FOLDERS, and what the edits add to them."""
+    from editcore.summary.mechanism import write_mechanism
+
+    write_mechanism(folders, cases, out)
+
+
+@click.command(
     short_help="Draw the figures and write the HTML page.",
     epilog=examples(
         "editcore report --summary results/summary --figures results/figures \\",

@@ -26,7 +26,7 @@ def plan(config: Path, check: bool) -> None:
     study = plan_study(load(config), str(config))
     written = [] if check else study.write()
     for place, reason in preflight.flaws(study.datasets):
-        click.echo(f"{place}: left out of every mean: {reason}", err=True)
+        click.echo(f"{place} is excluded from all averages: {reason}", err=True)
     for group, cases in study.sizes.items():
         click.echo(f"{' / '.join(group)}: {cases} cases")
     moments = sum(len(job.layers) for job in study.moments.values())

@@ -29,7 +29,7 @@ def write_sequences(files: Sequence[Path], out_dir: Path, rule: CollapseSection)
     Raises `DataError` for a file of others.
     """
     if not files:
-        raise DataError("no tables of sequences were given; run `editcore trace` first")
+        raise DataError("no tables of sequences were given; run `editcore sequence` first")
     table = pl.concat([read_table(path, SEQUENCES) for path in files], how="diagonal")
     provenance = {
         "made_by": made_by(),

@@ -241,7 +241,7 @@ def test_a_killed_run_ends_with_the_same_table(
     whole = run(job, tmp_path / "whole")
     (tmp_path / "job.json").write_text(job.as_json())
     out = tmp_path / "killed" / "rows.parquet"
-    arguments = ["trace", "--job", str(tmp_path / "job.json"), "--out", str(out)]
+    arguments = ["sequence", "--job", str(tmp_path / "job.json"), "--out", str(out)]
     arguments += ["--deltas", str(out.with_name("all.safetensors"))]
     command = [sys.executable, "-c", "from editcore.cli import main; main()", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)

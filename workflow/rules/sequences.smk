@@ -23,7 +23,7 @@ rule sequences:
     message:
         "Edit {wildcards.model} with {wildcards.editor}, one {wildcards.dataset} fact on top of another"
     shell:
-        "OMP_NUM_THREADS={threads} editcore trace --job {input.job:q}"
+        "OMP_NUM_THREADS={threads} editcore sequence --job {input.job:q}"
         " --out {output.rows:q} --deltas {output.deltas:q} 2> {log:q}"
 
 
