@@ -116,19 +116,18 @@ class _Planner:
     ) -> dict[SequenceKey, SequenceJob]:
         if (choice := self._config.sequences) is None:
             return {}
-        sequences = SequencePlanner(
-            choice, f"{self._where}: sequences", self._config, self._registry
-        )
-        editors = sequences.editors()
-        facts = sequences.facts({each.dataset.name: each.ids for each in cases})
-        measured = sequences.measured()
+        place = f"{self._where}: sequences"
+        planner = SequencePlanner(choice, place, self._config, self._registry)
+        editors = planner.editors()
+        facts = planner.facts({each.dataset.name: each.ids for each in cases})
+        measured = planner.measured()
         jobs = [
             SequenceJob(
                 **self._artefacts(pair),
                 dataset=each.dataset,
                 order=seed,
-                case_ids=sequences.drawn(facts, each.dataset.name, seed),
-                batch=sequences.batch(pair.editor),
+                case_ids=planner.drawn(facts, each.dataset.name, seed),
+                batch=planner.batch(pair.editor),
                 perplexity=perplexity,
                 **measured,
             )
