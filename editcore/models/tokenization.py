@@ -110,7 +110,7 @@ def bucket_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
 
     A group holds at most `tokens` tokens, padding counted, or one row.
 
-    >>> buckets([10, 30, 11, 29], tokens=1000)
+    >>> bucket_by_length([10, 30, 11, 29], tokens=1000)
     [[0, 2], [3, 1]]
     """
     groups: list[list[int]] = [[]]

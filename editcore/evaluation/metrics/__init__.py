@@ -83,7 +83,7 @@ def number(column: str, value: float | None) -> float | None:
 def mean_or_none(values: list[float]) -> float | None:
     """The mean, or None where there is nothing to average: not measured is not zero.
 
-    >>> mean([0.0, 1.0]), mean([])
+    >>> mean_or_none([0.0, 1.0]), mean_or_none([])
     (0.5, None)
     """
     return sum(values) / len(values) if values else None
