@@ -1,16 +1,23 @@
-"""What a model says next, token by token, always the most probable one; many contexts at once."""
+"""Greedy generation: the text after a context, the most probable token each time."""
 
+import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
+from editcore.evaluation.overlay import Overlay, edited_models
 from editcore.evaluation.prefix_cache import Contexts, Read, Room, Tokens
 from editcore.models.batch_size import tokens_per_pass
 from editcore.models.kv_cache import cache, held, read_behind
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import bucket_by_length
+from editcore.updates.change import Change
 
 # A block in which the contexts of some numbers, in that order, are read.
 Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
@@ -108,3 +115,61 @@ class Answering:
 
     def _decoded(self, row: _Row) -> str:
         return str(self._model.tokenizer.decode(row.tokens, skip_special_tokens=True))
+
+
+def continuations(model: LoadedModel, prompts: Sequence[str], tokens: int) -> list[str]:
+    """The text of up to `tokens` tokens after each prompt.
+
+    It ends early at the end of text, at the model's last position, and where logits are not finite.
+    Each prompt is read alone and whole for every token, so that it works for any patch.
+    """
+    return [_continuation(model, prompt, tokens) for prompt in prompts]
+
+
+def _continuation(model: LoadedModel, prompt: str, tokens: int) -> str:
+    ids = torch.tensor([model.tokenizer(prompt)["input_ids"]], device=model.device)
+    length = ids.shape[1]
+    if (room := min(tokens, model.max_positions - length)) <= 0:
+        return ""
+    # A copy without the checkpoint's own settings, such as a penalty on repetition; it shares all
+    # weights and hooks.
+    speaker: Any = copy.copy(model.model)
+    speaker.generation_config = GenerationConfig(
+        max_new_tokens=room,
+        eos_token_id=model.tokenizer.eos_token_id,
+        pad_token_id=model.pad_id,
+        use_cache=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    made = speaker.generate(ids, attention_mask=torch.ones_like(ids))
+    sound = takewhile(lambda logits: bool(logits.isfinite().all()), made.logits)
+    said = made.sequences[0, length : length + len(list(sound))]
+    return str(model.tokenizer.decode(said, skip_special_tokens=True))
+
+
+def edited_continuations(
+    model: LoadedModel, prompts: Sequence[str], changes: Sequence[Change], tokens: int
+) -> list[tuple[str, str]]:
+    """The text after each prompt before and after its own edit, many edits in one pass.
+
+    As `continuations` of the model and of each edited model.
+    """
+    contexts = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
+    before = [said.text for said in Answering(model.frozen, contexts, [], tokens).answers()]
+    after: dict[int, str] = {}
+    for group in edited_models(model, changes):
+        if isinstance(group, Overlay):
+            asked = Answering(group.reader, [contexts[i] for i in group.members], [], tokens)
+            said = asked.answers(reading=partial(_laid_over, group))
+            after |= zip(group.members, (answer.text for answer in said), strict=True)
+            continue
+        for i in group.members:
+            with changes[i].applied(model.model):
+                (after[i],) = continuations(model, [prompts[i]], tokens)
+    return [(text, after[i]) for i, text in enumerate(before)]
+
+
+def _laid_over(overlay: Overlay, rows: Sequence[int]) -> AbstractContextManager[None]:
+    """A block in which row i of each pass is the edited model `rows[i]`."""
+    return overlay.laid_over(torch.tensor(rows, device=overlay.reader.device))

@@ -11,7 +11,7 @@ from editcore.collapse.predictor import ActivationShift
 from editcore.config.options import EditorConfig
 from editcore.editing.editor import EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
-from editcore.evaluation.greedy import ask_to_go_on
+from editcore.evaluation.generation import edited_continuations
 from editcore.evaluation.metrics import Metric, MetricInput, number
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.evaluation.teacher_forcing import (
@@ -202,7 +202,7 @@ class Rows:
         if not tokens:
             return [{} for _ in sound]
         prompts = [each.questions.request.text for each in sound]
-        said = ask_to_go_on(self.model, prompts, changes, tokens)
+        said = edited_continuations(self.model, prompts, changes, tokens)
         return [{"continuation_base": before, "continuation": after} for before, after in said]
 
     def _metric_columns(self, case: _Sound, before: Answers, after: Answers) -> Row:

@@ -24,7 +24,7 @@ from editcore import (
 )
 from editcore.config.study import PerplexitySection
 from editcore.errors import DataError, ModelError
-from editcore.evaluation.greedy import continuations
+from editcore.evaluation.generation import continuations
 from editcore.evaluation.metrics import Metric, MetricInput
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.models.loading import load_model

@@ -62,14 +62,15 @@ def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
 def _said(
     shard: "Shard", change: "Change | None", prompts: Sequence[str]
 ) -> tuple[Continuation, ...]:
-    from editcore.evaluation.greedy import continuations
+    from editcore.evaluation.generation import edited_continuations
 
-    model = shard.session.context.model
-    before = continuations(model, prompts, TOKENS)
     assert change is not None
-    with change.applied(model.model):
-        after = continuations(model, prompts, TOKENS)
-    return tuple(map(Continuation, prompts, before, after))
+    changes = [change] * len(prompts)
+    said = edited_continuations(shard.session.context.model, prompts, changes, TOKENS)
+    return tuple(
+        Continuation(prompt, before, after)
+        for prompt, (before, after) in zip(prompts, said, strict=True)
+    )
 
 
 def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:

@@ -1,9 +1,11 @@
 """Prompts that many edited models go on with at once read as if each model were alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from editcore.evaluation.greedy import ask_to_go_on, continuations
+from editcore.evaluation.generation import continuations, edited_continuations
 from editcore.models.architectures import stores_transposed
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
@@ -60,13 +62,63 @@ def alone(model: LoadedModel, prompt: str, change: Change) -> str:
         return continuations(model, [prompt], TOKENS)[0]
 
 
+def by_definition(model: LoadedModel, prompt: str) -> list[int]:
+    """The tokens by their definition: the whole row is read for each, and the best one added."""
+    row = list(model.tokenizer(prompt)["input_ids"])
+    start = len(row)
+    while len(row) < min(start + TOKENS, model.max_positions):
+        logits = model.model(torch.tensor([row])).logits[0, -1]
+        if not logits.isfinite().all():
+            break
+        row.append(int(logits.argmax()))
+        if row[-1] == model.tokenizer.eos_token_id:
+            break
+    return row[start:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_token_is_the_most_probable_one_by_definition(kind: str) -> None:
+    model = wrap_model(kind, *tiny_model(kind))
+    prompts = [request.text for request in tiny_requests()]
+    for change in changes(model):
+        with change.applied(model.model):
+            tokens = [by_definition(model, prompt) for prompt in prompts]
+            expected = model.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            assert continuations(model, prompts, TOKENS) == expected
+
+
+def test_the_checkpoint_s_own_settings_do_not_enter() -> None:
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
+    prompts = [request.text for request in tiny_requests()]
+    expected = continuations(model, prompts, TOKENS)
+    model.model.generation_config.repetition_penalty = 50.0
+    model.model.generation_config.min_new_tokens = TOKENS + 1
+    assert continuations(model, prompts, TOKENS) == expected
+    assert model.model.generation_config.repetition_penalty == 50.0
+
+
+def test_nothing_is_added_beyond_the_last_position_or_the_end_of_text() -> None:
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
+    prompt = tiny_requests()[0].text
+    length, tokens = len(model.tokenizer(prompt)["input_ids"]), by_definition(model, prompt)
+    short = replace(model)
+    short.__dict__["max_positions"] = length + 2
+    assert continuations(short, [prompt], TOKENS) == continuations(model, [prompt], 2)
+    short.__dict__["max_positions"] = length
+    assert continuations(short, [prompt], TOKENS) == [""]
+    model.tokenizer.eos_token = model.tokenizer.convert_ids_to_tokens(tokens[1])
+    assert tokens[0] != tokens[1]
+    # The new end is not a special token, so its text is kept.
+    assert continuations(model, [prompt], TOKENS) == [model.tokenizer.decode(tokens[:2])]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_edited_model_says_what_it_says_alone(kind: str) -> None:
     model = wrap_model(kind, *tiny_model(kind))
     given = changes(model)
     texts = [request.text for request in tiny_requests()]
     prompts = [texts[i % len(texts)] for i in range(len(given))]
-    said = ask_to_go_on(model, prompts, given, TOKENS)
+    said = edited_continuations(model, prompts, given, TOKENS)
     assert [before for before, _ in said] == [continuations(model, [p], TOKENS)[0] for p in prompts]
     assert [after for _, after in said] == [
         alone(model, prompt, change) for prompt, change in zip(prompts, given, strict=True)
@@ -74,7 +126,7 @@ def test_each_edited_model_says_what_it_says_alone(kind: str) -> None:
     assert len({after for _, after in said}) > 3
     assert said[2][1] == ""
     singly = [
-        ask_to_go_on(model, [prompt], [change], TOKENS)[0]
+        edited_continuations(model, [prompt], [change], TOKENS)[0]
         for prompt, change in zip(prompts, given, strict=True)
     ]
     assert said == singly
@@ -84,13 +136,13 @@ def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.Mon
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     given = changes(model)
     prompts = [tiny_requests()[0].text] * len(given)
-    whole = ask_to_go_on(model, prompts, given, TOKENS)
+    whole = edited_continuations(model, prompts, given, TOKENS)
     monkeypatch.setattr("editcore.evaluation.overlay.budget", lambda _: 1)
-    assert ask_to_go_on(model, prompts, given, TOKENS) == whole
+    assert edited_continuations(model, prompts, given, TOKENS) == whole
 
 
 def test_no_edits_say_nothing_and_no_hook_stays() -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
-    assert ask_to_go_on(model, [], [], TOKENS) == []
-    ask_to_go_on(model, [tiny_requests()[0].text], [dense(model, 1, 0)], TOKENS)
+    assert edited_continuations(model, [], [], TOKENS) == []
+    edited_continuations(model, [tiny_requests()[0].text], [dense(model, 1, 0)], TOKENS)
     assert not any(module._forward_hooks for module in model.model.modules())
