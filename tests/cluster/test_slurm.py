@@ -119,16 +119,16 @@ def test_cancelled_jobs_and_a_killed_snakemake_change_no_table(
     run.wait_until(lambda: len(of_rule(cluster.jobs("all"), "prefixes")) == 2)
     assert cancelled in cluster.jobs("CANCELLED")
 
-    run.wait_until(lambda: len(of_rule(cluster.jobs("RUNNING"), "edits")) == 2)
+    run.wait_until(lambda: len(of_rule(cluster.jobs("RUNNING"), "edit")) == 2)
     run.kill()
-    left_alone = of_rule(cluster.jobs("RUNNING"), "edits")
+    left_alone = of_rule(cluster.jobs("RUNNING"), "edit")
     assert len(left_alone) == 2, "the jobs outlive Snakemake"
     status, output = folder.snakemake("--unlock")
     assert status == 0, output
     said = Submitted(folder, cluster, *TARGETS).finish()
 
-    doubled = set(of_rule(cluster.jobs("all"), "edits")) - set(left_alone)
-    assert doubled == set(re.findall(r"SLURM jobid (\d+) .*/rule_edits/", said))
+    doubled = set(of_rule(cluster.jobs("all"), "edit")) - set(left_alone)
+    assert doubled == set(re.findall(r"SLURM jobid (\d+) .*/rule_edit/", said))
     # Each is doubled once. Where one of a pair clears away what the other has just written,
     # Snakemake tries that one again.
     assert len(doubled) == 2 + said.count("Trying to restart job")

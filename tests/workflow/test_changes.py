@@ -28,8 +28,8 @@ def constant(case):
     return {"constant": 1.0}
 '''
 Jobs = set[str]
-EVERY_EDIT = {"edits rome", "edits codebook"}
-EVERY_SEQUENCE = {"sequences rome", "sequences codebook"}
+EVERY_EDIT = {"edit rome", "edit codebook"}
+EVERY_SEQUENCE = {"sequence rome", "sequence codebook"}
 # What is made from a table of edits alone, however few of its rows are new.
 OF_EDITS = {"summarise", "mechanism_tables", "correlate", "report"}
 OF_SEQUENCES = {"summarise_sequences", "report"}
@@ -101,8 +101,11 @@ def jobs(output: str) -> Jobs:
     """The jobs of a dry run, by rule; those of an editor, of which messages tell, with its name."""
     counts = re.findall(r"^(\w+) +(\d+)$", output.partition("Reason")[0], flags=re.MULTILINE)
     found = {rule for rule, _ in counts} - {"all", "total"}
-    for rule, words in (("edits", "on"), ("sequences", "one")):
-        editors = re.findall(rf"^Job \d+: Edit gpt2 with ([\w-]+),? {words} ", output, re.MULTILINE)
+    for rule, words in (
+        ("edit", r"Edit gpt2 with ([\w-]+) on "),
+        ("sequence", r"Apply the facts edits to gpt2 one after another with ([\w-]+)$"),
+    ):
+        editors = re.findall(rf"^Job \d+: {words}", output, re.MULTILINE)
         assert str(len(editors)) == dict(counts).get(rule, "0")
         found = found - {rule} | {f"{rule} {editor}" for editor in editors}
     return found
@@ -113,13 +116,13 @@ def test_nothing_changed_and_nothing_runs(rerun: Callable[..., Jobs]) -> None:
 
 
 def test_an_editor_s_new_code_runs_its_own_shards_again(rerun: Callable[..., Jobs]) -> None:
-    own = {"edits codebook", "sequences codebook"}
+    own = {"edit codebook", "sequence codebook"}
     assert rerun(edited="editcore_codebook/editor.py") == own | OF_EDITS | OF_SEQUENCES
 
 
 def test_an_editor_s_new_options_run_its_own_shards_again(rerun: Callable[..., Jobs]) -> None:
     changed = config()["editors"] | {"codebook": {"options": {"layer": 1, "steps": 3}}}
-    own = {"edits codebook", "sequences codebook"}
+    own = {"edit codebook", "sequence codebook"}
     assert rerun(editors=changed) == own | OF_STUDY
 
 

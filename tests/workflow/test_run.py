@@ -54,7 +54,7 @@ def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_
     folder.configure(editors=editors(steps=2))
     status, output = folder.snakemake("--dry-run")
     assert status == 0, output
-    assert jobs(output)["edits"] == len(MODELS)
+    assert jobs(output)["edit"] == len(MODELS)
     assert "moments" not in jobs(output)
     assert "prefixes" not in jobs(output)
     assert "with rome on" in output
@@ -68,7 +68,7 @@ def test_tasks_come_behind_all_edits_and_change_none(finished: StudyFolder, tmp_
     assert status == 0, output
     found = jobs(output)
     assert (found["downstream"], found["correlate"], found["report"]) == (len(MODELS), 1, 1)
-    assert not {"edits", "moments", "values"} & set(found)
+    assert not {"edit", "moments", "values"} & set(found)
 
 
 def test_a_further_layer_is_measured_and_no_finished_shard_runs_again(
@@ -79,7 +79,7 @@ def test_a_further_layer_is_measured_and_no_finished_shard_runs_again(
     folder.configure(editors=editors() | {"deeper": deeper})
     status, output = folder.snakemake("--dry-run")
     assert status == 0, output
-    assert (jobs(output)["moments"], jobs(output)["edits"]) == (len(MODELS), len(MODELS))
+    assert (jobs(output)["moments"], jobs(output)["edit"]) == (len(MODELS), len(MODELS))
     assert output.count("with deeper on") == len(MODELS)
     assert "with rome on" not in output
     assert "with c-rome on" not in output
@@ -96,7 +96,7 @@ def test_moments_of_other_texts_or_tokens_run_every_shard_again(
     folder.configure(moments=moments)
     status, output = folder.snakemake("--dry-run")
     assert status == 0, output
-    assert (jobs(output)["moments"], jobs(output)["edits"]) == (len(MODELS), 2 * len(MODELS))
+    assert (jobs(output)["moments"], jobs(output)["edit"]) == (len(MODELS), 2 * len(MODELS))
 
 
 def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Pa
     save_tiny_model("llama", folder.path / "models" / "llama", seed=1)
     status, output = folder.snakemake("--dry-run")
     assert status == 0, output
-    assert (jobs(output)["edits"], jobs(output)["moments"], jobs(output)["prefixes"]) == (2, 1, 1)
+    assert (jobs(output)["edit"], jobs(output)["moments"], jobs(output)["prefixes"]) == (2, 1, 1)
 
 
 def wait_for(process: "subprocess.Popen[str]", folder: StudyFolder, count: int) -> None:
@@ -142,7 +142,7 @@ def test_an_aborted_run_resumes(finished: StudyFolder, tmp_path: Path) -> None:
     status, output = folder.snakemake()
     assert status == 0, output
     assert len(folder.files("edits")) == len(MODELS) * 2
-    assert jobs(output)["edits"] < len(MODELS) * 2
+    assert jobs(output)["edit"] < len(MODELS) * 2
     model, editor = re.search(r"model=(.+)/editor=(.+)/dataset=", first).groups()  # type: ignore[union-attr]
     assert f"Edit {model} with {editor} on" not in output
 
@@ -183,3 +183,15 @@ def test_snakemake_s_report_is_made_and_seen_without_a_network(finished: StudyFo
         assert all(url.startswith(("file:", "data:")) for url in page.requests())
         # Tailwind, which is embedded, says on the console that its command line is to be preferred.
         assert not [line for line in page.complaints() if "cdn.tailwindcss.com" not in line]
+
+
+def test_only_the_main_process_writes_job_files(study_folder: StudyFolder, tmp_path: Path) -> None:
+    folder = study_folder.copy(tmp_path)
+    target = "results/artefacts/model=gpt2/prefixes.json"
+    # How a cluster's executor starts the job on its node.
+    status, output = folder.snakemake("--dry-run", "--mode", "remote", target)
+    assert (status, jobs(output)["prefixes"]) == (0, 1), output
+    assert not (folder.path / "results" / "jobs").exists()
+    status, output = folder.snakemake("--dry-run", target)
+    assert (status, jobs(output)["prefixes"]) == (0, 1), output
+    assert (folder.path / "results" / "jobs" / "study.json").is_file()

@@ -56,7 +56,7 @@ def test_both_papers_are_few_jobs_and_a_quick_dry_run(tmp_path: Path) -> None:
     assert jobs["total"] < LARGEST_STUDY, jobs
     assert {"values", "moments", "train", "downstream", "mechanism"} <= {*jobs}, jobs
     edits = planned(tmp_path, "edits")
-    assert len(edits) == jobs["edits"]
+    assert len(edits) == jobs["edit"]
     assert {job["model"]["name"] for job in edits} == MODELS
     assert {job["editor"]["label"] for job in edits} == EDITORS
     everything = Counter({(m, e, "counterfact"): CASES for m in MODELS for e in EDITORS})

@@ -1,4 +1,4 @@
-# What edits read and what belongs to a model alone: made once, used by every editor.
+# What edits read and depends on a model alone: made once, used by every editor.
 
 
 rule prefixes:
@@ -43,7 +43,7 @@ rule moments:
         "editcore moments --job {input.job:q} --out {output:q} 2> {log:q}"
 
 
-# What an editor learns about a model before its first edit; a killed training goes on where it was.
+# What an editor learns about a model before its first edit; an interrupted training resumes.
 rule train:
     input:
         lambda wildcards: study.training_inputs(**wildcards),

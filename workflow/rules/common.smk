@@ -12,15 +12,17 @@ from editcore.runs import fetch
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 
 try:
-    # Snakemake has read these files already, and of a key that stands twice it kept the last.
-    for config_file in workflow.configfiles:
+    # Snakemake has read these files, but of a key that is given twice it keeps the last; this refuses.
+    for config_file in workflow.configfiles if workflow.is_main_process else ():
         read_yaml(Path(config_file))
     study = planner.plan_mapping(config, config_files)
-    study.write()
+    # A job of a cluster evaluates this file again, and must not touch files that others read.
+    if workflow.is_main_process:
+        study.write()
 except EditcoreError as error:
     raise WorkflowError(f"\n{error}\n") from None
 
-# All is here, so no job should wait for a network; those on other nodes read this file as well.
+# Everything has been fetched, so no job should wait for a network; jobs on other nodes check it too.
 if fetch.covers(study.config, Path("results/fetched.json")):
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

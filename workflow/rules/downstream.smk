@@ -1,4 +1,4 @@
-# Tasks on edited models: one job per model, behind all of its edits.
+# Tasks on edited models: one job per model, after all of its edits.
 
 
 rule downstream:
@@ -18,7 +18,7 @@ rule downstream:
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
     message:
-        "Let {wildcards.model} and some of its edited models do tasks"
+        "Evaluate {wildcards.model} and selected edited models on tasks"
     shell:
         "OMP_NUM_THREADS={threads} editcore downstream --job {input.job:q}"
         " --out {output:q} 2> {log:q}"

@@ -1,4 +1,4 @@
-# v* of a shard, once for all editors that search for it in the same way.
+# v* of a shard, once for all editors that search for it with the same options.
 rule values:
     input:
         lambda wildcards: study.values_inputs(**wildcards),
@@ -24,7 +24,7 @@ rule values:
 # One job per shard: the model is loaded once, and every case starts from its unedited weights.
 
 
-rule edits:
+rule edit:
     input:
         lambda wildcards: study.edits_inputs(**wildcards),
         job="results/jobs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.json",

@@ -1,4 +1,4 @@
-# From the hub, once, on a machine that has a network; no other rule needs one afterwards.
+# Downloads from the hub, once, where there is a network; no other rule needs one afterwards.
 
 
 localrules:

@@ -1,4 +1,4 @@
-# Why edits collapse a model: all experiments of one model in one job, and their tables joined.
+# Why edits collapse a model: all experiments of a model in one job, then a table of all models.
 
 
 rule mechanism:
@@ -38,7 +38,7 @@ if study.mechanism:
         params:
             folder=subpath(output[0], parent=True),
         message:
-            "Gather the tables on why edits collapse models"
+            "Join the tables on why edits collapse models"
         shell:
             "editcore mechanism-tables {input.folders:q} --cases {input.cases:q}"
             " --out {params.folder:q} 2> {log:q}"

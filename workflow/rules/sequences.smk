@@ -1,7 +1,7 @@
-# One job per sequence: its edits stand on top of each other, so only whole sequences run side by side.
+# One job per sequence: each edit needs those before it, so only whole sequences run in parallel.
 
 
-rule sequences:
+rule sequence:
     input:
         lambda wildcards: study.sequences_inputs(**wildcards),
         job="results/jobs/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.json",
@@ -21,7 +21,7 @@ rule sequences:
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
     message:
-        "Edit {wildcards.model} with {wildcards.editor}, one {wildcards.dataset} fact on top of another"
+        "Apply the {wildcards.dataset} edits to {wildcards.model} one after another with {wildcards.editor}"
     shell:
         "OMP_NUM_THREADS={threads} editcore sequence --job {input.job:q}"
         " --out {output.rows:q} --deltas {output.deltas:q} 2> {log:q}"
@@ -40,7 +40,7 @@ rule summarise_sequences:
     params:
         folder=subpath(output[0], parent=True),
     message:
-        "Gather the sequences of edits"
+        "Summarise the sequences"
     shell:
         "editcore summarise --what sequences --study {input.study:q}"
         " --out {params.folder:q} 2> {log:q}"

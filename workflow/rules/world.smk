@@ -1,4 +1,4 @@
-# Makes the bundled world anew: facts, texts, tasks and the three models. No study needs these rules.
+# Rebuilds the bundled world: facts, texts, tasks and the three models. No study needs these rules.
 # Their outputs are markers: files under resources/ are kept by version control, not by Snakemake.
 
 
@@ -6,7 +6,7 @@ rule bundled_world:
     input:
         expand("results/world/{model}.done", model=["tiny-gpt2", "tiny-llama", "tiny-t5"]),
     message:
-        "The bundled world is made anew"
+        "The bundled world is rebuilt"
 
 
 rule bundled_facts:
