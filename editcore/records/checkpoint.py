@@ -23,6 +23,20 @@ class Progress:
     tensors: "Mapping[str, torch.Tensor]"
     state: Mapping[str, Any]
 
+    @classmethod
+    def of(
+        cls, parts: "Mapping[str, Mapping[str, torch.Tensor]]", state: Mapping[str, Any]
+    ) -> "Progress":
+        """Progress whose tensors belong to several parts, such as a network and its optimiser."""
+        return cls(
+            {f"{p}/{n}": t.detach() for p, named in parts.items() for n, t in named.items()}, state
+        )
+
+    def part(self, part: str) -> "dict[str, torch.Tensor]":
+        """The tensors of one part by their own names; empty where it has none."""
+        inside = f"{part}/"
+        return {k.removeprefix(inside): t for k, t in self.tensors.items() if k.startswith(inside)}
+
 
 @dataclass
 class Checkpoint:

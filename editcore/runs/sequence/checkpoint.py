@@ -15,7 +15,7 @@ from editcore.records.checkpoint import Checkpoint, Progress
 from editcore.records.provenance import of_job
 from editcore.updates.cumulative_delta import PARAMETERS, CumulativeDelta
 
-CHANGE, STATE = "change/", "state/"
+CHANGE, STATE = "change", "state"
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,9 @@ class SequenceProgress:
 
     def write(self, changes: CumulativeDelta, resumed: Resumed) -> None:
         """Replace what was there."""
-        tensors = {CHANGE + name: tensor for name, tensor in changes.tensors().items()}
-        tensors |= {STATE + name: tensor.detach() for name, tensor in resumed.state.items()}
+        parts = {CHANGE: changes.tensors(), STATE: resumed.state}
         known = {"rows": resumed.rows, PARAMETERS: changes.record()}
-        self.file.write_if_due(lambda: Progress(tensors, known))
+        self.file.write_if_due(lambda: Progress.of(parts, known))
 
     def resume(self, changes: CumulativeDelta, first: Mapping[str, Any]) -> Resumed | None:
         """Change the model as it was and say how far it had come; None where it has to begin.
@@ -56,15 +55,10 @@ class SequenceProgress:
         if progress is None or progress.state["rows"][:1] != [first]:
             return None
         with contextlib.suppress(DataError):
-            tensors = progress.tensors
-            changes.restore(_under(CHANGE, tensors), progress.state[PARAMETERS], self.file.path)
-            return Resumed(progress.state["rows"], _under(STATE, tensors))
+            changes.restore(progress.part(CHANGE), progress.state[PARAMETERS], self.file.path)
+            return Resumed(progress.state["rows"], progress.part(STATE))
         return None
 
     def remove(self) -> None:
         """The job is done."""
         self.file.remove()
-
-
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}

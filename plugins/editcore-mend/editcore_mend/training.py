@@ -129,22 +129,14 @@ class Training:
             "best": self._best,
             **{f"adam{i}": state for i, state in self._adam.state_dict()["state"].items()},
         }
-        tensors = {
-            f"{part}/{name}": tensor.detach().clone()
-            for part, named in parts.items()
-            for name, tensor in named.items()
-        }
-        return Progress(tensors, {"step": self._step, "history": self._history})
+        return Progress.of(parts, {"step": self._step, "history": self._history})
 
     def _restore(self, kept: Progress) -> None:
-        parts: dict[str, dict[str, torch.Tensor]] = {"best": {}}
-        for key, tensor in kept.tensors.items():
-            part, _, name = key.partition("/")
-            parts.setdefault(part, {})[name] = tensor
-        self.network.load_state_dict(parts.pop("network"))
-        self._best = parts.pop("best")
+        self.network.load_state_dict(kept.part("network"))
+        self._best = kept.part("best")
         groups = self._adam.state_dict()["param_groups"]
-        states = {int(part.removeprefix("adam")): state for part, state in parts.items()}
+        numbers = [number for group in groups for number in group["params"]]
+        states = {i: state for i in numbers if (state := kept.part(f"adam{i}"))}
         self._adam.load_state_dict({"state": states, "param_groups": groups})
         self._step = kept.state["step"]
         self._history = list(kept.state["history"])
