@@ -254,7 +254,7 @@ def test_the_files_of_a_task_are_its_description_and_its_data() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("- 1", "expected the keys"), ("task: [", "cannot be read"), (None, "no task file")],
+    [("- 1", "expected the keys"), ("task: [", "not valid YAML"), (None, "no task file")],
 )
 def test_a_task_file_that_cannot_be_used_is_named(
     tmp_path: Path, content: str | None, words: str

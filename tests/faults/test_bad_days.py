@@ -144,6 +144,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 WRITE_FOREVER = """
 import sys
 from pathlib import Path
+from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from tests.rows import edit_row
 version = 0
