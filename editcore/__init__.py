@@ -16,6 +16,7 @@ from editcore.config.options import (
 )
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import bundled_models, data_file
+from editcore.datasets.formats import RecordParser, record_id, with_slot
 from editcore.datasets.readers import read_requests, read_texts
 from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.errors import (
@@ -29,10 +30,12 @@ from editcore.errors import (
 from editcore.registry.hookspecs import (
     HOOKSPEC_VERSION,
     Capabilities,
+    DatasetFormatInfo,
     DeltaTransformInfo,
     EditorInfo,
     KeyStrategyInfo,
     MetricInfo,
+    ModelFamilyInfo,
     hookimpl,
 )
 from editcore.registry.registry import load_registry, resolve_factory
@@ -45,6 +48,7 @@ __all__ = [
     "Capabilities",
     "ConfigError",
     "DataError",
+    "DatasetFormatInfo",
     "DeltaTransformInfo",
     "EditContext",
     "EditRequest",
@@ -56,10 +60,12 @@ __all__ = [
     "KeyStrategyInfo",
     "MetricInfo",
     "ModelError",
+    "ModelFamilyInfo",
     "Moments",
     "PluginError",
     "Prefixes",
     "Probe",
+    "RecordParser",
     "RequestError",
     "Requirement",
     "Trained",
@@ -73,5 +79,7 @@ __all__ = [
     "load_registry",
     "read_requests",
     "read_texts",
+    "record_id",
     "resolve_factory",
+    "with_slot",
 ]

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 from editcore.editing.transforms.norm_cap import NormCapConfig
 from editcore.evaluation.metrics import accuracy, score
-from editcore.registry.hookspecs import DeltaTransformInfo, KeyStrategyInfo, MetricInfo, hookimpl
+from editcore.registry.hookspecs import (
+    DatasetFormatInfo,
+    DeltaTransformInfo,
+    KeyStrategyInfo,
+    MetricInfo,
+    ModelFamilyInfo,
+    hookimpl,
+)
 
 EDITCORE_HOOKSPEC = 2
 
@@ -59,4 +66,50 @@ def editcore_metrics() -> Iterator[MetricInfo]:
         "Meng et al. 2022, Locating and Editing Factual Associations in GPT",
         "editcore.evaluation.metrics.score:score",
         score.COLUMNS,
+    )
+
+
+@hookimpl
+def editcore_model_families() -> Iterator[ModelFamilyInfo]:
+    """The families that the tests prove on tiny models."""
+    yield ModelFamilyInfo("gpt2", "GPT-2.", ("gpt2",), "transformer.h", "mlp.c_proj")
+    yield ModelFamilyInfo(
+        "gpt-j", "GPT-J.", ("gptj",), "transformer.h", "mlp.fc_out", block_gives_tuple=True
+    )
+    yield ModelFamilyInfo(
+        "gpt-neox", "GPT-NeoX and Pythia.", ("gpt_neox",), "gpt_neox.layers", "mlp.dense_4h_to_h"
+    )
+    yield ModelFamilyInfo(
+        "llama",
+        "Llama and what is built like it: Mistral, Qwen 2 and 3, Gemma.",
+        ("llama", "mistral", "qwen2", "qwen3", "gemma"),
+        "model.layers",
+        "mlp.down_proj",
+    )
+    yield ModelFamilyInfo("phi", "Phi.", ("phi",), "model.layers", "mlp.fc2")
+
+
+@hookimpl
+def editcore_datasets() -> Iterator[DatasetFormatInfo]:
+    """The formats of the papers' data sets."""
+    yield DatasetFormatInfo(
+        "counterfact",
+        "COUNTERFACT's own records.",
+        "Meng et al. 2022, Locating and Editing Factual Associations in GPT",
+        "editcore.datasets.formats:counterfact",
+        ("requested_rewrite",),
+    )
+    yield DatasetFormatInfo(
+        "flat",
+        "The same facts as EasyEdit writes them: the subject in full inside the prompt.",
+        "Wang et al. 2024, EasyEdit",
+        "editcore.datasets.formats:flat",
+        ("prompt", "subject", "target_new"),
+    )
+    yield DatasetFormatInfo(
+        "zsre",
+        "zsRE's records; those without an alternative answer are left out.",
+        "Mitchell et al. 2022, Fast Model Editing at Scale",
+        "editcore.datasets.formats:zsre",
+        ("src", "alt"),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
+from editcore import builtin
 from editcore.config.options import (
     EditorConfig,
     Moments,
@@ -149,6 +150,9 @@ class PlainPlugin:
     @hookimpl
     def editcore_delta_transforms(self) -> Iterator[DeltaTransformInfo]:
         yield DeltaTransformInfo("shrink", "Shrinks.", "", ShrinkConfig, "nowhere:shrink")
+
+    editcore_model_families = staticmethod(builtin.editcore_model_families)
+    editcore_datasets = staticmethod(builtin.editcore_datasets)
 
     @hookimpl
     def editcore_metrics(self) -> Iterator[MetricInfo]:

@@ -22,10 +22,12 @@ def plan(config: Path, check: bool) -> None:
     from editcore.config.study import load
     from editcore.planning import preflight
     from editcore.planning.planner import plan as plan_study
+    from editcore.registry.registry import load_registry
 
-    study = plan_study(load(config), str(config))
+    registry = load_registry()
+    study = plan_study(load(config), str(config), registry)
     written = [] if check else study.write()
-    for place, reason in preflight.flaws(study.datasets):
+    for place, reason in preflight.flaws(study.datasets, registry):
         click.echo(f"{place} is excluded from all averages: {reason}", err=True)
     for group, cases in study.sizes.items():
         click.echo(f"{' / '.join(group)}: {cases} cases")

@@ -1,39 +1,48 @@
-"""Readers: COUNTERFACT, its flat variant and zsRE into requests, files of texts into lists."""
+"""Reads data files: records of facts into requests by their format, files of texts into lists."""
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from editcore.errors import DataError
-from editcore.requests import SLOT, EditRequest, Probe
+from editcore.datasets.formats import (
+    Record,
+    RecordParser,
+    encodable,
+    record_id,
+)
+from editcore.errors import DataError, in_one_line
+from editcore.registry.hookspecs import AUTO
+from editcore.registry.registry import Registry, load_registry, resolve_factory
+from editcore.requests import EditRequest
 
-Format = Literal["auto", "counterfact", "flat", "zsre"]
-Record = Mapping[str, Any]
-Parser = Callable[[Record, int], EditRequest | None]
-# Case ids are 64-bit numbers in the tables.
-LARGEST = 2**63
 
-
-def read_requests(path: str | Path, format: Format = "auto") -> list[EditRequest]:
+def read_requests(
+    path: str | Path, format: str = AUTO, registry: Registry | None = None
+) -> list[EditRequest]:
     """All edit requests of a JSON or JSON Lines file, in its order, with distinct case ids.
 
-    `format` names the records' shape: `counterfact` (Meng et al. 2022), `flat` (the same facts as
-    EasyEdit writes them: the subject in full inside the prompt), `zsre` (Mitchell et al. 2022);
-    `auto` tells it from the first record that has one. zsRE records without an alternative answer
-    are left out, as in the collapse papers' loader; they keep their number, which is the case id
-    there. A broken record becomes a request whose flaw says what is wrong and in which record, or
-    line of a JSON Lines file; where it has no usable number, its case id is negative. Raises
-    `DataError` where the file as a whole is unfit, or no record of it is sound.
+    `format` names the records' shape, one of the registry's data-set formats (of the installed
+    plugins, if left out); `auto` recognises it by the fields of the first record that fits one.
+    Records that the format leaves out keep their numbers, so the others' case ids do not move. A
+    broken record becomes a request whose flaw says what is wrong and in which record, or line of a
+    JSON Lines file; where it has no usable number, its case id is negative. Raises `DataError`
+    where the file as a whole is unfit, or no record of it is sound, and `PluginError` for an
+    unknown format.
     """
-    path = Path(path)
+    known = load_registry() if registry is None else registry
+    return read_dataset(Path(path), format, known)[1]
+
+
+def read_dataset(path: Path, format: str, registry: Registry) -> tuple[str, list[EditRequest]]:
+    """The name of the format that the records have, and all requests; errors as above."""
     items = _items(path)
     if not items:
         raise DataError(f"{path}: holds no records; give it at least one")
-    parser = _parser(path, items, format)
+    name = _format(path, items, registry) if format == AUTO else format
+    parser = resolve_factory(registry.dataset_formats[name].record.factory)
     requests: dict[int, EditRequest] = {}
     for place, item in items:
         try:
@@ -50,12 +59,14 @@ def read_requests(path: str | Path, format: Format = "auto") -> list[EditRequest
     if requests and all(request.unreadable for request in requests.values()):
         first = next(iter(requests.values())).unreadable
         raise DataError(f"{path}: no record can be used; {first}")
-    return list(requests.values())
+    return name, list(requests.values())
 
 
-def read_cases(path: str, format: Format, case_ids: Sequence[int]) -> list[EditRequest]:
+def read_cases(
+    path: str, format: str, case_ids: Sequence[int], registry: Registry
+) -> list[EditRequest]:
     """The requests of a job; `DataError` where the file has lost one of them."""
-    known = {request.case_id: request for request in read_requests(path, format)}
+    known = {request.case_id: request for request in read_requests(path, format, registry)}
     if missing := [case for case in case_ids if case not in known]:
         raise DataError(
             f"{path} no longer holds case {missing[0]}; run the workflow again: "
@@ -161,7 +172,7 @@ def _text(path: Path, place: _Place, item: object) -> str:
         raise DataError(f"{path}, {place}: {item.reason}")
     if isinstance(item, dict):
         item = item.get("Text", item.get("text"))
-    if not isinstance(item, str) or not item.strip() or not _encodable(item):
+    if not isinstance(item, str) or not item.strip() or not encodable(item):
         raise DataError(
             f"{path}, {place}: no text; it must be a string of valid characters that is not "
             "blank, or an object with one under 'Text' or 'text'"
@@ -169,61 +180,88 @@ def _text(path: Path, place: _Place, item: object) -> str:
     return item
 
 
-def _encodable(text: str) -> bool:
-    """False for half of a surrogate pair, which JSON can spell and no tokenizer takes."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _format(path: Path, items: Sequence[tuple[_Place, Any]], registry: Registry) -> str:
+    """The format of the first record that fits one; of several, the one with all their fields.
 
-
-def _parser(path: Path, items: Sequence[tuple[_Place, Any]], format: Format) -> Parser:
-    parsers: dict[str, Parser] = {
-        "counterfact": _counterfact,
-        "flat": _flat,
-        "zsre": _zsre,
-    }
-    if format in parsers:
-        return parsers[format]
-    if format != "auto":
-        raise DataError(f"{path}: unknown format {format!r}; one of {', '.join(get_args(Format))}")
+    Raises `DataError` where no record fits any, or one fits several of which none has the fields
+    of all.
+    """
+    infos = [entry.record for entry in registry.dataset_formats.values()]
+    formats = {info.name: info.fields for info in infos if info.fields}
     records = [item for _, item in items if isinstance(item, dict)]
-    for fields in records:
-        if "requested_rewrite" in fields:
-            return _counterfact
-        if {"src", "alt"} <= fields.keys():
-            return _zsre
-        if {"prompt", "subject", "target_new"} <= fields.keys():
-            return _flat
+    for record in records:
+        fitting = {name: set(f) for name, f in formats.items() if record.keys() >= set(f)}
+        every = set().union(*fitting.values())
+        best = [name for name, fields in fitting.items() if fields == every]
+        if len(best) == 1:
+            return best[0]
+        if fitting:
+            raise DataError(
+                f"{path}: the fields of its records fit the formats {' and '.join(fitting)}; "
+                "name the right one with `format`"
+            )
     if not records:
-        return _flat  # every item is refused as it is read
+        raise DataError(f"{path}: no record can be used; {_why_not_read(*items[0])}")
+    needed = ", or ".join(f"{_listed(fields)} ({name})" for name, fields in formats.items())
     raise DataError(
-        f"{path}: the fields {', '.join(records[0]) or '(none)'} are of no known format; needed "
-        "are requested_rewrite (COUNTERFACT), or prompt, subject and target_new (flat), or src, "
-        "subject and alt (zsRE)"
+        f"{path}: the fields {', '.join(records[0]) or '(none)'} are of no known format; "
+        f"needed are {needed or 'plugins that bring formats'}"
     )
 
 
-def _parse(parser: Parser, place: _Place, item: Any) -> EditRequest | None:
+def _listed(names: Sequence[str]) -> str:
+    """Names as in a sentence.
+
+    >>> _listed(["src"]), _listed(["prompt", "subject", "target_new"])
+    ('src', 'prompt, subject and target_new')
+    """
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _parse(parser: RecordParser, place: _Place, item: Any) -> EditRequest | None:
     """One record into a request; what is wrong with it becomes an error that names its place."""
-    if isinstance(item, _Broken):
-        raise DataError(f"{place}: {item.reason}")
-    if not isinstance(item, dict):
-        raise DataError(
-            f"{place}: an object with the fields of one fact is needed, "
-            f"this is a {type(item).__name__}"
-        )
+    if why := _why_not_read(place, item):
+        raise DataError(why)
     where = f"{place} (case_id {item.get('case_id', place.index)!s:.40})"
     try:
-        return parser(item, place.index)
+        return _sound(parser(item, place.index))
     except DataError as error:
         raise DataError(f"{place}: {error}") from error
     except KeyError as error:
         raise DataError(
             f"{where}: the field {error} is missing; add it or remove the record"
         ) from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except Exception as error:  # a third party's parser may raise anything
         raise DataError(
-            f"{where}: a field has the wrong type ({error}); "
+            f"{where}: a field has the wrong type ({in_one_line(error)}); "
             "compare it with the file's other records"
         ) from error
+
+
+def _why_not_read(place: _Place, item: Any) -> str:
+    """Why something in the place of a record is none; empty for an object."""
+    if isinstance(item, _Broken):
+        return f"{place}: {item.reason}"
+    if not isinstance(item, dict):
+        kind = type(item).__name__
+        return f"{place}: an object with the fields of one fact is needed, this is a {kind}"
+    return ""
+
+
+def _sound(request: object) -> EditRequest | None:
+    """What a format gave; an error where it is no request that can be carried out or reported."""
+    if request is None:
+        return None
+    if not isinstance(request, EditRequest):
+        raise TypeError(f"the format gave {type(request).__name__}, not an EditRequest")
+    number = record_id({"case_id": request.case_id}, 0)
+    own = (request.prompt, request.subject, request.target_new, request.target_true)
+    probes = [text for probe in request.neighbours for text in (probe.prompt, probe.target)]
+    for text in (*own, request.relation, *request.paraphrases, *probes):
+        if not isinstance(text, str) or not encodable(text):
+            raise TypeError(f"{text!r:.40} is not text")
+    return replace(request, case_id=number)
 
 
 def _unreadable(
@@ -232,118 +270,7 @@ def _unreadable(
     """A request that stands for a broken record, under its own number where it has one."""
     number = -1 - place.index
     with suppress(TypeError, ValueError, AttributeError):
-        number = _case_id(item, place.index)
+        number = record_id(item, place.index)
     while number in taken:
         number = min(0, *taken) - 1 - place.index
     return EditRequest(number, "", "", "", "", unreadable=reason)
-
-
-def _case_id(record: Record, index: int) -> int:
-    """The record's own number, or its place in the file."""
-    value = record.get("case_id", index)
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError(f"case_id is {type(value).__name__}, not a whole number")
-    if not -LARGEST <= (number := int(value)) < LARGEST:
-        raise ValueError(f"case_id has {len(str(value))} digits, which is too many")
-    return number
-
-
-def _counterfact(record: Record, index: int) -> EditRequest:
-    rewrite = record["requested_rewrite"]
-    truth = _string(rewrite["target_true"], "str")
-    return EditRequest(
-        case_id=_case_id(record, index),
-        prompt=_string(rewrite, "prompt"),
-        subject=_string(rewrite, "subject"),
-        target_new=_string(rewrite["target_new"], "str").strip(),
-        target_true=truth.strip(),
-        relation=_relation(rewrite),
-        paraphrases=_strings(record.get("paraphrase_prompts")),
-        neighbours=tuple(
-            Probe(prompt, truth.strip()) for prompt in _strings(record.get("neighborhood_prompts"))
-        ),
-    )
-
-
-def _flat(record: Record, index: int) -> EditRequest:
-    case_id = _case_id(record, index)
-    subject = _string(record, "subject")
-    probes = _strings(record.get("locality_prompt"))
-    answers = _strings(record.get("locality_ground_truth"))
-    if len(probes) != len(answers):
-        raise DataError(
-            f"case {case_id}: {len(probes)} locality_prompt but {len(answers)} "
-            "locality_ground_truth; each prompt needs its answer"
-        )
-    return EditRequest(
-        case_id=case_id,
-        prompt=with_slot(_string(record, "prompt"), subject),
-        subject=subject,
-        target_new=_string(record, "target_new").strip(),
-        target_true=_string(record, "ground_truth").strip(),
-        relation=_relation(record),
-        paraphrases=_strings(record.get("rephrase_prompt")),
-        neighbours=tuple(Probe(p, a.strip()) for p, a in zip(probes, answers, strict=True)),
-    )
-
-
-def _zsre(record: Record, index: int) -> EditRequest | None:
-    """The new object is `alt`, as in the collapse papers (elsewhere the first answer is taken)."""
-    case_id = _case_id(record, index)
-    if not _string(record, "alt").strip():
-        return None
-    subject = _string(record, "subject")
-    return EditRequest(
-        case_id=case_id,
-        prompt=with_slot(_string(record, "src"), subject),
-        subject=subject,
-        target_new=_string(record, "alt").strip(),
-        target_true=_strings(record["answers"])[0].strip(),
-        paraphrases=_strings(record.get("rephrase")),
-        neighbours=(Probe(_string(record, "loc"), _string(record, "loc_ans").strip()),)
-        if record.get("loc")
-        else (),
-    )
-
-
-def _relation(record: Record) -> str:
-    return _string(record, "relation_id") if record.get("relation_id") is not None else ""
-
-
-def with_slot(prompt: str, subject: str) -> str:
-    """The prompt with `{}` where its subject stands, as a whole word where that is possible.
-
-    A prompt in which it stands nowhere or several times stays as it is, and its request is flawed.
-
-    >>> with_slot("The maker of Coral is", "Coral")
-    'The maker of {} is'
-    """
-    if SLOT in prompt or not subject:
-        return prompt
-    words = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt)]
-    places = words or [m.start() for m in re.finditer(re.escape(subject), prompt)]
-    if len(places) != 1:
-        return prompt
-    return prompt[: places[0]] + SLOT + prompt[places[0] + len(subject) :]
-
-
-def _string(record: Record, field: str) -> str:
-    value = record[field]
-    if not isinstance(value, str):
-        raise TypeError(f"{field} is {type(value).__name__}, not text")
-    if not _encodable(value):
-        raise ValueError(f"{field} holds half of a surrogate pair")
-    return value
-
-
-def _strings(value: object) -> tuple[str, ...]:
-    """No string, one string or a list of them, as a tuple."""
-    if value is None or value == "":
-        return ()
-    if not isinstance(value, str | list):
-        raise TypeError(f"text or a list of texts is needed where {value!r:.40} stands")
-    values = [value] if isinstance(value, str) else value
-    for item in values:
-        if not isinstance(item, str) or not _encodable(item):
-            raise TypeError(f"text is needed where {item!r:.40} stands")
-    return tuple(values)

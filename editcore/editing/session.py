@@ -31,7 +31,7 @@ class Session:
     def open(cls, job: EditorJob, registry: Registry) -> "Session":
         """Load model, artefacts and plugins; any of them missing is an `EditcoreError`."""
         info = registry.editors[job.editor.uses].record
-        model = load_spec(job.model)
+        model = load_spec(job.model, registry)
         editor = _editor(job, info, model)
         context = _context(job, model, editor)
         return cls(info, context, editor, bind(job.editor.transforms, registry))

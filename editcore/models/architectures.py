@@ -1,69 +1,21 @@
-"""Where each architecture keeps the parts that editors touch. Another family is one entry."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+"""Where the parts of a model are that editors touch, by the family of its architecture."""
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from editcore.errors import ModelError
-
-
-@dataclass(frozen=True)
-class Family:
-    """Module paths of one architecture; `mlp` and `down` are relative to a block.
-
-    `down` is the MLP's second linear map: its input is the *key* and its output the *value* in the
-    reading of feed-forward layers as memories (Meng et al. 2022, §3.1). Most blocks give their
-    states; `block_gives_tuple` is for those that give a tuple with the states in front.
-    """
-
-    blocks: str
-    down: str
-    mlp: str = "mlp"
-    block_gives_tuple: bool = False
-
-
-_LLAMA_LIKE = Family("model.layers", "mlp.down_proj")
-
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        "gpt2": Family("transformer.h", "mlp.c_proj"),
-        "gptj": Family("transformer.h", "mlp.fc_out", block_gives_tuple=True),
-        "gpt_neox": Family("gpt_neox.layers", "mlp.dense_4h_to_h"),
-        "llama": _LLAMA_LIKE,
-        "mistral": _LLAMA_LIKE,
-        "qwen2": _LLAMA_LIKE,
-        "qwen3": _LLAMA_LIKE,
-        "gemma": _LLAMA_LIKE,
-        "phi": Family("model.layers", "mlp.fc2"),
-    }
-)
-
-
-def family_of(model_type: str) -> Family:
-    """The family of a transformers `model_type`; `ModelError` names the known ones otherwise."""
-    try:
-        return FAMILIES[model_type]
-    except KeyError:
-        raise ModelError(
-            f"model type {model_type!r} is not known to editcore; known: {', '.join(FAMILIES)}. "
-            "A new one is one entry in editcore/models/architectures.py"
-        ) from None
+from editcore.errors import ModelError, PluginError
+from editcore.registry.hookspecs import ModelFamilyInfo
 
 
 class ModelParts:
     """The parts of one loaded model, by layer."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, family: ModelFamilyInfo) -> None:
         self._model = model
-        self.family = family_of(model.config.model_type)
-        blocks = model.get_submodule(self.family.blocks)
-        assert isinstance(blocks, nn.ModuleList)
-        self.blocks = blocks
+        self.family = family
+        self.blocks = _blocks(model, family)
 
     @property
     def depth(self) -> int:
@@ -101,6 +53,24 @@ class ModelParts:
         """The language-model head over hidden states of shape `[rows, d_model]`."""
         logits: torch.Tensor = self._model.get_output_embeddings()(hidden)
         return logits
+
+
+def _blocks(model: PreTrainedModel, family: ModelFamilyInfo) -> nn.ModuleList:
+    """The model's blocks; `PluginError` where the family's paths lead to no such parts."""
+    path = family.blocks
+    try:
+        blocks = model.get_submodule(path)
+        if not isinstance(blocks, nn.ModuleList) or not len(blocks):
+            raise AttributeError
+        for inside in (family.mlp, family.down):
+            path = f"{family.blocks}.0.{inside}"
+            blocks[0].get_submodule(inside)
+    except AttributeError:
+        raise PluginError(
+            f"the model family {family.name!r} looks for {path}, which a model of type "
+            f"{model.config.model_type!r} does not have; report this to its authors"
+        ) from None
+    return blocks
 
 
 def stores_transposed(model: nn.Module, parameter: str) -> bool:

@@ -24,6 +24,9 @@ from editcore.models.architectures import ModelParts
 from editcore.models.gpu import lease
 from editcore.models.precision import arithmetic, reduced, refresh
 from editcore.models.quiet import quiet_for_folders
+from editcore.registry.families import family_of
+from editcore.registry.hookspecs import ModelFamilyInfo
+from editcore.registry.registry import Registry, load_registry
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import ModelSpec
@@ -38,12 +41,13 @@ class LoadedModel:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    family: ModelFamilyInfo
     precision: Precision = "float32"
 
     @cached_property
     def parts(self) -> ModelParts:
         """Where the model keeps its parts."""
-        return ModelParts(self.model)
+        return ModelParts(self.model, self.family)
 
     @cached_property
     def frozen(self) -> "LoadedModel":
@@ -85,9 +89,16 @@ def wrap_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     precision: Precision = "float32",
+    registry: Registry | None = None,
 ) -> LoadedModel:
-    """Freeze a model that is already in memory and check that its family is known."""
-    loaded = LoadedModel(name, model.eval().requires_grad_(False), tokenizer, precision)
+    """Freeze a model that is already in memory, and find its family in the registry.
+
+    Without a registry, the installed plugins are loaded. Raises `ModelError` where none of them
+    knows the model's type.
+    """
+    known = load_registry() if registry is None else registry
+    family = family_of(model.config.model_type, known).record
+    loaded = LoadedModel(name, model.eval().requires_grad_(False), tokenizer, family, precision)
     _ = loaded.parts
     return loaded
 
@@ -101,11 +112,13 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
     precision: Precision = "float32",
+    registry: Registry | None = None,
 ) -> LoadedModel:
     """Load `source` (bundled name, folder, or hub id) from safetensors.
 
     `dtype` is a torch name and always explicit, since transformers otherwise takes the
-    checkpoint's. Raises `ModelError` with the remedy where files are missing or weights are not
+    checkpoint's. The model's family is looked up in `registry`, that of the installed plugins if
+    left out. Raises `ModelError` with the remedy where files are missing or weights are not
     safetensors.
     """
     place = model_source(source)
@@ -132,7 +145,7 @@ def load_model(
     _refuse_unfit_weights(name, model)
     torch.nn.Module.to(model, device)
     fuse_activations(model)
-    return wrap_model(name, model, tokenizer, precision)
+    return wrap_model(name, model, tokenizer, precision, registry)
 
 
 def fuse_activations(model: PreTrainedModel) -> None:
@@ -143,7 +156,7 @@ def fuse_activations(model: PreTrainedModel) -> None:
                 setattr(module, name, torch.nn.GELU(approximate="tanh"))
 
 
-def load_spec(spec: "ModelSpec") -> LoadedModel:
+def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
     """Load the model that a job names, on a graphics processor of its own where it asks for one."""
     lease(spec.device)
     return load_model(
@@ -154,6 +167,7 @@ def load_spec(spec: "ModelSpec") -> LoadedModel:
         revision=spec.revision,
         trust_remote_code=spec.trust_remote_code,
         precision=spec.precision,
+        registry=registry,
     )
 
 

@@ -7,13 +7,12 @@ import hashlib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from editcore import atomic
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
 from editcore.config.study import (
-    DataFormat,
     FloatType,
     MomentSection,
     PerplexitySection,
@@ -23,6 +22,9 @@ from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError
 from editcore.planning import paths
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
+
+# Left out of the file where there is none, so that jobs without it keep their bytes.
+ABSENT: Any = Field(default="", exclude_if=lambda code: not code)
 
 
 class Job(BaseModel):
@@ -36,7 +38,10 @@ class Job(BaseModel):
 
 
 class ModelSpec(Job):
-    """A model and how it is loaded; `source` is a bundled name, a folder or a hub id."""
+    """A model and how it is loaded; `source` is a bundled name, a folder or a hub id.
+
+    `family_code` is a hash of the plugin that brings the model's family, if a third party's does.
+    """
 
     name: str
     source: str
@@ -45,6 +50,7 @@ class ModelSpec(Job):
     precision: Precision = "float32"
     revision: str | None = None
     trust_remote_code: bool = False
+    family_code: str = ABSENT
 
 
 class TransformSpec(Job):
@@ -75,11 +81,15 @@ class EditorSpec(Job):
 
 
 class DatasetSpec(Job):
-    """A data set under its label."""
+    """A data set under its label.
+
+    `format_code` is a hash of the plugin that reads it, if a third party's does.
+    """
 
     name: str
     path: str
-    format: DataFormat = "auto"
+    format: str = "auto"
+    format_code: str = ABSENT
 
 
 class PrefixJob(Job):

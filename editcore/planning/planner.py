@@ -39,6 +39,7 @@ from editcore.planning.jobs import (
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import SequencePlanner
+from editcore.planning.sources import dataset_spec, model_spec
 from editcore.planning.study import Study
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registered, Registry, load_registry
@@ -154,9 +155,8 @@ class _Planner:
         return at(f"{self._where}: {place}")
 
     def _model(self, label: str) -> ModelSpec:
-        choice = self._config.models[label]
-        options = choice.model_dump(exclude={"source", "published_moments"})
-        return ModelSpec(name=label, source=choice.source or label, **options)
+        with self._at(f"models.{label}"):
+            return model_spec(label, self._config.models[label], self._registry)
 
     def _model_files(self, spec: ModelSpec) -> tuple[str, ...]:
         with self._at(f"models.{spec.name}"):
@@ -228,11 +228,8 @@ class _Planner:
         return TransformSpec(uses=choice.uses, options=given, **asdict(found.source))
 
     def _cases(self, label: str) -> _Cases:
-        choice = self._config.datasets[label]
-        spec = DatasetSpec(name=label, path=data_file(choice.path), format=choice.format)
         with self._at(f"datasets.{label}"):
-            ids = preflight.case_ids(spec.path, spec.format)
-        return _Cases(spec, ids[: choice.limit])
+            return _Cases(*dataset_spec(label, self._config.datasets[label], self._registry))
 
     def _perplexity(self) -> PerplexitySection:
         spec = self._config.perplexity

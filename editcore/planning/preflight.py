@@ -4,12 +4,13 @@ import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editcore.datasets import task_files
 from editcore.datasets.bundled import model_folder
-from editcore.datasets.readers import Format, read_requests, read_texts
+from editcore.datasets.readers import read_dataset, read_requests, read_texts
 from editcore.errors import ConfigError, DataError, ModelError
+from editcore.registry.registry import Registry
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import DatasetSpec
@@ -42,17 +43,31 @@ def model_files(source: str) -> list[Path]:
 
 def depth(source: str, revision: str | None = None) -> int | None:
     """How many blocks the model has; None where its configuration is not on this machine."""
+    config = _configuration(source, revision)
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    return next((int(part[key]) for part in parts for key in DEPTH_KEYS if key in part), None)
+
+
+def model_type(source: str, revision: str | None = None) -> str | None:
+    """What transformers calls the architecture; None where it is not known on this machine."""
+    found = _configuration(source, revision).get("model_type")
+    return found if isinstance(found, str) else None
+
+
+def _configuration(source: str, revision: str | None) -> dict[str, Any]:
+    """The content of the model's `config.json`; empty where it is not on this machine."""
     file = _config_file(source, revision)
-    if file is None:
-        return None
+    if file is None or not file.is_file():
+        return {}
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-        parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+        if not isinstance(config, dict):
+            raise ValueError(f"it is a {type(config).__name__}")
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(
             f"{file} cannot be read as a model's configuration ({error}); save the model anew"
         ) from None
-    return next((int(part[key]) for part in parts for key in DEPTH_KEYS if key in part), None)
+    return config
 
 
 def _config_file(source: str, revision: str | None) -> Path | None:
@@ -77,16 +92,20 @@ def layers(source: str, revision: str | None, asked: Sequence[int]) -> None:
         )
 
 
-def case_ids(path: str, format: Format) -> tuple[int, ...]:
-    """The case ids of a data set in the file's order; `DataError` where a record is unfit."""
+def cases(path: str, format: str, registry: Registry) -> tuple[str, tuple[int, ...]]:
+    """The format of a data set's records and their case ids in the file's order.
+
+    Raises `DataError` where the file is unfit, `PluginError` where the format is not known.
+    """
     _require_file(path)
-    return tuple(request.case_id for request in read_requests(path, format))
+    found, requests = read_dataset(Path(path), format, registry)
+    return found, tuple(request.case_id for request in requests)
 
 
-def flaws(datasets: Iterable["DatasetSpec"]) -> Iterator[tuple[str, str]]:
+def flaws(datasets: Iterable["DatasetSpec"], registry: Registry) -> Iterator[tuple[str, str]]:
     """The records of data sets that cannot be edited: in which data set, and why."""
     for dataset in datasets:
-        for request in read_requests(dataset.path, dataset.format):
+        for request in read_requests(dataset.path, dataset.format, registry):
             if request.flaw:
                 yield f"datasets.{dataset.name}, case {request.case_id}", request.flaw
 

@@ -18,6 +18,8 @@ PROJECT = "editcore"
 HOOKSPEC_VERSION = 2
 """The version of the hooks and of their records; a plugin made for another one is refused."""
 STATED_VERSION = "EDITCORE_HOOKSPEC"
+# The name that lets a data set's records decide which format they have.
+AUTO = "auto"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -91,6 +93,40 @@ class MetricInfo:
     columns: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ModelFamilyInfo:
+    """Where the models of some transformers `model_types` keep the parts that editors touch.
+
+    `blocks` is the path of the list of blocks; `mlp` and `down` are relative to a block. `down` is
+    the MLP's second linear map: its input is the *key* and its output the *value* in the reading of
+    feed-forward layers as memories (Meng et al. 2022, §3.1). Most blocks return their states;
+    `block_gives_tuple` is for those that return a tuple with the states first.
+    """
+
+    name: str
+    summary: str
+    model_types: tuple[str, ...]
+    blocks: str
+    down: str
+    mlp: str = "mlp"
+    block_gives_tuple: bool = False
+
+
+@dataclass(frozen=True)
+class DatasetFormatInfo:
+    """A shape of records: `factory` is `"module:function"`, an `editcore.RecordParser`.
+
+    `fields` are those by which `format: auto` recognises a record that has all of them; with none,
+    the format has to be named.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    factory: str
+    fields: tuple[str, ...] = ()
+
+
 class EditcoreSpecs:
     """The hooks. Each yields records; names are lower-case letters, digits, `-`.
 
@@ -125,4 +161,14 @@ class EditcoreSpecs:
     @hookspec
     def editcore_metrics(self) -> Iterable[MetricInfo]:
         """Yield the metrics that this plugin brings."""
+        raise RuntimeError("a hook specification is never called")
+
+    @hookspec
+    def editcore_model_families(self) -> Iterable[ModelFamilyInfo]:
+        """Yield the model families that this plugin brings."""
+        raise RuntimeError("a hook specification is never called")
+
+    @hookspec
+    def editcore_datasets(self) -> Iterable[DatasetFormatInfo]:
+        """Yield the data-set formats that this plugin brings."""
         raise RuntimeError("a hook specification is never called")

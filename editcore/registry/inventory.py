@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from editcore.registry.registry import Named, Registered, Registry
+from editcore.registry.registry import LISTS, Named, Registered, Registry
 
 Inventory = Mapping[str, Sequence[Mapping[str, Any]]]
 DISTRIBUTION_KEYS = ("distribution", "version")
@@ -17,6 +17,8 @@ def inventory(registry: Registry) -> Inventory:
         "key_strategies": _records(registry.key_strategies.values()),
         "delta_transforms": _records(registry.delta_transforms.values()),
         "metrics": _records(registry.metrics.values()),
+        "model_families": _records(registry.model_families.values()),
+        "dataset_formats": _records(registry.dataset_formats.values()),
         "broken": [
             {
                 "name": f.entry_point,
@@ -44,7 +46,7 @@ def _records(entries: Iterable[Registered[Any]]) -> list[dict[str, Any]]:
         {
             "name": entry.record.name,
             "summary": entry.record.summary,
-            "paper": entry.record.paper,
+            "paper": getattr(entry.record, "paper", ""),
             "distribution": entry.source.distribution,
             "version": entry.source.version,
             **_details(entry.record),
@@ -54,14 +56,14 @@ def _records(entries: Iterable[Registered[Any]]) -> list[dict[str, Any]]:
 
 
 def _details(record: Named) -> dict[str, Any]:
-    """What only some kinds have: options with their meaning, capabilities, a metric's columns."""
+    """What only some kinds have: options with their meaning, capabilities, and lists of names."""
     details: dict[str, Any] = {}
     if (config := getattr(record, "config", None)) is not None:
         details["options"] = {n: f.description or "" for n, f in config.model_fields.items()}
     if (capabilities := getattr(record, "capabilities", None)) is not None:
         details["capabilities"] = asdict(capabilities)
-    if (columns := getattr(record, "columns", None)) is not None:
-        details["columns"] = list(columns)
+    for name in sorted(LISTS & vars(record).keys()):
+        details[name] = list(getattr(record, name))
     return details
 
 

@@ -17,19 +17,24 @@ from pydantic import BaseModel
 from editcore.config.messages import did_you_mean
 from editcore.errors import PluginError, in_one_line
 from editcore.registry.hookspecs import (
+    AUTO,
     HOOKSPEC_VERSION,
     PROJECT,
     STATED_VERSION,
+    DatasetFormatInfo,
     DeltaTransformInfo,
     EditcoreSpecs,
     EditorInfo,
     KeyStrategyInfo,
     MetricInfo,
+    ModelFamilyInfo,
 )
 
 ENTRY_POINT_GROUP = "editcore"
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 BUILTIN = "editcore.builtin"
+# Fields of records that hold several names.
+LISTS = frozenset({"columns", "model_types", "fields"})
 
 
 class Named(Protocol):
@@ -59,6 +64,14 @@ class Registered(Generic[RecordT]):
     record: RecordT
     source: Source
 
+    @property
+    def foreign_code(self) -> str:
+        """The hash of the sources; empty for what editcore brings itself.
+
+        A new version of editcore runs no finished job again; one of a third party's plugin does.
+        """
+        return "" if self.source.distribution == PROJECT else self.source.code
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -73,8 +86,11 @@ class Failure:
 class Catalogue(Generic[RecordT]):
     """The records of one kind, by name. A name that two plugins claim belongs to neither."""
 
-    def __init__(self, kind: str, record: type[RecordT], failures: list[Failure]) -> None:
+    def __init__(
+        self, kind: str, record: type[RecordT], failures: list[Failure], reserved: str = ""
+    ) -> None:
         self._kind = kind
+        self._reserved = reserved
         self._record = record
         self._failures = failures
         self._records: dict[str, Registered[RecordT]] = {}
@@ -88,6 +104,13 @@ class Catalogue(Generic[RecordT]):
             raise PluginError(
                 f"{self._kind} {record.name!r} has no valid name: lower-case letters, digits, '-'"
             )
+        if record.name == self._reserved:
+            raise PluginError(f"{self._kind} {record.name!r} has a reserved name; choose another")
+        for field_name in LISTS & vars(record).keys():
+            if not _is_names(getattr(record, field_name)):
+                raise PluginError(
+                    f"{field_name} of {self._kind} {record.name!r} is not a tuple of names"
+                )
         if hasattr(record, "config") and not _is_options(record.config):
             raise PluginError(
                 f"the config of {self._kind} {record.name!r} is {record.config!r}, "
@@ -128,12 +151,13 @@ class Catalogue(Generic[RecordT]):
         return [self._records[name] for name in self]
 
     def foreign_code(self, names: Iterable[str]) -> dict[str, str]:
-        """The source hash behind each of these names, but for what editcore brings itself.
+        """The hash of the sources of each of these names that a third party brings."""
+        return {name: code for name in names if (code := self[name].foreign_code)}
 
-        A new version of editcore runs no finished job again; one of a third party's plugin does.
-        """
-        sources = {name: self[name].source for name in names}
-        return {n: source.code for n, source in sources.items() if source.distribution != PROJECT}
+
+def _is_names(value: object) -> bool:
+    """False for a lone string above all, which would count as its letters."""
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
 
 
 def _is_options(config: object) -> bool:
@@ -148,6 +172,8 @@ class Registry:
     key_strategies: Catalogue[KeyStrategyInfo]
     delta_transforms: Catalogue[DeltaTransformInfo]
     metrics: Catalogue[MetricInfo]
+    model_families: Catalogue[ModelFamilyInfo]
+    dataset_formats: Catalogue[DatasetFormatInfo]
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -185,6 +211,8 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
         Catalogue("key strategy", KeyStrategyInfo, failures),
         Catalogue("delta transform", DeltaTransformInfo, failures),
         Catalogue("metric", MetricInfo, failures),
+        Catalogue("model family", ModelFamilyInfo, failures),
+        Catalogue("data-set format", DatasetFormatInfo, failures, reserved=AUTO),
         failures,
     )
     for candidate in installed() if candidates is None else candidates:
@@ -225,6 +253,8 @@ def _register(registry: Registry, candidate: Candidate) -> None:
             "editcore_key_strategies": registry.key_strategies,
             "editcore_delta_transforms": registry.delta_transforms,
             "editcore_metrics": registry.metrics,
+            "editcore_model_families": registry.model_families,
+            "editcore_datasets": registry.dataset_formats,
         }
     )
     brought = [

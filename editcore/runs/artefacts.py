@@ -23,14 +23,15 @@ TRAINING_CHECKPOINT_SECONDS = 60.0
 
 def write_prefixes(job: PrefixJob, out: Path) -> None:
     """Sample the context templates of one model and save them."""
-    model = load_spec(job.model)
+    model = load_spec(job.model, load_registry())
     prefixes.save(prefixes.sample_prefixes(model, job.lengths, job.seeds, job.seed), out)
 
 
 def write_values(job: ValueJob, out: Path) -> None:
     """Search for v* of a job's cases and save them."""
-    model = load_spec(job.model)
-    requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
+    registry = load_registry()
+    model = load_spec(job.model, registry)
+    requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
     context = prefixes.load(Path(job.prefixes))
     values = find_values(model, requests, context.templates, job.options)
     by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
@@ -59,7 +60,7 @@ def _published(job: MomentJob) -> dict[int, SecondMoment]:
 def _measured(job: MomentJob, checkpoint: MomentCheckpoint) -> dict[int, SecondMoment]:
     assert job.texts is not None
     texts = read_texts(job.texts.path, None)
-    model = load_spec(job.model)
+    model = load_spec(job.model, load_registry())
     tokens = job.texts.tokens
     return moment_accumulator.measure_moments(model, job.layers, texts, tokens, checkpoint)
 

@@ -17,6 +17,7 @@ from editcore.progress import progress_bar
 from editcore.records.provenance import of_job
 from editcore.records.schemas import CASE_KEYS, DOWNSTREAM
 from editcore.records.tables import Row, read_edits, write_table
+from editcore.registry.registry import load_registry
 from editcore.requests import OK
 from editcore.updates.delta import Delta, load_deltas
 
@@ -27,7 +28,7 @@ def run(job: DownstreamJob, out: Path) -> None:
     """Score the unedited model and the chosen edited ones in every task; rows to `out`."""
     edits = _edits(job)
     chosen = selected(edits, job.count, job.top)
-    model = load_spec(job.model)
+    model = load_spec(job.model, load_registry())
     lm, suite = EditedLM(model), Suite.load(job.tasks, job.limit, job.seed)
     rows = _rows(job, suite, lm, {"perplexity": _unedited(model, job)})
     with progress_bar(total=len(chosen), title=f"{job.model.name} downstream", unit="model") as bar:

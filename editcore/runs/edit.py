@@ -71,7 +71,7 @@ class Shard:
         context, options = session.context, session.editor.config
         known = context.prefixes, metrics, context.moments
         rows = Rows.open(job, context.model, options, *known)
-        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
+        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
         return cls(session, requests, rows)
 
     def results(self) -> Iterator[MadeEdit]:

@@ -1,4 +1,4 @@
-"""For the tests of plugins: tiny models, and the suite that every editor passes.
+"""For the tests of plugins: tiny models, and the suites that editors and model families pass.
 
     from editcore.testing import EditorConformance
 
@@ -11,15 +11,17 @@ Needs pytest; nothing else in editcore imports this package.
 
 import pytest
 
-# Before the suite is imported: its assertions then say what differed.
-pytest.register_assert_rewrite("editcore.testing.suite")
+# Before the suites are imported: their assertions then show what differed.
+pytest.register_assert_rewrite("editcore.testing.suite", "editcore.testing.family_suite")
 
+from editcore.testing.family_suite import ModelFamilyConformance  # noqa: E402
 from editcore.testing.models import (  # noqa: E402
     KINDS,
     SENTENCES,
     save_tiny_model,
     tiny_facts,
     tiny_model,
+    tiny_model_of_type,
     tiny_requests,
     tiny_tokenizer,
 )
@@ -30,9 +32,11 @@ __all__ = [
     "SENTENCES",
     "Bench",
     "EditorConformance",
+    "ModelFamilyConformance",
     "save_tiny_model",
     "tiny_facts",
     "tiny_model",
+    "tiny_model_of_type",
     "tiny_requests",
     "tiny_tokenizer",
 ]

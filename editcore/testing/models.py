@@ -109,8 +109,15 @@ def tiny_model(kind: str, *, seed: int = 0, bos: bool = False, **options: Any) -
     The logits over the vocabulary have a standard deviation of about one or more, so that no two
     tokens tie. The same seed gives the same weights; torch's global generator is left as it was.
     """
-    tokenizer = tiny_tokenizer(bos=bos)
     model_type, settings = ARCHITECTURES[kind]
+    return tiny_model_of_type(model_type, {**settings, **options}, seed=seed, bos=bos)
+
+
+def tiny_model_of_type(
+    model_type: str, settings: Mapping[str, Any], *, seed: int = 0, bos: bool = False
+) -> tuple[Any, Any]:
+    """The same of any `model_type` that transformers knows; `settings` are of its config."""
+    tokenizer = tiny_tokenizer(bos=bos)
     config = AutoConfig.for_model(
         model_type,
         vocab_size=len(tokenizer),
@@ -118,7 +125,7 @@ def tiny_model(kind: str, *, seed: int = 0, bos: bool = False, **options: Any) -
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=None,
         initializer_range=0.2,
-        **{**settings, **options},
+        **settings,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -80,7 +80,8 @@ def test_summarise_refuses_a_list_that_is_none(run: Run, tmp_path: Path) -> None
 def test_plugins_prints_text_and_json_of_the_same(run: Run) -> None:
     found = json.loads(run("plugins", "--json").output)
     text = run("plugins").output
-    assert set(found) == {"editors", "key_strategies", "delta_transforms", "metrics", "broken"}
+    kinds = {"editors", "key_strategies", "delta_transforms", "metrics"}
+    assert set(found) == {*kinds, "model_families", "dataset_formats", "broken"}
     for kind in ("editors", "key_strategies", "delta_transforms", "metrics"):
         assert found[kind]
         for record in found[kind]:

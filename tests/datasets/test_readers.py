@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from editcore.datasets.readers import read_requests, read_texts, with_slot
-from editcore.errors import DataError
-from editcore.requests import Probe
+from editcore.datasets.formats import with_slot
+from editcore.datasets.readers import read_dataset, read_requests, read_texts
+from editcore.errors import DataError, PluginError
+from editcore.registry.hookspecs import HOOKSPEC_VERSION, DatasetFormatInfo, hookimpl
+from editcore.registry.registry import Candidate, Registry, installed, load_registry
+from editcore.requests import EditRequest, Probe
 
 Write = Callable[[str, Any], Path]
 
@@ -162,8 +165,95 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_format_is_refused(write: Write) -> None:
-    with pytest.raises(DataError, match="unknown format 'csv'"):
-        read_requests(write("cases.json", [FLAT]), "csv")  # type: ignore[arg-type]
+    path = write("cases.json", [FLAT])
+    with pytest.raises(PluginError, match="unknown data-set format 'csv'"):
+        read_requests(path, "csv")
+    with pytest.raises(PluginError, match=r"'counterfct'\. Did you mean 'counterfact'"):
+        read_requests(path, "counterfct")
+
+
+class Formats:
+    """A third party's formats: one that extends a built-in one, and two that overlap."""
+
+    EDITCORE_HOOKSPEC = HOOKSPEC_VERSION
+
+    @hookimpl
+    def editcore_datasets(self) -> list[DatasetFormatInfo]:
+        here = f"{__name__}:parsed"
+        return [
+            DatasetFormatInfo("wider", "", "", here, ("requested_rewrite", "questions")),
+            DatasetFormatInfo("left", "", "", here, ("a", "b")),
+            DatasetFormatInfo("right", "", "", here, ("b", "c")),
+            DatasetFormatInfo("unasked", "", "", here),
+        ]
+
+
+GIVEN: dict[str, Any] = {}
+
+
+def parsed(record: Any, index: int) -> Any:
+    """What a test wants a third party's parser to do."""
+    return GIVEN["parser"](record, index)
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """What editcore brings, and the formats above."""
+    return load_registry([installed()[0], Candidate("formats", "editcore-formats", "1", Formats)])
+
+
+def request_of(record: Any, index: int) -> EditRequest:
+    return EditRequest(index, "{} is", "Coral", "red", "blue")
+
+
+@pytest.mark.parametrize(
+    ("record", "format"),
+    [
+        (ORIGINAL, "counterfact"),
+        (FLAT, "flat"),
+        (ZSRE, "zsre"),
+        (ORIGINAL | {"questions": []}, "wider"),
+        ({"a": 1, "b": 2}, "left"),
+    ],
+)
+def test_a_format_is_recognised_by_its_fields(
+    write: Write, registry: Registry, record: Any, format: str
+) -> None:
+    GIVEN["parser"] = request_of
+    path = write("cases.json", [{"nothing": "known"}, record])
+    assert read_dataset(path, "auto", registry)[0] == format
+
+
+def test_a_record_that_fits_two_formats_needs_the_name_of_one(
+    write: Write, registry: Registry
+) -> None:
+    GIVEN["parser"] = request_of
+    path = write("cases.json", [{"a": 1, "b": 2, "c": 3}])
+    with pytest.raises(DataError, match=r"cases\.json: .* fit the formats left and right; name"):
+        read_requests(path, "auto", registry)
+    assert len(read_requests(path, "right", registry)) == 1
+    assert len(read_requests(path, "unasked", registry)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (lambda record, index: record, "the format gave dict, not an EditRequest"),
+        (lambda record, index: EditRequest("7b", "", "", "", ""), "invalid literal"),
+        (lambda record, index: EditRequest(1, "{}", "x", 3, ""), "3 is not text"),
+        (lambda record, index: 1 / 0, "ZeroDivisionError"),
+        (lambda record, index: record["d"], "the field 'd' is missing"),
+    ],
+)
+def test_whatever_a_third_party_s_parser_does_costs_its_record_alone(
+    write: Write, registry: Registry, given: Any, reason: str
+) -> None:
+    GIVEN["parser"] = lambda record, i: given(record, i) if i == 1 else request_of(record, i)
+    path = write("cases.json", [{"a": 1, "b": n} for n in range(3)])
+    first, second, third = read_requests(path, "auto", registry)
+    assert (first.flaw, third.flaw) == ("", "")
+    assert reason in second.flaw
+    assert second.flaw.startswith("record 1")
 
 
 @pytest.mark.parametrize(

@@ -1,63 +1,78 @@
 """Every family's paths lead to the parts that they name; what is unknown is said plainly."""
 
+from dataclasses import replace
+
 import pytest
-import torch
 
-from editcore.errors import ModelError
-from editcore.models import hooks
-from editcore.models.architectures import family_of, stores_transposed
-from editcore.models.loading import load_model, wrap_model
-from editcore.testing.models import KINDS, LAYERS, WIDTH, tiny_model
+from editcore import ModelFamilyInfo, hookimpl
+from editcore.errors import ModelError, PluginError
+from editcore.models.loading import LoadedModel, load_model, wrap_model
+from editcore.registry.families import family_of
+from editcore.registry.hookspecs import HOOKSPEC_VERSION
+from editcore.registry.registry import Candidate, Registry, installed, load_registry
+from editcore.testing import ModelFamilyConformance
+from editcore.testing.models import ARCHITECTURES, KINDS, tiny_model
 
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_down_projection_is_the_last_step_of_the_mlp(kind: str) -> None:
-    model = wrap_model(kind, *tiny_model(kind))
-    parts = model.parts
-    assert parts.depth == LAYERS
-    ids = torch.tensor([[3, 4, 5]])
-    with (
-        torch.no_grad(),
-        hooks.recording(parts.mlp(1)) as mlp,
-        hooks.recording(parts.down(1)) as down,
-    ):
-        model.model(ids)
-    assert torch.equal(mlp.output, down.output)
-    weight = model.model.get_parameter(parts.down_weight(1))
-    shape = weight.T.shape if stores_transposed(model.model, parts.down_weight(1)) else weight.shape
-    assert shape == (WIDTH, down.input.shape[-1])
+FAMILY = ModelFamilyInfo("mine", "", ("mine",), "model.layers", "mlp.down_proj")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_head_gives_the_models_own_logits(kind: str) -> None:
-    model = wrap_model(kind, *tiny_model(kind))
-    ids = torch.tensor([[3, 4, 5]])
-    with torch.no_grad():
-        hidden = model.model.base_model(ids).last_hidden_state
-        torch.testing.assert_close(model.parts.logits(hidden[0]), model.model(ids).logits[0])
+class TestBuiltIn(ModelFamilyConformance):
+    @pytest.fixture(scope="class", params=KINDS)
+    def model(self, request: pytest.FixtureRequest) -> LoadedModel:
+        return wrap_model(request.param, *tiny_model(request.param))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_pass_can_start_in_the_middle(kind: str) -> None:
-    model = wrap_model(kind, *tiny_model(kind))
-    ids, blocks = torch.tensor([[3, 4, 5]]), model.parts.blocks
-    with torch.no_grad():
-        with hooks.recording(blocks[1]) as seen:
-            expected = model.model(ids).logits
-        with (
-            hooks.resuming_after(model.parts, 1, seen.output),
-            hooks.recording(blocks[0]) as first,
-        ):
-            found = model.model(torch.tensor([[9, 9, 9]])).logits
-        again = model.model(ids).logits
-    torch.testing.assert_close(found, expected)
-    assert torch.equal(again, expected)
-    assert torch.equal(first.output, seen.output), "the blocks below hand the states on"
+def test_every_type_of_a_built_in_family_is_tested() -> None:
+    registry = load_registry([installed()[0]])
+    families = [entry.record for entry in registry.model_families.values()]
+    known = {name for family in families for name in family.model_types}
+    assert known == {model_type for model_type, _ in ARCHITECTURES.values()}
+
+
+def registry_of(*families: ModelFamilyInfo) -> Registry:
+    """What editcore brings, and for each family a distribution that brings it."""
+
+    class Plugin:
+        EDITCORE_HOOKSPEC = HOOKSPEC_VERSION
+
+        def __init__(self, family: ModelFamilyInfo) -> None:
+            self.family = family
+
+        @hookimpl
+        def editcore_model_families(self) -> list[ModelFamilyInfo]:
+            return [self.family]
+
+    plugins = [Candidate(f.name, f"by-{f.name}", "1", lambda f=f: Plugin(f)) for f in families]
+    return load_registry([installed()[0], *plugins])
+
+
+def test_a_type_that_two_families_claim_belongs_to_neither() -> None:
+    registry = registry_of(FAMILY, replace(FAMILY, name="other"))
+    with pytest.raises(PluginError, match="'mine' of by-mine and 'other' of by-other; uninstall"):
+        family_of("mine", registry)
+    assert family_of("llama", registry).source.distribution == "editcore"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"blocks": "model.blocks"}, "model.blocks"),
+        ({"blocks": "model.norm"}, "model.norm"),
+        ({"mlp": "feed_forward"}, r"model\.layers\.0\.feed_forward"),
+        ({"down": "mlp.down"}, r"model\.layers\.0\.mlp\.down"),
+    ],
+)
+def test_a_family_whose_paths_lead_nowhere_is_named(wrong: dict[str, str], path: str) -> None:
+    family = replace(FAMILY, **wrong, model_types=("starcoder2",))
+    model, tokenizer = tiny_model("llama")
+    model.config.model_type = "starcoder2"
+    with pytest.raises(PluginError, match=f"family 'mine' looks for {path}, which a model of type"):
+        wrap_model("m", model, tokenizer, registry=registry_of(family))
 
 
 def test_unknown_types_and_layers_are_named() -> None:
-    with pytest.raises(ModelError, match=r"'bert'.*gpt2"):
-        family_of("bert")
+    with pytest.raises(ModelError, match=r"'bert'.*gpt2.*the hook editcore_model_families"):
+        family_of("bert", load_registry())
     with pytest.raises(ModelError, match="0 to 2"):
         wrap_model("gpt2", *tiny_model("gpt2")).parts.down(3)
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from editcore.planning import paths
+from editcore.testing.models import tiny_model_of_type
 from tests.packages import build
 from tests.studies import write_config
 
@@ -31,6 +33,12 @@ STUDY = {
     "prefixes": {"lengths": [[3, 2]]},
     "metrics": ["accuracy", "fluency"],
 }
+
+# The arguments of a tiny model's configuration; its type is none that editcore itself knows.
+STARCODER2 = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": 256,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Environment:
 
 def pip() -> list[str]:
     """The pip outside the environment of these tests, which has none of its own."""
-    python = os.path.realpath(sys.executable)
+    python = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
         pytest.skip(f"{python} has no pip")
     return [python, "-m", "pip"]
@@ -108,6 +116,10 @@ def test_it_is_listed(environment: Environment) -> None:
     assert editor["capabilities"]["changes_weights"] is False
     (metric,) = [m for m in found["metrics"] if m["distribution"] == "editcore-codebook"]
     assert (metric["name"], metric["columns"]) == ("fluency", ["fluency"])
+    (family,) = [f for f in found["model_families"] if f["distribution"] == "editcore-codebook"]
+    assert family["model_types"] == ["starcoder2"]
+    (format,) = [f for f in found["dataset_formats"] if f["distribution"] == "editcore-codebook"]
+    assert (format["name"], format["fields"]) == ("mquake", ["requested_rewrite", "questions"])
     assert {"rome", "memit"} <= {e["name"] for e in found["editors"]}, "ours are there too"
 
 
@@ -131,6 +143,52 @@ def test_naming_it_in_a_config_takes_it_through_the_whole_workflow(
     page = (environment.folder / "results" / "report.html").read_text(encoding="utf-8")
     assert "editcore-codebook 0.3.0" in page
     assert "fluency" in page
+
+
+def rewrite(subject: str, target: str) -> dict[str, object]:
+    """A fact as MQuAKE's records have it."""
+    return {
+        "prompt": "{} is made by",
+        "relation_id": "P176",
+        "target_new": {"str": target},
+        "target_true": {"str": "Elro"},
+        "subject": subject,
+        "question": f"Who makes {subject}?",
+    }
+
+
+def test_its_model_family_and_its_data_set_format_are_studied(environment: Environment) -> None:
+    model, tokenizer = tiny_model_of_type("starcoder2", STARCODER2)
+    for part in (model, tokenizer):
+        part.save_pretrained(environment.folder / "starcoder")
+    facts = [[rewrite("Coral", "Osdor")], [rewrite("Coral", "Tavel")], [rewrite("Harbor", "Tavel")]]
+    facts[1] *= 2
+    records = [{"case_id": n, "requested_rewrite": f, "questions": []} for n, f in enumerate(facts)]
+    (environment.folder / "mquake.json").write_text(json.dumps(records))
+    rome = {"options": {"layer": 1, "steps": 3, "second_moment": False}}
+    study = {
+        "models": {"starcoder": {"source": "starcoder"}},
+        "editors": {"rome": rome, "codebook": {"options": {"layer": 1, "steps": 3}}},
+        "datasets": {"mquake": {"path": "mquake.json"}},
+        "perplexity": {"texts": 3},
+        "prefixes": {"lengths": [[3, 2]]},
+    }
+    write_config(environment.folder / "starcoder.yaml", study)
+    snakemake = ("python", "-m", "snakemake", "--cores", "2", "--configfile", "starcoder.yaml")
+    environment.run(*snakemake)
+    cases = pl.read_parquet(environment.folder / "results" / "summary" / "cases.parquet")
+    assert sorted(cases["editor"]) == ["codebook", "codebook", "rome", "rome"]
+    assert set(cases["case_id"]) == {0, 2}, "the record of two facts is left out"
+    assert set(cases["status"]) == {"ok"}
+    assert cases["perplexity"].is_finite().all()
+    shard = paths.edits_job("starcoder", "rome", "mquake", "000")
+    job = json.loads((environment.folder / shard).read_text())
+    assert len(job["model"]["family_code"]) == len(job["dataset"]["format_code"]) == 12
+
+    study["datasets"] = {"mquake": {"path": "mquake.json", "format": "mquak"}}
+    write_config(environment.folder / "starcoder.yaml", study)
+    refused = environment.run("editcore", "plan", "starcoder.yaml", status=2).stderr
+    assert "datasets.mquake: unknown data-set format 'mquak'. Did you mean 'mquake'?" in refused
 
 
 def test_one_of_its_edits_can_be_checked_but_there_is_nothing_to_save(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from editcore import EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
+from editcore import DatasetFormatInfo, EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
 from editcore.errors import PluginError
 from editcore.registry.hookspecs import HOOKSPEC_VERSION
 from editcore.registry.registry import Candidate, installed, load_registry, resolve_factory
@@ -41,6 +41,8 @@ def test_what_ships_is_found() -> None:
     assert set(registry.key_strategies) == {"mixed", "prefixed", "unprefixed"}
     assert {"accuracy", "score"} <= set(registry.metrics)
     assert "norm-cap" in registry.delta_transforms
+    assert {"gpt2", "llama"} <= set(registry.model_families)
+    assert set(registry.dataset_formats) == {"counterfact", "flat", "zsre"}
     assert registry.editors["rome"].source.distribution == "editcore-rome"
     assert len(registry.editors["rome"].source.code) == 12
     assert registry.failures == []
@@ -53,6 +55,7 @@ def test_records_name_implementations_that_exist() -> None:
         registry.key_strategies,
         registry.delta_transforms,
         registry.metrics,
+        registry.dataset_formats,
     ):
         for registered in catalogue.values():
             assert callable(resolve_factory(registered.record.factory))
@@ -126,6 +129,22 @@ def test_a_malformed_name_is_a_failure_of_that_plugin(name: str) -> None:
     wrong = plugin(editcore_editors=editor(name))
     registry = load_registry([candidate("wrong", lambda: wrong)])
     assert f"editor {name!r} has no valid name" in registry.failures[0].reason
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (DatasetFormatInfo("auto", "", "", "nowhere:f"), "'auto' has a reserved name"),
+        (DatasetFormatInfo("mine", "", "", "nowhere:f", "src"), "fields .* not a tuple of names"),
+        (DatasetFormatInfo("mine", "", "", "nowhere:f", (3,)), "fields .* not a tuple of names"),
+    ],
+)
+def test_a_format_that_could_not_be_asked_for_is_refused(
+    record: DatasetFormatInfo, reason: str
+) -> None:
+    wrong = plugin(editcore_datasets=lambda: [record])
+    registry = load_registry([candidate("wrong", lambda: wrong)])
+    assert re.search(reason, registry.failures[0].reason)
 
 
 def test_one_plugin_that_brings_a_name_twice_fails_alone() -> None:

@@ -24,7 +24,7 @@ from editcore.keyvalue.value import Value
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, tokenize_prompt
 from editcore.planning.jobs import CaseSet, MechanismJob
-from editcore.registry.registry import load_registry
+from editcore.registry.registry import Registry, load_registry
 from editcore.requests import SLOT, EditRequest
 from editcore.updates.delta import Delta
 
@@ -57,12 +57,15 @@ class Material:
     @classmethod
     def open(cls, job: MechanismJob) -> "Material":
         """Load everything; `EditcoreError` for whatever is missing."""
-        context = Session.open(job, load_registry()).context
+        registry = load_registry()
+        context = Session.open(job, registry).context
         model, (layer,) = context.model, context.moments
         assert context.prefixes is not None
         templates = context.prefixes.templates
         given = {COLLAPSE: job.hard_cases, NORMAL: job.normal_cases}
-        sets = {name: _cases(model, layer, each, templates) for name, each in given.items()}
+        sets = {
+            name: _cases(model, layer, each, templates, registry) for name, each in given.items()
+        }
         texts = perplexity.tokenize(model, read_texts(job.perplexity.path, job.perplexity.texts))
         unedited = perplexity.measure(model, texts)
         edited = EditedPerplexity(model, texts)
@@ -102,8 +105,10 @@ class Material:
         return [found.get(i, math.inf) for i in range(len(edits))]
 
 
-def _cases(model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[str]) -> list[Case]:
-    requests = read_cases(given.dataset.path, given.dataset.format, given.case_ids)
+def _cases(
+    model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[str], registry: Registry
+) -> list[Case]:
+    requests = read_cases(given.dataset.path, given.dataset.format, given.case_ids, registry)
     values = value_file.load(Path(given.values), model.device)
     found: list[Case] = []
     sound = [

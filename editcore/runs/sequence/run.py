@@ -113,7 +113,7 @@ class SequenceRun:
         """Load model, artefacts, plugins and data, and measure the unedited model."""
         session = Session.open(job, registry)
         model = session.context.model
-        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids)
+        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
         batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]
         texts, unedited = measure_unedited(model, job.perplexity)
         templates = session.context.prefixes

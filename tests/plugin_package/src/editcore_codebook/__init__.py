@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from editcore import Capabilities, EditorConfig, EditorInfo, MetricInfo, hookimpl
+from editcore import (
+    Capabilities,
+    DatasetFormatInfo,
+    EditorConfig,
+    EditorInfo,
+    MetricInfo,
+    ModelFamilyInfo,
+    hookimpl,
+)
 
 EDITCORE_HOOKSPEC = 2
 
@@ -52,4 +60,28 @@ def editcore_metrics() -> Iterator[MetricInfo]:
         paper="Meng et al. 2022, §3.4",
         factory="editcore_codebook.fluency:fluency",
         columns=("fluency",),
+    )
+
+
+@hookimpl
+def editcore_model_families() -> Iterator[ModelFamilyInfo]:
+    """One family."""
+    yield ModelFamilyInfo(
+        name="starcoder2",
+        summary="StarCoder 2.",
+        model_types=("starcoder2",),
+        blocks="model.layers",
+        down="mlp.c_proj",
+    )
+
+
+@hookimpl
+def editcore_datasets() -> Iterator[DatasetFormatInfo]:
+    """One format."""
+    yield DatasetFormatInfo(
+        name="mquake",
+        summary="MQuAKE's records that edit one fact.",
+        paper="Zhong et al. 2023, MQuAKE",
+        factory="editcore_codebook.mquake:mquake",
+        fields=("requested_rewrite", "questions"),
     )

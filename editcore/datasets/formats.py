@@ -1,0 +1,138 @@
+"""The built-in formats of data sets: one record of a file into one edit request."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from editcore.errors import DataError
+from editcore.requests import SLOT, EditRequest, Probe
+
+Record = Mapping[str, Any]
+RecordParser = Callable[[Record, int], EditRequest | None]
+"""Turns a record and its place in the file, from 0, into a request; None leaves it out.
+
+What it raises becomes the reason why the record cannot be edited; `KeyError` names a missing field.
+"""
+# Case ids are 64-bit numbers in the tables.
+LARGEST = 2**63
+
+
+def record_id(record: Record, index: int) -> int:
+    """The record's own `case_id`, or its place in the file."""
+    value = record.get("case_id", index)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"case_id is {type(value).__name__}, not a whole number")
+    if not -LARGEST <= (number := int(value)) < LARGEST:
+        raise ValueError(f"case_id has {len(str(value))} digits, which is too many")
+    return number
+
+
+def counterfact(record: Record, index: int) -> EditRequest:
+    """A record of COUNTERFACT (Meng et al. 2022)."""
+    rewrite = record["requested_rewrite"]
+    truth = _string(rewrite["target_true"], "str")
+    return EditRequest(
+        case_id=record_id(record, index),
+        prompt=_string(rewrite, "prompt"),
+        subject=_string(rewrite, "subject"),
+        target_new=_string(rewrite["target_new"], "str").strip(),
+        target_true=truth.strip(),
+        relation=_relation(rewrite),
+        paraphrases=_strings(record.get("paraphrase_prompts")),
+        neighbours=tuple(
+            Probe(prompt, truth.strip()) for prompt in _strings(record.get("neighborhood_prompts"))
+        ),
+    )
+
+
+def flat(record: Record, index: int) -> EditRequest:
+    """A record of one level, with the subject in full inside the prompt (EasyEdit)."""
+    case_id = record_id(record, index)
+    subject = _string(record, "subject")
+    probes = _strings(record.get("locality_prompt"))
+    answers = _strings(record.get("locality_ground_truth"))
+    if len(probes) != len(answers):
+        raise DataError(
+            f"case {case_id}: {len(probes)} locality_prompt but {len(answers)} "
+            "locality_ground_truth; each prompt needs its answer"
+        )
+    return EditRequest(
+        case_id=case_id,
+        prompt=with_slot(_string(record, "prompt"), subject),
+        subject=subject,
+        target_new=_string(record, "target_new").strip(),
+        target_true=_string(record, "ground_truth").strip(),
+        relation=_relation(record),
+        paraphrases=_strings(record.get("rephrase_prompt")),
+        neighbours=tuple(Probe(p, a.strip()) for p, a in zip(probes, answers, strict=True)),
+    )
+
+
+def zsre(record: Record, index: int) -> EditRequest | None:
+    """A record of zsRE (Mitchell et al. 2022); None for one without an alternative answer.
+
+    The new object is `alt`, as in the collapse papers (elsewhere the first answer is taken).
+    """
+    case_id = record_id(record, index)
+    if not _string(record, "alt").strip():
+        return None
+    subject = _string(record, "subject")
+    return EditRequest(
+        case_id=case_id,
+        prompt=with_slot(_string(record, "src"), subject),
+        subject=subject,
+        target_new=_string(record, "alt").strip(),
+        target_true=_strings(record["answers"])[0].strip(),
+        paraphrases=_strings(record.get("rephrase")),
+        neighbours=(Probe(_string(record, "loc"), _string(record, "loc_ans").strip()),)
+        if record.get("loc")
+        else (),
+    )
+
+
+def _relation(record: Record) -> str:
+    return _string(record, "relation_id") if record.get("relation_id") is not None else ""
+
+
+def with_slot(prompt: str, subject: str) -> str:
+    """The prompt with `{}` where its subject stands, as a whole word where that is possible.
+
+    A prompt in which it stands nowhere or several times stays as it is, and its request is flawed.
+
+    >>> with_slot("The maker of Coral is", "Coral")
+    'The maker of {} is'
+    """
+    if SLOT in prompt or not subject:
+        return prompt
+    words = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt)]
+    places = words or [m.start() for m in re.finditer(re.escape(subject), prompt)]
+    if len(places) != 1:
+        return prompt
+    return prompt[: places[0]] + SLOT + prompt[places[0] + len(subject) :]
+
+
+def _string(record: Record, field: str) -> str:
+    value = record[field]
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is {type(value).__name__}, not text")
+    if not encodable(value):
+        raise ValueError(f"{field} holds half of a surrogate pair")
+    return value
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    """No string, one string or a list of them, as a tuple."""
+    if value is None or value == "":
+        return ()
+    if not isinstance(value, str | list):
+        raise TypeError(f"text or a list of texts is needed where {value!r:.40} stands")
+    values = [value] if isinstance(value, str) else value
+    for item in values:
+        if not isinstance(item, str) or not encodable(item):
+            raise TypeError(f"text is needed where {item!r:.40} stands")
+    return tuple(values)
+
+
+def encodable(text: str) -> bool:
+    """False for half of a surrogate pair, which JSON can spell and no tokenizer takes."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,31 @@
+"""The models and data sets of a study, each with the third party's code that reads it."""
+
+from editcore.config.study import DatasetSection, ModelSection
+from editcore.datasets.bundled import data_file
+from editcore.planning import preflight
+from editcore.planning.jobs import DatasetSpec, ModelSpec
+from editcore.registry.families import family_of
+from editcore.registry.registry import Registry
+
+
+def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpec:
+    """A model under its label; `ModelError` where its type is known to be of no family."""
+    options = choice.model_dump(exclude={"source", "published_moments"})
+    source = choice.source or label
+    model_type = preflight.model_type(source, choice.revision)
+    code = family_of(model_type, registry).foreign_code if model_type else ""
+    return ModelSpec(name=label, source=source, family_code=code, **options)
+
+
+def dataset_spec(
+    label: str, choice: DatasetSection, registry: Registry
+) -> tuple[DatasetSpec, tuple[int, ...]]:
+    """A data set under its label, and the ids of the cases that the study edits.
+
+    Raises `DataError` where the file is missing or unfit, `PluginError` for an unknown format.
+    """
+    path = data_file(choice.path)
+    found, ids = preflight.cases(path, choice.format, registry)
+    code = registry.dataset_formats[found].foreign_code
+    spec = DatasetSpec(name=label, path=path, format=choice.format, format_code=code)
+    return spec, ids[: choice.limit]

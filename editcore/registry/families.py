@@ -1,0 +1,28 @@
+"""Which family a model belongs to, by the `model_type` that transformers gives it."""
+
+from editcore.errors import ModelError, PluginError
+from editcore.registry.hookspecs import ModelFamilyInfo
+from editcore.registry.registry import Registered, Registry
+
+
+def family_of(model_type: str, registry: Registry) -> Registered[ModelFamilyInfo]:
+    """The family that names a model type, with the distribution that brought it.
+
+    Raises `ModelError` where none does, and `PluginError` where two do.
+    """
+    families = registry.model_families.values()
+    found = [entry for entry in families if model_type in entry.record.model_types]
+    if len(found) > 1:
+        both = " and ".join(f"{e.record.name!r} of {e.source.distribution}" for e in found[:2])
+        raise PluginError(
+            f"model type {model_type!r} belongs to two families, {both}; uninstall one of them"
+        )
+    if not found:
+        known = sorted(name for entry in families for name in entry.record.model_types)
+        broken = "".join(f"\n  broken: {f.distribution}: {f.reason}" for f in registry.failures)
+        raise ModelError(
+            f"model type {model_type!r} is not known; known: {', '.join(known) or 'none'}. "
+            "A plugin adds one through the hook editcore_model_families "
+            f"(docs/writing-an-editor.md){broken}"
+        )
+    return found[0]
