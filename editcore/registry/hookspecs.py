@@ -99,8 +99,9 @@ class ModelFamilyInfo:
 
     `blocks` is the path of the list of blocks; `mlp` and `down` are relative to a block. `down` is
     the MLP's second linear map: its input is the *key* and its output the *value* in the reading of
-    feed-forward layers as memories (Meng et al. 2022, §3.1). Most blocks return their states;
-    `block_gives_tuple` is for those that return a tuple with the states first.
+    feed-forward layers as memories (Meng et al. 2022, §3.1). A block has to add its MLP's output to
+    the states as it is. Most blocks return their states; `block_gives_tuple` is for those that
+    return a tuple with the states first.
     """
 
     name: str

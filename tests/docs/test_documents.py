@@ -1,6 +1,7 @@
 """The code in the documentation is real: it is cut out of the pages and run."""
 
 import importlib
+import json
 import re
 import runpy
 import shlex
@@ -21,6 +22,7 @@ from click.testing import CliRunner
 from editcore import EditContext
 from editcore.cli import main
 from editcore.config.study import EditorSection
+from editcore.datasets.readers import read_requests
 from editcore.evaluation.metrics import MetricInput, bind
 from editcore.evaluation.teacher_forcing import (
     Answer,
@@ -39,7 +41,7 @@ from editcore.registry.registry import (
     resolve_factory,
 )
 from editcore.testing import Bench, EditorConformance
-from editcore.testing.models import tiny_model, tiny_requests
+from editcore.testing.models import tiny_model, tiny_model_of_type, tiny_requests
 from editcore.updates.delta import Delta, DenseUpdate
 from tests.packages import install, run
 from tests.registry.test_plugin_package import STUDY as THIRD_PARTY
@@ -52,6 +54,8 @@ PACKAGES = (
     "editcore_silence",
     "editcore_halfway",
     "editcore_truncate",
+    "editcore_olmo",
+    "editcore_triples",
 )
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -147,6 +151,33 @@ def test_the_example_metric_counts_what_has_no_answer(packages: Path) -> None:
     assert silence(given) == {"silence": 0.5}
 
 
+def test_the_example_family_keeps_to_the_suite(packages: Path) -> None:
+    registry = registry_with("editcore_olmo")
+    assert registry.failures == []
+    example = runpy.run_path(str(packages / "tests" / "test_olmo.py"))["TestOlmo"]
+    made = tiny_model_of_type(example.model_type, example.settings)
+    model, suite = wrap_model("olmo", *made, registry=registry), example()
+    tests = [name for name in dir(suite) if name.startswith("test_")]
+    assert len(tests) > 4
+    for name in tests:
+        getattr(suite, name)(model)
+
+
+def test_the_example_format_reads_triples_and_leaves_out_what_it_cannot_word(
+    packages: Path, tmp_path: Path
+) -> None:
+    registry = registry_with("editcore_triples")
+    assert registry.failures == []
+    record = {"subject": "Coral", "relation": "maker", "object": "Osdor", "replaces": "Elro"}
+    unworded, broken = record | {"relation": "colour"}, dict(list(record.items())[:3])
+    file = tmp_path / "triples.json"
+    file.write_text(json.dumps([unworded, record, broken]))
+    for format in ("auto", "triples"):
+        read, unread = read_requests(file, format, registry)
+        assert (read.case_id, read.text, read.target_new) == (1, "Coral is made by", "Osdor")
+        assert "the field 'replaces' is missing" in unread.flaw
+
+
 def test_the_example_project_registers_its_module() -> None:
     (project,) = map(tomllib.loads, blocks("toml"))
     assert project["project"]["entry-points"]["editcore"] == {"random": "editcore_random"}
@@ -157,6 +188,8 @@ def test_the_example_studies_name_real_editors_and_options(packages: Path) -> No
     for block in blocks("yaml"):
         study = yaml.safe_load(block)
         assert all(registry.metrics[name] for name in study.get("metrics", ()))
+        for choice in study.get("datasets", {}).values():
+            assert choice.get("format", "flat") in registry.dataset_formats
         for label, raw in study.get("editors", {}).items():
             choice = EditorSection.model_validate(raw)
             record = registry.editors[choice.uses or label].record
@@ -198,7 +231,7 @@ def test_the_example_study_ends_in_verdicts(
     folder, site = project
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(site)
-    (text,) = (block for block in blocks("yaml") if "models:" in block)
+    (text,) = (block for block in blocks("yaml") if "tiny-gpt2:" in block)
     study = yaml.safe_load(text) | {"perplexity": {"texts": 3}, "prefixes": {"lengths": [[3, 2]]}}
     for choice in study["datasets"].values():
         choice["limit"] = 2

@@ -11,7 +11,7 @@ from editcore.registry.families import family_of
 from editcore.registry.hookspecs import HOOKSPEC_VERSION
 from editcore.registry.registry import Candidate, Registry, installed, load_registry
 from editcore.testing import ModelFamilyConformance
-from editcore.testing.models import ARCHITECTURES, KINDS, tiny_model
+from editcore.testing.models import ARCHITECTURES, KINDS, tiny_model, tiny_model_of_type
 
 FAMILY = ModelFamilyInfo("mine", "", ("mine",), "model.layers", "mlp.down_proj")
 
@@ -68,6 +68,17 @@ def test_a_family_whose_paths_lead_nowhere_is_named(wrong: dict[str, str], path:
     model.config.model_type = "starcoder2"
     with pytest.raises(PluginError, match=f"family 'mine' looks for {path}, which a model of type"):
         wrap_model("m", model, tokenizer, registry=registry_of(family))
+
+
+def test_a_model_that_normalises_what_its_mlps_give_fails_the_suite() -> None:
+    """OLMo 2: a change of the down-projection is not what it adds to the block's output."""
+    settings = dict(ARCHITECTURES["llama"][1])
+    registry = registry_of(replace(FAMILY, model_types=("olmo2",)))
+    model = wrap_model("olmo2", *tiny_model_of_type("olmo2", settings), registry=registry)
+    suite = ModelFamilyConformance()
+    suite.test_the_down_projection_is_the_last_step_of_the_mlp(model)
+    with pytest.raises(AssertionError):
+        suite.test_an_edit_read_in_a_shared_pass_is_the_edit(model)
 
 
 def test_unknown_types_and_layers_are_named() -> None:
