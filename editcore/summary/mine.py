@@ -14,10 +14,10 @@ import polars as pl
 
 from editcore import atomic
 from editcore.datasets.readers import read_requests
+from editcore.datasets.writers import Record, counterfact_record
 from editcore.errors import DataError
 from editcore.requests import OK, EditRequest
 
-Record = dict[str, Any]
 KINDS = ("hard", "normal")
 
 
@@ -75,17 +75,7 @@ def _record(
             f"{data[dataset]} has no case {case_id}, which {where} edits; give the file that the "
             "edits were made with"
         )
-    return {
-        "case_id": case_id,
-        "requested_rewrite": {
-            "prompt": request.prompt,
-            "relation_id": request.relation,
-            "target_new": {"str": request.target_new},
-            "target_true": {"str": request.target_true},
-            "subject": request.subject,
-        },
-        "paraphrase_prompts": list(request.paraphrases),
-        "neighborhood_prompts": [probe.prompt for probe in request.neighbours],
+    return counterfact_record(request) | {
         "mined": {
             "from": str(data[dataset]),
             "dataset": dataset,

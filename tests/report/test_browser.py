@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from editcore.config.study import StudyConfig
+from editcore.records.columns import meanings
+from editcore.records.schemas import CASES
 from editcore.report import write_report
 from tests.report.browser import Page, browser, program
 
@@ -15,6 +17,7 @@ pytestmark = pytest.mark.skipif(
     program() is None, reason="no Chromium here: the page was not looked at in a browser"
 )
 COUNT = "document.getElementById('count').textContent"
+MEANINGS = meanings(CASES)
 CASE = "document.getElementById('case').innerText"
 # The chart's drawn points of one case, in the window's pixels.
 POINT = """(() => {
@@ -92,6 +95,15 @@ def test_pointing_at_a_case_shows_it_and_a_click_keeps_it(page: Page) -> None:
     page.key("Escape")
     page.mouse("mouseMoved", *other)
     assert "hard case 6" in page.value(CASE)
+
+
+def test_each_number_of_a_case_says_what_its_column_means(page: Page) -> None:
+    page.mouse("mouseMoved", *point(page, "Word6"))
+    heads = "[...document.querySelectorAll('#case dt')]"
+    titles = page.value(f"Object.fromEntries({heads}.map((e) => [e.textContent, e.title]))")
+    assert titles["|denominator|"] == f"denominator: {MEANINGS['denominator']}"
+    columns = [line.split(": ")[0] for title in titles.values() for line in title.split("\n")]
+    assert len(columns) == 16 and {*columns} <= {*MEANINGS}
 
 
 def test_the_case_goes_on_before_and_after_the_edit(page: Page) -> None:

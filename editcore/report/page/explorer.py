@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from editcore.records.schemas import METRIC_COLUMNS
+from editcore.records.columns import meanings
+from editcore.records.schemas import CASES, METRIC_COLUMNS
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import marks
 
@@ -54,6 +55,7 @@ def data(study: ReportData) -> Markup | None:
         "thresholds": [_threshold(study, model) for model in study.models],
         "columns": columns,
         "texts": texts.known,
+        "meanings": {name: meaning for name, meaning in meanings(CASES).items() if name in NUMBERS},
         "left_out": left_out,
     }
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)

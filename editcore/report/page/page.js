@@ -325,17 +325,18 @@
 
   // ---- the case ----
 
+  // The words, the columns that they show, and how; pointing at the words tells what a column means.
   const ROWS = [
-    ["perplexity", (one) => `${number(one.perplexity_base)} → ${number(one.perplexity)} (×${number(one.perplexity_ratio)})`],
-    ["|denominator|", (one) => number(one.denominator)],
-    ["usual here", (one) => number(one.denominator_usual)],
-    ["warning before", (one) => (one.warning === null ? "–" : `×${number(one.warning)} of the layer’s output`)],
-    ["‖numerator‖", (one) => number(one.numerator_norm)],
-    ["‖Δ‖, ‖W‖", (one) => `${number(one.delta_norm)}, ${number(one.weight_norm)}`],
-    ["efficacy", (one) => `${number(one.efficacy)}, prefixed ${number(one.efficacy_prefixed)}`],
-    ["generalization", (one) => `${number(one.generalization)}, prefixed ${number(one.generalization_prefixed)}`],
-    ["locality", (one) => `${number(one.locality)}, prefixed ${number(one.locality_prefixed)}`],
-    ["subject", (one) => `${one.subject_start ? `behind ${number(one.subject_start)} characters` : "opens the prompt"}, ${number(one.subject_tokens)} token${one.subject_tokens === 1 ? "" : "s"}`],
+    ["perplexity", ["perplexity_base", "perplexity", "perplexity_ratio"], (one) => `${number(one.perplexity_base)} → ${number(one.perplexity)} (×${number(one.perplexity_ratio)})`],
+    ["|denominator|", ["denominator"], (one) => number(one.denominator)],
+    ["usual here", ["denominator_usual"], (one) => number(one.denominator_usual)],
+    ["warning before", ["warning"], (one) => (one.warning === null ? "–" : `×${number(one.warning)} of the layer’s output`)],
+    ["‖numerator‖", ["numerator_norm"], (one) => number(one.numerator_norm)],
+    ["‖Δ‖, ‖W‖", ["delta_norm", "weight_norm"], (one) => `${number(one.delta_norm)}, ${number(one.weight_norm)}`],
+    ["efficacy", ["efficacy", "efficacy_prefixed"], (one) => `${number(one.efficacy)}, prefixed ${number(one.efficacy_prefixed)}`],
+    ["generalization", ["generalization", "generalization_prefixed"], (one) => `${number(one.generalization)}, prefixed ${number(one.generalization_prefixed)}`],
+    ["locality", ["locality", "locality_prefixed"], (one) => `${number(one.locality)}, prefixed ${number(one.locality_prefixed)}`],
+    ["subject", ["subject_start", "subject_tokens"], (one) => `${one.subject_start ? `behind ${number(one.subject_start)} characters` : "opens the prompt"}, ${number(one.subject_tokens)} token${one.subject_tokens === 1 ? "" : "s"}`],
   ];
 
   const element = (name, text, ...children) => {
@@ -367,10 +368,12 @@
     if (one.target_true) line.append(element("del", one.target_true), " → ");
     line.append(element("ins", one.target_new));
     const list = element("dl");
-    for (const [term, words] of ROWS) {
+    for (const [term, names, words] of ROWS) {
       const said = words(one);
       if (said !== "–" && said !== "–, –" && said !== "–, prefixed –") {
-        list.append(element("div", "", element("dt", term), element("dd", said)));
+        const head = element("dt", term);
+        head.title = names.map((name) => `${name}: ${study.meanings[name]}`).join("\n");
+        list.append(element("div", "", head, element("dd", said)));
       }
     }
     const where = `${one.editor} on ${one.model}, ${one.dataset} case ${one.case_id}`;

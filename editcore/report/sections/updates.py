@@ -1,5 +1,9 @@
 """The section on updates: numerators, denominators and perplexity by implementation."""
 
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
 import polars as pl
 
 from editcore.numbers import number, real, share
@@ -49,42 +53,55 @@ def section(study: ReportData) -> PageSection | None:
     )
 
 
+def _grouped(
+    rows: pl.DataFrame,
+    by: Sequence[str],
+    cells: Callable[[pl.DataFrame], Sequence[str]],
+    words: Mapping[bool, str] = MappingProxyType({}),
+) -> tuple[tuple[str, ...], ...]:
+    """A line per group, in order: what it is of, how many rows it has, and its cells.
+
+    `words` are what a truth value among the names of a group is called.
+    """
+    return tuple(
+        sorted(
+            (*(str(words.get(name, name)) for name in names), f"{len(group):,}", *cells(group))
+            for names, group in rows.group_by(by, maintain_order=True)
+        )
+    )
+
+
+def _numbers(*values: Any) -> tuple[str, ...]:
+    return tuple(number(real(value)) for value in values)
+
+
 def _denominators(updates: pl.DataFrame) -> Table:
     heads = (
         *("model", "keys", "cases", "n", "mean |numerator|", "s.d."),
         *("mean |denominator|", "s.d.", "median"),
     )
-    rows = []
-    keys = ["model", "strategy", "cases"]
-    with_moment = updates.filter(pl.col("second_moment"))
-    for (model, strategy, cases), group in with_moment.group_by(keys, maintain_order=True):
+
+    def cells(group: pl.DataFrame) -> Sequence[str]:
         above, below = group["numerator_norm"], group["denominator"]
-        numbers = (above.mean(), above.std(), below.mean(), below.std(), below.median())
-        shown = tuple(number(real(value)) for value in numbers)
-        rows.append((str(model), str(strategy), str(cases), f"{len(group):,}", *shown))
+        return _numbers(above.mean(), above.std(), below.mean(), below.std(), below.median())
+
+    with_moment = updates.filter(pl.col("second_moment"))
+    rows = _grouped(with_moment, ("model", "strategy", "cases"), cells)
     caption = "Norm of the numerator and |denominator| with C, its direction of unit length."
-    return Table(caption, heads, tuple(sorted(rows)), 3)
+    return Table(caption, heads, rows, 3)
 
 
 def _perplexities(updates: pl.DataFrame) -> Table:
     heads = ("model", "keys", "C", "cases", "n", "collapsed", "mean", "greatest", "unedited")
-    rows = []
-    keys = ["model", "strategy", "second_moment", "cases"]
-    for (model, strategy, moment, cases), group in updates.group_by(keys, maintain_order=True):
-        rows.append(
-            (
-                str(model),
-                str(strategy),
-                "with" if moment else "without",
-                str(cases),
-                f"{len(group):,}",
-                f"{group['collapsed'].sum():,}",
-                number(real(group["perplexity"].mean())),
-                number(real(group["perplexity"].max())),
-                number(real(group["perplexity_base"].max())),
-            )
-        )
-    return Table("Perplexity of the edited models.", heads, tuple(sorted(rows)), 4)
+
+    def cells(group: pl.DataFrame) -> Sequence[str]:
+        perplexity, base = group["perplexity"], group["perplexity_base"]
+        collapsed = f"{group['collapsed'].sum():,}"
+        return collapsed, *_numbers(perplexity.mean(), perplexity.max(), base.max())
+
+    by = ("model", "strategy", "second_moment", "cases")
+    rows = _grouped(updates, by, cells, {True: "with", False: "without"})
+    return Table("Perplexity of the edited models.", heads, rows, 4)
 
 
 def _shared(shared: pl.DataFrame) -> Table:
@@ -113,30 +130,18 @@ def _positions(positions: pl.DataFrame) -> Table:
         *("model", "cases", "position", "n", "cosine to own key"),
         *("mean |denominator|", "least", "mean", "greatest", "collapsed"),
     )
-    rows = []
-    keys = ["model", "cases", "swapped"]
-    for (model, cases, swapped), group in positions.group_by(keys, maintain_order=True):
+
+    def cells(group: pl.DataFrame) -> Sequence[str]:
         perplexity = group["perplexity"]
-        numbers = (
-            group["key_cosine"].mean(),
-            group["denominator"].mean(),
-            perplexity.min(),
-            perplexity.mean(),
-            perplexity.max(),
-        )
-        rows.append(
-            (
-                str(model),
-                str(cases),
-                "swapped" if swapped else "its own",
-                f"{len(group):,}",
-                *(number(real(value)) for value in numbers),
-                f"{group['collapsed'].sum():,}",
-            )
-        )
+        means = group["key_cosine"].mean(), group["denominator"].mean()
+        found = _numbers(*means, perplexity.min(), perplexity.mean(), perplexity.max())
+        return *found, f"{group['collapsed'].sum():,}"
+
+    by = ("model", "cases", "swapped")
+    rows = _grouped(positions, by, cells, {True: "swapped", False: "its own"})
     caption = (
         "Perplexity with the subject at its own position and at the other one, mixed keys with C. "
         "Cases whose subject does not end at the first position (collapse) or the second (normal) "
         "do not take part."
     )
-    return Table(caption, heads, tuple(rows), 3)
+    return Table(caption, heads, rows, 3)

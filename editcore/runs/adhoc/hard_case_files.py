@@ -10,10 +10,10 @@ from typing import Any
 
 from editcore.atomic import write_text
 from editcore.config.study import load
+from editcore.datasets.writers import Record
 from editcore.models.loading import load_tokenizer
 from editcore.runs.adhoc.hard_case_filter import collapsing
 from editcore.runs.adhoc.hard_case_generator import (
-    Record,
     generate,
     read_relations,
     read_vocabulary,

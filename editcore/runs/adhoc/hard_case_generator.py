@@ -10,19 +10,18 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import PreTrainedTokenizerBase
 
 from editcore.config.messages import explain
+from editcore.datasets.writers import Record, counterfact_record
 from editcore.errors import DataError, RequestError
 from editcore.models.tokenization import tokenize_prompt
-from editcore.requests import SLOT
+from editcore.requests import SLOT, EditRequest, Probe
 
 NEIGHBOURS = 5
-
-Record = dict[str, Any]
 
 
 class Relation(BaseModel):
@@ -130,21 +129,18 @@ def _record(
     ]
     around = [word for word in others if word != subject]
     near = draw.sample(around, min(NEIGHBOURS, len(around)))
-    return {
-        "case_id": case_id,
-        "pararel_idx": case_id,
-        "requested_rewrite": {
-            "prompt": relation.template,
-            "relation_id": relation.id,
-            "target_new": {"str": new, "id": ""},
-            "target_true": {"str": true, "id": ""},
-            "subject": subject,
-        },
-        "paraphrase_prompts": [p.replace(SLOT, subject) for p in relation.paraphrases],
-        "neighborhood_prompts": [relation.template.replace(SLOT, word) for word in near],
-        "attribute_prompts": [],
-        "generation_prompts": [p.replace(SLOT, subject) for p in relation.paraphrases],
-    }
+    return counterfact_record(
+        EditRequest(
+            case_id,
+            relation.template,
+            subject,
+            new,
+            true,
+            relation.id,
+            tuple(text.replace(SLOT, subject) for text in relation.paraphrases),
+            tuple(Probe(relation.template.replace(SLOT, word), true) for word in near),
+        )
+    )
 
 
 def read_vocabulary(path: Path) -> Vocabulary:

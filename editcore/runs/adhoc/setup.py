@@ -14,6 +14,7 @@ from editcore.atomic import write_text
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
 from editcore.datasets.bundled import bundled_models, resources_folder
+from editcore.datasets.writers import flat_record
 from editcore.planning import paths
 from editcore.planning.planner import plan
 from editcore.records.provenance import stamps
@@ -63,7 +64,7 @@ def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, s
     """
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "requests.json"
-        write_text(data, json.dumps([_record(request) for request in requests]))
+        write_text(data, json.dumps([flat_record(request) for request in requests]))
         study = plan(settled(choice, data), "these options", load_registry())
         (job,) = study.edits.values()
         say("load torch and transformers")
@@ -165,16 +166,3 @@ def _place(cache: Path, model: "ModelSpec", job: "Job", files: Sequence[str]) ->
     """A folder of the cache that is named by what an artefact is made from."""
     digest = hashlib.sha256(json.dumps([job.as_json(), stamps(files)]).encode()).hexdigest()[:12]
     return cache / f"{model.name}-{digest}"
-
-
-def _record(request: "EditRequest") -> dict[str, Any]:
-    return {
-        "case_id": request.case_id,
-        "prompt": request.prompt,
-        "subject": request.subject,
-        "target_new": request.target_new,
-        "ground_truth": request.target_true,
-        "rephrase_prompt": list(request.paraphrases),
-        "locality_prompt": [probe.prompt for probe in request.neighbours],
-        "locality_ground_truth": [probe.target for probe in request.neighbours],
-    }

@@ -1,0 +1,46 @@
+"""Writers: edit requests as records of the formats that the readers know."""
+
+from typing import Any
+
+from editcore.requests import EditRequest
+
+Record = dict[str, Any]
+
+
+def flat_record(request: EditRequest) -> Record:
+    """A request as the reader of `flat` takes it, with `{}` in the prompt; nothing is lost."""
+    return {
+        "case_id": request.case_id,
+        "prompt": request.prompt,
+        "subject": request.subject,
+        "target_new": request.target_new,
+        "ground_truth": request.target_true,
+        "relation_id": request.relation,
+        "rephrase_prompt": list(request.paraphrases),
+        "locality_prompt": [probe.prompt for probe in request.neighbours],
+        "locality_ground_truth": [probe.target for probe in request.neighbours],
+    }
+
+
+def counterfact_record(request: EditRequest) -> Record:
+    """A request in the format of COUNTERFACT (Meng et al. 2022).
+
+    Neighbours have no answers of their own there: all of them share the true object. The prompts
+    that published code generates from are the paraphrases.
+    """
+    paraphrases = list(request.paraphrases)
+    return {
+        "case_id": request.case_id,
+        "pararel_idx": request.case_id,
+        "requested_rewrite": {
+            "prompt": request.prompt,
+            "relation_id": request.relation,
+            "target_new": {"str": request.target_new, "id": ""},
+            "target_true": {"str": request.target_true, "id": ""},
+            "subject": request.subject,
+        },
+        "paraphrase_prompts": paraphrases,
+        "neighborhood_prompts": [probe.prompt for probe in request.neighbours],
+        "attribute_prompts": [],
+        "generation_prompts": paraphrases,
+    }

@@ -1,0 +1,64 @@
+"""What a writer writes, the reader of its format gives back."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from editcore.datasets.readers import read_requests
+from editcore.datasets.writers import counterfact_record, flat_record
+from editcore.requests import EditRequest, Probe
+
+# What JSON and tokenizers can hold: no halves of surrogate pairs.
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+stripped = texts.map(str.strip)
+probes = st.builds(Probe, texts, stripped)
+requests = st.lists(
+    st.builds(
+        EditRequest,
+        case_id=st.integers(-(2**63), 2**63 - 1),
+        prompt=st.tuples(texts, texts).map("{}".join),
+        subject=texts,
+        target_new=stripped,
+        target_true=stripped,
+        relation=texts,
+        paraphrases=st.lists(texts, max_size=3).map(tuple),
+        neighbours=st.lists(probes, max_size=3).map(tuple),
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda request: request.case_id,
+)
+once = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+
+
+@once
+@given(requests)
+def test_flat_records_come_back_as_they_were(tmp_path: Path, given: list[EditRequest]) -> None:
+    path = tmp_path / "flat.json"
+    path.write_text(json.dumps([flat_record(request) for request in given]))
+    assert read_requests(path, "flat") == given
+
+
+@once
+@given(requests)
+def test_counterfact_records_come_back_with_one_true_object(
+    tmp_path: Path, given: list[EditRequest]
+) -> None:
+    path = tmp_path / "counterfact.json"
+    path.write_text(json.dumps([counterfact_record(request) for request in given]))
+    assert read_requests(path, "counterfact") == [
+        replace(r, neighbours=tuple(Probe(p.prompt, r.target_true) for p in r.neighbours))
+        for r in given
+    ]
+
+
+@pytest.mark.parametrize("record", [flat_record, counterfact_record])
+def test_the_reader_tells_the_format_from_the_record(record, tmp_path: Path) -> None:
+    request = EditRequest(3, "{} is made by", "Coral", "Osdor", "Elro", "maker", ("By whom?",))
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps([record(request)]))
+    assert read_requests(path) == [request]
