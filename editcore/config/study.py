@@ -251,6 +251,16 @@ class MechanismSection(Section):
         return given
 
 
+class ReportSection(Section):
+    """What the report shows in addition to the study's own results."""
+
+    papers: bool = Field(
+        default=False,
+        description="Whether the tables and figures that the two collapse papers published are "
+        "shown next to the study's own.",
+    )
+
+
 class StudyConfig(Section):
     """A study: every model is edited by every editor on every data set."""
 
@@ -296,6 +306,7 @@ class StudyConfig(Section):
     mechanism: MechanismSection | None = Field(
         default=None, description="Experiments on why edits collapse a model; none if left out."
     )
+    report: ReportSection = Field(default=ReportSection(), description="What the report shows.")
 
 
 def parse(raw: Mapping[str, Any], where: str) -> StudyConfig:

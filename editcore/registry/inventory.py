@@ -7,7 +7,6 @@ from typing import Any
 from editcore.registry.registry import LISTS, Named, Registered, Registry
 
 Inventory = Mapping[str, Sequence[Mapping[str, Any]]]
-DISTRIBUTION_KEYS = ("distribution", "version")
 
 
 def inventory(registry: Registry) -> Inventory:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 def write_report(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig") -> None:
     """Draw the figures of the summary in `summary_dir` and write the page that shows everything.
 
+    The papers' tables and figures are part of it if the study asks for them (`report.papers`).
     Raises `DataError` where the summary is missing or not a summary.
     """
     from editcore.report.data import read
@@ -19,4 +20,8 @@ def write_report(summary_dir: Path, figures_dir: Path, page: Path, config: "Stud
 
     study = read(summary_dir, config)
     found = sections(study)
+    if config.report.papers:
+        from editcore.report.papers.comparison import with_papers
+
+        found = with_papers(study, found)
     write(page, study, draw_all(study, figures_dir), found, draw_sections(found, figures_dir))

@@ -11,6 +11,7 @@ from editcore.config.study import StudyConfig, parse
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData, read
+from editcore.report.papers.published import content
 from editcore.summary import edits
 from tests.rows import study_rows
 
@@ -25,6 +26,21 @@ def config() -> StudyConfig:
         "models": {"small": {"source": "tiny"}, "large": None},
         "editors": {"alpha": {"options": {"layer": 2}}, "beta": None},
         "datasets": {"hard": {"path": "hard.json"}, "normal": {"path": "normal.json"}},
+    }
+    return parse(raw, "test")
+
+
+@pytest.fixture(scope="session")
+def with_papers() -> StudyConfig:
+    """The same study with the papers' tables and figures; `alpha` is what the papers edit with."""
+    raw = {
+        "models": {"small": {"source": "tiny"}, "large": None},
+        "editors": {
+            "alpha": {"uses": content()["editors"][content()["subject"]], "options": {"layer": 2}},
+            "beta": None,
+        },
+        "datasets": {"hard": {"path": "hard.json"}, "normal": {"path": "normal.json"}},
+        "report": {"papers": True},
     }
     return parse(raw, "test")
 

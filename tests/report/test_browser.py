@@ -31,13 +31,18 @@ POINT = """(() => {
 })()"""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[False, True], ids=["study", "study and papers"])
 def report(
-    summary_dir: Path, config: StudyConfig, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    summary_dir: Path,
+    config: StudyConfig,
+    with_papers: StudyConfig,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """The page of the whole synthetic study."""
+    """The page of the whole synthetic study, without and with the papers' tables and figures."""
     folder = tmp_path_factory.mktemp("page")
-    write_report(summary_dir, folder / "figures", folder / "report.html", config)
+    chosen = with_papers if request.param else config
+    write_report(summary_dir, folder / "figures", folder / "report.html", chosen)
     return folder / "report.html"
 
 

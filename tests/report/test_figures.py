@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from editcore.report.data import ReportData
 from editcore.report.drawing import denominator, perplexity
 from editcore.report.drawing.annotate import LONGEST, MOST
-from editcore.report.drawing.figures import draw_all, save
-from editcore.report.drawing.names import figure_name, figure_names
+from editcore.report.drawing.figures import draw_all, figure_name, save
 from editcore.report.drawing.style import drawing
 from tests.report.conftest import MakeStudy
 from tests.rows import edit_row, failed_row
@@ -106,11 +105,16 @@ def test_figures_of_a_study_in_which_all_edits_failed_can_be_drawn(
     assert points(figure) == []
 
 
-def test_files_are_svg_with_text_the_same_each_time_and_named_as_announced(
+def test_files_are_svg_with_text_the_same_each_time_and_named_after_what_they_show(
     study: ReportData, tmp_path: Path
 ) -> None:
     one, two = draw_all(study, tmp_path / "one"), draw_all(study, tmp_path / "two")
-    assert [path.name for path in one.values()] == figure_names(study.models, study.editors)
+    assert [path.name for path in one.values()] == [
+        f"{kind}-model={model}-editor={editor}.svg"
+        for model in study.models
+        for editor in study.editors
+        for kind in ("perplexity", "denominator")
+    ]
     for key, path in one.items():
         assert path.read_bytes() == two[key].read_bytes()
         root = ET.parse(path).getroot()

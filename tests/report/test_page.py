@@ -71,14 +71,19 @@ def render(study: ReportData, folder: Path) -> Checker:
     return checked(folder / "report.html")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[False, True], ids=["study", "study and papers"])
 def whole(
-    summary_dir: Path, config: StudyConfig, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    summary_dir: Path,
+    config: StudyConfig,
+    with_papers: StudyConfig,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Checker:
-    """The page of the whole synthetic study, made as the command makes it."""
+    """The page of the whole synthetic study, made as the command makes it, in both settings."""
     folder = tmp_path_factory.mktemp("page")
-    write_report(summary_dir, folder / "figures", folder / "report.html", config)
-    assert len(list((folder / "figures").glob("*.svg"))) == 14
+    chosen = with_papers if request.param else config
+    write_report(summary_dir, folder / "figures", folder / "report.html", chosen)
+    assert len(list((folder / "figures").glob("*.svg"))) == (16 if request.param else 14)
     return checked(folder / "report.html")
 
 

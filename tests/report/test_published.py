@@ -1,32 +1,25 @@
 """Published numbers are whole, and ours stand beside them in the right rows."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pytest
 
-from editcore.config.study import StudyConfig, parse
+from editcore.config.study import ReportSection, StudyConfig
+from editcore.report import sections, write_report
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
-from editcore.report.papers import published_figures
+from editcore.report.papers import comparison, published_figures
+from editcore.report.papers.comparison import beside
 from editcore.report.papers.ours import OURS
-from editcore.report.papers.published import beside, compared, content, curves, published
+from editcore.report.papers.published import compared, content, curves, published
 
 TABLES = content()["tables"]
-
-
-@pytest.fixture(scope="module")
-def papers() -> StudyConfig:
-    """The synthetic study's, in which `alpha` is what the papers edit with."""
-    raw: dict[str, Any] = {
-        "models": {"small": {"source": "tiny"}, "large": None},
-        "editors": {"alpha": {"uses": content()["editors"][content()["subject"]]}, "beta": None},
-        "datasets": {"hard": {"path": "hard.json"}, "normal": {"path": "normal.json"}},
-    }
-    return parse(raw, "test")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -42,8 +35,57 @@ def test_every_function_of_ours_belongs_to_a_published_table() -> None:
     assert set(OURS) == set(TABLES) - {"hard-edit"}
 
 
-def test_ours_stand_in_the_rows_of_the_published(study: ReportData, papers: StudyConfig) -> None:
-    named = replace(study, config=papers)
+def test_every_compared_table_has_a_place_in_one_section_that_there_is() -> None:
+    placed = [name for names in comparison.TABLES.values() for name in names]
+    assert sorted(placed) == sorted(OURS)
+    files = (file for file in Path(sections.__file__).parent.glob("*.py"))
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert [anchor for anchor in comparison.TABLES if f'"{anchor}"' not in code] == []
+    assert set(comparison.FIGURES) <= set(comparison.TABLES)
+
+
+@pytest.mark.parametrize("papers", [False, True])
+def test_the_papers_are_shown_only_if_the_study_asks(
+    summary_dir: Path, with_papers: StudyConfig, tmp_path: Path, papers: bool
+) -> None:
+    config = with_papers.model_copy(update={"report": ReportSection(papers=papers)})
+    write_report(summary_dir, tmp_path, tmp_path / "report.html", config)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ("Ours beside" in page, "ours: small" in page, "Published" in page) == (papers,) * 3
+    drawn = {file.stem for file in tmp_path.glob("published-*.svg")}
+    assert drawn == ({"published-pilot", "published-single"} if papers else set())
+
+
+def test_a_study_shows_no_papers_if_it_does_not_mention_them(config: StudyConfig) -> None:
+    assert config.report == ReportSection(papers=False)
+
+
+def test_the_papers_come_after_what_a_section_has_of_its_own(
+    study: ReportData, with_papers: StudyConfig
+) -> None:
+    named = replace(study, config=with_papers)
+    own = sections.sections(named)
+    shown = comparison.with_papers(named, own)
+    assert [each.anchor for each in shown] == [each.anchor for each in own]
+    for before, after in zip(own, shown, strict=True):
+        assert after.tables[: len(before.tables)] == before.tables
+        assert after.drawings[: len(before.drawings)] == before.drawings
+    more = {a.anchor for b, a in zip(own, shown, strict=True) if len(a.tables) > len(b.tables)}
+    assert more == {"pilot", "hard-cases"}
+
+
+def test_a_report_without_the_papers_loads_none_of_their_room() -> None:
+    code = (
+        "import sys, editcore.report.sections, editcore.report.page.page;"
+        "sys.exit(any(name.startswith('editcore.report.papers') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_ours_stand_in_the_rows_of_the_published(
+    study: ReportData, with_papers: StudyConfig
+) -> None:
+    named = replace(study, config=with_papers)
     table = compared(named, "hard-cases")
     assert table is not None
     assert table.heads[1:3] == ("ours: small", "ours: large")
@@ -91,9 +133,9 @@ def test_the_published_figures_can_be_drawn() -> None:
 
 
 def test_scores_of_sequences_are_compared_task_by_task(
-    study: ReportData, papers: StudyConfig
+    study: ReportData, with_papers: StudyConfig
 ) -> None:
-    named = replace(study, config=papers)
+    named = replace(study, config=with_papers)
     sequence = {"model": "small", "editor": "alpha", "dataset": "hard", "order": 0}
     rows = [
         {**sequence, "step": 0, "perplexity": 2.0, "score_world_cloze": 0.75},

@@ -9,11 +9,17 @@ from matplotlib.figure import Figure
 from editcore.atomic import replacing
 from editcore.report.data import ReportData
 from editcore.report.drawing import denominator, perplexity
-from editcore.report.drawing.names import KINDS, figure_name
 from editcore.report.drawing.style import drawing
 from editcore.report.section import PageSection
 
 Draw = Callable[[ReportData, str, str], Figure]
+DRAWERS: dict[str, Draw] = {"perplexity": perplexity.draw, "denominator": denominator.draw}
+KINDS = tuple(DRAWERS)
+
+
+def figure_name(kind: str, model: str, editor: str) -> str:
+    """The file name of a figure; labels hold no `=`, so no two figures share a name."""
+    return f"{kind}-model={model}-editor={editor}.svg"
 
 
 def draw_all(study: ReportData, folder: Path) -> dict[tuple[str, str, str], Path]:
@@ -21,14 +27,13 @@ def draw_all(study: ReportData, folder: Path) -> dict[tuple[str, str, str], Path
 
     The result is keyed by kind, model and editor.
     """
-    drawers: dict[str, Draw] = {"perplexity": perplexity.draw, "denominator": denominator.draw}
     paths = {}
     with drawing():
         for model in study.models:
             for editor in study.editors:
                 for kind in KINDS:
                     path = folder / figure_name(kind, model, editor)
-                    save(drawers[kind](study, model, editor), path)
+                    save(DRAWERS[kind](study, model, editor), path)
                     paths[kind, model, editor] = path
     return paths
 

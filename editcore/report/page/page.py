@@ -16,7 +16,7 @@ from editcore.atomic import write_text
 from editcore.numbers import number, plural, times
 from editcore.report import tables
 from editcore.report.data import ReportData
-from editcore.report.drawing.names import KINDS
+from editcore.report.drawing.figures import KINDS
 from editcore.report.page import explorer, overview, sentences
 from editcore.report.page.inline import inline
 from editcore.report.section import PageSection

@@ -1,4 +1,4 @@
-"""What the two papers published, and tables in which ours stands beside it.
+"""What the two papers published, and tables that set ours beside it.
 
 The numbers are data with their source, `published.json` and `published_curves.json`; the page, its
 figures and `docs/reproduction.md` all read them from there.
@@ -87,12 +87,6 @@ def _lengthened(entry: dict[str, Any]) -> dict[str, Any]:
         for value in [row[labels + quantities.index(quantity)]]
     ]
     return {**entry, "labels": [*entry["labels"], "quantity"], "rows": rows}
-
-
-def beside(study: ReportData, *names: str) -> tuple[Table, ...]:
-    """Those of the compared tables that the study has something for."""
-    found = (compared(study, name) for name in names)
-    return tuple(table for table in found if table is not None)
 
 
 def _from_points(name: str) -> Rows:

@@ -1,4 +1,4 @@
-"""The sections that stand behind those of single edits, in the order of the page."""
+"""The sections after those of single edits, in the order of the page."""
 
 from editcore.report.data import ReportData
 from editcore.report.section import MakeSection, PageSection

@@ -4,7 +4,6 @@ import polars as pl
 
 from editcore.numbers import number, times
 from editcore.report.data import ReportData
-from editcore.report.papers.published import beside
 from editcore.report.section import PageSection
 from editcore.report.tables import Table
 
@@ -38,9 +37,7 @@ def section(study: ReportData) -> PageSection | None:
     )
     words = ("What the cases that collapse a model have in common shows beside those that do not.",)
     examples = Table(caption, heads, tuple(rows), 5)
-    return PageSection(
-        "hard-cases", "Hard cases", words, (), (*beside(study, "hard-cases"), examples)
-    )
+    return PageSection("hard-cases", "Hard cases", words, (), (examples,))
 
 
 def _contrast(study: ReportData, model: str, editor: str) -> list[tuple[str, ...]]:

@@ -9,7 +9,6 @@ from editcore.numbers import number, share
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES, MOVED, POINTS
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import PALETTE, panel
-from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 
@@ -67,7 +66,7 @@ def section(study: ReportData) -> PageSection | None:
             "makes no difference if it is zero. The encoder sees the same texts.",
         ),
         tuple(drawings),
-        (*beside(study, "keys"), _distances(distances), _moved(moved), _depth(depth)),
+        (_distances(distances), _moved(moved), _depth(depth)),
     )
 
 

@@ -8,8 +8,6 @@ from editcore.numbers import plural, share
 from editcore.records.schemas import DOWNSTREAM
 from editcore.report.data import ReportData
 from editcore.report.drawing import strips
-from editcore.report.papers import published_figures
-from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
@@ -29,12 +27,7 @@ def section(study: ReportData) -> PageSection | None:
         if not study.made(model=model).is_empty()
     )
     scores = study.table("downstream", DOWNSTREAM)
-    tables = beside(study, "pilot", "single")
-    if tables:
-        drawings = (*drawings, *published_figures.pilot())
-        tables = (*tables, *beside(study, "abilities", "worst"))
-    if scores is not None:
-        tables = (*tables, _table(scores))
+    tables = () if scores is None else (_table(scores),)
     paragraphs = [
         "Every point is a model that was edited once, from the original weights. "
         "The scale is logarithmic; ∞ marks models whose probabilities are no longer finite."

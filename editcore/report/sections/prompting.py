@@ -4,7 +4,6 @@ import polars as pl
 
 from editcore.records.mechanism_schemas import PROMPTING
 from editcore.report.data import ReportData
-from editcore.report.papers.published import beside
 from editcore.report.section import PageSection
 from editcore.report.tables import Table
 
@@ -12,7 +11,7 @@ METRICS = ("efficacy", "generalization", "locality")
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Efficacy, generalization and locality bare and behind a prefix."""
+    """Efficacy, generalization and locality bare and after a prefix."""
     found = study.table("mechanism-prompting", PROMPTING)
     if found is None:
         return None
@@ -20,12 +19,13 @@ def section(study: ReportData) -> PageSection | None:
         "prompting",
         "Prefixes when the edit is tested",
         (
-            "An edit that binds the mean key is found behind a prefix and not always without one. "
-            "“Rewrite”: only the edited prompt is prefixed, as published; “all”: its paraphrases "
-            "and neighbours too. Shares of target tokens, with Wilson’s interval of 95 %.",
+            "An edit bound to the mean key takes effect after a prefix, but not always without "
+            "one. “Rewrite”: only the edited prompt is prefixed, as published; “all”: its "
+            "paraphrases and neighbours too. Shares of target tokens, with Wilson’s interval of "
+            "95 %.",
         ),
         (),
-        (*beside(study, "prompting"), _table(found)),
+        (_table(found),),
     )
 
 
@@ -40,5 +40,5 @@ def _table(found: pl.DataFrame) -> Table:
             for row in (by_metric.get(metric) for metric in METRICS)
         ]
         rows.append((*map(str, names), *cells, f"{max(group['n'].to_list()):,}"))
-    caption = "Tests of every edit, bare and behind prefixes."
+    caption = "Tests of every edit, bare and after prefixes."
     return Table(caption, heads, tuple(rows), len(keys))

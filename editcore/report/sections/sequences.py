@@ -13,8 +13,6 @@ from editcore.records.schemas import SEQUENCES_JUDGED, STOPPED
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import LogScale, log_scale
 from editcore.report.drawing.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
-from editcore.report.papers import published_figures
-from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
 from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, present
 from editcore.report.sections.sequence_scores import SequenceScores
@@ -54,9 +52,6 @@ def section(study: ReportData) -> PageSection | None:
         words = (*words, scores.words())
         drawings += scores.drawings()
         tables.append(scores.table())
-    if compared := beside(study, "sequences", "after-sequence"):
-        drawings += published_figures.sequences()
-        tables += compared
     title = "Sequential edits"
     return PageSection("sequences", title, words, tuple(drawings), tuple(tables))
 

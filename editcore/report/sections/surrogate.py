@@ -11,8 +11,6 @@ from editcore.records.schemas import CORRELATION, DOWNSTREAM
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import INK, MUTED, PALETTE, SMALL, panels
-from editcore.report.papers import published_figures
-from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
@@ -45,11 +43,8 @@ def section(study: ReportData) -> PageSection | None:
         "and the unedited one, with a bootstrap interval of 95 %. Hollow points are the models "
         "with the highest perplexity that were not chosen for the range; they do not count in ρ.",
     )
-    compared = beside(study, "surrogate")
-    if compared:
-        drawings = (*drawings, *published_figures.surrogate())
     title = "Perplexity as a surrogate for ability"
-    return PageSection("surrogate", title, paragraphs, drawings, (*compared, table(found)))
+    return PageSection("surrogate", title, paragraphs, drawings, (table(found),))
 
 
 def table(found: pl.DataFrame) -> Table:

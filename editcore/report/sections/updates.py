@@ -9,7 +9,6 @@ import polars as pl
 from editcore.numbers import number, real, share
 from editcore.records.mechanism_schemas import POSITIONS_JUDGED, SHARED, UPDATES_JUDGED
 from editcore.report.data import ReportData
-from editcore.report.papers.published import beside
 from editcore.report.section import PageSection
 from editcore.report.tables import Table
 
@@ -35,19 +34,16 @@ def section(study: ReportData) -> PageSection | None:
             "The same v* of the same cases, bound by every implementation: mixed keys take the "
             "mean over prefixes for the direction and the bare key in the equation, prefixed the "
             "mean in both places, unprefixed the bare key in both; each with C and without.",
-            "The last tables ask whether the first token is strange because of its position "
+            "The last table asks whether the first token is strange because of its position "
             "embedding: collapse cases are edited with their first token at the second position, "
             "and normal ones with the subject’s second token at the first. With rotary positions "
             "the rotation is what changes, and a token that attends to itself alone cannot notice.",
         ),
         (),
         (
-            *beside(study, "updates"),
             _denominators(updates),
-            *beside(study, "perplexities"),
             _perplexities(updates),
             _shared(shared),
-            *beside(study, "positions"),
             _positions(positions),
         ),
     )

@@ -9,7 +9,6 @@ from editcore.records.schemas import WEIGHTS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import marks, panel, panels
-from editcore.report.papers.published import beside
 from editcore.report.section import Drawing, PageSection
 
 RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
@@ -48,9 +47,8 @@ def section(study: ReportData) -> PageSection | None:
             "largest number, for an edit that collapsed the model and one that did not, on the "
             "same scale of colours."
         )
-    tables = beside(study, "weight-change")
     title = "Change of the weights"
-    return PageSection("weight-change", title, tuple(paragraphs), tuple(drawings), tables)
+    return PageSection("weight-change", title, tuple(paragraphs), tuple(drawings))
 
 
 def sizes(study: ReportData, model: str) -> pl.DataFrame:

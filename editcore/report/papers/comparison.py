@@ -1,0 +1,53 @@
+"""Sets what the two papers published next to a study's own tables and figures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from editcore.report.data import ReportData
+from editcore.report.papers import published_figures
+from editcore.report.papers.published import compared
+from editcore.report.section import Drawing, PageSection
+from editcore.report.tables import Table
+
+# By section of the report: the published tables with a place in it, and figures drawn from points.
+TABLES = {
+    "pilot": ("pilot", "single", "abilities", "worst"),
+    "surrogate": ("surrogate",),
+    "hard-cases": ("hard-cases",),
+    "weight-change": ("weight-change",),
+    "sequences": ("sequences", "after-sequence"),
+    "updates": ("updates", "perplexities", "positions"),
+    "keys": ("keys",),
+    "prompting": ("prompting",),
+}
+FIGURES: dict[str, Callable[[], list[Drawing]]] = {
+    "pilot": published_figures.pilot,
+    "surrogate": published_figures.surrogate,
+    "sequences": published_figures.sequences,
+}
+
+
+def with_papers(study: ReportData, sections: Sequence[PageSection]) -> list[PageSection]:
+    """The sections with the papers' tables and figures after their own.
+
+    A section gets none if the study has nothing that its published tables show.
+    """
+    return [_with_papers(study, section) for section in sections]
+
+
+def _with_papers(study: ReportData, section: PageSection) -> PageSection:
+    tables = beside(study, *TABLES.get(section.anchor, ()))
+    if not tables:
+        return section
+    drawings = FIGURES[section.anchor]() if section.anchor in FIGURES else []
+    return replace(
+        section,
+        drawings=(*section.drawings, *drawings),
+        tables=(*section.tables, *tables),
+    )
+
+
+def beside(study: ReportData, *names: str) -> tuple[Table, ...]:
+    """Those of the compared tables that the study has something for."""
+    found = (compared(study, name) for name in names)
+    return tuple(table for table in found if table is not None)
