@@ -165,8 +165,8 @@ def edited_continuations(
             after |= zip(group.members, (answer.text for answer in said), strict=True)
             continue
         for i in group.members:
-            with changes[i].applied(model.model):
-                (after[i],) = continuations(model, [prompts[i]], tokens)
+            with group.in_place(), group.reader.arithmetic():
+                (after[i],) = continuations(group.reader, [prompts[i]], tokens)
     return [(text, after[i]) for i, text in enumerate(before)]
 
 

@@ -160,16 +160,28 @@ class Applied(EditedModels):
     reader: LoadedModel
     members: Sequence[int]
     start: StartPoint
+    model: LoadedModel
     change: Change
 
     @classmethod
     def of(cls, model: LoadedModel, change: Change, place: int) -> "Applied":
         """Begin before the first block whose output the edit can alter."""
-        return cls(model, (place,), StartPoint(change.first_block(model.parts) - 1), change)
+        start = StartPoint(change.first_block(model.parts) - 1)
+        return cls(model.frozen, (place,), start, model, change)
 
-    def in_place(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
         """See `EditedModels.in_place`."""
-        return self.change.applied(self.reader.model)
+        if not isinstance(self.change, Delta):
+            with self.change.applied(self.reader.model):
+                yield
+            return
+        try:
+            with self.change.applied(self.model.model):
+                self.model.follow(self.change.updates)
+                yield
+        finally:
+            self.model.follow(self.change.updates)
 
     def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
         """See `EditedModels.hidden`."""

@@ -140,7 +140,8 @@ class EditedPerplexity:
 
         What the blocks before it make of the texts is kept from one call to the next.
         """
-        as_it_is = Applied(self.model.frozen, (0,), StartPoint(first - 1), Delta({}))
+        start = StartPoint(first - 1)
+        as_it_is = Applied(self.model.frozen, (0,), start, self.model, Delta({}))
         return self._of_group(as_it_is)[0]
 
     def _of_group(self, group: EditedModels) -> list[Perplexity]:

@@ -90,4 +90,6 @@ def _vocabulary(model: LoadedModel) -> int:
 def _widths(model: LoadedModel) -> tuple[int, int]:
     """The widths of the states and of a key."""
     width = int(model.model.config.hidden_size)
-    return width, model.model.get_parameter(model.parts.down_weight(0)).numel() // width
+    weight = model.parts.down(0).weight  # no parameter in a model of reduced precision
+    assert isinstance(weight, torch.Tensor)
+    return width, weight.numel() // width

@@ -45,11 +45,17 @@ def reduced(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def refresh(twin: PreTrainedModel, model: PreTrainedModel, parameters: Iterable[str]) -> None:
-    """Round those weights of the model that have changed anew; what the twin shares it has."""
-    for path in {name.rpartition(".")[0] for name in parameters}:
-        child, whole = twin.get_submodule(path), model.get_submodule(path)
-        if isinstance(child, ReducedLinear) and isinstance(whole, nn.Linear | Conv1D):
-            child.weight = _rounded(whole)
+    """Round the changed weights of the model again; the twin shares everything else.
+
+    A weight may have several names, for example when head and embedding are tied.
+    """
+    changed = {id(model.get_parameter(name)) for name in parameters}
+    for path, child in twin.named_modules():
+        if isinstance(child, ReducedLinear):
+            whole = model.get_submodule(path)
+            assert isinstance(whole, nn.Linear | Conv1D)
+            if id(whole.weight) in changed:
+                child.weight = _rounded(whole)
 
 
 def _rounded(whole: nn.Linear | Conv1D) -> torch.Tensor:
