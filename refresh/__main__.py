@@ -1,4 +1,4 @@
-"""Renew what the documents say of the default study: `python -m refresh results`."""
+"""Renew what the documents report of the default study: `python -m refresh results`."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ from refresh.documents import write
 def main(results: Path, root: Path) -> None:
     """Write README.md's part on the default study, its figure, and docs/reproduction.md.
 
-    A sentence of the README that the study in RESULTS does not bear out is left out and named; the
+    A sentence of the README that the study in RESULTS does not support is left out and named; the
     exit status is then 1.
     """
     try:

@@ -10,8 +10,8 @@ from editcore.cli import COMMANDS, SECTIONS, main
 HEAD = """# Commands
 
 Generated from the help texts: `python -m editcore.cli.help_page > docs/commands.md`. Exit status is
-0 where all went well, 2 where something asked for is wrong (one plain message says what;
-[errors](errors.md) has more), and 3 where `check` or `guard` found a collapse.
+0 if all went well, 2 if something asked for is wrong (one plain message names it;
+[errors](errors.md) has more), and 3 if `check` or `guard` found a collapse.
 """
 WIDTH = 100
 

@@ -155,7 +155,7 @@ TABLE = (
         ),
         brief="Edit facts one after another, measuring the model.",
         help="Edit facts one after another in one model, and measure it on the way.\n\nAn "
-        "interrupted run resumes from its last checkpoint, a hidden file beside --out.",
+        "interrupted run resumes from its last checkpoint, a hidden file next to --out.",
         examples=(
             "editcore sequence --out seed-0.parquet --deltas seed-0.safetensors \\",
             "  --job results/jobs/sequences/model=tiny-gpt2/editor=E/dataset=hard/seed-0.json",

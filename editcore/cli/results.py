@@ -173,7 +173,7 @@ def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
     "--study", required=True, type=FILE, help="The study (study.json) whose settings it states."
 )
 def report(summary: Path, figures: Path, out: Path, study: Path) -> None:
-    """Draw the figures of a study and write its report, one page that needs nothing beside it."""
+    """Draw the figures of a study and write its report, one page that needs no other file."""
     from editcore.planning.study import listed_config
     from editcore.report import write_report
 

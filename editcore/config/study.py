@@ -1,4 +1,4 @@
-"""What a study is: models, editors, data sets and how they are measured, as YAML says it."""
+"""What a study is, as YAML: models, editors, data sets and how they are measured."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 def _empty_if_none(value: Any) -> Any:
-    """Let `rome:` with nothing behind it mean `rome: {}`."""
+    """Let `rome:` with nothing after it mean `rome: {}`."""
     return {} if value is None else value
 
 
@@ -107,7 +107,7 @@ class DatasetSection(Section):
 
 
 class PerplexitySection(Section):
-    """The texts whose perplexity says whether a model has collapsed."""
+    """The texts whose perplexity decides whether a model has collapsed."""
 
     path: str = Field(
         default="resources/world/perplexity.json",
@@ -191,7 +191,7 @@ class SequenceSection(Section):
 
 
 class DownstreamSection(Section):
-    """Tasks that some of the edited models are asked to do, to see what perplexity says of them."""
+    """Tasks for some of the edited models, to see what their perplexity means for ability."""
 
     tasks: tuple[str, ...] = Field(
         default=(
@@ -266,7 +266,7 @@ class StudyConfig(Section):
 
     seed: int = Field(default=0, ge=0, description="Seed of everything that is drawn at random.")
     shard_size: Positive = Field(
-        default=150, description="Edits per job of the workflow; each job loads its model anew."
+        default=150, description="Edits per job of the workflow; each job loads its model."
     )
     models: dict[Label, Annotated[ModelSection, BeforeValidator(_empty_if_none)]] = Field(
         min_length=1, description="The models, by label."

@@ -129,7 +129,7 @@ class MomentJob(Job):
 
     @property
     def sources(self) -> list[str]:
-        """The files beside the model that the moments are made from."""
+        """The files, besides the model, that the moments are made from."""
         return sorted({self.source(layer) for layer in self.layers})
 
     def source(self, layer: int) -> str:

@@ -358,7 +358,7 @@ class _Planner:
         )
 
     def _artefacts(self, pair: _Edited) -> dict[str, Any]:
-        """What every job that edits says of its editor, and of the files that its edits read."""
+        """The fields of every job that edits: its editor and the files that its edits read."""
         return {
             "model": pair.model,
             "editor": pair.editor,

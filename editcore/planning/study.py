@@ -66,7 +66,7 @@ class Study:
 
     @property
     def tables(self) -> list[str]:
-        """Every table of the study; one that is missing is made anew, whatever else is there."""
+        """Every table of the study; one that is missing is made again, whatever else is there."""
         own = [*self.edit_files, *self.sequence_files, *self.score_files]
         return [*own, *self.mechanism_folders, *self.summaries]
 
@@ -92,7 +92,7 @@ class Study:
         return [str(paths.RESULTS / "summary" / paths.mechanism_file(name)) for name in names]
 
     def mechanism_inputs(self, model: str) -> list[str]:
-        """The files beside the job that a model's mechanism is found from."""
+        """The files, besides the job, that a model's mechanism is found from."""
         job = self.mechanism[model]
         sets = (job.hard_cases, job.normal_cases)
         files = [file for each in sets for file in (each.dataset.path, each.values)]
@@ -114,31 +114,31 @@ class Study:
         return sizes
 
     def prefixes_inputs(self, model: str) -> list[str]:
-        """The files beside the job that a model's prefixes are made from."""
+        """The files, besides the job, that a model's prefixes are made from."""
         return list(self.model_files[model])
 
     def moments_inputs(self, model: str, digest: str) -> list[str]:
-        """The files beside the job that second moments are made from."""
+        """The files, besides the job, that second moments are made from."""
         return [*self.moments[ArtefactKey(model, digest)].sources, *self.model_files[model]]
 
     def values_inputs(self, model: str, digest: str, dataset: str, shard: str) -> list[str]:
-        """The files beside the job that v* of a shard are searched with."""
+        """The files, besides the job, that v* of a shard are searched with."""
         job = self.values[ValueKey(model, digest, dataset, shard)]
         return [job.prefixes, job.dataset.path, *self.model_files[model]]
 
     def training_inputs(self, model: str, digest: str) -> list[str]:
-        """The files beside the job that an editor is trained with."""
+        """The files, besides the job, that an editor is trained with."""
         job = self.training[ArtefactKey(model, digest)]
         return [*_artefacts(job), *job.data, *self.model_files[model]]
 
     def edits_inputs(self, model: str, editor: str, dataset: str, shard: str) -> list[str]:
-        """The files beside the job that a shard is made from: artefacts, data, texts, model."""
+        """The files, besides the job, that a shard is made from: artefacts, data, texts, model."""
         job = self.edits[ShardKey(model, editor, dataset, shard)]
         data = [job.dataset.path, job.perplexity.path]
         return [*_artefacts(job), *data, *self.model_files[model]]
 
     def sequences_inputs(self, model: str, editor: str, dataset: str, order: str) -> list[str]:
-        """The files beside the job that a sequence is made from: artefacts, data, texts, tasks."""
+        """The files, besides the job, that a sequence is made from: as a shard's, and tasks."""
         job = self.sequences[SequenceKey(model, editor, dataset, order)]
         data = [job.dataset.path, job.perplexity.path, *_task_files(job.tasks)]
         return [*_artefacts(job), *data, *self.model_files[model]]
@@ -149,7 +149,7 @@ class Study:
         return [str(paths.deltas(*key)) for key in self.edits]
 
     def downstream_inputs(self, model: str) -> list[str]:
-        """The files beside the job that a model's scores are made from: edits, tasks, texts."""
+        """The files, besides the job, that a model's scores are made from: edits, tasks, texts."""
         job = self.downstream[model]
         edits = [file for shard in job.edits for file in (shard.rows, shard.deltas)]
         return [*edits, *_task_files(job.tasks), job.perplexity.path, *self.model_files[model]]

@@ -11,7 +11,7 @@ from editcore.report.tables import Table
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a section: `name` is its file's, without ending; `words` say what it shows."""
+    """A figure of a section: `name` is its file's, without ending; `words` describe it."""
 
     name: str
     words: str
@@ -20,7 +20,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class PageSection:
-    """What stands under one heading; `anchor` is what links name."""
+    """The content of one heading; links name it by its `anchor`."""
 
     anchor: str
     title: str

@@ -51,7 +51,7 @@ def test_the_papers_are_shown_only_if_the_study_asks(
     config = with_papers.model_copy(update={"report": ReportSection(papers=papers)})
     write_report(summary_dir, tmp_path, tmp_path / "report.html", config)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert ("Ours beside" in page, "ours: small" in page, "Published" in page) == (papers,) * 3
+    assert ("Ours next to" in page, "ours: small" in page, "Published" in page) == (papers,) * 3
     drawn = {file.stem for file in tmp_path.glob("published-*.svg")}
     assert drawn == ({"published-pilot", "published-single"} if papers else set())
 

@@ -1,4 +1,4 @@
-"""Names beside points, as many as can be read."""
+"""Names next to points, as many as can be read."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ Point = tuple[float, float]
 def name_points(
     axes: Axes, named: Iterable[tuple[float, float, str]], drawn: Iterable[Point]
 ) -> list[str]:
-    """Write the names beside the first points that leave room for them; say which were written.
+    """Write the names next to the first points that leave room for them; returns those written.
 
     `named` are x and y in data units and the name, the most important first; `drawn` are the points
     that no name may cover.

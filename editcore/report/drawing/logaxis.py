@@ -15,7 +15,7 @@ MOST_TICKS = 7
 
 @dataclass(frozen=True)
 class LogScale:
-    """The range of a logarithmic axis; `infinity` is where infinite values stand, if any do."""
+    """The range of a logarithmic axis; `infinity` is where infinite values are drawn, if any."""
 
     low: float
     high: float
@@ -34,11 +34,11 @@ class LogScale:
         return [value for value in values if self.low <= value <= self._top()]
 
     def _top(self) -> float:
-        """The end of what finite values need; above it stands only infinity."""
+        """The end of what finite values need; only infinity is above it."""
         return self.high if self.infinity is None else self.infinity / 2
 
     def apply(self, axes: Axes, which: Literal["x", "y"], every: int = 1) -> None:
-        """Give the axis this scale, range and ticks, or only each so many of them."""
+        """Give the axis this scale, range and ticks, or only every `every`-th of them."""
         ticks = self.ticks()[::every]
         labels = [tick_label(value) for value in ticks]
         if self.infinity is not None:

@@ -15,7 +15,7 @@ MUTED = "#646a75"
 RULE = "#dcdfe4"
 PAPER = "#fefefe"
 
-# Okabe and Ito's palette, strongest contrast first; the shape says the same as the colour.
+# Okabe and Ito's palette, strongest contrast first; the shape repeats what the colour shows.
 PALETTE = (
     ("#d55e00", "^"),
     ("#0072b2", "o"),
@@ -37,7 +37,7 @@ class Mark:
 
 
 def marks(datasets: Sequence[str]) -> dict[str, Mark]:
-    """A mark for each data set, in their order; more than six begin anew."""
+    """A mark for each data set, in their order; from the seventh on they repeat."""
     return {name: Mark(*PALETTE[i % len(PALETTE)]) for i, name in enumerate(datasets)}
 
 

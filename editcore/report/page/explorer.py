@@ -35,7 +35,7 @@ DIGITS = 4
 
 
 def data(study: ReportData) -> Markup | None:
-    """The cases as JSON that may stand inside a script element; None where no edit was made."""
+    """The cases as JSON that is safe inside a script element; None where no edit was made."""
     cases, left_out = chosen(study)
     if cases.is_empty():
         return None

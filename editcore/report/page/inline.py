@@ -23,7 +23,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
 
 
 def inline(svg: str, prefix: str, description: str) -> str:
-    """The `<svg>` element of a file that the figures module wrote, ready to stand in a page.
+    """The `<svg>` element of a file that the figures module wrote, ready to be put into a page.
 
     `prefix` sets its ids apart from those of other figures; `description` is read to those who
     cannot see it.

@@ -23,7 +23,7 @@ def model_table(study: ReportData) -> Table:
 
 
 def editor_table(study: ReportData) -> Table:
-    """The editors with their options, and what their rows say about keys and C."""
+    """The editors with their options, and what keys and C their rows have."""
     rows = []
     for label in study.editors:
         choice = study.config.editors.get(label)
@@ -69,7 +69,7 @@ def settings(study: ReportData) -> list[tuple[str, str]]:
 
 
 def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the tables say about how they were made, one line per fact.
+    """How the tables were made, one line per fact.
 
     >>> provenance_lines({"files": 2, "edits": {"versions": {"torch": "2.13"}, "host": ["a", "b"]}})
     [('Files of edits', '2'), ('Versions', 'torch 2.13'), ('Host', 'a, b')]
@@ -79,7 +79,7 @@ def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         **provenance.get("edits", {}),
     }
     if isinstance(code := facts.get("code"), list):
-        facts["code"] = f"{_words(code)}: shards of different states of editcore stand together"
+        facts["code"] = f"{_words(code)}: these shards were made by different states of editcore"
     return [(name.replace("_", " ").capitalize(), _words(value)) for name, value in facts.items()]
 
 

@@ -325,7 +325,7 @@
 
   // ---- the case ----
 
-  // The words, the columns that they show, and how; pointing at the words tells what a column means.
+  // The words, the columns that they show, and how; pointing at the words shows what a column means.
   const ROWS = [
     ["perplexity", ["perplexity_base", "perplexity", "perplexity_ratio"], (one) => `${number(one.perplexity_base)} → ${number(one.perplexity)} (×${number(one.perplexity_ratio)})`],
     ["|denominator|", ["denominator"], (one) => number(one.denominator)],
@@ -336,7 +336,7 @@
     ["efficacy", ["efficacy", "efficacy_prefixed"], (one) => `${number(one.efficacy)}, prefixed ${number(one.efficacy_prefixed)}`],
     ["generalization", ["generalization", "generalization_prefixed"], (one) => `${number(one.generalization)}, prefixed ${number(one.generalization_prefixed)}`],
     ["locality", ["locality", "locality_prefixed"], (one) => `${number(one.locality)}, prefixed ${number(one.locality_prefixed)}`],
-    ["subject", ["subject_start", "subject_tokens"], (one) => `${one.subject_start ? `behind ${number(one.subject_start)} characters` : "opens the prompt"}, ${number(one.subject_tokens)} token${one.subject_tokens === 1 ? "" : "s"}`],
+    ["subject", ["subject_start", "subject_tokens"], (one) => `${one.subject_start ? `after ${number(one.subject_start)} characters` : "opens the prompt"}, ${number(one.subject_tokens)} token${one.subject_tokens === 1 ? "" : "s"}`],
   ];
 
   const element = (name, text, ...children) => {
@@ -346,7 +346,7 @@
     return made;
   };
 
-  /** How the prompt goes on in one of the two models: a line, unless none was asked for. */
+  /** How one of the two models continues the prompt: a line, unless none was asked for. */
   function said(when, one, text, broken) {
     if (text === null) return [];
     const line = element("p", "", element("small", when), " ", element("q", fact(one)));

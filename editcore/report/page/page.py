@@ -22,10 +22,10 @@ from editcore.report.page.inline import inline
 from editcore.report.section import PageSection
 
 MOST_NAMES = 200
-# A longer table is folded, and more figures stand closer: the page stays one to read.
+# A longer table is folded, and more figures are set closer, so that the page stays readable.
 MOST_ROWS = 12
 MOST_FIGURES = 4
-# Shorter labels stand on one line; wider figures, in points, take the width of the page.
+# Shorter labels are kept on one line; wider figures, in points, take the width of the page.
 MOST_LETTERS = 22
 MOST_POINTS_WIDE = 400
 CAPTIONS = {
@@ -196,5 +196,5 @@ def _drawn(kind: str, made: pl.DataFrame) -> bool:
 
 
 def _part(name: str) -> Markup:
-    """A file beside this one, as it stands: style, script or licence."""
+    """A file next to this one, unchanged: style, script or licence."""
     return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))

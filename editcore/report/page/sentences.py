@@ -85,18 +85,18 @@ def listed(items: Sequence[str]) -> str:
 
 
 def position(row: Row) -> str:
-    """Where the subject stands in its prompt, and its length.
+    """Where the subject is in its prompt, and its length.
 
     >>> position({"subject_start": 0, "subject_tokens": 1})
     'The subject opens the prompt and is 1 token long.'
     >>> position({"subject_start": 13, "subject_tokens": None})
-    'The subject stands behind 13 characters of the prompt.'
+    'The subject comes after 13 characters of the prompt.'
     """
     start, tokens = row["subject_start"], row["subject_tokens"]
     if start is None:
         return ""
     place = (
-        f"stands behind {plural(start, 'character')} of the prompt" if start else "opens the prompt"
+        f"comes after {plural(start, 'character')} of the prompt" if start else "opens the prompt"
     )
     length = f" and is {plural(tokens, 'token')} long" if tokens is not None else ""
     return f"The subject {place}{length}."

@@ -27,7 +27,7 @@ def task_of(published: Published, task: str, there: Sequence[str]) -> str | None
 
 
 def task_names(study: ReportData, published: Published) -> dict[str, str]:
-    """Published tasks with the names of those that stand for them here."""
+    """Published tasks with the names of those that take their place here."""
     scores = study.table("downstream", DOWNSTREAM)
     there = [] if scores is None else scores["task"].unique().to_list()
     pairs = {task: task_of(published, task, there) for task in published["tasks"]}

@@ -96,12 +96,12 @@ def keys(study: ReportData, _published: Published) -> Columns:
     columns: Columns = {}
     for model in moved["model"].unique(maintain_order=True):
         apart = distances.filter(model=model, metric="cosine")
-        behind = moved.filter(model=model, metric="cosine").sort("length")
+        prefixed = moved.filter(model=model, metric="cosine").sort("length")
         encoder = depth.filter(model=model, part="encoder", position=0).sort("layer")
         first = "4a", "first tokens of normal prompts: distance to bare collapse keys"
         columns[model] = {
             ("2", "bare keys: gap between collapse and normal cases"): _last(
-                behind.filter(reference="normal", length=0)["gap"]
+                prefixed.filter(reference="normal", length=0)["gap"]
             ),
             ("2", "mean keys: distance from collapse to normal cases"): _between(
                 apart, "collapse mean", "normal mean"
@@ -110,11 +110,11 @@ def keys(study: ReportData, _published: Published) -> Columns:
             ("4a", "the same: distance to bare normal keys"): _between(
                 apart, "first token", "normal bare"
             ),
-            ("4b", "collapse cases behind a prefix: gap to bare collapse keys"): _last(
-                behind.filter(reference="collapse")["gap"]
+            ("4b", "collapse cases after a prefix: gap to bare collapse keys"): _last(
+                prefixed.filter(reference="collapse")["gap"]
             ),
             ("4b", "the same: gap to bare normal keys"): _last(
-                behind.filter(reference="normal")["gap"]
+                prefixed.filter(reference="normal")["gap"]
             ),
             ("5", "encoder: gap between first and later tokens, last block"): _last(encoder["gap"]),
         }

@@ -43,7 +43,7 @@ def published(name: str) -> Table:
 
 
 def compared(study: ReportData, name: str) -> Table | None:
-    """The rows of a published table with ours beside them; None where the study has none of it."""
+    """The rows of a published table with ours next to them; None where the study has none of it."""
     everything = content()
     entry = everything["tables"][name]
     if "heads" in entry:
@@ -68,7 +68,7 @@ def compared(study: ReportData, name: str) -> Table | None:
     ours = slice(labels, labels + len(columns) if "heads" in entry else None)
     kept = tuple(cell for cell in cells if set(cell[ours]) - {MISSING})
     return Table(
-        f"Ours beside {entry['what']} ({everything['sources'][entry['of']]}). "
+        f"Ours next to {entry['what']} ({everything['sources'][entry['of']]}). "
         f"{entry['differs']} {everything['scale']}",
         (*entry["labels"], *heads, *(f"published: {model}" for model in entry["models"])),
         kept,
@@ -77,7 +77,7 @@ def compared(study: ReportData, name: str) -> Table | None:
 
 
 def _lengthened(entry: dict[str, Any]) -> dict[str, Any]:
-    """A table of one model whose quantities stand side by side, with a row for each of them."""
+    """A table of one model whose quantities are columns, with a row for each of them."""
     labels = len(entry["labels"])
     quantities = entry["heads"][labels:]
     rows = [

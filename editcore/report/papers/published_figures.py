@@ -1,4 +1,4 @@
-"""The papers' figures, drawn again from their digitised points, to stand beside ours."""
+"""The papers' figures, drawn again from their digitised points, to be shown next to ours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

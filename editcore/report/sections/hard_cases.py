@@ -1,4 +1,4 @@
-"""Hard cases beside normal ones: where the subject stands, and how many tokens it has."""
+"""Hard cases next to normal ones: where the subject is, and how many tokens it has."""
 
 import polars as pl
 
@@ -35,7 +35,7 @@ def section(study: ReportData) -> PageSection | None:
         "The worst edits, and the mildest by the same editor. “Subject at” "
         "counts the characters before it."
     )
-    words = ("What the cases that collapse a model have in common shows beside those that do not.",)
+    words = ("Compare the cases that collapse a model with those that do not.",)
     examples = Table(caption, heads, tuple(rows), 5)
     return PageSection("hard-cases", "Hard cases", words, (), (examples,))
 

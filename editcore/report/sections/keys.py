@@ -15,7 +15,7 @@ from editcore.report.tables import Table
 PANELS = {
     "directions": "C⁻¹k̄ and bare keys, each of unit length",
     "keys": "mean and bare keys",
-    "first": "bare keys, first tokens’ keys, and collapse cases behind a prefix",
+    "first": "bare keys, first tokens’ keys, and collapse cases after a prefix",
     "encoder": "first and later tokens of the encoder’s last block",
 }
 TITLES = {
@@ -47,7 +47,7 @@ def section(study: ReportData) -> PageSection | None:
     drawings += [
         Drawing(
             f"moved-model={model}",
-            f"Collapse cases of {model} behind prefixes: the gap to both sets of bare keys.",
+            f"Collapse cases of {model} after prefixes: the gap to both sets of bare keys.",
             partial(_moves, moved.filter(model=model, metric="cosine"), model),
         )
         for model in moved["model"].unique().sort()
@@ -91,7 +91,7 @@ def _cloud(points: pl.DataFrame, model: str, name: str) -> Figure:
 
 
 def _moves(moved: pl.DataFrame, model: str) -> Figure:
-    figure, axes = panel(f"{model}: behind prefixes", "tokens of the prefix", "gap (cosine)")
+    figure, axes = panel(f"{model}: after prefixes", "tokens of the prefix", "gap (cosine)")
     for reference, (colour, marker) in zip(("collapse", "normal"), PALETTE, strict=False):
         rows = moved.filter(reference=reference).sort("length")
         lengths = [str(length) for length in rows["length"]]
@@ -137,7 +137,7 @@ def _moved(moved: pl.DataFrame) -> Table:
     ]
     heads = ("model", "tokens", "distance", "to bare keys", "mean", "95 %", "gap", "nearest", "n")
     caption = (
-        "Collapse cases behind random prefixes. “Nearest”: the share of them whose nearest bare "
+        "Collapse cases after random prefixes. “Nearest”: the share of them whose nearest bare "
         "key, other than their own, is of that set."
     )
     return Table(caption, heads, tuple(rows), 4)

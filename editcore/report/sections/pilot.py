@@ -35,7 +35,7 @@ def section(study: ReportData) -> PageSection | None:
     if scores is not None:
         paragraphs.append(
             "The table asks whether a high perplexity also means lost ability: the models with the "
-            "highest perplexity beside the unedited one and guessing."
+            "highest perplexity, compared with the unedited one and guessing."
         )
     return PageSection(
         "pilot", "All single edits, and what the worst can do", tuple(paragraphs), drawings, tables

@@ -41,7 +41,7 @@ class SequenceScores:
             f"{guess:g} in {task}" for task in self.tasks if (guess := self._guess(task))
         )
         return (
-            f"Tasks say what the models can still do, on {some}. "
+            f"Tasks show what the models can still do, on {some}. "
             + (f"Guessing gives {levels}. " if levels else "")
             + "A score is missing where a model’s numbers are no longer finite."
         )

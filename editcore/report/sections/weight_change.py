@@ -36,7 +36,7 @@ def section(study: ReportData) -> PageSection | None:
         drawings += [
             Drawing(
                 f"matrix-model={model}",
-                f"Absolute change of one matrix of {model}: a collapsed edit beside a stable one.",
+                f"Absolute change of one matrix of {model}: a collapsed edit and a stable one.",
                 lambda model=model: draw_maps(maps, model),  # type: ignore[misc]
             )
             for model in study.models
