@@ -17,6 +17,7 @@ from editcore.config.options import (
     Trained,
     TransformConfig,
 )
+from editcore.registry.candidates import Candidate
 from editcore.registry.hookspecs import (
     Capabilities,
     DeltaTransformInfo,
@@ -25,7 +26,7 @@ from editcore.registry.hookspecs import (
     MetricInfo,
     hookimpl,
 )
-from editcore.registry.registry import Candidate, Registry, load_registry
+from editcore.registry.registry import Registry, load_registry
 
 TEXTS = [
     "The maker of Coral is Elro, and Elro is based in Tavel.",

@@ -10,16 +10,24 @@ from editcore.planning.paths import RESULTS
 
 
 @click.command(
-    short_help="List editors, key strategies, delta transforms and metrics.",
-    epilog=examples("editcore plugins", "editcore plugins --json"),
+    short_help="List what the installed plugins bring.",
+    epilog=examples(
+        "editcore plugins",
+        "editcore plugins --json",
+        "EDITCORE_PLUGINS=editcore-rome editcore plugins",
+    ),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plugins(as_json: bool) -> None:
     """List what the installed plugins bring, and the plugins that are broken.
 
     A plugin is a distribution with an entry point in the group `editcore` whose module implements
-    any of the hooks editcore_editors, editcore_key_strategies,
-    editcore_delta_transforms, editcore_metrics.
+    any of the hooks editcore_editors, editcore_key_strategies, editcore_delta_transforms,
+    editcore_metrics, editcore_model_families, editcore_datasets.
+
+    Every command loads all plugins. Where the environment variable EDITCORE_PLUGINS is set, it
+    loads only those named there, by distribution or entry point, with commas between them; empty
+    means none.
     """
     from editcore.registry.inventory import inventory, inventory_text
     from editcore.registry.registry import load_registry

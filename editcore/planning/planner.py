@@ -41,8 +41,9 @@ from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import SequencePlanner
 from editcore.planning.sources import dataset_spec, model_spec
 from editcore.planning.study import Study
+from editcore.registry.catalogue import Registered
 from editcore.registry.hookspecs import EditorInfo
-from editcore.registry.registry import Registered, Registry, load_registry
+from editcore.registry.registry import Registry, load_registry
 
 
 def plan(config: StudyConfig, where: str, registry: Registry | None = None) -> Study:

@@ -1,8 +1,9 @@
 """Which family a model belongs to, by the `model_type` that transformers gives it."""
 
 from editcore.errors import ModelError, PluginError
+from editcore.registry.catalogue import Registered
 from editcore.registry.hookspecs import ModelFamilyInfo
-from editcore.registry.registry import Registered, Registry
+from editcore.registry.registry import Registry
 
 
 def family_of(model_type: str, registry: Registry) -> Registered[ModelFamilyInfo]:
@@ -19,10 +20,9 @@ def family_of(model_type: str, registry: Registry) -> Registered[ModelFamilyInfo
         )
     if not found:
         known = sorted(name for entry in families for name in entry.record.model_types)
-        broken = "".join(f"\n  broken: {f.distribution}: {f.reason}" for f in registry.failures)
         raise ModelError(
             f"model type {model_type!r} is not known; known: {', '.join(known) or 'none'}. "
             "A plugin adds one through the hook editcore_model_families "
-            f"(docs/writing-an-editor.md){broken}"
+            f"(docs/writing-an-editor.md){registry.absent}"
         )
     return found[0]

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from editcore.registry.registry import LISTS, Named, Registered, Registry
+from editcore.registry.catalogue import LISTS, Named, Registered
+from editcore.registry.registry import Registry
 
 Inventory = Mapping[str, Sequence[Mapping[str, Any]]]
 

@@ -2,20 +2,18 @@
 
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import pluggy
-from pydantic import BaseModel
 
-from editcore.config.messages import did_you_mean
 from editcore.errors import PluginError, in_one_line
+from editcore.registry.candidates import BUILTIN, VARIABLE, Candidate, chosen, installed
+from editcore.registry.catalogue import Absent, Catalogue, Failure, Source
 from editcore.registry.hookspecs import (
     AUTO,
     HOOKSPEC_VERSION,
@@ -30,143 +28,10 @@ from editcore.registry.hookspecs import (
     ModelFamilyInfo,
 )
 
-ENTRY_POINT_GROUP = "editcore"
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-BUILTIN = "editcore.builtin"
-# Fields of records that hold several names.
-LISTS = frozenset({"columns", "model_types", "fields"})
-
-
-class Named(Protocol):
-    """Anything a hook yields."""
-
-    @property
-    def name(self) -> str:
-        """The name that configs use."""
-
-
-RecordT = TypeVar("RecordT", bound=Named)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a plugin comes from; `code` is a hash of its files, so that changes are seen."""
-
-    distribution: str
-    version: str
-    code: str
-
-
-@dataclass(frozen=True)
-class Registered(Generic[RecordT]):
-    """A record and the distribution that brought it."""
-
-    record: RecordT
-    source: Source
-
-    @property
-    def foreign_code(self) -> str:
-        """The hash of the sources; empty for what editcore brings itself.
-
-        A new version of editcore runs no finished job again; one of a third party's plugin does.
-        """
-        return "" if self.source.distribution == PROJECT else self.source.code
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A plugin that could not be used, and why."""
-
-    distribution: str
-    version: str
-    entry_point: str
-    reason: str
-
-
-class Catalogue(Generic[RecordT]):
-    """The records of one kind, by name. A name that two plugins claim belongs to neither."""
-
-    def __init__(
-        self, kind: str, record: type[RecordT], failures: list[Failure], reserved: str = ""
-    ) -> None:
-        self._kind = kind
-        self._reserved = reserved
-        self._record = record
-        self._failures = failures
-        self._records: dict[str, Registered[RecordT]] = {}
-        self._contested: dict[str, str] = {}
-
-    def check(self, record: RecordT) -> None:
-        """Raise `PluginError` for what is no such record, has a malformed name, or no options."""
-        if not isinstance(record, self._record):
-            raise PluginError(f"{record!r} is no {self._record.__name__}")
-        if not NAME.fullmatch(record.name):
-            raise PluginError(
-                f"{self._kind} {record.name!r} has no valid name: lower-case letters, digits, '-'"
-            )
-        if record.name == self._reserved:
-            raise PluginError(f"{self._kind} {record.name!r} has a reserved name; choose another")
-        for field_name in LISTS & vars(record).keys():
-            if not _is_names(getattr(record, field_name)):
-                raise PluginError(
-                    f"{field_name} of {self._kind} {record.name!r} is not a tuple of names"
-                )
-        if hasattr(record, "config") and not _is_options(record.config):
-            raise PluginError(
-                f"the config of {self._kind} {record.name!r} is {record.config!r}, "
-                "which is no class of options"
-            )
-
-    def add(self, record: RecordT, source: Source) -> None:
-        """Take a record in; `PluginError` for a name that is taken, contested from then on."""
-        self.check(record)
-        if (there := self._records.get(record.name)) is not None:
-            reason = (
-                f"{self._kind} {record.name!r} is brought by both {there.source.distribution} and "
-                f"{source.distribution}; uninstall one of them"
-            )
-            self._contested[record.name] = reason
-            raise PluginError(reason)
-        self._records[record.name] = Registered(record, source)
-
-    def __getitem__(self, name: str) -> Registered[RecordT]:
-        if name in self._contested:
-            raise PluginError(self._contested[name])
-        if name in self._records:
-            return self._records[name]
-        broken = "".join(f"\n  broken: {f.distribution}: {f.reason}" for f in self._failures)
-        meant = did_you_mean(name, self)
-        raise PluginError(
-            f"unknown {self._kind} {name!r}. {meant}Installed: {', '.join(self) or 'none'}.{broken}"
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._records.keys() - self._contested.keys()))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._records and name not in self._contested
-
-    def values(self) -> list[Registered[RecordT]]:
-        """The records in the order of their names."""
-        return [self._records[name] for name in self]
-
-    def foreign_code(self, names: Iterable[str]) -> dict[str, str]:
-        """The hash of the sources of each of these names that a third party brings."""
-        return {name: code for name in names if (code := self[name].foreign_code)}
-
-
-def _is_names(value: object) -> bool:
-    """False for a lone string above all, which would count as its letters."""
-    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
-
-
-def _is_options(config: object) -> bool:
-    return isinstance(config, type) and issubclass(config, BaseModel)
-
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that the installed plugins bring, and the plugins that failed."""
+    """Everything that the installed plugins bring, and the plugins that bring nothing."""
 
     editors: Catalogue[EditorInfo]
     key_strategies: Catalogue[KeyStrategyInfo]
@@ -174,48 +39,33 @@ class Registry:
     metrics: Catalogue[MetricInfo]
     model_families: Catalogue[ModelFamilyInfo]
     dataset_formats: Catalogue[DatasetFormatInfo]
-    failures: list[Failure] = field(default_factory=list)
+    absent: Absent
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A plugin to load: an object with hook implementations, or an entry point that gives one."""
-
-    name: str
-    distribution: str
-    version: str
-    load: Any
-
-
-def installed() -> list[Candidate]:
-    """The built-in plugin and every entry point of the group `editcore`, in a fixed order."""
-    version = importlib.metadata.version(PROJECT)
-    builtin = Candidate(BUILTIN, PROJECT, version, lambda: importlib.import_module(BUILTIN))
-    found = [
-        Candidate(
-            entry.name,
-            entry.dist.name if entry.dist else entry.value,
-            entry.dist.version if entry.dist else "",
-            entry.load,
-        )
-        for entry in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    ]
-    return [builtin, *sorted(found, key=lambda c: (c.distribution, c.name))]
+    @property
+    def failures(self) -> list[Failure]:
+        """The plugins that could not be used."""
+        return self.absent.failures
 
 
 def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
-    """Load every plugin in isolation: one that fails is recorded and the others keep working."""
-    failures: list[Failure] = []
+    """Load every plugin in isolation: one that fails is recorded and the others keep working.
+
+    Left out, `candidates` are the installed plugins, or those of them that the environment variable
+    EDITCORE_PLUGINS names; a name in it that is not installed is a `PluginError`.
+    """
+    found = installed() if candidates is None else list(candidates)
+    loaded = chosen(found, os.environ.get(VARIABLE)) if candidates is None else found
+    absent = Absent(left_out=tuple(c.distribution for c in found if c not in loaded))
     registry = Registry(
-        Catalogue("editor", EditorInfo, failures),
-        Catalogue("key strategy", KeyStrategyInfo, failures),
-        Catalogue("delta transform", DeltaTransformInfo, failures),
-        Catalogue("metric", MetricInfo, failures),
-        Catalogue("model family", ModelFamilyInfo, failures),
-        Catalogue("data-set format", DatasetFormatInfo, failures, reserved=AUTO),
-        failures,
+        Catalogue("editor", EditorInfo, absent),
+        Catalogue("key strategy", KeyStrategyInfo, absent),
+        Catalogue("delta transform", DeltaTransformInfo, absent),
+        Catalogue("metric", MetricInfo, absent),
+        Catalogue("model family", ModelFamilyInfo, absent),
+        Catalogue("data-set format", DatasetFormatInfo, absent, reserved=AUTO),
+        absent,
     )
-    for candidate in installed() if candidates is None else candidates:
+    for candidate in loaded:
         try:
             _register(registry, candidate)
         # A third party's import may raise anything, and may try to end the program.
@@ -223,7 +73,7 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
             if candidate.name == BUILTIN:
                 raise
             reason = in_one_line(error)
-            failures.append(
+            absent.failures.append(
                 Failure(candidate.distribution, candidate.version, candidate.name, reason)
             )
     return registry
@@ -237,6 +87,21 @@ def _register(registry: Registry, candidate: Candidate) -> None:
     """
     plugin = candidate.load()
     _refuse_other_versions(plugin, candidate)
+    source = Source(candidate.distribution, candidate.version, code_hash(plugin))
+    brought = _brought(_manager(plugin, candidate), registry)
+    _check(brought)
+    taken = []
+    for catalogue, record in brought:
+        try:
+            catalogue.add(record, source)
+        except PluginError as error:
+            taken.append(str(error))
+    if taken:
+        raise PluginError("; ".join(taken))
+
+
+def _manager(plugin: Any, candidate: Candidate) -> pluggy.PluginManager:
+    """A manager that holds this plugin alone; `PluginError` for hooks that there are not."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(EditcoreSpecs)
     manager.register(plugin, candidate.name)
@@ -246,37 +111,35 @@ def _register(registry: Registry, candidate: Candidate) -> None:
         raise PluginError(
             f"{error}; see `editcore plugins --help` for the hooks there are"
         ) from error
-    source = Source(candidate.distribution, candidate.version, code_hash(plugin))
-    kinds: Mapping[str, Catalogue[Any]] = MappingProxyType(
-        {
-            "editcore_editors": registry.editors,
-            "editcore_key_strategies": registry.key_strategies,
-            "editcore_delta_transforms": registry.delta_transforms,
-            "editcore_metrics": registry.metrics,
-            "editcore_model_families": registry.model_families,
-            "editcore_datasets": registry.dataset_formats,
-        }
-    )
-    brought = [
+    return manager
+
+
+def _brought(manager: pluggy.PluginManager, registry: Registry) -> list[tuple[Catalogue[Any], Any]]:
+    """What the plugin's hooks yield, each with the catalogue that it belongs in."""
+    kinds: Mapping[str, Catalogue[Any]] = {
+        "editcore_editors": registry.editors,
+        "editcore_key_strategies": registry.key_strategies,
+        "editcore_delta_transforms": registry.delta_transforms,
+        "editcore_metrics": registry.metrics,
+        "editcore_model_families": registry.model_families,
+        "editcore_datasets": registry.dataset_formats,
+    }
+    return [
         (catalogue, record)
         for hook, catalogue in kinds.items()
         for records in getattr(manager.hook, hook)()
         for record in records
     ]
+
+
+def _check(brought: Iterable[tuple[Catalogue[Any], Any]]) -> None:
+    """Raise `PluginError` for a record that is malformed, or a name that comes twice."""
     seen: set[tuple[int, str]] = set()
     for catalogue, record in brought:
         catalogue.check(record)
         if (claim := (id(catalogue), record.name)) in seen:
             raise PluginError(f"it brings the name {record.name!r} twice; rename one of them")
         seen.add(claim)
-    taken = []
-    for catalogue, record in brought:
-        try:
-            catalogue.add(record, source)
-        except PluginError as error:
-            taken.append(str(error))
-    if taken:
-        raise PluginError("; ".join(taken))
 
 
 def _refuse_other_versions(plugin: Any, candidate: Candidate) -> None:

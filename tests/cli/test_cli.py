@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from editcore.cli import COMMANDS, main
+from editcore.registry.candidates import Candidate
 from editcore.registry.inventory import inventory, inventory_text
-from editcore.registry.registry import Candidate, load_registry
+from editcore.registry.registry import load_registry
 from tests.studies import model_files, study_config, write_config, write_data
 
 Run = Callable[..., Result]

@@ -10,8 +10,9 @@ import pytest
 from editcore.datasets.formats import with_slot
 from editcore.datasets.readers import read_dataset, read_requests, read_texts
 from editcore.errors import DataError, PluginError
+from editcore.registry.candidates import Candidate, installed
 from editcore.registry.hookspecs import HOOKSPEC_VERSION, DatasetFormatInfo, hookimpl
-from editcore.registry.registry import Candidate, Registry, installed, load_registry
+from editcore.registry.registry import Registry, load_registry
 from editcore.requests import EditRequest, Probe
 
 Write = Callable[[str, Any], Path]

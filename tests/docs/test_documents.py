@@ -33,13 +33,8 @@ from editcore.evaluation.teacher_forcing import (
 from editcore.keyvalue.keys import SubjectKeys
 from editcore.models.loading import wrap_model
 from editcore.planning import paths
-from editcore.registry.registry import (
-    Candidate,
-    Registry,
-    installed,
-    load_registry,
-    resolve_factory,
-)
+from editcore.registry.candidates import Candidate, installed
+from editcore.registry.registry import Registry, load_registry, resolve_factory
 from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model, tiny_model_of_type, tiny_requests
 from editcore.updates.delta import Delta, DenseUpdate

@@ -17,8 +17,9 @@ from editcore.evaluation.teacher_forcing import (
     tokenize_questions,
 )
 from editcore.models.loading import wrap_model
+from editcore.registry.candidates import Candidate, installed
 from editcore.registry.hookspecs import MetricInfo, hookimpl
-from editcore.registry.registry import Candidate, installed, load_registry, resolve_factory
+from editcore.registry.registry import load_registry, resolve_factory
 from editcore.requests import EditRequest, Probe
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 

@@ -7,9 +7,10 @@ import pytest
 from editcore import ModelFamilyInfo, hookimpl
 from editcore.errors import ModelError, PluginError
 from editcore.models.loading import LoadedModel, load_model, wrap_model
+from editcore.registry.candidates import Candidate, installed
 from editcore.registry.families import family_of
 from editcore.registry.hookspecs import HOOKSPEC_VERSION
-from editcore.registry.registry import Candidate, Registry, installed, load_registry
+from editcore.registry.registry import Registry, load_registry
 from editcore.testing import ModelFamilyConformance
 from editcore.testing.models import ARCHITECTURES, KINDS, tiny_model, tiny_model_of_type
 

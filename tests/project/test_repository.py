@@ -14,7 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from editcore.registry.registry import BUILTIN, load_registry
+from editcore.registry.candidates import BUILTIN
+from editcore.registry.registry import load_registry
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -15,8 +15,9 @@ from editcore.config.study import parse
 from editcore.planning.jobs import ModelSpec, PrefixJob
 from editcore.planning.planner import plan
 from editcore.records import provenance
+from editcore.registry.candidates import Candidate
 from editcore.registry.hookspecs import EditorInfo, hookimpl
-from editcore.registry.registry import Candidate, code_hash, load_registry
+from editcore.registry.registry import code_hash, load_registry
 from editcore.testing.models import save_tiny_model
 from tests.studies import (
     PlainConfig,

@@ -11,8 +11,9 @@ import pytest
 
 from editcore import DatasetFormatInfo, EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
 from editcore.errors import PluginError
+from editcore.registry.candidates import Candidate, installed
 from editcore.registry.hookspecs import HOOKSPEC_VERSION
-from editcore.registry.registry import Candidate, installed, load_registry, resolve_factory
+from editcore.registry.registry import load_registry, resolve_factory
 
 
 def plugin(**hooks: Callable[[], Any]) -> types.ModuleType:
