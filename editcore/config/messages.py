@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 Location = tuple[int | str, ...]
+LONGEST_KEY = 60
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
@@ -35,9 +36,22 @@ def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.5) -> str:
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
+def shown(value: object, width: int = 80) -> str:
+    """A value as messages show it: its `repr`, on one line and cut where it is longer.
+
+    >>> shown("resources"), shown(list(range(1000)), 12)
+    ("'resources'", '[0, 1, 2, 3,…')
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a deep nesting
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= width else f"{text[:width]}…"
+
+
 def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> str:
     location: Location = tuple(step for step in detail["loc"] if step != "[key]")
-    path = ".".join(str(step) for step in location)
+    path = ".".join(_step(step) for step in location)
     if detail["type"] == "extra_forbidden":
         *section, key = location
         kind = _kind_at(model, tuple(section))
@@ -49,8 +63,14 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
         return f"{where}: {path}: labels hold letters, digits, '_', '-' and '.' only; rename it"
     message = str(detail["msg"]).removeprefix("Value error, ")
     given = detail.get("input")
-    shown = "" if isinstance(given, dict) else f" (found {given!r})"
-    return f"{where}: {path}: {message[:1].lower()}{message[1:]}{shown}".replace(": : ", ": ")
+    found = "" if isinstance(given, dict) else f" (found {shown(given)})"
+    return f"{where}: {path}: {message[:1].lower()}{message[1:]}{found}".replace(": : ", ": ")
+
+
+def _step(step: int | str) -> str:
+    """A key as part of a place; one that is long or unprintable as `shown` gives it."""
+    text = str(step)
+    return text if text.isprintable() and len(text) <= LONGEST_KEY else shown(text)
 
 
 def _is_model(kind: Any) -> bool:

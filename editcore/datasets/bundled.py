@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from editcore.config.messages import did_you_mean
-from editcore.errors import ModelError
+from editcore.config.messages import did_you_mean, shown
+from editcore.errors import DataError, ModelError, reason
 
 VARIABLE = "EDITCORE_RESOURCES"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -36,13 +36,13 @@ def model_folder(source: str) -> Path | None:
     bundled = bundled_models()
     if source in bundled:
         return bundled[source]
-    folder = Path(source).expanduser()
+    folder = local_path(source)
     if folder.is_dir():
         return folder
     meant = did_you_mean(source, bundled, likeness=0.8)
     if meant or not _may_be_hub_id(source):
         raise ModelError(
-            f"there is no model folder {source!r}. {meant}Give an existing folder, a hub id "
+            f"there is no model folder {shown(source)}. {meant}Give an existing folder, a hub id "
             f"(owner/name), or a bundled name: {', '.join(bundled) or 'none found'}"
         )
     return None
@@ -60,11 +60,25 @@ def _may_be_hub_id(source: str) -> bool:
     return HUB_ID.fullmatch(source) is not None and not (slash and Path(owner).is_dir())
 
 
+def local_path(text: str) -> Path:
+    """The path that somebody wrote, `~` written out; `DataError` for one that no file can have."""
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except FileNotFoundError:
+        pass  # whether a file has to be there is the caller's question
+    except NotADirectoryError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{shown(text)} is no path here ({reason(error)}); correct it") from None
+    return path
+
+
 def data_file(path: str) -> str:
     """`path`, or the bundled file where `resources/...` does not exist in the working directory."""
-    file = Path(path).expanduser()
+    file = local_path(path)
     root = resources_folder()
-    if file.exists() or file.is_absolute() or file.parts[0] != "resources" or root is None:
+    if file.exists() or file.is_absolute() or file.parts[:1] != ("resources",) or root is None:
         return str(file)
     bundled = root.joinpath(*file.parts[1:])
     return str(bundled) if bundled.exists() else str(file)

@@ -5,7 +5,7 @@ A job's own parts are named `…Spec`; a `…Section` is a section of the study,
 
 import hashlib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,10 +13,15 @@ from editcore import atomic
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
 from editcore.config.study import (
+    Device,
     FloatType,
     MomentSection,
+    Natural,
     PerplexitySection,
+    Positive,
     Precision,
+    PrefixTokens,
+    Seed,
 )
 from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError
@@ -25,6 +30,7 @@ from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 
 # Left out of the file where there is none, so that jobs without it keep their bytes.
 ABSENT: Any = Field(default="", exclude_if=lambda code: not code)
+CaseIds = Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 class Job(BaseModel):
@@ -46,7 +52,7 @@ class ModelSpec(Job):
     name: str
     source: str
     dtype: FloatType = "float32"
-    device: str = "cpu"
+    device: Device = "cpu"
     precision: Precision = "float32"
     revision: str | None = None
     trust_remote_code: bool = False
@@ -96,9 +102,9 @@ class PrefixJob(Job):
     """Write the context prefixes of one model; `lengths` are pairs of (tokens, number)."""
 
     model: ModelSpec
-    lengths: tuple[tuple[int, int], ...]
-    seeds: tuple[str, ...]
-    seed: int
+    lengths: tuple[tuple[PrefixTokens, Positive], ...]
+    seeds: Annotated[tuple[str, ...], Field(min_length=1)]
+    seed: Seed
 
 
 class MomentJob(Job):
@@ -109,7 +115,7 @@ class MomentJob(Job):
     """
 
     model: ModelSpec
-    layers: tuple[int, ...]
+    layers: Annotated[tuple[Natural, ...], Field(min_length=1)]
     texts: MomentSection | None = None
     published: str | None = None
 
@@ -145,8 +151,8 @@ class ValueJob(Job):
 
     model: ModelSpec
     dataset: DatasetSpec
-    shard: int
-    case_ids: tuple[int, ...]
+    shard: Natural
+    case_ids: CaseIds
     prefixes: str
     options: ValueOptions
 
@@ -172,9 +178,9 @@ class EditorJob(Job):
 
     model: ModelSpec
     editor: EditorSpec
-    seed: int
+    seed: Seed
     prefixes: str | None = None
-    moments: dict[int, str] = {}
+    moments: dict[Natural, str] = {}
     values: tuple[ValueFile, ...] = ()
     trained: str | None = None
 
@@ -205,11 +211,11 @@ class EditJob(EditorJob):
     """
 
     dataset: DatasetSpec
-    shard: int
-    case_ids: tuple[int, ...]
+    shard: Natural
+    case_ids: CaseIds
     perplexity: PerplexitySection
     metrics: tuple[str, ...]
-    continuation_tokens: int = 0
+    continuation_tokens: Natural = 0
     metric_code: dict[str, str] = {}
 
     @property
@@ -228,17 +234,17 @@ class SequenceJob(EditorJob):
     """
 
     dataset: DatasetSpec
-    order: int
-    case_ids: tuple[int, ...]
-    batch: int
-    every: int
-    checks: tuple[int, ...]
-    checkpoint: int
+    order: Seed
+    case_ids: CaseIds
+    batch: Positive
+    every: Positive
+    checks: tuple[Positive, ...]
+    checkpoint: Positive
     perplexity: PerplexitySection
     stop_rule: CollapseSection | None = None
     tasks: tuple[str, ...] = ()
-    task_items: int | None = None
-    task_checks: tuple[int, ...] = ()
+    task_items: Positive | None = None
+    task_checks: tuple[Positive, ...] = ()
 
     @property
     def key(self) -> SequenceKey:
@@ -263,10 +269,10 @@ class DownstreamJob(Job):
     model: ModelSpec
     edits: tuple[EditFiles, ...]
     tasks: tuple[str, ...]
-    count: int
-    top: int
-    limit: int | None
-    seed: int
+    count: Positive
+    top: Natural
+    limit: Positive | None
+    seed: Seed
     perplexity: PerplexitySection
 
 
@@ -274,7 +280,7 @@ class CaseSet(Job):
     """Some cases of a data set, and the file of their v*."""
 
     dataset: DatasetSpec
-    case_ids: tuple[int, ...]
+    case_ids: CaseIds
     values: str
 
 
@@ -285,7 +291,7 @@ class MechanismJob(EditorJob):
     normal_cases: CaseSet
     texts: MomentSection
     perplexity: PerplexitySection
-    prefix_lengths: tuple[int, ...]
+    prefix_lengths: Annotated[tuple[Natural, ...], Field(min_length=1)]
     encoder: str | None = None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -161,7 +162,9 @@ class _Planner:
 
     def _model_files(self, spec: ModelSpec) -> tuple[str, ...]:
         with self._at(f"models.{spec.name}"):
-            return tuple(str(file) for file in preflight.model_files(spec.source))
+            files = tuple(str(file) for file in preflight.model_files(spec.source))
+            preflight.without_wildcards(files)
+            return files
 
     def _edited(self, model: ModelSpec, label: str) -> _Edited:
         choice = self._config.editors[label]
@@ -234,8 +237,8 @@ class _Planner:
 
     def _perplexity(self) -> PerplexitySection:
         spec = self._config.perplexity
-        path = data_file(spec.path)
         with self._at("perplexity"):
+            path = data_file(spec.path)
             preflight.texts(path, spec.texts)
         return PerplexitySection(path=path, texts=spec.texts)
 
@@ -247,20 +250,23 @@ class _Planner:
 
     def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[ArtefactKey, MomentJob]:
         jobs = [pair.moments for pair in edited if pair.moments]
-        if texts := next((job.texts for job in jobs if job.texts), None):
-            with self._at("moments"):
-                preflight.texts(texts.path, None)
         return {job.key: job for job in jobs}
 
     def _moment_job(self, model: ModelSpec, layers: tuple[int, ...]) -> MomentJob:
-        choice = self._config.moments
         if published := self._config.models[model.name].published_moments:
-            job = MomentJob(model=model, layers=layers, published=data_file(published))
             with self._at(f"models.{model.name}.published_moments"):
+                job = MomentJob(model=model, layers=layers, published=data_file(published))
                 preflight.files(job.sources)
             return job
-        texts = MomentSection(path=data_file(choice.path), tokens=choice.tokens)
-        return MomentJob(model=model, layers=layers, texts=texts)
+        return MomentJob(model=model, layers=layers, texts=self._moment_texts)
+
+    @cached_property
+    def _moment_texts(self) -> MomentSection:
+        choice = self._config.moments
+        with self._at("moments"):
+            path = data_file(choice.path)
+            preflight.texts(path, None)
+        return choice.model_copy(update={"path": path})
 
     def _shards(self, cases: _Cases) -> list[_Cases]:
         size = self._config.shard_size
@@ -329,7 +335,7 @@ class _Planner:
                 )
         if choice.encoder is not None:
             with self._at("mechanism.encoder"):
-                preflight.model_files(choice.encoder)
+                preflight.without_wildcards(map(str, preflight.model_files(choice.encoder)))
         pairs = [pair for pair in edited if pair.editor.label == choice.editor]
         return {pair.model.name: self._mechanism_job(pair, shards, perplexity) for pair in pairs}
 
@@ -344,15 +350,11 @@ class _Planner:
                 "read the second moment of one layer; name an editor that does"
             )
         first = {each.dataset.name: each for each in shards if each.shard == 0}
-        moments = self._config.moments
-        texts = MomentSection(path=data_file(moments.path), tokens=moments.tokens)
-        with self._at("moments"):
-            preflight.texts(texts.path, None)
         return MechanismJob(
             **self._artefacts(pair),
             hard_cases=_case_set(pair, first[choice.hard], choice.cases),
             normal_cases=_case_set(pair, first[choice.normal], choice.cases),
-            texts=texts,
+            texts=self._moment_texts,
             perplexity=perplexity,
             prefix_lengths=choice.prefix_lengths,
             encoder=choice.encoder,

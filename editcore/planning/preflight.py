@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editcore.config.messages import shown
 from editcore.datasets import task_files
 from editcore.datasets.bundled import model_folder
 from editcore.datasets.readers import read_dataset, read_requests, read_texts
-from editcore.errors import ConfigError, DataError, ModelError
+from editcore.errors import ConfigError, DataError, ModelError, reading, require
 from editcore.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def depth(source: str, revision: str | None = None) -> int | None:
     """How many blocks the model has; None where its configuration is not on this machine."""
     config = _configuration(source, revision)
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
-    return next((int(part[key]) for part in parts for key in DEPTH_KEYS if key in part), None)
+    found = next((part[key] for part in parts for key in DEPTH_KEYS if key in part), None)
+    if found is None or (isinstance(found, int) and found > 0):
+        return found
+    raise ModelError(f"{source}: its {CONFIG_FILE} says it has {shown(found)} blocks; correct it")
 
 
 def model_type(source: str, revision: str | None = None) -> str | None:
@@ -59,15 +63,10 @@ def _configuration(source: str, revision: str | None) -> dict[str, Any]:
     file = _config_file(source, revision)
     if file is None or not file.is_file():
         return {}
-    try:
+    with reading(file, "model's configuration", "save the model again"):
         config = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError(f"it is a {type(config).__name__}")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"{file} cannot be read as a model's configuration ({error}); save the model anew"
-        ) from None
-    return config
+        require(isinstance(config, dict), f"it is a {type(config).__name__}")
+        return dict(config)
 
 
 def _config_file(source: str, revision: str | None) -> Path | None:
@@ -99,6 +98,8 @@ def cases(path: str, format: str, registry: Registry) -> tuple[str, tuple[int, .
     """
     _require_file(path)
     found, requests = read_dataset(Path(path), format, registry)
+    if not requests:
+        raise DataError(f"{path}: no record of it asks for an edit; give at least one that does")
     return found, tuple(request.case_id for request in requests)
 
 
@@ -122,7 +123,15 @@ def files(paths: Iterable[str]) -> None:
         _require_file(path)
 
 
+def without_wildcards(paths: Iterable[str]) -> None:
+    """Raise `DataError` for a path with braces, which Snakemake takes for wildcards."""
+    for path in paths:
+        if "{" in path or "}" in path:
+            raise DataError(f"{path}: the workflow takes no path with braces; rename it")
+
+
 def _require_file(path: str) -> None:
+    without_wildcards([path])
     if not Path(path).is_file():
         raise DataError(
             f"there is no file {path}; paths are relative to the folder that the study runs in, "
@@ -137,6 +146,6 @@ def tasks(names: Sequence[str]) -> None:
         if labels.count(label) > 1:
             raise ConfigError(f"two tasks are called {label}; name each once")
     for name in names:
-        task_files.files(name)
+        without_wildcards(task_files.files(name))
     if importlib.util.find_spec("lm_eval") is None:
         raise ConfigError("tasks need lm-eval; install editcore[downstream], or leave this out")

@@ -1,21 +1,23 @@
 """Resolves a study into jobs: every combination checked, cut into shards, written as files."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from editcore.config.study import StudyConfig, parse
+from pydantic import ValidationError
+
+from editcore.config.messages import explain
+from editcore.config.study import StudyConfig
 from editcore.datasets import task_files
-from editcore.errors import ConfigError
+from editcore.errors import ConfigError, reason
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import (
     DatasetSpec,
     DownstreamJob,
     EditJob,
     EditorJob,
+    Job,
     JobT,
     MechanismJob,
     MomentJob,
@@ -31,6 +33,15 @@ from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 # What `editcore.records.mechanism_schemas`, which planning does not import, has schemas for.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
 MECHANISM_DERIVED = ("shared", "prompting")
+
+
+class StudyList(Job):
+    """`study.json`: a study's tables, each with its job file, and the study's configuration."""
+
+    edits: dict[str, str]
+    sequences: dict[str, str]
+    scores: dict[str, str]
+    config: StudyConfig
 
 
 @dataclass(frozen=True)
@@ -179,17 +190,17 @@ class Study:
             yield paths.downstream_job(model), downstream_job.as_json()
         for model, mechanism_job in self.mechanism.items():
             yield paths.mechanism_job(model), mechanism_job.as_json()
-        manifest = {
-            "edits": {str(paths.edits(*key)): str(paths.edits_job(*key)) for key in self.edits},
-            "sequences": {
+        listed = StudyList(
+            edits={str(paths.edits(*key)): str(paths.edits_job(*key)) for key in self.edits},
+            sequences={
                 str(paths.sequences(*n)): str(paths.sequences_job(*n)) for n in self.sequences
             },
-            "scores": {
+            scores={
                 str(paths.downstream(m)): str(paths.downstream_job(m)) for m in self.downstream
             },
-            "config": self.config.model_dump(mode="json"),
-        }
-        yield paths.STUDY_FILE, json.dumps(manifest, indent=2) + "\n"
+            config=self.config,
+        )
+        yield paths.STUDY_FILE, listed.as_json()
 
 
 def _artefacts(job: EditorJob) -> list[str]:
@@ -211,36 +222,36 @@ def listed_edits(study_file: Path) -> dict[Path, EditJob]:
 
     Raises `ConfigError` where the manifest or a job cannot be read; so do the others.
     """
-    return _listed(study_file, "edits", EditJob)
+    return _read_jobs(_listed(study_file).edits, EditJob)
 
 
 def listed_sequences(study_file: Path) -> dict[Path, SequenceJob]:
     """The tables of sequences, each with its job."""
-    return _listed(study_file, "sequences", SequenceJob)
+    return _read_jobs(_listed(study_file).sequences, SequenceJob)
 
 
 def listed_scores(study_file: Path) -> dict[Path, DownstreamJob]:
     """The tables of scores, each with its job."""
-    return _listed(study_file, "scores", DownstreamJob)
+    return _read_jobs(_listed(study_file).scores, DownstreamJob)
 
 
 def listed_config(study_file: Path) -> StudyConfig:
     """The configuration that a study's list was made from; raises `ConfigError` likewise."""
-    return parse(_manifest(study_file)["config"], str(study_file))
+    return _listed(study_file).config
 
 
-def _listed(study_file: Path, kind: str, job: type[JobT]) -> dict[Path, JobT]:
-    tables = _manifest(study_file).get(kind, {})
+def _read_jobs(tables: Mapping[str, str], job: type[JobT]) -> dict[Path, JobT]:
     return {Path(table): read(job, Path(file)) for table, file in tables.items()}
 
 
-def _manifest(study_file: Path) -> Mapping[str, Any]:
+def _listed(study_file: Path) -> StudyList:
     try:
-        manifest = json.loads(study_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return StudyList.model_validate_json(study_file.read_bytes())
+    except OSError as error:
         raise ConfigError(
-            f"{study_file}: the study's list cannot be read ({error}); `editcore plan` writes it"
+            f"{study_file}: the study's list cannot be read ({reason(error)}); "
+            "`editcore plan` writes it"
         ) from None
-    if not isinstance(manifest, dict) or not {"edits", "config"} <= manifest.keys():
-        raise ConfigError(f"{study_file}: this is no list of a study; `editcore plan` writes one")
-    return manifest
+    except ValidationError as error:
+        wrong = explain(error, StudyList, f"{study_file}: this is no list of a study")
+        raise ConfigError(f"{wrong}\n`editcore plan` writes one") from None
