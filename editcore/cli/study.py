@@ -20,7 +20,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 def plan(config: Path, check: bool) -> None:
     """Check the study in CONFIG (config.yaml if left out) and write its jobs to results/jobs."""
     from editcore.config.study import load
-    from editcore.planning import preflight
+    from editcore.planning import devices, preflight
     from editcore.planning.planner import plan as plan_study
     from editcore.registry.registry import load_registry
 
@@ -29,6 +29,8 @@ def plan(config: Path, check: bool) -> None:
     written = [] if check else study.write()
     for place, reason in preflight.flaws(study.datasets, registry):
         click.echo(f"{place} is excluded from all averages: {reason}", err=True)
+    for place, reason in devices.missing(job.model for job in study.prefixes.values()):
+        click.echo(f"{place}: {reason}; jobs that run on this machine will fail", err=True)
     for group, cases in study.sizes.items():
         click.echo(f"{' / '.join(group)}: {cases} cases")
     moments = sum(len(job.layers) for job in study.moments.values())

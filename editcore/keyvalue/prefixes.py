@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from editcore.atomic import write_text
-from editcore.errors import DataError, reading, require
+from editcore.errors import ConfigError, DataError, ModelError, reading, require
 from editcore.requests import SLOT
 
 if TYPE_CHECKING:
@@ -58,7 +58,17 @@ class ContextPrefixes:
 def sample_prefixes(
     model: "LoadedModel", lengths: Sequence[tuple[int, int]], seeds: Sequence[str], seed: int
 ) -> ContextPrefixes:
-    """Sample `n` prefixes of each `(tokens, n)` in `lengths`, opening with `seeds` in turn."""
+    """Sample `n` prefixes of each `(tokens, n)` in `lengths`, opening with `seeds` in turn.
+
+    Raises `ConfigError` for lengths or seeds that the model cannot take, `ModelError` where its
+    probabilities are not finite.
+    """
+    longest = max(tokens for tokens, _ in lengths)
+    if longest > model.max_positions:
+        raise ConfigError(
+            f"prefixes of {longest} tokens were asked for, and {model.name!r} reads at most "
+            f"{model.max_positions}; make them shorter"
+        )
     generator = torch.Generator().manual_seed(seed)
     templates = [SLOT]
     for tokens, number in lengths:
@@ -73,9 +83,18 @@ def sample_prefixes(
 def _continue(model: "LoadedModel", opening: str, tokens: int, generator: torch.Generator) -> str:
     """Top-k sampling up to `tokens` tokens, the opening word's own counted."""
     ids = model.tokenizer(opening, return_tensors="pt")["input_ids"]
+    if ids.shape[1] == 0:
+        raise ConfigError(
+            f"the prefixes' seed {opening!r} is no token of {model.name!r}; change it"
+        )
     while ids.shape[1] < tokens:
         logits = model.model(ids.to(model.device)).logits[0, -1].float().cpu()
-        best = logits.topk(TOP_K)
+        if not logits.isfinite().all():
+            raise ModelError(
+                f"model {model.name!r} gives {opening!r} a next token of non-finite probability, "
+                f"computing in {model.model.dtype}; choose another dtype, or get the weights again"
+            )
+        best = logits.topk(min(TOP_K, len(logits)))
         choice = torch.multinomial(best.values.softmax(0), 1, generator=generator)
         ids = torch.cat([ids, best.indices[choice][None]], dim=1)
     text = str(model.tokenizer.decode(ids[0], skip_special_tokens=True))

@@ -24,6 +24,7 @@ from editcore.models.architectures import ModelParts
 from editcore.models.gpu import lease
 from editcore.models.precision import arithmetic, reduced, refresh
 from editcore.models.quiet import quiet_for_folders
+from editcore.planning import devices
 from editcore.registry.families import family_of
 from editcore.registry.hookspecs import ModelFamilyInfo
 from editcore.registry.registry import Registry, load_registry
@@ -159,6 +160,7 @@ def fuse_activations(model: PreTrainedModel) -> None:
 def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
     """Load the model that a job names, on a graphics processor of its own where it asks for one."""
     lease(spec.device)
+    _require_device(spec.name, spec.device)
     return load_model(
         spec.name,
         spec.source,
@@ -185,6 +187,18 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
             "or a hub id"
         ) from error
     return tokenizer
+
+
+def _require_device(name: str, device: str) -> None:
+    kind, _, index = device.partition(":")
+    counts = {"cpu": 1, "mps": int(torch.backends.mps.is_available())}
+    count: int = counts[kind] if kind in counts else torch.cuda.device_count()
+    if int(index or 0) >= count:
+        why = devices.absent(device) or f"torch finds {count} of this kind"
+        raise ModelError(
+            f"model {name!r} is to run on {device}, which is not to be had here: {why}; "
+            "set `device: cpu`, or run on a machine that has it"
+        )
 
 
 def _remedy(place: str) -> str:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from editcore.errors import DataError
+from editcore.errors import ConfigError, DataError, ModelError
 from editcore.keyvalue import prefixes
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.models.loading import wrap_model
@@ -50,3 +51,18 @@ def test_templates_are_one_group_unless_said_otherwise() -> None:
     assert ContextPrefixes(("{}",), "m", 0).groups == ()
     with pytest.raises(DataError, match="2 templates"):
         ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0, (1, 2))
+
+
+def test_a_model_whose_logits_overflow_is_one_plain_error() -> None:
+    model, tokenizer = tiny_model("gpt2")
+    with torch.no_grad():
+        model.get_output_embeddings().weight.fill_(1e38)
+    loaded = wrap_model("broken", model, tokenizer)
+    with pytest.raises(ModelError, match="'broken' gives 'The' a next token of non-finite"):
+        prefixes.sample_prefixes(loaded, [(5, 1)], ["The"], 0)
+
+
+def test_prefixes_longer_than_the_model_reads_are_refused() -> None:
+    loaded = wrap_model("tiny", *tiny_model("gpt2"))
+    with pytest.raises(ConfigError, match=r"prefixes of 300 tokens .*reads at most 256"):
+        prefixes.sample_prefixes(loaded, [(5, 1), (300, 1)], ["The"], 0)
