@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from editcore.cli.examples import examples
-from editcore.config.plain_yaml import parse_yaml
 from editcore.errors import ConfigError
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -156,6 +155,8 @@ def say(step: str) -> None:
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:
     """Options as an editor takes them; each value is read as YAML reads it."""
+    from editcore.config.plain_yaml import parse_yaml
+
     pairs = (_pair(setting, "--set") for setting in settings)
     return {name: parse_yaml(value, f"--set {name}") for name, value in pairs}
 

@@ -134,5 +134,13 @@ def _strings(value: object) -> tuple[str, ...]:
 
 
 def encodable(text: str) -> bool:
-    """False for half of a surrogate pair, which JSON can spell and no tokenizer takes."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    r"""False for half of a surrogate pair, which JSON can spell and no tokenizer takes.
+
+    >>> encodable("Zürich \U0001F600"), encodable("\ud83d")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
