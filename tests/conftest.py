@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import shapes
+
+# Before any conftest or test imports the library.
+shapes.install()
+
 # Its tests run where it is installed; `test_plugin_package.py` sees to both.
 collect_ignore = ["plugin_package"]
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
 
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves, tokens_per_pass
@@ -23,22 +25,19 @@ from editcore.requests import EditRequest
 
 @dataclass(frozen=True)
 class SubjectKeys:
-    """Keys `[templates, d_key]` and outputs `[templates, d_model]`; row 0 is the bare prompt.
+    """A subject's keys and outputs, float32 in any model; row 0 is the bare prompt's."""
 
-    All float32, whatever the model's dtype.
-    """
-
-    keys: torch.Tensor
-    outputs: torch.Tensor
+    keys: Float32[Tensor, "template d_key"]
+    outputs: Float32[Tensor, "template d_model"]
 
     @property
-    def bare(self) -> torch.Tensor:
-        """kᵘ, `[d_key]`."""
+    def bare(self) -> Float32[Tensor, " d_key"]:
+        """kᵘ."""
         return self.keys[0]
 
     @property
-    def mean(self) -> torch.Tensor:
-        """k̄, `[d_key]`: the mean over all templates, the bare one counted."""
+    def mean(self) -> Float32[Tensor, " d_key"]:
+        """k̄: the mean over all templates, the bare one counted."""
         return self.keys.mean(0)
 
 
@@ -46,13 +45,13 @@ class SubjectKeys:
 class KeyPair:
     """The keys of Δ = (v* − W k_s)(C⁻¹k_u)ᵀ / ((C⁻¹k_u)ᵀk_s), and the model's own W k_s."""
 
-    direction: torch.Tensor
-    solve: torch.Tensor
-    solve_output: torch.Tensor
+    direction: Float[Tensor, " d_key"]
+    solve: Float[Tensor, " d_key"]
+    solve_output: Float[Tensor, " d_model"]
 
 
 KeyStrategy = Callable[[SubjectKeys], KeyPair]
-"""Chooses the two keys `[d_key]` of a rank-one update from those of a subject."""
+"""Chooses the two keys of a rank-one update from those of a subject."""
 
 
 def mixed(keys: SubjectKeys) -> KeyPair:
@@ -100,7 +99,7 @@ def collect_keys(
     rows = [prompt.ids[: prompt.subject + 1] for case in prompts for prompt in case]
     batches = bucket_by_length([len(row) for row in rows], tokens_per_pass(model))
 
-    def read(batch: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(batch: Sequence[int]) -> tuple[Tensor, Tensor]:
         return _at_the_end(model, layer, [rows[i] for i in batch])
 
     found = [pair for batch in batches for _, pair in in_halves(read, batch)]
@@ -112,7 +111,7 @@ def collect_keys(
 
 def _at_the_end(
     model: LoadedModel, layer: int, rows: Sequence[tuple[int, ...]]
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Float32[Tensor, "row d_key"], Float32[Tensor, "row d_model"]]:
     """Key and output of the down-projection at the last token of every row."""
     padded = pad_rows(rows, model.pad_id, "right", model.device)
     with hooks.recording(model.parts.down(layer), stop=True) as seen:

@@ -5,25 +5,32 @@
 """
 
 import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.updates.delta import LowRankUpdate
 
 
-def weigh(keys: torch.Tensor, moment: SecondMoment, weight: float) -> torch.Tensor:
-    """(λC + K Kᵀ)⁻¹K, `[d_key, n]` in float64, for n keys K `[d_key, n]` and λ = `weight`.
+def weigh(
+    keys: Float[Tensor, "d_key case"], moment: SecondMoment, weight: float
+) -> Float64[Tensor, "d_key case"]:
+    """(λC + K Kᵀ)⁻¹K for keys K and λ = `weight`.
 
     By Woodbury's identity it is Z (I + KᵀZ)⁻¹ with Z = C⁻¹K / λ, so that C's own factor does for
-    every edit and only an n x n system is solved anew.
+    every edit and only a system as large as their number is solved again.
     """
     scaled = moment.solve(keys.T).T / weight
     system = torch.eye(keys.shape[1], dtype=torch.float64) + keys.double().cpu().T @ scaled
-    weighed: torch.Tensor = torch.linalg.solve(system, scaled.T).T
+    weighed: Tensor = torch.linalg.solve(system, scaled.T).T
     return weighed
 
 
 def solve_least_squares(
-    residuals: torch.Tensor, keys: torch.Tensor, moment: SecondMoment, weight: float
+    residuals: Float[Tensor, "d_model case"],
+    keys: Float[Tensor, "d_key case"],
+    moment: SecondMoment,
+    weight: float,
 ) -> LowRankUpdate:
-    """Δ for residuals R `[d_model, n]` and keys K `[d_key, n]`, of rank n, kept as float32."""
+    """Δ for residuals R and keys K, of a rank that is the number of cases, kept as float32."""
     return LowRankUpdate(residuals.cpu().float(), weigh(keys, moment, weight).float())

@@ -7,6 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from editcore.errors import DataError, reading
 from editcore.keyvalue.second_moment import SecondMoment
@@ -27,12 +29,12 @@ WINDOW_TOKENS = 16 * BATCH_TOKENS
 class MomentSums:
     """Sums of k kᵀ in float64 by layer, over so many tokens of so many batches."""
 
-    by_layer: dict[int, torch.Tensor] = field(default_factory=dict)
+    by_layer: dict[int, Float64[Tensor, "d_key d_key"]] = field(default_factory=dict)
     tokens: int = 0
     batches: int = 0
 
-    def add(self, keys: Mapping[int, torch.Tensor]) -> None:
-        """Count one batch: for each layer the keys of the same tokens, `[tokens, d_key]`."""
+    def add(self, keys: Mapping[int, Float[Tensor, "token d_key"]]) -> None:
+        """Count one batch: for each layer the keys of the same tokens."""
         for layer, rows in keys.items():
             rows = rows.to(_exact_place(rows.device)).double()
             if layer in self.by_layer:
@@ -109,10 +111,10 @@ def measure_moments(
 
 def _keys(
     model: "LoadedModel", layers: Sequence[int], rows: Sequence[Sequence[int]]
-) -> dict[int, torch.Tensor]:
-    """The keys `[tokens, d_key]` of all tokens of some rows, by layer; deeper blocks do not run."""
+) -> dict[int, Float[Tensor, "token d_key"]]:
+    """The keys of all tokens of some rows, by layer; deeper blocks do not run."""
 
-    def run(some: Sequence[Sequence[int]]) -> dict[int, torch.Tensor]:
+    def run(some: Sequence[Sequence[int]]) -> dict[int, Tensor]:
         batch = pad_rows(some, model.pad_id, "right", model.device)
         with ExitStack() as stack:
             seen = {

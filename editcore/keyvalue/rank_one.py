@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from editcore.keyvalue.keys import KeyPair
 from editcore.keyvalue.second_moment import SecondMoment
@@ -22,8 +23,10 @@ class RankOne:
     denominator: float
 
 
-def solve_rank_one(value: torch.Tensor, keys: KeyPair, moment: SecondMoment | None) -> RankOne:
-    """The update for v* `[d_model]`, in float64, kept as float32; without a moment, u is k_u."""
+def solve_rank_one(
+    value: Float[Tensor, " d_model"], keys: KeyPair, moment: SecondMoment | None
+) -> RankOne:
+    """The update for v*, in float64, kept as float32; without a moment, u is k_u."""
     direction = keys.direction.double().cpu() if moment is None else moment.solve(keys.direction)
     unit = direction / direction.norm()
     numerator = (value - keys.solve_output).double().cpu()

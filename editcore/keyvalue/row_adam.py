@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -14,14 +16,16 @@ class RowAdam:
     Each number is stepped by itself, so leaving rows out changes nothing for the others.
     """
 
-    def __init__(self, tensors: Sequence[torch.Tensor], learning_rate: float) -> None:
+    def __init__(
+        self, tensors: Sequence[Float[Tensor, " row *rest"]], learning_rate: float
+    ) -> None:
         self.tensors = list(tensors)
         self._learning_rate = learning_rate
         self._first = [torch.zeros_like(tensor) for tensor in tensors]
         self._second = [torch.zeros_like(tensor) for tensor in tensors]
         self._steps = 0
 
-    def step(self, gradients: Sequence[torch.Tensor]) -> None:
+    def step(self, gradients: Sequence[Float[Tensor, " row *rest"]]) -> None:
         """Move every tensor by one step, in place."""
         self._steps += 1
         one, two = BETAS
@@ -34,8 +38,8 @@ class RowAdam:
             second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
             tensor.addcdiv_(first, second.sqrt().div_(correction).add_(EPSILON), value=-size)
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows alone."""
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Continue with these rows alone."""
         self.tensors = [tensor[rows] for tensor in self.tensors]
         self._first = [first[rows] for first in self._first]
         self._second = [second[rows] for second in self._second]

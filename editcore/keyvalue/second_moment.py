@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError, require
@@ -23,16 +25,18 @@ RIDGES = (0.0, 1e-8, 1e-6, 1e-4)
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """C `[d_key, d_key]` over `tokens` tokens, and its lower Cholesky factor; both float64."""
+    """C over `tokens` tokens, and its lower Cholesky factor."""
 
     layer: int
-    matrix: torch.Tensor
-    factor: torch.Tensor
+    matrix: Float64[Tensor, "d_key d_key"]
+    factor: Float64[Tensor, "d_key d_key"]
     tokens: int
 
     @classmethod
-    def from_matrix(cls, layer: int, matrix: torch.Tensor, tokens: int) -> "SecondMoment":
-        """Factor C `[d_key, d_key]`; `DataError` where even a tiny ridge leaves it not definite.
+    def from_matrix(
+        cls, layer: int, matrix: Float[Tensor, "d_key d_key"], tokens: int
+    ) -> "SecondMoment":
+        """Factor C; `DataError` where even a tiny ridge leaves it not definite.
 
         The ridge is added only where the factorisation fails without it, as it does with fewer
         tokens than keys have dimensions, or with sums made in float32: the least of `RIDGES` that
@@ -49,8 +53,8 @@ class SecondMoment:
             f"give more tokens than the {len(matrix)} dimensions of a key"
         )
 
-    def solve(self, keys: torch.Tensor) -> torch.Tensor:
-        """C⁻¹k for a key `[d_key]` or keys `[n, d_key]`, in float64.
+    def solve(self, keys: Float[Tensor, "*case d_key"]) -> Float64[Tensor, "*case d_key"]:
+        """C⁻¹k for one key or for several.
 
         >>> moment = SecondMoment.from_matrix(0, torch.diag(torch.tensor([4.0, 2.0])), tokens=9)
         >>> moment.solve(torch.tensor([8.0, 8.0])).round().tolist()

@@ -9,7 +9,8 @@ the target, plus a KL term at the subject of "{subject} is a" and a term in â€–Î
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
@@ -23,16 +24,16 @@ NONFINITE = "the search for v* met a non-finite loss; nothing was edited"
 
 @dataclass(frozen=True)
 class Value:
-    """v* = initial + delta for one case, `[d_model]` float32, with how the search ended."""
+    """v* = initial + delta for one case, with how the search ended."""
 
-    initial: torch.Tensor
-    delta: torch.Tensor
+    initial: Float[Tensor, " d_model"]
+    delta: Float[Tensor, " d_model"]
     steps: int
     loss: float
 
     @property
-    def target(self) -> torch.Tensor:
-        """v*, `[d_model]`."""
+    def target(self) -> Float[Tensor, " d_model"]:
+        """v*."""
         return self.initial + self.delta
 
 

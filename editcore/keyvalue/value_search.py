@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from editcore.config.value_options import ValueOptions
@@ -31,34 +33,34 @@ WORTH_SHRINKING = 0.75
 
 @dataclass(frozen=True)
 class _Places:
-    """Where tokens are predicted: row, column, token, case and weight in its loss, `[n]` each."""
+    """Where tokens are predicted: row, column, token, case and weight in its loss."""
 
-    row: torch.Tensor
-    column: torch.Tensor
-    token: torch.Tensor
-    case: torch.Tensor
-    weight: torch.Tensor
+    row: Int[Tensor, " place"]
+    column: Int[Tensor, " place"]
+    token: Int[Tensor, " place"]
+    case: Int[Tensor, " place"]
+    weight: Float[Tensor, " place"]
 
 
 @dataclass(frozen=True)
 class _Rows:
     """The columns of every row that run again, and what is constant before them.
 
-    `states` `[rows, suffix, d_model]` stand behind the edited block; `past` holds the attention
+    `states` are those after the edited block; `past` holds the attention
     of the columns before the suffix, and `mask` covers both; `kl` are the cases' KL rows.
     """
 
-    ids: torch.Tensor
-    mask: torch.Tensor
-    positions: torch.Tensor
-    case: torch.Tensor
-    subject: torch.Tensor
-    kl: torch.Tensor
-    states: torch.Tensor
+    ids: Int[Tensor, "row position"]
+    mask: Int[Tensor, "row whole"]
+    positions: Int[Tensor, "row position"]
+    case: Int[Tensor, " row"]
+    subject: Int[Tensor, " row"]
+    kl: Int[Tensor, " case"]
+    states: Float[Tensor, "row position d_model"]
     past: KeysValues
     places: _Places
 
-    def keep(self, cases: torch.Tensor) -> "_Rows":
+    def keep(self, cases: Int[Tensor, " kept"]) -> "_Rows":
         """The rows of `cases` (ascending), rows and cases numbered anew."""
         rows = torch.isin(self.case, cases).nonzero()[:, 0]
         chosen = torch.isin(self.places.case, cases)
@@ -88,15 +90,15 @@ class _Running:
     """
 
     rows: _Rows
-    cases: torch.Tensor
-    initial: torch.Tensor
-    alive: torch.Tensor
+    cases: Int[Tensor, " case"]
+    initial: Float[Tensor, "case d_model"]
+    alive: Bool[Tensor, " case"]
     adam: RowAdam
-    kl_before: torch.Tensor | None = None
+    kl_before: Float[Tensor, "case vocabulary"] | None = None
 
     @property
-    def delta(self) -> torch.Tensor:
-        """δ, `[cases, d_model]`."""
+    def delta(self) -> Float[Tensor, "case d_model"]:
+        """δ."""
         return self.adam.tensors[0]
 
     def value(self, place: int, step: int, loss: float) -> Value:
@@ -135,32 +137,33 @@ class ValueSearch:
         """All rows, each case's templates first and its KL prompt last, up to the edited block."""
         model, layer = self._model, self._options.layer
         suffix = max(problem.suffix for problem in problems)
-        ids, cases, subjects, kl = [], [], [], []
+        texts, cases, subjects, kl = [], [], [], []
         for case, problem in enumerate(problems):
             given = [(p.ids + problem.target[:-1], p.subject) for p in problem.prompts]
             given.append((problem.kl_prompt.ids, problem.kl_prompt.subject))
-            ids += [row for row, _ in given]
+            texts += [row for row, _ in given]
             subjects += [suffix - len(row) + subject for row, subject in given]
             cases += [case] * len(given)
-            kl.append(len(ids) - 1)
-        padded = pad_rows(ids, model.pad_id, "left", model.device)
+            kl.append(len(texts) - 1)
+        padded = pad_rows(texts, model.pad_id, "left", model.device)
         head = padded.length - suffix
+        ids, mask, positions = padded.ids[:, head:], padded.mask, padded.positions[:, head:]
         with model.arithmetic():
-            rows = _Rows(
-                padded.ids[:, head:],
-                padded.mask,
-                padded.positions[:, head:],
-                torch.tensor(cases, device=model.device),
-                torch.tensor(subjects, device=model.device),
-                torch.tensor(kl, device=model.device),
-                torch.empty(0),
-                _attention_of(model, [row[:-suffix] for row in ids], head) if head else [],
-                _places(problems, suffix, model.device),
-            )
+            past = _attention_of(model, [row[:-suffix] for row in texts], head) if head else []
             with hooks.recording(model.parts.block(layer), stop=True) as block:
-                _forward(model, rows)
+                read_behind(model, ids, mask, positions, cache(past))
         assert block.output is not None
-        return replace(rows, states=block.output, past=_forget(rows.past, layer))
+        return _Rows(
+            ids,
+            mask,
+            positions,
+            torch.tensor(cases, device=model.device),
+            torch.tensor(subjects, device=model.device),
+            torch.tensor(kl, device=model.device),
+            block.output,
+            _forget(past, layer),
+            _places(problems, suffix, model.device),
+        )
 
     def run(self) -> Iterator[tuple[int, Value]]:
         """Yield (index, v*) as cases end: at the last step, or below the loss at which to stop.
@@ -188,8 +191,8 @@ class ValueSearch:
                 if now.alive.float().mean() <= WORTH_SHRINKING:
                     now.shrink()
 
-    def _losses(self, now: _Running) -> torch.Tensor:
-        """The loss of every case, `[cases]`."""
+    def _losses(self, now: _Running) -> Float[Tensor, " case"]:
+        """The loss of every case."""
         options, places = self._options, now.rows.places
         scores = self._scores(now.rows, now.delta)
         predicted, after = scores[: len(places.row)], scores[len(places.row) :].log_softmax(-1)
@@ -199,11 +202,13 @@ class ValueSearch:
         target = nll.new_zeros(len(now.cases)).index_add(0, places.case, nll)
         kl = (after.exp() * (after - now.kl_before)).sum(-1)
         decay = now.delta.norm(dim=1) / now.initial.norm(dim=1) ** 2
-        losses: torch.Tensor = target + options.kl_factor * kl + options.weight_decay * decay
+        losses: Tensor = target + options.kl_factor * kl + options.weight_decay * decay
         return losses
 
-    def _scores(self, rows: _Rows, delta: torch.Tensor) -> torch.Tensor:
-        """Logits `[places + cases, vocabulary]` in float32 where they are read; δ is in place."""
+    def _scores(
+        self, rows: _Rows, delta: Float[Tensor, "case d_model"]
+    ) -> Float32[Tensor, "place_and_case vocabulary"]:
+        """Logits in float32 where they are read; δ is in place."""
         parts, layer = self._model.parts, self._options.layer
         every = torch.arange(len(rows.subject), device=delta.device)
         added = delta[rows.case].to(rows.states.dtype)
@@ -219,7 +224,7 @@ class ValueSearch:
         return parts.logits(hidden[row, column]).float()
 
 
-def _clamp(delta: torch.Tensor, limit: torch.Tensor) -> None:
+def _clamp(delta: Float[Tensor, "case d_model"], limit: Float[Tensor, "case 1"]) -> None:
     norm = delta.norm(dim=1, keepdim=True)
     delta.copy_(torch.where(norm > limit, delta * (limit / norm), delta))
 
@@ -227,8 +232,8 @@ def _clamp(delta: torch.Tensor, limit: torch.Tensor) -> None:
 @torch.no_grad()
 def _initial(
     model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
-) -> torch.Tensor:
-    """What δ is added to, under the bare prompt: the site's output, `[cases, d_model]` float32."""
+) -> Float32[Tensor, "case d_model"]:
+    """What δ is added to, under the bare prompt: the site's output."""
     parts, layer = model.parts, options.layer
     site = parts.mlp(layer) if options.site == "mlp" else parts.block(layer)
     bare = [problem.prompts[0] for problem in problems]
@@ -255,8 +260,8 @@ def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device)
     return _Places(*(torch.tensor(column, device=device) for column in zip(*places, strict=True)))
 
 
-def _forward(model: LoadedModel, rows: _Rows) -> torch.Tensor:
-    """Hidden states of the suffix, `[rows, suffix, d_model]`."""
+def _forward(model: LoadedModel, rows: _Rows) -> Float[Tensor, "row position d_model"]:
+    """Hidden states of the suffix."""
     return read_behind(model, rows.ids, rows.mask, rows.positions, cache(rows.past))
 
 
