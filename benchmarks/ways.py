@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from editcore_rome.config import CRomeConfig, RomeConfig
 from editcore_rome.editor import RomeEditor
@@ -12,15 +13,16 @@ from editcore import EditContext
 from editcore.editing import reference
 from editcore.evaluation import perplexity as measured
 from editcore.evaluation.perplexity import EditedPerplexity
-from editcore.keyvalue.keys import mixed
+from editcore.keyvalue.keys import mixed, prefixed
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.value import Value, pose
+from editcore.keyvalue.value_file import StoredValues
 from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import LoadedModel
 from editcore.requests import EditRequest
 from editcore.updates.delta import Delta
 
-CONFIGS = {"rome": RomeConfig, "c-rome": CRomeConfig}
+WAYS = {"rome": (RomeConfig, mixed), "c-rome": (CRomeConfig, prefixed)}
 
 
 @dataclass
@@ -44,7 +46,8 @@ class Fast:
     def __init__(self, model: LoadedModel, workload: Workload, layer: int) -> None:
         self.model, self.workload = model, workload
         self.config = RomeConfig(layer=layer, second_moment=False)
-        self.context = EditContext(model, ContextPrefixes(workload.templates, model.name, 0))
+        prefixes = ContextPrefixes(workload.templates, model.name, 0)
+        self.context = EditContext(model, prefixes, key_strategy=mixed)
         self.edited = EditedPerplexity(model, measured.tokenize(model, workload.texts))
 
     def sweep(self, requests: Sequence[EditRequest], editors: Sequence[str] = ("rome",)) -> Done:
@@ -60,10 +63,13 @@ class Fast:
 
         def edit(names: Sequence[str]) -> None:
             by_case = {r.case_id: v for r, v in zip(requests, done.values, strict=True)}
-            context = replace(self.context, values={self.config.value_options(): by_case})
+            stored = StoredValues(Path("values"), by_case)
+            context = replace(self.context, values={self.config.value_options(): stored})
             for name in names:
-                config = CONFIGS[name](layer=self.config.layer, second_moment=False)
-                for result in RomeEditor(config).edit_each(context, requests):
+                kind, keys = WAYS[name]
+                config = kind(layer=self.config.layer, second_moment=False)
+                shared = replace(context, key_strategy=keys)
+                for result in RomeEditor(config).edit_each(shared, requests):
                     assert result.delta is not None, result.status
                     done.deltas.append(result.delta)
 

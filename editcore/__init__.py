@@ -7,6 +7,7 @@ is in `editcore.toolkit`. A plugin imports from these two modules only; docs/too
 from editcore.api import check
 from editcore.config.options import (
     EditorConfig,
+    Keys,
     Moments,
     Prefixes,
     Requirement,
@@ -14,7 +15,7 @@ from editcore.config.options import (
     TransformConfig,
     Values,
 )
-from editcore.config.value_options import ValueOptions
+from editcore.config.value_options import ClampNormFactor, ValueOptions, ValueSearchOptions
 from editcore.datasets.bundled import bundled_models, data_file
 from editcore.datasets.formats import RecordParser, record_id, with_slot
 from editcore.datasets.readers import read_requests, read_texts
@@ -46,6 +47,7 @@ __all__ = [
     "OK",
     "SLOT",
     "Capabilities",
+    "ClampNormFactor",
     "ConfigError",
     "DataError",
     "DatasetFormatInfo",
@@ -58,6 +60,7 @@ __all__ = [
     "EditorConfig",
     "EditorInfo",
     "KeyStrategyInfo",
+    "Keys",
     "MetricInfo",
     "ModelError",
     "ModelFamilyInfo",
@@ -71,6 +74,7 @@ __all__ = [
     "Trained",
     "TransformConfig",
     "ValueOptions",
+    "ValueSearchOptions",
     "Values",
     "bundled_models",
     "check",

@@ -11,6 +11,7 @@ from pydantic import Field
 from editcore import builtin
 from editcore.config.options import (
     EditorConfig,
+    Keys,
     Moments,
     Prefixes,
     Requirement,
@@ -104,7 +105,8 @@ class PlainConfig(EditorConfig):
 
     def requires(self) -> tuple[Requirement, ...]:
         """As a real editor would."""
-        return (Prefixes(), Moments(self.layer)) if self.second_moment else (Prefixes(),)
+        moments = (Moments(self.layer),) if self.second_moment else ()
+        return (Prefixes(), Keys(self.key_strategy), *moments)
 
     def edited_layers(self) -> tuple[int, ...]:
         """The one layer."""

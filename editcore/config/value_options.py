@@ -1,24 +1,83 @@
-"""How v* is searched for: options that editors share, and by which found values are told apart."""
+"""The search for v*: its options, declared once for all editors that search, and free of torch."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+# Named, because editors differ in its default.
+ClampNormFactor = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="The most that v* may move: ‖δ‖ is kept below this multiple of the norm of "
+        "what δ is added to. Published: 4 where that is an MLP's output, 0.75 where it is a "
+        "block's, which is larger. Raise it where efficacy stays low although the last step is "
+        "reached; lower it where edits that take also harm other facts.",
+    ),
+]
 
 
-class ValueOptions(BaseModel):
-    """Hyper-parameters of the search for v*; the defaults are the published ones for ROME.
+class ValueSite(BaseModel):
+    """Which output v* is a value of: that of one block's MLP (ROME), or of the block (MEMIT).
 
-    v* is a value of the MLP's output (ROME) or of the block's (MEMIT). Both are added to the same
-    residual stream, so δ has the same effect; what differs is where it starts from.
+    Both are added to the same residual stream, so δ has the same effect; what differs is where it
+    starts from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    layer: int
-    site: Literal["mlp", "block"] = "mlp"
-    steps: int = 20
-    learning_rate: float = 0.5
-    weight_decay: float = 0.5
-    kl_factor: float = 0.0625
-    clamp_norm_factor: float = 4.0
-    stop_loss: float = 5e-2
+    layer: NonNegativeInt = Field(description="The block.")
+    site: Literal["mlp", "block"] = Field("mlp", description="Its MLP's output, or its own.")
+
+
+class ValueSearchOptions(BaseModel):
+    """How v* is searched for; the defaults are those published for ROME on GPT-2 XL and GPT-J.
+
+    An editor that searches for v* inherits this beside `EditorConfig`, which makes these options of
+    its own, and asks for `Values(self.search_at(layer))`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(
+        20,
+        ge=1,
+        description="Steps of Adam at most, the last without an update; time grows with them. "
+        "Published: 20 to 25. Raise it where efficacy is low and the rows' `steps` reach it.",
+    )
+    learning_rate: float = Field(
+        0.5,
+        gt=0,
+        description="Adam's learning rate. Published: 0.5 for models of 1.5 to 7 billion "
+        "parameters. Small models need less: try 0.1 to 0.2 where the loss jumps or v* ends far "
+        "from where it began.",
+    )
+    weight_decay: float = Field(
+        0.5,
+        ge=0,
+        description="Weight of ‖δ‖ / ‖initial‖² in the loss, the norm not squared, as released. "
+        "Published: 0.5, for Llama 2 0.001. Raise it for smaller changes, at the cost of efficacy; "
+        "0 leaves the bound to clamp_norm_factor.",
+    )
+    kl_factor: float = Field(
+        0.0625,
+        ge=0,
+        description="Weight of the KL term that keeps what follows '{subject} is a'. Published: "
+        "0.0625. Raise it where edits change what the model says of the subject otherwise.",
+    )
+    clamp_norm_factor: ClampNormFactor = 4.0
+    stop_loss: float = Field(
+        0.05,
+        ge=0,
+        description="A case's search ends below this loss. Published: 0.05, about a probability "
+        "of 0.95 for the new object. 0 takes all steps; more ends sooner with a weaker edit.",
+    )
+
+    def search_at(self, layer: int, site: Literal["mlp", "block"] = "mlp") -> "ValueOptions":
+        """The whole of the search's options, those that tell found values apart."""
+        shared = {name: getattr(self, name) for name in ValueSearchOptions.model_fields}
+        return ValueOptions(layer=layer, site=site, **shared)
+
+
+class ValueOptions(ValueSearchOptions, ValueSite):
+    """Where v* is searched for and how: what a file of found values is named by."""

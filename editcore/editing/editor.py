@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from editcore.config.value_options import ValueOptions
     from editcore.editing.trained import TrainedParts
+    from editcore.keyvalue.keys import KeyStrategy
     from editcore.keyvalue.prefixes import ContextPrefixes
     from editcore.keyvalue.second_moment import SecondMoment
-    from editcore.keyvalue.value import Value
+    from editcore.keyvalue.value_file import StoredValues
     from editcore.models.architectures import ModelParts
     from editcore.models.loading import LoadedModel
     from editcore.records.checkpoint import Checkpoint
@@ -30,19 +31,20 @@ ConfigT = TypeVar("ConfigT", bound=EditorConfig)
 
 @dataclass(frozen=True)
 class EditContext:
-    """What an editor works with: the model, and the artefacts that its options asked for.
+    """What an editor works with: the model, and what its options asked for.
 
-    `moments` is keyed by layer, `values` by the options of their search and then by case; either
-    v* or the reason why there is none. `prefixes` and `trained` are None unless the editor requires
-    them.
+    `moments` is keyed by layer, `values` by the options of the search; it is empty where no search
+    was planned for the job. `prefixes`, `trained` and `key_strategy` are None unless the editor
+    requires them.
     """
 
     model: "LoadedModel"
     prefixes: "ContextPrefixes | None" = None
     moments: "Mapping[int, SecondMoment]" = field(default_factory=dict)
     seed: int = 0
-    values: "Mapping[ValueOptions, Mapping[int, Value | str]]" = field(default_factory=dict)
+    values: "Mapping[ValueOptions, StoredValues]" = field(default_factory=dict)
     trained: "TrainedParts | None" = None
+    key_strategy: "KeyStrategy | None" = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class EditResult:
     """One edit as a value: a weight change or a patch, or the reason why there is none.
 
     `diagnostics` are numbers known from making the edit (`numerator_norm`, `denominator`, `steps`,
-    …); `state` is what a sequence of edits carries to its next step.
+    …); `state` is what a sequence of edits carries to its next step. `key_strategy` names what
+    chose the keys and `second_moment` is whether C entered the edit; both None for editors without
+    such a choice.
     """
 
     delta: "Delta | None" = None
@@ -58,6 +62,8 @@ class EditResult:
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     state: Any = None
     patch: "Patch | None" = None
+    key_strategy: str | None = None
+    second_moment: bool | None = None
 
     @property
     def change(self) -> "Change | None":

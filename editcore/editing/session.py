@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editcore.config.options import EditorConfig, Values, key_strategy_of, needs
 from editcore.editing import trained
 from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.errors import PluginError, in_one_line
 from editcore.keyvalue import prefixes, second_moment, value_file
+from editcore.keyvalue.keys import KeyStrategy
 from editcore.models.loading import LoadedModel, load_spec
 from editcore.planning.jobs import EditorJob
 from editcore.registry.hookspecs import EditorInfo
@@ -32,8 +34,11 @@ class Session:
         """Load model, artefacts and plugins; any of them missing is an `EditcoreError`."""
         info = registry.editors[job.editor.uses].record
         model = load_spec(job.model, registry)
-        editor = _editor(job, info, model)
-        context = _context(job, model, editor)
+        config = info.config.model_validate(job.editor.options)
+        for layer in config.edited_layers():
+            model.parts.block(layer)
+        editor = make_editor(info, config)
+        context = _context(job, model, config, registry)
         return cls(info, context, editor, bind(job.editor.transforms, registry))
 
     def finished(self, result: EditResult) -> EditResult:
@@ -44,6 +49,10 @@ class Session:
         """
         if not isinstance(result, EditResult):
             return self._refused(f"gave {type(result).__name__}, not an EditResult")
+        if not isinstance(result.key_strategy, str | None):
+            return self._refused("reports a key_strategy that is not a name")
+        if not isinstance(result.second_moment, bool | None):
+            return self._refused("reports a second_moment that is neither true nor false")
         if result.status != OK:
             return result
         if wrong := self._wrong_kind(result):
@@ -59,35 +68,52 @@ class Session:
         wanted, other = changes if self.info.capabilities.changes_weights else reversed(changes)
         if changes[other] is not None:
             return f"gave a {other}, but its capabilities announce a {wanted}"
-        if isinstance(changes[wanted], Change):
-            return ""
-        return f"gave neither a {wanted} nor a reason why there is none"
+        if not isinstance(changes[wanted], Change):
+            return f"gave neither a {wanted} nor a reason why there is none"
+        return ""
 
     def _refused(self, wrong: str) -> EditResult:
         return EditResult(status=f"the editor {self.info.name!r} {wrong}; report it to its authors")
 
 
-def _context(job: EditorJob, model: LoadedModel, editor: Editor[Any]) -> EditContext:
-    layers = editor.config.edited_layers()
+def make_editor(info: EditorInfo, config: EditorConfig) -> Editor[Any]:
+    """The editor with its options; `PluginError` where its factory raises or gives no `Editor`."""
+    factory = resolve_factory(info.factory)
+    try:
+        editor = factory(config)
+    except Exception as error:  # a third party's class may raise anything
+        raise PluginError(
+            f"the editor {info.name!r} cannot be made: {in_one_line(error)}"
+        ) from error
+    if not isinstance(editor, Editor):
+        raise PluginError(
+            f"the factory {info.factory!r} of the editor {info.name!r} gave "
+            f"{type(editor).__name__}, not an Editor; report this to its authors"
+        )
+    return editor
+
+
+def resolved_key_strategy(config: EditorConfig, registry: Registry) -> KeyStrategy | None:
+    """The key strategy that the options ask for; `PluginError` where it is not installed."""
+    if (name := key_strategy_of(config)) is None:
+        return None
+    strategy: KeyStrategy = resolve_factory(registry.key_strategies[name].record.factory)
+    return strategy
+
+
+def _context(
+    job: EditorJob, model: LoadedModel, config: EditorConfig, registry: Registry
+) -> EditContext:
+    layers = config.edited_layers()
+    values = {v.options: value_file.load(Path(v.path), model.device) for v in job.values}
+    for need in needs(config, Values) if values else ():
+        value_file.under(values, need.options)
     return EditContext(
         model,
         prefixes.load(Path(job.prefixes)) if job.prefixes else None,
         {n: second_moment.load_for(model, n, Path(path)) for n, path in job.moments.items()},
         job.seed,
-        {v.options: value_file.load(Path(v.path), model.device) for v in job.values},
+        values,
         trained.load_trained(model, layers, Path(job.trained)) if job.trained else None,
+        resolved_key_strategy(config, registry),
     )
-
-
-def _editor(job: EditorJob, info: EditorInfo, model: LoadedModel) -> Editor[Any]:
-    config = info.config.model_validate(job.editor.options)
-    for layer in config.edited_layers():
-        model.parts.block(layer)
-    kind = resolve_factory(info.factory)
-    try:
-        editor: Editor[Any] = kind(config)
-    except Exception as error:  # a third party's class may raise anything
-        raise PluginError(
-            f"the editor {info.name!r} cannot be made: {in_one_line(error)}"
-        ) from error
-    return editor

@@ -1,9 +1,10 @@
-"""v* of requests to edit: read from the context's artefact, or searched for."""
+"""v* of requests to edit: as planned for the job, or searched for where nothing was planned."""
 
 from collections.abc import Sequence
 
 from editcore.config.value_options import ValueOptions
 from editcore.editing.editor import EditContext
+from editcore.keyvalue import value_file
 from editcore.keyvalue.value import Value
 from editcore.keyvalue.value_search import find_values
 from editcore.requests import EditRequest
@@ -12,13 +13,14 @@ from editcore.requests import EditRequest
 def values_of_each(
     context: EditContext, requests: Sequence[EditRequest], options: ValueOptions
 ) -> list[Value | str]:
-    """v* of each request, or the reason why there is none: from the context's artefact, or found.
+    """v* of each request, or the reason why there is none.
 
-    An artefact holds for the unedited model, so that a sequence of edits runs without one.
+    A job with planned files reads them, and a file that lacks what was planned is a `DataError`.
+    Sequences have none, since v* of an edited model is another; they search, as single edits
+    outside a study do.
     """
     assert context.prefixes is not None
-    stored = context.values.get(options, {})
-    missing = [request for request in requests if request.case_id not in stored]
-    templates = context.prefixes.templates
-    found = iter(find_values(context.model, missing, templates, options) if missing else ())
-    return [stored[r.case_id] if r.case_id in stored else next(found) for r in requests]
+    if context.values:
+        stored = value_file.under(context.values, options)
+        return [stored[request.case_id] for request in requests]
+    return find_values(context.model, requests, context.prefixes.templates, options)

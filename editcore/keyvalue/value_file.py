@@ -1,17 +1,55 @@
 """v* of a shard's cases as a file, so that editors that differ in their keys alone share it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from editcore.atomic import write_tensors
-from editcore.errors import require
+from editcore.config.value_options import ValueOptions
+from editcore.errors import DataError, require
 from editcore.keyvalue.value import Value
 from editcore.records.tensors import opened
 
 FIELDS = ("cases", "initial", "delta", "steps", "loss")
+
+
+@dataclass(frozen=True)
+class StoredValues:
+    """What a file holds by case: v*, or the reason why there is none."""
+
+    path: Path
+    by_case: Mapping[int, Value | str]
+
+    def __getitem__(self, case_id: int) -> Value | str:
+        """Of one case; `DataError` where the file does not hold it."""
+        self.require([case_id])
+        return self.by_case[case_id]
+
+    def require(self, case_ids: Iterable[int]) -> None:
+        """Raise `DataError` where the file does not hold one of the cases."""
+        for case_id in case_ids:
+            if case_id not in self.by_case:
+                raise DataError(
+                    f"{self.path} lacks v* of case {case_id}, which was planned for it; delete the "
+                    "file and run again, which searches for v* of all its cases"
+                )
+
+
+def under(planned: Mapping[ValueOptions, StoredValues], options: ValueOptions) -> StoredValues:
+    """The file of v* found under some options; `DataError` where none was planned for them."""
+    if (found := planned.get(options)) is not None:
+        return found
+    given, asked = next(iter(planned)).model_dump(), options.model_dump()
+    differing = [name for name in asked if asked[name] != given[name]]
+    raise DataError(
+        f"{', '.join(str(stored.path) for stored in planned.values())}: v* was planned under other "
+        f"options than the editor asks for: "
+        + ", ".join(f"{name} {given[name]}, not {asked[name]}" for name in differing)
+        + "; plan the study again, with `editcore plan` or snakemake"
+    )
 
 
 def save(values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, str]) -> None:
@@ -29,8 +67,8 @@ def save(values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, s
     write_tensors(path, tensors, {**metadata, "reasons": json.dumps(reasons)})
 
 
-def load(path: Path, device: torch.device) -> dict[int, Value | str]:
-    """Read what `save` wrote, by case; `DataError` for anything else."""
+def load(path: Path, device: torch.device) -> StoredValues:
+    """Read what `save` wrote; `DataError` for anything else."""
     with opened(path, "values", device=device) as file:
         cases, initials, deltas, steps, losses = (file[name] for name in FIELDS)
         reasons = json.loads(file.about["reasons"])
@@ -43,4 +81,4 @@ def load(path: Path, device: torch.device) -> dict[int, Value | str]:
             cases.tolist(), initials, deltas, steps.tolist(), losses.tolist(), strict=True
         ):
             found[int(case)] = Value(initial, delta, int(step), float(loss))
-    return found
+    return StoredValues(path, found)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from editcore.config.messages import explain, nearest
-from editcore.config.options import EditorConfig, Moments, Values
+from editcore.config.options import EditorConfig, Moments, Values, key_strategy_of, needs
 from editcore.config.study import (
     MomentSection,
     PerplexitySection,
@@ -172,7 +172,7 @@ class _Planner:
         with self._at(f"editors.{label}"):
             found = self._registry.editors[uses]
         options = self._options(model, label, found)
-        layers = sorted({need.layer for need in options.requires() if isinstance(need, Moments)})
+        layers = sorted({need.layer for need in needs(options, Moments)})
         with self._at(f"editors.{label}"):
             preflight.layers(model.source, model.revision, [*options.edited_layers(), *layers])
         spec = EditorSpec(
@@ -180,10 +180,10 @@ class _Planner:
             uses=uses,
             options=options.model_dump(mode="json"),
             **asdict(found.source),
-            key_code=self._registry.key_strategies.foreign_code(_key_strategy(options)),
+            key_code=self._key_code(options),
             transforms=self._transforms(label, found.record),
         )
-        values = tuple(need.options for need in options.requires() if isinstance(need, Values))
+        values = tuple(need.options for need in needs(options, Values))
         moments = self._moment_job(model, tuple(layers)) if layers else None
         with self._at(f"editors.{label}"):
             files = moments.files if moments else {}
@@ -199,14 +199,19 @@ class _Planner:
         except ValidationError as error:
             raise ConfigError(explain(error, found.record.config, place)) from None
         try:
-            options.requires(), options.edited_layers()
+            key_strategy_of(options), options.edited_layers()
         except Exception as error:  # a third party's options may raise anything
             wrong = f"{found.source.distribution} cannot say what these options need"
             raise PluginError(f"{place}: {wrong}: {in_one_line(error)}") from error
         # Key strategies are a registry of their own, so an editor's config cannot know their names.
         with at(place):
-            self._registry.key_strategies.foreign_code(_key_strategy(options))
+            self._key_code(options)
         return options
+
+    def _key_code(self, options: EditorConfig) -> dict[str, str]:
+        """A third party's key strategy by name; `PluginError` for one that is not installed."""
+        name = key_strategy_of(options)
+        return self._registry.key_strategies.foreign_code([] if name is None else [name])
 
     def _transforms(self, label: str, editor: EditorInfo) -> tuple[TransformSpec, ...]:
         chosen = self._config.editors[label].transforms
@@ -370,11 +375,6 @@ class _Planner:
             "moments": pair.moments.files if pair.moments else {},
             "trained": pair.trained,
         }
-
-
-def _key_strategy(options: EditorConfig) -> tuple[str, ...]:
-    name = getattr(options, "key_strategy", None)
-    return (name,) if isinstance(name, str) else ()
 
 
 def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:

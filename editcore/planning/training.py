@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from editcore.config.options import EditorConfig, Prefixes, Trained
+from editcore.config.options import EditorConfig, Prefixes, Trained, needs
 from editcore.datasets.bundled import data_file
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import EditorSpec, ModelSpec, TrainJob
@@ -19,9 +19,9 @@ def planned(
 
     Raises `DataError` where the file given instead, or one of those to learn from, is not there.
     """
-    need = next((need for need in options.requires() if isinstance(need, Trained)), None)
-    if need is None:
+    if not (asked := needs(options, Trained)):
         return None, None
+    need = asked[0]
     if need.file is not None:
         file = data_file(need.file)
         preflight.files([file])
@@ -35,7 +35,7 @@ def planned(
         model=model,
         editor=editor.model_copy(update=update),
         seed=seed,
-        prefixes=str(paths.prefixes(model.name)) if Prefixes() in options.requires() else None,
+        prefixes=str(paths.prefixes(model.name)) if needs(options, Prefixes) else None,
         moments=dict(moments),
         data=data,
     )

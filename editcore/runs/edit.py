@@ -67,6 +67,8 @@ class Shard:
         """Load model, artefacts, plugins and data; any of them missing is an `EditcoreError`."""
         registry = load_registry()
         session = Session.open(job, registry)
+        for planned in session.context.values.values():
+            planned.require(job.case_ids)
         metrics = bind(job.metrics, registry, OWN_COLUMNS)
         context, options = session.context, session.editor.config
         known = context.prefixes, metrics, context.moments

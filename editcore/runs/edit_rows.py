@@ -88,7 +88,7 @@ class Rows:
         A case that fails says why in `status`, and nothing of it is measured.
         """
         started = time.perf_counter()
-        rows = [self._identity(edit.request) | {"status": edit.result.status} for edit in edits]
+        rows = [self._identity(edit) for edit in edits]
         sound = [
             found
             for row, edit in zip(rows, edits, strict=True)
@@ -100,8 +100,8 @@ class Rows:
             row["seconds"] = edit.seconds + share
         return rows
 
-    def _identity(self, request: EditRequest) -> Row:
-        job, options = self.job, self.options
+    def _identity(self, edit: MadeEdit) -> Row:
+        job, request, result = self.job, edit.request, edit.result
         return {
             "model": job.model.name,
             "editor": job.editor.label,
@@ -114,8 +114,9 @@ class Rows:
             "relation": request.relation,
             "subject_start": request.subject_start,
             "test_prefix": self._test_prefix(request),
-            "key_strategy": getattr(options, "key_strategy", None),
-            "second_moment": getattr(options, "second_moment", None),
+            "status": result.status,
+            "key_strategy": result.key_strategy,
+            "second_moment": result.second_moment,
             "seed": job.seed,
             "dtype": job.model.dtype,
             "precision": job.model.precision,

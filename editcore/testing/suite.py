@@ -14,8 +14,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from editcore.config.options import EditorConfig, Moments, Prefixes, Trained
+from editcore.config.options import EditorConfig, Moments, Prefixes, Trained, needs
 from editcore.editing.editor import EditContext, Editor, EditResult
+from editcore.editing.session import make_editor, resolved_key_strategy
 from editcore.errors import RequestError
 from editcore.evaluation import perplexity
 from editcore.keyvalue import moment_accumulator
@@ -24,7 +25,7 @@ from editcore.models.loading import LoadedModel, wrap_model
 from editcore.models.tokenization import pad_rows
 from editcore.records.checkpoint import Checkpoint
 from editcore.registry.hookspecs import EditorInfo
-from editcore.registry.registry import load_registry, resolve_factory
+from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
 from editcore.testing.models import KINDS, SENTENCES, tiny_facts, tiny_model, tiny_requests
 from editcore.updates.change import Change
@@ -139,23 +140,23 @@ class EditorConformance:
 
         What the editor itself learns, it learns from `tiny_facts`; few steps keep that fast.
         """
-        needs = config.requires()
-        layers = sorted({need.layer for need in needs if isinstance(need, Moments)})
+        layers = sorted({need.layer for need in needs(config, Moments)})
         context = EditContext(
             model,
-            ContextPrefixes(TEMPLATES, model.name, 0) if Prefixes() in needs else None,
+            ContextPrefixes(TEMPLATES, model.name, 0) if needs(config, Prefixes) else None,
             moment_accumulator.measure_moments(model, layers, SENTENCES, tokens=500)
             if layers
             else {},
             seed=3,
+            key_strategy=resolved_key_strategy(config, load_registry()),
         )
-        training = [need for need in needs if isinstance(need, Trained)]
+        training = needs(config, Trained)
         return cls._trained(context, config, training[0]) if training else context
 
     @classmethod
     def _trained(cls, context: EditContext, config: EditorConfig, need: Trained) -> EditContext:
         """The context with what the editor learns when each file of its data is the tiny facts."""
-        editor = resolve_factory(load_registry().editors[cls.editor].record.factory)(config)
+        editor = make_editor(load_registry().editors[cls.editor].record, config)
         with tempfile.TemporaryDirectory() as folder:
             facts = Path(folder) / "facts.json"
             facts.write_text(json.dumps(tiny_facts()), encoding="utf-8")
@@ -175,7 +176,7 @@ class EditorConformance:
         info = load_registry().editors[cls.editor].record
         config = info.config.model_validate(dict(cls.options))
         context = cls.context(wrap_model(kind, *tiny_model(kind)), config)
-        return Bench.after_editing(info, resolve_factory(info.factory)(config), context)
+        return Bench.after_editing(info, make_editor(info, config), context)
 
     def test_options_survive_the_job_file(self) -> None:
         """Options travel as JSON; an unknown one is refused."""

@@ -48,7 +48,8 @@ def edits(
     templates: ContextPrefixes | None = None,
     second: Mapping[int, SecondMoment] = MappingProxyType({}),
 ) -> list[Delta]:
-    context = EditContext(model, templates or ContextPrefixes(TEMPLATES, model.name, 0), second)
+    prefixes = templates or ContextPrefixes(TEMPLATES, model.name, 0)
+    context = EditContext(model, prefixes, second, key_strategy=mixed)
     results = RomeEditor(config).edit_each(context, facts)
     return [result.delta for result in results if result.delta is not None]
 

@@ -10,6 +10,7 @@ import torch
 
 from editcore import ValueOptions
 from editcore.config.study import PerplexitySection
+from editcore.errors import DataError
 from editcore.keyvalue import prefixes, value_file
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
 from editcore.records.tables import read_edits
@@ -119,4 +120,49 @@ def test_found_values_are_read_back_and_other_files_are_refused(tmp_path: Path) 
     assert torch.equal(read[3].target, value.target)
     assert (read[3].steps, read[3].loss) == (7, 0.25)
     value_file.save({}, tmp_path / "none", {})
-    assert value_file.load(tmp_path / "none", torch.device("cpu")) == {}
+    assert value_file.load(tmp_path / "none", torch.device("cpu")).by_case == {}
+
+
+def planned(given: EditJob, folder: Path, case_ids: tuple[int, ...]) -> ValueFile:
+    """v* of some cases, found as a study would."""
+    path = folder / "planned.safetensors"
+    search = ValueJob(
+        model=given.model,
+        dataset=given.dataset,
+        shard=0,
+        case_ids=case_ids,
+        prefixes=str(given.prefixes),
+        options=OPTIONS,
+    )
+    artefacts.write_values(search, path)
+    return ValueFile(options=OPTIONS, path=str(path))
+
+
+def test_a_planned_case_that_the_file_lacks_stops_the_shard(make: Maker, tmp_path: Path) -> None:
+    file = planned(make("rome", (6, 7)), tmp_path, (6,))
+    with pytest.raises(DataError, match=r"planned\.safetensors lacks v\* of case 7"):
+        rows_of(make("rome", (6, 7), (file,)), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_options_other_than_those_planned_stop_the_shard_and_are_named(
+    make: Maker, tmp_path: Path
+) -> None:
+    file = planned(make("rome", (6,)), tmp_path, (6,))
+    other = make("rome", (6,), (file,))
+    options = other.editor.options | {"steps": 5}
+    other = other.model_copy(
+        update={"editor": other.editor.model_copy(update={"options": options})}
+    )
+    with pytest.raises(DataError, match=r"planned\.safetensors: v\* was .* steps 3, not 5"):
+        rows_of(other, tmp_path / "out")
+
+
+def test_rows_carry_the_key_strategy_and_second_moment_that_the_editor_reports(
+    make: Maker, tmp_path: Path
+) -> None:
+    rows = rows_of(make("c-rome", (0, 6)), tmp_path / "out")
+    assert rows.select("case_id", "key_strategy", "second_moment").rows() == [
+        (0, None, None),  # flawed: the editor never sees it
+        (6, "prefixed", False),
+    ]

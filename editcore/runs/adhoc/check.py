@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editcore.collapse.verdict import judge
+from editcore.config.options import key_strategy_of
 from editcore.errors import RequestError
 from editcore.requests import OK
 from editcore.runs.adhoc.check_report import CheckReport, Continuation, KeyFacts, forecast
@@ -81,7 +82,7 @@ def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:
     from editcore.registry.registry import load_registry, resolve_factory
 
     context, options = shard.session.context, shard.session.editor.config
-    strategy, layers = getattr(options, "key_strategy", None), options.edited_layers()
+    strategy, layers = key_strategy_of(options), options.edited_layers()
     if context.prefixes is None or strategy is None or len(layers) != 1:
         return None
     prompts = tokenize_templates(context.model, request, context.prefixes.templates)
@@ -96,4 +97,4 @@ def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:
             (direction / direction.norm() @ pair.solve.double().cpu()).abs()
         )
     cosine = float(cosine_similarity(keys.bare, keys.mean, dim=0))
-    return KeyFacts(layers[0], str(strategy), cosine, denominators)
+    return KeyFacts(layers[0], strategy, cosine, denominators)

@@ -111,10 +111,11 @@ def _cases(
     requests = read_cases(given.dataset.path, given.dataset.format, given.case_ids, registry)
     values = value_file.load(Path(given.values), model.device)
     found: list[Case] = []
+    values.require(given.case_ids)
     sound = [
         (request, value)
         for request in requests
-        if not request.flaw and isinstance(value := values.get(request.case_id), Value)
+        if not request.flaw and isinstance(value := values[request.case_id], Value)
     ]
     if not sound:
         raise DataError(f"{given.values}: no case of {given.dataset.name!r} has a v*")

@@ -5,35 +5,33 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from editcore import EditorConfig, Moments, Prefixes, ValueOptions
+from editcore import (
+    ClampNormFactor,
+    EditorConfig,
+    Moments,
+    Prefixes,
+    ValueOptions,
+    ValueSearchOptions,
+)
 
 
-class MemitConfig(EditorConfig):
-    """MEMIT (Meng et al. 2023, §4 and appendix B)."""
+class MemitConfig(ValueSearchOptions, EditorConfig):
+    """MEMIT (Meng et al. 2023, §4 and appendix B); v* is called z there."""
 
     layers: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = Field(
-        description="The blocks whose MLPs are edited, ascending; the last one's output is sought."
+        description="The blocks whose MLPs are edited, ascending; v* is the last one's output. "
+        "Published: 13 to 17 for GPT-2 XL, 3 to 8 for GPT-J, 4 to 8 for Llama 2."
     )
     moment_weight: PositiveFloat = Field(
         20_000.0,
-        description="λ, the weight of C against the edited keys; 15,000 is published for GPT-J.",
+        description="λ, the weight of C against the edited keys; 15,000 is published for GPT-J. "
+        "Raise it to disturb other facts less; narrow models need far less (tens) to be edited.",
     )
     sampled_templates: PositiveInt = Field(
         5,
         description="Context templates used besides the bare prompt: the last of those sampled.",
     )
-    steps: PositiveInt = Field(
-        20, description="Steps of the search for z, the last without an update."
-    )
-    learning_rate: PositiveFloat = Field(
-        0.5, description="Adam's learning rate in the search for z."
-    )
-    weight_decay: float = Field(0.5, ge=0, description="Weight of ‖δ‖ / ‖initial‖² in the loss.")
-    kl_factor: float = Field(0.0625, ge=0, description="Weight of the KL term at '{subject} is a'.")
-    clamp_norm_factor: PositiveFloat = Field(
-        0.75, description="‖δ‖ stays below this times ‖initial‖."
-    )
-    stop_loss: float = Field(0.05, ge=0, description="The search ends below this loss.")
+    clamp_norm_factor: ClampNormFactor = 0.75
 
     @field_validator("layers")
     @classmethod
@@ -48,8 +46,7 @@ class MemitConfig(EditorConfig):
 
     def value_options(self) -> ValueOptions:
         """The search for z, the value of the last block's output."""
-        own = self.model_dump(include=set(ValueOptions.model_fields))
-        return ValueOptions(layer=self.layers[-1], site="block", **own)
+        return self.search_at(self.layers[-1], "block")
 
     def edited_layers(self) -> tuple[int, ...]:
         """All of them."""

@@ -2,46 +2,47 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt
 
-from editcore import EditorConfig, Moments, Prefixes, Requirement, ValueOptions, Values
+from editcore import (
+    EditorConfig,
+    Keys,
+    Moments,
+    Prefixes,
+    Requirement,
+    ValueOptions,
+    Values,
+    ValueSearchOptions,
+)
 
-KeyStrategyName = str
 
-
-class RomeConfig(EditorConfig):
+class RomeConfig(ValueSearchOptions, EditorConfig):
     """ROME (Meng et al. 2022, appendix E.5)."""
 
-    layer: NonNegativeInt = Field(description="The block whose MLP is edited.")
-    key_strategy: KeyStrategyName = Field(
+    layer: NonNegativeInt = Field(
+        description="The block whose MLP is edited. Published: 17 of 48 for GPT-2 XL, 5 of 28 for "
+        "GPT-J, 5 of 32 for Llama 2; for another model try blocks in its first half and keep the "
+        "one with the highest efficacy and locality."
+    )
+    key_strategy: str = Field(
         "mixed",
-        description="Which keys enter the update: mixed, prefixed, unprefixed, or a plugin's.",
+        description="Which keys enter the update: mixed (as released; collapses models where the "
+        "subject opens the prompt), prefixed, unprefixed, or a plugin's.",
     )
     second_moment: bool = Field(
         True,
-        description="Multiply the key by C⁻¹, as the papers' text does; their code leaves it out.",
+        description="Whether the key is multiplied by C⁻¹. The papers' text has it, and it keeps "
+        "other facts safer; their released configurations leave it out, which saves the estimate.",
     )
-    steps: PositiveInt = Field(
-        20, description="Steps of the search for v*, the last without an update."
-    )
-    learning_rate: PositiveFloat = Field(
-        0.5, description="Adam's learning rate in the search for v*."
-    )
-    weight_decay: float = Field(0.5, ge=0, description="Weight of ‖δ‖ / ‖initial‖² in the loss.")
-    kl_factor: float = Field(0.0625, ge=0, description="Weight of the KL term at '{subject} is a'.")
-    clamp_norm_factor: PositiveFloat = Field(
-        4.0, description="‖δ‖ stays below this times ‖initial‖."
-    )
-    stop_loss: float = Field(0.05, ge=0, description="The search ends below this loss.")
 
     def requires(self) -> tuple[Requirement, ...]:
-        """Context templates, v*, and C at the edited layer unless it is left out."""
+        """Context templates, v*, the key strategy, and C at the edited layer unless left out."""
         moments = (Moments(self.layer),) if self.second_moment else ()
-        return (Prefixes(), Values(self.value_options()), *moments)
+        return (Prefixes(), Values(self.value_options()), Keys(self.key_strategy), *moments)
 
     def value_options(self) -> ValueOptions:
         """The search for v*, which editors that differ in their keys alone share."""
-        return ValueOptions(**self.model_dump(include=set(ValueOptions.model_fields)))
+        return self.search_at(self.layer)
 
     def edited_layers(self) -> tuple[int, ...]:
         """The one layer."""

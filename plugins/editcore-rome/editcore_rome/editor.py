@@ -3,18 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from editcore import (
-    EditContext,
-    Editor,
-    EditRequest,
-    EditResult,
-    RequestError,
-    load_registry,
-    resolve_factory,
-)
+from editcore import EditContext, Editor, EditRequest, EditResult, RequestError
 from editcore.toolkit import (
     Delta,
-    KeyStrategy,
     SubjectKeys,
     Value,
     collect_keys,
@@ -29,11 +20,6 @@ CASES_AT_A_TIME = 16
 
 class RomeEditor(Editor[RomeConfig]):
     """ROME with the key strategy of its options."""
-
-    def __init__(self, config: RomeConfig) -> None:
-        super().__init__(config)
-        found = load_registry().key_strategies[config.key_strategy]
-        self._strategy: KeyStrategy = resolve_factory(found.record.factory)
 
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
@@ -52,7 +38,7 @@ class RomeEditor(Editor[RomeConfig]):
         keys = self._keys(context, sound)
         for value in values:
             if isinstance(value, str):
-                yield EditResult(None, value)
+                yield self._result(status=value)
             else:
                 yield self._bind(context, next(keys), value)
 
@@ -66,9 +52,10 @@ class RomeEditor(Editor[RomeConfig]):
             yield from collect_keys(model, self.config.layer, prompts)
 
     def _bind(self, context: EditContext, keys: SubjectKeys, value: Value) -> EditResult:
+        assert context.key_strategy is not None
         layer = self.config.layer
         moment = context.moments[layer] if self.config.second_moment else None
-        edit = solve_rank_one(value.target, self._strategy(keys), moment)
+        edit = solve_rank_one(value.target, context.key_strategy(keys), moment)
         diagnostics = {
             "numerator_norm": edit.numerator_norm,
             "denominator": edit.denominator,
@@ -76,4 +63,11 @@ class RomeEditor(Editor[RomeConfig]):
             "loss": value.loss,
         }
         delta = Delta({context.model.parts.down_weight(layer): edit.update})
-        return EditResult(delta, diagnostics=diagnostics)
+        return self._result(delta=delta, diagnostics=diagnostics)
+
+    def _result(self, **found: Any) -> EditResult:
+        """A result that reports which keys entered, and whether C did."""
+        config = self.config
+        return EditResult(
+            **found, key_strategy=config.key_strategy, second_moment=config.second_moment
+        )

@@ -6,26 +6,44 @@ from editcore_rome.config import CRomeConfig, PRomeConfig, RomeConfig
 from editcore_rome.editor import RomeEditor
 from pydantic import ValidationError
 
-from editcore import EditContext, EditRequest, Moments, Prefixes, RequestError, ValueOptions, Values
+from editcore import (
+    EditContext,
+    EditRequest,
+    Keys,
+    Moments,
+    Prefixes,
+    RequestError,
+    ValueOptions,
+    Values,
+    load_registry,
+    resolve_factory,
+)
 from editcore.testing import KINDS, tiny_model, tiny_requests
-from editcore.toolkit import ContextPrefixes, SecondMoment, wrap_model
+from editcore.toolkit import (
+    ContextPrefixes,
+    SecondMoment,
+    wrap_model,
+)
 
 LAYER = 1
 
 
-def context(kind: str) -> EditContext:
+def context(kind: str, strategy: str = "mixed") -> EditContext:
     model = wrap_model(kind, *tiny_model(kind))
     width = model.parts.down(LAYER).weight.numel() // 32
     samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
     moment = SecondMoment.from_matrix(LAYER, samples.T @ samples / len(samples), len(samples))
     templates = ("{}", "Therefore. {}", "I think. {}")
-    return EditContext(model, ContextPrefixes(templates, kind, 0), {LAYER: moment})
+    prefixes = ContextPrefixes(templates, kind, 0)
+    keys = resolve_factory(load_registry().key_strategies[strategy].record.factory)
+    return EditContext(model, prefixes, {LAYER: moment}, key_strategy=keys)
 
 
 def test_options_ask_for_their_artefacts() -> None:
     values = Values(ValueOptions(layer=3))
-    assert RomeConfig(layer=3).requires() == (Prefixes(), values, Moments(3))
-    assert RomeConfig(layer=3, second_moment=False).requires() == (Prefixes(), values)
+    assert RomeConfig(layer=3).requires() == (Prefixes(), values, Keys("mixed"), Moments(3))
+    alone = CRomeConfig(layer=3, second_moment=False)
+    assert alone.requires() == (Prefixes(), values, Keys("prefixed"))
     assert CRomeConfig(layer=3).value_options() == RomeConfig(layer=3).value_options()
     assert RomeConfig(layer=3).edited_layers() == (3,)
 
@@ -42,8 +60,8 @@ def test_what_makes_an_editor_itself_cannot_be_changed() -> None:
 @pytest.mark.parametrize("config", [RomeConfig, CRomeConfig, PRomeConfig])
 def test_the_edited_model_says_the_value_at_its_key(kind: str, config) -> None:
     """W'k_s = v* is what the update is solved for, on every architecture."""
-    given = context(kind)
     editor = RomeEditor(config(layer=LAYER, steps=3))
+    given = context(kind, editor.config.key_strategy)
     request = tiny_requests()[0]
     result = editor.edit(given, [request])
     ((name, update),) = result.delta.updates.items()

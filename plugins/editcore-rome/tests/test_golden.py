@@ -1,6 +1,7 @@
 """The three variants agree with what the papers' released code computes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ from editcore_rome.config import CRomeConfig, RomeConfig
 from editcore_rome.editor import RomeEditor
 from safetensors.torch import load_file
 
-from editcore import EditContext, EditRequest, EditResult
-from editcore.toolkit import ContextPrefixes, LowRankUpdate, SecondMoment, load_model
+from editcore import EditContext, EditRequest, EditResult, load_registry, resolve_factory
+from editcore.toolkit import (
+    ContextPrefixes,
+    LowRankUpdate,
+    SecondMoment,
+    load_model,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 LAYER = 2
@@ -20,6 +26,15 @@ VARIANTS = {
     "rome_nocov": RomeConfig(layer=LAYER, second_moment=False),
     "crome": CRomeConfig(layer=LAYER),
 }
+
+
+def edited(
+    context: EditContext, config: RomeConfig, requests: list[EditRequest]
+) -> list[EditResult]:
+    """What the editor gives, with the key strategy that its options ask for."""
+    found = load_registry().key_strategies[config.key_strategy].record.factory
+    keyed = replace(context, key_strategy=resolve_factory(found))
+    return list(RomeEditor(config).edit_each(keyed, requests))
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +56,7 @@ def results(expected, tensors) -> dict[str, list[EditResult]]:
         EditRequest(i, case["prompt"], case["subject"], case["target_new"], case["target_true"])
         for i, case in enumerate(expected["cases"])
     ]
-    return {
-        name: list(RomeEditor(config).edit_each(context, requests))
-        for name, config in VARIANTS.items()
-    }
+    return {name: edited(context, config, requests) for name, config in VARIANTS.items()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -73,6 +85,6 @@ def test_one_alone_equals_its_place_in_the_batch(results, expected, tensors) -> 
     context = EditContext(load_model("golden", str(GOLDEN / "model")), prefixes, moments)
     case = expected["cases"][3]
     request = EditRequest(3, case["prompt"], case["subject"], case["target_new"], "")
-    alone = RomeEditor(VARIANTS["rome"]).edit(context, [request])
+    (alone,) = edited(context, VARIANTS["rome"], [request])
     (one,), (other,) = (r.delta.updates.values() for r in (alone, results["rome"][3]))
     torch.testing.assert_close(one.outputs, other.outputs, rtol=1e-3, atol=1e-4)

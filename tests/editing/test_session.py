@@ -1,0 +1,81 @@
+"""What a session takes from a plugin: an editor, a key strategy, and what results report."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from editcore import EditContext, Editor, EditorConfig, EditorInfo, EditResult
+from editcore.config.options import Keys, Requirement
+from editcore.editing.session import Session, make_editor, resolved_key_strategy
+from editcore.errors import PluginError
+from editcore.keyvalue.keys import prefixed
+from editcore.models.loading import wrap_model
+from editcore.registry.registry import load_registry
+from editcore.testing.models import tiny_model
+from editcore.updates.delta import Delta, DenseUpdate
+
+WEIGHT = "model.layers.1.mlp.down_proj.weight"
+
+
+class Still(Editor[EditorConfig]):
+    """Is never asked for an edit here."""
+
+    def edit(self, context: EditContext, requests, state=None) -> EditResult:
+        raise AssertionError("only its results are looked at")
+
+
+def info(factory: str) -> EditorInfo:
+    return EditorInfo("still", "", "", EditorConfig, factory)
+
+
+def finished(status: str = "ok", **reported: Any) -> EditResult:
+    """A sound change with something reported of it, as a session gives it on."""
+    model = wrap_model("llama", *tiny_model("llama"))
+    shape = model.model.get_parameter(WEIGHT).shape
+    change = Delta({WEIGHT: DenseUpdate(torch.ones(shape))})
+    session = Session(info("unused:Still"), EditContext(model), Still(EditorConfig()), ())
+    return session.finished(EditResult(change, status, **reported))
+
+
+def test_what_an_editor_reports_is_kept() -> None:
+    result = finished(key_strategy="own", second_moment=True)
+    assert (result.status, result.key_strategy, result.second_moment) == ("ok", "own", True)
+
+
+@pytest.mark.parametrize(
+    ("reported", "words"),
+    [
+        ({"key_strategy": 3}, "reports a key_strategy that is not a name"),
+        ({"second_moment": "yes"}, "reports a second_moment that is neither true nor false"),
+        ({"status": "failed", "key_strategy": 3}, "reports a key_strategy that is not a name"),
+    ],
+)
+def test_a_report_of_the_wrong_type_fails_its_edit(reported: dict[str, Any], words: str) -> None:
+    result = finished(**reported)
+    assert words in result.status
+    assert (result.change, result.key_strategy, result.second_moment) == (None, None, None)
+
+
+def test_a_factory_gives_an_editor_or_is_refused_in_words() -> None:
+    assert isinstance(make_editor(info(f"{__name__}:Still"), EditorConfig()), Still)
+    wrong = "factory 'builtins:str' of the editor 'still' gave str, not an Editor"
+    with pytest.raises(PluginError, match=wrong):
+        make_editor(info("builtins:str"), EditorConfig())
+
+
+class Prefixed(EditorConfig):
+    """Asks for one key strategy."""
+
+    strategy: str = "prefixed"
+
+    def requires(self) -> tuple[Requirement, ...]:
+        return (Keys(self.strategy),)
+
+
+def test_the_key_strategy_asked_for_is_resolved_and_no_other() -> None:
+    registry = load_registry()
+    assert resolved_key_strategy(Prefixed(), registry) is prefixed
+    assert resolved_key_strategy(EditorConfig(), registry) is None
+    with pytest.raises(PluginError, match="mean 'prefixed'"):
+        resolved_key_strategy(Prefixed(strategy="prefxed"), registry)

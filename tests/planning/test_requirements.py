@@ -1,0 +1,84 @@
+"""What a plan takes from what options require, and never guesses from their names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from editcore.config.options import EditorConfig, Keys, Requirement
+from editcore.config.study import parse
+from editcore.errors import PluginError
+from editcore.planning.planner import plan
+from editcore.planning.study import Study
+from editcore.registry.hookspecs import EditorInfo, KeyStrategyInfo, hookimpl
+from editcore.registry.registry import Candidate, load_registry
+from tests.studies import PlainPlugin, model_files, study_config, write_data
+
+
+class Greedy(EditorConfig):
+    """Asks for two key strategies."""
+
+    def requires(self) -> tuple[Requirement, ...]:
+        return (Keys("even"), Keys("odd"))
+
+
+class Namesake(EditorConfig):
+    """Has an option of the name that others give to theirs, and asks for no key strategy."""
+
+    key_strategy: str = "anything"
+
+
+class Keyed(EditorConfig):
+    """Asks for a third party's key strategy by an option with a name of its own."""
+
+    way: str = "odd"
+
+    def requires(self) -> tuple[Requirement, ...]:
+        return (Keys(self.way),)
+
+
+class MorePlugin:
+    """These editors."""
+
+    EDITCORE_HOOKSPEC = 2
+
+    @hookimpl
+    def editcore_editors(self) -> Iterator[EditorInfo]:
+        for kind in (Greedy, Namesake, Keyed):
+            yield EditorInfo(kind.__name__.lower(), "", "", kind, "nowhere:Editor")
+
+    @hookimpl
+    def editcore_key_strategies(self) -> Iterator[KeyStrategyInfo]:
+        yield KeyStrategyInfo("odd", "", "", "nowhere:odd")
+
+
+def planned(editor: str) -> Study:
+    plugins = (
+        Candidate("plain", "editcore-plain", "1.2", PlainPlugin),
+        Candidate("more", "editcore-more", "0.1", MorePlugin),
+    )
+    config = parse(study_config(editors={editor: {}}), "study.yaml")
+    return plan(config, "study.yaml", load_registry(plugins))
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+
+
+def test_an_option_called_key_strategy_is_the_editor_s_own_affair() -> None:
+    job = next(iter(planned("namesake").edits.values()))
+    assert job.editor.options == {"key_strategy": "anything"}
+    assert job.editor.key_code == {}
+
+
+def test_a_required_key_strategy_is_in_the_job_by_its_code_whatever_its_option_is_called() -> None:
+    job = next(iter(planned("keyed").edits.values()))
+    assert list(job.editor.key_code) == ["odd"]
+
+
+def test_two_key_strategies_in_one_edit_are_refused() -> None:
+    with pytest.raises(PluginError, match="requires 2 key strategies, and an edit has one"):
+        planned("greedy")
