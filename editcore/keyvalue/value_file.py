@@ -43,12 +43,15 @@ def under(planned: Mapping[ValueOptions, StoredValues], options: ValueOptions) -
     if (found := planned.get(options)) is not None:
         return found
     given, asked = next(iter(planned)).model_dump(), options.model_dump()
-    differing = [name for name in asked if asked[name] != given[name]]
+    differing = [
+        f"{name} {given[name]}, not {value}"
+        for name, value in asked.items()
+        if value != given[name]
+    ]
+    files = ", ".join(str(stored.path) for stored in planned.values())
     raise DataError(
-        f"{', '.join(str(stored.path) for stored in planned.values())}: v* was planned under other "
-        f"options than the editor asks for: "
-        + ", ".join(f"{name} {given[name]}, not {asked[name]}" for name in differing)
-        + "; plan the study again, with `editcore plan` or snakemake"
+        f"{files}: v* was planned under other options than the editor asks for: "
+        f"{', '.join(differing)}; plan the study again, with `editcore plan` or snakemake"
     )
 
 
