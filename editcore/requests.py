@@ -51,6 +51,18 @@ class EditRequest:
         if self.prompt.count(SLOT) != 1:
             belongs = f"where the subject {self.subject!r} belongs"
             return f"the prompt {self.prompt!r} needs one '{{}}' {belongs}"
+        return self._unfit_probe
+
+    @property
+    def _unfit_probe(self) -> str:
+        """What is wrong with the prompts that test the edit: no metric skips one silently."""
+        for number, paraphrase in enumerate(self.paraphrases, 1):
+            if not paraphrase.strip():
+                return f"paraphrase {number} is empty; write it or remove it"
+        for number, probe in enumerate(self.neighbours, 1):
+            for name, text in (("prompt", probe.prompt), ("answer", probe.target)):
+                if not text.strip():
+                    return f"the {name} of neighbour {number} is empty; write it or remove both"
         return ""
 
     @property

@@ -110,14 +110,12 @@ def tokenize_questions(model: LoadedModel, questions: Iterable[Question]) -> Tok
     rows, targets = [], []
     for question in unique:
         prompt = model.tokenizer(question.prompt)["input_ids"]
+        if not prompt:
+            raise RequestError(f"the prompt {question.prompt!r} has no tokens; write one")
         target = continuation_ids(model.tokenizer, question.prompt, question.target)
         rows.append((*prompt, *target[:-1]))
         targets.append(target)
-        if len(rows[-1]) > model.max_positions:
-            raise RequestError(
-                f"the prompt {question.prompt!r} takes {len(rows[-1])} tokens, and the model has "
-                f"{model.max_positions} positions; shorten it"
-            )
+        model.check_length(question.prompt, len(rows[-1]))
     return TokenizedQuestions(unique, tuple(rows), tuple(targets))
 
 

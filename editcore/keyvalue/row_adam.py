@@ -16,16 +16,14 @@ class RowAdam:
     Each number is stepped by itself, so leaving rows out changes nothing for the others.
     """
 
-    def __init__(
-        self, tensors: Sequence[Float[Tensor, " row *rest"]], learning_rate: float
-    ) -> None:
+    def __init__(self, tensors: Sequence[Float[Tensor, " row ..."]], learning_rate: float) -> None:
         self.tensors = list(tensors)
         self._learning_rate = learning_rate
         self._first = [torch.zeros_like(tensor) for tensor in tensors]
         self._second = [torch.zeros_like(tensor) for tensor in tensors]
         self._steps = 0
 
-    def step(self, gradients: Sequence[Float[Tensor, " row *rest"]]) -> None:
+    def step(self, gradients: Sequence[Float[Tensor, " row ..."]]) -> None:
         """Move every tensor by one step, in place."""
         self._steps += 1
         one, two = BETAS

@@ -68,9 +68,5 @@ def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> 
     prompts = tuple(tokenize_templates(model, request, templates))
     target = continuation_ids(tokenizer, request.text, request.target_new)
     longest = max(len(prompt.ids) for prompt in prompts) + len(target) - 1
-    if longest > model.max_positions:
-        raise RequestError(
-            f"the prompt {request.text!r} takes {longest} tokens behind its longest template, and "
-            f"the model has {model.max_positions} positions; shorten it"
-        )
+    model.check_length(request.text, longest)  # after its longest template
     return ValueProblem(prompts, tokenize_prompt(tokenizer, KL_TEMPLATE, request.subject), target)

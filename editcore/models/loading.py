@@ -18,7 +18,7 @@ from transformers.activations import NewGELUActivation
 
 from editcore.config.study import Precision
 from editcore.datasets.bundled import model_source
-from editcore.errors import DataError, ModelError
+from editcore.errors import DataError, ModelError, RequestError
 from editcore.gc_pause import uncollected
 from editcore.models.architectures import ModelParts
 from editcore.models.gpu import lease
@@ -32,6 +32,8 @@ from editcore.registry.registry import Registry, load_registry
 if TYPE_CHECKING:
     from editcore.planning.jobs import ModelSpec
 
+# Characters of a prompt that an error message quotes.
+LONGEST_SHOWN = 60
 ANY_TEXT = "The sea is quiet."
 
 
@@ -83,6 +85,15 @@ class LoadedModel:
     def max_positions(self) -> int:
         """The longest sequence that the model takes, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
+
+    def check_length(self, prompt: str, tokens: int) -> None:
+        """Raise `RequestError` if a prompt takes more tokens than the model has positions."""
+        if tokens > self.max_positions:
+            shown = prompt if len(prompt) <= LONGEST_SHOWN else f"{prompt[:LONGEST_SHOWN]}…"
+            raise RequestError(
+                f"the prompt {shown!r} takes {tokens} tokens, and the model has "
+                f"{self.max_positions} positions; shorten it"
+            )
 
 
 def wrap_model(

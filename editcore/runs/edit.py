@@ -84,17 +84,32 @@ class Shard:
             yield flawed if request.flaw else next(made)
 
     def _made(self, requests: Sequence[EditRequest]) -> Iterator[MadeEdit]:
-        """An editor that raises loses the case it was at, and goes on behind it."""
-        editor = self.session.editor
-        edits: Iterator[EditResult] | None = None
-        for done, request in enumerate(requests):
+        """All together while the editor manages; from the first failure on, one at a time.
+
+        An editor that prepares many requests at once raises before it has said which one was at
+        fault. Alone, each request gets the result that it would get without the others.
+        """
+        together = self._edits(requests)
+        alone = False
+        for done, request in enumerate(requests, 1):
             started = time.perf_counter()
             try:
-                if edits is None:
-                    edits = iter(editor.edit_each(self.session.context, requests[done:]))
+                edits = self._edits([request]) if alone else together
                 result = self.session.finished(next(edits))
             except StopIteration:
-                result, edits = EditResult(status="the editor stopped before this request"), None
+                result = EditResult(status="the editor stopped before this request")
+                together = self._edits(requests[done:])
             except Exception as error:  # a third party's editor may raise anything
-                result, edits = EditResult(status=in_one_line(error)), None
+                failed = EditResult(status=in_one_line(error))
+                result, alone = failed if alone else self._alone(request), True
             yield MadeEdit(request, result, time.perf_counter() - started)
+
+    def _alone(self, request: EditRequest) -> EditResult:
+        """The edit of one request without the others; the failed result says why there is none."""
+        try:
+            return self.session.finished(next(self._edits([request])))
+        except Exception as error:  # a third party's editor may raise anything
+            return EditResult(status=in_one_line(error))
+
+    def _edits(self, requests: Sequence[EditRequest]) -> Iterator[EditResult]:
+        yield from self.session.editor.edit_each(self.session.context, requests)

@@ -174,16 +174,20 @@ class Rows:
     def _measure(self, sound: Sequence[_Sound]) -> None:
         """Complete the rows: all weight changes in shared passes, each patch in passes of its own.
 
-        A patch runs a third party's code in the model; one that raises fails alone.
+        Where shared passes raise, each edit is measured alone, so that one fails for itself only. A
+        patch runs a third party's code in the model.
         """
         deltas = [each for each in sound if isinstance(each.change, Delta)]
-        self._measure_together(deltas)
-        for each in sound:
-            if not isinstance(each.change, Delta):
-                try:
-                    self._measure_together([each])
-                except Exception as error:  # a third party's patch may raise anything
-                    each.row["status"] = in_one_line(error)
+        alone = [each for each in sound if not isinstance(each.change, Delta)]
+        try:
+            self._measure_together(deltas)
+        except Exception:  # whatever one edit's texts or numbers may cause
+            alone = list(sound)
+        for each in alone:
+            try:
+                self._measure_together([each])
+            except Exception as error:  # the same, or anything that a patch may raise
+                each.row["status"] = in_one_line(error)
 
     def _measure_together(self, sound: Sequence[_Sound]) -> None:
         """Ask the edited models and measure their perplexity, in as few passes as possible."""

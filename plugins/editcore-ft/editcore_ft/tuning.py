@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore import EditRequest
+from editcore import EditRequest, RequestError
 from editcore.toolkit import (
     LoadedModel,
     PaddedRows,
@@ -56,13 +56,20 @@ class Tuned:
 
 
 def pose(model: LoadedModel, requests: Sequence[EditRequest], loss: LossName) -> Problem:
-    """Tokenise the facts of one edit; `RequestError` for a target of no tokens."""
+    """Tokenise the facts of one edit.
+
+    `RequestError` for a prompt or target of no tokens, and for more tokens than positions.
+    """
     return Problem(tuple(_row(model, request, loss) for request in requests))
 
 
 def _row(model: LoadedModel, request: EditRequest, loss: LossName) -> Row:
     prompt = tuple(model.tokenizer(request.text)["input_ids"])
     target = continuation_ids(model.tokenizer, request.text, request.target_new)
+    length = len(prompt) + (0 if loss == "last_prompt_token" else len(target) - 1)
+    if not prompt:
+        raise RequestError(f"the prompt {request.text!r} has no tokens; write one")
+    model.check_length(request.text, length)
     last = len(prompt) - 1
     if loss == "last_prompt_token":
         return Row(prompt, tuple((last, token) for token in target))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore import RequestError
 from editcore.toolkit import LoadedModel, PaddedRows, continuation_ids, pad_rows
 
 
@@ -21,11 +20,7 @@ def line(model: LoadedModel, prompt: str, target: str) -> Line:
     """Tokenise; `RequestError` for a target of no tokens or more tokens than positions."""
     added = continuation_ids(model.tokenizer, prompt, target)
     ids = (*model.tokenizer(prompt)["input_ids"], *added[:-1])
-    if len(ids) > model.max_positions:
-        raise RequestError(
-            f"the prompt {prompt!r} takes {len(ids)} tokens, and the model has "
-            f"{model.max_positions} positions; shorten it"
-        )
+    model.check_length(prompt, len(ids))
     return Line(ids, added)
 
 
