@@ -33,6 +33,7 @@ examples:
   python3 bootstrap.py test                                   all tests
   python3 bootstrap.py test tests/records/test_tables.py -x            some; arguments go to pytest
   python3 bootstrap.py run editcore plugins                   any command of the environment
+  python3 bootstrap.py add ./path/to/plugin                   install a package there too
   python3 bootstrap.py install                                only make the environment
 """
 
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         check_machine()
         install()
+        if verb == "add":
+            add(rest)
         command = commands(verb, rest)
         if command:
             become(command)
@@ -70,8 +73,9 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument(
         "verb",
-        choices=("study", "test", "run", "install"),
-        help="study: snakemake; test: pytest; run: any command; install: nothing more",
+        choices=("study", "test", "run", "add", "install"),
+        help="study: snakemake; test: pytest; run: any command; add: pip install; "
+        "install: nothing more",
     )
     return out
 
@@ -128,6 +132,19 @@ def stage(name: str, state: str, what: str, arguments: list[str]) -> None:
             "Put that right (network, disk space) and call again: it goes on from here"
         )
     stamp.write_text(state)
+
+
+def add(packages: list[str]) -> None:
+    """Install what `pip install` would, beside the pinned versions and without moving them.
+
+    A folder is built with the environment's own tools, so that no network is needed for it.
+    """
+    if not packages:
+        raise BootstrapError("add needs a package, for example `bootstrap.py add ./path/to/plugin`")
+    offline = ["--no-build-isolation", "--disable-pip-version-check"]
+    command = [*find_pip(), "install", *offline, "--constraint", str(PINS), *packages]
+    if subprocess.run(command).returncode:
+        raise BootstrapError(f"pip could not install {' '.join(packages)}; its message is above")
 
 
 def find_pip() -> list[str]:

@@ -21,9 +21,9 @@ from editcore.cli.examples import examples
 )
 def new_plugin(name: str, into: Path) -> None:
     """Write the package editcore-NAME: an editor that works, its options, and its tests."""
-    from editcore.scaffold import create
+    from editcore.scaffold import commands, create
 
     files = create(name, into)
     for file in files:
         click.echo(f"wrote {file}")
-    click.echo(f"next: pip install -e '{files[0].parent}[test]', then pytest {files[0].parent}")
+    click.echo("next:\n  " + "\n  ".join(commands(files[0].parent)))

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import re
+import shlex
+import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -36,7 +38,10 @@ def create(name: str, parent: Path) -> list[Path]:
     folder = parent / f"{PROJECT}-{name}"
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another name, or remove it")
+    install, test = commands(folder)
     values = {
+        "install": install,
+        "test": test,
         "name": name,
         "distribution": folder.name,
         "module": folder.name.replace("-", "_"),
@@ -44,6 +49,18 @@ def create(name: str, parent: Path) -> list[Path]:
         "version": importlib.metadata.version(PROJECT),
     }
     return [_write(template, folder, values) for template in FILES]
+
+
+def commands(folder: Path) -> list[str]:
+    """What installs a plugin's folder in this environment, and runs its tests.
+
+    The environment that bootstrap.py makes has no pip in it; there bootstrap.py calls one.
+    """
+    place, script = shlex.quote(str(folder.resolve())), Path(sys.prefix).parent / "bootstrap.py"
+    if script.is_file():
+        python = f"python3 {shlex.quote(str(script))}"
+        return [f"{python} add -e {place}", f"{python} test {place}"]
+    return [f"pip install -e {place}", f"pytest {place}"]
 
 
 def _require_free(name: str) -> None:

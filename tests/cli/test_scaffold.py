@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from editcore.cli import main
-from editcore.scaffold import FILES
+from editcore.scaffold import FILES, commands
 from editcore.testing.models import KINDS
 from tests import packages
 
@@ -81,3 +81,21 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "there already" in result.output
     assert list((tmp_path / "editcore-mine").iterdir()) == []
+
+
+def test_the_advice_calls_bootstrap_in_the_environment_that_it_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.prefix", str(tmp_path / ".venv"))
+    folder = tmp_path / "editcore-mine"
+    assert commands(folder) == [f"pip install -e {folder}", f"pytest {folder}"]
+    script = tmp_path / "bootstrap.py"
+    script.touch()
+    assert commands(folder) == [f"python3 {script} {verb} {folder}" for verb in ("add -e", "test")]
+
+
+def test_the_advice_is_what_is_printed(tmp_path: Path) -> None:
+    result = new_plugin("advice", "--into", str(tmp_path))
+    assert result.output.splitlines()[-2:] == [
+        f"  {line}" for line in commands(tmp_path / "editcore-advice")
+    ]
