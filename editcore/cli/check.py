@@ -12,7 +12,7 @@ from editcore.errors import ConfigError
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
-COLLAPSED = 3
+COLLAPSED, NO_EDIT = 3, 4
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
@@ -78,8 +78,8 @@ def check(
 ) -> None:
     """Make one edit, measure the edited model, and say whether it has collapsed, and why.
 
-    Nothing is changed for good. Exit status: 0 safe, 3 collapsed, 2 where the edit cannot be asked
-    for or made.
+    Nothing is changed for good. Exit status: 0 safe, 3 collapsed, 4 where the edit changed nothing
+    and the model does not say the new object, 2 where the edit cannot be asked for or made.
     """
     import editcore
 
@@ -100,8 +100,8 @@ def check(
     if save is not None:
         say(f"write {report.save(save)}")
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
-    if report.collapsed:
-        raise click.exceptions.Exit(COLLAPSED)
+    if report.outcome != "safe":
+        raise click.exceptions.Exit(COLLAPSED if report.collapsed else NO_EDIT)
 
 
 @click.command(

@@ -11,7 +11,8 @@ HEAD = """# Commands
 
 Generated from the help texts: `python -m editcore.cli.help_page > docs/commands.md`. Exit status is
 0 if all went well, 2 if something asked for is wrong (one plain message names it;
-[errors](errors.md) has more), and 3 if `check` or `guard` found a collapse.
+[errors](errors.md) has more), 3 if `check` or `guard` found a collapse, 4 if the edit that `check`
+made did nothing, and 130 after Ctrl-C.
 """
 WIDTH = 100
 

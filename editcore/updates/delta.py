@@ -142,6 +142,13 @@ class Delta(Change):
                     parameter.copy_(original)
 
     @torch.no_grad()
+    def alters(self, model: nn.Module) -> bool:
+        """Whether a weight differs once it is added; below the weights' rounding, none does."""
+        before = {name: _parameter(model, name).detach().clone() for name in self.updates}
+        with self.applied(model):
+            return any(not torch.equal(_parameter(model, n), old) for n, old in before.items())
+
+    @torch.no_grad()
     def add_to(self, model: nn.Module) -> None:
         """Change the model's weights for good; errors as in `applied`."""
         self.check(model)

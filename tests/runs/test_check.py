@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,31 @@ def test_the_exit_status_tells_the_verdict(folder: Path) -> None:
     assert "COLLAPSED: perplexity" in collapsed.stdout
     for words in ("divided by", "key strategy mixed", "before:", "after:", "efficacy"):
         assert words in collapsed.stdout
+
+
+def test_an_edit_that_did_nothing_is_neither_safe_nor_collapsed(folder: Path) -> None:
+    chosen = ["--model", "random", "--editor", "noop", "--config", str(folder / "safe.yaml")]
+    cache = ["--cache", str(folder / "cache")]
+    text, data = (
+        CliRunner().invoke(main, ["check", *FACT, *chosen, *cache, *more])
+        for more in ((), ("--json",))
+    )
+    assert (text.exit_code, data.exit_code) == (4, 4), text.output
+    assert "NO EDIT: the model is the same as before" in text.stdout
+    assert json.loads(data.stdout)["verdict"] == "no edit"
+    asked = {"prompt": "{} is made by", "subject": "Coral", "target": "Osdor"}
+    places = {"config": folder / "safe.yaml", "cache": folder / "cache"}
+    report = editcore.check("random", "noop", **asked, **places)
+    known = replace(report, row={**report.row, "efficacy": 1.0})
+    assert known.outcome == "safe", "what the model says already needs no change"
+
+
+def test_a_change_below_the_weights_rounding_alters_nothing(saved_model: ModelSaver) -> None:
+    model = load_model("random", str(saved_model("gpt2"))).model
+    name = "transformer.h.1.mlp.c_proj.weight"
+    ones = torch.ones(model.get_parameter(name).shape).T
+    for size, alters in ((0.0, False), (1e-30, False), (1e-3, True)):
+        assert Delta({name: DenseUpdate(size * ones)}).alters(model) is alters
 
 
 @pytest.mark.parametrize(

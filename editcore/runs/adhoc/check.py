@@ -13,6 +13,7 @@ from editcore.runs.adhoc.setup import Choice, Say, collapse_rule, made_ready
 
 if TYPE_CHECKING:
     from editcore.collapse.calibration import Forecast
+    from editcore.editing.editor import EditResult
     from editcore.requests import EditRequest
     from editcore.runs.edit import Shard
     from editcore.updates.change import Change
@@ -47,7 +48,8 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     rule = collapse_rule(choice)
     row |= vars(judge(row["perplexity"], row["perplexity_base"], rule))
     job = shard.rows.job
-    return CheckReport(request, row, said, keys, warning, rule, job, made.result.delta)
+    altered = _altered(shard, made.result, said)
+    return CheckReport(request, row, said, keys, warning, rule, job, made.result.delta, altered)
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
@@ -58,6 +60,13 @@ def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
 
     context = shard.session.context
     return warn(context.model, delta, context.moments)
+
+
+def _altered(shard: "Shard", result: "EditResult", said: Sequence[Continuation]) -> bool:
+    """Whether the edited model is another: in any weight or, if those stay, in what it says."""
+    if result.delta is not None:
+        return result.delta.alters(shard.session.context.model.model)
+    return any(each.before != each.after for each in said)
 
 
 def _said(

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from editcore.atomic import write_text
 from editcore.collapse.calibration import Forecast
@@ -28,6 +28,8 @@ WIDTH = 96
 # Below this share of what another key strategy divides by, the denominator is the reason.
 SMALL = 0.2
 HALF = 0.5
+
+Outcome = Literal["safe", "collapsed", "no edit"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class CheckReport:
     """The verdict on one edit, and everything that it rests on.
 
     `row` has the columns of `edits/…/shard-*.parquet` (results/README.md); printed, the report says
-    the verdict and its reason in words.
+    the verdict and its reason in words. `altered` is false where the edited model is bit by bit
+    the unedited one.
     """
 
     request: "EditRequest"
@@ -69,11 +72,24 @@ class CheckReport:
     collapse: CollapseSection
     job: "EditJob"
     delta: "Delta | None"
+    altered: bool = True
 
     @property
     def collapsed(self) -> bool:
         """Whether the edit ruins the model, by the rule of the study."""
         return bool(self.row["collapsed"])
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict; "no edit" where nothing changed and the new object is not said either."""
+        if self.collapsed:
+            return "collapsed"
+        return "safe" if self.altered or self.says_new else "no edit"
+
+    @property
+    def says_new(self) -> bool:
+        """Whether the edited model says the new object to the bare prompt."""
+        return (self.row.get("efficacy") or 0.0) >= HALF
 
     @property
     def ratio(self) -> float:
@@ -83,7 +99,7 @@ class CheckReport:
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain data that JSON can hold; what overflowed is the text `inf`."""
         plain = {
-            "verdict": "collapsed" if self.collapsed else "safe",
+            "verdict": self.outcome,
             "sentence": verdict(self),
             "reason": reason(self),
             "collapse": self.collapse.model_dump(),
@@ -136,7 +152,9 @@ def verdict(report: CheckReport) -> str:
     """Whether the model survives the edit, and by which rule."""
     row, rule = report.row, report.collapse
     change = f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
-    word = "COLLAPSED" if report.collapsed else "SAFE"
+    if report.outcome == "no edit":
+        return "NO EDIT: the model is the same as before, and does not say the new object."
+    word = report.outcome.upper()
     return f"{word}: {change} ({times(report.ratio)}; the limit is {rule.in_words()})."
 
 
@@ -194,7 +212,7 @@ def page(report: CheckReport) -> str:
         bare, behind = row.get(name), row.get(f"{name}_prefixed")
         if bare is not None:
             lines.append(f"{name:<15}{share(bare)}, behind a prefix {share(behind)}   {words}")
-    if not report.collapsed and (row.get("efficacy") or 0.0) < HALF:
+    if report.outcome == "safe" and not report.says_new:
         behind = (row.get("efficacy_prefixed") or 0.0) >= HALF
         said = (
             "says the new object only behind a prefix" if behind else "does not say the new object"
