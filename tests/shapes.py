@@ -15,8 +15,19 @@ from typing import Any, TypeVar
 from beartype import BeartypeConf, beartype
 from jaxtyping import jaxtyped
 
-SHAPED = {"Bool", "Float", "Float32", "Float64", "Int", "Num", "Shaped"}
-ROOMS = ("editcore.keyvalue",)
+SHAPED = {"BFloat16", "Bool", "Float", "Float32", "Float64", "Int", "Num", "Shaped"}
+ROOMS = tuple(
+    f"editcore.{room}"
+    for room in (
+        "models",
+        "updates",
+        "keyvalue",
+        "editing",
+        "evaluation",
+        "collapse.predictor",
+        "runs.mechanism",
+    )
+)
 CHECK = "_with_shapes_checked"
 # An int counts as a float, as it does for mypy.
 CHECKER = beartype(conf=BeartypeConf(is_pep484_tower=True))

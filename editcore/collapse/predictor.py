@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.models.architectures import stores_transposed
@@ -50,7 +51,7 @@ class ActivationShift:
         u = update.inputs[:, 0].double().cpu()
         return float((u @ moment @ u).clamp(min=0).sqrt() / u.norm())
 
-    def _moment(self, name: str) -> torch.Tensor | None:
+    def _moment(self, name: str) -> Float64[Tensor, "d_key d_key"] | None:
         layer = self.model.parts.block_of(name)
         if layer is None or layer not in self.moments:
             return None
@@ -66,7 +67,7 @@ class ActivationShift:
         return self._usual[name]
 
 
-def _mean_square(update: Update, moment: torch.Tensor | None) -> float:
+def _mean_square(update: Update, moment: Float64[Tensor, "d_in d_in"] | None) -> float:
     """tr(Δ C Δᵀ), a low-rank change as its factors: tr(OᵀO · IᵀC I)."""
     if not isinstance(update, LowRankUpdate):
         return _dense(update.dense(), moment)
@@ -75,7 +76,9 @@ def _mean_square(update: Update, moment: torch.Tensor | None) -> float:
     return float(((outputs.T @ outputs) * (inputs.T @ seen)).sum().clamp(min=0))
 
 
-def _dense(change: torch.Tensor, moment: torch.Tensor | None) -> float:
+def _dense(
+    change: Float[Tensor, "d_out d_in"], moment: Float64[Tensor, "d_in d_in"] | None
+) -> float:
     """tr(A C Aᵀ); the sum of squares where there is no C."""
     matrix = change.double().cpu()
     seen = matrix if moment is None else matrix @ moment.double()

@@ -7,6 +7,8 @@ It follows the published implementations step by step, and is what the fast way 
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from editcore.config.value_options import ValueOptions
 from editcore.keyvalue.keys import KeyStrategy, SubjectKeys
@@ -102,8 +104,8 @@ def perplexity(model: LoadedModel, texts: Sequence[str], batch: int = 10) -> flo
 
 
 @torch.no_grad()
-def perplexity_of_each(model: LoadedModel, texts: Sequence[str]) -> torch.Tensor:
-    """exp(mean NLL) of each text, one by one, `[texts]`."""
+def perplexity_of_each(model: LoadedModel, texts: Sequence[str]) -> Float64[Tensor, " text"]:
+    """exp(mean NLL) of each text, one by one."""
     found = []
     for text in texts:
         ids = model.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from editcore.evaluation.prefix_cache import Contexts, Read, Resumable, Room, Tokens
@@ -36,16 +38,16 @@ class _Batch:
     """Contexts with their continuations: `row` is the context's, `first` the token it predicts.
 
     `longer` are the continuations of two tokens and more, padded on the right without their last
-    token; `targets` `[longer, length]` are theirs from the second on.
+    token; `targets` are theirs from the second on.
     """
 
     pairs: Sequence[int]
     contexts: Contexts
-    row: torch.Tensor
-    first: torch.Tensor
-    longer: torch.Tensor
+    row: Int[Tensor, " pair"]
+    first: Int[Tensor, " pair"]
+    longer: Int[Tensor, " longer"]
     tails: Resumable | None
-    targets: torch.Tensor
+    targets: Int[Tensor, "longer position"]
 
 
 class Continuations:
@@ -112,20 +114,25 @@ class Continuations:
         columns = (total.tolist(), (wrong == 0).tolist(), (bad == 0).tolist())
         return [Scored(*values) for values in zip(*columns, strict=True)]
 
-    def _states(self, batch: _Batch, tails: Resumable, read: Read, start: int) -> torch.Tensor:
-        """The states of the continuations' tokens, `[longer, length, d_model]`."""
+    def _states(
+        self, batch: _Batch, tails: Resumable, read: Read, start: int
+    ) -> Float[Tensor, "longer position d_model"]:
+        """The states of the continuations' tokens."""
         before = read.rows(batch.row[batch.longer])
         mask = torch.cat([before.mask, tails.padded.mask], 1)
         positions = before.lengths[:, None] + tails.padded.positions
 
-        def run(known: DynamicCache) -> torch.Tensor:
+        def run(known: DynamicCache) -> Tensor:
             return read_behind(self._model, tails.padded.ids, mask, positions, known)
 
         return tails.read(start, run, before.past)[0]
 
     def _predicted(
-        self, states: torch.Tensor, place: torch.Tensor, token: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self,
+        states: Float[Tensor, "row d_model"],
+        place: Int[Tensor, " place"],
+        token: Int[Tensor, " place"],
+    ) -> tuple[Float32[Tensor, " place"], Bool[Tensor, " place"], Bool[Tensor, " place"]]:
         """What states say of tokens: log-probability, whether most probable, whether finite."""
         chunk = rows_of_logits(self._model)
         found = []

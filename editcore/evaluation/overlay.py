@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Float, Float32, Int
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from editcore.models import hooks
@@ -36,13 +37,13 @@ class StartPoint:
 
 @dataclass
 class Activations:
-    """The unedited model at a start: `[rows, length, d_model]`, and `d_key`; None where unused."""
+    """The unedited model at a start; None where unused."""
 
-    states: torch.Tensor | None = None
-    keys: torch.Tensor | None = None
+    states: Float[Tensor, "row position d_model"] | None = None
+    keys: Float[Tensor, "row position d_key"] | None = None
 
-    def rows(self, index: torch.Tensor) -> "Activations":
-        """The same for chosen rows, `[chosen]` indices."""
+    def rows(self, index: Int[Tensor, " chosen"]) -> "Activations":
+        """The same for chosen rows."""
         chosen = (None if t is None else t[index] for t in (self.states, self.keys))
         return Activations(*chosen)
 
@@ -90,8 +91,10 @@ class EditedModels(ABC):
         """A block in which `hidden`, and the reader's head, are the edited models'."""
 
     @abstractmethod
-    def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
-        """Last hidden states `[rows, length, d_model]`; row i is read by the model `edit[i]`.
+    def hidden(
+        self, rows: PaddedRows, before: Activations, edit: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row position d_model"]:
+        """Last hidden states; row i is read by the model `edit[i]`.
 
         `edit` counts among the members, and `before` is what the unedited model has at `start`.
         """
@@ -141,13 +144,16 @@ def _bytes(update: Update) -> int:
 
 
 def run_from(
-    model: LoadedModel, rows: PaddedRows, start: StartPoint, states: torch.Tensor | None
-) -> torch.Tensor:
+    model: LoadedModel,
+    rows: PaddedRows,
+    start: StartPoint,
+    states: Float[Tensor, "row position d_model"] | None,
+) -> Float[Tensor, "row position d_model"]:
     """The last hidden states, run from `states` at the start where there are any."""
     with model.arithmetic(), ExitStack() as stack:
         if states is not None:
             stack.enter_context(hooks.resuming_after(model.parts, start.layer, states))
-        hidden: torch.Tensor = model.model.base_model(
+        hidden: Tensor = model.model.base_model(
             input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
         ).last_hidden_state
     return hidden
@@ -183,7 +189,9 @@ class Applied(EditedModels):
         finally:
             self.model.follow(self.change.updates)
 
-    def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
+    def hidden(
+        self, rows: PaddedRows, before: Activations, edit: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row position d_model"]:
         """See `EditedModels.hidden`."""
         return run_from(self.reader, rows, self.start, before.states)
 
@@ -192,22 +200,18 @@ class Added(ABC):
     """What several edits' changes of one parameter add to the output of its linear map."""
 
     @abstractmethod
-    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
-        """`[rows, length or 1, d_out]` in float32, for inputs `[rows, length, d_in]`.
-
-        Row i is read by the edit `edit[i]`.
-        """
+    def added(
+        self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
+    ) -> Float32[Tensor, " row #position d_out"]:
+        """What is added for some inputs; row i is read by the edit `edit[i]`."""
 
 
 @dataclass(frozen=True)
 class BatchedFactors(Added):
-    """Low-rank changes of a weight: `[edits, d_out, r]` and `[edits, d_in, r]`.
+    """Low-rank changes of a weight; lower ranks are filled with zeros."""
 
-    Lower ranks are filled with zeros.
-    """
-
-    outputs: torch.Tensor
-    inputs: torch.Tensor
+    outputs: Float32[Tensor, "edit d_out rank"]
+    inputs: Float32[Tensor, "edit d_in rank"]
 
     @classmethod
     def of(cls, updates: Sequence[LowRankUpdate], device: torch.device) -> "BatchedFactors":
@@ -218,7 +222,9 @@ class BatchedFactors(Added):
         )
         return cls(*(each.transpose(1, 2).to(device) for each in stacked))
 
-    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+    def added(
+        self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
+    ) -> Float32[Tensor, " row #position d_out"]:
         """See `Added.added`."""
         seen = torch.bmm(inputs.to(self.inputs.dtype), self.inputs[edit])
         return torch.bmm(seen, self.outputs[edit].transpose(1, 2))
@@ -226,11 +232,13 @@ class BatchedFactors(Added):
 
 @dataclass(frozen=True)
 class Matrices(Added):
-    """Changes of a weight as they are, `[edits, d_out, d_in]`."""
+    """Changes of a weight as they are."""
 
-    changes: torch.Tensor
+    changes: Float32[Tensor, "edit d_out d_in"]
 
-    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+    def added(
+        self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
+    ) -> Float32[Tensor, " row #position d_out"]:
         """See `Added.added`; edit by edit, since a copy of its matrix for every row is large."""
         size = (*inputs.shape[:-1], self.changes.shape[1])
         found = torch.empty(size, dtype=self.changes.dtype, device=inputs.device)
@@ -242,11 +250,13 @@ class Matrices(Added):
 
 @dataclass(frozen=True)
 class Biases(Added):
-    """Changes of a bias, `[edits, d_out]`."""
+    """Changes of a bias."""
 
-    changes: torch.Tensor
+    changes: Float32[Tensor, "edit d_out"]
 
-    def added(self, inputs: torch.Tensor, edit: torch.Tensor) -> torch.Tensor:
+    def added(
+        self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
+    ) -> Float32[Tensor, " row #position d_out"]:
         """See `Added.added`."""
         return self.changes[edit][:, None]
 
@@ -292,7 +302,9 @@ class Overlay(EditedModels):
         """See `EditedModels.in_place`."""
         return nullcontext()
 
-    def hidden(self, rows: PaddedRows, before: Activations, edit: torch.Tensor) -> torch.Tensor:
+    def hidden(
+        self, rows: PaddedRows, before: Activations, edit: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row position d_model"]:
         """See `EditedModels.hidden`."""
         states, later = before.states, dict(self.changes)
         if self.start.at_down:
@@ -304,12 +316,12 @@ class Overlay(EditedModels):
         with self._adding(later, edit):
             return run_from(self.reader, rows, self.start, states)
 
-    def laid_over(self, edit: torch.Tensor) -> AbstractContextManager[None]:
+    def laid_over(self, edit: Int[Tensor, " row"]) -> AbstractContextManager[None]:
         """A block in which row i of each pass, run from the first block, is the model `edit[i]`."""
         return self._adding(self.changes, edit)
 
     @contextmanager
-    def _adding(self, changes: Mapping[str, Added], edit: torch.Tensor) -> Iterator[None]:
+    def _adding(self, changes: Mapping[str, Added], edit: Tensor) -> Iterator[None]:
         with ExitStack() as stack:
             for name, each in changes.items():
                 module = self.reader.model.get_submodule(name.rpartition(".")[0])
@@ -318,10 +330,10 @@ class Overlay(EditedModels):
 
 
 @contextmanager
-def overlaying(module: nn.Module, changes: Added, edit: torch.Tensor) -> Iterator[None]:
+def overlaying(module: nn.Module, changes: Added, edit: Int[Tensor, " row"]) -> Iterator[None]:
     """Let a linear map give what the maps of the rows' edits give."""
 
-    def add(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         return output + changes.added(inputs[0], edit).to(output.dtype)
 
     handle = module.register_forward_hook(add)

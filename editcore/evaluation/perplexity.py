@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from editcore.config.study import PerplexitySection
@@ -43,13 +45,13 @@ class TokenizedTexts:
 class Perplexity:
     """Per text: the sum of NLLs in nats, the number of predicted tokens, and of non-finite ones."""
 
-    nll: torch.Tensor
-    tokens: torch.Tensor
-    nonfinite: torch.Tensor
+    nll: Float64[Tensor, " text"]
+    tokens: Int[Tensor, " text"]
+    nonfinite: Int[Tensor, " text"]
 
     @property
-    def per_text(self) -> torch.Tensor:
-        """exp(mean NLL) of each text, float64; inf where a token was not finite."""
+    def per_text(self) -> Float64[Tensor, " text"]:
+        """exp(mean NLL) of each text; inf where a token was not finite."""
         return (self.nll / self.tokens).exp()
 
     @property
@@ -164,7 +166,7 @@ class EditedPerplexity:
         return self._kept[key]
 
 
-_Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+_Part = tuple[Float64[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, " row"]]
 
 
 def _record(group: EditedModels, batch: PaddedRows) -> Activations:
@@ -200,7 +202,9 @@ def _joined(parts: Sequence[_Part], texts: TokenizedTexts) -> Perplexity:
     return Perplexity(*(torch.cat(part)[back] for part in zip(*parts, strict=True)))
 
 
-def _nll(model: LoadedModel, rows: PaddedRows, hidden: torch.Tensor) -> _Part:
+def _nll(
+    model: LoadedModel, rows: PaddedRows, hidden: Float[Tensor, "row position d_model"]
+) -> _Part:
     """Per row: the sum of NLLs, the number of predicted tokens, and of non-finite ones."""
     predicted = rows.mask[:, 1:].bool()
     states, targets = hidden[:, :-1][predicted], rows.ids[:, 1:][predicted]

@@ -8,7 +8,8 @@ them stands in the same columns.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from editcore.models import hooks
@@ -18,6 +19,8 @@ from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, pad_rows
 
 Tokens = tuple[int, ...]
+Run = Callable[[DynamicCache], Float[Tensor, "row position d_model"]]
+"""Reads rows after what a cache holds, which grows, and gives their last states."""
 
 
 @dataclass
@@ -41,9 +44,9 @@ class Room:
 
 @dataclass(frozen=True)
 class Begun:
-    """Rows behind a block: states `[rows, length, d_model]`, and attention up to that block."""
+    """Rows after a block: its states, and attention up to that block."""
 
-    states: torch.Tensor
+    states: Float[Tensor, "row position d_model"]
     past: KeysValues
 
 
@@ -61,8 +64,8 @@ class Resumable:
     _begun: dict[int, Begun | None] = field(default_factory=dict)
 
     def read(
-        self, start: int, run: Callable[[DynamicCache], torch.Tensor], past: KeysValues
-    ) -> tuple[torch.Tensor, KeysValues]:
+        self, start: int, run: Run, past: KeysValues
+    ) -> tuple[Float[Tensor, "row position d_model"], KeysValues]:
         """The states that `run` gives behind `past`, and the attention of past and rows.
 
         Blocks up to `start` are unedited; -1 for none. Where they did not run again, attention
@@ -77,17 +80,13 @@ class Resumable:
             states = run(known)
         return states, [*begun.past, *held(known)[len(past) and start + 1 :]]
 
-    def _behind(
-        self, start: int, run: Callable[[DynamicCache], torch.Tensor], past: KeysValues
-    ) -> Begun | None:
+    def _behind(self, start: int, run: Run, past: KeysValues) -> Begun | None:
         if start not in self._begun:
             fits = start >= 0 and self.room.takes(self._size(start))
             self._begun[start] = self._begin(start, run, past) if fits else None
         return self._begun[start]
 
-    def _begin(
-        self, start: int, run: Callable[[DynamicCache], torch.Tensor], past: KeysValues
-    ) -> Begun:
+    def _begin(self, start: int, run: Run, past: KeysValues) -> Begun:
         known = cache(past)
         with hooks.recording(self.model.parts.block(start), stop=True) as seen:
             run(known)
@@ -110,13 +109,13 @@ def _without(past: KeysValues, layer: int) -> KeysValues:
 class Read:
     """What a model has behind a batch of contexts: states of the last token, and its attention."""
 
-    last: torch.Tensor
-    mask: torch.Tensor
-    lengths: torch.Tensor
+    last: Float[Tensor, "row d_model"]
+    mask: Int[Tensor, "row position"]
+    lengths: Int[Tensor, " row"]
     past: KeysValues
 
-    def rows(self, index: torch.Tensor) -> "Read":
-        """The same for chosen rows, `[chosen]` indices; one may be chosen several times."""
+    def rows(self, index: Int[Tensor, " chosen"]) -> "Read":
+        """The same for chosen rows; one may be chosen several times."""
         past = [(keys[index], values[index]) for keys, values in self.past]
         return Read(self.last[index], self.mask[index], self.lengths[index], past)
 
@@ -137,7 +136,7 @@ class Contexts:
         """What the model as it is has behind the contexts; blocks up to `start` are unedited."""
         model, padded = self.rows.model, self.rows.padded
 
-        def run(known: DynamicCache) -> torch.Tensor:
+        def run(known: DynamicCache) -> Tensor:
             return read_behind(model, padded.ids, padded.mask, padded.positions, known)
 
         states, past = self.rows.read(start, run, [])

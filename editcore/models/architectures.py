@@ -1,7 +1,7 @@
 """Where the parts of a model are that editors touch, by the family of its architecture."""
 
-import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -49,9 +49,9 @@ class ModelParts:
         inside = parameter.startswith(prefix)
         return int(parameter.removeprefix(prefix).split(".")[0]) if inside else None
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The language-model head over hidden states of shape `[rows, d_model]`."""
-        logits: torch.Tensor = self._model.get_output_embeddings()(hidden)
+    def logits(self, hidden: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row vocabulary"]:
+        """The language-model head over hidden states."""
+        logits: Tensor = self._model.get_output_embeddings()(hidden)
         return logits
 
 

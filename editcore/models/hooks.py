@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from editcore.models.architectures import ModelParts
 
 
 @dataclass
 class Recorded:
-    """What passed through a module in the last forward pass: `[batch, positions, width]` each."""
+    """What passed through a module in the last forward pass."""
 
-    input: torch.Tensor | None = None
-    output: torch.Tensor | None = None
+    input: Float[Tensor, "row position d_in"] | None = None
+    output: Float[Tensor, "row position d_out"] | None = None
 
 
 class _Stopped(Exception):
@@ -47,13 +48,15 @@ def recording(module: nn.Module, *, stop: bool = False) -> Iterator[Recorded]:
 
 
 @contextmanager
-def adding(module: nn.Module, positions: torch.Tensor, delta: torch.Tensor) -> Iterator[None]:
+def adding(
+    module: nn.Module, positions: Int[Tensor, " row"], delta: Float[Tensor, "row d_out"]
+) -> Iterator[None]:
     """Add `delta[row]` to the output of `module` at `positions[row]` of every row.
 
-    `positions` is `[batch]`, `delta` `[batch, width]`; gradients flow into `delta`.
+    Gradients flow into `delta`.
     """
 
-    def add(_: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+    def add(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         rows = torch.arange(output.shape[0], device=output.device)
         return output.index_put((rows, positions), delta.to(output.dtype), accumulate=True)
 
@@ -65,15 +68,17 @@ def adding(module: nn.Module, positions: torch.Tensor, delta: torch.Tensor) -> I
 
 
 @contextmanager
-def only_at(module: nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[None]:
+def only_at(
+    module: nn.Module, rows: Int[Tensor, " place"], columns: Int[Tensor, " place"]
+) -> Iterator[None]:
     """Let a module that treats each position alone run at some places; elsewhere it gives 0.
 
-    `rows` and `columns` are `[n]`, and no place occurs twice.
+    No place occurs twice.
     """
     whole = module.forward
 
-    def forward(hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        output: torch.Tensor = whole(hidden[rows, columns][None])
+    def forward(hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+        output: Tensor = whole(hidden[rows, columns][None])
         nothing = output.new_zeros(*hidden.shape[:2], output.shape[-1])
         return nothing.index_put((rows, columns), output[0])
 
@@ -85,11 +90,13 @@ def only_at(module: nn.Module, rows: torch.Tensor, columns: torch.Tensor) -> Ite
 
 
 @contextmanager
-def resuming_after(parts: ModelParts, layer: int, states: torch.Tensor) -> Iterator[None]:
+def resuming_after(
+    parts: ModelParts, layer: int, states: Float[Tensor, "row position d_model"]
+) -> Iterator[None]:
     """Let forward passes resume behind block `layer`, whose output is `states`.
 
-    `states` is `[batch, positions, d_model]`. Works for every family, since it only replaces the
-    `forward` of that block and of those below it, which do not run.
+    Works for every family, since it only replaces the `forward` of that block and of those below
+    it, which do not run.
     """
     given = (states, None) if parts.family.block_gives_tuple else states
 

@@ -1,11 +1,14 @@
 """Attention keys and values of tokens that were read before, to go on from."""
 
-import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from editcore.models.loading import LoadedModel
 
-KeysValues = list[tuple[torch.Tensor, torch.Tensor]]
+_Heads = Float[Tensor, "row _head _position _d_head"]
+KeysValues = list[tuple[_Heads, _Heads]]
+"""Attention keys and values, block by block."""
 
 
 def cache(past: KeysValues) -> DynamicCache:
@@ -19,7 +22,7 @@ def cache(past: KeysValues) -> DynamicCache:
     return started
 
 
-def shape_only(keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def shape_only(keys: _Heads, values: _Heads) -> tuple[_Heads, _Heads]:
     """What stands for keys and values that no block reads: their length remains."""
     return keys[:, :1, :, :1].clone(), values[:, :1, :, :1].clone()
 
@@ -35,16 +38,16 @@ def held(by: DynamicCache) -> KeysValues:
 
 def read_behind(
     model: LoadedModel,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    positions: torch.Tensor,
+    ids: Int[Tensor, "row position"],
+    mask: Int[Tensor, "row whole"],
+    positions: Int[Tensor, "row position"],
     before: DynamicCache,
-) -> torch.Tensor:
-    """The states of tokens read behind those in a cache, which grows: `[rows, length, d_model]`.
+) -> Float[Tensor, "row position d_model"]:
+    """The states of tokens read after those in a cache, which grows.
 
     `mask` covers both.
     """
-    states: torch.Tensor = model.model.base_model(
+    states: Tensor = model.model.base_model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions,

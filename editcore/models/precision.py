@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from jaxtyping import BFloat16, Float
+from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -19,16 +20,16 @@ from editcore.config.study import Precision
 class ReducedLinear(nn.Module):
     """A frozen linear map whose product is in bfloat16, and its input and output as they were."""
 
-    weight: torch.Tensor
-    bias: torch.Tensor | None
+    weight: BFloat16[Tensor, "d_out d_in"]
+    bias: Float[Tensor, " d_out"] | None
 
     def __init__(self, whole: nn.Linear | Conv1D) -> None:
         super().__init__()
         self.register_buffer("weight", _rounded(whole), persistent=False)
         self.bias = whole.bias
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[..., d_in]` to `[..., d_out]`."""
+    def forward(self, inputs: Float[Tensor, "*row d_in"]) -> Float[Tensor, "*row d_out"]:
+        """The map's output, in the inputs' number type."""
         product = linear(inputs.to(torch.bfloat16), self.weight).to(inputs.dtype)
         return product if self.bias is None else product + self.bias
 
@@ -58,7 +59,7 @@ def refresh(twin: PreTrainedModel, model: PreTrainedModel, parameters: Iterable[
                 child.weight = _rounded(whole)
 
 
-def _rounded(whole: nn.Linear | Conv1D) -> torch.Tensor:
+def _rounded(whole: nn.Linear | Conv1D) -> BFloat16[Tensor, "d_out d_in"]:
     weight = whole.weight.T if isinstance(whole, Conv1D) else whole.weight
     return weight.detach().to(torch.bfloat16).contiguous()
 

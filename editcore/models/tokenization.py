@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from editcore.errors import RequestError
@@ -67,19 +69,19 @@ def continuation_ids(
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """Rows filled to one length: `ids`, `mask` (1 if real), `positions`, all `[rows, length]`."""
+    """Rows filled to one length; `mask` is 1 where a token is real."""
 
-    ids: torch.Tensor
-    mask: torch.Tensor
-    positions: torch.Tensor
+    ids: Int[Tensor, "row position"]
+    mask: Int[Tensor, "row position"]
+    positions: Int[Tensor, "row position"]
 
     @property
     def length(self) -> int:
         """Tokens in a row, padding counted."""
         return int(self.ids.shape[1])
 
-    def rows(self, index: torch.Tensor) -> "PaddedRows":
-        """Chosen rows, `[chosen]` indices; one may be chosen several times."""
+    def rows(self, index: Int[Tensor, " chosen"]) -> "PaddedRows":
+        """Chosen rows; one may be chosen several times."""
         return PaddedRows(self.ids[index], self.mask[index], self.positions[index])
 
 

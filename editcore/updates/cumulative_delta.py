@@ -7,11 +7,12 @@ as the bits in which it now differs. Hashes in the file say what was changed and
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError, EditcoreError, reading
@@ -30,7 +31,7 @@ class CumulativeDelta:
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
-        self._originals: dict[str, torch.Tensor] = {}
+        self._originals: dict[str, Tensor] = {}
         self._factors: dict[str, list[LowRankUpdate]] = {}
 
     @property
@@ -73,9 +74,9 @@ class CumulativeDelta:
         self._originals.clear()
         self._factors.clear()
 
-    def tensors(self) -> dict[str, torch.Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
         """What makes the changes again: factors in their order, with their ranks, or bits."""
-        found: dict[str, torch.Tensor] = {}
+        found: dict[str, Tensor] = {}
         for name, original in self._originals.items():
             updates = self._factors.get(name)
             if updates is None:
@@ -91,7 +92,7 @@ class CumulativeDelta:
         hashes = {n: [_hash(o), _hash(self._now(n))] for n, o in self._originals.items()}
         return json.dumps(hashes)
 
-    def restore(self, tensors: Mapping[str, torch.Tensor], record: str, where: Path) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], record: str, where: Path) -> None:
         """Make the changes that `tensors` and `record` tell of; the model must be unedited.
 
         Raises `DataError`, the model unedited again, where it is another model or the weights come
@@ -106,8 +107,8 @@ class CumulativeDelta:
 
     def _restore_all(
         self,
-        tensors: Mapping[str, torch.Tensor],
-        hashes: Mapping[str, tuple[str, str]],
+        tensors: Mapping[str, Tensor],
+        hashes: Mapping[str, Sequence[str]],
         where: Path,
     ) -> None:
         held = {key.rpartition("/")[0] for key in tensors}
@@ -130,7 +131,7 @@ class CumulativeDelta:
             )
 
     @torch.no_grad()
-    def _restore(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+    def _restore(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         if (bits := tensors.get(f"{name}/bits")) is not None:
             self._originals[name] = self._now(name).clone()
             now = self._now(name)
@@ -154,7 +155,7 @@ class CumulativeDelta:
         laid_out = (f.detach().to(device, kind) for f in factors)
         return LowRankUpdate(*(f.clone(memory_format=torch.contiguous_format) for f in laid_out))
 
-    def _now(self, name: str) -> torch.Tensor:
+    def _now(self, name: str) -> Tensor:
         return self._model.model.get_parameter(name).detach()
 
 
@@ -186,10 +187,10 @@ def applied(path: Path, model: LoadedModel) -> Iterator[CumulativeDelta]:
         yield changes
 
 
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
+def _bits(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().view(BITS[tensor.element_size()])
 
 
-def _hash(tensor: torch.Tensor) -> str:
+def _hash(tensor: Tensor) -> str:
     content = tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data
     return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from editcore.atomic import write_tensors
 from editcore.errors import PluginError
@@ -21,10 +22,10 @@ CASES = "cases"
 
 @dataclass(frozen=True)
 class LowRankUpdate:
-    """ΔW = outputs @ inputs.T for a map y = W x: `outputs [d_out, r]`, `inputs [d_in, r]`."""
+    """ΔW = outputs @ inputs.T for a map y = W x."""
 
-    outputs: torch.Tensor
-    inputs: torch.Tensor
+    outputs: Float[Tensor, "d_out rank"]
+    inputs: Float[Tensor, "d_in rank"]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,8 +37,8 @@ class LowRankUpdate:
         shapes = self.outputs.shape, self.inputs.shape
         return all(len(shape) == 2 for shape in shapes) and shapes[0][1] == shapes[1][1]
 
-    def dense(self) -> torch.Tensor:
-        """ΔW, `[d_out, d_in]`."""
+    def dense(self) -> Float[Tensor, "d_out d_in"]:
+        """ΔW."""
         return self.outputs @ self.inputs.T
 
     def norm(self) -> float:
@@ -60,17 +61,17 @@ class LowRankUpdate:
 
 @dataclass(frozen=True)
 class DenseUpdate:
-    """ΔW itself, `[d_out, d_in]`; also for parameters that are no matrices, in their own shape."""
+    """ΔW itself; also for parameters that are no matrices, in their own shape."""
 
-    change: torch.Tensor
+    change: Float[Tensor, "*shape"]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of ΔW."""
         return tuple(self.change.shape)
 
-    def dense(self) -> torch.Tensor:
-        """ΔW, `[d_out, d_in]`."""
+    def dense(self) -> Float[Tensor, "*shape"]:
+        """ΔW."""
         return self.change
 
     def norm(self) -> float:
@@ -156,7 +157,7 @@ class Delta(Change):
         for parameter, change in changes:
             parameter.add_(change)
 
-    def _change(self, model: nn.Module, name: str) -> torch.Tensor:
+    def _change(self, model: nn.Module, name: str) -> Float[Tensor, "*shape"]:
         change = self.updates[name].dense()
         stored = change.T if stores_transposed(model, name) else change
         return stored.to(_parameter(model, name))
@@ -191,7 +192,7 @@ def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, 
 
     The metadata list the cases, since a delta that changes nothing has no tensor to show for it.
     """
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for case_id, delta in deltas.items():
         for name, update in delta.updates.items():
             for part, tensor in vars(update).items():
@@ -201,7 +202,7 @@ def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, 
 
 def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
     """What `save_deltas` wrote, by case, of all or `only` some; `DataError` for another file."""
-    parts: dict[int, dict[str, dict[str, torch.Tensor]]] = {}
+    parts: dict[int, dict[str, dict[str, Tensor]]] = {}
     with opened(path, "deltas") as file:
         listed = [int(case) for case in json.loads(file.about.get(CASES, "[]"))]
         parts = {case: {} for case in listed if only is None or case in only}
@@ -216,5 +217,5 @@ def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, De
         }
 
 
-def _update(fields: Mapping[str, torch.Tensor]) -> Update:
+def _update(fields: Mapping[str, Tensor]) -> Update:
     return DenseUpdate(**fields) if "change" in fields else LowRankUpdate(**fields)

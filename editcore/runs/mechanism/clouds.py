@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 from editcore.keyvalue.keys import collect_keys
 from editcore.models.tokenization import TokenizedPrompt
@@ -40,12 +42,12 @@ class Clouds:
 
     model: str
     seed: int
-    by_name: Mapping[str, torch.Tensor]
+    by_name: Mapping[str, Float64[Tensor, "_case d_key"]]
 
     @classmethod
     def of(cls, material: Material) -> "Clouds":
         """Collect them: what the cases have, the first tokens, and the cases behind prefixes."""
-        found: dict[str, torch.Tensor] = {}
+        found: dict[str, Tensor] = {}
         for name, cases in material.sets.items():
             found[BARE[name]] = stacked([case.keys.bare for case in cases])
             found[MEAN[name]] = stacked([case.keys.mean for case in cases])
@@ -68,7 +70,7 @@ class Clouds:
 
 
 def placed(
-    model: str, panel: str, clouds: Mapping[str, torch.Tensor], seed: int
+    model: str, panel: str, clouds: Mapping[str, Float64[Tensor, "_case d_key"]], seed: int
 ) -> Iterator[dict[str, Any]]:
     """Rows of `POINTS` for one panel."""
     together = torch.cat(list(clouds.values()))
@@ -90,7 +92,7 @@ def placed(
             }
 
 
-def _first(material: Material, cases: Sequence[Case]) -> torch.Tensor:
+def _first(material: Material, cases: Sequence[Case]) -> Float64[Tensor, "token d_key"]:
     """Keys of the first position of prompts, one for each different first token."""
     tokens = sorted({case.prompt.ids[0] for case in cases})
     prompts = [[TokenizedPrompt((token,), 0, 1)] for token in tokens]

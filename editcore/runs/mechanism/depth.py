@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from editcore.models import hooks
 from editcore.runs.mechanism import geometry
@@ -23,15 +24,17 @@ SHOWN = (0, 1, 2, 3, 7, 15)
 
 @dataclass(frozen=True)
 class LayerActivations:
-    """Keys `[rows, positions, d_key]` and states `[rows, positions, d_model]` of one layer."""
+    """Keys and states of one layer."""
 
-    keys: torch.Tensor
-    states: torch.Tensor
+    keys: Float[Tensor, "row position d_key"]
+    states: Float[Tensor, "row position d_model"]
 
 
 @torch.no_grad()
 def record(
-    run: nn.Module, ids: torch.Tensor, places: Mapping[int, tuple[nn.Module, nn.Module]]
+    run: nn.Module,
+    ids: Int[Tensor, "row position"],
+    places: Mapping[int, tuple[nn.Module, nn.Module]],
 ) -> dict[int, LayerActivations]:
     """What passes at each layer; `places` are its down-projection and its block."""
     with ExitStack() as stack:
@@ -47,7 +50,9 @@ def record(
     return found
 
 
-def windows(rows: Sequence[Sequence[int]], start: Sequence[int], length: int) -> torch.Tensor:
+def windows(
+    rows: Sequence[Sequence[int]], start: Sequence[int], length: int
+) -> Int[Tensor, "row position"]:
     """Rows of `length` tokens cut from long ones, behind the special tokens in `start`."""
     inner = length - len(start)
     long = [row for row in rows if len(row) >= inner][:ROWS]
@@ -108,11 +113,11 @@ def described(
             }
 
 
-def _within(keys: torch.Tensor, seed: int) -> float:
+def _within(keys: Float[Tensor, "row d_key"], seed: int) -> float:
     return geometry.interval(geometry.cosine(keys, keys), same=True, seed=seed).mean
 
 
-def _to_mean(vectors: torch.Tensor, position: int) -> float:
+def _to_mean(vectors: Float[Tensor, "row position width"], position: int) -> float:
     """Mean cosine of a position's vectors to the mean over all later than the first."""
     mean = vectors[:, 1:].flatten(0, 1).mean(0)
     return float((1 - geometry.cosine(vectors[:, position], mean[None])).mean())

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Float64
 from numpy.typing import NDArray
+from torch import Tensor
 
 from editcore.keyvalue.second_moment import SecondMoment
 
@@ -23,39 +25,48 @@ class Interval:
     high: float
 
 
-def cosine(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """1 − cosine of every pair, `[n, m]`, of `[n, d]` and `[m, d]`.
+def cosine(
+    first: Float[Tensor, "first width"], second: Float[Tensor, "second width"]
+) -> Float[Tensor, "first second"]:
+    """1 − cosine of every pair.
 
     >>> cosine(torch.eye(2), torch.tensor([[3.0, 0.0]])).tolist()
     [[0.0], [1.0]]
     """
     unit = (each / each.norm(dim=1, keepdim=True) for each in (first, second))
     a, b = unit
-    found: torch.Tensor = 1 - a @ b.T
+    found: Tensor = 1 - a @ b.T
     return found
 
 
-def mahalanobis(first: torch.Tensor, second: torch.Tensor, moment: SecondMoment) -> torch.Tensor:
-    """√((a − b)ᵀC⁻¹(a − b)) of every pair, `[n, m]`, in float64."""
+def mahalanobis(
+    first: Float[Tensor, "first d_key"], second: Float[Tensor, "second d_key"], moment: SecondMoment
+) -> Float64[Tensor, "first second"]:
+    """√((a − b)ᵀC⁻¹(a − b)) of every pair."""
     a, b = (whitened(each, moment) for each in (first, second))
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def distances(
-    metric: str, first: torch.Tensor, second: torch.Tensor, moment: SecondMoment
-) -> torch.Tensor:
-    """Every pair's distance by either metric, `[n, m]`."""
+    metric: str,
+    first: Float[Tensor, "first d_key"],
+    second: Float[Tensor, "second d_key"],
+    moment: SecondMoment,
+) -> Float[Tensor, "first second"]:
+    """Every pair's distance by either metric."""
     return cosine(first, second) if metric == COSINE else mahalanobis(first, second, moment)
 
 
-def whitened(keys: torch.Tensor, moment: SecondMoment) -> torch.Tensor:
-    """L⁻¹k for C = LLᵀ, `[n, d]`: there the Mahalanobis distance is the plain one."""
+def whitened(
+    keys: Float[Tensor, "case d_key"], moment: SecondMoment
+) -> Float64[Tensor, "case d_key"]:
+    """L⁻¹k for C = LLᵀ: there the Mahalanobis distance is the plain one."""
     columns = keys.double().cpu().T
-    found: torch.Tensor = torch.linalg.solve_triangular(moment.factor, columns, upper=False).T
+    found: Tensor = torch.linalg.solve_triangular(moment.factor, columns, upper=False).T
     return found
 
 
-def interval(distances: torch.Tensor, *, same: bool, seed: int) -> Interval:
+def interval(distances: Float[Tensor, "first second"], *, same: bool, seed: int) -> Interval:
     """The mean over pairs and its bootstrap interval; members are drawn anew, not pairs.
 
     `same`: both clouds are one, so that a member's distance to itself does not count.
@@ -88,7 +99,7 @@ def gap(between: float, first: float, second: float) -> float:
     return 2 * between - first - second
 
 
-def within(metric: str, cloud: torch.Tensor, moment: SecondMoment) -> float:
+def within(metric: str, cloud: Float[Tensor, "case d_key"], moment: SecondMoment) -> float:
     """The mean distance of a cloud's members to each other; 0 for a single one."""
     matrix = distances(metric, cloud, cloud, moment)
     count = len(cloud)
@@ -99,8 +110,10 @@ def _draws(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     return rng.multinomial(size, np.full(size, 1 / size), DRAWS).astype(np.float64)
 
 
-def principal(points: torch.Tensor) -> tuple[torch.Tensor, tuple[float, float]]:
-    """The first two principal components `[n, 2]`, and the share of variance that each explains."""
+def principal(
+    points: Float[Tensor, "case width"],
+) -> tuple[Float[Tensor, "case 2"], tuple[float, float]]:
+    """The first two principal components, and the share of variance that each explains."""
     from sklearn.decomposition import PCA
 
     # scikit-learn makes each component's largest loading positive, so that figures repeat.
@@ -110,8 +123,8 @@ def principal(points: torch.Tensor) -> tuple[torch.Tensor, tuple[float, float]]:
     return components, (first, second)
 
 
-def neighbours(points: torch.Tensor, seed: int) -> torch.Tensor:
-    """t-SNE in two dimensions `[n, 2]` (van der Maaten and Hinton 2008)."""
+def neighbours(points: Float[Tensor, "case width"], seed: int) -> Float64[Tensor, "case 2"]:
+    """t-SNE in two dimensions (van der Maaten and Hinton 2008)."""
     from sklearn.manifold import TSNE
 
     few = min(NEIGHBOURS, (len(points) - 1) / 3)

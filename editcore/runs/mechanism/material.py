@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
 from editcore.datasets.readers import read_cases, read_texts
 from editcore.editing.session import Session
@@ -128,13 +130,15 @@ def _cases(
     return found
 
 
-def stacked(keys: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Keys as rows, `[n, d_key]` float64 on the processor."""
+def stacked(keys: Sequence[Float[Tensor, " d_key"]]) -> Float64[Tensor, "case d_key"]:
+    """Keys as rows, on the processor."""
     return torch.stack([key.double().cpu() for key in keys])
 
 
-def behind_prefixes(material: Material, cases: Sequence[Case], length: int) -> torch.Tensor:
-    """kᵘ of some cases, each behind `length` tokens cut at random out of the texts, `[n, d_key]`.
+def behind_prefixes(
+    material: Material, cases: Sequence[Case], length: int
+) -> Float64[Tensor, "case d_key"]:
+    """kᵘ of some cases, each after `length` tokens cut at random out of the texts.
 
     Which tokens is drawn by seed, case and length.
     """

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from editcore.runs.mechanism import geometry
 from editcore.runs.mechanism.clouds import BARE, Clouds
@@ -43,7 +45,7 @@ def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:
                 }
 
 
-def nearest_shares(matrices: Mapping[str, torch.Tensor]) -> dict[str, float]:
+def nearest_shares(matrices: Mapping[str, Float[Tensor, "case _other"]]) -> dict[str, float]:
     """By set, the share of rows whose least distance is to it; no row is compared with its own."""
     least = {}
     for name, matrix in matrices.items():

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float32
+from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from editcore.keyvalue.keys import SubjectKeys, mixed
@@ -21,8 +23,8 @@ from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material
 @torch.no_grad()
 def bare_keys(
     model: LoadedModel, layer: int, prompts: Sequence[TokenizedPrompt], shift: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """kᵘ `[n, d_key]` and W kᵘ, the subject's last token numbered `shift` positions later."""
+) -> tuple[Float32[Tensor, "case d_key"], Float32[Tensor, "case d_model"]]:
+    """kᵘ and W kᵘ, the subject's last token numbered `shift` positions later."""
     rows = [prompt.ids[: prompt.subject + 1] for prompt in prompts]
     padded = pad_rows(rows, model.pad_id, "right", model.device)
     last = torch.arange(len(rows)), torch.tensor([prompt.subject for prompt in prompts])
