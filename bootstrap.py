@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"bootstrap: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("bootstrap: stopped; the next call goes on from here", file=sys.stderr)
+        print("bootstrap: stopped; the next call continues from here", file=sys.stderr)
         return 130
     return 0
 
@@ -129,7 +129,7 @@ def stage(name: str, state: str, what: str, arguments: list[str]) -> None:
     if subprocess.run([*pip, *arguments], cwd=ROOT).returncode:
         raise BootstrapError(
             f"pip could not install {what}; its message above says why. "
-            "Put that right (network, disk space) and call again: it goes on from here"
+            "Put that right (network, disk space) and call again: it continues from here"
         )
     stamp.write_text(state)
 

@@ -46,7 +46,7 @@ def search_flops(
     """FLOPs of the matrix products that a search cannot do without, padding and scores left out.
 
     Once: every different prefix through all blocks, and what follows it up to the edited one. In
-    each step, there and back (the last one only there): the blocks behind over the real tokens from
+    each step, there and back (the last one only there): the blocks after over the real tokens from
     the subject on, with the last MLP and the head where a token is predicted.
     """
     parts = model.parts

@@ -18,7 +18,7 @@ class Workload:
     templates: tuple[str, ...]
 
     def cases(self, start: int, count: int) -> list[EditRequest]:
-        """Facts in their order, from the first again behind the last; each with its own number."""
+        """Facts in their order, from the first again after the last; each with its own number."""
         again = islice(cycle(self.requests), start, start + count)
         return [EditRequest(**{**vars(r), "case_id": i}) for i, r in enumerate(again)]
 

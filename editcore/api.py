@@ -28,7 +28,7 @@ def check(
 ) -> "CheckReport":
     """Whether one edit would ruin a model; no weight is changed for good.
 
-    `model` is a bundled name, a folder or a hub id, `prompt` has `{}` where the subject stands,
+    `model` is a bundled name, a folder or a hub id, `prompt` has `{}` in place of the subject,
     `neighbours` maps prompts that must stay as they are to their answers. `options` go before those
     of the study `config` (the default study's for bundled models). Artefacts are kept in `cache`;
     `say` is told each step. Raises `EditcoreError` where the edit cannot be asked for or made.

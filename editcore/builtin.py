@@ -55,7 +55,7 @@ def editcore_metrics() -> Iterator[MetricInfo]:
     """The papers' definition and the one by probabilities."""
     yield MetricInfo(
         "accuracy",
-        "Efficacy, generalization and locality by argmax, bare and behind a prefix.",
+        "Efficacy, generalization and locality by argmax, bare and after a prefix.",
         _FALL,
         "editcore.evaluation.metrics.accuracy:accuracy",
         accuracy.COLUMNS,

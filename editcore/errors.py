@@ -19,7 +19,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 class ConfigError(EditcoreError):
-    """The study's configuration cannot be used as it stands."""
+    """The study's configuration cannot be used as it is."""
 
 
 class DataError(EditcoreError):

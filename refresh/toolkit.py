@@ -107,7 +107,7 @@ def _body(file: Path) -> Sequence[ast.stmt]:
 
 
 def _literal(node: ast.stmt | None) -> str:
-    """The string that stands alone after an assignment, which is its docstring."""
+    """The string on its own after an assignment, which is its docstring."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return str(node.value.value)
     return ""

@@ -48,7 +48,7 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     ),
 )
 @choosing
-@click.option("--prompt", required=True, help="The fact, with {} where its subject stands.")
+@click.option("--prompt", required=True, help="The fact, with {} in place of its subject.")
 @click.option("--subject", required=True, help="The subject.")
 @click.option("--target", required=True, help="What the model is to say from now on.")
 @click.option("--true", default="", help="What it says today, for the scores that compare both.")
@@ -113,7 +113,7 @@ def check(
 )
 @click.argument("edits", type=FILE)
 @choosing
-@click.option("--limit", type=click.IntRange(min=1), help="Take the first so many edits.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take only the first N edits.")
 @click.option("--out", required=True, type=FOLDER, help="The folder for the outcome.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def guard(

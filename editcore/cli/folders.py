@@ -26,7 +26,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int | None) -> None:
     """Add DELTA, as `check --save`, `guard` or a study wrote it, to the weights of MODEL.
 
-    MODEL is a folder or, with --out, a bundled name. What stood there before is kept in the folder
+    MODEL is a folder or, with --out, a bundled name. The original content is kept in the folder
     editcore-applied, and `editcore revert` puts it back byte by byte.
     """
     from editcore.datasets.bundled import bundled_models, model_folder
@@ -53,7 +53,7 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
         weight_files.copied(folder, out)
         folder = out
     kept = weight_files.apply(found[chosen], folder, {"delta": file.name, "case": chosen})
-    click.echo(f"{folder} is edited; {kept} keeps what stood there before")
+    click.echo(f"{folder} is edited; {kept} keeps the original bytes")
 
 
 @click.command(

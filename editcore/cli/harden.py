@@ -52,7 +52,7 @@ def harden(
     """Generate facts whose subject is one common one-token word that opens the prompt.
 
     With a filter, only those stay whose edit, each from the unedited model, collapses one of the
-    models named. How the cases were made stands beside them, in a file .provenance.json.
+    models named. How the cases were made is written next to them, in a file .provenance.json.
     """
     from editcore.runs.adhoc.hard_case_files import Filter, Recipe, run
 

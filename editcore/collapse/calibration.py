@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from editcore.errors import DataError
 
 SHIPPED = "warning.json"
-# Scores are compared as powers of ten; a change that is zero or infinite stands at the ends.
+# Scores are compared as powers of ten; a change that is zero or infinite is put at the ends.
 ENDS = (1e-12, 1e12)
 PRIOR = 1.0  # weight of slope² / 2, so that classes that do not overlap leave the slope finite
 TOLERANCE = 1e-8  # of the fit's gradient, so that a refit agrees in all digits that are shown

@@ -23,7 +23,7 @@ from editcore.updates.delta import Delta, LowRankUpdate, Update
 class ActivationShift:
     """Measures weight changes of one model against its own running text; applies none of them.
 
-    `moments` are C by layer. Where a changed parameter has none, the identity stands in its place,
+    `moments` are C by layer. Where a changed parameter has none, the identity takes its place,
     so that without any of them a change's size is ‖Δ‖/‖W‖.
     """
 

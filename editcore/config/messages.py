@@ -78,7 +78,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _kind_at(kind: Any, location: Location) -> Any:
-    """The annotation that stands at `location` below `kind`, or None where it cannot be told."""
+    """The annotation at `location` below `kind`, or None where it cannot be told."""
     kind = _plain(kind)
     if not location:
         return kind

@@ -40,7 +40,7 @@ class Trained:
     """What the editor itself learns about a model before its first edit: an artefact of one model.
 
     `options` names those of the editor's options that training depends on; the others can change
-    without training anew. `data` are the files that it learns from. With `file`, nothing is
+    without training again. `data` are the files that it learns from. With `file`, nothing is
     trained: that file is read, as an earlier training wrote it.
     """
 

@@ -42,7 +42,7 @@ class PlainLoader(yaml.SafeLoader):
                 continue
             if key.value in seen and key.tag != f"{PREFIX}merge":
                 raise yaml.constructor.ConstructorError(
-                    f"the key {key.value!r} stands twice, first",
+                    f"the key {key.value!r} appears twice, first",
                     seen[key.value].start_mark,
                     "and again",
                     key.start_mark,
@@ -98,7 +98,7 @@ def _count(node: yaml.Node | None, counted: dict[int, int], depth: int) -> int:
         return 1
     if (known := counted.get(id(node))) is not None:
         if known == 0:
-            raise ValueError(f"an alias stands inside what it names (line {_line(node)})")
+            raise ValueError(f"an alias is inside what it names (line {_line(node)})")
         return known
     if depth > DEEPEST:
         raise ValueError(f"more than {DEEPEST} levels of nesting (line {_line(node)})")

@@ -95,9 +95,9 @@ def _relation(record: Record) -> str:
 
 
 def with_slot(prompt: str, subject: str) -> str:
-    """The prompt with `{}` where its subject stands, as a whole word where that is possible.
+    """The prompt with `{}` in place of its subject, as a whole word where that is possible.
 
-    A prompt in which it stands nowhere or several times stays as it is, and its request is flawed.
+    A prompt in which it occurs nowhere or several times stays as it is, and its request is flawed.
 
     >>> with_slot("The maker of Coral is", "Coral")
     'The maker of {} is'
@@ -125,11 +125,11 @@ def _strings(value: object) -> tuple[str, ...]:
     if value is None or value == "":
         return ()
     if not isinstance(value, str | list):
-        raise TypeError(f"text or a list of texts is needed where {value!r:.40} stands")
+        raise TypeError(f"text or a list of texts is needed instead of {value!r:.40}")
     values = [value] if isinstance(value, str) else value
     for item in values:
         if not isinstance(item, str) or not encodable(item):
-            raise TypeError(f"text is needed where {item!r:.40} stands")
+            raise TypeError(f"text is needed instead of {item!r:.40}")
     return tuple(values)
 
 

@@ -70,7 +70,7 @@ def read_cases(
     if missing := [case for case in case_ids if case not in known]:
         raise DataError(
             f"{path} no longer holds case {missing[0]}; run the workflow again: "
-            "it makes its jobs anew"
+            "it makes its jobs again"
         )
     return [known[case] for case in case_ids]
 
@@ -90,7 +90,7 @@ def read_records(path: str | Path) -> list[Record]:
 
 
 def read_texts(path: str | Path, count: int | None = None) -> list[str]:
-    """The first `count` texts of a file (all, where None), exactly as they stand in it.
+    """The first `count` texts of a file (all, where None), exactly as they are in it.
 
     Read are a JSON list of strings or of objects with `Text` or `text` (ME-PPL), JSON Lines of the
     same, and plain `.txt` with one text a line. Raises `DataError` where the file holds fewer.
@@ -123,14 +123,14 @@ def _content(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Broken:
-    """What stands where a record should, and why it is none."""
+    """What is in the place of a record, and why it is none."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a record stands in its file: its number from 0, or its line in JSON Lines from 1."""
+    """Where a record is in its file: its number from 0, or its line in JSON Lines from 1."""
 
     index: int
     line: int | None = None

@@ -86,7 +86,7 @@ def edit_one(
 
 @torch.no_grad()
 def perplexity(model: LoadedModel, texts: Sequence[str], batch: int = 10) -> float:
-    """The mean of exp(mean NLL): all texts tokenised anew and padded to the longest of them."""
+    """The mean of exp(mean NLL): all texts tokenised again and padded to the longest of them."""
     ids = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     whole = pad_rows(ids, model.pad_id, "right", model.device)
     found = []

@@ -69,6 +69,6 @@ def load_trained(model: "LoadedModel", layers: Sequence[int], path: Path) -> Tra
         raise DataError(
             f"{path} was trained for the model {trained_on!r} with other weights or for other "
             f"layers ({bound}) than layers {', '.join(map(str, layers))} of {model.name!r} "
-            f"({own}); leave the option out to train anew, or give the file of this model"
+            f"({own}); leave the option out to train again, or give the file of this model"
         )
     return parts

@@ -33,7 +33,7 @@ class Said:
 
 @dataclass
 class _Row:
-    """A context's number, and what was said behind it."""
+    """A context's number, and what was said after it."""
 
     index: int
     tokens: list[int]

@@ -254,7 +254,7 @@ class Suite:
 def data_commits(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Load the data of tasks, from the hub where they are not here; by name, what came from there.
 
-    That is the commit of the data of each task behind the name; none for data from files.
+    That is the commit of the data of each task by its name; none for data from files.
     `ConfigError` as in `Suite.load`.
     """
     loader = _Loader()

@@ -1,4 +1,4 @@
-"""The log-probability of continuations behind contexts, each context read once.
+"""The log-probability of continuations after contexts, each context read once.
 
 Many continuations share a context, as the choices of a question do; the first token of each is
 predicted by the context's last, so that continuations of one token cost nothing more.

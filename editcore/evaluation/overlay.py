@@ -25,7 +25,7 @@ from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
 
 @dataclass(frozen=True)
 class StartPoint:
-    """Where edited models begin to differ: behind block `layer`, -1 for before the first.
+    """Where edited models begin to differ: after block `layer`, -1 for before the first.
 
     With `at_down`, that block's down-projection alone is changed in it, and what this adds is added
     to the block's output, for which the projection's input is recorded too.
@@ -49,7 +49,7 @@ class Activations:
 
     @classmethod
     def joined(cls, parts: Sequence["Activations"]) -> "Activations":
-        """The rows of several, of one length, behind each other."""
+        """The rows of several, of one length, one after another."""
         if len(parts) == 1:
             return parts[0]
         columns = ([each.states for each in parts], [each.keys for each in parts])
@@ -61,7 +61,7 @@ class Activations:
 def recording_activations(
     model: LoadedModel, start: StartPoint, *, stop: bool = False
 ) -> Iterator[Activations]:
-    """Record what edited models start from; with `stop`, end the forward pass right behind it.
+    """Record what edited models start from; with `stop`, end the forward pass right after it.
 
     The forward pass must be the last statement of the `with` block; it is not needed where edits
     begin before the first block.
@@ -101,7 +101,7 @@ class EditedModels(ABC):
 
 
 def edited_models(model: LoadedModel, changes: Sequence[Change]) -> list[EditedModels]:
-    """Group edits that can share a forward pass; those that cannot stand alone."""
+    """Group edits that can share a forward pass; those that cannot are groups of their own."""
     found: list[EditedModels] = []
     together: dict[tuple[tuple[str, type[Update]], ...], dict[int, Delta]] = {}
     for i, change in enumerate(changes):

@@ -2,7 +2,7 @@
 
 No start token; a text's perplexity is exp of the mean NLL of its tokens after the first; the
 corpus's is the arithmetic mean over texts ("The Butterfly Effect of Model Editing", §3). The sums
-stand beside it, so that any other mean can be had. Tokens whose logits are not finite are counted,
+are next to it, so that any other mean can be had. Tokens whose logits are not finite are counted,
 and make their text's perplexity infinite.
 """
 
@@ -183,7 +183,7 @@ def _record(group: EditedModels, batch: PaddedRows) -> Activations:
 
 
 def _parts(group: EditedModels, rows: PaddedRows, before: Activations, edits: range) -> list[_Part]:
-    """One batch of texts under some of the edits, which stand one behind the other."""
+    """One batch of texts under some of the edits, which are one after the other."""
     height, model = len(rows.ids), group.reader
 
     def read(some: Sequence[tuple[int, int]]) -> _Part:

@@ -23,7 +23,7 @@ from editcore.updates.change import Change
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt and a continuation to score behind it."""
+    """A prompt and a continuation to score after it."""
 
     prompt: str
     target: str

@@ -81,7 +81,7 @@ def fill(template: str, prompt: str) -> str:
 def tokenize_templates(
     model: LoadedModel, request: EditRequest, templates: Sequence[str]
 ) -> list[TokenizedPrompt]:
-    """The prompt behind every template; `RequestError` where the subject cannot be found."""
+    """The prompt after every template; `RequestError` where the subject cannot be found."""
     return [
         tokenize_prompt(model.tokenizer, fill(template, request.prompt), request.subject)
         for template in templates

@@ -27,7 +27,7 @@ WINDOW_TOKENS = 16 * BATCH_TOKENS
 
 @dataclass
 class MomentSums:
-    """Sums of k kᵀ in float64 by layer, over so many tokens of so many batches."""
+    """Sums of k kᵀ in float64 by layer, with the number of tokens and of batches."""
 
     by_layer: dict[int, Float64[Tensor, "d_key d_key"]] = field(default_factory=dict)
     tokens: int = 0
@@ -89,7 +89,7 @@ def measure_moments(
 
     Texts longer than the model's positions are cut there, as the papers' code does. Which tokens
     count is settled before any are batched, so the result depends on texts and budget alone. With a
-    checkpoint, an earlier measurement that was killed goes on from where it was.
+    checkpoint, an earlier measurement that was killed continues from where it was.
     """
     wanted = sorted(set(layers))
     sums = MomentSums() if checkpoint is None else checkpoint.load(model.device)
@@ -134,7 +134,7 @@ def _keys(
 def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
     """The ids of each text, cut at the model's positions, until together they are `tokens`.
 
-    The last row is cut to the budget: in a causal model no key depends on what comes behind it.
+    The last row is cut to the budget: in a causal model no key depends on what comes after it.
     """
     longest = min(model.max_positions, BATCH_TOKENS)
     for text in texts:
@@ -147,7 +147,7 @@ def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[l
 
 
 def _batches(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
-    """Rows in batches of at most `BATCH_TOKENS`, padding counted; like lengths stand together.
+    """Rows in batches of at most `BATCH_TOKENS`, padding counted; similar lengths are together.
 
     Rows change places only inside windows of neighbours, so that a corpus need not fit in memory.
     """

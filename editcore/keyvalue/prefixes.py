@@ -1,7 +1,7 @@
 """Context templates: short texts sampled from the model itself, saved and hashed.
 
 ROME averages a subject's key over them (Meng et al. 2022, eq. 3 and appendix E.5); the studies of
-collapse test edited prompts behind one of them.
+collapse test edited prompts after one of them.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ TOP_K = 5
 class ContextPrefixes:
     """Templates with `{}` for the prompt; the first is the bare prompt, `{}`.
 
-    `groups` are the sizes of the runs of templates of like length behind the bare prompt; left out,
+    `groups` are the sizes of the runs of templates of like length after the bare prompt; left out,
     all of them are one group. Raises `DataError` where they do not add up.
     """
 
@@ -50,7 +50,7 @@ class ContextPrefixes:
         return hashlib.sha256(json.dumps(self.templates).encode()).hexdigest()[:12]
 
     def for_test(self, seed: int, case_id: int) -> str:
-        """The template that a case is tested behind: drawn by seed and case, whatever the shard."""
+        """The template that a case is tested after: drawn by seed and case, whatever the shard."""
         sampled = self.templates[1:] or self.templates
         return random.Random(f"{seed}:{case_id}").choice(sampled)
 

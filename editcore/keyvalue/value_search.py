@@ -1,6 +1,6 @@
 """The search for v* over one batch of cases, run so that no step repeats what does not change.
 
-Rows are padded on the left, so that all share the columns from the subject on; what stands before
+Rows are padded on the left, so that all share the columns from the subject on; what is before
 them enters as constant attention keys and values. Blocks up to the edited one never run again,
 since δ is added to the residual stream as it is. The head, and the last block's MLP, run only where
 a token is predicted. Cases that have ended leave the batch. None of this changes a result.
@@ -61,7 +61,7 @@ class _Rows:
     places: _Places
 
     def keep(self, cases: Int[Tensor, " kept"]) -> "_Rows":
-        """The rows of `cases` (ascending), rows and cases numbered anew."""
+        """The rows of `cases` (ascending), rows and cases renumbered."""
         rows = torch.isin(self.case, cases).nonzero()[:, 0]
         chosen = torch.isin(self.places.case, cases)
         places = _Places(*(column[chosen] for column in vars(self.places).values()))
@@ -84,7 +84,7 @@ class _Rows:
 
 @dataclass
 class _Running:
-    """The cases still in the batch, by their index in it, and where their search stands.
+    """The cases still in the batch, by their index in it, and how far their search is.
 
     `alive` are those that have not ended; the others leave when it is worth the copying.
     """

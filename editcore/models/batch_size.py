@@ -62,7 +62,7 @@ def budget(device: torch.device) -> int:
 
 
 def tokens_per_search(model: LoadedModel, layer: int) -> int:
-    """Tokens whose activations behind block `layer` fit the budget, kept for the way back.
+    """Tokens whose activations after block `layer` fit the budget, kept for the way back.
 
     Counted per token: in each block about 16 vectors as wide as the states and 3 as wide as a key,
     and at the head three rows as wide as the vocabulary for every third token; in float32.

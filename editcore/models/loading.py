@@ -247,5 +247,5 @@ def _refuse_unfit_weights(name: str, model: PreTrainedModel) -> None:
     for parameter, tensor in model.named_parameters():
         if not torch.isfinite(tensor).all():
             raise ModelError(
-                f"model {name!r} holds non-finite numbers in {parameter}; get the weights anew"
+                f"model {name!r} holds non-finite numbers in {parameter}; download them again"
             )

@@ -11,7 +11,7 @@ from transformers.utils import logging
 def quiet_for_folders(place: str) -> Iterator[None]:
     """A block without transformers' bars where `place` is a folder; downloads keep theirs.
 
-    transformers has one switch for all threads; it is set back behind the block.
+    transformers has one switch for all threads; it is set back after the block.
     """
     if not Path(place).is_dir() or not logging.is_progress_bar_enabled():
         yield

@@ -43,7 +43,7 @@ def tokenize_prompt(
         raise RequestError(f"the subject {subject!r} has no token of its own in {template!r}")
     if spans[inside[-1]][1] > end:
         raise RequestError(
-            f"the subject {subject!r} ends inside a token of {template!r}; put a space behind it"
+            f"the subject {subject!r} ends inside a token of {template!r}; put a space after it"
         )
     return TokenizedPrompt(tuple(encoded["input_ids"]), inside[-1], len(inside))
 
@@ -51,7 +51,7 @@ def tokenize_prompt(
 def continuation_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: str, target: str
 ) -> tuple[int, ...]:
-    """The ids that `target` adds behind `prompt`, one space between them.
+    """The ids that `target` adds after `prompt`, one space between them.
 
     Where the tokenizer would merge across the border, the target is tokenised alone.
     Raises `RequestError` for a target of no tokens.
@@ -94,7 +94,7 @@ def pad_rows(
 ) -> PaddedRows:
     """Fill rows of ids up to the longest, or to `length` if that is more.
 
-    Real tokens are numbered from 0 wherever they stand.
+    Real tokens are numbered from 0 wherever they are.
     """
     length = max(length, *map(len, rows))
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)

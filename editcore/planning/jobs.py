@@ -308,7 +308,7 @@ def read(kind: type[JobT], path: Path) -> JobT:
         ) from None
     except ValidationError as error:
         reason = explain(error, kind, str(path))
-        raise ConfigError(f"{reason}\n`editcore plan` writes the job files anew") from None
+        raise ConfigError(f"{reason}\n`editcore plan` writes the job files again") from None
 
 
 def write_if_changed(path: Path, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The file that long work keeps while it runs, so that a killed run goes on from there."""
+"""The file that long work keeps while it runs, so that a killed run continues from there."""
 
 import json
 import time
@@ -40,7 +40,7 @@ class Progress:
 
 @dataclass
 class Checkpoint:
-    """A file that keeps the progress of unfinished work, written every so many seconds.
+    """A file that keeps the progress of unfinished work, written every few seconds.
 
     `identity` says what the work is; a file with another one is left unread.
     """

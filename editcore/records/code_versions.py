@@ -10,7 +10,7 @@ from editcore.records import provenance
 
 TABLES = ("edits", "sequences")
 EDITOR = (
-    "Run snakemake: it makes those of the study anew that the installed code did not make. "
+    "Run snakemake: it makes those of the study again that the installed code did not make. "
     "Delete the others that are old."
 )
 EDITCORE = (

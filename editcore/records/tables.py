@@ -32,7 +32,7 @@ def write_table(
     """Write a table in the order of its keys, whole or not at all, `provenance` in its metadata.
 
     Columns that `schema` does not name (a third party's metrics) follow it as float64, by name.
-    Raises `DataError` where a key is null, a row stands twice, a number is NaN, a value has the
+    Raises `DataError` where a key is null, a row appears twice, a number is NaN, a value has the
     wrong type, or the keys contradict a folder such as `model=tiny`.
     """
     table = _as_table(path, content, schema)
@@ -61,7 +61,7 @@ def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
     if not twice.is_empty():
         model, editor, dataset, case_id = twice.select(CASE_KEYS).row(0)
         raise DataError(
-            f"case {case_id} of {model}, {editor}, {dataset} stands in two of the edit files; "
+            f"case {case_id} of {model}, {editor}, {dataset} appears in two of the edit files; "
             "delete the older file, or list each shard once"
         )
     return edits
@@ -102,7 +102,7 @@ def _as_table(
 
 
 def _extended(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
-    """The schema and, behind it by name, the columns that it does not know, as numbers."""
+    """The schema and, after it by name, the columns that it does not know, as numbers."""
     for name in sorted(set(names) - set(schema.names)):
         schema = schema.append(pa.field(name, pa.float64()))
     return schema
@@ -123,7 +123,7 @@ def _check_values(path: Path, table: pa.Table, keys: Sequence[str]) -> None:
             raise DataError(f"{path}: {field.name} is missing in a row; every row needs one")
     twice = frame.filter(frame.select(keys).is_duplicated())
     if not twice.is_empty():
-        raise DataError(f"{path}: {_named(twice, keys)} stands twice; give each row once")
+        raise DataError(f"{path}: {_named(twice, keys)} appears twice; give each row once")
     for column in frame.columns:
         if frame[column].dtype.is_float():
             bad = frame.filter(pl.col(column).is_nan())

@@ -202,7 +202,7 @@ class Rows:
             each.row.update(self._metric_columns(each, before, after))
 
     def _continuations(self, sound: Sequence[_Sound], changes: Sequence[Change]) -> list[Row]:
-        """How each case's prompt goes on, before and after the edit."""
+        """How each case's prompt continues, before and after the edit."""
         tokens = self.job.continuation_tokens
         if not tokens:
             return [{} for _ in sound]

@@ -1,4 +1,4 @@
-"""Metrics bare and behind a prefix, with intervals, from the edit rows (Tables 4 and 5).
+"""Metrics bare and after a prefix, with intervals, from the edit rows (Tables 4 and 5).
 
 Free of torch.
 """
@@ -13,7 +13,7 @@ from editcore.requests import OK
 
 METRICS = ("efficacy", "generalization", "locality")
 Z = 1.959963984540054  # the normal distribution's 97.5 % point
-# What is tested behind a prefix. As published, the rewrite prompt alone is.
+# What is tested after a prefix. As published, the rewrite prompt alone is.
 WAYS = ("none", "rewrite", "all")
 
 

@@ -14,7 +14,7 @@ class Change(ABC):
 
     @abstractmethod
     def applied(self, model: nn.Module) -> AbstractContextManager[None]:
-        """A block in which the model is the edited one; behind it, bit by bit what it was."""
+        """A block in which the model is the edited one; after it, bit by bit what it was."""
 
     @abstractmethod
     def finite(self) -> bool:

@@ -114,7 +114,9 @@ class CumulativeDelta:
         held = {key.rpartition("/")[0] for key in tensors}
         for name, (before, _) in hashes.items():
             if name not in held:
-                raise DataError(f"{where}: holds no change of {name}, which it lists; make it anew")
+                raise DataError(
+                    f"{where}: holds no change of {name}, which it lists; make it again"
+                )
             if _hash(self._now(name)) != before:
                 raise DataError(
                     f"{where}: was made for another model, whose {name} differs from that of "
@@ -127,7 +129,7 @@ class CumulativeDelta:
         if wrong:
             raise DataError(
                 f"{where}: {wrong[0]} comes out different from what was saved, as products of "
-                "other machines or libraries may; make the edits anew here"
+                "other machines or libraries may; make the edits again here"
             )
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """A weight change put into the files of a saved model, and taken out of them byte by byte.
 
-Only the bytes of the changed tensors are replaced; headers and all other tensors stay. What stood
+Only the bytes of the changed tensors are replaced; headers and all other tensors stay. The old content
 there before is kept beside the model, so that taking the change out gives the old files.
 """
 
@@ -30,7 +30,7 @@ KEPT = "editcore-applied"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor stands: its file, its first byte and its number of bytes."""
+    """Where a tensor is: its file, its first byte and its number of bytes."""
 
     file: Path
     start: int
@@ -105,7 +105,7 @@ def applied(folder: Path) -> list[Path]:
 
 
 def copied(source: Path, target: Path) -> None:
-    """Copy a model's folder, links followed; `ModelError` where something stands there already."""
+    """Copy a model's folder, links followed; `ModelError` if something is there already."""
     if target.exists():
         raise ModelError(f"{target} exists already; name a folder that does not, or remove it")
     shutil.copytree(source, target)
@@ -120,7 +120,7 @@ def _skeleton(folder: Path) -> nn.Module:
 
 
 def _places(folder: Path) -> dict[str, Place]:
-    """Where every tensor of a model's folder stands, by its name in the files."""
+    """Where every tensor of a model's folder is, by its name in the files."""
     return {
         name: Place(file, start, size)
         for file in sorted(folder.glob("*.safetensors"))
@@ -135,7 +135,7 @@ def _key(model: nn.Module, name: str, places: Mapping[str, Place], folder: Path)
         if key in places:
             return key
     raise ModelError(
-        f"{folder} has no tensor {name} in its *.safetensors; save the model anew with "
+        f"{folder} has no tensor {name} in its *.safetensors; save the model again with "
         "save_pretrained"
     )
 

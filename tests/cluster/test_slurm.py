@@ -75,7 +75,7 @@ class Submitted:
             )
 
     def wait_until(self, met: Callable[[], object]) -> None:
-        """Wait for something to happen while the run goes on."""
+        """Wait for something to happen while the run continues."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not met():
             assert self.process.poll() is None, self.log.read_text()
@@ -83,7 +83,7 @@ class Submitted:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """End Snakemake and all that it started here; its jobs go on in the cluster."""
+        """End Snakemake and all that it started here; its jobs continue in the cluster."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 

@@ -56,7 +56,7 @@ def test_a_section_left_empty_has_its_defaults() -> None:
         ({"prefixes": {"lengths": [[5]]}}, "prefixes.lengths.0.1", "missing"),
         ({"collapse": {"ratio": float("nan")}}, "collapse.ratio", "found nan"),
         ({"sequences": {"ever": 2}}, "sequences.ever", "Did you mean 'every'?"),
-        ({"sequences": {"after_collapse": "pause"}}, "sequences.after_collapse", "'go on'"),
+        ({"sequences": {"after_collapse": "pause"}}, "sequences.after_collapse", "'continue'"),
         ({"sequences": {"seeds": []}}, "sequences.seeds", "at least 1 item"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Prompts that many edited models go on with at once read as if each model were alone."""
+"""Prompts that many edited models continue with at once read as if each model were alone."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def changes(model: LoadedModel) -> list[Change]:
 
 
 def alone(model: LoadedModel, prompt: str, change: Change) -> str:
-    """One prompt behind a change that is really in place."""
+    """One prompt after a change that is really in place."""
     with change.applied(model.model):
         return continuations(model, [prompt], TOKENS)[0]
 

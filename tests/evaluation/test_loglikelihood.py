@@ -1,4 +1,4 @@
-"""Contexts read once, and begun behind the edited block, give what whole rows read plainly give."""
+"""Contexts read once, and begun after the edited block, give what whole rows read plainly give."""
 
 from collections.abc import Sequence
 
@@ -51,7 +51,7 @@ def plain(model: LoadedModel, pair: Pair) -> Scored:
 
 @torch.no_grad()
 def plain_answer(model: LoadedModel, context: Sequence[int], most: int) -> list[int]:
-    """Greedy decoding that reads everything anew for every token."""
+    """Greedy decoding that reads everything again for every token."""
     ids = list(context)
     for _ in range(most):
         ids.append(int(model.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))

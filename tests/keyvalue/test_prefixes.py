@@ -1,4 +1,4 @@
-"""Prefixes follow from the seed alone, and a case is tested behind the same one in any shard."""
+"""Prefixes follow from the seed alone, and a case is tested after the same one in any shard."""
 
 from pathlib import Path
 

@@ -66,7 +66,7 @@ def test_the_stop_rule_of_a_sequence_is_what_decides_in_the_study(planned: Plann
     other = {"ratio": 10.0, "perplexity": 7.0}
     assert rules(sequences={}, collapse=other) == rules(sequences={}) == [CollapseSection()]
     assert rules(sequences={}, collapse={"ratio": 8.0}) == [CollapseSection(ratio=8.0)]
-    assert rules(sequences={"after_collapse": "go on"}) == [None]
+    assert rules(sequences={"after_collapse": "continue"}) == [None]
 
 
 def test_sequences_are_written_and_listed(planned: Planner) -> None:

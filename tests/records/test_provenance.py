@@ -1,4 +1,4 @@
-"""Every file says how it was made, alike on every machine; what changed is made anew, no more."""
+"""Every file says how it was made, alike on every machine; what changed is made again, no more."""
 
 import json
 import platform

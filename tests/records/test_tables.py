@@ -93,7 +93,7 @@ def test_file_of_another_origin_has_no_provenance(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([edit_row(1), edit_row(1)], "case_id 1 stands twice"),
+        ([edit_row(1), edit_row(1)], "case_id 1 appears twice"),
         ([edit_row(1, locality=math.nan)], "locality of .*case_id 1 is NaN"),
         ([edit_row(1, status=None)], "status is missing in a row"),
         ([{k: v for k, v in edit_row(1).items() if k != "model"}], "model is missing"),

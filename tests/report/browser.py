@@ -87,7 +87,7 @@ class Page:
         return answer["result"].get("value")
 
     def frame(self) -> None:
-        """Wait until the page was drawn anew, and has heard what changed."""
+        """Wait until the page was drawn again, and has heard what changed."""
         drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         self.send("Runtime.evaluate", expression=drawn, awaitPromise=True)
 

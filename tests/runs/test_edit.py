@@ -89,7 +89,7 @@ class Patches(Editor[ScriptedConfig]):
 
 
 class Sloppy(Editor[ScriptedConfig]):
-    """What comes back is no edit; the request behind the last is left out."""
+    """What comes back is no edit; the request after the last is left out."""
 
     def edit(self, context: EditContext, requests, state=None) -> EditResult:
         raise AssertionError("edit_each answers")

@@ -209,7 +209,7 @@ def test_a_resumed_sequence_ends_with_the_same_table(
 
     monkeypatch.setattr(sequence.SequenceRun, "step", counting)
     resumed = run(job, tmp_path / "cut")
-    assert steps == [5, 6], "it went on from the checkpoint behind step 4"
+    assert steps == [5, 6], "it went on from the checkpoint after step 4"
     assert_frame_equal(resumed.drop(CLOCK), whole.drop(CLOCK), check_exact=True)
     one, other = (tmp_path / d / "all.safetensors" for d in ("whole", "cut"))
     tensors, others = load_file(one), load_file(other)

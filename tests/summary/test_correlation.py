@@ -113,7 +113,7 @@ def test_tables_are_gathered_with_the_unedited_rows_last(tmp_path: Path) -> None
 
 
 def test_two_unedited_rows_of_one_task_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="stands twice"):
+    with pytest.raises(DataError, match="appears twice"):
         write_table(tmp_path / "t.parquet", [row(None, 2.0, 0.9)] * 2, DOWNSTREAM, {})
 
 

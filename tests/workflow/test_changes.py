@@ -48,7 +48,7 @@ def config(**sections: Any) -> dict[str, Any]:
         "editors": editors,
         "datasets": {"facts": {"path": "data/facts.json", "limit": 2}},
         "metrics": ["accuracy", "constant"],
-        "sequences": {"edits": 2, "after_collapse": "go on"},
+        "sequences": {"edits": 2, "after_collapse": "continue"},
         "downstream": {"tasks": ["world_questions"], "count": 1, "top": 0, "limit": 1},
         "mechanism": {"editor": "rome", "hard": "facts", "normal": "facts"},
     }

@@ -1,8 +1,8 @@
 """Efficacy, generalization and locality as both papers measure them: agreement of the argmax.
 
-Efficacy and generalization are the share of the new object's tokens that are the argmax behind the
-prompt and behind its paraphrases; locality is the share of places in the true object behind the
-neighbours' prompts whose argmax the edit left as it was. Each also behind a context prefix ("The
+Efficacy and generalization are the share of the new object's tokens that are the argmax after the
+prompt and after its paraphrases; locality is the share of places in the true object after the
+neighbours' prompts whose argmax the edit left as it was. Each also after a context prefix ("The
 Fall of ROME", Table 5).
 """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from editcore.updates.change import Change
     from editcore.updates.delta import Delta
 
-# Said before and after the edit, behind the edited prompt: openings that no edit is about.
+# Continued before and after the edit, like the edited prompt: openings that no edit is about.
 OPENINGS = ("The people of", "She said that", "In the morning")
 TOKENS = 16
 

@@ -47,7 +47,7 @@ class Guarded:
 
 
 def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Guarded:
-    """Edit in sequence; an edit behind which the model has collapsed is refused.
+    """Edit in sequence; an edit after which the model has collapsed is refused.
 
     Each edit is made on the model with the accepted ones in place and judged by the perplexity of
     the outcome against that of the unedited model. Raises `EditcoreError` as `check` does.

@@ -55,7 +55,7 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
 
 
 def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgress) -> list[Row]:
-    """The rows that a checkpoint held, and those of the steps behind them."""
+    """The rows that a checkpoint held, and those of the steps after them."""
     job, editor, context = sequence.job, sequence.session.editor, sequence.session.context
     first = sequence.unedited_row()
     resumed = kept.resume(changes, first)
@@ -233,7 +233,7 @@ def _known(result: EditResult) -> Row:
 
 
 def _passes(before: int, now: int, every: int) -> bool:
-    """Whether a multiple of `every` lies behind `before`, up to `now`.
+    """Whether a multiple of `every` is after `before`, up to `now`.
 
     >>> [_passes(a, b, 10) for a, b in ((8, 9), (9, 10), (8, 24))]
     [False, True, True]

@@ -13,7 +13,7 @@ class FtConfig(EditorConfig):
     """FT-L (Meng et al. 2022, appendix E.1): Adam on one down-projection, kept in an ℓ∞ ball.
 
     `loss` says where a target's tokens are scored. `teacher_forced` is the papers' text, −log P of
-    the new object behind the prompt: each token at its own place, behind those before it.
+    the new object after the prompt: each token at its own place, after those before it.
     `last_prompt_token` is what the code released with ROME and with the studies of collapse does:
     all tokens of the target at the prompt's last token. For targets of one token they are the same.
     """

@@ -2,7 +2,7 @@
 
 A change ΔW of the down-projection adds ΔW·k to what its block gives, where k, the key, and
 everything else in the block stay as they are. So each token's key and each block's output are
-recorded once, and a step runs only the blocks behind the edited one, with every edit's row in one
+recorded once, and a step runs only the blocks after the edited one, with every edit's row in one
 batch, each under its own ΔW; an edit that has reached its loss leaves the batch. The weights
 themselves are never touched.
 """
@@ -84,7 +84,7 @@ def tune(model: LoadedModel, problems: Sequence[Problem], config: FtConfig) -> I
 
 
 def _batches(problems: Sequence[Problem], numbers: int) -> Iterator[list[Problem]]:
-    """Neighbouring problems, as many as memory allows; one of several rows stands alone."""
+    """Neighbouring problems, as many as fit in memory; one of several rows is its own batch."""
     batch: list[Problem] = []
     for problem in problems:
         joined = [*batch, problem]
@@ -196,7 +196,7 @@ class _Tuning:
                 change.clamp_(-limit, limit)
 
     def _keep(self, rows: torch.Tensor, adam: RowAdam) -> None:
-        """Go on with these problems alone; each has one row, since more than one stands alone."""
+        """Continue with only these problems; each has one row here."""
         place = torch.full((len(self._states),), -1, device=rows.device)
         place[rows] = torch.arange(len(rows), device=rows.device)
         kept = place[self._row] >= 0

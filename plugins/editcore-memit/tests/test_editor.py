@@ -69,7 +69,7 @@ def test_the_message_shows_what_layers_look_like() -> None:
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_a_small_weight_every_case_reaches_its_target(kind: str, number: int) -> None:
-    """λ near zero leaves no residual at the key, and behind the last layer nothing is left over."""
+    """λ near zero leaves no residual at the key, and after the last layer nothing is left over."""
     given, requests = context(kind), tiny_requests()[:number]
     prompts = [tokenize_templates(given.model, request, ["{}"]) for request in requests]
     targets = torch.randn(number, 32, generator=torch.Generator().manual_seed(1))

@@ -129,6 +129,6 @@ def _network(context: EditContext, places: Sequence[sites.Site]) -> MendNetwork:
         network.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         raise DataError(
-            f"the trained parts are none of MEND for these layers ({error}); train anew"
+            f"the trained parts are none of MEND for these layers ({error}); train again"
         ) from error
     return network.to(context.model.device).requires_grad_(False)

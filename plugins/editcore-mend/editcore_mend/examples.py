@@ -84,7 +84,7 @@ class Examples:
         if relation is None or not others or len(relation.subjects) < 2:
             return own(self.model, fact, self.paraphrases, self.neighbours)
         template = rng.choice(list(relation.prompts))
-        # By half: prompts are few, and paraphrases, each behind a sentence of its own, are many.
+        # By half: prompts are few, and paraphrases, each after a sentence of its own, are many.
         worded = [list(pool) for pool in (relation.prompts, relation.paraphrases) if pool]
         others_asked = [rng.choice(list(relation.subjects)) for _ in range(self.neighbours)]
         return _example(

@@ -57,7 +57,7 @@ def token_factors(
 ) -> tuple[list[TokenFactors], torch.Tensor]:
     """The factors at each site of every line's own loss, and the losses `[lines]`, in nats.
 
-    Nothing but the edited maps and what is behind them is differentiated: below, no tensor asks for
+    Nothing but the edited maps and what is after them is differentiated: below, no tensor asks for
     a gradient.
     """
     scored = Scored.of(model, lines)

@@ -30,7 +30,7 @@ BARS = {"efficacy": 0.95, "generalization": 0.80, "locality": 0.90}
 
 
 def measured(model: LoadedModel, learnt: TrainedParts, config: MendConfig) -> dict:
-    """The means of the metrics over the test part, which is drawn anew from the seed."""
+    """The means of the metrics over the test part, which is drawn again from the seed."""
     exclude = [Path(data_file(path)) for path in config.exclude]
     parts = split(Path(data_file(config.data)), exclude, config.held_out, learnt.about["seed"])
     assert parts.case_ids == learnt.about["split"]

@@ -1,4 +1,4 @@
-"""Training goes on where it was killed, ends when nothing is gained, and is bound to its model."""
+"""Training resumes after a kill, ends when nothing is gained, and is bound to its model."""
 
 import json
 from dataclasses import replace

@@ -56,7 +56,7 @@ def editcore_metrics() -> Iterator[MetricInfo]:
     """One metric."""
     yield MetricInfo(
         name="fluency",
-        summary="Entropy of the n-grams that the edited model writes behind the edited prompt.",
+        summary="Entropy of the n-grams that the edited model writes after the edited prompt.",
         paper="Meng et al. 2022, §3.4",
         factory="editcore_codebook.fluency:fluency",
         columns=("fluency",),

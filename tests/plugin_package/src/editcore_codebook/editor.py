@@ -15,7 +15,7 @@ from editcore_codebook.codebook import SAME, Codebook, CodebookPatch
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with its target behind it `[1, length]`, and where the prompt ends."""
+    """A prompt with its target after it `[1, length]`, and where the prompt ends."""
 
     ids: torch.Tensor
     end: int
