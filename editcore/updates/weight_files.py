@@ -1,7 +1,7 @@
 """A weight change put into the files of a saved model, and taken out of them byte by byte.
 
-Only the bytes of the changed tensors are replaced; headers and all other tensors stay. The old bytes
-are kept beside the model, so that taking the change out restores the old files.
+Only the bytes of the changed tensors are replaced; headers and all other tensors stay. The old
+bytes are kept beside the model, so that taking the change out restores the old files.
 """
 
 import hashlib

@@ -166,7 +166,7 @@ def test_file_moved_into_a_wrong_folder_is_named(tmp_path: Path) -> None:
 def test_case_in_two_files_is_named(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_table(tmp_path / f"{name}.parquet", [edit_row(5)], EDITS, {})
-    with pytest.raises(DataError, match="case 5 of small, alpha, hard stands in two"):
+    with pytest.raises(DataError, match="case 5 of small, alpha, hard appears in two"):
         read_edits([tmp_path / "a.parquet", tmp_path / "b.parquet"])
 
 
