@@ -1,4 +1,4 @@
-"""A check in words: the verdict, its reason, and the numbers behind it."""
+"""A check in words: the verdict, its reason, and the numbers that it rests on."""
 
 import json
 import math
@@ -34,7 +34,7 @@ Outcome = Literal["safe", "collapsed", "no edit"]
 
 @dataclass(frozen=True)
 class Continuation:
-    """What the model said behind a prompt before and after the edit."""
+    """What the model wrote after a prompt, before and after the edit."""
 
     prompt: str
     before: str
@@ -211,11 +211,11 @@ def page(report: CheckReport) -> str:
     for name, words in SHOWN:
         bare, behind = row.get(name), row.get(f"{name}_prefixed")
         if bare is not None:
-            lines.append(f"{name:<15}{share(bare)}, behind a prefix {share(behind)}   {words}")
+            lines.append(f"{name:<15}{share(bare)}, after a prefix {share(behind)}   {words}")
     if report.outcome == "safe" and not report.says_new:
         behind = (row.get("efficacy_prefixed") or 0.0) >= HALF
         said = (
-            "says the new object only behind a prefix" if behind else "does not say the new object"
+            "gives the new object only after a prefix" if behind else "does not give the new object"
         )
         lines.append(f"The model survives, but it {said}.")
     lines += ["", "What it says, before and after:"]
@@ -236,4 +236,4 @@ def _line(text: str) -> str:
 def _place(report: CheckReport) -> str:
     if report.row["subject_position"] == 0:
         return "the subject is the prompt's first token, which is unlike every other position"
-    return f"its last token stands at position {report.row['subject_position']} of the prompt"
+    return f"its last token is at position {report.row['subject_position']} of the prompt"
