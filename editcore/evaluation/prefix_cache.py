@@ -1,8 +1,8 @@
-"""Contexts that a model reads anew after every edit, begun behind what the edit leaves alone.
+"""Contexts that a model reads again after every edit, begun after what the edit leaves alone.
 
 What a model makes of a context up to the last block before the edited one is the same for all edits
 there. It is kept, as far as memory allows. Rows are padded on the left, so that whatever follows
-them stands in the same columns.
+them is in the same columns.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class Room:
         return cls(2 * budget(model.device))
 
     def takes(self, size: int) -> bool:
-        """Whether so many bytes fit; if so, they are taken."""
+        """Whether this many bytes fit; if so, they are taken."""
         if size > self.left:
             return False
         self.left -= size
@@ -66,7 +66,7 @@ class Resumable:
     def read(
         self, start: int, run: Run, past: KeysValues
     ) -> tuple[Float[Tensor, "row position d_model"], KeysValues]:
-        """The states that `run` gives behind `past`, and the attention of past and rows.
+        """The states that `run` gives after `past`, and the attention of past and rows.
 
         Blocks up to `start` are unedited; -1 for none. Where they did not run again, attention
         of theirs is given only with `with_past`.
@@ -107,7 +107,7 @@ def _without(past: KeysValues, layer: int) -> KeysValues:
 
 @dataclass(frozen=True)
 class Read:
-    """What a model has behind a batch of contexts: states of the last token, and its attention."""
+    """What a model has after a batch of contexts: states of the last token, and its attention."""
 
     last: Float[Tensor, "row d_model"]
     mask: Int[Tensor, "row position"]
@@ -133,7 +133,7 @@ class Contexts:
         return cls(Resumable(model, padded, room, with_past=True))
 
     def read(self, start: int) -> Read:
-        """What the model as it is has behind the contexts; blocks up to `start` are unedited."""
+        """What the model as it is has after the contexts; blocks up to `start` are unedited."""
         model, padded = self.rows.model, self.rows.padded
 
         def run(known: DynamicCache) -> Tensor:

@@ -26,7 +26,7 @@ class _Stopped(Exception):
 
 @contextmanager
 def recording(module: nn.Module, *, stop: bool = False) -> Iterator[Recorded]:
-    """Record the input and output of `module`; with `stop`, end the forward pass right behind it.
+    """Record the input and output of `module`; with `stop`, end the forward pass right after it.
 
     The forward pass that is to be ended early must be the last statement of the `with` block.
     """
@@ -93,7 +93,7 @@ def only_at(
 def resuming_after(
     parts: ModelParts, layer: int, states: Float[Tensor, "row position d_model"]
 ) -> Iterator[None]:
-    """Let forward passes resume behind block `layer`, whose output is `states`.
+    """Let forward passes resume after block `layer`, whose output is `states`.
 
     Works for every family, since it only replaces the `forward` of that block and of those below
     it, which do not run.

@@ -1,4 +1,4 @@
-"""Attention keys and values of tokens that were read before, to go on from."""
+"""Attention keys and values of tokens that were read before, to continue from."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

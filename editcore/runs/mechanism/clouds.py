@@ -1,7 +1,7 @@
 """The sets of keys that the paper's figures show, and where they lie in two dimensions.
 
 Figure 2 has kᵘ and k̄ of both sets, and C⁻¹k̄; Figure 4 the keys of first tokens, and the collapse
-cases behind a prefix.
+cases after a prefix.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class Clouds:
 
     @classmethod
     def of(cls, material: Material) -> "Clouds":
-        """Collect them: what the cases have, the first tokens, and the cases behind prefixes."""
+        """Collect them: what the cases have, the first tokens, and the cases after prefixes."""
         found: dict[str, Tensor] = {}
         for name, cases in material.sets.items():
             found[BARE[name]] = stacked([case.keys.bare for case in cases])

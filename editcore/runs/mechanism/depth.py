@@ -53,7 +53,7 @@ def record(
 def windows(
     rows: Sequence[Sequence[int]], start: Sequence[int], length: int
 ) -> Int[Tensor, "row position"]:
-    """Rows of `length` tokens cut from long ones, behind the special tokens in `start`."""
+    """Rows of `length` tokens cut from long ones, after the special tokens in `start`."""
     inner = length - len(start)
     long = [row for row in rows if len(row) >= inner][:ROWS]
     # Where a cut begins differs from row to row, so that the first tokens are all kinds of tokens.

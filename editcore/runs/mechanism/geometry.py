@@ -67,7 +67,7 @@ def whitened(
 
 
 def interval(distances: Float[Tensor, "first second"], *, same: bool, seed: int) -> Interval:
-    """The mean over pairs and its bootstrap interval; members are drawn anew, not pairs.
+    """The mean over pairs and its bootstrap interval; members are resampled, not pairs.
 
     `same`: both clouds are one, so that a member's distance to itself does not count.
     """

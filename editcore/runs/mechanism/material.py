@@ -89,7 +89,7 @@ class Material:
 
     @cached_property
     def frequency(self) -> Mapping[int, float]:
-        """How often each token stands in the texts, as a share of all tokens."""
+        """How often each token occurs in the texts, as a share of all tokens."""
         counts = Counter(token for row in self.rows for token in row)
         total = sum(counts.values())
         return {token: count / total for token, count in counts.items()}
