@@ -77,7 +77,7 @@ def _mean_square(update: Update, moment: Float64[Tensor, "d_in d_in"] | None) ->
 
 
 def _dense(
-    change: Float[Tensor, "d_out d_in"], moment: Float64[Tensor, "d_in d_in"] | None
+    change: Float[Tensor, "*d_out d_in"], moment: Float64[Tensor, "d_in d_in"] | None
 ) -> float:
     """tr(A C Aᵀ); the sum of squares where there is no C."""
     matrix = change.double().cpu()

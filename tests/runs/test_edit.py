@@ -109,7 +109,9 @@ class Ragged(Editor[ScriptedConfig]):
         case, shape = requests[0].case_id, context.model.model.get_parameter(WEIGHT).shape
         if case == 2:
             return EditResult(change_of(context, case))
-        ragged = LowRankUpdate(torch.ones(shape[0], 2), torch.ones(shape[1], 1))
+        ragged = LowRankUpdate(torch.ones(shape[0], 2), torch.ones(shape[1], 2))
+        # Afterwards, since the tests themselves refuse such factors where they are given.
+        object.__setattr__(ragged, "inputs", torch.ones(shape[1], 1))
         return EditResult(Delta({WEIGHT: ragged if case == 0 else torch.ones(shape)}))
 
 
