@@ -253,5 +253,7 @@ def _listed(study_file: Path) -> StudyList:
             "`editcore plan` writes it"
         ) from None
     except ValidationError as error:
-        wrong = explain(error, StudyList, f"{study_file}: this is no list of a study")
+        wrong = explain(
+            error, StudyList, f"{study_file}: this is not a study manifest (study.json)"
+        )
         raise ConfigError(f"{wrong}\n`editcore plan` writes one") from None

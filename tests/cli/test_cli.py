@@ -75,7 +75,7 @@ def test_summarise_refuses_a_list_that_is_none(run: Run, tmp_path: Path) -> None
     (tmp_path / "study.json").write_text("[]", encoding="utf-8")
     result = run("summarise", "--study", str(tmp_path / "study.json"), "--out", str(tmp_path))
     assert result.exit_code == 2
-    assert "no list of a study" in result.output
+    assert "not a study manifest" in result.output
 
 
 def test_plugins_prints_text_and_json_of_the_same(run: Run) -> None:

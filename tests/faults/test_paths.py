@@ -85,7 +85,7 @@ def test_a_list_of_another_shape_is_named(tmp_path: Path, content: bytes) -> Non
     path = tmp_path / "study.json"
     path.write_bytes(content)
     for read in (listed_edits, listed_config):
-        with pytest.raises(EditcoreError, match=r"study\.json: this is no list of a study"):
+        with pytest.raises(EditcoreError, match=r"study\.json: this is not a study manifest"):
             read(path)
 
 

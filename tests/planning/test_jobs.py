@@ -396,5 +396,5 @@ def test_writing_unchanged_text_leaves_the_file_alone(tmp_path: Path) -> None:
 def test_a_list_that_is_no_study_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps({"edits": []}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="no list of a study"):
+    with pytest.raises(ConfigError, match="not a study manifest"):
         listed_edits(path)
