@@ -56,7 +56,7 @@ class EditorInfo:
 class KeyStrategyInfo:
     """A way to choose the two keys of a rank-one update.
 
-    `factory` is `"module:function"`, a `editcore.keyvalue.keys.KeyStrategy`.
+    `factory` is `"module:function"`, an `editcore.toolkit.KeyStrategy`.
     """
 
     name: str
@@ -69,7 +69,7 @@ class KeyStrategyInfo:
 class DeltaTransformInfo:
     """A change of any editor's weight change, made before it is measured.
 
-    `factory` is `"module:function"`, an `editcore.editing.transforms.DeltaTransform`.
+    `factory` is `"module:function"`, an `editcore.toolkit.DeltaTransform`.
     """
 
     name: str
