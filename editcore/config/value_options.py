@@ -15,6 +15,7 @@ ClampNormFactor = Annotated[
         "reached; lower it where edits that take also harm other facts.",
     ),
 ]
+"""The option that bounds δ by a multiple of the norm of what it is added to."""
 
 
 class ValueSite(BaseModel):
