@@ -14,7 +14,7 @@ from editcore.planning.paths import RESULTS
     epilog=examples(
         "editcore plugins",
         "editcore plugins --json",
-        "EDITCORE_PLUGINS=editcore-rome editcore plugins",
+        "EDITCORE_PLUGINS=editcore-mine editcore plugins",
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -202,7 +202,7 @@ class Added(ABC):
     @abstractmethod
     def added(
         self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
-    ) -> Float32[Tensor, " row #position d_out"]:
+    ) -> Float[Tensor, " row #position d_out"]:
         """What is added for some inputs; row i is read by the edit `edit[i]`."""
 
 
@@ -210,8 +210,8 @@ class Added(ABC):
 class BatchedFactors(Added):
     """Low-rank changes of a weight; lower ranks are filled with zeros."""
 
-    outputs: Float32[Tensor, "edit d_out rank"]
-    inputs: Float32[Tensor, "edit d_in rank"]
+    outputs: Float[Tensor, "edit d_out rank"]
+    inputs: Float[Tensor, "edit d_in rank"]
 
     @classmethod
     def of(cls, updates: Sequence[LowRankUpdate], device: torch.device) -> "BatchedFactors":
@@ -224,7 +224,7 @@ class BatchedFactors(Added):
 
     def added(
         self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
-    ) -> Float32[Tensor, " row #position d_out"]:
+    ) -> Float[Tensor, " row #position d_out"]:
         """See `Added.added`."""
         seen = torch.bmm(inputs.to(self.inputs.dtype), self.inputs[edit])
         return torch.bmm(seen, self.outputs[edit].transpose(1, 2))
@@ -238,7 +238,7 @@ class Matrices(Added):
 
     def added(
         self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
-    ) -> Float32[Tensor, " row #position d_out"]:
+    ) -> Float[Tensor, " row #position d_out"]:
         """See `Added.added`; edit by edit, since a copy of its matrix for every row is large."""
         size = (*inputs.shape[:-1], self.changes.shape[1])
         found = torch.empty(size, dtype=self.changes.dtype, device=inputs.device)
@@ -256,7 +256,7 @@ class Biases(Added):
 
     def added(
         self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
-    ) -> Float32[Tensor, " row #position d_out"]:
+    ) -> Float[Tensor, " row #position d_out"]:
         """See `Added.added`."""
         return self.changes[edit][:, None]
 
