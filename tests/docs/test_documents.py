@@ -109,7 +109,8 @@ def test_the_example_strategy_lies_between_the_two_keys(packages: Path) -> None:
 def test_the_example_transform_keeps_the_largest_direction(packages: Path) -> None:
     record = registry_with("editcore_truncate").delta_transforms["truncate"].record
     model = wrap_model("gpt2", *tiny_model("gpt2"))
-    matrix, bias = torch.randn(32, 64), torch.randn(32)
+    draw = torch.Generator().manual_seed(0)
+    matrix, bias = torch.randn(32, 64, generator=draw), torch.randn(32, generator=draw)
     delta = Delta({"matrix": DenseUpdate(matrix), "bias": DenseUpdate(bias)})
     found = resolve_factory(record.factory)(delta, model, record.config(rank=1)).updates
     assert found["matrix"].norm() == pytest.approx(float(torch.linalg.matrix_norm(matrix, 2)))

@@ -188,3 +188,15 @@ def test_the_released_set_s_fields_are_read(tmp_path: Path) -> None:
     assert (one.prompt, one.subject_start, one.flaw) == ("{}'s occupation is", 0, "")
     assert (one.target_new, one.target_true) == ("architect", "actor")
     assert (one.case_id, two.case_id) == (0, 1)
+
+
+def test_the_default_study_can_judge_candidates(tmp_path: Path) -> None:
+    from editcore.config.study import load
+    from editcore.planning.planner import plan
+    from editcore.runs.adhoc.hard_case_filter import _with_candidates
+
+    cases = ROOT / "resources" / "world" / "hard.json"
+    config = load(ROOT / "config.yaml")
+    alone = _with_candidates(config, "config.yaml", "tiny-gpt2", "rome", cases)
+    (job,) = plan(alone, "config.yaml").edits.values()
+    assert (job.model.name, job.editor.label) == ("tiny-gpt2", "rome")

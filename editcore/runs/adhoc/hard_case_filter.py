@@ -72,5 +72,7 @@ def _with_candidates(
             "datasets": {CANDIDATES: DatasetSection(path=str(cases), format="counterfact")},
             "shard_size": 1_000_000,
             "sequences": None,
+            "downstream": None,
+            "mechanism": None,
         }
     )
