@@ -7,7 +7,7 @@ as the bits in which it now differs. Hashes in the file say what was changed and
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,6 +64,23 @@ class CumulativeDelta:
                 self._factors.pop(name, None)
         laid_out.add_to(self._model.model)
         self._model.follow(delta.updates)
+
+    def try_out(self, delta: Delta) -> Callable[[], None]:
+        """Add a change; calling the result removes it bit by bit, if nothing was added since."""
+        delta.check(self._model.model)
+        before = {name: self._now(name).clone() for name in delta.updates}
+        originals = dict(self._originals)
+        factors = {name: list(updates) for name, updates in self._factors.items()}
+        self.add(delta)
+
+        @torch.no_grad()
+        def take_out() -> None:
+            for name, weights in before.items():
+                self._now(name).copy_(weights)
+            self._model.follow(before)
+            self._originals, self._factors = originals, factors
+
+        return take_out
 
     @torch.no_grad()
     def revert(self) -> None:

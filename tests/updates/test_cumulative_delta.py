@@ -44,6 +44,39 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
     return loaded
 
 
+@pytest.mark.parametrize("kinds", [["low", "low"], ["dense", "low"], ["low", "dense"]])
+def test_a_change_that_was_tried_is_taken_out_bit_by_bit(
+    model: LoadedModel, kinds: list[str], tmp_path: Path
+) -> None:
+    original = state(model)
+    with accumulating(model) as kept:
+        kept.try_out(changes(model, kinds[1], 7))()
+        assert equal(state(model), original)
+        assert kept.parameters == []
+        kept.add(changes(model, kinds[0], 0))
+        accepted, tensors, record = state(model), kept.tensors(), kept.record()
+        take_out = kept.try_out(changes(model, kinds[1], 1))
+        assert not equal(state(model), accepted)
+        take_out()
+        assert equal(state(model), accepted)
+        assert (kept.tensors().keys(), kept.record()) == (tensors.keys(), record)
+        assert equal(kept.tensors(), tensors)
+        save(kept, tmp_path / "kept.safetensors", {})
+    assert equal(state(model), original)
+    with applied(tmp_path / "kept.safetensors", model):
+        assert equal(state(model), accepted)
+
+
+def test_a_change_that_does_not_fit_is_not_tried(model: LoadedModel) -> None:
+    original = state(model)
+    wrong = Delta({model.parts.down_weight(1): DenseUpdate(torch.ones(3, 3))})
+    with accumulating(model) as kept:
+        with pytest.raises(PluginError):
+            kept.try_out(wrong)
+        assert kept.parameters == []
+    assert equal(state(model), original)
+
+
 @pytest.mark.parametrize("kinds", [["low"] * 5, ["dense"] * 3, ["low", "low", "dense", "low"]])
 def test_the_file_makes_the_same_weights_bit_by_bit(
     model: LoadedModel, kinds: list[str], tmp_path: Path
