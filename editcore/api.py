@@ -8,7 +8,7 @@ from editcore.requests import EditRequest, Probe
 
 if TYPE_CHECKING:
     from editcore.runs.adhoc.check_report import CheckReport
-    from editcore.runs.adhoc.setup import Say
+    from editcore.runs.prepare import Say
 
 
 def check(
@@ -34,7 +34,7 @@ def check(
     `say` is told each step. Raises `EditcoreError` where the edit cannot be asked for or made.
     """
     from editcore.runs.adhoc.check import check_request
-    from editcore.runs.adhoc.setup import Choice, default_cache
+    from editcore.runs.prepare import Choice, default_cache
 
     probes = tuple(Probe(*pair) for pair in (neighbours or {}).items())
     request = EditRequest(

@@ -137,7 +137,7 @@ def guard(
     from editcore.runs.adhoc.check_report import finite
     from editcore.runs.adhoc.guard import guard as run
     from editcore.runs.adhoc.guard import page
-    from editcore.runs.adhoc.setup import Choice, default_cache
+    from editcore.runs.prepare import Choice, default_cache
 
     requests = read_requests(edits)[:limit]
     choice = Choice(model, editor, parsed(settings), config)

@@ -54,6 +54,7 @@ def harden(
     With a filter, only those stay whose edit, each from the unedited model, collapses one of the
     models named. How the cases were made is written next to them, in a file .provenance.json.
     """
+    from editcore.cli.check import say
     from editcore.runs.adhoc.hard_case_files import Filter, Recipe, run
 
     filters = [filter_editor, study]
@@ -65,5 +66,5 @@ def harden(
         if study and filter_editor
         else None
     )
-    made, kept = run(recipe, out, judges)
+    made, kept = run(recipe, out, judges, say)
     click.echo(f"{made} cases generated, {kept} kept: {out}")

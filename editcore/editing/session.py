@@ -7,7 +7,7 @@ from typing import Any
 
 from editcore.config.options import EditorConfig, Values, key_strategy_of, needs
 from editcore.editing import trained
-from editcore.editing.editor import EditContext, Editor, EditResult
+from editcore.editing.editor import EditContext, Editor, EditResult, refuse_undeclared
 from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.errors import PluginError, in_one_line
 from editcore.keyvalue import prefixes, second_moment, value_file
@@ -16,7 +16,7 @@ from editcore.models.loading import LoadedModel, load_spec
 from editcore.planning.jobs import EditorJob
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registry, resolve_factory
-from editcore.requests import OK
+from editcore.requests import OK, EditRequest
 from editcore.updates.change import Change
 
 
@@ -40,6 +40,26 @@ class Session:
         editor = make_editor(info, config)
         context = _context(job, model, config, registry)
         return cls(info, context, editor, bind(job.editor.transforms, registry))
+
+    def edit(self, requests: Sequence[EditRequest], state: Any) -> EditResult:
+        """The next edit of a sequence, on the model as it is now, or the reason why there is none.
+
+        What the editor or its change raises is a reason too. The model stays as it is.
+        """
+        if flaw := next((request.flaw for request in requests if request.flaw), ""):
+            return EditResult(status=flaw)
+        context, options = self.context, self.editor.config
+        try:
+            result = self.finished(self.editor.edit(context, requests, state))
+            if result.change is not None and result.status == OK:
+                result.change.check(context.model.model)
+                refuse_undeclared(self.info.name, options, context.model.parts, result.change)
+                if result.patch is not None:
+                    with result.patch.applied(context.model.model):
+                        pass  # one that cannot be put in fails here, not where it is measured
+        except Exception as error:  # a third party's editor may raise anything
+            return EditResult(status=in_one_line(error))
+        return result
 
     def finished(self, result: EditResult) -> EditResult:
         """An edit as it is measured: transformed, and a failed one where it is no edit.

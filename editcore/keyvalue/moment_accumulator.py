@@ -131,16 +131,28 @@ def _keys(
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
 
-def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
-    """The ids of each text, cut at the model's positions, until together they are `tokens`.
+def texts_within(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[str]:
+    """The texts that `measure_moments` reads: the first that are `tokens` tokens together."""
+    return (text for text, _ in _counted(model, texts, tokens))
 
-    The last row is cut to the budget: in a causal model no key depends on what comes after it.
+
+def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
+    """The ids of the texts that count."""
+    return (row for _, row in _counted(model, texts, tokens))
+
+
+def _counted(
+    model: "LoadedModel", texts: Iterable[str], tokens: int
+) -> Iterator[tuple[str, list[int]]]:
+    """Each text and its ids, cut at the model's positions, until together they are `tokens`.
+
+    The last row is cut to the budget: in a causal model no key depends on what follows it.
     """
     longest = min(model.max_positions, BATCH_TOKENS)
     for text in texts:
         row = model.tokenizer(text)["input_ids"][: min(longest, tokens)]
         if row:
-            yield row
+            yield text, row
         tokens -= len(row)
         if tokens <= 0:
             return

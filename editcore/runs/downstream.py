@@ -7,11 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from editcore.datasets.readers import read_texts
 from editcore.errors import DataError
-from editcore.evaluation import perplexity
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
-from editcore.models.loading import LoadedModel, load_spec
+from editcore.evaluation.perplexity import measure_unedited
+from editcore.models.loading import load_spec
 from editcore.planning.jobs import DownstreamJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import of_job
@@ -29,8 +28,9 @@ def run(job: DownstreamJob, out: Path) -> None:
     edits = _edits(job)
     chosen = selected(edits, job.count, job.top)
     model = load_spec(job.model, load_registry())
+    _, unedited = measure_unedited(model, job.perplexity)
     lm, suite = EditedLM(model), Suite.load(job.tasks, job.limit, job.seed)
-    rows = _rows(job, suite, lm, {"perplexity": _unedited(model, job)})
+    rows = _rows(job, suite, lm, {"perplexity": unedited.mean})
     with progress_bar(total=len(chosen), title=f"{job.model.name} downstream", unit="model") as bar:
         for edit, delta in _with_deltas(chosen):
             with lm.edited(delta):
@@ -46,11 +46,6 @@ def _edits(job: DownstreamJob) -> pl.DataFrame:
         for shard in job.edits
     ]
     return pl.concat(tables, how="diagonal")
-
-
-def _unedited(model: LoadedModel, job: DownstreamJob) -> float:
-    texts = read_texts(job.perplexity.path, job.perplexity.texts)
-    return perplexity.measure(model, perplexity.tokenize(model, texts)).mean
 
 
 def _with_deltas(chosen: pl.DataFrame) -> Iterator[tuple[Chosen, Delta]]:

@@ -18,6 +18,7 @@ from editcore.records.schemas import EDITS, OWN_COLUMNS
 from editcore.records.tables import write_table
 from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
+from editcore.runs.baseline import Baseline
 from editcore.runs.edit_rows import MadeEdit, Row, Rows
 from editcore.updates.delta import Delta, save_deltas
 
@@ -66,15 +67,12 @@ class Shard:
     def open(cls, job: EditJob) -> "Shard":
         """Load model, artefacts, plugins and data; any of them missing is an `EditcoreError`."""
         registry = load_registry()
-        session = Session.open(job, registry)
-        for planned in session.context.values.values():
+        baseline = Baseline.open(job, registry)
+        for planned in baseline.session.context.values.values():
             planned.require(job.case_ids)
-        metrics = bind(job.metrics, registry, OWN_COLUMNS)
-        context, options = session.context, session.editor.config
-        known = context.prefixes, metrics, context.moments
-        rows = Rows.open(job, context.model, options, *known)
+        rows = Rows.open(job, baseline, bind(job.metrics, registry, OWN_COLUMNS))
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
-        return cls(session, requests, rows)
+        return cls(baseline.session, requests, rows)
 
     def results(self) -> Iterator[MadeEdit]:
         """Each request with its edit; the editor never sees a flawed one."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from editcore.editing.editor import EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
 from editcore.evaluation.generation import edited_continuations
 from editcore.evaluation.metrics import Metric, MetricInput, number
-from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, measure_unedited
+from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.evaluation.teacher_forcing import (
     Answers,
     CaseQuestions,
@@ -22,11 +22,11 @@ from editcore.evaluation.teacher_forcing import (
     tokenize_questions,
 )
 from editcore.keyvalue.prefixes import ContextPrefixes
-from editcore.keyvalue.second_moment import SecondMoment
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import EditJob
 from editcore.requests import OK, SLOT, EditRequest
+from editcore.runs.baseline import Baseline
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta
 
@@ -67,20 +67,19 @@ class Rows:
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def open(
-        cls,
-        job: EditJob,
-        model: LoadedModel,
-        options: EditorConfig,
-        prefixes: ContextPrefixes | None,
-        metrics: Sequence[Metric],
-        moments: Mapping[int, SecondMoment],
-    ) -> "Rows":
-        """Measure the unedited model; `DataError` where its perplexity is not finite."""
-        texts, unedited = measure_unedited(model, job.perplexity)
-        edited = EditedPerplexity(model, texts)
-        before = ActivationShift(model, moments)
-        return cls(job, model, options, prefixes, metrics, unedited, edited, before)
+    def open(cls, job: EditJob, baseline: Baseline, metrics: Sequence[Metric]) -> "Rows":
+        """The rows of a job's edits, as compared with the unedited model."""
+        context = baseline.session.context
+        return cls(
+            job,
+            context.model,
+            baseline.session.editor.config,
+            context.prefixes,
+            metrics,
+            baseline.unedited,
+            baseline.edited,
+            ActivationShift(context.model, context.moments),
+        )
 
     def of(self, edits: Sequence[MadeEdit]) -> list[Row]:
         """The rows of some edits, in their order.
@@ -123,6 +122,11 @@ class Rows:
             "prefixes_hash": self.prefixes.hash if self.prefixes else "",
         }
 
+    def questions(self, request: EditRequest) -> tuple[CaseQuestions, TokenizedQuestions]:
+        """What metrics ask of a case; `RequestError` where the model cannot take one of them."""
+        questions = CaseQuestions(request, self._test_prefix(request))
+        return questions, tokenize_questions(self.model, questions.all())
+
     def _test_prefix(self, request: EditRequest) -> str:
         templates = self.prefixes
         return templates.for_test(self.job.seed, request.case_id) if templates else SLOT
@@ -139,8 +143,7 @@ class Rows:
                 return None
             change.check(self.model.model)
             refuse_undeclared(self.job.editor.uses, self.options, self.model.parts, change)
-            questions = CaseQuestions(request, self._test_prefix(request))
-            tokens = tokenize_questions(self.model, questions.all())
+            questions, tokens = self.questions(request)
             row |= self._known(result) | {"delta_norm": change.norm()}
         except Exception as error:  # a third party's change may be anything
             row["status"] = in_one_line(error)
@@ -198,7 +201,7 @@ class Rows:
         for each, (before, after), found, words in zip(
             sound, answers, perplexities, said, strict=True
         ):
-            each.row.update(self._perplexity_columns(found) | words)
+            each.row.update(self.perplexity_columns(found) | words)
             each.row.update(self._metric_columns(each, before, after))
 
     def _continuations(self, sound: Sequence[_Sound], changes: Sequence[Change]) -> list[Row]:
@@ -216,7 +219,10 @@ class Rows:
             with case.change.applied(self.model.model):
                 yield self.model
 
-        given = MetricInput(case.questions, before, after, edited)
+        return self.scores(MetricInput(case.questions, before, after, edited))
+
+    def scores(self, given: MetricInput) -> Row:
+        """The metrics' columns for one edit; `status` is why one of them failed, if one did."""
         columns: Row = {}
         for metric in self.metrics:
             try:
@@ -225,7 +231,8 @@ class Rows:
                 columns["status"] = str(error)
         return columns
 
-    def _perplexity_columns(self, edited: Perplexity) -> Row:
+    def perplexity_columns(self, edited: Perplexity) -> Row:
+        """The columns of an edited model's perplexity, beside the unedited one's."""
         unedited = self.unedited
         return {
             "perplexity": edited.mean,

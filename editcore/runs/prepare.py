@@ -1,36 +1,35 @@
-"""A model and an editor made ready outside a study: options settled, artefacts kept in a cache."""
+"""A model and an editor made ready outside the workflow: one study, one editor, one shard.
+
+`check`, `guard` and `harden` go through here: options are settled as a study settles them, the jobs
+are those that it would plan, and only the place of the artefacts differs. Imports no torch.
+"""
 
 import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editcore.atomic import write_text
-from editcore.config.collapse import CollapseSection
 from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
 from editcore.datasets.bundled import bundled_models, resources_folder
-from editcore.datasets.writers import flat_record
 from editcore.planning import paths
 from editcore.planning.planner import plan
 from editcore.records.provenance import stamps
-from editcore.registry.registry import load_registry
-from editcore.runs import artefacts
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import EditJob, Job, ModelSpec
     from editcore.planning.study import Study
-    from editcore.requests import EditRequest
-    from editcore.runs.edit import Shard
 
 CACHE_VARIABLE = "EDITCORE_CACHE"
-DATASET = "asked"
+CASES = "cases"
+ONE_SHARD = 1_000_000
 # Enough for keys of some hundreds of dimensions, and seconds of work on a small model.
 BUNDLED_TOKENS = 50_000
+# What a study may leave out: the stages after its edits.
+FURTHER_STAGES = {name: None for name, f in StudyConfig.model_fields.items() if f.default is None}
 
 Say = Callable[[str], None]
 
@@ -57,58 +56,55 @@ def default_cache() -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "editcore"
 
 
-def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> "Shard":
-    """The requests with model, artefacts and editor loaded; what a cache lacks is made and kept.
-
-    `say` is told each step. Raises `EditcoreError` for whatever a study would be refused for.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "requests.json"
-        write_text(data, json.dumps([flat_record(request) for request in requests]))
-        study = plan(settled(choice, data), "these options", load_registry())
-        (job,) = study.edits.values()
-        say("load torch and transformers")
-        from editcore.runs.edit import Shard
-
-        job = with_artefacts(study, job, cache, say)
-        say(f"load {job.model.name}, and measure its perplexity as it is")
-        return Shard.open(job)
-
-
-def collapse_rule(choice: Choice) -> CollapseSection:
-    """When a model counts as collapsed, by the study whose settings apply."""
-    found = _base(choice)
-    return found.collapse if found else CollapseSection()
-
-
-def settled(choice: Choice, data: Path) -> StudyConfig:
-    """The study of one model, one editor and the requests in `data`, all in one shard."""
+def settled(choice: Choice, cases: DatasetSection) -> StudyConfig:
+    """The study of one model and one editor, as people name them, on `cases`."""
     found = _base(choice)
     label, model = _model(choice, found)
-    editor = _editor(choice, found, label)
-    config = found or StudyConfig(
-        models={label: model},
-        editors={choice.editor: editor},
-        datasets={DATASET: DatasetSection(path=str(data))},
-    )
-    small = choice.model in bundled_models()
-    tokens = min(config.moments.tokens, BUNDLED_TOKENS) if small else config.moments.tokens
+    models, editors = {label: model}, {choice.editor: _editor(choice, found, label)}
+    config = found or StudyConfig(models=models, editors=editors, datasets={CASES: cases})
+    tokens = config.moments.tokens
+    if choice.model in bundled_models():
+        tokens = min(tokens, BUNDLED_TOKENS)
+    moments = config.moments.model_copy(update={"tokens": tokens})
+    config = config.model_copy(update={"models": models, "editors": editors, "moments": moments})
+    return single_study(config, label, choice.editor, cases)
+
+
+def single_study(
+    config: StudyConfig, model: str, editor: str, cases: DatasetSection
+) -> StudyConfig:
+    """A study cut down to one of its models, one of its editors, and `cases`, all in one shard.
+
+    Both are given by label. Whatever comes after the edits is left out.
+    """
+    chosen = config.editors[editor]
+    options = {label: given for label, given in chosen.options_by_model.items() if label == model}
     return config.model_copy(
         update={
-            "models": {label: model},
-            "editors": {choice.editor: editor},
-            "datasets": {DATASET: DatasetSection(path=str(data), format="flat")},
-            "moments": config.moments.model_copy(update={"tokens": tokens}),
-            "shard_size": 1_000_000,
-            "sequences": None,
-            "downstream": None,
-            "mechanism": None,
+            **FURTHER_STAGES,
+            "models": {model: config.models[model]},
+            "editors": {editor: chosen.model_copy(update={"options_by_model": options})},
+            "datasets": {CASES: cases},
+            "shard_size": ONE_SHARD,
         }
     )
 
 
-def with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":
-    """The job with its artefacts in the cache, each made where it is not there yet."""
+def prepare(config: StudyConfig, where: str, cache: Path, say: Say) -> "EditJob":
+    """The edit job of a `single_study`, with its artefacts in `cache`: found there, or made.
+
+    `where` is what messages point to, and `say` is told each step. v* is not made, so the edits
+    search for it. Raises `EditcoreError` for whatever a study would be refused for.
+    """
+    study = plan(config, where)
+    (job,) = study.edits.values()
+    say("load torch and transformers")
+    return _with_artefacts(study, job, cache, say)
+
+
+def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":
+    from editcore.runs import artefacts  # torch, which a wrong option does without
+
     files = study.model_files[job.model.name]
     changes: dict[str, Any] = {"values": ()}
     if job.prefixes:

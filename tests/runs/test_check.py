@@ -272,9 +272,11 @@ def test_the_function_is_there_without_torch() -> None:
 
 
 def test_a_bundled_model_takes_the_default_study_s_options() -> None:
-    from editcore.runs.adhoc.setup import Choice, settled
+    from editcore.config.study import DatasetSection
+    from editcore.runs.prepare import Choice, settled
 
-    study = settled(Choice("tiny-llama", "rome", {"steps": 7}), Path("asked.json"))
+    asked = DatasetSection(path="asked.json")
+    study = settled(Choice("tiny-llama", "rome", {"steps": 7}), asked)
     options = study.editors["rome"].options
     assert options["steps"] == 7
     assert "layer" in options

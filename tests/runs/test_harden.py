@@ -105,7 +105,7 @@ def test_the_filter_keeps_what_collapses_the_model(tmp_path: Path) -> None:
     kept = {
         ratio: collapsing(
             parse(base | {"collapse": {"ratio": ratio}}, "s"),
-            "s", "tiny-gpt2", "rome", tmp_path / "c.json", tmp_path / str(ratio),
+            "s", "tiny-gpt2", "rome", tmp_path / "c.json", tmp_path / str(ratio), print,
         )
         for ratio in (1e-9, 1e9)
     }  # fmt: skip

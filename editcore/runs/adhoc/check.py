@@ -9,7 +9,8 @@ from editcore.config.options import key_strategy_of
 from editcore.errors import RequestError
 from editcore.requests import OK
 from editcore.runs.adhoc.check_report import CheckReport, Continuation, KeyFacts, forecast
-from editcore.runs.adhoc.setup import Choice, Say, collapse_rule, made_ready
+from editcore.runs.adhoc.setup import made_ready
+from editcore.runs.prepare import Choice, Say
 
 if TYPE_CHECKING:
     from editcore.collapse.calibration import Forecast
@@ -32,7 +33,8 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     """
     if request.flaw:
         raise RequestError(request.flaw)
-    shard = made_ready(choice, [request], cache, say)
+    ready = made_ready(choice, [request], cache, say)
+    shard, rule = ready.shard, ready.rule
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
     warning = _warning(shard, made.result.delta)
@@ -45,7 +47,6 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     prompts = (request.text, *OPENINGS)
     said = _said(shard, made.result.change, prompts)
     keys = key_facts(shard, request)
-    rule = collapse_rule(choice)
     row |= vars(judge(row["perplexity"], row["perplexity_base"], rule))
     job = shard.rows.job
     altered = _altered(shard, made.result, said)

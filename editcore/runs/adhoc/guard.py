@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editcore.collapse.verdict import judge
-from editcore.errors import ConfigError, in_one_line
+from editcore.config.collapse import CollapseSection
+from editcore.errors import ConfigError
 from editcore.numbers import number, times
 from editcore.progress import progress_bar
 from editcore.records.provenance import versions
 from editcore.records.schemas import GUARD
 from editcore.records.tables import write_table
-from editcore.requests import OK
-from editcore.runs.adhoc.setup import Choice, Say, collapse_rule, made_ready
+from editcore.runs.adhoc.setup import made_ready
+from editcore.runs.prepare import Choice, Say
 
 if TYPE_CHECKING:
     from editcore.requests import EditRequest
-    from editcore.runs.edit import Shard
     from editcore.updates.delta import Delta
 
 REFUSED = "refused: "
@@ -52,54 +53,44 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
     Each edit is made on the model with the accepted ones in place and judged by the perplexity of
     the outcome against that of the unedited model. Raises `EditcoreError` as `check` does.
     """
-    from editcore.updates.delta import combine_deltas
-
-    shard = made_ready(choice, requests, cache, say)
+    ready = made_ready(choice, requests, cache, say)
+    shard = ready.shard
     if not shard.session.info.capabilities.changes_weights:
         raise ConfigError(
             f"{choice.editor} changes no weights, so its edits cannot be kept as a weight change; "
             "guard an editor that does"
         )
     say(f"edit {len(requests)} facts one after the other")
-    rule = collapse_rule(choice)
-    accepted: list[Delta] = []
-    rows = []
-    state = shard.session.editor.start(shard.session.context)
-    for step, request in enumerate(progress_bar(shard.requests, title="guard", unit="edit")):
-        row, delta, after = _tried(shard, request, accepted, state)
-        if delta is not None and judge(row["perplexity"], row["perplexity_base"], rule).collapsed:
-            row["status"], delta = f"{REFUSED}{_reason(row)}", None
-        if delta is not None:
-            accepted.append(delta)
-            state = after
-        rows.append({**row, "step": step, "accepted": delta is not None})
-    kept = [{name: row.get(name) for name in GUARD.names} for row in rows]
-    return Guarded(kept, combine_deltas(accepted), shard.rows.job.model_dump_json())
-
-
-def _tried(
-    shard: "Shard", request: "EditRequest", accepted: Sequence["Delta"], state: Any
-) -> tuple[dict[str, Any], "Delta | None", Any]:
-    """The row of one more edit, its weight change if it could be made, and the state after it."""
-    from editcore.editing.editor import EditResult
-    from editcore.runs.edit_rows import MadeEdit
+    from editcore.runs.adhoc.trials import Trials
+    from editcore.updates.cumulative_delta import accumulating
     from editcore.updates.delta import combine_deltas
 
-    session = shard.session
-    if request.flaw:
-        result = EditResult(status=request.flaw)
-    else:
-        with combine_deltas(accepted).applied(session.context.model.model):
-            try:
-                result = session.finished(session.editor.edit(session.context, [request], state))
-            except Exception as error:  # a third party's editor may raise anything
-                result = EditResult(status=in_one_line(error))
-    whole = None if result.delta is None else combine_deltas([*accepted, result.delta])
-    outcome = EditResult(whole, result.status, result.diagnostics)
-    (row,) = shard.rows.of([MadeEdit(request, outcome, 0.0)])
-    if row["status"] != OK:
-        return row | {"status": f"{REFUSED}{row['status']}"}, None, state
-    return row, result.delta, result.state
+    accepted: list[Delta] = []
+    rows = []
+    with accumulating(shard.session.context.model) as changes:
+        trials = Trials(shard, changes)
+        for step, request in enumerate(progress_bar(shard.requests, title="guard", unit="edit")):
+            row, delta = trials.attempt(request, partial(_objection, ready.rule))
+            if delta is not None:
+                accepted.append(delta)
+            rows.append(_row(row, step, accepted=delta is not None))
+    return Guarded(rows, combine_deltas(accepted), shard.rows.job.model_dump_json())
+
+
+def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
+    """The columns of the table, those that were not measured as None."""
+    status = row["status"] if accepted else f"{REFUSED}{row['status']}"
+    return {name: row.get(name) for name in GUARD.names} | {
+        "step": step,
+        "accepted": accepted,
+        "status": status,
+    }
+
+
+def _objection(rule: CollapseSection, row: dict[str, Any]) -> str:
+    """Why the model with this edit is not to be kept; empty where it is sound."""
+    collapsed = judge(row["perplexity"], row["perplexity_base"], rule).collapsed
+    return _reason(row) if collapsed else ""
 
 
 def _reason(row: dict[str, Any]) -> str:

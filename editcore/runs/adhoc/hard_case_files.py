@@ -18,6 +18,7 @@ from editcore.runs.adhoc.hard_case_generator import (
     read_relations,
     read_vocabulary,
 )
+from editcore.runs.prepare import Say
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,16 @@ class Filter:
     work: Path
 
 
-def run(recipe: Recipe, out: Path, judges: Filter | None = None) -> tuple[int, int]:
-    """Write the cases to `out` and their provenance beside it; how many were made, and kept."""
+def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int, int]:
+    """Write the cases to `out` and their provenance beside it; how many were made, and kept.
+
+    Without `judges` all are kept. `say` is told each step of filtering.
+    """
     relations = read_relations(recipe.relations)
     tokenizer = load_tokenizer(recipe.tokenizer)
     vocabulary = read_vocabulary(recipe.words)
     made = generate(vocabulary, relations, tokenizer, recipe.count, recipe.seed)
-    collapsed = _judged(made, judges) if judges else {}
+    collapsed = _judged(made, judges, say) if judges else {}
     kept = [r for r in made if any(r["case_id"] in ids for ids in collapsed.values()) or not judges]
     write_text(out, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     record = _provenance(recipe, judges, made, kept, collapsed)
@@ -56,14 +60,14 @@ def run(recipe: Recipe, out: Path, judges: Filter | None = None) -> tuple[int, i
     return len(made), len(kept)
 
 
-def _judged(made: list[Record], judges: Filter) -> dict[str, list[int]]:
+def _judged(made: list[Record], judges: Filter, say: Say) -> dict[str, list[int]]:
     """By model, the cases whose edit collapses it."""
     config = load(judges.study)
     candidates = judges.work / "candidates.json"
     write_text(candidates, json.dumps(made))
     return {
         model: collapsing(
-            config, str(judges.study), model, judges.editor, candidates, judges.work / model
+            config, str(judges.study), model, judges.editor, candidates, judges.work / model, say
         )
         for model in judges.models
     }

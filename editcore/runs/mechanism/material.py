@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,12 +13,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from editcore.datasets.readers import read_cases, read_texts
-from editcore.editing.session import Session
 from editcore.errors import DataError
-from editcore.evaluation import perplexity
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.keyvalue import value_file
 from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, fill, tokenize_templates
+from editcore.keyvalue.moment_accumulator import texts_within
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
@@ -28,6 +26,7 @@ from editcore.models.tokenization import TokenizedPrompt, tokenize_prompt
 from editcore.planning.jobs import CaseSet, MechanismJob
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import SLOT, EditRequest
+from editcore.runs.baseline import Baseline
 from editcore.updates.delta import Delta
 
 COLLAPSE, NORMAL = "collapse", "normal"
@@ -60,19 +59,18 @@ class Material:
     def open(cls, job: MechanismJob) -> "Material":
         """Load everything; `EditcoreError` for whatever is missing."""
         registry = load_registry()
-        context = Session.open(job, registry).context
-        model, (layer,) = context.model, context.moments
+        baseline = Baseline.open(job, registry)
+        context, model = baseline.session.context, baseline.model
+        (layer,) = context.moments
         assert context.prefixes is not None
         templates = context.prefixes.templates
         given = {COLLAPSE: job.hard_cases, NORMAL: job.normal_cases}
         sets = {
             name: _cases(model, layer, each, templates, registry) for name, each in given.items()
         }
-        texts = perplexity.tokenize(model, read_texts(job.perplexity.path, job.perplexity.texts))
-        unedited = perplexity.measure(model, texts)
-        edited = EditedPerplexity(model, texts)
-        running = list(islice(read_texts(job.texts.path, None), job.texts.tokens))
-        return cls(job, model, context.moments[layer], sets, running, unedited, edited)
+        running = list(texts_within(model, read_texts(job.texts.path, None), job.texts.tokens))
+        measured = baseline.unedited, baseline.edited
+        return cls(job, model, context.moments[layer], sets, running, *measured)
 
     @property
     def layer(self) -> int:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from editcore.collapse.verdict import judge
 from editcore.datasets.readers import read_cases
-from editcore.editing.editor import EditResult, refuse_undeclared
+from editcore.editing.editor import EditResult
 from editcore.editing.session import Session
-from editcore.errors import in_one_line
 from editcore.evaluation.metrics import number
-from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, measure_unedited
+from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import SequenceJob
 from editcore.progress import progress_bar
@@ -24,6 +23,7 @@ from editcore.records.schemas import SEQUENCES, STOPPED
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
+from editcore.runs.baseline import Baseline
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.runs.sequence.retention import Retention
 from editcore.updates import cumulative_delta
@@ -89,7 +89,7 @@ class SequenceState:
     patch: Patch | None = None
 
     def take(self, result: EditResult) -> None:
-        """Add one more edit; a `PluginError` for one that does not fit changes nothing."""
+        """Add one more edit."""
         if result.delta is not None:
             self.changes.add(result.delta)
         self.patch = result.patch
@@ -111,16 +111,15 @@ class SequenceRun:
     @classmethod
     def open(cls, job: SequenceJob, registry: Registry) -> "SequenceRun":
         """Load model, artefacts, plugins and data, and measure the unedited model."""
-        session = Session.open(job, registry)
-        model = session.context.model
+        baseline = Baseline.open(job, registry)
+        session, model = baseline.session, baseline.model
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
         batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]
-        texts, unedited = measure_unedited(model, job.perplexity)
         templates = session.context.prefixes
         drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
         retention = Retention.before(model, requests, drawn)
-        edited = EditedPerplexity(model, texts)
-        return cls(job, session, batches, unedited, edited, retention, _task_scores(job, model))
+        measured = baseline.unedited, baseline.edited
+        return cls(job, session, batches, *measured, retention, _task_scores(job, model))
 
     def unedited_row(self) -> Row:
         """Step 0."""
@@ -134,7 +133,9 @@ class SequenceRun:
         """
         started = time.perf_counter()
         row = self._identity(step)
-        result = self._edit(current, self.batches[step - 1])
+        result = self.session.edit(self.batches[step - 1], current.state)
+        if result.change is not None and result.status == OK:
+            current.take(result)
         row |= {"status": result.status, "seconds_editing": time.perf_counter() - started}
         row |= _known(result)
         before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
@@ -149,25 +150,6 @@ class SequenceRun:
             row |= self._scores(current.patch)
         row["seconds"] = time.perf_counter() - started
         return row
-
-    def _edit(self, current: SequenceState, requests: Sequence[EditRequest]) -> EditResult:
-        """The next edit; or the reason why there is none."""
-        if flaw := next((request.flaw for request in requests if request.flaw), ""):
-            return EditResult(status=flaw)
-        session = self.session
-        try:
-            made = session.editor.edit(session.context, requests, current.state)
-            result = session.finished(made)
-            if result.change is not None and result.status == OK:
-                parts, options = session.context.model.parts, session.editor.config
-                refuse_undeclared(self.job.editor.uses, options, parts, result.change)
-                if result.patch is not None:
-                    with result.patch.applied(session.context.model.model):
-                        pass  # one that cannot be put in is this step's failure, not the sequence's
-                current.take(result)
-        except Exception as error:  # a third party's editor may raise anything
-            return EditResult(status=in_one_line(error))
-        return result
 
     def _stops(self, row: Row) -> bool:
         """Whether the job's rule ends the sequence at this row."""

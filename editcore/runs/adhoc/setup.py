@@ -1,0 +1,42 @@
+"""The requests of one call as a shard, with model, artefacts and editor loaded."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from editcore.atomic import write_text
+from editcore.config.collapse import CollapseSection
+from editcore.config.study import DatasetSection
+from editcore.datasets.writers import flat_record
+from editcore.runs.prepare import Choice, Say, prepare, settled
+
+if TYPE_CHECKING:
+    from editcore.requests import EditRequest
+    from editcore.runs.edit import Shard
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A shard whose cases are the requests of one call, and when its model counts as collapsed."""
+
+    shard: "Shard"
+    rule: CollapseSection
+
+
+def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Ready:
+    """The requests with model, artefacts and editor loaded; what a cache lacks is made and kept.
+
+    `say` is told each step. Raises `EditcoreError` for whatever a study would be refused for.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "requests.json"
+        write_text(data, json.dumps([flat_record(request) for request in requests]))
+        config = settled(choice, DatasetSection(path=str(data), format="flat"))
+        job = prepare(config, "these options", cache, say)
+        from editcore.runs.edit import Shard
+
+        say(f"load {job.model.name}, and measure its perplexity as it is")
+        return Ready(Shard.open(job), config.collapse)

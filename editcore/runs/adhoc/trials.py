@@ -1,0 +1,96 @@
+"""Edits tried in sequence, in a model's own weights: each stays, or is taken out bit by bit."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from editcore.editing.editor import EditResult
+from editcore.errors import in_one_line
+from editcore.evaluation.metrics import MetricInput, number
+from editcore.evaluation.teacher_forcing import Answers, CaseQuestions, TokenizedQuestions, ask
+from editcore.requests import OK, EditRequest
+from editcore.runs.edit import Shard
+from editcore.updates.cumulative_delta import CumulativeDelta
+from editcore.updates.delta import Delta
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """A fact's questions, and what the unedited model answers."""
+
+    questions: CaseQuestions
+    tokens: TokenizedQuestions
+    before: Answers
+
+
+class Trials:
+    """The facts of a shard, edited in sequence in the weights that `changes` keeps."""
+
+    def __init__(self, shard: Shard, changes: CumulativeDelta) -> None:
+        """Ask the unedited model about every fact, since it is not to be had later."""
+        self._shard, self._changes = shard, changes
+        self._facts = {r.case_id: _asked(shard, r) for r in shard.requests}
+        self._state = shard.session.editor.start(shard.session.context)
+
+    def attempt(
+        self, request: EditRequest, objection: Callable[[Row], str]
+    ) -> tuple[Row, Delta | None]:
+        """The row of one more edit, and its weight change if it stays.
+
+        It stays unless it cannot be made or measured, or `objection` finds one in its row; then
+        weights and state are as they were, and the row's status is the reason.
+        """
+        row, fact = self._identity(request), self._facts[request.case_id]
+        if isinstance(fact, str):
+            return row | {"status": fact}, None
+        result = self._shard.session.edit([request], self._state)
+        row["status"] = result.status
+        if result.delta is None or result.status != OK:
+            return row, None
+        take_out = self._changes.try_out(result.delta)
+        row |= self._measured(fact, result)
+        if row["status"] == OK:
+            row["status"] = objection(row) or OK
+        if row["status"] != OK:
+            take_out()
+            return row, None
+        self._state = result.state
+        return row, result.delta
+
+    def _identity(self, request: EditRequest) -> Row:
+        job = self._shard.rows.job
+        return {
+            "model": job.model.name,
+            "editor": job.editor.label,
+            "case_id": request.case_id,
+            "subject": request.subject,
+            "prompt": request.prompt,
+            "target_new": request.target_new,
+        }
+
+    def _measured(self, fact: _Fact, result: EditResult) -> Row:
+        """What the model as it is now shows; where that cannot be measured, `status` is why."""
+        rows = self._shard.rows
+        try:
+            denominator = number("denominator", result.diagnostics.get("denominator"))
+            after = ask(rows.model, fact.tokens)
+            given = MetricInput(fact.questions, fact.before, after, lambda: nullcontext(rows.model))
+            scores = rows.scores(given)
+            now = rows.edited.now(self._changes.first_block())
+        except Exception as error:  # a third party's number or metric may be anything
+            return {"status": in_one_line(error)}
+        return {"denominator": denominator, **rows.perplexity_columns(now), **scores}
+
+
+def _asked(shard: Shard, request: EditRequest) -> _Fact | str:
+    """The fact as the unedited model knows it, or why it cannot be asked."""
+    if request.flaw:
+        return request.flaw
+    try:
+        questions, tokens = shard.rows.questions(request)
+        return _Fact(questions, tokens, ask(shard.rows.model, tokens))
+    except Exception as error:  # whatever a fact's texts may cause
+        return in_one_line(error)

@@ -1,0 +1,93 @@
+"""One way to make a model and an editor ready, whatever study their settings come from."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.config.study import DatasetSection, StudyConfig, load, parse
+from editcore.planning.planner import plan
+from editcore.runs.prepare import Choice, prepare, settled, single_study
+from tests.studies import TEXTS, record, write_config, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+HARD = DatasetSection(path="resources/world/hard.json", limit=2)
+
+
+def test_the_default_study_cut_down_is_one_edit_job_with_the_study_s_settings() -> None:
+    config = load(ROOT / "config.yaml")
+    assert config.sequences and config.downstream and config.mechanism
+    alone = single_study(config, "tiny-llama", "rome", HARD)
+    study = plan(alone, "config.yaml")
+    (job,) = study.edits.values()
+    whole = plan(config, "config.yaml")
+    names = ("tiny-llama", "rome")
+    same = next(j for j in whole.edits.values() if (j.model.name, j.editor.label) == names)
+    assert job.editor == same.editor
+    assert job.perplexity == same.perplexity
+    assert [m.key for m in study.moments.values()] == [
+        m.key for m in whole.moments.values() if m.model == job.model and m.layers == (2,)
+    ]
+    assert (study.sequences, study.downstream, study.mechanism) == ({}, {}, {})
+
+
+SECTIONS: dict[str, Any] = {
+    "sequences": {"datasets": ["other"], "edits": 1},
+    "downstream": {"tasks": ["no_such_task"]},
+    "mechanism": {"editor": "rome", "hard": "other", "normal": "other"},
+}
+
+
+OPTIONAL = [name for name, f in StudyConfig.model_fields.items() if f.default is None]
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_no_stage_after_the_edits_can_stand_in_the_way(name: str) -> None:
+    base = {
+        "models": {"tiny-gpt2": {}},
+        "editors": {"rome": {"options": {"layer": 2}}},
+        "datasets": {"other": {"path": "nowhere.json"}},
+    }
+    config = parse(base | {name: SECTIONS[name]}, "s")
+    assert plan(single_study(config, "tiny-gpt2", "rome", HARD), "s").edits
+
+
+def test_artefacts_that_the_place_holds_are_used_again(tmp_path: Path, saved_model) -> None:
+    texts = str(write_json(tmp_path / "texts.json", TEXTS))
+    facts = write_json(tmp_path / "facts.json", [record(1, "Coral")])
+    study = {
+        "models": {"random": {"source": str(saved_model("gpt2"))}},
+        "editors": {"rome": {"options": {"layer": 1, "steps": 2}}},
+        "datasets": {"unused": {"path": "nowhere.json"}},
+        "perplexity": {"path": texts, "texts": 2},
+        "prefixes": {"lengths": [[3, 2]], "seeds": ["The"]},
+        "moments": {"path": texts, "tokens": 300},
+    }
+    choice = Choice("random", "rome", {}, write_config(tmp_path / "study.yaml", study))
+    config = settled(choice, DatasetSection(path=str(facts), format="flat"))
+    cache = tmp_path / "cache"
+    told: list[list[str]] = [[], [], []]
+    one = prepare(config, "s", cache, told[0].append)
+    assert prepare(config, "s", cache, told[1].append) == one
+    other = config.model_copy(update={"seed": 1})
+    assert prepare(other, "s", cache, told[2].append).prefixes != one.prefixes
+    kept = [[step for step in steps if "kept for the next time" in step] for steps in told]
+    assert [len(steps) for steps in kept] == [2, 0, 1], "another seed, other prefixes; C stays"
+    assert one.prefixes and Path(one.prefixes).is_relative_to(cache)
+    assert one.values == ()
+
+
+def test_a_wrong_option_is_refused_before_torch_is_imported() -> None:
+    code = (
+        "import sys\nfrom editcore.errors import ConfigError\n"
+        "from editcore.runs.adhoc.check import check_request\n"
+        "from editcore.runs.prepare import Choice\nfrom editcore import EditRequest\n"
+        "try:\n"
+        "    check_request(Choice('tiny-gpt2', 'rome', {'layr': 1}),"
+        " EditRequest(0, '{} is', 'A', 'B', 'C'), '.', print)\n"
+        "except ConfigError as error:\n    print('layr' in str(error), 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False"], done.stderr
