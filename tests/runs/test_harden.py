@@ -112,6 +112,27 @@ def test_the_filter_keeps_what_collapses_the_model(tmp_path: Path) -> None:
     assert kept == {1e-9: sorted(f["case_id"] for f in some), 1e9: []}
 
 
+def test_an_editor_that_must_be_trained_can_be_the_filter(tmp_path: Path) -> None:
+    from editcore.config.study import parse
+
+    facts = json.loads((ROOT / "resources/world/facts.json").read_text())[:12]
+    (tmp_path / "c.json").write_text(json.dumps(facts[:3]))
+    (tmp_path / "train.json").write_text(json.dumps(facts[4:]))
+    data = {"data": str(tmp_path / "train.json"), "exclude": [], "batch": 2, "rank": 4}
+    study = {
+        "models": {"tiny-gpt2": {}},
+        "editors": {"mend": {"options": {"layers": [2], "steps": 4, "validate_every": 2, **data}}},
+        "datasets": {"unused": {"path": str(tmp_path / "none.json")}},
+        "perplexity": {"texts": 3},
+        "collapse": {"ratio": 1e-9},
+    }
+    steps: list[str] = []
+    for _ in range(2):
+        args = (parse(study, "s"), "s", "tiny-gpt2", "mend", tmp_path / "c.json", tmp_path / "w")
+        assert collapsing(*args, steps.append) == sorted(f["case_id"] for f in facts[:3])
+    assert sum(step.startswith("train mend") for step in steps) == 1, "the second run reuses it"
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_the_shipped_sets_say_how_they_were_made(name: str) -> None:
     import hashlib
@@ -188,15 +209,3 @@ def test_the_released_set_s_fields_are_read(tmp_path: Path) -> None:
     assert (one.prompt, one.subject_start, one.flaw) == ("{}'s occupation is", 0, "")
     assert (one.target_new, one.target_true) == ("architect", "actor")
     assert (one.case_id, two.case_id) == (0, 1)
-
-
-def test_the_default_study_can_judge_candidates(tmp_path: Path) -> None:
-    from editcore.config.study import load
-    from editcore.planning.planner import plan
-    from editcore.runs.adhoc.hard_case_filter import _with_candidates
-
-    cases = ROOT / "resources" / "world" / "hard.json"
-    config = load(ROOT / "config.yaml")
-    alone = _with_candidates(config, "config.yaml", "tiny-gpt2", "rome", cases)
-    (job,) = plan(alone, "config.yaml").edits.values()
-    assert (job.model.name, job.editor.label) == ("tiny-gpt2", "rome")
