@@ -18,10 +18,11 @@ from transformers.activations import NewGELUActivation
 
 from editcore.config.study import Precision
 from editcore.datasets.bundled import model_source
-from editcore.errors import DataError, ModelError, RequestError
+from editcore.errors import DataError, ModelError, RequestError, reason
 from editcore.gc_pause import uncollected
 from editcore.models.architectures import ModelParts
 from editcore.models.gpu import lease
+from editcore.models.hub import cache_only
 from editcore.models.precision import arithmetic, reduced, refresh
 from editcore.models.quiet import quiet_for_folders
 from editcore.planning import devices
@@ -134,7 +135,11 @@ def load_model(
     safetensors.
     """
     place = model_source(source)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options = {
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": cache_only(source, revision),
+    }
     try:
         with uncollected(), quiet_for_folders(place):
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
@@ -147,9 +152,8 @@ def load_model(
                 **options,
             )
     except Exception as error:  # tokenizers and safetensors raise kinds of their own
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"model {name!r} cannot be loaded from {source!r}: {reason}{_remedy(place)}"
+            f"model {name!r} cannot be loaded from {source!r}: {reason(error)}{_remedy(place)}"
         ) from error
     model: PreTrainedModel = loaded[0]
     _refuse_empty_tokenizer(name, tokenizer)
@@ -189,13 +193,15 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
     Raises `DataError` where there is none.
     """
+    place, cached = model_source(source), cache_only(source)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model_source(source))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            place, local_files_only=cached
+        )
+    except Exception as error:  # tokenizers raise kinds of their own
         raise DataError(
-            f"no tokenizer can be loaded from {source!r}: {reason}; give a bundled name, a folder, "
-            "or a hub id"
+            f"no tokenizer can be loaded from {source!r}: {reason(error)}; give a bundled name, "
+            "a folder, or a hub id"
         ) from error
     return tokenizer
 

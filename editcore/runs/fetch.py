@@ -11,7 +11,8 @@ from typing import Any
 from editcore.atomic import write_text
 from editcore.config.study import StudyConfig
 from editcore.datasets.bundled import model_folder
-from editcore.errors import ModelError
+from editcore.errors import ModelError, reason
+from editcore.models.hub import silence
 
 # Weights as safetensors alone: other formats can run code, and are as large again.
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt")
@@ -23,9 +24,11 @@ def run(config: StudyConfig, out: Path) -> None:
     What is in a cache already is only checked. Raises `ModelError` where a model cannot be had or
     its revision does not exist, and `ConfigError` for a task whose data cannot be had.
     """
+    wanted = list(_from_hub(config))
+    silent = silence() if wanted else ""
     models = [
-        {"source": source, "revision": revision, "commit": _fetch(place, source, revision)}
-        for place, source, revision in _from_hub(config)
+        {"source": source, "revision": revision, "commit": _fetch(place, source, revision, silent)}
+        for place, source, revision in wanted
     ]
     tasks: Mapping[str, Mapping[str, str]] = {}
     if names := _tasks(config):
@@ -71,16 +74,20 @@ def _from_hub(config: StudyConfig) -> Iterator[tuple[str, str, str | None]]:
             yield place, source, revision
 
 
-def _fetch(place: str, source: str, revision: str | None) -> str:
+def _fetch(place: str, source: str, revision: str | None, silent: str) -> str:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(source, revision=revision, allow_patterns=list(WANTED))
+        folder = snapshot_download(
+            source,
+            revision=revision,
+            allow_patterns=list(WANTED),
+            local_files_only=bool(silent),
+        )
     except Exception as error:  # each layer below the hub's client has errors of its own
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
             f"{place}: {source!r} at {revision or 'its newest revision'} cannot be "
-            f"fetched: {reason}; check name, revision, access and network"
+            f"fetched: {silent or reason(error)}; check name, revision, access and network"
         ) from error
     if not list(Path(folder).glob("*.safetensors")):
         raise ModelError(f"{place}: {source!r} has no weights as safetensors; convert it")

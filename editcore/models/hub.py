@@ -1,0 +1,68 @@
+"""Whether the hub answers, asked once and briefly: its own client tries again for minutes."""
+
+import threading
+
+from editcore.datasets.bundled import model_folder
+from editcore.errors import ModelError, reason
+
+SECONDS = 5.0
+CONFIG_FILE = "config.json"
+
+
+def cache_only(source: str, revision: str | None = None) -> bool:
+    """Whether a model has to come from the hub's cache on this machine; false for folders.
+
+    Raises `ModelError` where the hub does not answer and the model is not in the cache either.
+    """
+    if model_folder(source) is not None or not (silent := silence()):
+        return False
+    # Imported late, as in the other function: it slows the start of every command.
+    from huggingface_hub import try_to_load_from_cache
+
+    if not isinstance(try_to_load_from_cache(source, CONFIG_FILE, revision=revision), str):
+        raise ModelError(
+            f"the model {source!r} at {revision or 'its newest revision'} is not on this machine, "
+            f"and the hub does not answer ({silent}); fetch it where there is a network, or give a "
+            "folder"
+        )
+    return True
+
+
+def fetch_description(source: str, revision: str | None = None) -> None:
+    """Get a model's `config.json` into the hub's cache, so that it is known before it is loaded.
+
+    Nothing for a folder. Raises `ModelError` as `cache_only`, and where the hub has no such model.
+    """
+    if model_folder(source) is not None or cache_only(source, revision):
+        return
+    from huggingface_hub import hf_hub_download
+
+    try:
+        hf_hub_download(source, CONFIG_FILE, revision=revision)
+    except Exception as error:  # each layer below the hub's client has errors of its own
+        raise ModelError(
+            f"the model {source!r} at {revision or 'its newest revision'} cannot be fetched: "
+            f"{reason(error)}; check name, revision and access"
+        ) from error
+
+
+def silence(seconds: float = SECONDS) -> str:
+    """Why the hub does not answer; empty where it does, whatever it answers."""
+    from huggingface_hub import constants, get_session
+
+    if constants.is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=seconds)
+            answers.append("")
+        except Exception as error:  # the client's transport has errors of its own
+            answers.append(reason(error))
+
+    # Looking a name up can take longer than any timeout of the client.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds + 1)
+    return answers[0] if answers else f"no answer within {seconds:g} s"
