@@ -14,6 +14,7 @@ from editcore.config.options import (
     Trained,
     TransformConfig,
     Values,
+    published_layer,
 )
 from editcore.config.value_options import ClampNormFactor, ValueOptions, ValueSearchOptions
 from editcore.datasets.bundled import bundled_models, data_file
@@ -81,6 +82,7 @@ __all__ = [
     "data_file",
     "hookimpl",
     "load_registry",
+    "published_layer",
     "read_requests",
     "read_texts",
     "record_id",

@@ -1,7 +1,8 @@
 """What an editor's options look like, and what they ask for; free of torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -59,6 +60,15 @@ class EditorConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def for_depth(cls, blocks: int) -> Mapping[str, Any]:
+        """Options that `check` and `guard` take for a model of `blocks` blocks if nobody gives any.
+
+        A required option `layer` is `published_layer`; an editor with other layers overrides this.
+        """
+        layer = cls.model_fields.get("layer")
+        return {"layer": published_layer(blocks)} if layer and layer.is_required() else {}
+
     def requires(self) -> tuple[Requirement, ...]:
         """What an edit with these options reads; the workflow builds the artefacts first."""
         return ()
@@ -66,6 +76,18 @@ class EditorConfig(BaseModel):
     def edited_layers(self) -> tuple[int, ...]:
         """The blocks whose weights may change; one outside the model is refused early."""
         return ()
+
+
+def published_layer(blocks: int) -> int:
+    """The block to edit in a model of `blocks` blocks, by a rule that fits published choices.
+
+    For ROME these are block 5 of 28 (GPT-J, Llama 3.2 3B, Qwen2.5 7B), of 32 (Llama 2 7B) and of 40
+    (Qwen3 14B), and 17 of 48 (GPT-2 XL). A model of its own may be edited better elsewhere.
+
+    >>> [published_layer(blocks) for blocks in (2, 6, 12, 28, 32, 40, 48, 80)]
+    [0, 2, 5, 5, 5, 5, 17, 28]
+    """
+    return min(5, 5 * blocks // 12) if blocks <= 40 else 17 * blocks // 48
 
 
 def needs(options: EditorConfig, kind: type[NeedT]) -> tuple[NeedT, ...]:

@@ -22,6 +22,7 @@ from editcore.records.provenance import stamps
 if TYPE_CHECKING:
     from editcore.planning.jobs import EditJob, Job, ModelSpec
     from editcore.planning.study import Study
+    from editcore.registry.registry import Registry
 
 CACHE_VARIABLE = "EDITCORE_CACHE"
 CASES = "cases"
@@ -90,13 +91,16 @@ def single_study(
     )
 
 
-def prepare(config: StudyConfig, where: str, cache: Path, say: Say) -> "EditJob":
+def prepare(
+    config: StudyConfig, where: str, cache: Path, say: Say, registry: "Registry | None" = None
+) -> "EditJob":
     """The edit job of a `single_study`, with its artefacts in `cache`: found there, or made.
 
-    `where` is what messages point to, and `say` is told each step. v* is not made, so the edits
+    `where` is what messages point to, and `say` is told each step; without a registry, that of the
+    installed plugins is loaded. v* is not made, so the edits
     search for it. Raises `EditcoreError` for whatever a study would be refused for.
     """
-    study = plan(config, where)
+    study = plan(config, where, registry)
     (job,) = study.edits.values()
     say("load torch and transformers")
     return _with_artefacts(study, job, cache, say)

@@ -11,6 +11,8 @@ from editcore.atomic import write_text
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import DatasetSection
 from editcore.datasets.writers import flat_record
+from editcore.registry.registry import load_registry
+from editcore.runs.adhoc.layer_choice import with_layers
 from editcore.runs.prepare import Choice, Say, prepare, settled
 
 if TYPE_CHECKING:
@@ -34,8 +36,10 @@ def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, s
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "requests.json"
         write_text(data, json.dumps([flat_record(request) for request in requests]))
+        registry = load_registry()
         config = settled(choice, DatasetSection(path=str(data), format="flat"))
-        job = prepare(config, "these options", cache, say)
+        config = with_layers(config, registry, say)
+        job = prepare(config, "these options", cache, say, registry)
         from editcore.runs.edit import Shard
 
         say(f"load {job.model.name}, and measure its perplexity as it is")

@@ -31,6 +31,11 @@ class FtConfig(EditorConfig):
         "does, all at the last_prompt_token.",
     )
 
+    @classmethod
+    def for_depth(cls, blocks: int) -> dict[str, int]:
+        """Three quarters of the depth, at most layer 21; published: 21 of 28 and of 32 blocks."""
+        return {"layer": min(21, 3 * blocks // 4)}
+
     def edited_layers(self) -> tuple[int, ...]:
         """The one layer."""
         return (self.layer,)

@@ -12,6 +12,7 @@ from editcore import (
     Prefixes,
     ValueOptions,
     ValueSearchOptions,
+    published_layer,
 )
 
 
@@ -39,6 +40,12 @@ class MemitConfig(ValueSearchOptions, EditorConfig):
         if any(below >= above for below, above in pairwise(layers)):
             raise ValueError(f"layers must ascend, each once, as in [1, 2, 3]; not {list(layers)}")
         return layers
+
+    @classmethod
+    def for_depth(cls, blocks: int) -> dict[str, list[int]]:
+        """Five layers: 4 to 8 of 28 to 40 blocks and 13 to 17 of 48, as published."""
+        last = max(published_layer(blocks), min(8, 2 * blocks // 7))
+        return {"layers": list(range(max(0, last - 4), last + 1))}
 
     def requires(self) -> tuple[Moments | Prefixes, ...]:
         """Context templates, and C at every edited layer."""

@@ -51,6 +51,11 @@ class MendConfig(EditorConfig):
     validate_every: PositiveInt = Field(100, description="Steps between two validations.")
     patience: PositiveInt = Field(5, description="Validations without a gain that end training.")
 
+    @classmethod
+    def for_depth(cls, blocks: int) -> dict[str, list[int]]:
+        """The last three layers, as published."""
+        return {"layers": list(range(max(0, blocks - 3), blocks))}
+
     def requires(self) -> tuple[Requirement, ...]:
         """The trained network."""
         options = tuple(name for name in type(self).model_fields if name not in _NOT_OF_TRAINING)
