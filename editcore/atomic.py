@@ -1,15 +1,24 @@
-"""Files that exist whole or not at all, whatever kills the process that writes them."""
+"""Files and folders that exist whole or not at all, whatever kills the process that writes them."""
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editcore.errors import EditcoreError
+from editcore.errors import EditcoreError, reason
 
 if TYPE_CHECKING:
     import torch
+
+LOCK = ".editcore.lock"
+PARTIAL = ".editcore.partial"
+# Longer than it takes to copy the largest models; who waits longer has met something stuck.
+WAIT_SECONDS = 1800.0
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -21,22 +30,140 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        if durable:
-            _sync(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise EditcoreError(
-            f"{path} cannot be written ({error.strerror or error}); free space or choose another"
-        ) from error
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            if durable:
+                _sync(partial)
+            os.replace(partial, path)
+            if durable:
+                _sync_names(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside `path` to fill; it becomes `path` only if the block ends well.
+
+    Raises `EditcoreError` where `path` exists or cannot be written. What a killed run has left is
+    removed, and of two runs at once the second waits.
+    """
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}{LOCK}"), path):
+        refuse_existing(path)
+        with _filled(partial, path):
+            yield partial
+            for file in partial.rglob("*"):
+                _sync(file)
+            os.rename(partial, path)
+            _sync_names(path.parent)
+
+
+@contextmanager
+def together(folder: Path, *names: str) -> Iterator[Path]:
+    """Yield a hidden folder to write the files `names` to; then they move into `folder`.
+
+    A kill at any moment leaves files of one run: all of the old or the new ones, or some of either,
+    never an old one beside a new one. Of two runs at once the second waits.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK, folder), _filled(folder / PARTIAL, folder) as partial:
+        yield partial
+        for name in names[1:]:
+            (folder / name).unlink(missing_ok=True)
+        _sync_names(folder)
+        for name in names:
+            os.replace(partial / name, folder / name)
+        _sync_names(folder)
+
+
+@contextmanager
+def locked(file: Path, what: Path, seconds: float | None = None) -> Iterator[None]:
+    """A block in which no other process holds the lock `file`, which is there only meanwhile.
+
+    Waits for at most `seconds`, half an hour if left out, then raises `EditcoreError`. The system
+    frees the lock of a process that is killed.
+    """
+    # Imported late: only commands that write need it, and every command imports this module.
+    from filelock import FileLock, Timeout
+
+    seconds = WAIT_SECONDS if seconds is None else seconds
+    lock = FileLock(file)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("another editcore is writing to %s; waiting for it", what)
+            lock.acquire(timeout=seconds)
+    except Timeout:
+        raise EditcoreError(
+            f"another editcore has been writing to {what} for {seconds:.0f} seconds; "
+            "wait for it to end, or end it, and run this again"
+        ) from None
+    except OSError as error:
+        raise EditcoreError(
+            f"{what} cannot be locked ({reason(error)}); make its folder writable, "
+            "or choose another"
+        ) from error
+    try:
+        yield
+    finally:
+        # Still held: whoever waits finds this file gone, and locks a new one.
+        file.unlink(missing_ok=True)
+        lock.release()
+
+
+def rename(path: Path, name: str) -> Path:
+    """Give a file another name in its folder, and see it on the disk; the path it has now."""
+    moved = path.with_name(name)
+    with _writing(moved):
+        os.replace(path, moved)
+    _sync_names(path.parent)
+    return moved
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `EditcoreError` where something is at `path` already, be it a link to nothing."""
+    if os.path.lexists(path):
+        raise EditcoreError(f"{path} exists already; name a folder that does not, or remove it")
+
+
+@contextmanager
+def _filled(partial: Path, path: Path) -> Iterator[Path]:
+    """A hidden folder, empty at first and gone at the end; only who holds the lock enters."""
+    try:
+        with _writing(path):
+            if partial.exists():
+                shutil.rmtree(partial)
+            partial.mkdir()
+            yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EditcoreError(
+            f"{path} cannot be written ({error.strerror or error}); free space or choose another"
+        ) from error
+
+
+def _sync_names(folder: Path) -> None:
+    """Put a folder's names on the disk; some network file systems cannot, and do without."""
+    with suppress(OSError):
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -53,12 +180,18 @@ def write_tensors(
     path: Path, tensors: "Mapping[str, torch.Tensor]", metadata: Mapping[str, str]
 ) -> None:
     """Write tensors as safetensors, whole or not at all."""
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
+
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_safetensors(path, lambda file: save_file(whole, file, metadata=dict(metadata)))
+
+
+def write_safetensors(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a function of the library write a file, whole or not at all."""
+    from safetensors import SafetensorError
 
     with replacing(path) as partial:
         try:
-            whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(whole, partial, metadata=dict(metadata))
+            write(partial)
         except SafetensorError as error:  # how it reports a full disk
             raise OSError(str(error)) from error

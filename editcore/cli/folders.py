@@ -1,5 +1,6 @@
 """The commands that put a weight change into a model's folder, and take it out again."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,7 +30,29 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     MODEL is a folder or, with --out, a bundled name. The original content is kept in the folder
     editcore-applied, and `editcore revert` puts it back byte by byte.
     """
+    from editcore.updates import weight_files
+
+    folder = _model(model, out, in_place)
+    file = delta / "delta.safetensors" if delta.is_dir() else delta
+    chosen = _case(file, case)
+    # All that is asked for has been checked, before the seconds that torch takes to be imported.
+    from editcore.updates.delta import load_deltas
+    from editcore.updates.weight_change import new_weights
+
+    new = partial(new_weights, load_deltas(file, {chosen})[chosen])
+    about = {"delta": file.name, "case": chosen}
+    if out is None:
+        kept = weight_files.change_in_place(new, folder, about)
+    else:
+        kept = weight_files.edited_copy(new, folder, out, about)
+    click.echo(f"{out or folder} is edited; {kept} keeps the original bytes")
+
+
+def _model(model: str, out: Path | None, in_place: bool) -> Path:
+    """The model's folder, one that may be changed as asked for."""
+    from editcore.atomic import refuse_existing
     from editcore.datasets.bundled import bundled_models, model_folder
+    from editcore.updates.weight_files import refuse_inside
 
     if (out is None) == (not in_place):
         raise ModelError("give either --out FOLDER for an edited copy, or --in-place")
@@ -37,23 +60,27 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
         raise ModelError(f"{model} is a bundled model, which others use too; give --out FOLDER")
     folder = model_folder(model)
     if folder is None:
-        raise ModelError(f"{model!r} is no folder; download the model first (`hf download`)")
-    from editcore.updates import weight_files
-    from editcore.updates.delta import load_deltas
+        raise ModelError(
+            f"{model!r} is no folder; give a model's folder, or download it first (`hf download`)"
+        )
+    if out is not None:
+        refuse_existing(out)
+        refuse_inside(out, folder)
+    return folder
 
-    file = delta / "delta.safetensors" if delta.is_dir() else delta
-    found = load_deltas(file)
+
+def _case(file: Path, case: int | None) -> int:
+    """The case asked for, or the only one."""
+    from editcore.updates.delta_cases import cases_in
+
+    found = cases_in(file)
     if case is None and len(found) != 1:
-        some = ", ".join(map(str, list(found)[:8]))
+        some = ", ".join(map(str, found[:8]))
         raise DataError(f"{file} holds {len(found)} changes; name one with --case: {some} …")
-    chosen = next(iter(found)) if case is None else case
+    chosen = found[0] if case is None else case
     if chosen not in found:
         raise DataError(f"{file} holds no change of case {chosen}")
-    if out is not None:
-        weight_files.copied(folder, out)
-        folder = out
-    kept = weight_files.apply(found[chosen], folder, {"delta": file.name, "case": chosen})
-    click.echo(f"{folder} is edited; {kept} keeps the original bytes")
+    return chosen
 
 
 @click.command(
@@ -63,13 +90,17 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
 @click.argument("folder", type=FOLDER)
 @click.option("--all", "everything", is_flag=True, help="Take out every change, the newest first.")
 def revert(folder: Path, everything: bool) -> None:
-    """Put back the bytes that `editcore apply` replaced in the model in FOLDER."""
-    from editcore.updates import weight_files
+    """Put back the bytes that `editcore apply` replaced in the model in FOLDER.
 
-    weight_files.revert(folder)
+    A change that was interrupted comes out first.
+    """
+    from editcore.updates.edit_record import applied
+    from editcore.updates.weight_files import revert as take_out
+
+    take_out(folder)
     count = 1
-    while everything and weight_files.applied(folder):
-        weight_files.revert(folder)
+    while everything and applied(folder):
+        take_out(folder)
         count += 1
-    left = len(weight_files.applied(folder))
+    left = len(applied(folder))
     click.echo(f"{folder}: {count} taken out, {left} still applied")

@@ -4,7 +4,6 @@ A lease is an advisory lock (flock) on a file for each device. The kernel frees 
 ends, however that ends.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -12,6 +11,8 @@ import tempfile
 import time
 from collections.abc import MutableMapping
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Set beside VISIBLE, so that a leased process and its children lease no second one.
@@ -73,12 +74,9 @@ def _locked(file: Path) -> bool:
         descriptor = os.open(file, flags)
     except FileNotFoundError:
         descriptor = os.open(file, flags | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not (held := lock_descriptor(descriptor, blocking=False)):
         os.close(descriptor)
-        return False
-    return True
+    return held
 
 
 def _shared(folder: Path) -> Path:

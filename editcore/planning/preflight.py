@@ -19,17 +19,26 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 # Either is enough for transformers to build a tokenizer; both spell it out in one file.
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+# Where `editcore apply` keeps old weights; how such a file's name ends while the weights change.
+APPLIED = "editcore-applied"
+UNFINISHED = ".unfinished"
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
 
 
 def model_files(source: str) -> list[Path]:
     """The weights and descriptions that a model is loaded from; none for a hub id.
 
-    Raises `ModelError` where a folder lacks its configuration, weights or tokenizer.
+    Raises `ModelError` where a folder lacks its configuration, weights or tokenizer, or where a
+    change of the weights has begun and not ended.
     """
     folder = model_folder(source)
     if folder is None:
         return []
+    if any((folder / APPLIED).glob(f"*{UNFINISHED}")):
+        raise ModelError(
+            f"a change of the weights in {folder} is under way, or was interrupted; wait for its "
+            f"end, or run `editcore revert {folder}`, which puts the old weights back"
+        )
     remedy = "save the model there with save_pretrained, its tokenizer too"
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(f"model folder {folder} has no {CONFIG_FILE}; {remedy}")

@@ -9,29 +9,66 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from editcore.errors import reading, require
+from safetensors import SafetensorError, safe_open
+
+from editcore.errors import reading
 
 LENGTH_BYTES = 8
-LONGEST = 100_000_000  # the format's own limit
+
+
+@dataclass(frozen=True)
+class TensorPlace:
+    """Where a tensor is: its file, its first byte there and its number of bytes; and its kind.
+
+    `dtype` is the format's own name, such as `F32`.
+    """
+
+    file: Path
+    start: int
+    size: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def read(self) -> bytes:
+        """The tensor's bytes."""
+        with self.file.open("rb") as file:
+            file.seek(self.start)
+            return file.read(self.size)
 
 
 @dataclass(frozen=True)
 class Header:
-    """Metadata as written, and each tensor's first byte in the file and number of bytes."""
+    """Metadata as written, and the place of each tensor by its name."""
 
     metadata: Mapping[str, str]
-    places: Mapping[str, tuple[int, int]]
+    places: Mapping[str, TensorPlace]
 
 
-def read_header(path: Path) -> Header:
-    """The header of a file; `DataError` where it has none."""
-    with reading(path, "tensors", "write it again"):
+def read_header(path: Path, remedy: str = "write it again") -> Header:
+    """The header of a file; `DataError` where it has none, or its tensors do not fill the file."""
+    with reading(path, "tensors", remedy):
+        _check(path)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            require(length <= LONGEST, f"a header of {length} bytes")
             entries = json.loads(file.read(length))
-        metadata = {str(key): str(text) for key, text in entries.pop("__metadata__", {}).items()}
-        offsets = {name: entry["data_offsets"] for name, entry in entries.items()}
-        data = LENGTH_BYTES + length
-        places = {name: (data + first, last - first) for name, (first, last) in offsets.items()}
+        metadata = entries.pop("__metadata__", None) or {}
+        places = {
+            name: TensorPlace(
+                path,
+                LENGTH_BYTES + length + entry["data_offsets"][0],
+                entry["data_offsets"][1] - entry["data_offsets"][0],
+                entry["dtype"],
+                tuple(entry["shape"]),
+            )
+            for name, entry in entries.items()
+        }
     return Header(metadata, places)
+
+
+def _check(path: Path) -> None:
+    """Let the library judge lengths, offsets and shapes; `ValueError` where it refuses."""
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error

@@ -16,8 +16,7 @@ from editcore.errors import PluginError
 from editcore.models.architectures import ModelParts, stores_transposed
 from editcore.records.tensors import opened
 from editcore.updates.change import Change
-
-CASES = "cases"
+from editcore.updates.delta_cases import CASES, cases, parts
 
 
 @dataclass(frozen=True)
@@ -202,18 +201,17 @@ def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, 
 
 def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
     """What `save_deltas` wrote, by case, of all or `only` some; `DataError` for another file."""
-    parts: dict[int, dict[str, dict[str, Tensor]]] = {}
     with opened(path, "deltas") as file:
-        listed = [int(case) for case in json.loads(file.about.get(CASES, "[]"))]
-        parts = {case: {} for case in listed if only is None or case in only}
+        found: dict[int, dict[str, dict[str, Tensor]]] = {
+            case: {} for case in cases(file.about, file.names) if only is None or case in only
+        }
         for key in file.names:
-            case, name, part = key.split("/")
-            if only is None or int(case) in only:
-                updates = parts.setdefault(int(case), {})
-                updates.setdefault(name, {})[part] = file[key]
+            case, name, part = parts(key)
+            if int(case) in found:
+                found[int(case)].setdefault(name, {})[part] = file[key]
         return {
             case: Delta({name: _update(fields) for name, fields in updates.items()})
-            for case, updates in parts.items()
+            for case, updates in found.items()
         }
 
 

@@ -1,163 +1,159 @@
-"""A weight change put into the files of a saved model, and taken out of them byte by byte.
+"""The weights in a saved model's files: replaced, and put back, as one step each.
 
-Only the bytes of the changed tensors are replaced; headers and all other tensors stay. The old
-bytes are kept beside the model, so that taking the change out restores the old files.
+Only the bytes of the changed weights are replaced; headers and all other tensors stay. A change
+begins with a record of the old bytes, and ends when the record gets its final name. Who finds one
+without that name, after a kill or a loss of power, puts the old bytes back.
 """
 
-import hashlib
-import json
+import logging
+import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
-
-from editcore.atomic import replacing, write_tensors
+from editcore.atomic import LOCK, locked, new_folder, refuse_existing, replacing
 from editcore.errors import DataError, ModelError
-from editcore.models.architectures import stores_transposed
 from editcore.planning import preflight
-from editcore.records.provenance import versions
-from editcore.records.safetensors_header import read_header
-from editcore.updates.delta import Delta
+from editcore.records.safetensors_header import TensorPlace
+from editcore.updates.edit_record import (
+    applied,
+    begin_record,
+    digest,
+    read_record,
+    unfinished,
+)
+from editcore.updates.stored_weights import stored_weights
 
-KEPT = "editcore-applied"
+# What a killed run has left beside the files that it was about to replace.
+LEFTOVERS = ".*.safetensors*.partial"
 
+# Gives the new bytes of some weights of the model in a folder, by their names in its files.
+NewWeights = Callable[[Path], Mapping[str, bytes]]
 
-@dataclass(frozen=True)
-class Place:
-    """Where a tensor is: its file, its first byte and its number of bytes."""
-
-    file: Path
-    start: int
-    size: int
-
-    def read(self) -> bytes:
-        """The tensor's bytes."""
-        with self.file.open("rb") as file:
-            file.seek(self.start)
-            return file.read(self.size)
+log = logging.getLogger(__name__)
 
 
-def apply(delta: Delta, folder: Path, about: Mapping[str, Any]) -> Path:
-    """Add a delta to the weights in a model's folder; returns the file that keeps the old ones.
+def change_in_place(make: NewWeights, folder: Path, about: Mapping[str, Any]) -> Path:
+    """Replace weights in a model's folder; returns the file that keeps the old ones.
 
-    Raises `ModelError` where the folder is no model or stores a changed tensor under no known name,
-    `PluginError` where a shape does not fit. Each file appears whole or not at all, and the old
-    weights are on disk before the first of them changes.
+    `make` runs when no other process changes the folder. Raises `ModelError` where the folder is no
+    model, or shares its files with others by links; then, and where `make` raises, nothing changes.
     """
-    model = _skeleton(folder)
-    delta.check(model)
-    places = _places(folder)
-    changed: dict[str, torch.Tensor] = {}
-    originals: dict[str, torch.Tensor] = {}
-    for name, update in delta.updates.items():
-        key = _key(model, name, places, folder)
-        original = _tensor(places[key].file, key)
-        change = update.dense()
-        stored = change.T if stores_transposed(model, name) else change
-        originals[key] = original
-        # As `Delta.applied` adds it, so that the files hold the weights that were measured.
-        changed[key] = original + stored.cpu().to(original.dtype)
-    kept = folder / KEPT / f"{len(applied(folder)) + 1:04d}.safetensors"
-    written = {key: _digest(_bytes(tensor)) for key, tensor in changed.items()}
-    record = {"written": json.dumps(written), "versions": json.dumps(versions())}
-    write_tensors(kept, originals, {**{k: json.dumps(v) for k, v in about.items()}, **record})
-    _write({places[key]: _bytes(tensor) for key, tensor in changed.items()})
-    return kept
+    folder = folder.resolve()
+    with _alone(folder):
+        if (interrupted := unfinished(folder)) is not None:
+            _put_back(interrupted, folder)
+            log.warning("%s: an interrupted change was taken out first", folder)
+        preflight.model_files(str(folder))
+        return _replace(folder, make(folder), about)
+
+
+def edited_copy(make: NewWeights, source: Path, target: Path, about: Mapping[str, Any]) -> Path:
+    """Copy a model's folder with some weights replaced; returns the file that keeps the old ones.
+
+    `target` appears when everything in it is written and checked. Raises `EditcoreError` where it
+    exists already or cannot be written, `ModelError` where the source is no model; then, and where
+    `make` raises, it does not appear.
+    """
+    source = source.resolve()
+    refuse_existing(target)
+    refuse_inside(target, source)
+    with _unchanged(source):
+        preflight.model_files(str(source))
+        new = make(source)
+        with new_folder(target) as partial:
+            _copy(source, partial)
+            kept = _replace(partial, new, about)
+            _check(partial, kept)
+    return target / kept.relative_to(partial)
 
 
 def revert(folder: Path) -> Path:
-    """Take the newest change out of a model's folder; returns the file that had kept the weights.
+    """Take the newest change out of a model's folder, or one that was interrupted.
 
-    Raises `ModelError` where nothing was applied, `DataError` where the weights are no longer what
-    was written: then nothing is touched.
+    Returns the file that had kept the old weights. Raises `ModelError` where nothing was applied,
+    `DataError` where the weights are no longer what was written: then nothing is touched.
     """
-    if not (records := applied(folder)):
-        raise ModelError(f"{folder}: nothing was applied here by editcore, so nothing is reverted")
-    kept, places = records[-1], _places(folder)
-    with safe_open(kept, framework="pt") as file:
-        written = json.loads(file.metadata()["written"])
-        originals = {key: _bytes(file.get_tensor(key)) for key in written}
-    for key, digest in written.items():
-        if key not in places or _digest(places[key].read()) not in (
-            digest,
-            _digest(originals[key]),
-        ):
+    folder = folder.resolve()
+    with _alone(folder):
+        newest = unfinished(folder) or next(reversed(applied(folder)), None)
+        if newest is None:
+            raise ModelError(
+                f"{folder}: nothing was applied here by editcore, so nothing is reverted"
+            )
+        return _put_back(newest, folder)
+
+
+def refuse_inside(target: Path, source: Path) -> None:
+    """Raise `ModelError` for a copy that is to be made in the folder that is copied."""
+    if target.resolve().is_relative_to(source.resolve()):
+        raise ModelError(f"{target} lies in {source}; name a folder outside for the copy")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """A block in which no other process changes the folder, free of what killed ones have left."""
+    if not folder.is_dir():
+        raise ModelError(f"there is no folder {folder}; give the folder of a model")
+    records = folder / preflight.APPLIED
+    with locked(folder / LOCK, folder):
+        for file in (*folder.glob(LEFTOVERS), *records.glob(LEFTOVERS)):
+            file.unlink()
+        try:
+            yield
+        finally:
+            if records.is_dir() and not any(records.iterdir()):
+                records.rmdir()
+
+
+@contextmanager
+def _unchanged(folder: Path) -> Iterator[None]:
+    """A block in which nobody changes the folder, unless it is one that we cannot write to."""
+    with ExitStack() as stack:
+        if os.access(folder, os.W_OK):
+            stack.enter_context(locked(folder / LOCK, folder))
+        yield
+
+
+def _replace(folder: Path, new: Mapping[str, bytes], about: Mapping[str, Any]) -> Path:
+    """Replace weights, all or none; returns the record of the old ones."""
+    places = stored_weights(folder)
+    _refuse_links({places[key].file for key in new})
+    try:
+        record = begin_record(folder, places, new, about)
+        _overwrite({places[key]: content for key, content in new.items()})
+        return record.end().file
+    except BaseException:
+        if (interrupted := unfinished(folder)) is not None:
+            _put_back(interrupted, folder)
+        raise
+
+
+def _put_back(file: Path, folder: Path) -> Path:
+    """Put the old bytes back that a record holds, and remove it; returns its path."""
+    record, places = read_record(file), stored_weights(folder)
+    present = {key: places[key].read() for key in record.old if key in places}
+    for key, content in record.old.items():
+        if digest(present.get(key, b"")) not in (record.written[key], digest(content)):
             raise DataError(
                 f"{folder}: {key} is no longer what was written there; put the weights back that "
-                f"editcore wrote, or take the old ones out of {kept} by hand"
+                f"editcore wrote, or take the old ones out of {file} by hand"
             )
-    _write({places[key]: content for key, content in originals.items()})
-    kept.unlink()
-    if not any(kept.parent.iterdir()):
-        kept.parent.rmdir()
-    return kept
+    changed = {key: content for key, content in record.old.items() if present[key] != content}
+    _refuse_links({places[key].file for key in changed})
+    record = record.reopen()
+    _overwrite({places[key]: content for key, content in changed.items()})
+    record.file.unlink()
+    return file
 
 
-def applied(folder: Path) -> list[Path]:
-    """The files that keep old weights, in the order in which changes were applied."""
-    return sorted((folder / KEPT).glob("*.safetensors"))
-
-
-def copied(source: Path, target: Path) -> None:
-    """Copy a model's folder, links followed; `ModelError` if something is there already."""
-    if target.exists():
-        raise ModelError(f"{target} exists already; name a folder that does not, or remove it")
-    shutil.copytree(source, target)
-
-
-def _skeleton(folder: Path) -> nn.Module:
-    """The model without numbers, which is enough to know shapes and orientations."""
-    preflight.model_files(str(folder))
-    with torch.device("meta"):
-        model: nn.Module = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    return model
-
-
-def _places(folder: Path) -> dict[str, Place]:
-    """Where every tensor of a model's folder is, by its name in the files."""
-    return {
-        name: Place(file, start, size)
-        for file in sorted(folder.glob("*.safetensors"))
-        for name, (start, size) in read_header(file).places.items()
-    }
-
-
-def _key(model: nn.Module, name: str, places: Mapping[str, Place], folder: Path) -> str:
-    """The name of a parameter in the files: some models are saved without their outermost part."""
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    for key in (name, name.removeprefix(prefix), f"{prefix}{name}"):
-        if key in places:
-            return key
-    raise ModelError(
-        f"{folder} has no tensor {name} in its *.safetensors; save the model again with "
-        "save_pretrained"
-    )
-
-
-def _tensor(file: Path, key: str) -> torch.Tensor:
-    with safe_open(file, framework="pt") as opened:
-        tensor: torch.Tensor = opened.get_tensor(key)
-    return tensor
-
-
-def _bytes(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _write(contents: Mapping[Place, bytes]) -> None:
-    """Replace bytes, file by file, each whole or not at all."""
-    for path in dict.fromkeys(place.file for place in contents):
-        with replacing(path) as partial:
+def _overwrite(contents: Mapping[TensorPlace, bytes]) -> None:
+    """Replace tensors' bytes; no file takes its place before all are written."""
+    with ExitStack() as stack:
+        for path in dict.fromkeys(place.file for place in contents):
+            partial = stack.enter_context(replacing(path))
             shutil.copyfile(path, partial)
             with partial.open("r+b") as file:
                 for place, content in contents.items():
@@ -165,3 +161,31 @@ def _write(contents: Mapping[Place, bytes]) -> None:
                         assert len(content) == place.size
                         file.seek(place.start)
                         file.write(content)
+            shutil.copymode(path, partial)
+
+
+def _refuse_links(files: Iterable[Path]) -> None:
+    """Raise `ModelError` for a link: a hub's cache, for one, keeps one file for several folders."""
+    for file in files:
+        if file.is_symlink():
+            raise ModelError(
+                f"{file} is a link to {file.readlink()}, which other models may share; give --out "
+                "FOLDER for an edited copy, or put a copy of the file in the link's place"
+            )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder into one that exists, links followed."""
+    ignored = shutil.ignore_patterns(LOCK, LEFTOVERS)
+    try:
+        shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
+    except shutil.Error as error:  # lists what could not be copied, each with its reason
+        raise ModelError(f"{source} cannot be copied: {error.args[0][0][2]}") from error
+
+
+def _check(folder: Path, kept: Path) -> None:
+    """Read a copy again: all its files are whole, and hold what was to be written."""
+    record, places = read_record(kept), stored_weights(folder)
+    for key, expected in record.written.items():
+        if digest(places[key].read()) != expected:
+            raise ModelError(f"{key} was not written whole; check the disk, and try again")

@@ -1,6 +1,7 @@
 """What the header gives is what safetensors wrote, and other files are refused."""
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
-from editcore.records.safetensors_header import read_header
+from editcore.records.safetensors_header import TensorPlace, read_header
 
 TENSORS = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.float16)}
 
@@ -19,10 +20,20 @@ def test_the_bytes_at_each_place_are_the_tensor_s(tmp_path: Path) -> None:
     header = read_header(file)
     assert header.metadata == {"made_by": "a test"}
     assert header.places.keys() == TENSORS.keys()
-    for name, (first, size) in header.places.items():
-        content = file.read_bytes()[first : first + size]
-        read = torch.frombuffer(bytearray(content), dtype=TENSORS[name].dtype)
+    for name, place in header.places.items():
+        assert place.shape == tuple(TENSORS[name].shape)
+        assert file.read_bytes()[place.start : place.start + place.size] == place.read()
+        read = torch.frombuffer(bytearray(place.read()), dtype=TENSORS[name].dtype)
         assert torch.equal(read, TENSORS[name].flatten())
+
+
+def written(header: object, data: int = 0) -> bytes:
+    """A file of this header, and so many bytes after it."""
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(data)
+
+
+ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
 @pytest.mark.parametrize(
@@ -31,22 +42,39 @@ def test_the_bytes_at_each_place_are_the_tensor_s(tmp_path: Path) -> None:
         b"",
         b"PAR1 and something else",
         (2**63).to_bytes(8, "little") + b"{}",
-        (2).to_bytes(8, "little") + b"[]",
-        (9).to_bytes(8, "little") + b'{"a": {}}',
+        (10_000_000).to_bytes(8, "little") + b"{}",
         (5).to_bytes(8, "little") + b'{"a":',
         (4).to_bytes(8, "little") + b"\xff\xfe{}",
+        (100_000).to_bytes(8, "little") + b"[" * 100_000,
+        written([]),
+        written({"a": {}}),
+        written({"a": 3}),
+        written({"__metadata__": {"a": 3}}),
+        written({"a": ONE}, data=4),
+        written({"a": ONE}, data=12),
+        written({"a": ONE | {"shape": [3]}}, data=8),
+        written({"a": ONE | {"data_offsets": [8, 0]}}, data=8),
+        written({"a": ONE, "b": ONE}, data=8),
     ],
 )
-def test_what_is_no_header_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_whole_file_of_tensors_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "t.safetensors"
     file.write_bytes(content)
     with pytest.raises(DataError, match="holds no tensors"):
         read_header(file)
 
 
+@pytest.mark.parametrize("make", [lambda path: None, Path.mkdir])
+def test_what_is_no_file_is_refused(make, tmp_path: Path) -> None:
+    make(tmp_path / "t.safetensors")
+    with pytest.raises(DataError, match="holds no tensors"):
+        read_header(tmp_path / "t.safetensors")
+
+
 def test_a_file_without_metadata_has_none(tmp_path: Path) -> None:
-    header = json.dumps({"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}).encode()
     file = tmp_path / "t.safetensors"
-    file.write_bytes(len(header).to_bytes(8, "little") + header + b"xy")
+    content = written({"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}, data=2)
+    file.write_bytes(content)
     assert read_header(file).metadata == {}
-    assert read_header(file).places == {"a": (8 + len(header), 2)}
+    place = TensorPlace(file, len(content) - 2, 2, "U8", (2,))
+    assert read_header(file).places == {"a": place}

@@ -12,14 +12,11 @@ import polars as pl
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from safetensors.torch import load_file
 
 import editcore
 from editcore.cli import main
-from editcore.errors import DataError, ModelError
 from editcore.models.loading import load_model
-from editcore.updates import weight_files
-from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, load_deltas, save_deltas
+from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas
 from tests.studies import TEXTS, record, write_config, write_json
 
 ModelSaver = Callable[..., Path]
@@ -161,54 +158,6 @@ def test_a_saved_change_in_a_folder_is_the_model_that_was_measured(
         ):
             assert torch.equal(ours, theirs), name
     assert (out / "model.safetensors").read_bytes() != (source / "model.safetensors").read_bytes()
-
-
-@pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_two_changes_are_taken_out_byte_by_byte(
-    kind: str, tmp_path: Path, saved_model: ModelSaver
-) -> None:
-    source, edited = saved_model(kind), tmp_path / "edited"
-    weight_files.copied(source, edited)
-    model = load_model(kind, str(source))
-    name = model.parts.down_weight(1)
-    d_out, d_in = model.model.config.hidden_size, _width(model, name)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(2):
-        factors = (torch.randn(n, 1, generator=generator) for n in (d_out, d_in))
-        weight_files.apply(Delta({name: LowRankUpdate(*factors)}), edited, {})
-    assert len(weight_files.applied(edited)) == 2
-    result = CliRunner().invoke(main, ["revert", str(edited), "--all"])
-    assert result.exit_code == 0, result.output
-    assert {f.name: f.read_bytes() for f in edited.iterdir()} == {
-        f.name: f.read_bytes() for f in source.iterdir()
-    }
-    with pytest.raises(ModelError, match="nothing was applied here"):
-        weight_files.revert(edited)
-
-
-def _width(model: Any, name: str) -> int:
-    return int(model.model.get_parameter(name).numel() // model.model.config.hidden_size)
-
-
-def test_weights_that_others_changed_are_not_reverted(
-    tmp_path: Path, saved_model: ModelSaver
-) -> None:
-    from safetensors.torch import save_file
-
-    edited = tmp_path / "edited"
-    weight_files.copied(saved_model("gpt2"), edited)
-    name = load_model("gpt2", str(edited)).parts.down_weight(1)
-    file = edited / "model.safetensors"
-    tensors = load_file(file)
-    (key,) = (k for k in tensors if name.endswith(k) or k.endswith(name))
-    change = torch.ones_like(tensors[key]).T
-    weight_files.apply(Delta({name: DenseUpdate(change)}), edited, {})
-    tensors = load_file(file)
-    save_file({**tensors, key: tensors[key] + 1}, file, {"format": "pt"})
-    before = file.read_bytes()
-    with pytest.raises(DataError, match="no longer what was written"):
-        weight_files.revert(edited)
-    assert file.read_bytes() == before
 
 
 def test_apply_says_what_it_needs(folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from editcore.atomic import write_text
+from editcore.atomic import together, write_text
 from editcore.collapse.calibration import Forecast
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
@@ -117,7 +117,8 @@ class CheckReport:
     def save(self, folder: Path | str) -> Path:
         """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path.
 
-        `ConfigError` for an editor that changes no weights.
+        Old files of these names never stay beside new ones. `ConfigError` for an editor that
+        changes no weights.
         """
         from editcore.updates.delta import save_deltas
 
@@ -125,12 +126,12 @@ class CheckReport:
             raise ConfigError(
                 f"{self.job.editor.label} changes no weights, so there is nothing to save"
             )
-        folder = Path(folder)
-        path = folder / "delta.safetensors"
+        delta, check = "delta.safetensors", "check.json"
         about = {"job": self.job.model_dump_json()}
-        save_deltas({self.request.case_id: self.delta}, path, about)
-        write_text(folder / "check.json", json.dumps(self.as_dict(), indent=2) + "\n")
-        return path
+        with together(Path(folder), delta, check) as partial:
+            save_deltas({self.request.case_id: self.delta}, partial / delta, about)
+            write_text(partial / check, json.dumps(self.as_dict(), indent=2) + "\n")
+        return Path(folder) / delta
 
 
 def finite(value: Any) -> Any:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editcore.atomic import together
 from editcore.collapse.verdict import judge
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
@@ -39,12 +40,14 @@ class Guarded:
         return [row for row in self.rows if not row["accepted"]]
 
     def save(self, folder: Path) -> None:
-        """Write `delta.safetensors`, and the rows as `guard.parquet`."""
+        """Write `delta.safetensors`, and the rows as `guard.parquet`, never beside old ones."""
         from editcore.updates.delta import save_deltas
 
-        save_deltas({ACCUMULATED: self.delta}, folder / "delta.safetensors", {"job": self.job})
+        delta, table = "delta.safetensors", "guard.parquet"
         about = {"job": self.job, "versions": versions()}
-        write_table(folder / "guard.parquet", self.rows, GUARD, about)
+        with together(folder, delta, table) as partial:
+            save_deltas({ACCUMULATED: self.delta}, partial / delta, {"job": self.job})
+            write_table(partial / table, self.rows, GUARD, about)
 
 
 def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Guarded:

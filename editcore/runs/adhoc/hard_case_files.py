@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from editcore.atomic import write_text
+from editcore.atomic import together, write_text
 from editcore.config.study import load
 from editcore.datasets.writers import Record
 from editcore.models.loading import load_tokenizer
@@ -53,10 +53,12 @@ def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int
     made = generate(vocabulary, relations, tokenizer, recipe.count, recipe.seed)
     collapsed = _judged(made, judges, say) if judges else {}
     kept = [r for r in made if any(r["case_id"] in ids for ids in collapsed.values()) or not judges]
-    write_text(out, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     record = _provenance(recipe, judges, made, kept, collapsed)
     beside = out.with_suffix(".provenance.json")
-    write_text(beside, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    with together(out.parent, out.name, beside.name) as partial:
+        for name, content in ((out.name, kept), (beside.name, record)):
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            write_text(partial / name, f"{text}\n")
     return len(made), len(kept)
 
 

@@ -1,6 +1,6 @@
 """Runs the smoke study over and over, kills it at random moments, and compares its tables.
 
-    python -m tests.soak --rounds 20
+    python -m tests.soak study --rounds 20
 
 Not part of the test suite: a round takes minutes. It prints each kill and each verdict; a round
 that fails or ends otherwise is kept in a folder of its own, and the exit status is then 1.
@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 from polars.testing import assert_frame_equal
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TIMING = "^seconds.*$"
 
 
@@ -99,13 +99,16 @@ def compare(found: dict[str, pl.DataFrame], expected: dict[str, pl.DataFrame]) -
             raise AssertionError(f"{name}: {error}") from None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command is told."""
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--kills", type=int, default=3, help="killed runs in each round")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+
+
+def main(given: argparse.Namespace) -> int:
+    """Run the rounds; the exit status."""
     draw = random.Random(given.seed)
     home = Path(tempfile.mkdtemp(prefix="editcore-soak-"))
     undisturbed = Round(home / "undisturbed", given.cores)
@@ -133,7 +136,3 @@ def main() -> int:
     if not failed:
         shutil.rmtree(home)
     return int(failed > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Where each weight of a saved model lies in its files, found as transformers finds them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from editcore.errors import DataError, ModelError, reading, require
+from editcore.records.safetensors_header import TensorPlace, read_header
+
+WHOLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+REMEDY = "get the model again, or save it with save_pretrained"
+
+
+def stored_weights(folder: Path) -> dict[str, TensorPlace]:
+    """The place of every weight, by its name in the files.
+
+    They are in `model.safetensors`, or in the files that the index names. Raises `ModelError` where
+    neither is there, the index does not fit its files, or a file is damaged.
+    """
+    try:
+        if (folder / WHOLE).is_file():
+            return dict(read_header(folder / WHOLE, REMEDY).places)
+        if not (folder / INDEX).is_file():
+            raise ModelError(f"{folder} has neither {WHOLE} nor {INDEX}; {REMEDY}")
+        return _in_shards(folder, _index(folder / INDEX))
+    except DataError as error:
+        raise ModelError(str(error)) from error
+
+
+def _index(file: Path) -> dict[str, str]:
+    """The file of every weight, names of files in the same folder and no others."""
+    with reading(file, "index of a model's files", REMEDY):
+        names = json.loads(file.read_text(encoding="utf-8"))["weight_map"].items()
+        for weight, name in names:
+            require(isinstance(name, str) and Path(name).name == name, f"{weight} is in {name!r}")
+        return dict(names)
+
+
+def _in_shards(folder: Path, index: Mapping[str, str]) -> dict[str, TensorPlace]:
+    files = {name: read_header(folder / name, REMEDY).places for name in set(index.values())}
+    for weight, name in index.items():
+        if weight not in files[name]:
+            raise ModelError(f"{folder / name} lacks {weight}, which {INDEX} puts there; {REMEDY}")
+    return {weight: files[name][weight] for weight, name in index.items()}

@@ -1,0 +1,150 @@
+"""Files and folders appear whole or not at all, and one process writes at a time."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from editcore import atomic
+from editcore.atomic import locked, new_folder, together
+from editcore.errors import EditcoreError
+from tests.children import Child
+
+
+def test_who_waits_for_a_lock_waits_no_longer_than_allowed(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with locked(lock, tmp_path):
+        started = time.monotonic()
+        with (
+            pytest.raises(EditcoreError, match=r"has been writing to .* for 0 seconds; wait"),
+            locked(lock, tmp_path, seconds=0.2),
+        ):
+            pytest.fail("two hold one lock")
+        assert 0.2 <= time.monotonic() - started < 10
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_waits_gets_the_lock_when_it_is_free(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held: list[str] = []
+    inside = threading.Event()
+
+    def first() -> None:
+        with locked(tmp_path / "lock", tmp_path):
+            inside.set()
+            time.sleep(0.3)
+            held.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait()
+    with locked(tmp_path / "lock", tmp_path):
+        held.append("second")
+    thread.join()
+    assert held == ["first", "second"]
+    assert "another editcore is writing to" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    def hold() -> None:
+        with locked(tmp_path / "lock", tmp_path):
+            (tmp_path / "held").touch()
+            time.sleep(60)
+
+    child = Child(hold, tmp_path / "log")
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait().status is None
+    assert (tmp_path / "lock").exists()
+    with locked(tmp_path / "lock", tmp_path, seconds=5):
+        pass
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_follows_no_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "lock").symlink_to(victim)
+    with (
+        pytest.raises(EditcoreError, match="cannot be locked"),
+        locked(tmp_path / "lock", tmp_path),
+    ):
+        pytest.fail("locked a link")
+    assert victim.read_text() == "mine"
+
+
+def fill(folder: Path) -> None:
+    (folder / "a").write_text("new")
+    (folder / "b").write_text("new")
+
+
+def test_a_new_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "new"
+    with new_folder(path) as partial:
+        fill(partial)
+        assert not path.exists()
+    assert sorted(file.name for file in path.iterdir()) == ["a", "b"]
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(EditcoreError, match="exists already"), new_folder(path):
+        pytest.fail("wrote over a folder")
+
+
+def test_a_new_folder_that_fails_leaves_nothing_and_removes_what_kills_have_left(
+    tmp_path: Path,
+) -> None:
+    left = tmp_path / f".new{atomic.PARTIAL}"
+    left.mkdir()
+    (left / "a").write_text("half")
+    with pytest.raises(KeyError), new_folder(tmp_path / "new") as partial:
+        assert list(partial.iterdir()) == []
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_nothing_is_in_the_way_of_a_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "new").symlink_to("nowhere")
+    with pytest.raises(EditcoreError, match="exists already"), new_folder(tmp_path / "new"):
+        pytest.fail("wrote through a link")
+
+
+def test_files_together_leave_other_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / "b").write_text("old")
+    with together(tmp_path, "a", "b") as partial:
+        fill(partial)
+        assert (tmp_path / "b").read_text() == "old"
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert found == {"a": "new", "b": "new", "other": "mine"}
+
+
+@pytest.mark.parametrize("fails", ["unlink", "replace"])
+def test_an_old_file_never_stays_beside_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(EditcoreError, match="cannot be written"):  # noqa: SIM117
+        with together(tmp_path, "a", "b") as partial:
+            fill(partial)
+            owner = {"unlink": Path, "replace": os}[fails]
+            monkeypatch.setattr(owner, fails, refusing(getattr(owner, fails), "b"))
+    monkeypatch.undo()
+    texts = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert texts == ({"a": "old", "b": "old"} if fails == "unlink" else {"a": "new"})
+
+
+def refusing(call: Callable[..., object], name: str) -> Callable[..., object]:
+    """The system's call, which refuses files of one name."""
+
+    def refuse(path: Path, *rest: object, **more: object) -> object:
+        if Path(path).name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return call(path, *rest, **more)
+
+    return refuse
