@@ -28,20 +28,30 @@ def record_id(record: Record, index: int) -> int:
 
 
 def counterfact(record: Record, index: int) -> EditRequest:
-    """A record of COUNTERFACT (Meng et al. 2022)."""
+    """A record of COUNTERFACT (Meng et al. 2022).
+
+    Its neighbours share the true object; in files written here they may have objects of their own,
+    listed as `neighborhood_objects`.
+    """
     rewrite = record["requested_rewrite"]
     truth = _string(rewrite["target_true"], "str")
+    probes = _strings(record.get("neighborhood_prompts"))
+    objects = _strings(record.get("neighborhood_objects")) or (truth,) * len(probes)
+    case_id = record_id(record, index)
+    if len(probes) != len(objects):
+        raise DataError(
+            f"case {case_id}: {len(probes)} neighborhood_prompts but {len(objects)} "
+            "neighborhood_objects; each prompt needs its object"
+        )
     return EditRequest(
-        case_id=record_id(record, index),
+        case_id=case_id,
         prompt=_string(rewrite, "prompt"),
         subject=_string(rewrite, "subject"),
         target_new=_string(rewrite["target_new"], "str").strip(),
         target_true=truth.strip(),
         relation=_relation(rewrite),
         paraphrases=_strings(record.get("paraphrase_prompts")),
-        neighbours=tuple(
-            Probe(prompt, truth.strip()) for prompt in _strings(record.get("neighborhood_prompts"))
-        ),
+        neighbours=tuple(Probe(p, o.strip()) for p, o in zip(probes, objects, strict=True)),
     )
 
 

@@ -25,10 +25,12 @@ def flat_record(request: EditRequest) -> Record:
 def counterfact_record(request: EditRequest) -> Record:
     """A request in the format of COUNTERFACT (Meng et al. 2022).
 
-    Neighbours have no answers of their own there: all of them share the true object. The prompts
-    that published code generates from are the paraphrases.
+    Neighbours share the true object there. Where some do not, the objects of all are listed as
+    `neighborhood_objects`. The prompts that published code generates from are the paraphrases.
     """
     paraphrases = list(request.paraphrases)
+    objects = [probe.target for probe in request.neighbours]
+    own = {"neighborhood_objects": objects} if {*objects} - {request.target_true} else {}
     return {
         "case_id": request.case_id,
         "pararel_idx": request.case_id,
@@ -41,6 +43,7 @@ def counterfact_record(request: EditRequest) -> Record:
         },
         "paraphrase_prompts": paraphrases,
         "neighborhood_prompts": [probe.prompt for probe in request.neighbours],
+        **own,
         "attribute_prompts": [],
         "generation_prompts": paraphrases,
     }

@@ -35,25 +35,20 @@ requests = st.lists(
 once = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 
 
+@pytest.mark.parametrize("record", [flat_record, counterfact_record])
 @once
-@given(requests)
-def test_flat_records_come_back_as_they_were(tmp_path: Path, given: list[EditRequest]) -> None:
-    path = tmp_path / "flat.json"
-    path.write_text(json.dumps([flat_record(request) for request in given]))
-    assert read_requests(path, "flat") == given
+@given(given=requests)
+def test_records_come_back_as_they_were(record, tmp_path: Path, given: list[EditRequest]) -> None:
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps([record(request) for request in given]))
+    assert read_requests(path, record.__name__.removesuffix("_record")) == given
 
 
-@once
-@given(requests)
-def test_counterfact_records_come_back_with_one_true_object(
-    tmp_path: Path, given: list[EditRequest]
-) -> None:
-    path = tmp_path / "counterfact.json"
-    path.write_text(json.dumps([counterfact_record(request) for request in given]))
-    assert read_requests(path, "counterfact") == [
-        replace(r, neighbours=tuple(Probe(p.prompt, r.target_true) for p in r.neighbours))
-        for r in given
-    ]
+def test_only_neighbours_with_another_object_need_a_field_that_published_records_lack() -> None:
+    shared = EditRequest(3, "{} is in", "Lyon", "Spain", "France", neighbours=(Probe("P", "France"),))
+    own = replace(shared, neighbours=(*shared.neighbours, Probe("Rome is in", "Italy")))
+    assert "neighborhood_objects" not in counterfact_record(shared)
+    assert counterfact_record(own)["neighborhood_objects"] == ["France", "Italy"]
 
 
 @pytest.mark.parametrize("record", [flat_record, counterfact_record])
