@@ -1,0 +1,1 @@
+"""Facts, texts and tasks of the real world, written for this project."""

@@ -1,0 +1,16 @@
+"""Words that the written templates of cloze texts, passages and sentences are filled with."""
+
+WOMEN = ("Anna", "Maria", "Laura", "Emily", "Sarah", "Julia", "Clara", "Helen", "Nora", "Alice")
+MEN = ("Peter", "David", "Thomas", "Daniel", "Martin", "Simon", "Paul", "Henry", "Oscar", "Jack")
+TOWNS = ("Oxford", "Lyon", "Boston", "Vienna", "Dublin", "Madrid", "Chicago", "Toronto", "Prague")
+JOBS = ("teacher", "nurse", "baker", "painter", "farmer", "lawyer", "plumber", "pilot", "tailor")
+ANIMALS = ("dog", "cat", "horse", "rabbit", "parrot", "goat", "pony", "hamster")
+THINGS = ("lamp", "clock", "violin", "mirror", "camera", "basket", "guitar", "suitcase", "kettle")
+FOODS = ("soup", "bread", "cheese", "rice", "fish", "cake", "salad", "pasta")
+FRUIT = ("apples", "pears", "plums", "cherries", "lemons", "oranges", "peaches")
+COLOURS = ("red", "blue", "green", "yellow", "white", "black", "brown", "grey")
+PLACES = ("station", "church", "market", "harbour", "library", "museum", "school", "theatre")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+NUMBERS = ("three", "four", "five", "six", "seven", "eight", "nine", "twelve")
+SUBJECTS = ("history", "music", "chemistry", "geography", "physics", "art", "biology")
+INSTRUMENTS = ("piano", "violin", "trumpet", "flute", "cello", "drums", "clarinet")
