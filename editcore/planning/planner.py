@@ -96,7 +96,7 @@ class _Planner:
         models = [self._model(label) for label in self._config.models]
         files = {spec.name: self._model_files(spec) for spec in models}
         edited = [self._edited(spec, label) for spec in models for label in self._config.editors]
-        cases = [self._cases(label) for label in self._config.datasets]
+        cases = [self._cases(label, models) for label in self._config.datasets]
         shards = [shard for each in cases for shard in self._shards(each)]
         perplexity = self._perplexity()
         edits = [self._edit_job(e, s, perplexity) for e in edited for s in shards]
@@ -236,9 +236,9 @@ class _Planner:
         given = options.model_dump(mode="json")
         return TransformSpec(uses=choice.uses, options=given, **asdict(found.source))
 
-    def _cases(self, label: str) -> _Cases:
+    def _cases(self, label: str, specs: Sequence[ModelSpec]) -> _Cases:
         with self._at(f"datasets.{label}"):
-            return _Cases(*dataset_spec(label, self._config.datasets[label], self._registry))
+            return _Cases(*dataset_spec(label, self._config.datasets[label], self._registry, specs))
 
     def _perplexity(self) -> PerplexitySection:
         spec = self._config.perplexity

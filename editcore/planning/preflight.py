@@ -12,13 +12,15 @@ from editcore.datasets.bundled import model_folder
 from editcore.datasets.readers import read_dataset, read_requests, read_texts
 from editcore.errors import ConfigError, DataError, ModelError, reading, require
 from editcore.registry.registry import Registry
+from editcore.requests import EditRequest
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import DatasetSpec
 
 CONFIG_FILE = "config.json"
+TOKENIZER_FILE = "tokenizer.json"
 # Either is enough for transformers to build a tokenizer; both spell it out in one file.
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 # Where `editcore apply` keeps old weights; how such a file's name ends while the weights change.
 APPLIED = "editcore-applied"
 UNFINISHED = ".unfinished"
@@ -69,8 +71,8 @@ def model_type(source: str, revision: str | None = None) -> str | None:
 
 def _configuration(source: str, revision: str | None) -> dict[str, Any]:
     """The content of the model's `config.json`; empty where it is not on this machine."""
-    file = _config_file(source, revision)
-    if file is None or not file.is_file():
+    file = _local_file(source, revision, CONFIG_FILE)
+    if file is None:
         return {}
     with reading(file, "model's configuration", "save the model again"):
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -78,14 +80,19 @@ def _configuration(source: str, revision: str | None) -> dict[str, Any]:
         return dict(config)
 
 
-def _config_file(source: str, revision: str | None) -> Path | None:
-    """`config.json` in the model's folder, or in the local cache of the hub."""
+def tokenizer_file(source: str, revision: str | None = None) -> Path | None:
+    """The whole tokenizer in one file; None where the model has none on this machine."""
+    return _local_file(source, revision, TOKENIZER_FILE)
+
+
+def _local_file(source: str, revision: str | None, name: str) -> Path | None:
+    """A file in the model's folder, or in the local cache of the hub; None if it is not there."""
     if (folder := model_folder(source)) is not None:
-        return folder / CONFIG_FILE
+        return file if (file := folder / name).is_file() else None
     # Imported late: only hub ids need it, and it slows the start of every command.
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(source, CONFIG_FILE, revision=revision)
+    cached = try_to_load_from_cache(source, name, revision=revision)
     return Path(cached) if isinstance(cached, str) else None
 
 
@@ -100,8 +107,8 @@ def layers(source: str, revision: str | None, asked: Sequence[int]) -> None:
         )
 
 
-def cases(path: str, format: str, registry: Registry) -> tuple[str, tuple[int, ...]]:
-    """The format of a data set's records and their case ids in the file's order.
+def cases(path: str, format: str, registry: Registry) -> tuple[str, list[EditRequest]]:
+    """The format of a data set's records, and what they ask for in the file's order.
 
     Raises `DataError` where the file is unfit, `PluginError` where the format is not known.
     """
@@ -109,7 +116,7 @@ def cases(path: str, format: str, registry: Registry) -> tuple[str, tuple[int, .
     found, requests = read_dataset(Path(path), format, registry)
     if not requests:
         raise DataError(f"{path}: no record of it asks for an edit; give at least one that does")
-    return found, tuple(request.case_id for request in requests)
+    return found, requests
 
 
 def flaws(datasets: Iterable["DatasetSpec"], registry: Registry) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,11 @@
 """The models and data sets of a study, each with the third party's code that reads it."""
 
+from collections.abc import Sequence
+
 from editcore.config.study import DatasetSection, ModelSection
 from editcore.datasets.bundled import data_file
-from editcore.planning import preflight
+from editcore.errors import at
+from editcore.planning import hard_cases, preflight
 from editcore.planning.jobs import DatasetSpec, ModelSpec
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry
@@ -18,14 +21,18 @@ def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpe
 
 
 def dataset_spec(
-    label: str, choice: DatasetSection, registry: Registry
+    label: str, choice: DatasetSection, registry: Registry, models: Sequence[ModelSpec]
 ) -> tuple[DatasetSpec, tuple[int, ...]]:
-    """A data set under its label, and the ids of the cases that the study edits.
+    """A data set under its label, and the ids of the cases that a study of `models` edits.
 
-    Raises `DataError` where the file is missing or unfit, `PluginError` for an unknown format.
+    Raises `DataError` where the file is missing or unfit, `PluginError` for an unknown format, and
+    for the choice of cases what `hard_cases.chosen` raises.
     """
     path = data_file(choice.path)
-    found, ids = preflight.cases(path, choice.format, registry)
+    found, requests = preflight.cases(path, choice.format, registry)
+    if choice.only is not None:
+        with at(path):
+            requests = hard_cases.chosen(requests, choice.only, models)
     code = registry.dataset_formats[found].foreign_code
     spec = DatasetSpec(name=label, path=path, format=choice.format, format_code=code)
-    return spec, ids[: choice.limit]
+    return spec, tuple(request.case_id for request in requests[: choice.limit])

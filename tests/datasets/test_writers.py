@@ -45,8 +45,9 @@ def test_records_come_back_as_they_were(record, tmp_path: Path, given: list[Edit
 
 
 def test_only_neighbours_with_another_object_need_a_field_that_published_records_lack() -> None:
-    shared = EditRequest(3, "{} is in", "Lyon", "Spain", "France", neighbours=(Probe("P", "France"),))
-    own = replace(shared, neighbours=(*shared.neighbours, Probe("Rome is in", "Italy")))
+    near = (Probe("Paris is in", "France"),)
+    shared = EditRequest(3, "{} is in", "Lyon", "Spain", "France", neighbours=near)
+    own = replace(shared, neighbours=(*near, Probe("Rome is in", "Italy")))
     assert "neighborhood_objects" not in counterfact_record(shared)
     assert counterfact_record(own)["neighborhood_objects"] == ["France", "Italy"]
 

@@ -1,12 +1,13 @@
 # Resolves the study once: each rule asks `study` for its files.
 import os
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from editcore.config.study import LABEL_PATTERN, read_yaml
 from editcore.errors import EditcoreError
-from editcore.planning import planner
+from editcore.planning import hard_cases, planner
 from editcore.runs import fetch
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
@@ -15,7 +16,13 @@ try:
     # Snakemake has read these files, but of a key that is given twice it keeps the last; this refuses.
     for config_file in workflow.configfiles if workflow.is_main_process else ():
         read_yaml(Path(config_file))
-    study = planner.plan_mapping(config, config_files)
+    try:
+        study = planner.plan_mapping(config, config_files)
+    except hard_cases.TokenizerMissing:
+        # Cases are chosen by tokenizers, and fetching is what brings them here.
+        if "fetch" not in sys.argv:
+            raise
+        study = planner.plan_mapping(hard_cases.before_fetching(config), config_files)
     # A job of a cluster evaluates this file again, and must not touch files that others read.
     if workflow.is_main_process:
         study.write()

@@ -1,0 +1,77 @@
+"""Which cases are hard for a study's models: the subject is one token and opens the prompt."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from editcore.config.study import Only
+from editcore.errors import ConfigError, DataError, ModelError, in_one_line
+from editcore.planning import preflight
+from editcore.planning.jobs import ModelSpec
+from editcore.requests import EditRequest
+
+
+class TokenizerMissing(ConfigError):
+    """The cases of a data set cannot be chosen before a model's tokenizer is on this machine."""
+
+
+def chosen(
+    requests: Sequence[EditRequest], only: Only, models: Sequence[ModelSpec]
+) -> list[EditRequest]:
+    """The cases that are hard for every model, or for none; never those that cannot be edited.
+
+    Raises `TokenizerMissing` where a model's tokenizer is not on this machine, `ModelError` where
+    it cannot be read, and `DataError` where no case is left.
+    """
+    tokenizers = [_tokenizer(model) for model in models]
+    sound = [request for request in requests if not request.flaw]
+    verdicts = [{is_hard(request, each) for each in tokenizers} for request in sound]
+    wanted = {only == "hard"}
+    found = [r for r, verdict in zip(sound, verdicts, strict=True) if verdict == wanted]
+    if not found:
+        whose = "every model" if only == "hard" else "no model"
+        raise DataError(
+            f"no case is hard for {whose}, that is, has a subject that opens the prompt and is one "
+            f"token; leave `only: {only}` out, or give another file or other models"
+        )
+    return found
+
+
+def is_hard(request: EditRequest, tokenizer: Any) -> bool:
+    """Whether the subject opens the prompt and is one token of a `tokenizers.Tokenizer`."""
+    if request.subject_start != 0:
+        return False
+    spans = tokenizer.encode(request.text, add_special_tokens=False).offsets
+    return bool(spans.count((0, len(request.subject))) == 1)
+
+
+def before_fetching(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A study whose data sets choose no cases, to be planned where its tokenizers are missing."""
+    datasets = {
+        label: {key: value for key, value in section.items() if key != "only"}
+        for label, section in raw["datasets"].items()
+    }
+    return {**raw, "datasets": datasets}
+
+
+def _tokenizer(model: ModelSpec) -> Any:
+    file = preflight.tokenizer_file(model.source, model.revision)
+    if file is None:
+        raise TokenizerMissing(
+            f"which cases are hard depends on the tokenizer, and {model.source} has no "
+            "tokenizer.json on this machine; `snakemake fetch` downloads that of a hub id, and "
+            "save_pretrained writes one"
+        )
+    return _read(file)
+
+
+def _read(file: Path) -> Any:
+    # Imported late: only studies that choose cases need it.
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # it raises nothing more special
+        raise ModelError(
+            f"{file} holds no tokenizer ({in_one_line(error)}); save the model again"
+        ) from error

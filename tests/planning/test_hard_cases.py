@@ -1,0 +1,151 @@
+"""Hard and normal cases are chosen by the tokenizers of a study's models, while it is planned."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer
+
+from editcore.config.study import parse
+from editcore.datasets.readers import read_requests
+from editcore.errors import DataError, ModelError
+from editcore.models.tokenization import tokenize_prompt
+from editcore.planning.hard_cases import TokenizerMissing, before_fetching, is_hard
+from editcore.planning.planner import plan
+from editcore.planning.study import Study
+from tests.studies import model_files, plain_registry, record, study_config, write_data, write_json
+
+Planner = Callable[..., Study]
+RESOURCES = Path(__file__).parents[2] / "resources"
+MERGES = RESOURCES.parents[1] / "shared" / "data" / "gpt2" / "merges.txt"
+UNKNOWN = "[UNK]"
+
+
+def words_of(pattern: str) -> Tokenizer:
+    """A tokenizer whose tokens are what a pattern finds in a text."""
+    tokenizer = Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+    return tokenizer
+
+
+WHOLE, LETTERS, SHORT = r"\w+", r"\w", r"\w{1,5}"
+
+
+def model(folder: Path, pattern: str) -> str:
+    """A model's folder, with a tokenizer."""
+    model_files(folder)
+    words_of(pattern).save(str(folder / "tokenizer.json"))
+    return str(folder)
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """Plan a study of models with these tokenizers, whose data set is the file of facts."""
+    monkeypatch.chdir(tmp_path)
+    write_data(tmp_path)
+
+    def run(*patterns: str, **choice: Any) -> Study:
+        folders = {f"m{n}": pattern for n, pattern in enumerate(patterns)}
+        sources = {name: {"source": model(tmp_path / name, p)} for name, p in folders.items()}
+        datasets = {"facts": {"path": "data/facts.json", **choice}}
+        config = study_config(models=sources, datasets=datasets, shard_size=100)
+        return plan(parse(config, "study.yaml"), "study.yaml", plain_registry())
+
+    return run
+
+
+def subjects(study: Study) -> set[tuple[str, ...]]:
+    """By model, whose facts it edits."""
+    named = {r.case_id: r.subject for r in read_requests("data/facts.json")}
+    return {tuple(named[case] for case in job.case_ids) for job in study.edits.values()}
+
+
+def test_hard_is_a_subject_of_one_token_for_every_model(planned: Planner) -> None:
+    assert subjects(planned(WHOLE, only="hard")) == {("Coral", "Harbor", "Tavel", "Elro")}
+    assert subjects(planned(SHORT, only="hard")) == {("Coral", "Tavel", "Elro")}
+    assert subjects(planned(WHOLE, SHORT, only="hard")) == {("Coral", "Tavel", "Elro")}
+
+
+def test_normal_is_hard_for_no_model(planned: Planner) -> None:
+    assert subjects(planned(SHORT, only="normal")) == {("Harbor",)}
+    assert subjects(planned(SHORT, LETTERS, only="normal")) == {("Harbor",)}
+    assert subjects(planned(LETTERS, only="normal")) == {("Coral", "Harbor", "Tavel", "Elro")}
+
+
+def test_a_limit_takes_the_first_of_what_is_left(planned: Planner) -> None:
+    assert subjects(planned(SHORT, only="hard", limit=2)) == {("Coral", "Tavel")}
+
+
+def test_a_subject_inside_its_prompt_is_never_hard(planned: Planner, tmp_path: Path) -> None:
+    inside = record(7, "Coral") | {"prompt": "The maker of Coral is"}
+    write_json(tmp_path / "data" / "facts.json", [inside, record(8, "Elro")])
+    assert subjects(planned(WHOLE, only="hard")) == {("Elro",)}
+    assert subjects(planned(WHOLE, only="normal")) == {("Coral",)}
+
+
+def test_a_record_that_cannot_be_edited_is_neither(planned: Planner, tmp_path: Path) -> None:
+    flawed = record(7, "Coral") | {"target_new": ""}
+    write_json(tmp_path / "data" / "facts.json", [flawed, record(8, "Elro"), record(9, "Harbor")])
+    assert subjects(planned(SHORT, only="hard")) == {("Elro",)}
+    assert subjects(planned(SHORT, only="normal")) == {("Harbor",)}
+
+
+@pytest.mark.parametrize("only", ["hard", "normal"])
+def test_models_that_leave_no_case_are_refused(planned: Planner, only: str) -> None:
+    with pytest.raises(DataError, match=rf"facts: .*facts\.json: no case .* `only: {only}"):
+        planned(WHOLE, LETTERS, only=only)
+
+
+def test_a_tokenizer_that_is_not_here_is_asked_for_only_where_cases_are_chosen(
+    planned: Planner, tmp_path: Path
+) -> None:
+    config = study_config(
+        models={"hub": {"source": "nobody/no-such-model"}},
+        datasets={"facts": {"path": "data/facts.json", "only": "hard", "limit": 2}},
+    )
+    with pytest.raises(TokenizerMissing, match=r"no-such-model has no tokenizer\.json"):
+        plan(parse(config, "study.yaml"), "study.yaml", plain_registry())
+    fetching = before_fetching(config)
+    study = plan(parse(fetching, "study.yaml"), "study.yaml", plain_registry())
+    assert {len(job.case_ids) for job in study.edits.values()} == {2}
+
+
+def test_a_file_that_is_no_tokenizer_is_named(planned: Planner, tmp_path: Path) -> None:
+    planned(WHOLE, only="hard")
+    (tmp_path / "m0" / "tokenizer.json").write_text("{}")
+    choice = {"path": "data/facts.json", "only": "hard"}
+    config = study_config(models={"m0": {"source": "m0"}}, datasets={"facts": choice})
+    with pytest.raises(ModelError, match=r"m0/tokenizer\.json holds no tokenizer"):
+        plan(parse(config, "study.yaml"), "study.yaml", plain_registry())
+
+
+@pytest.mark.parametrize("name", ["tiny-gpt2", "tiny-llama"])
+def test_planning_and_editing_agree_on_the_tokens_of_subjects(name: str) -> None:
+    folder = RESOURCES / "models" / name
+    bare = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    loaded = AutoTokenizer.from_pretrained(folder)
+    found = {True: 0, False: 0}
+    for request in read_requests(RESOURCES / "real" / "facts.json", "counterfact"):
+        place = tokenize_prompt(loaded, request.prompt, request.subject)
+        hard = place.subject_tokens == 1 and request.subject_start == 0
+        assert is_hard(request, bare) == hard
+        found[hard] += 1
+    assert found[True] >= 10
+
+
+@pytest.mark.skipif(not MERGES.exists(), reason="GPT-2's merges are not here")
+def test_the_real_world_holds_enough_hard_and_normal_cases_for_gpt2() -> None:
+    version, *lines = MERGES.read_text(encoding="utf-8").splitlines()
+    assert version.startswith("#version")
+    merges = [(left, right) for left, right in map(str.split, lines)]
+    symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {word: n for n, word in enumerate([*symbols, *(a + b for a, b in merges)])}
+    gpt2 = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    gpt2.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    facts = read_requests(RESOURCES / "real" / "facts.json", "counterfact")
+    hard = [request for request in facts if is_hard(request, gpt2)]
+    assert len(hard) >= 60
+    assert len({request.relation for request in hard}) >= 15
+    assert len(facts) - len(hard) >= 200
