@@ -32,7 +32,9 @@ requests = st.lists(
     max_size=3,
     unique_by=lambda request: request.case_id,
 )
-once = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+once = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None
+)
 
 
 @pytest.mark.parametrize("record", [flat_record, counterfact_record])
