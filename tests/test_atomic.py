@@ -1,6 +1,8 @@
 """Files and folders appear whole or not at all, and one process writes at a time."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,6 @@ import pytest
 from editcore import atomic
 from editcore.atomic import locked, new_folder, together
 from editcore.errors import EditcoreError
-from tests.children import Child
 
 
 def test_who_waits_for_a_lock_waits_no_longer_than_allowed(tmp_path: Path) -> None:
@@ -51,16 +52,19 @@ def test_who_waits_gets_the_lock_when_it_is_free(
 
 
 def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
-    def hold() -> None:
-        with locked(tmp_path / "lock", tmp_path):
-            (tmp_path / "held").touch()
-            time.sleep(60)
-
-    child = Child(hold, tmp_path / "log")
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
-    child.kill()
-    assert child.wait().status is None
+    hold = (
+        "import sys, time; from pathlib import Path; from editcore.atomic import locked\n"
+        "with locked(Path('lock'), Path()):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(60)"
+    )
+    # A process of its own: this one may have threads, whose locks a fork would keep for ever.
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=tmp_path
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        child.kill()
     assert (tmp_path / "lock").exists()
     with locked(tmp_path / "lock", tmp_path, seconds=5):
         pass

@@ -52,6 +52,8 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
     """The model's folder, one that may be changed as asked for."""
     from editcore.atomic import refuse_existing
     from editcore.datasets.bundled import bundled_models, model_folder
+    from editcore.planning.preflight import model_files
+    from editcore.updates.edit_record import unfinished
     from editcore.updates.weight_files import refuse_inside
 
     if (out is None) == (not in_place):
@@ -66,6 +68,8 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
     if out is not None:
         refuse_existing(out)
         refuse_inside(out, folder)
+    if out is not None or unfinished(folder) is None:  # a change in place ends an unfinished one
+        model_files(str(folder))
     return folder
 
 

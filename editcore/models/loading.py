@@ -26,6 +26,7 @@ from editcore.models.hub import cache_only
 from editcore.models.precision import arithmetic, reduced, refresh
 from editcore.models.quiet import quiet_for_folders
 from editcore.planning import devices
+from editcore.planning.preflight import refuse_interrupted
 from editcore.registry.families import family_of
 from editcore.registry.hookspecs import ModelFamilyInfo
 from editcore.registry.registry import Registry, load_registry
@@ -131,10 +132,11 @@ def load_model(
 
     `dtype` is a torch name and always explicit, since transformers otherwise takes the
     checkpoint's. The model's family is looked up in `registry`, that of the installed plugins if
-    left out. Raises `ModelError` with the remedy where files are missing or weights are not
-    safetensors.
+    left out. Raises `ModelError` with the remedy where files are missing, weights are not
+    safetensors, or a change of them by `editcore apply` has not ended.
     """
     place = model_source(source)
+    refuse_interrupted(Path(place))
     options = {
         "revision": revision,
         "trust_remote_code": trust_remote_code,

@@ -36,11 +36,7 @@ def model_files(source: str) -> list[Path]:
     folder = model_folder(source)
     if folder is None:
         return []
-    if any((folder / APPLIED).glob(f"*{UNFINISHED}")):
-        raise ModelError(
-            f"a change of the weights in {folder} is under way, or was interrupted; wait for its "
-            f"end, or run `editcore revert {folder}`, which puts the old weights back"
-        )
+    refuse_interrupted(folder)
     remedy = "save the model there with save_pretrained, its tokenizer too"
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(f"model folder {folder} has no {CONFIG_FILE}; {remedy}")
@@ -51,6 +47,15 @@ def model_files(source: str) -> list[Path]:
     if not tokenizer:
         raise ModelError(f"model folder {folder} has no tokenizer (tokenizer.json); {remedy}")
     return [folder / CONFIG_FILE, *weights, *tokenizer]
+
+
+def refuse_interrupted(folder: Path) -> None:
+    """Raise `ModelError` where a change of the weights has begun and not ended."""
+    if any((folder / APPLIED).glob(f"*{UNFINISHED}")):
+        raise ModelError(
+            f"a change of the weights in {folder} is under way, or was interrupted; wait for its "
+            f"end, or run `editcore revert {folder}`, which puts the old weights back"
+        )
 
 
 def depth(source: str, revision: str | None = None) -> int | None:

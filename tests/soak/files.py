@@ -8,6 +8,7 @@ printed and its folder kept; the exit status is then 1.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -49,12 +50,13 @@ def weights(files: Files) -> Files:
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, two changes of it, and what its folder is with either or both."""
+    """A model, two changes of it, what its folder is with either, and an outcome of `guard`."""
 
     home: Path
     base: Path
     changes: tuple[Path, Path]
     edited: tuple[Path, Path]
+    guarded: Path
 
     @classmethod
     def made(cls, home: Path) -> "Bench":
@@ -65,7 +67,10 @@ class Bench:
         for change, folder in zip(changes, edited, strict=True):
             # In this process, so that children find everything imported.
             command("apply", change, base, "--out", folder)()
-        return cls(home, base, changes, edited)
+        guarded = home / "guarded"
+        ended = Child(lambda: write_outcome(guarded, OLD), home / "log").wait()
+        assert ended.status == 0, ended
+        return cls(home, base, changes, edited, guarded)
 
     def fresh(self, source: Path) -> Path:
         """A copy of a folder in a place of its own."""
@@ -157,43 +162,42 @@ class Guard:
     name: ClassVar[str] = "guard --out"
 
     def __init__(self, bench: Bench) -> None:
-        self.folder = Path(tempfile.mkdtemp(dir=bench.home, prefix="round-"))
-        self.log = bench.home / "log"
-        self.save("old")
-        self.work = lambda: self.write("new")
-
-    def write(self, job: str) -> None:
-        """An outcome that names the job it is of."""
-        from editcore.runs.adhoc.guard import Guarded
-        from editcore.updates.delta import Delta
-
-        row = {"model": job, "editor": "e", "step": 0, "status": "ok", "accepted": True}
-        Guarded([row], Delta({}), job).save(self.folder)
-
-    def save(self, job: str) -> None:
-        """The same in a child, since a process that has written tables cannot be forked."""
-        ended = Child(lambda: self.write(job), self.log).wait()
-        assert ended.status == 0, ended
-
-    def jobs(self) -> list[str]:
-        """The jobs that the files name which are there."""
-        from editcore.records.provenance import read
-
-        there = [self.folder / name for name in ("delta.safetensors", "guard.parquet")]
-        there = [file for file in there if file.exists()]
-        ended = Child(lambda: print(*(read(file)["job"] for file in there)), self.log).wait()
-        assert ended.status == 0, ended
-        return ended.output.split()
+        self.folder, self.log = bench.fresh(bench.guarded), bench.home / "log"
+        self.work = lambda: write_outcome(self.folder, NEW)
 
     def judge(self, draw: random.Random) -> str:
         """No file of one outcome beside one of the other; the next run is not disturbed."""
-        jobs = self.jobs()
-        assert len(set(jobs)) == 1, jobs
-        state = {2: jobs[0], 1: BETWEEN}[len(jobs)]
-        self.save("new")
-        assert self.jobs() == ["new", "new"]
+
+        def jobs_before_and_after() -> None:
+            print(*jobs(self.folder))
+            self.work()
+            print(*jobs(self.folder))
+
+        # In a child, since a process that has read tables cannot be forked.
+        ended = Child(jobs_before_and_after, self.log).wait()
+        assert ended.status == 0, ended
+        found, after = (line.split() for line in ended.output.splitlines())
+        assert len(set(found)) == 1, found
+        assert after == [NEW, NEW], after
         assert sorted(contents(self.folder)) == ["delta.safetensors", "guard.parquet"]
-        return state
+        return {2: found[0], 1: BETWEEN}[len(found)]
+
+
+def write_outcome(folder: Path, job: str) -> None:
+    """What `guard` writes, naming the job that it is of."""
+    from editcore.runs.adhoc.guard import Guarded
+    from editcore.updates.delta import Delta
+
+    row = {"model": job, "editor": "e", "step": 0, "status": "ok", "accepted": True}
+    Guarded([row], Delta({}), job).save(folder)
+
+
+def jobs(folder: Path) -> list[str]:
+    """The jobs that the files name which are there."""
+    from editcore.records.provenance import read
+
+    there = [folder / name for name in ("delta.safetensors", "guard.parquet")]
+    return [str(read(file)["job"]) for file in there if file.exists()]
 
 
 Scenario = InPlace | Revert | Copy | Guard
@@ -375,9 +379,12 @@ def main(given: argparse.Namespace) -> int:
     """Run everything; the exit status."""
     os.environ["OMP_NUM_THREADS"] = "1"  # children of a process with threads may hang
     os.environ["HF_HUB_OFFLINE"] = "1"
+    # Imported here so that no child has to: pyarrow imports pandas when it first makes a table.
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401
     import torch
 
-    import editcore.runs.adhoc.guard  # noqa: F401 - so that no child has to import it
+    import editcore.runs.adhoc.guard  # noqa: F401
 
     torch.set_num_threads(1)
     home = Path(tempfile.mkdtemp(prefix="editcore-soak-"))
