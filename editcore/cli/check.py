@@ -8,17 +8,16 @@ from typing import Any
 import click
 
 from editcore.cli.examples import examples
+from editcore.cli.paths import FILE, OUT_FOLDER
 from editcore.errors import ConfigError
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 COLLAPSED, NO_EDIT = 3, 4
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
     """The options that name a model, an editor and its options."""
     for option in (
-        click.option("--cache", type=FOLDER, help="Where artefacts are kept between calls."),
+        click.option("--cache", type=OUT_FOLDER, help="Where artefacts are kept between calls."),
         click.option(
             "--config",
             type=FILE,
@@ -59,7 +58,7 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     metavar="PROMPT=ANSWER",
     help="A fact that must stay as it is; repeatable.",
 )
-@click.option("--save", type=FOLDER, help="Write the weight change into this folder.")
+@click.option("--save", type=OUT_FOLDER, help="Write the weight change into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
     model: str,
@@ -114,7 +113,7 @@ def check(
 @click.argument("edits", type=FILE)
 @choosing
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first N edits.")
-@click.option("--out", required=True, type=FOLDER, help="The folder for the outcome.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The folder for the outcome.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def guard(
     edits: Path,

@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
+from editcore.cli.paths import FOLDER, OUT_FOLDER
 from editcore.errors import DataError, ModelError
 
 PATH = click.Path(path_type=Path)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(
@@ -21,7 +21,9 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.argument("delta", type=PATH)
 @click.argument("model")
-@click.option("--out", type=FOLDER, help="Copy the model to this new folder and change the copy.")
+@click.option(
+    "--out", type=OUT_FOLDER, help="Copy the model to this new folder and change the copy."
+)
 @click.option("--in-place", is_flag=True, help="Change the model's own files.")
 @click.option("--case", type=int, help="Which case of DELTA; needed where it holds several.")
 def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int | None) -> None:

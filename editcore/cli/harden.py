@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
-
-FILE = click.Path(path_type=Path, dir_okay=False)
+from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
 
 
 @click.command(
@@ -28,13 +27,15 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--relations", required=True, type=FILE, help="Relations: templates, objects (JSON).")
 @click.option("--count", required=True, type=click.IntRange(1), help="How many cases to generate.")
 @click.option("--seed", default=0, show_default=True, help="Seed of what is drawn at random.")
-@click.option("--out", required=True, type=FILE, help="The file to write, COUNTERFACT's records.")
+@click.option(
+    "--out", required=True, type=OUT_FILE, help="The file to write, COUNTERFACT's records."
+)
 @click.option("--filter-model", multiple=True, help="Keep what collapses this model of the study.")
 @click.option("--filter-editor", help="The study's editor that edits it.")
 @click.option("--study", type=FILE, help="The study whose models, editors and thresholds count.")
 @click.option(
     "--work",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OUT_FOLDER,
     help="The folder for what filtering leaves; beside the output if left out.",
 )
 def harden(

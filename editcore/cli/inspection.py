@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
+from editcore.cli.paths import FILE, FOLDER
 from editcore.planning.paths import RESULTS
 
 
@@ -40,7 +41,7 @@ def plugins(as_json: bool) -> None:
     short_help="Show how a file of results was made.",
     epilog=examples("editcore provenance results/summary/verdicts.parquet"),
 )
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=FILE)
 def provenance(file: Path) -> None:
     """Print how FILE (Parquet or safetensors) was made, as JSON."""
     from editcore.records.provenance import read
@@ -54,7 +55,7 @@ def provenance(file: Path) -> None:
 )
 @click.option(
     "--results",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=RESULTS,
     show_default=True,
     help="The results to look over, if they are there.",

@@ -7,10 +7,8 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
+from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
 from editcore.gc_pause import uncollected
-
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,11 @@ class JobCommand:
 
     def run(self, job: Path, **outputs: Path) -> None:
         """Do the job in the file `job`, which is checked before anything heavy is imported."""
-        from editcore.planning import jobs
+        from editcore.planning import job_check, jobs
+        from editcore.registry.registry import load_registry
 
         task = jobs.read(getattr(jobs, self.job), job)
+        job_check.require(task, load_registry())
         with uncollected():
             function = self.resolve()
         function(task, *(outputs[output.option] for output in self.outputs))
@@ -81,7 +81,7 @@ TABLE = (
         "prefixes",
         job="PrefixJob",
         function="editcore.runs.artefacts:write_prefixes",
-        outputs=(Output("out", FILE, "The JSON file to write."),),
+        outputs=(Output("out", OUT_FILE, "The JSON file to write."),),
         brief="Write the context prefixes of a model.",
         help="Let a model write the context prefixes that keys are averaged over, and save them.",
         examples=(
@@ -92,7 +92,7 @@ TABLE = (
         "moments",
         job="MomentJob",
         function="editcore.runs.artefacts:write_moments",
-        outputs=(Output("out", FOLDER, "The folder to write, a file per layer."),),
+        outputs=(Output("out", OUT_FOLDER, "The folder to write, a file per layer."),),
         brief="Estimate the second moments of a model's keys.",
         help="Estimate C, the second moment of the keys, of each layer that the job names, in one "
         "pass.\n\nAn interrupted run resumes from its checkpoint. Published statistics are read "
@@ -106,7 +106,7 @@ TABLE = (
         "train",
         job="TrainJob",
         function="editcore.runs.artefacts:train_editor",
-        outputs=(Output("out", FILE, "The safetensors file to write."),),
+        outputs=(Output("out", OUT_FILE, "The safetensors file to write."),),
         brief="Train an editor for a model.",
         help="Train an editor that learns about a model before it edits, and save what it has "
         "learnt.\n\nAn interrupted run resumes from its checkpoint. An editor's option can name "
@@ -120,7 +120,7 @@ TABLE = (
         "values",
         job="ValueJob",
         function="editcore.runs.artefacts:write_values",
-        outputs=(Output("out", FILE, "The safetensors file to write."),),
+        outputs=(Output("out", OUT_FILE, "The safetensors file to write."),),
         brief="Search for v* of the cases of one shard.",
         help="Search for v*, the values that make a model predict the new objects, and save them."
         "\n\nEditors that differ only in their keys share them.",
@@ -134,8 +134,8 @@ TABLE = (
         job="EditJob",
         function="editcore.runs.edit:run",
         outputs=(
-            Output("out", FILE, "The Parquet file to write, a row per case."),
-            Output("deltas", FILE, "The safetensors file of weight changes."),
+            Output("out", OUT_FILE, "The Parquet file to write, a row per case."),
+            Output("deltas", OUT_FILE, "The safetensors file of weight changes."),
         ),
         brief="Edit the cases of one shard and measure each edited model.",
         help="Edit the cases of one shard, each from the unedited model, and measure each edited "
@@ -150,8 +150,8 @@ TABLE = (
         job="SequenceJob",
         function="editcore.runs.sequence.run:run",
         outputs=(
-            Output("out", FILE, "The Parquet file to write, a row per step."),
-            Output("deltas", FILE, "The safetensors file of all changes together."),
+            Output("out", OUT_FILE, "The Parquet file to write, a row per step."),
+            Output("deltas", OUT_FILE, "The safetensors file of all changes together."),
         ),
         brief="Edit facts one after another, measuring the model.",
         help="Edit facts one after another in one model, and measure it on the way.\n\nAn "
@@ -165,7 +165,7 @@ TABLE = (
         "downstream",
         job="DownstreamJob",
         function="editcore.runs.downstream:run",
-        outputs=(Output("out", FILE, "The Parquet file to write, a row per edit and task."),),
+        outputs=(Output("out", OUT_FILE, "The Parquet file to write, a row per edit and task."),),
         brief="Evaluate edited models on tasks of lm-eval.",
         help="Score a model and selected edited ones on tasks of lm-eval; no edited model is "
         "written to disk.\n\nThe edits must be finished: their rows and weight changes are read.",
@@ -178,7 +178,7 @@ TABLE = (
         "mechanism",
         job="MechanismJob",
         function="editcore.runs.mechanism.run:run",
-        outputs=(Output("out", FOLDER, "The folder to write, with a file for each table."),),
+        outputs=(Output("out", OUT_FOLDER, "The folder to write, with a file for each table."),),
         brief="Find out why edits collapse one model.",
         help="Run the experiments on keys, denominators, prefixes and positions, a table each.",
         examples=(

@@ -6,9 +6,7 @@ from typing import Any
 import click
 
 from editcore.cli.examples import examples
-
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
+from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 
 
 @click.command(
@@ -21,7 +19,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.argument("files", nargs=-1, type=FILE)
 @click.option("--study", type=FILE, help="Take the files that this study lists (study.json).")
-@click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
 @click.option(
     "--what",
     type=click.Choice(["edits", "sequences"]),
@@ -67,7 +65,7 @@ def summarise(
 )
 @click.argument("scores", nargs=-1, type=FILE)
 @click.option("--study", type=FILE, help="Take the tables and settings of this study (study.json).")
-@click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
 @click.option("--cases", type=FILE, help="All edit rows of the study, as `summarise` writes them.")
 @click.option("--resamples", type=click.IntRange(min=1), help="Draws of the bootstrap.")
 @click.option("--seed", type=int, help="Seed of those draws.")
@@ -85,9 +83,11 @@ def correlate(
     collapsed each model, and of one that did not.
     """
     from editcore.config.study import DownstreamSection
+    from editcore.planning import preflight
     from editcore.planning.study import listed_config, listed_edits, listed_scores
     from editcore.summary.correlation import write_correlation
 
+    preflight.files([str(cases)] if cases else [])
     config = listed_config(study) if study else None
     choice = (config.downstream if config else None) or DownstreamSection()
     write_correlation(
@@ -119,7 +119,7 @@ def correlate(
     help="The table of edit rows.",
 )
 @click.option("--data", multiple=True, help="A data set's label and file, as label=file.")
-@click.option("--out", required=True, type=FOLDER, help="The folder of the data files.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the data files.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the normal cases.")
 def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed: int) -> None:
     """Write, per model and editor, the cases whose edit collapsed it, and as many that did not.
@@ -151,7 +151,7 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 @click.option(
     "--cases", required=True, type=FILE, help="All edit rows, as `summarise` writes them."
 )
-@click.option("--out", required=True, type=FOLDER, help="The folder of the summary tables.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
 def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
     """Write the mechanism-*.parquet of all models in FOLDERS, and what the edits add to them."""
     from editcore.summary.mechanism import write_mechanism
@@ -167,8 +167,10 @@ def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
     ),
 )
 @click.option("--summary", required=True, type=FOLDER, help="The folder of the summary tables.")
-@click.option("--figures", required=True, type=FOLDER, help="The folder to draw the figures in.")
-@click.option("--out", required=True, type=FILE, help="The HTML page to write.")
+@click.option(
+    "--figures", required=True, type=OUT_FOLDER, help="The folder to draw the figures in."
+)
+@click.option("--out", required=True, type=OUT_FILE, help="The HTML page to write.")
 @click.option(
     "--study", required=True, type=FILE, help="The study (study.json) whose settings it states."
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
+from editcore.cli.paths import OUT_FOLDER
 
 
 @click.command(
@@ -15,7 +16,7 @@ from editcore.cli.examples import examples
 @click.argument("name")
 @click.option(
     "--into",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=OUT_FOLDER,
     default=Path(),
     help="The folder to put it into; the working directory if left out.",
 )

@@ -5,17 +5,14 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
-
-FILE = click.Path(path_type=Path, dir_okay=False)
+from editcore.cli.paths import FILE, OUT_FILE
 
 
 @click.command(
     short_help="Check a study and write its job files.",
     epilog=examples("editcore plan", "editcore plan config/smoke.yaml --check"),
 )
-@click.argument(
-    "config", type=click.Path(path_type=Path, dir_okay=False), default=Path("config.yaml")
-)
+@click.argument("config", type=FILE, default=Path("config.yaml"))
 @click.option("--check", is_flag=True, help="Only check; write nothing.")
 def plan(config: Path, check: bool) -> None:
     """Check the study in CONFIG (config.yaml if left out) and write its jobs to results/jobs."""
@@ -57,7 +54,7 @@ def schema() -> None:
     epilog=examples("editcore fetch --study results/jobs/study.json --out results/fetched.json"),
 )
 @click.option("--study", required=True, type=FILE, help="The study (study.json).")
-@click.option("--out", required=True, type=FILE, help="The JSON file of all commits.")
+@click.option("--out", required=True, type=OUT_FILE, help="The JSON file of all commits.")
 def fetch(study: Path, out: Path) -> None:
     """Download the study's models and its tasks' data from the hub, for jobs without a network.
 

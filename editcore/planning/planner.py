@@ -19,8 +19,8 @@ from editcore.config.study import (
 )
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
-from editcore.errors import ConfigError, PluginError, at, in_one_line
-from editcore.planning import paths, preflight, training
+from editcore.errors import ConfigError, at
+from editcore.planning import editor_options, paths, preflight, training
 from editcore.planning.jobs import (
     CaseSet,
     DatasetSpec,
@@ -194,22 +194,10 @@ class _Planner:
         choice = self._config.editors[label]
         given = choice.options | choice.options_by_model.get(model.name, {})
         place = f"{self._where}: editors.{label}.options for {model.name}"
-        try:
-            options = found.record.config.model_validate(given)
-        except ValidationError as error:
-            raise ConfigError(explain(error, found.record.config, place)) from None
-        try:
-            key_strategy_of(options), options.edited_layers()
-        except Exception as error:  # a third party's options may raise anything
-            wrong = f"{found.source.distribution} cannot say what these options need"
-            raise PluginError(f"{place}: {wrong}: {in_one_line(error)}") from error
-        # Key strategies are a registry of their own, so an editor's config cannot know their names.
-        with at(place):
-            self._key_code(options)
-        return options
+        return editor_options.checked(found, given, self._registry, place)
 
     def _key_code(self, options: EditorConfig) -> dict[str, str]:
-        """A third party's key strategy by name; `PluginError` for one that is not installed."""
+        """A third party's key strategy by name."""
         name = key_strategy_of(options)
         return self._registry.key_strategies.foreign_code([] if name is None else [name])
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from editcore.atomic import together, write_text
-from editcore.config.study import load
+from editcore.config.study import StudyConfig, load
+from editcore.datasets.bundled import model_source
 from editcore.datasets.writers import Record
-from editcore.models.loading import load_tokenizer
-from editcore.runs.adhoc.hard_case_filter import collapsing
+from editcore.runs.adhoc.hard_case_filter import collapsing, require_judges
 from editcore.runs.adhoc.hard_case_generator import (
     generate,
     read_relations,
@@ -47,11 +47,14 @@ def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int
 
     Without `judges` all are kept. `say` is told each step of filtering.
     """
-    relations = read_relations(recipe.relations)
+    relations, vocabulary = read_relations(recipe.relations), read_vocabulary(recipe.words)
+    model_source(recipe.tokenizer)
+    config = _study(judges) if judges else None
+    from editcore.models.loading import load_tokenizer  # torch, which a wrong name does without
+
     tokenizer = load_tokenizer(recipe.tokenizer)
-    vocabulary = read_vocabulary(recipe.words)
     made = generate(vocabulary, relations, tokenizer, recipe.count, recipe.seed)
-    collapsed = _judged(made, judges, say) if judges else {}
+    collapsed = _judged(made, judges, config, say) if judges and config else {}
     kept = [r for r in made if any(r["case_id"] in ids for ids in collapsed.values()) or not judges]
     record = _provenance(recipe, judges, made, kept, collapsed)
     beside = out.with_suffix(".provenance.json")
@@ -62,9 +65,17 @@ def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int
     return len(made), len(kept)
 
 
-def _judged(made: list[Record], judges: Filter, say: Say) -> dict[str, list[int]]:
-    """By model, the cases whose edit collapses it."""
+def _study(judges: Filter) -> StudyConfig:
     config = load(judges.study)
+    for model in judges.models:
+        require_judges(config, str(judges.study), model, judges.editor)
+    return config
+
+
+def _judged(
+    made: list[Record], judges: Filter, config: StudyConfig, say: Say
+) -> dict[str, list[int]]:
+    """By model, the cases whose edit collapses it."""
     candidates = judges.work / "candidates.json"
     write_text(candidates, json.dumps(made))
     return {

@@ -13,8 +13,14 @@ from editcore.config.messages import nearest
 from editcore.config.study import DatasetSection, StudyConfig
 from editcore.errors import ConfigError
 from editcore.records.tables import read_edits
-from editcore.runs import edit
 from editcore.runs.prepare import Say, prepare, single_study
+
+
+def require_judges(config: StudyConfig, where: str, model: str, editor: str) -> None:
+    """Raise `ConfigError` where the study has no model or editor of these labels."""
+    for section, label in (("models", model), ("editors", editor)):
+        if label not in (known := getattr(config, section)):
+            raise ConfigError(f"{where}: {section}: no {label!r} here. {nearest(label, known)}")
 
 
 def collapsing(
@@ -25,11 +31,11 @@ def collapsing(
     `model` and `editor` are labels of the study, whose settings count; what editing leaves behind
     stays in the folder `work`, and artefacts found there are used again.
     """
-    for section, label in (("models", model), ("editors", editor)):
-        if label not in (known := getattr(config, section)):
-            raise ConfigError(f"{where}: {section}: no {label!r} here. {nearest(label, known)}")
+    require_judges(config, where, model, editor)
     candidates = DatasetSection(path=str(cases), format="counterfact")
     job = prepare(single_study(config, model, editor, candidates), where, work, say)
+    from editcore.runs import edit  # torch, which wrong labels do without
+
     rows = work / "rows.parquet"
     edit.run(job, rows, work / "deltas.safetensors")
     hard = judged(read_edits([rows]), config.collapse).filter(pl.col("collapsed"))

@@ -10,16 +10,17 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from transformers import PreTrainedTokenizerBase
 
 from editcore.config.messages import explain
 from editcore.datasets.writers import Record, counterfact_record
 from editcore.errors import DataError, RequestError
-from editcore.models.tokenization import tokenize_prompt
 from editcore.requests import SLOT, EditRequest, Probe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NEIGHBOURS = 5
 
@@ -63,7 +64,7 @@ FileT = TypeVar("FileT", bound=BaseModel)
 def generate(
     vocabulary: Vocabulary,
     relations: Sequence[Relation],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     count: int,
     seed: int,
 ) -> list[Record]:
@@ -86,7 +87,7 @@ def generate(
 def _pairs(
     vocabulary: Vocabulary,
     relations: Sequence[Relation],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     draw: random.Random,
 ) -> Iterator[tuple[str, Relation]]:
     """Words with relations, each pair once: in each round every word, if a relation is left."""
@@ -111,8 +112,10 @@ def _pairs(
             yield word, relation
 
 
-def opens_as_one_token(tokenizer: PreTrainedTokenizerBase, template: str, word: str) -> bool:
+def opens_as_one_token(tokenizer: "PreTrainedTokenizerBase", template: str, word: str) -> bool:
     """Whether the word, where the template opens with it, is one token and nothing more."""
+    from editcore.models.tokenization import tokenize_prompt  # torch, which reading does without
+
     try:
         place = tokenize_prompt(tokenizer, template, word)
     except RequestError:

@@ -1,0 +1,92 @@
+"""Whether all that a job names is there: models, files and plugins, without torch."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from editcore.config.study import MomentSection, PerplexitySection
+from editcore.planning import editor_options, preflight
+from editcore.planning.jobs import (
+    CaseSet,
+    DatasetSpec,
+    DownstreamJob,
+    EditFiles,
+    EditJob,
+    EditorJob,
+    Job,
+    MechanismJob,
+    ModelSpec,
+    MomentJob,
+    SequenceJob,
+    TrainJob,
+    TransformSpec,
+    ValueFile,
+    ValueJob,
+)
+from editcore.registry.hookspecs import AUTO
+from editcore.registry.registry import Registry
+
+
+def require(job: Job, registry: Registry) -> None:
+    """Raise `EditcoreError` for the first thing that a job names and that is not to be had.
+
+    Models of the hub are left to the loading of models.
+    """
+    if isinstance(job, EditorJob):
+        _require_editor(job, registry)
+    for part in _parts(job):
+        _require_other(part, registry)
+    preflight.files(file for part in _parts(job) for file in _files(part))
+
+
+def _require_editor(job: EditorJob, registry: Registry) -> None:
+    found, model = registry.editors[job.editor.uses], job.model
+    place = f"editor.options of {job.editor.label}"
+    options = editor_options.checked(found, job.editor.options, registry, place)
+    preflight.layers(model.source, model.revision, options.edited_layers())
+
+
+def _require_other(part: BaseModel, registry: Registry) -> None:
+    """What is no file of the job's own: models, plugins and tasks."""
+    match part:
+        case ModelSpec():
+            preflight.model_files(part.source)
+        case DatasetSpec():
+            _ = part.format == AUTO or registry.dataset_formats[part.format]
+        case TransformSpec():
+            _ = registry.delta_transforms[part.uses]
+        case EditJob():
+            _ = [registry.metrics[name] for name in part.metrics]
+        case SequenceJob() | DownstreamJob() if part.tasks:
+            preflight.tasks(part.tasks)
+        case MechanismJob() if part.encoder:
+            preflight.model_files(part.encoder)
+
+
+def _files(part: BaseModel) -> Iterator[str]:
+    """The files that a part of a job is read from, its own parts left out."""
+    match part:
+        case DatasetSpec() | PerplexitySection() | MomentSection() | ValueFile():
+            yield part.path
+        case EditFiles():
+            yield from (part.rows, part.deltas)
+        case CaseSet():
+            yield part.values
+        case ValueJob():
+            yield part.prefixes
+        case MomentJob():
+            yield from part.sources
+        case EditorJob():
+            yield from filter(None, (part.prefixes, part.trained, *part.moments.values()))
+            yield from part.data if isinstance(part, TrainJob) else ()
+
+
+def _parts(value: object) -> Iterator[BaseModel]:
+    """A job and all that it is made of."""
+    if isinstance(value, BaseModel):
+        yield value
+        for _, inner in value:
+            yield from _parts(inner)
+    elif isinstance(value, tuple):
+        for inner in value:
+            yield from _parts(inner)

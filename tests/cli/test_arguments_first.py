@@ -1,0 +1,199 @@
+"""What is wrong with a command's arguments is told before anything heavy is imported."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.cli import COMMANDS
+from editcore.cli.jobs import TABLE
+from editcore.config.study import load
+from editcore.planning.planner import plan
+from tests.studies import model_files, study_config, write_config, write_data
+
+# Each command runs in a process of its own, made from one that has imported what planning imports.
+CALLS = """
+import json, sys
+from multiprocessing import get_context
+from click.testing import CliRunner
+from editcore.cli import main
+import editcore.planning.planner
+
+def outcome(arguments):
+    result = CliRunner().invoke(main, arguments)
+    heavy = [name for name in ("torch", "transformers", "lm_eval") if name in sys.modules]
+    return result.exit_code, result.output, heavy
+
+with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+    json.dump(pool.map(outcome, json.load(sys.stdin), chunksize=1), sys.stdout)
+"""
+FACT = ("--prompt", "{} is", "--subject", "A", "--target", "B")
+ROME = ("--editor", "rome")
+OWN = ("--model", "model", *ROME)
+TASK = "world_cloze"
+STUDY = study_config(
+    editors={"rome": {"options": {"layer": 1}}, "mend": {"options": {"layers": [1, 2]}}},
+    sequences={"editors": ["rome"], "edits": 2},
+    downstream={"tasks": [TASK]},
+    mechanism={"editor": "rome", "hard": "facts", "normal": "facts"},
+)
+JOBS = Path("results") / "jobs"
+LIST = str(JOBS / "study.json")
+# Where a study's plan puts the jobs of a command.
+PLACES = {"edit": "edits", "sequence": "sequences"}
+BELOW_A_FILE = "bad.json/out"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A command line, and what its error has to contain."""
+
+    arguments: tuple[str, ...]
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.arguments[0]}: {self.error}"
+
+
+HARDEN = ("harden", "--count", "3", "--tokenizer", "tiny-gpt2", "--out", "o.json")
+FILES = ("--words", "words.json", "--relations", "relations.json")
+FILTER = ("--filter-editor", "rome", "--study", "study.yaml")
+FOR_PEOPLE = (
+    Wrong(("check", "--model", "tiny-gpt", *ROME, *FACT), "Did you mean 'tiny-gpt2'?"),
+    Wrong(("check", "--model", "model", "--editor", "romee", *FACT), "Did you mean 'rome'?"),
+    Wrong(("check", *OWN, *FACT, "--set", "layer=9"), "layer 9 is outside the model"),
+    Wrong(("check", *OWN, *FACT, "--set", "layer={"), "--set layer"),
+    Wrong(("check", *OWN, *FACT, "--set", "layr=1"), "Did you mean 'layer'?"),
+    Wrong(("check", *OWN, *FACT, "--config", "none.yaml"), "none.yaml"),
+    Wrong(("check", *OWN, *FACT, "--neighbour", "x"), "two parts with '='"),
+    Wrong(("check", *OWN, *FACT, "--prompt", "It is"), "needs one '{}'"),
+    Wrong(("check", *OWN, *FACT, "--save", BELOW_A_FILE), "cannot be written"),
+    Wrong(("check", *OWN, *FACT, "--cache", BELOW_A_FILE), "cannot be written"),
+    Wrong(("guard", "none.json", *OWN, "--out", "o"), "none.json"),
+    Wrong(("guard", "bad.json", *OWN, "--out", "o"), "bad.json"),
+    Wrong(("guard", "data/facts.json", "--model", "none/at/all", *ROME, "--out", "o"), "none/at"),
+    Wrong(("guard", "data/facts.json", *OWN, "--set", "layer=9", "--out", "o"), "layer 9 is"),
+    Wrong(("guard", "data/facts.json", *OWN, "--out", BELOW_A_FILE), "cannot be written"),
+    Wrong(("guard", "data/facts.json", *OWN, "--out", "o", "--limit", "0"), "--limit"),
+    Wrong(("apply", "none", "model", "--out", "o"), "none"),
+    Wrong(("apply", "bad.json", "model", "--out", "o"), "bad.json"),
+    Wrong(("apply", "bad.json", "none/at/all", "--out", "o"), "no model folder 'none/at/all'"),
+    Wrong(("apply", "bad.json", "tiny-gpt2", "--in-place"), "is a bundled model"),
+    Wrong(("apply", "bad.json", "model", "--out", "data"), "data exists already"),
+    Wrong(("apply", "bad.json", "model", "--out", BELOW_A_FILE), "cannot be written"),
+    Wrong(("apply", "bad.json", "model"), "give either --out FOLDER"),
+    Wrong(("revert", "none"), "none"),
+    Wrong(("revert", "model"), "nothing was applied here"),
+    Wrong((*HARDEN, "--words", "none.json", *FILES[2:]), "none.json"),
+    Wrong((*HARDEN, *FILES[:2], "--relations", "bad.json"), "bad.json"),
+    Wrong((*HARDEN, *FILES, "--tokenizer", "none/at/all"), "no model folder 'none/at/all'"),
+    Wrong((*HARDEN, *FILES, *FILTER), "go together"),
+    Wrong((*HARDEN, *FILES, *FILTER, "--filter-model", "tini"), "Did you mean 'tiny'?"),
+    Wrong((*HARDEN[:-1], BELOW_A_FILE, *FILES), "cannot be written"),
+    Wrong(("plan", "none.yaml"), "none.yaml"),
+    Wrong(("plan", "bad.json"), "bad.json"),
+    Wrong(("mine", "--cases", "none.parquet", "--out", "o"), "none.parquet"),
+    Wrong(("mine", "--cases", "none.parquet", "--out", BELOW_A_FILE), "cannot be written"),
+    Wrong(("report", "--summary", "none", "--figures", "f", "--out", "o", "--study", "none.json"),
+          "the study's list"),
+    Wrong(("report", "--summary", "none", "--figures", "f", "--out", BELOW_A_FILE, "--study", "s"),
+          "cannot be written"),
+    Wrong(("provenance", "none.parquet"), "none.parquet"),
+    Wrong(("doctor", "--results", "bad.json"), "bad.json"),
+    Wrong(("plugins", "--jsn"), "--json"),
+    Wrong(("schema", "x"), "unexpected extra argument"),
+    Wrong(("new-plugin", "-x-"), "No such option"),
+    Wrong(("new-plugin", "mine", "--into", BELOW_A_FILE), "cannot be written"),
+)  # fmt: skip
+OF_TABLES = (
+    Wrong(("fetch", "--study", "none.json", "--out", "o"), "the study's list"),
+    Wrong(("fetch", "--study", "none.json", "--out", BELOW_A_FILE), "cannot be written"),
+    Wrong(("summarise", "--study", "none.json", "--out", "o"), "the study's list"),
+    Wrong(("summarise", "none.parquet", "--out", "o"), "none.parquet"),
+    Wrong(("summarise", "none.parquet", "--out", BELOW_A_FILE), "cannot be written"),
+    Wrong(("correlate", "--study", "none.json", "--out", "o"), "the study's list"),
+    Wrong(("correlate", "none.parquet", "--out", "o"), "none.parquet"),
+    Wrong(("correlate", "--study", LIST, "--cases", "none.parquet", "--out", "o"),
+          "there is no file none.parquet"),
+    Wrong(("mechanism-tables", "none", "--cases", "none.parquet", "--out", "o"), "none"),
+)  # fmt: skip
+
+
+def of_jobs() -> Iterator[Wrong]:
+    """For each command that does a job: no job, none of its kind, and ones with a wrong name."""
+    for entry in TABLE:
+        outs = [word for output in entry.outputs for word in (f"--{output.option}", "o")]
+        below = [*outs[:-1], BELOW_A_FILE]
+        kinds = {"none.json": "the job file cannot be read", "bad.json": "bad.json"}
+        kinds |= {f"{entry.name}-source.json": "there is no model folder 'none/at/all'"}
+        if entry.name in ("train", "edit", "sequence", "mechanism"):
+            kinds |= {f"{entry.name}-uses.json": "unknown editor 'romee'"}
+            kinds |= {f"{entry.name}-options.json": "unknown key"}
+        if entry.name in ("values", "edit", "sequence", "downstream", "mechanism"):
+            kinds |= {f"{entry.name}-as-planned.json": "there is no file results/"}
+        for job, error in kinds.items():
+            yield Wrong((entry.name, "--job", job, *outs), error)
+        yield Wrong((entry.name, "--job", f"{entry.name}-as-planned.json", *below), "be written")
+
+
+def spoilt(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A job as planned, and with one name in it that leads nowhere."""
+    out = {"as-planned": job, "source": job | {"model": job["model"] | {"source": "none/at/all"}}}
+    if "editor" in job:
+        out["uses"] = job | {"editor": job["editor"] | {"uses": "romee"}}
+        out["options"] = job | {"editor": job["editor"] | {"options": {"layr": 1}}}
+    return out
+
+
+ALL = (*FOR_PEOPLE, *of_jobs(), *OF_TABLES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A planned study of a model that cannot be loaded, and its jobs, each spoilt in some way."""
+    folder = tmp_path_factory.mktemp("arguments")
+    (folder / "bad.json").write_text("{")
+    (folder / "words.json").write_text(json.dumps({"words": {"animal": ["dog"]}}))
+    relation = {"id": "r", "template": "{} is", "paraphrases": ["a {} is"]}
+    relation |= {"kinds": ["animal"], "objects": ["big", "small"]}
+    (folder / "relations.json").write_text(json.dumps({"relations": [relation]}))
+    model_files(folder / "model")
+    write_data(folder)
+    write_config(folder / "study.yaml", STUDY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        plan(load(Path("study.yaml")), "study.yaml").write()
+        for entry in TABLE:
+            job = next((JOBS / PLACES.get(entry.name, entry.name)).rglob("*.json"))
+            for name, content in spoilt(json.loads(job.read_text())).items():
+                Path(f"{entry.name}-{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcomes(folder: Path) -> dict[Wrong, tuple[int, str, list[str]]]:
+    """Exit status, output, and heavy modules imported, of every command line."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS], cwd=folder, capture_output=True, text=True, check=True,
+        input=json.dumps([wrong.arguments for wrong in ALL]),
+    )  # fmt: skip
+    return dict(zip(ALL, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("wrong", ALL, ids=str)
+def test_a_wrong_argument_is_told_before_torch_is_imported(
+    wrong: Wrong, outcomes: dict[Wrong, tuple[int, str, list[str]]]
+) -> None:
+    status, output, heavy = outcomes[wrong]
+    assert status == 2, output
+    assert wrong.error in output
+    assert heavy == []
+
+
+def test_every_command_is_among_them() -> None:
+    assert {wrong.arguments[0] for wrong in ALL} == {command.name for command in COMMANDS}
