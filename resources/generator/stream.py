@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from resources.generator.corpus import Corpus
 
-BLOCK = 20_000
+BLOCK = 2_000
 
 
 def token_stream(
@@ -24,12 +24,13 @@ def token_stream(
         stream: NDArray[np.uint16] = np.load(cache, allow_pickle=False)
         return stream
     parts: list[NDArray[np.uint16]] = []
-    documents = corpus.documents()
-    while sum(map(len, parts)) < count:
+    documents, length = corpus.documents(), 0
+    while length < count:
         text = "\n".join(islice(documents, BLOCK)) + "\n"
         lines = text.splitlines(keepends=True)
         for encoded in tokenizer(lines)["input_ids"]:
             parts.append(np.asarray(encoded, dtype=np.uint16))
+            length += len(encoded)
     stream = np.concatenate(parts)[:count]
     cache.parent.mkdir(parents=True, exist_ok=True)
     np.save(cache, stream)

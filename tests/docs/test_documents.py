@@ -2,11 +2,7 @@
 
 import importlib
 import json
-import re
 import runpy
-import shlex
-import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -38,11 +34,10 @@ from editcore.registry.registry import Registry, load_registry, resolve_factory
 from editcore.testing import Bench, EditorConformance
 from editcore.testing.models import tiny_model, tiny_model_of_type, tiny_requests
 from editcore.updates.delta import Delta, DenseUpdate
+from tests.docs.pages import code, write_package
 from tests.packages import install, run
 from tests.registry.test_plugin_package import STUDY as THIRD_PARTY
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "writing-an-editor.md"
 PACKAGES = (
     "editcore_random",
     "editcore_steer",
@@ -52,22 +47,15 @@ PACKAGES = (
     "editcore_olmo",
     "editcore_triples",
 )
-README = ROOT / "README.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str) -> list[str]:
-    """The page's code blocks in one language."""
-    return [text for kind, text in BLOCK.findall(PAGE.read_text()) if kind == language]
+blocks = partial(code, "docs/writing-an-editor.md")
 
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder on the path with every Python block in the file that its first line names."""
-    for block in blocks("python"):
-        file = tmp_path / block.splitlines()[0].removeprefix("# ")
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(block)
+    write_package(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for name in [n for n in sys.modules if n.split(".")[0] in PACKAGES]:
@@ -198,8 +186,6 @@ def test_the_example_studies_name_real_editors_and_options(packages: Path) -> No
 @pytest.fixture
 def project(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The page's project, built and installed: its folder, and where it is installed."""
-    (text,) = blocks("toml")
-    (packages / "pyproject.toml").write_text(text)
     site = tmp_path_factory.mktemp("site")
     install(packages, site)
     return packages, site
@@ -250,47 +236,7 @@ def test_the_example_study_ends_in_verdicts(
     assert "normal" in shown
 
 
-def readme_commands(program: str) -> list[list[str]]:
-    """The arguments of every call of a program in the README's shell blocks."""
-    shell = "".join(text for kind, text in BLOCK.findall(README.read_text()) if kind == "sh")
-    lines = shell.replace("\\\n", " ").splitlines()
-    called = [shlex.split(line, comments=True) for line in lines]
-    return [words[1:] for words in called if words and words[0] == program]
-
-
-def test_the_readme_names_commands_and_options_that_there_are() -> None:
-    calls = readme_commands("editcore")
-    assert {"plan", "check"} <= {name for name, *_ in calls}
-    for name, *arguments in calls:
-        context = main.commands[name].make_context(name, [*arguments], resilient_parsing=True)
-        assert context.command.name == name
-        unknown = {word for word in arguments if word.startswith("--")} - {
-            option for parameter in context.command.params for option in parameter.opts
-        }
-        assert unknown == set()
-
-
-def test_the_readme_s_way_to_the_papers_models_is_accepted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("workflow", "config"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    papers = "config/gpt2-xl.yaml"
-    (plan,) = (call for call in readme_commands("editcore") if papers in call)
-    assert command(*plan).endswith("0 job files changed\n")
-    calls = [call for call in readme_commands("snakemake") if papers in call]
-    assert len(calls) == 3
-    for call in calls:
-        python = (sys.executable, "-m", "snakemake", *call, "-n", "--quiet", "rules")
-        done = subprocess.run(python, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "dry-run" in done.stdout + done.stderr
-
-
 def test_the_readme_s_third_party_lines_are_those_that_a_test_runs() -> None:
-    lines = [
-        yaml.safe_load(text) for kind, text in BLOCK.findall(README.read_text()) if kind == "yaml"
-    ]
-    (shown,) = (study for study in lines if "codebook" in study["editors"])
+    studies = map(yaml.safe_load, code("README.md", "yaml"))
+    (shown,) = (study for study in studies if "codebook" in study["editors"])
     assert shown == {key: THIRD_PARTY[key] for key in shown}

@@ -1,11 +1,7 @@
 """`bootstrap.py` installs what is missing, once, and then runs what it was asked for."""
 
-import os
-import shutil
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +9,6 @@ from typing import Any
 import pytest
 
 import bootstrap
-
-ROOT = Path(bootstrap.__file__).parent
 
 
 @pytest.fixture
@@ -139,43 +133,6 @@ def test_a_python_without_pip_is_told_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(bootstrap.BootstrapError, match="has no pip"):
         bootstrap.find_pip()
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A project whose environment is ready: it sees the packages of the one that runs this test."""
-    for name in ("bootstrap.py", "requirements.lock", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
-    venv.EnvBuilder(with_pip=False).create(tmp_path / ".venv")
-    (site,) = (tmp_path / ".venv").glob("lib/python*/site-packages")
-    own = [sysconfig.get_path("purelib"), str(ROOT)]
-    (site / "shared.pth").write_text("\n".join(own))
-    return tmp_path
-
-
-def test_a_plugin_is_added_as_the_readme_says(clone: Path) -> None:
-    shutil.copytree(ROOT / "tests" / "plugin_package", clone / "tests" / "plugin_package")
-    (line,) = [
-        line
-        for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("python3 bootstrap.py add ") and line.endswith("plugin_package")
-    ]
-    python = Path(sys.base_prefix) / "bin" / "python3"
-    # The two stages of `install` are what CI does first; here they count as done.
-    done = "import bootstrap, sys; bootstrap.stage = lambda *_: None; "
-    command = [python, "-c", f"{done}sys.exit(bootstrap.main({line.split()[2:]}))"]
-    added = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=outside())
-    assert added.returncode == 0, added.stderr
-    own = clone / ".venv" / "bin" / "python"
-    command = [own, "-c", "from editcore.cli import main; main()", "plugins"]
-    listed = subprocess.run(command, cwd=clone, capture_output=True, text=True, env=outside())
-    assert "codebook" in listed.stdout, listed.stderr
-
-
-def outside() -> dict[str, str]:
-    """The variables of a shell in which no environment is active."""
-    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def test_nothing_to_add_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

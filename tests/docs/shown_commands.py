@@ -1,0 +1,243 @@
+"""The commands that READMEs and two pages show, and how each is run by the tests."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from jinja2 import Template
+
+from tests.docs.pages import EDITOR_PAGE, FENCED, ROOT
+
+PAGES = (EDITOR_PAGE, "docs/cluster.md")
+TEMPLATE = "editcore/scaffold/template/README.md.jinja"
+PLUGIN = "path/to/editcore-my-editor"
+SHELLS = ("sh", "bash", "shell", "console")
+OTHERS = ("", "bibtex", "json", "python", "text", "toml", "yaml")
+INDENTED = re.compile(r"^(?: {4}|\t)(.+)$", re.MULTILINE)
+QUOTED = re.compile(r"`([^`]+)`")
+PROGRAM = re.compile(r"(?:editcore|snakemake|python3?|pip|pytest|bash)\s")
+COMMENT = re.compile(r"\s+#\s.*$")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command that the tests run as it is, or with something small in place of what is long."""
+
+    shows: str  # what its output or the file `writes` has when it did its work
+    given: Mapping[str, str] = field(default_factory=dict)  # a piece of the command, another for it
+    more: str = ""  # further arguments
+    after: str = ""  # the command that has to be run before
+    status: int = 0
+    writes: str = ""
+
+    def line(self, command: str) -> str:
+        """What is run."""
+        for old, new in self.given.items():
+            assert old in command, f"{command} has no {old}"
+            command = command.replace(old, new)
+        return f"{command} {self.more}".strip()
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A command that something else runs: why, and a test of a file or a line of a script."""
+
+    why: str
+    where: str  # `file::test` or `file: line`
+
+
+def shown() -> dict[str, list[str]]:
+    """The commands of every README and of `PAGES`, by the file's path."""
+    readmes = (
+        path.relative_to(ROOT) for path in sorted(ROOT.rglob("README*.md")) if path.is_file()
+    )
+    files = [path for path in readmes if not path.parts[0].startswith(".")]
+    found = {
+        str(path): list(commands((ROOT / path).read_text(encoding="utf-8")))
+        for path in (*files, *map(Path, PAGES))
+    }
+    return found | {str(TEMPLATE): of_template()}
+
+
+def of_template() -> list[str]:
+    """The commands in the README that `new-plugin` writes for a plugin in the folder path/to."""
+    install, test = (f"python3 bootstrap.py {verb} {PLUGIN}" for verb in ("add -e", "test"))
+    template = Template((ROOT / TEMPLATE).read_text(encoding="utf-8"))
+    return list(commands(template.render(install=install, test=test, name="my-editor")))
+
+
+def commands(text: str) -> Iterator[str]:
+    """The commands of a page: in shell blocks, in indented blocks, and between backquotes.
+
+    Between backquotes one or two words are the name of a command (`editcore harden`), unless the
+    second is an option. Lines are joined, and comments left out.
+    """
+    kinds = {kind for kind, _ in FENCED.findall(text)}
+    assert kinds <= {*SHELLS, *OTHERS}, f"blocks of an unknown language: {kinds}"
+    for kind, block in FENCED.findall(text):
+        if kind in SHELLS:
+            yield from lines(block)
+    prose = FENCED.sub("", text)
+    yield from lines("\n".join(INDENTED.findall(prose.replace("\\\n", " "))))
+    for quoted in QUOTED.findall(prose):
+        words = quoted.split()
+        if PROGRAM.match(quoted) and (len(words) > 2 or words[1].startswith("-")):
+            yield " ".join(words)
+
+
+def lines(block: str) -> Iterator[str]:
+    """Every command of a shell block on one line, without comments."""
+    for line in block.replace("\\\n", " ").splitlines():
+        if command := " ".join(COMMENT.sub("", line).split()):
+            yield command
+
+
+XL = "--configfile config/gpt2-xl.yaml"
+SLURM = (
+    "snakemake --workflow-profile workflow/profiles/slurm --configfile config/gpt2-xl.yaml "
+    "--default-resources slurm_partition=gpu slurm_account=me mem_mb='32000 * attempt' "
+    "runtime='240 * attempt' cpus_per_task=4"
+)
+CHECK = (
+    "editcore check --model tiny-gpt2 --editor rome "
+    '--prompt "{} is made by" --subject Orbit --target "Velra Labs"'
+)
+HARDEN = (
+    "editcore harden --tokenizer {} --words resources/hard/{}words.json "
+    "--relations resources/hard/{}relations.json"
+)
+GUARD = "editcore guard edits.json …"
+SMOKE = "python3 bootstrap.py study --configfile config/smoke.yaml"
+MINE = "snakemake --configfile mine.yaml"
+NEW = "python3 bootstrap.py run editcore new-plugin my-editor --into path/to"
+ADD = f"python3 bootstrap.py add -e {PLUGIN}"
+ADD_RANDOM = "python3 bootstrap.py add -e path/to/editcore-random"
+APPLY = "editcore apply edit path/to/model --out path/to/edited"
+GENERATOR = "python -m resources.generator"
+SUITE = Elsewhere("a minute", "tests/cli/test_scaffold.py::test_its_tests_pass_as_generated")
+PAPERS = {"…": SLURM.removeprefix("snakemake ")}
+DRY = "-n --quiet rules"
+PLANNED = "edit jobs"
+
+COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
+    {
+        # The whole environment.
+        "python3 bootstrap.py study": Run("\nreport ", more="-n"),
+        "python3 bootstrap.py study -n": Run("\nreport "),
+        "python3 bootstrap.py study --cores 8": Run("\nreport ", more="-n"),
+        SMOKE: Elsewhere("a minute and a half of two cores", f".ci/run: {SMOKE}"),
+        "python3 bootstrap.py test": Elsewhere(
+            "it is these tests", ".ci/run: python3 bootstrap.py test"
+        ),
+        "python3 bootstrap.py test tests/keyvalue/test_keys.py -x": Run(" passed"),
+        "python3 bootstrap.py run": Run("9.", more="snakemake --version"),
+        "python3 bootstrap.py run editcore --help": Run("Usage: editcore"),
+        "python3 bootstrap.py add -e ./path/to/plugin": Run(
+            "Successfully installed", given={"./path/to/plugin": PLUGIN}, after=NEW
+        ),
+        "python3 bootstrap.py add ./tests/plugin_package": Run("Successfully installed"),
+        "pip install editcore-codebook": Elsewhere(
+            "no index has it; it is installed from its wheel",
+            "tests/registry/test_plugin_package.py::test_it_is_listed",
+        ),
+        "pip install 'editcore[slurm]'": Elsewhere(
+            "no index has it yet; the environment is made from the lock",
+            ".ci/run: python3 bootstrap.py install",
+        ),
+        # One edit.
+        CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
+        APPLY: Run("path/to/edited", after=CHECK),
+        "editcore revert path/to/edited": Run("path/to/edited", after=APPLY),
+        GUARD: Run("accepted", given={"…": "--model tiny-gpt2 --editor c-rome --out guarded"}),
+        "editcore provenance FILE": Run(
+            '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD
+        ),
+        # A user's own study.
+        "editcore plan mine.yaml --check": Run(PLANNED),
+        MINE: Run("\nreport ", more=DRY),
+        "python -m refresh results": Elsewhere(
+            "it needs the default study",
+            "tests/report/test_refresh.py::test_a_study_fills_all_documents",
+        ),
+        # Other studies, as dry runs.
+        "snakemake": Run("\nreport ", more=DRY),
+        "snakemake --configfile config/smoke.yaml": Run("\nreport ", more=DRY),
+        f"editcore plan {XL.split()[1]} --check": Run(PLANNED),
+        f"snakemake {XL}": Run("\nreport ", more=DRY),
+        f"snakemake -n {XL}": Run("\nreport ", given={"snakemake -n": "snakemake"}, more=DRY),
+        f"snakemake fetch {XL}": Run("\nfetch ", more=DRY),
+        SLURM: Run("\nreport ", more=DRY),
+        "snakemake … --until edit": Run("\nedit ", given=PAPERS, more=DRY),
+        "snakemake … --until sequence": Run(
+            "\nsequence ", given={"…": "--configfile config/smoke.yaml"}, more=DRY
+        ),
+        "snakemake results/edits/model=gpt2-xl/editor=rome/dataset=hard/shard-000.parquet …": Run(
+            "\nedit ", given=PAPERS, more=DRY
+        ),
+        "snakemake results/summary/cases.parquet --batch summarise=1/4 …": Run(
+            "\nedit ", given=PAPERS, more=DRY
+        ),
+        "snakemake … --config shard_size=100": Run("\nedit ", given=PAPERS, more=DRY),
+        "snakemake --unlock": Run("nlock"),
+        # Plugins.
+        "editcore plugins": Run("c-rome"),
+        "editcore plugins --json": Run('"c-rome"'),
+        NEW: Run(PLUGIN),
+        ADD: Run("Successfully installed editcore-my-editor", after=NEW),
+        f"python3 bootstrap.py run pytest {PLUGIN}": SUITE,
+        f"python3 bootstrap.py test {PLUGIN}": SUITE,
+        "python3 bootstrap.py run editcore plugins": Run("my-editor", after=ADD),
+        "EDITCORE_PLUGINS=editcore-rome,my-editor python3 bootstrap.py run editcore plugins": Run(
+            "my-editor", after=ADD
+        ),
+        ADD_RANDOM: Run("Successfully installed editcore-random"),
+        "python3 bootstrap.py run pytest path/to/editcore-random": Elsewhere(
+            "the example's tests",
+            "tests/docs/test_documents.py::test_the_example_project_passes_its_tests",
+        ),
+        "python3 bootstrap.py run editcore plan random.yaml --check": Run(
+            PLANNED, after=ADD_RANDOM
+        ),
+        "python3 bootstrap.py study --configfile random.yaml": Run(
+            "\nreport ", more="-n", after=ADD_RANDOM
+        ),
+        # The bundled world.
+        HARDEN.format("tiny-gpt2", "world-", "world-")
+        + " --count 400 --study config.yaml --filter-model tiny-gpt2 --filter-editor rome"
+        " --out resources/hard/world.json": Run(
+            "kept", given={"--count 400": "--count 6", "hard/world.json": "hard/few.json"}
+        ),
+        HARDEN.format("openai-community/gpt2", "", "")
+        + " --count 460 --out resources/hard/gpt2.json": Run(
+            "4 cases", given={"openai-community/gpt2": "tiny-gpt2", "--count 460": "--count 4"}
+        ),
+        f"{GENERATOR} world": Elsewhere(
+            "the data are compared",
+            "tests/resources/test_world.py::test_the_shipped_world_is_what_the_generator_writes",
+        ),
+        **{
+            f"{GENERATOR} train {name} --out resources/models/{name}": Run(
+                '"model_type"',
+                given={"--out resources/": "--out made/"},
+                more="--share 0.0001 --no-compile",
+                writes=f"made/models/{name}/config.json",
+            )
+            for name in ("tiny-gpt2", "tiny-llama", "tiny-t5")
+        },
+        **{
+            f"{GENERATOR} score resources/models/{name}": Run(
+                "## Scores", more="--limit 4", writes=f"resources/models/{name}/README.md"
+            )
+            for name in ("tiny-gpt2", "tiny-llama", "tiny-t5")
+        },
+        "python -m resources.real": Elsewhere(
+            "the data are compared",
+            "tests/resources/test_real.py::test_the_shipped_files_are_what_the_builder_writes",
+        ),
+        "python -m benchmarks sweep --shape gpt2-small": Elsewhere(
+            "minutes", "tests/project/test_benchmarks.py::test_a_sweep_is_raced_and_written"
+        ),
+    }
+)
