@@ -2,25 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import ValidationError
-
-from editcore.config.messages import explain, nearest
-from editcore.config.options import EditorConfig, Moments, Values, key_strategy_of, needs
+from editcore.config.messages import nearest
+from editcore.config.options import Values, needs
 from editcore.config.study import (
     MomentSection,
     PerplexitySection,
     StudyConfig,
-    TransformSection,
     parse,
 )
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError, at
-from editcore.planning import editor_options, paths, preflight, training
+from editcore.planning import paths, preflight, training
+from editcore.planning.editors import EditorPlanner, moment_layers
 from editcore.planning.jobs import (
     CaseSet,
     DatasetSpec,
@@ -34,7 +32,6 @@ from editcore.planning.jobs import (
     PrefixJob,
     SequenceJob,
     TrainJob,
-    TransformSpec,
     ValueFile,
     ValueJob,
 )
@@ -42,8 +39,6 @@ from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import SequencePlanner
 from editcore.planning.sources import dataset_spec, model_spec
 from editcore.planning.study import Study
-from editcore.registry.catalogue import Registered
-from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registry, load_registry
 
 
@@ -89,6 +84,7 @@ class _Planner:
         self._config = config
         self._where = where
         self._registry = registry
+        self._editors = EditorPlanner(config, where, registry)
 
     def study(self) -> Study:
         """The study; every section is checked before any is combined."""
@@ -167,62 +163,14 @@ class _Planner:
             return files
 
     def _edited(self, model: ModelSpec, label: str) -> _Edited:
-        choice = self._config.editors[label]
-        uses = choice.uses or label
-        with self._at(f"editors.{label}"):
-            found = self._registry.editors[uses]
-        options = self._options(model, label, found)
-        layers = sorted({need.layer for need in needs(options, Moments)})
-        with self._at(f"editors.{label}"):
-            preflight.layers(model.source, model.revision, [*options.edited_layers(), *layers])
-        spec = EditorSpec(
-            label=label,
-            uses=uses,
-            options=options.model_dump(mode="json"),
-            **asdict(found.source),
-            key_code=self._key_code(options),
-            transforms=self._transforms(label, found.record),
-        )
+        options, spec = self._editors.resolved(model, label)
+        layers = moment_layers(options)
         values = tuple(need.options for need in needs(options, Values))
-        moments = self._moment_job(model, tuple(layers)) if layers else None
+        moments = self._moment_job(model, layers) if layers else None
         with self._at(f"editors.{label}"):
             files = moments.files if moments else {}
             job, learnt = training.planned(options, model, spec, self._config.seed, files)
         return _Edited(model, spec, moments, values, job, learnt)
-
-    def _options(self, model: ModelSpec, label: str, found: Registered[EditorInfo]) -> EditorConfig:
-        choice = self._config.editors[label]
-        given = choice.options | choice.options_by_model.get(model.name, {})
-        place = f"{self._where}: editors.{label}.options for {model.name}"
-        return editor_options.checked(found, given, self._registry, place)
-
-    def _key_code(self, options: EditorConfig) -> dict[str, str]:
-        """A third party's key strategy by name."""
-        name = key_strategy_of(options)
-        return self._registry.key_strategies.foreign_code([] if name is None else [name])
-
-    def _transforms(self, label: str, editor: EditorInfo) -> tuple[TransformSpec, ...]:
-        chosen = self._config.editors[label].transforms
-        if chosen and not editor.capabilities.changes_weights:
-            raise ConfigError(
-                f"{self._where}: editors.{label}.transforms: {editor.name!r} changes no weights, "
-                "so there is nothing to transform; remove this key"
-            )
-        return tuple(
-            self._transform(choice, f"{self._where}: editors.{label}.transforms.{place}")
-            for place, choice in enumerate(chosen)
-        )
-
-    def _transform(self, choice: TransformSection, place: str) -> TransformSpec:
-        with at(place):
-            found = self._registry.delta_transforms[choice.uses]
-        kind = found.record.config
-        try:
-            options = kind.model_validate(choice.options)
-        except ValidationError as error:
-            raise ConfigError(explain(error, kind, f"{place}.options")) from None
-        given = options.model_dump(mode="json")
-        return TransformSpec(uses=choice.uses, options=given, **asdict(found.source))
 
     def _cases(self, label: str, specs: Sequence[ModelSpec]) -> _Cases:
         with self._at(f"datasets.{label}"):
