@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LOCK = ".editcore.lock"
 PARTIAL = ".editcore.partial"
+# Files that are whole, and about to move into the folder around theirs.
+COMPLETE = ".editcore.complete"
 # Longer than it takes to copy the largest models; who waits longer has met something stuck.
 WAIT_SECONDS = 1800.0
 
@@ -65,21 +67,33 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def together(folder: Path, *names: str) -> Iterator[Path]:
-    """Yield a hidden folder to write the files `names` to; then they move into `folder`.
+    """Yield a hidden folder to write the files `names` to; then they move into `folder`, as one.
 
-    A kill at any moment leaves files of one run: all of the old or the new ones, or some of either,
-    never an old one beside a new one. Of two runs at once the second waits.
+    A kill leaves the old files, or the new ones, which then may still have to move: the next
+    `together` or `finish_moves` does that. An old file is never beside a new one. Of two runs at
+    once the second waits.
     """
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / LOCK, folder), _filled(folder / PARTIAL, folder) as partial:
-        yield partial
-        for name in names[1:]:
-            (folder / name).unlink(missing_ok=True)
-        _sync_names(folder)
-        for name in names:
-            os.replace(partial / name, folder / name)
-        _sync_names(folder)
+    with locked(folder / LOCK, folder):
+        _move(folder)
+        with _filled(folder / PARTIAL, folder) as partial:
+            yield partial
+            for name in names:
+                _sync(partial / name)
+            os.rename(partial, folder / COMPLETE)
+            _sync_names(folder)
+            _move(folder)
+
+
+def finish_moves(folder: Path) -> None:
+    """Move the files into a folder that a killed `together` had written whole and not yet moved.
+
+    Raises `EditcoreError` where they are there and the folder cannot be written.
+    """
+    if (folder / COMPLETE).is_dir():
+        with locked(folder / LOCK, folder):
+            _move(folder)
 
 
 @contextmanager
@@ -131,6 +145,22 @@ def refuse_existing(path: Path) -> None:
     """Raise `EditcoreError` where something is at `path` already, be it a link to nothing."""
     if os.path.lexists(path):
         raise EditcoreError(f"{path} exists already; name a folder that does not, or remove it")
+
+
+def _move(folder: Path) -> None:
+    """Move what is complete; only who holds the lock may. No old file is left beside a new one."""
+    complete = folder / COMPLETE
+    if not complete.is_dir():
+        return
+    with _writing(folder):
+        names = sorted(file.name for file in complete.iterdir())
+        for name in names[1:]:
+            (folder / name).unlink(missing_ok=True)
+        _sync_names(folder)
+        for name in names:
+            os.replace(complete / name, folder / name)
+        complete.rmdir()
+    _sync_names(folder)
 
 
 @contextmanager

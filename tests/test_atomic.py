@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from editcore import atomic
-from editcore.atomic import locked, new_folder, together
+from editcore.atomic import finish_moves, locked, new_folder, together
 from editcore.errors import EditcoreError
 
 
@@ -123,12 +123,11 @@ def test_files_together_leave_other_files_alone(tmp_path: Path) -> None:
     with together(tmp_path, "a", "b") as partial:
         fill(partial)
         assert (tmp_path / "b").read_text() == "old"
-    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
-    assert found == {"a": "new", "b": "new", "other": "mine"}
+    assert texts(tmp_path) == {"a": "new", "b": "new", "other": "mine"}
 
 
 @pytest.mark.parametrize("fails", ["unlink", "replace"])
-def test_an_old_file_never_stays_beside_a_new_one(
+def test_an_old_file_never_stays_beside_a_new_one_and_the_move_is_finished_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     for name in ("a", "b"):
@@ -139,8 +138,35 @@ def test_an_old_file_never_stays_beside_a_new_one(
             owner = {"unlink": Path, "replace": os}[fails]
             monkeypatch.setattr(owner, fails, refusing(getattr(owner, fails), "b"))
     monkeypatch.undo()
-    texts = {file.name: file.read_text() for file in tmp_path.iterdir()}
-    assert texts == ({"a": "old", "b": "old"} if fails == "unlink" else {"a": "new"})
+    assert texts(tmp_path) == ({"a": "old", "b": "old"} if fails == "unlink" else {"a": "new"})
+    finish_moves(tmp_path)
+    assert texts(tmp_path) == {"a": "new", "b": "new"}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_the_next_files_together_move_after_those_that_a_kill_kept_from_moving(
+    tmp_path: Path,
+) -> None:
+    complete = tmp_path / atomic.COMPLETE
+    complete.mkdir()
+    for name in ("b", "c"):
+        (complete / name).write_text("earlier")
+    with together(tmp_path, "a", "b") as partial:
+        assert texts(tmp_path) == {"b": "earlier", "c": "earlier"}
+        fill(partial)
+    assert texts(tmp_path) == {"a": "new", "b": "new", "c": "earlier"}
+    assert not complete.exists()
+
+
+def test_nothing_is_locked_where_no_move_is_to_be_finished(tmp_path: Path) -> None:
+    with locked(tmp_path / atomic.LOCK, tmp_path):
+        finish_moves(tmp_path)
+        finish_moves(tmp_path / "nowhere")
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """The text of each file in a folder, not hidden ones."""
+    return {f.name: f.read_text() for f in folder.iterdir() if not f.name.startswith(".")}
 
 
 def refusing(call: Callable[..., object], name: str) -> Callable[..., object]:

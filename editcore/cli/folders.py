@@ -32,10 +32,12 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     MODEL is a folder or, with --out, a bundled name. The original content is kept in the folder
     editcore-applied, and `editcore revert` puts it back byte by byte.
     """
+    from editcore.atomic import finish_moves
     from editcore.updates import weight_files
 
     folder = _model(model, out, in_place)
     file = delta / "delta.safetensors" if delta.is_dir() else delta
+    finish_moves(file.parent)
     chosen = _case(file, case)
     # All that is asked for has been checked, before the seconds that torch takes to be imported.
     from editcore.updates.delta import load_deltas

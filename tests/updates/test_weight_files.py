@@ -336,6 +336,19 @@ def test_a_change_after_an_interrupted_one_takes_that_out_first(
     assert all(after[0][name] == after[1][name] for name in after[0] if KEPT not in name)
 
 
+def test_a_delta_that_a_kill_kept_from_moving_is_moved_and_applied(
+    base: Path, model: Path, delta: Path, tmp_path: Path
+) -> None:
+    complete = tmp_path / "guarded" / atomic.COMPLETE
+    complete.mkdir(parents=True)
+    delta.rename(complete / "delta.safetensors")
+    (complete / "guard.parquet").write_bytes(b"rows")
+    result = run("apply", complete.parent, model, "--in-place")
+    assert result.exit_code == 0, result.output
+    assert list(contents(complete.parent)) == ["delta.safetensors", "guard.parquet"]
+    assert shard(model).read_bytes() != shard(base).read_bytes()
+
+
 def test_files_keep_their_permissions(model: Path, delta: Path) -> None:
     file = shard(model)
     file.chmod(0o440)
@@ -358,8 +371,10 @@ def test_a_folder_that_another_process_changes_is_waited_for(
     assert contents(model) == before
 
 
-def test_kills_and_races_leave_whole_files() -> None:
-    short = ["--kills", "4", "--races", "5", "--no-damage"]
+def test_kills_and_races_leave_whole_files(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- soak files: start -->\nold\n<!-- soak files: end -->\nafter\n")
+    short = ["--kills", "4", "--races", "5", "--no-damage", "--page", str(page)]
     # Kills, unlike a loss of power, do not ask what has reached the disk; memory is faster.
     where = {"TMPDIR": str(MEMORY)} if os.access(MEMORY, os.W_OK) else {}
     done = subprocess.run(
@@ -367,5 +382,11 @@ def test_kills_and_races_leave_whole_files() -> None:
         capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | where,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "races of two: 5: " in done.stdout
+    assert "two changes at once: 2: 2 both kept" in done.stdout
     assert done.stdout.splitlines()[-1] == "0 failed"
+    written = page.read_text()
+    assert "| two changes at once | 2 | 2 both kept |" in written
+    assert "of which 0 failed." in written
+    assert "old\n" not in written
+    assert written.startswith("before\n")
+    assert written.endswith("after\n")

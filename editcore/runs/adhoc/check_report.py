@@ -117,8 +117,7 @@ class CheckReport:
     def save(self, folder: Path | str) -> Path:
         """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path.
 
-        Old files of these names never stay beside new ones. `ConfigError` for an editor that
-        changes no weights.
+        Both are of one run, whatever kills it. `ConfigError` for an editor that changes no weights.
         """
         from editcore.updates.delta import save_deltas
 

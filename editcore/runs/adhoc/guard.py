@@ -40,7 +40,7 @@ class Guarded:
         return [row for row in self.rows if not row["accepted"]]
 
     def save(self, folder: Path) -> None:
-        """Write `delta.safetensors`, and the rows as `guard.parquet`, never beside old ones."""
+        """Write `delta.safetensors` and the rows as `guard.parquet`, both of one run."""
         from editcore.updates.delta import save_deltas
 
         delta, table = "delta.safetensors", "guard.parquet"
