@@ -56,6 +56,7 @@ def edit_row(
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
         "continuation_base": " Elro. The sea is quiet",
         "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
+        "known": True,
         "test_prefix": "The day was long. ",
         "seconds": 0.25,
         "key_strategy": "mixed",

@@ -90,6 +90,16 @@ class CaseQuestions:
             asked += self.rewrite(true) + self.paraphrases(true)
         return asked + self.neighbours(new)
 
+    def known(self, before: "Answers") -> bool | None:
+        """Whether a model that gave these answers says the true object; None where there is none.
+
+        It ranks each token of it first, so greedy generation would begin with it.
+        """
+        if not (true := self.request.target_true):
+            return None
+        (asked,) = self.rewrite(true)
+        return before[asked].accuracy == 1
+
 
 Answers = Mapping[Question, Answer]
 """What one model answers to the questions of a case."""

@@ -103,6 +103,11 @@ _AROUND = (
         "asks for none",
     ),
     text("continuation", "how the edited model continues it"),
+    flag(
+        "known",
+        "whether the unedited model knows the fact: after the prompt it ranks each token of the "
+        "true object first; null where the data set names none",
+    ),
     text("test_prefix", "the template of the prefixed tests, with `{}` in place of the prompt"),
     real(
         "seconds",

@@ -21,6 +21,7 @@ Provenance = Mapping[str, Any]
 PROVENANCE_KEY = b"editcore.provenance"
 OLD_EDITS = "edits/1"
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
+NEW_SINCE_OLD = ("known",)
 
 
 def write_table(
@@ -48,9 +49,9 @@ def write_table(
 def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
     """The rows of the listed edit files and of no other, ordered by model, editor, dataset, case.
 
-    A table of `edits/1` is read without the verdicts in it. Raises `DataError` naming the file that
-    is missing, truncated, of another kind, or in the wrong folder, and the case that two files
-    hold.
+    A table of `edits/1` is read without the verdicts in it, and with null for what it lacks. Raises
+    `DataError` naming the file that is missing, truncated, of another kind, or in the wrong folder,
+    and the case that two files hold.
     """
     tables = {path: _read_checked(path, EDITS, OLD_EDITS) for path in paths}
     if not tables:
@@ -187,13 +188,23 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table of the older version without what is no more, and with nulls for what is new."""
+    table = table.drop_columns([name for name in VERDICTS_OF_OLD if name in table.column_names])
+    for name in NEW_SINCE_OLD:
+        nothing = pa.nulls(table.num_rows, schema.field(name).type)
+        place = min(schema.get_field_index(name), table.num_columns)
+        table = table.add_column(place, schema.field(name), nothing)
+    return table
+
+
 def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
-    """A table of one kind; one of the `older` version loses the columns that are no more."""
+    """A table of one kind; one of the `older` version gets today's columns."""
     table = _read(path)
     wanted = schema_name(schema)
     found = (_metadata(path, SCHEMA_KEY) or b"none").decode(errors="replace")
     if found == older:
-        table = table.drop_columns([name for name in VERDICTS_OF_OLD if name in table.column_names])
+        table = _renewed(table, schema)
     elif found != wanted:
         raise DataError(
             f"{path}: a table of the schema {wanted} is needed, this one is of {found}; "

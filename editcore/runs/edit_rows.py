@@ -203,6 +203,7 @@ class Rows:
         ):
             each.row.update(self.perplexity_columns(found) | words)
             each.row.update(self._metric_columns(each, before, after))
+            each.row["known"] = each.questions.known(before)
 
     def _continuations(self, sound: Sequence[_Sound], changes: Sequence[Change]) -> list[Row]:
         """How each case's prompt continues, before and after the edit."""

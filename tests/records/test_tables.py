@@ -182,7 +182,8 @@ def test_read_table_checks_the_kind(tmp_path: Path) -> None:
 
 
 def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Path) -> None:
-    row = edit_row(1) | {"collapsed": True, "collapsed_perplexity": False, "collapsed_ratio": True}
+    row = {name: value for name, value in edit_row(1).items() if name != "known"}
+    row |= {"collapsed": True, "collapsed_perplexity": False, "collapsed_ratio": True}
     table = pa.Table.from_pylist([row], schema=pa.schema([CASES.field(name) for name in row]))
     names = table.schema.with_metadata({SCHEMA_KEY: "edits/1", PROVENANCE_KEY: "{}"})
     pq.write_table(table.cast(names), tmp_path / "old.parquet")
@@ -190,5 +191,6 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     edits = read_edits([tmp_path / "old.parquet", tmp_path / "new.parquet"])
     assert edits.columns == EDITS.names
     assert edits["perplexity"].to_list() == [4.1, 4.1]
+    assert edits["known"].to_list() == [None, True]
     with pytest.raises(DataError, match=r"edits/2 is needed, this one is of edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)

@@ -35,6 +35,7 @@ from editcore.testing.models import SENTENCES, tiny_requests
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, load_deltas
 from tests.patches import Noise
 
+WORLD = Path(__file__).parents[2] / "resources" / "world"
 WEIGHT = "model.layers.1.mlp.down_proj.weight"
 
 
@@ -242,6 +243,29 @@ def test_a_row_says_how_its_prompt_goes_on_before_and_after_the_edit(
     assert alone.row(0, named=True)["continuation"] == rows["continuation"][1]
     silent, _ = run(job.model_copy(update={"continuation_tokens": 0}), tmp_path)
     assert silent[columns].null_count().row(0) == (3, 3)
+
+
+def test_a_row_says_whether_the_unedited_model_knows_the_fact(
+    script: Script, job: EditJob, tmp_path: Path
+) -> None:
+    script(Sound)
+    model = load_model("tiny", "tiny-llama")
+    records = json.loads((WORLD / "normal.json").read_text())[:3]
+    rewrites = [record["requested_rewrite"] for record in records]
+    rewrites[1]["target_true"], rewrites[2]["target_true"] = rewrites[1]["target_new"], {"str": ""}
+    path = tmp_path / "world.json"
+    path.write_text(json.dumps(records))
+    changes = {
+        "model": ModelSpec(name="tiny", source="tiny-llama"),
+        "dataset": DatasetSpec(name="world", path=str(path)),
+        "case_ids": tuple(record["case_id"] for record in records),
+    }
+    rows, _ = run(job.model_copy(update=changes), tmp_path)
+    for row in rows.iter_rows(named=True):
+        said = continuations(model, [row["prompt"].format(row["subject"])], 8)[0]
+        says = said.strip().startswith(row["target_true"])
+        assert row["known"] == (says if row["target_true"] else None)
+    assert rows["known"].to_list() == [True, False, None]
 
 
 def test_a_case_that_fails_says_why_and_the_others_survive(scripted, job, tmp_path: Path) -> None:
