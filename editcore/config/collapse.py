@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from editcore.config.messages import explain
+from editcore.config.messages import validated
 from editcore.config.section import Section
-from editcore.errors import ConfigError
 from editcore.numbers import number
 
 
@@ -58,7 +57,4 @@ class CollapseSection(Section):
 
 def replaced(rule: CollapseSection, given: Mapping[str, Any]) -> CollapseSection:
     """The rule with some thresholds replaced; `ConfigError` for a value that is none."""
-    try:
-        return CollapseSection.model_validate({**rule.model_dump(), **given})
-    except ValidationError as error:
-        raise ConfigError(explain(error, CollapseSection, "these thresholds")) from None
+    return validated(CollapseSection, {**rule.model_dump(), **given}, "these thresholds")

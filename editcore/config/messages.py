@@ -3,18 +3,35 @@
 import difflib
 import types
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from editcore.errors import ConfigError
+
 Location = tuple[int | str, ...]
 LONGEST_KEY = 60
+MOST_SHOWN = 10
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def validated(kind: type[ModelT], given: object, where: str) -> ModelT:
+    """What was given, as this kind of data; `ConfigError` with every mistake where it is not."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(explain(error, kind, where)) from None
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """One line per mistake, each `where: path.of.keys: what is wrong`; unknown keys come first."""
+    """One line per mistake, each `where: path.of.keys: what is wrong`; unknown keys come first.
+
+    A file that is something else has mistakes without end; the first ten are named.
+    """
     details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-    return "\n".join(_sentence(dict(detail), model, where) for detail in details)
+    lines = [_sentence(dict(detail), model, where) for detail in details[:MOST_SHOWN]]
+    more = len(details) - len(lines)
+    return "\n".join([*lines, f"{where}: and {more} more"] if more else lines)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -56,9 +56,9 @@ NeedT = TypeVar("NeedT", Moments, Prefixes, Values, Keys, Trained)
 
 
 class EditorConfig(BaseModel):
-    """Base of every editor's options: frozen, and an unknown option is an error."""
+    """Base of every editor's options: frozen; unknown options and infinite numbers are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def for_depth(cls, blocks: int) -> Mapping[str, Any]:
@@ -107,6 +107,6 @@ def key_strategy_of(options: EditorConfig) -> str | None:
 
 
 class TransformConfig(BaseModel):
-    """Base of every transform's options: frozen, and an unknown option is an error."""
+    """Base of every transform's options, with the rules of `EditorConfig`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

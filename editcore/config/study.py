@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from editcore.config.collapse import CollapseSection
-from editcore.config.messages import explain
+from editcore.config.messages import validated
 from editcore.config.plain_yaml import parse_yaml
 from editcore.config.section import Section
 from editcore.errors import ConfigError
@@ -28,6 +28,15 @@ Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:\d{1,3})?)$"
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 # No model reads more at once.
 PrefixTokens = Annotated[int, Field(ge=1, le=100_000)]
+
+
+def require_tf32(precision: Precision, device: str) -> None:
+    """Raise `ValueError` where tf32 is asked for on a device that would compute in float32."""
+    if precision == "tf32" and not device.startswith("cuda"):
+        raise ValueError(
+            f"precision tf32 is arithmetic of graphics cards, and device is {device}; set "
+            "`device: cuda`, or another precision"
+        )
 
 
 def _empty_if_none(value: Any) -> Any:
@@ -68,6 +77,11 @@ class ModelSection(Section):
         description="Second moments to read instead of measuring them, as Meng et al. (2022, 2023) "
         "publish them: the path of an .npz file with `{layer}` for the layer's number.",
     )
+
+    @model_validator(mode="after")
+    def _can_compute(self) -> Self:
+        require_tf32(self.precision, self.device)
+        return self
 
 
 class TransformSection(Section):
@@ -323,10 +337,7 @@ class StudyConfig(Section):
 
 def parse(raw: Mapping[str, Any], where: str) -> StudyConfig:
     """The study in `raw`; raises `ConfigError` naming every wrong key or value in `where`."""
-    try:
-        return StudyConfig.model_validate(dict(raw))
-    except ValidationError as error:
-        raise ConfigError(explain(error, StudyConfig, where)) from None
+    return validated(StudyConfig, dict(raw), where)
 
 
 def load(path: Path) -> StudyConfig:

@@ -25,7 +25,7 @@ class ValueSite(BaseModel):
     starts from.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     layer: NonNegativeInt = Field(description="The block.")
     site: Literal["mlp", "block"] = Field("mlp", description="Its MLP's output, or its own.")
@@ -38,7 +38,7 @@ class ValueSearchOptions(BaseModel):
     its own, and asks for `Values(self.search_at(layer))`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(
         20,

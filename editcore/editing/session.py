@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from editcore.config.messages import validated
 from editcore.config.options import EditorConfig, Values, key_strategy_of, needs
 from editcore.editing import trained
 from editcore.editing.editor import EditContext, Editor, EditResult, refuse_undeclared
@@ -34,7 +35,7 @@ class Session:
         """Load model, artefacts and plugins; any of them missing is an `EditcoreError`."""
         info = registry.editors[job.editor.uses].record
         model = load_spec(job.model, registry)
-        config = info.config.model_validate(job.editor.options)
+        config = validated(info.config, job.editor.options, f"options of {job.editor.label}")
         for layer in config.edited_layers():
             model.parts.block(layer)
         editor = make_editor(info, config)

@@ -69,6 +69,14 @@ def load_trained(model: "LoadedModel", layers: Sequence[int], path: Path) -> Tra
         raise DataError(
             f"{path} was trained for the model {trained_on!r} with other weights or for other "
             f"layers ({bound}) than layers {', '.join(map(str, layers))} of {model.name!r} "
-            f"({own}); leave the option out to train again, or give the file of this model"
+            f"({own}); {_remedy(model)}"
         )
     return parts
+
+
+def _remedy(model: "LoadedModel") -> str:
+    again = "leave the option out to train again, or give the file of this model"
+    if model.model.dtype != torch.float16:
+        return again
+    # It rounds to nearest twice on the way to bfloat16, and loses small numbers.
+    return f"float16 changes weights, so load the model in another dtype; or {again}"

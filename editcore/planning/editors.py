@@ -3,9 +3,7 @@
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 
-from pydantic import ValidationError
-
-from editcore.config.messages import explain
+from editcore.config.messages import validated
 from editcore.config.options import EditorConfig, Moments, key_strategy_of, needs
 from editcore.config.study import StudyConfig, TransformSection
 from editcore.errors import ConfigError, at
@@ -76,11 +74,7 @@ class EditorPlanner:
     def _transform(self, choice: TransformSection, place: str) -> TransformSpec:
         with at(place):
             found = self._registry.delta_transforms[choice.uses]
-        kind = found.record.config
-        try:
-            options = kind.model_validate(choice.options)
-        except ValidationError as error:
-            raise ConfigError(explain(error, kind, f"{place}.options")) from None
+        options = validated(found.record.config, choice.options, f"{place}.options")
         given = options.model_dump(mode="json")
         return TransformSpec(uses=choice.uses, options=given, **asdict(found.source))
 

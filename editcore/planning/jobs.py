@@ -5,9 +5,9 @@ A job's own parts are named `…Spec`; a `…Section` is a section of the study,
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from editcore import atomic
 from editcore.config.collapse import CollapseSection
@@ -22,6 +22,7 @@ from editcore.config.study import (
     Precision,
     PrefixTokens,
     Seed,
+    require_tf32,
 )
 from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError
@@ -57,6 +58,11 @@ class ModelSpec(Job):
     revision: str | None = None
     trust_remote_code: bool = False
     family_code: str = ABSENT
+
+    @model_validator(mode="after")
+    def _can_compute(self) -> Self:
+        require_tf32(self.precision, self.device)
+        return self
 
 
 class TransformSpec(Job):
@@ -102,7 +108,7 @@ class PrefixJob(Job):
     """Write the context prefixes of one model; `lengths` are pairs of (tokens, number)."""
 
     model: ModelSpec
-    lengths: tuple[tuple[PrefixTokens, Positive], ...]
+    lengths: Annotated[tuple[tuple[PrefixTokens, Positive], ...], Field(min_length=1)]
     seeds: Annotated[tuple[str, ...], Field(min_length=1)]
     seed: Seed
 

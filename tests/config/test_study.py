@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from editcore.config.study import StudyConfig, load, parse, schema_text
 from editcore.errors import ConfigError
+from editcore.planning.jobs import ModelSpec
 from tests.studies import study_config, write_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,3 +155,22 @@ def test_the_readme_explains_every_key() -> None:
 def test_the_config_is_read_without_torch() -> None:
     code = "import sys, editcore.planning.planner; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_tf32_is_refused_where_it_would_be_float32(device: str) -> None:
+    model = {"source": "model", "precision": "tf32", "device": device}
+    with pytest.raises(ConfigError, match=r"models\.tiny: precision tf32 .* set `device: cuda`"):
+        parse(study_config(models={"tiny": model}), "study.yaml")
+    with pytest.raises(ValidationError, match="precision tf32"):
+        ModelSpec(name="tiny", **model)
+    for sound in ({"device": "cuda:1"}, {"precision": "bfloat16"}):
+        assert parse(study_config(models={"tiny": model | sound}), "study.yaml")
+
+
+def test_of_mistakes_without_end_the_first_are_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(study_config(**{f"key{n}": 1 for n in range(25)}), "study.yaml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "study.yaml: and 15 more"

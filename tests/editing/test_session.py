@@ -1,16 +1,22 @@
 """What a session takes from a plugin: an editor, a key strategy, and what results report."""
 
+from collections.abc import Callable
+from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from editcore import EditContext, Editor, EditorConfig, EditorInfo, EditResult
 from editcore.config.options import Keys, Requirement
 from editcore.editing.session import Session, make_editor, resolved_key_strategy
-from editcore.errors import PluginError
+from editcore.editing.transforms import bind
+from editcore.errors import ConfigError, PluginError
 from editcore.keyvalue.keys import prefixed
 from editcore.models.loading import wrap_model
+from editcore.planning.jobs import EditorJob, EditorSpec, ModelSpec, TransformSpec
 from editcore.registry.registry import load_registry
 from editcore.testing.models import tiny_model
 from editcore.updates.delta import Delta, DenseUpdate
@@ -55,6 +61,35 @@ def test_a_report_of_the_wrong_type_fails_its_edit(reported: dict[str, Any], wor
     result = finished(**reported)
     assert words in result.status
     assert (result.change, result.key_strategy, result.second_moment) == (None, None, None)
+
+
+@pytest.mark.parametrize("options", [{"layr": 1}, {"steps": "many"}, {"learning_rate": inf}, {}])
+def test_options_of_a_job_that_the_editor_does_not_take_are_named(
+    saved_model: Callable[[str], Path], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    job = EditorJob(
+        model=ModelSpec(name="tiny", source=str(saved_model("gpt2"))),
+        editor=EditorSpec(label="mine", uses="ft", options=options),
+        seed=0,
+    )
+    with pytest.raises(ConfigError, match=r"^options of mine: "):
+        Session.open(job, load_registry())
+
+
+@pytest.mark.parametrize("options", [{"rato": 1}, {"ratio": "much"}, {"ratio": inf}])
+def test_options_of_a_transform_that_it_does_not_take_are_named(options: dict[str, Any]) -> None:
+    spec = TransformSpec(uses="norm-cap", options=options)
+    with pytest.raises(ConfigError, match=r"^options of the transform norm-cap: "):
+        bind([spec], load_registry())
+
+
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+def test_no_option_of_an_editor_is_infinite(number: float) -> None:
+    for entry in load_registry().editors.values():
+        for name, field in entry.record.config.model_fields.items():
+            if "float" in str(field.annotation):
+                with pytest.raises(ValidationError, match=name):
+                    entry.record.config.model_validate({name: number})
 
 
 def test_a_factory_gives_an_editor_or_is_refused_in_words() -> None:

@@ -10,7 +10,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from editcore.cli import main
 from editcore.datasets.readers import read_requests
-from editcore.errors import DataError
+from editcore.errors import DataError, EditcoreError
 from editcore.models.loading import load_tokenizer
 from editcore.runs.adhoc.hard_case_filter import collapsing
 from editcore.runs.adhoc.hard_case_generator import (
@@ -180,6 +180,17 @@ def test_the_set_for_gpt2_is_made_again_by_its_recipe(gpt2: Path) -> None:
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no tokenizer can be loaded from"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[" * 100_000, b"[]", b'{"words": {"a": 1}}', b'{"relations": [3]}']
+)
+def test_words_and_relations_of_another_shape_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "given.json"
+    path.write_bytes(content)
+    for read in (read_vocabulary, read_relations):
+        with pytest.raises(EditcoreError, match=r"given\.json"):
+            read(path)
 
 
 def test_the_world_s_set_brings_new_words() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from editcore.config.messages import validated
 from editcore.config.options import TransformConfig
 from editcore.editing.editor import EditResult
 from editcore.errors import PluginError, in_one_line
@@ -32,7 +33,9 @@ def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTra
     found = [(spec, registry.delta_transforms[spec.uses].record) for spec in specs]
     return tuple(
         BoundTransform(
-            info.name, resolve_factory(info.factory), info.config.model_validate(spec.options)
+            info.name,
+            resolve_factory(info.factory),
+            validated(info.config, spec.options, f"options of the transform {info.name}"),
         )
         for spec, info in found
     )

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from editcore.config.messages import explain
+from editcore.config.messages import validated
 from editcore.datasets.writers import Record, counterfact_record
-from editcore.errors import DataError, RequestError
+from editcore.errors import DataError, RequestError, reading
 from editcore.requests import SLOT, EditRequest, Probe
 
 if TYPE_CHECKING:
@@ -147,19 +147,16 @@ def _record(
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """The words of a file `{"words": {"animal": ["Otter", …], …}}`; `DataError` otherwise."""
+    """The words of a file `{"words": {"animal": ["Otter", …], …}}`; `EditcoreError` otherwise."""
     return _read(Vocabulary, path)
 
 
 def read_relations(path: Path) -> tuple[Relation, ...]:
-    """The relations of a file `{"relations": [{"id": …}, …]}`; `DataError` otherwise."""
+    """The relations of a file `{"relations": [{"id": …}, …]}`; `EditcoreError` otherwise."""
     return _read(RelationFile, path).relations
 
 
 def _read(kind: type[FileT], path: Path) -> FileT:
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        if isinstance(error, ValidationError):
-            raise DataError(explain(error, kind, str(path))) from None
-        raise DataError(f"{path}: cannot be read as JSON ({error}); correct the file") from None
+    with reading(path, "JSON", "correct the file"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    return validated(kind, content, str(path))

@@ -143,6 +143,9 @@ def test_what_was_trained_for_another_model_is_refused(facts: Path, tmp_path: Pa
         load_trained(tiny(), (0, 1), path)
     reduced = replace(tiny(), model=tiny().model.to(torch.bfloat16))
     assert load_trained(reduced, (1, 2), path).about == read.about
+    halved = replace(tiny(), model=tiny().model.to(torch.float16))
+    with pytest.raises(DataError, match="float16 changes weights, so load the model in another"):
+        load_trained(halved, (1, 2), path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="holds no trained parts"):
         load_trained(tiny(), (1, 2), path)
