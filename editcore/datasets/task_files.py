@@ -1,11 +1,12 @@
 """Tasks by name: which file describes one, and which files it reads; free of heavy imports."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from editcore.config.messages import shown
 from editcore.config.plain_yaml import PlainLoader, parse_yaml
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError
@@ -50,19 +51,33 @@ def files(name: str) -> list[str]:
     return list(dict.fromkeys(_files(name)))
 
 
-def _files(name: str) -> Iterator[str]:
+def _files(name: str, groups: tuple[str, ...] = ()) -> Iterator[str]:
+    """The files of a task; `groups` are those that led to it."""
     file = task_file(name)
     if file is None:
         return
+    if file in groups:
+        raise ConfigError(f"{file}: this group of tasks contains itself; take it out")
     yield file
     described = _described(file)
-    for member in described.get("task", []) if "group" in described else []:
-        yield from _files(member)
-    data = (described.get("dataset_kwargs") or {}).get("data_files")
+    for member in _members(file, described):
+        yield from _files(member, (*groups, file))
+    kwargs = described.get("dataset_kwargs")
+    data = kwargs.get("data_files") if isinstance(kwargs, dict) else None
     for path in data.values() if isinstance(data, dict) else []:
-        if not Path(found := data_file(path)).is_file():
-            raise ConfigError(f"{file}: there is no data file {path}; correct the path")
+        if not isinstance(path, str) or not Path(found := data_file(path)).is_file():
+            raise ConfigError(f"{file}: there is no data file {shown(path)}; correct the path")
         yield found
+
+
+def _members(file: str, described: Mapping[str, Any]) -> Iterator[str]:
+    """The tasks of a group, which lm-eval lets a file name or describe in place."""
+    members = described.get("task") if "group" in described else None
+    for member in members if isinstance(members, list) else []:
+        name = member.get("task") if isinstance(member, dict) else member
+        if not isinstance(name, str):
+            raise ConfigError(f"{file}: {shown(member)} is no name of a task; correct it")
+        yield name
 
 
 def _described(file: str) -> dict[str, Any]:

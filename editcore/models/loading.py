@@ -144,7 +144,7 @@ def load_model(
     }
     try:
         with uncollected(), quiet_for_folders(place):
-            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            tokenizer = _tried(name, AutoTokenizer.from_pretrained(place, **options))
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 place,
                 dtype=getattr(torch, dtype),
@@ -153,14 +153,16 @@ def load_model(
                 ignore_mismatched_sizes=True,  # so that they are listed, and refused below
                 **options,
             )
+    except ModelError:
+        raise
     except Exception as error:  # tokenizers and safetensors raise kinds of their own
         raise ModelError(
             f"model {name!r} cannot be loaded from {source!r}: {reason(error)}{_remedy(place)}"
         ) from error
     model: PreTrainedModel = loaded[0]
-    _refuse_empty_tokenizer(name, tokenizer)
     _refuse_missing_weights(name, loaded[1])
     _refuse_unfit_weights(name, model)
+    _refuse_tokens_beyond(name, tokenizer, model)
     torch.nn.Module.to(model, device)
     fuse_activations(model)
     return wrap_model(name, model, tokenizer, precision, registry)
@@ -197,15 +199,14 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """
     place, cached = model_source(source), cache_only(source)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            place, local_files_only=cached
-        )
+        return _tried(source, AutoTokenizer.from_pretrained(place, local_files_only=cached))
+    except ModelError:
+        raise
     except Exception as error:  # tokenizers raise kinds of their own
         raise DataError(
             f"no tokenizer can be loaded from {source!r}: {reason(error)}; give a bundled name, "
             "a folder, or a hub id"
         ) from error
-    return tokenizer
 
 
 def _require_device(name: str, device: str) -> None:
@@ -226,13 +227,39 @@ def _remedy(place: str) -> str:
     return "; give a bundled name, an existing folder, or a hub id that can be downloaded"
 
 
-def _refuse_empty_tokenizer(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Where its files are missing, transformers makes a tokenizer without words."""
+def _tried(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer, used once, since what is wrong in some of its files shows only then.
+
+    Where its files are missing, transformers makes a tokenizer without words.
+    """
     if not tokenizer(ANY_TEXT)["input_ids"]:
         raise ModelError(
             f"model {name!r} has no tokenizer: it makes no tokens of {ANY_TEXT!r}; "
             "save the tokenizer's files beside the weights"
         )
+    return tokenizer
+
+
+def _refuse_tokens_beyond(
+    name: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
+) -> None:
+    """Texts must become tokens that the model has; some models lack special ones, such as padding.
+
+    torch's own error would come in the middle of a run, at the first text that has such a token.
+    """
+    added = tokenizer.get_added_vocab()
+    ids = [number for token, number in tokenizer.get_vocab().items() if token not in added]
+    largest, rows = max(ids + tokenizer(ANY_TEXT)["input_ids"]), len(_embeddings(model))
+    if largest >= rows:
+        raise ModelError(
+            f"the tokenizer of model {name!r} makes tokens up to {largest}, and the model has "
+            f"{rows}, from 0; get the tokenizer that belongs to it"
+        )
+
+
+def _embeddings(model: PreTrainedModel) -> torch.Tensor:
+    weight: torch.Tensor = model.get_input_embeddings().weight
+    return weight
 
 
 def _refuse_missing_weights(name: str, found: Mapping[str, Collection[Any]]) -> None:

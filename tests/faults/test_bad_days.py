@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from editcore.atomic import write_tensors, write_text
 from editcore.errors import DataError, EditcoreError, ModelError
-from editcore.models.loading import load_model
+from editcore.models.loading import load_model, load_tokenizer
 from editcore.records.schemas import EDITS
 from editcore.records.tables import read_edits, write_table
 from editcore.testing.models import save_tiny_model
@@ -52,6 +52,22 @@ def widen(tensors: dict[str, torch.Tensor]) -> None:
     tensors["transformer.h.0.ln_1.weight"] = torch.ones(7)
 
 
+def strange_token(folder: Path) -> None:
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary[max(vocabulary, key=vocabulary.__getitem__)] += 1000
+    file.write_text(json.dumps(content))
+
+
+def settings(**changes: object) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        file = folder / "tokenizer_config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+    return apply
+
+
 def truncate(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
@@ -81,6 +97,9 @@ def overwrite(name: str) -> Callable[[Path], None]:
         (without("tokenizer.json", "tokenizer_config.json"), ["has no tokenizer"]),
         (overwrite("config.json"), ["cannot be loaded"]),
         (overwrite("tokenizer.json"), ["cannot be loaded"]),
+        (strange_token, ["makes tokens up to 1", "get the tokenizer that belongs"]),
+        (settings(model_max_length=[]), ["cannot be loaded", "'int' and 'list'"]),
+        (settings(pad_token=1e308), ["cannot be loaded", "pad_token has to be"]),
     ],
 )
 def test_a_model_that_is_not_whole_is_refused(
@@ -91,6 +110,18 @@ def test_a_model_that_is_not_whole_is_refused(
     with pytest.raises(ModelError) as caught:
         load_model("tiny", str(folder))
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+@pytest.mark.parametrize(
+    "harm", [overwrite("tokenizer.json"), settings(pad_token=1e308), settings(model_max_length=[])]
+)
+def test_a_tokenizer_that_is_broken_is_refused(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    folder = save_tiny_model("gpt2", tmp_path)
+    harm(folder)
+    with pytest.raises(DataError, match="no tokenizer can be loaded from"):
+        load_tokenizer(str(folder))
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
