@@ -29,6 +29,7 @@ from editcore.planning.jobs import EditJob
 from editcore.planning.planner import plan
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
+from tests.fuzzing.hunt import hunt, small_study
 from tests.studies import model_files, plain_registry, study_config, write_data
 
 # The same examples each time, so that a change that breaks something is the one being tested.
@@ -210,6 +211,34 @@ def test_any_config_is_planned_or_refused(study: Path, changes: dict[str, Any]) 
         return
     for job in jobs.edits.values():
         assert EditJob.model_validate_json(job.as_json()) == job
+
+
+# With those above more than 3,000; CI has two minutes for this file.
+COMMANDS = {
+    "config": 600,
+    "records": 600,
+    "jobs": 600,
+    "artefacts": 400,
+    "models": 300,
+    "arguments": 500,
+    "report": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with small_study(tmp_path_factory.mktemp("study")):
+        yield
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_every_command_carries_out_any_input_or_refuses_it_in_words(
+    finished: None, kind: str
+) -> None:
+    ends = hunt(kind, COMMANDS[kind])
+    assert ends.total() >= COMMANDS[kind] * 0.9
+    # Inputs that are all refused, or all carried out, would test little.
+    assert {how for _, how in ends} == {"carried out", "refused"}
 
 
 @FEW

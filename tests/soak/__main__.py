@@ -1,11 +1,11 @@
-"""Runs what the test suite has no time for: `python -m tests.soak study` and `… files`."""
+"""Runs what the test suite has no time for: `python -m tests.soak study`, `… files`, `… fuzz`."""
 
 import argparse
 import sys
 
-from tests.soak import files, study
+from tests.soak import files, fuzz, study
 
-PARTS = {"study": study, "files": files}
+PARTS = {"study": study, "files": files, "fuzz": fuzz}
 
 
 def main() -> int:

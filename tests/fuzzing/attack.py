@@ -1,0 +1,124 @@
+"""One malformed input: files put into the study, a command, and what counts as ending well."""
+
+import contextlib
+import faulthandler
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from editcore.cli import main
+
+# A command of the small study takes a second at most; what takes longer hangs.
+SECONDS = 30
+# Beyond what the process has already; the small study's models have some hundred kilobytes.
+BYTES = 3 * 2**30
+LONGEST_MESSAGE = 6000
+LONGEST_SHOWN = 2000
+OUT = Path("out")
+
+# The documented ends of a command, besides a refusal.
+REFUSED = 2
+ENDS = {"doctor": {0, 1}, "check": {0, 3, 4}, "guard": {0, 3}}
+PREFIXES = ("editcore: error: ", "Usage: ", "Error: ")
+
+
+class Hang(BaseException):
+    """A command that did not end in time; no `except Exception` stops it."""
+
+
+@dataclass(frozen=True, repr=False)
+class Attack:
+    """A command, the files that are replaced for it, and folders copied for it to change."""
+
+    arguments: tuple[str, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    copied: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        files = {name: content[:LONGEST_SHOWN] for name, content in self.files.items()}
+        return f"Attack({self.arguments}, {files}, {dict(self.copied)})"
+
+    @property
+    def command(self) -> str:
+        """The command's name; empty where it is none of ours."""
+        first = self.arguments[0] if self.arguments else ""
+        return first if first in main.commands else ""
+
+    def run(self) -> str:
+        """How the command ends, in a word; `AssertionError` where it is no documented end.
+
+        The working directory is the study's folder, and is as before afterwards.
+        """
+        with _replaced(self), _bounded():
+            result = CliRunner().invoke(main, list(self.arguments))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return self._judged(result.exit_code, result.output)
+
+    def _judged(self, status: int, output: str) -> str:
+        assert "Traceback" not in output, output
+        if status != REFUSED:
+            assert status in ENDS.get(self.command, {0}), output
+            return "carried out"
+        said = [line for line in output.splitlines() if line.startswith(PREFIXES)]
+        assert said, output
+        # A path is named whole, however long it is.
+        longest = LONGEST_MESSAGE + 2 * max(map(len, self.arguments), default=0)
+        assert len(output) < longest, f"{len(output)} characters: {output[:500]}"
+        return "refused"
+
+
+@contextlib.contextmanager
+def _replaced(attack: Attack) -> Iterator[None]:
+    """A block in which the attack's files are there, and nothing of it is left afterwards."""
+    there = set(os.listdir())
+    OUT.mkdir()
+    for source, place in attack.copied.items():
+        shutil.copytree(source, place)
+    before = {n: Path(n).read_bytes() if Path(n).is_file() else None for n in attack.files}
+    try:
+        for name, content in attack.files.items():
+            Path(name).write_bytes(content)
+        yield
+    finally:
+        for name, content in before.items():
+            if content is not None and OUT not in Path(name).parents:
+                Path(name).write_bytes(content)
+            else:
+                Path(name).unlink(missing_ok=True)
+        for name in set(os.listdir()) - there:
+            shutil.rmtree(name) if Path(name).is_dir() else Path(name).unlink()
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """A block that may take neither more time than `SECONDS` nor more memory than `BYTES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    before = signal.signal(signal.SIGALRM, _hung)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    faulthandler.dump_traceback_later(4 * SECONDS, exit=True, file=sys.__stderr__)
+    resource.setrlimit(resource.RLIMIT_AS, (_virtual() + BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _virtual() -> int:
+    """The process's address space, in bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
+def _hung(*_: object) -> None:
+    raise Hang(f"not ended after {SECONDS} s")

@@ -1,0 +1,61 @@
+"""Runs many malformed inputs of a kind, and makes one that ends badly as small as it gets."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.fuzzing import world
+from tests.fuzzing.attack import Attack
+from tests.fuzzing.kinds import KINDS
+
+
+@contextmanager
+def small_study(folder: Path) -> Iterator[None]:
+    """A block in which the finished small study is the working directory, and nothing else known.
+
+    No bundled model is found, nothing is fetched, and torch takes one thread.
+    """
+    threads = torch.get_num_threads()
+    (folder / "resources").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("TOKENIZERS_PARALLELISM", "false")
+        patch.setenv("EDITCORE_RESOURCES", str(folder / "resources"))
+        patch.setenv("EDITCORE_CACHE", str(folder / "cache"))
+        torch.set_num_threads(1)
+        try:
+            world.make(folder)
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
+def hunt(kind: str, inputs: int, start: int | None = None) -> Counter[tuple[str, str]]:
+    """How often the commands ended how, of `inputs` of one kind; a bad end raises, made small.
+
+    The inputs are the same each time, or those of the seed `start`. The working directory is a
+    small study's, as in `small_study`.
+    """
+    ends: Counter[tuple[str, str]] = Counter()
+
+    def run(attack: Attack) -> None:
+        ends[attack.command, attack.run()] += 1
+
+    chosen = settings(
+        max_examples=inputs,
+        deadline=None,
+        database=None,
+        derandomize=start is None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    search = chosen(given(KINDS[kind]())(run))
+    (search if start is None else seed(start)(search))()
+    return ends
