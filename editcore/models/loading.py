@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import (
@@ -249,17 +249,13 @@ def _refuse_tokens_beyond(
     """
     added = tokenizer.get_added_vocab()
     ids = [number for token, number in tokenizer.get_vocab().items() if token not in added]
-    largest, rows = max(ids + tokenizer(ANY_TEXT)["input_ids"]), len(_embeddings(model))
+    largest = max(ids + tokenizer(ANY_TEXT)["input_ids"])
+    rows = len(cast("torch.Tensor", model.get_input_embeddings().weight))
     if largest >= rows:
         raise ModelError(
             f"the tokenizer of model {name!r} makes tokens up to {largest}, and the model has "
             f"{rows}, from 0; get the tokenizer that belongs to it"
         )
-
-
-def _embeddings(model: PreTrainedModel) -> torch.Tensor:
-    weight: torch.Tensor = model.get_input_embeddings().weight
-    return weight
 
 
 def _refuse_missing_weights(name: str, found: Mapping[str, Collection[Any]]) -> None:

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from editcore.config.messages import explain
+from editcore.config.messages import validated
 from editcore.config.options import EditorConfig, key_strategy_of
-from editcore.errors import ConfigError, PluginError, at, in_one_line
+from editcore.errors import PluginError, at, in_one_line
 from editcore.registry.catalogue import Registered
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registry
@@ -21,10 +19,7 @@ def checked(
     Raises `ConfigError` for an option that is unknown or unfit, `PluginError` for a key strategy
     that is not installed and for options that fail when they are asked what they need.
     """
-    try:
-        options = found.record.config.model_validate(given)
-    except ValidationError as error:
-        raise ConfigError(explain(error, found.record.config, place)) from None
+    options = validated(found.record.config, given, place)
     try:
         name, _ = key_strategy_of(options), options.edited_layers()
     except Exception as error:  # a third party's options may raise anything

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editcore.config.messages import validated
 from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
 from editcore.datasets.bundled import bundled_models, resources_folder
 from editcore.planning import paths
@@ -151,13 +152,13 @@ def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSectio
         if choice.model in (label, model.source):
             return label, model.model_copy(update={"source": model.source or label})
     label = re.sub(r"[^A-Za-z0-9_.-]+", "-", choice.model.strip("/").split("/")[-1]).lstrip(".")
-    return label or "model", ModelSection(source=choice.model)
+    return label or "model", validated(ModelSection, {"source": choice.model}, "model")
 
 
 def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSection:
     """The editor with the study's options, those of this model and those given, the last first."""
     found = config.editors.get(choice.editor) if config else None
-    found = found or EditorSection(uses=choice.editor)
+    found = found or validated(EditorSection, {"uses": choice.editor}, "editor")
     options = found.options | found.options_by_model.get(model, {}) | dict(choice.options)
     return found.model_copy(update={"options": options, "options_by_model": {}})
 
