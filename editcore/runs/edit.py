@@ -16,7 +16,7 @@ from editcore.progress import progress_bar
 from editcore.records.provenance import as_metadata, of_job
 from editcore.records.schemas import EDITS, OWN_COLUMNS
 from editcore.records.tables import write_table
-from editcore.registry.registry import load_registry
+from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.baseline import Baseline
 from editcore.runs.edit_rows import MadeEdit, Row, Rows
@@ -64,9 +64,12 @@ class Shard:
     rows: Rows
 
     @classmethod
-    def open(cls, job: EditJob) -> "Shard":
-        """Load model, artefacts, plugins and data; any of them missing is an `EditcoreError`."""
-        registry = load_registry()
+    def open(cls, job: EditJob, registry: Registry | None = None) -> "Shard":
+        """Load model, artefacts and data; any of them missing is an `EditcoreError`.
+
+        Without a registry, that of the installed plugins is loaded.
+        """
+        registry = load_registry() if registry is None else registry
         baseline = Baseline.open(job, registry)
         for planned in baseline.session.context.values.values():
             planned.require(job.case_ids)

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 import editcore
 from editcore.cli import main
 from editcore.models.loading import load_model
+from editcore.registry import registry
+from editcore.registry.candidates import Candidate
 from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas
 from tests.studies import TEXTS, record, write_config, write_json
 
@@ -138,6 +140,24 @@ def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:
         assert report.save(str(tmp_path / "edit")).is_file()
     assert [s for s in steps[0] if "kept for the next time" in s] != []
     assert [s for s in steps[1] if "kept for the next time" in s] == []
+
+
+def test_plugins_are_loaded_once_where_the_artefacts_are_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[int] = []
+    ask: dict[str, Any] = {"prompt": "{} is made by", "subject": "Coral", "target": "Osdor"}
+    ask |= {"config": folder / "safe.yaml", "cache": tmp_path}
+    editcore.check("random", "rome", **ask)
+    found = registry.installed
+
+    def counted() -> list[Candidate]:
+        loaded.append(1)
+        return found()
+
+    monkeypatch.setattr(registry, "installed", counted)
+    assert editcore.check("random", "rome", **ask).keys is not None
+    assert len(loaded) == 1
 
 
 def test_a_saved_change_in_a_folder_is_the_model_that_was_measured(

@@ -15,6 +15,7 @@ from editcore.runs.prepare import Choice, Say
 if TYPE_CHECKING:
     from editcore.collapse.calibration import Forecast
     from editcore.editing.editor import EditResult
+    from editcore.registry.registry import Registry
     from editcore.requests import EditRequest
     from editcore.runs.edit import Shard
     from editcore.updates.change import Change
@@ -46,7 +47,7 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
         raise RequestError(f"the edit could not be made: {row['status']}")
     prompts = (request.text, *OPENINGS)
     said = _said(shard, made.result.change, prompts)
-    keys = key_facts(shard, request)
+    keys = key_facts(shard, request, ready.registry)
     row |= vars(judge(row["perplexity"], row["perplexity_base"], rule))
     job = shard.rows.job
     altered = _altered(shard, made.result, said)
@@ -84,12 +85,12 @@ def _said(
     )
 
 
-def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:
+def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> KeyFacts | None:
     """The subject's keys as an editor with a key strategy sees them; None for other editors."""
     from torch.nn.functional import cosine_similarity
 
     from editcore.keyvalue.keys import collect_keys, tokenize_templates
-    from editcore.registry.registry import load_registry, resolve_factory
+    from editcore.registry.registry import resolve_factory
 
     context, options = shard.session.context, shard.session.editor.config
     strategy, layers = key_strategy_of(options), options.edited_layers()
@@ -99,7 +100,7 @@ def key_facts(shard: "Shard", request: "EditRequest") -> KeyFacts | None:
     (keys,) = collect_keys(context.model, layers[0], [prompts])
     moment = context.moments.get(layers[0])
     denominators = {}
-    for entry in load_registry().key_strategies.values():
+    for entry in registry.key_strategies.values():
         pair = resolve_factory(entry.record.factory)(keys)
         direction = pair.direction.double().cpu()
         direction = direction if moment is None else moment.solve(direction)

@@ -11,7 +11,7 @@ from editcore.atomic import write_text
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import DatasetSection
 from editcore.datasets.writers import flat_record
-from editcore.registry.registry import load_registry
+from editcore.registry.registry import Registry, load_registry
 from editcore.runs.adhoc.layer_choice import with_layers
 from editcore.runs.prepare import Choice, Say, prepare, settled
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class Ready:
     """A shard whose cases are the requests of one call, and when its model counts as collapsed."""
 
+    registry: Registry
     shard: "Shard"
     rule: CollapseSection
 
@@ -43,4 +44,4 @@ def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, s
         from editcore.runs.edit import Shard
 
         say(f"load {job.model.name}, and measure its perplexity as it is")
-        return Ready(Shard.open(job), config.collapse)
+        return Ready(registry, Shard.open(job, registry), config.collapse)
