@@ -8,25 +8,23 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from editcore import builtin
-from editcore.config.options import (
+from editcore import (
+    Capabilities,
+    DeltaTransformInfo,
     EditorConfig,
+    EditorInfo,
     Keys,
+    KeyStrategyInfo,
+    MetricInfo,
     Moments,
     Prefixes,
     Requirement,
     Trained,
     TransformConfig,
-)
-from editcore.registry.candidates import Candidate
-from editcore.registry.hookspecs import (
-    Capabilities,
-    DeltaTransformInfo,
-    EditorInfo,
-    KeyStrategyInfo,
-    MetricInfo,
+    builtin,
     hookimpl,
 )
+from editcore.registry.candidates import Candidate
 from editcore.registry.registry import Registry, load_registry
 
 TEXTS = [

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from editcore.config.study import parse
 from editcore.errors import ConfigError, DataError, EditcoreError, ModelError, PluginError
 from editcore.planning import paths
 from editcore.planning.jobs import (
@@ -19,34 +18,16 @@ from editcore.planning.jobs import (
     read,
     write_if_changed,
 )
-from editcore.planning.planner import plan
-from editcore.planning.study import Study, listed_config, listed_edits, listed_scores
+from editcore.planning.study import listed_config, listed_edits, listed_scores
+from tests.planning.conftest import Planner
 from tests.studies import (
     TEXTS,
     model_files,
-    plain_registry,
-    study_config,
-    write_data,
     write_json,
 )
 
-Planner = Callable[..., Study]
 SHARD = ("tiny", "plain", "facts", "000")
 SHRINK_MISSPELT = {"uses": "shrink", "options": {"factr": 1.0}}
-
-
-@pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
-    """Plan `study_config(**sections)` in a folder that holds its model and data."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EDITCORE_RESOURCES", str(tmp_path / "resources"))
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
-
-    def run(**sections: Any) -> Study:
-        return plan(parse(study_config(**sections), "study.yaml"), "study.yaml", plain_registry())
-
-    return run
 
 
 def test_cases_are_cut_into_shards_in_the_file_s_order(planned: Planner) -> None:

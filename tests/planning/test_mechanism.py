@@ -1,6 +1,5 @@
 """The mechanism's jobs: what they hold, and what is refused before a model is loaded."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,14 @@ from editcore.planning.jobs import MechanismJob, read
 from editcore.planning.planner import plan
 from editcore.planning.study import Study
 from editcore.registry.registry import load_registry
-from tests.studies import model_files, study_config, write_data
+from tests.planning.conftest import Planner
+from tests.studies import study_config
 
-Planner = Callable[..., Study]
 CHOICE = {"editor": "rome", "hard": "facts", "normal": "facts", "cases": 2}
 
 
 @pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
-
+def planned(place: Path) -> Planner:
     def run(**changes: Any) -> Study:
         editors = {"rome": {"options": {"layer": 1}}, "noop": {}}
         sections = {"editors": editors, "shard_size": 4, "mechanism": CHOICE | changes}

@@ -1,7 +1,6 @@
 """What a plan takes from what options require, and never guesses from their names."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from editcore.planning.planner import plan
 from editcore.planning.study import Study
 from editcore.registry.hookspecs import EditorInfo, KeyStrategyInfo, hookimpl
 from editcore.registry.registry import Candidate, load_registry
-from tests.studies import PlainPlugin, model_files, study_config, write_data
+from tests.studies import PlainPlugin, study_config
 
 
 class Greedy(EditorConfig):
@@ -52,6 +51,9 @@ class MorePlugin:
         yield KeyStrategyInfo("odd", "", "", "nowhere:odd")
 
 
+pytestmark = pytest.mark.usefixtures("place")
+
+
 def planned(editor: str) -> Study:
     plugins = (
         Candidate("plain", "editcore-plain", "1.2", PlainPlugin),
@@ -59,13 +61,6 @@ def planned(editor: str) -> Study:
     )
     config = parse(study_config(editors={editor: {}}), "study.yaml")
     return plan(config, "study.yaml", load_registry(plugins))
-
-
-@pytest.fixture(autouse=True)
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
 
 
 def test_an_option_called_key_strategy_is_the_editor_s_own_affair() -> None:

@@ -1,31 +1,17 @@
 """The section `sequences` of a study becomes sequences, or a plain refusal."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from editcore.config.collapse import CollapseSection
-from editcore.config.study import parse
 from editcore.errors import ConfigError
 from editcore.planning import paths
 from editcore.planning.jobs import SequenceJob, read
-from editcore.planning.planner import plan
-from editcore.planning.study import Study, listed_sequences
-from tests.studies import model_files, plain_registry, study_config, write_data, write_json
-
-Planner = Callable[..., Study]
-
-
-@pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
-    """Plan `study_config(**sections)` in a folder that holds its model and data."""
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
-    return lambda **sections: plan(parse(study_config(**sections), "s"), "s", plain_registry())
-
+from editcore.planning.study import listed_sequences
+from tests.planning.conftest import Planner
+from tests.studies import write_json
 
 SMALL = {"facts": {"path": "data/facts.json"}, "few": {"path": "data/facts.json", "limit": 3}}
 

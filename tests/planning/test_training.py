@@ -1,33 +1,13 @@
 """What an editor learns is planned once for all who share it, or read from a file given instead."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from editcore.config.study import parse
 from editcore.errors import DataError
 from editcore.planning.jobs import TrainJob, read
-from editcore.planning.planner import plan
-from editcore.planning.study import Study
-from tests.studies import model_files, plain_registry, study_config, write_data
-
-Planner = Callable[..., Study]
-
-
-@pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
-    """Plan `study_config(**sections)` in a folder that holds its model and data."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EDITCORE_RESOURCES", str(tmp_path / "resources"))
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
-
-    def run(**sections: Any) -> Study:
-        return plan(parse(study_config(**sections), "study.yaml"), "study.yaml", plain_registry())
-
-    return run
+from tests.planning.conftest import Planner
 
 
 def learners(**options: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig, parse
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
+from editcore.report import write_report
 from editcore.report.data import ReportData, read
 from editcore.report.papers.published import content
 from editcore.summary import edits
@@ -59,6 +60,22 @@ def summarise(rows: Rows, folder: Path) -> Path:
 def summary_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The summary of the whole synthetic study."""
     return summarise(study_rows(20, 30), tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["study", "study and papers"])
+def report(
+    request: pytest.FixtureRequest,
+    summary_dir: Path,
+    config: StudyConfig,
+    with_papers: StudyConfig,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The page of the whole synthetic study, without and with the papers' tables and figures."""
+    folder = tmp_path_factory.mktemp("page")
+    chosen = with_papers if request.param else config
+    write_report(summary_dir, folder / "figures", folder / "report.html", chosen)
+    assert len(list((folder / "figures").glob("*.svg"))) == (16 if request.param else 14)
+    return folder / "report.html"
 
 
 @pytest.fixture(scope="session")

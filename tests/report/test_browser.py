@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from editcore.config.study import StudyConfig
 from editcore.records.columns import meanings
 from editcore.records.schemas import CASES
-from editcore.report import write_report
 from tests.report.browser import Page, browser, program
 
 pytestmark = pytest.mark.skipif(
@@ -29,21 +27,6 @@ POINT = """(() => {
     return [box.left + at.x, box.top + at.y];
   }
 })()"""
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["study", "study and papers"])
-def report(
-    request: pytest.FixtureRequest,
-    summary_dir: Path,
-    config: StudyConfig,
-    with_papers: StudyConfig,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """The page of the whole synthetic study, without and with the papers' tables and figures."""
-    folder = tmp_path_factory.mktemp("page")
-    chosen = with_papers if request.param else config
-    write_report(summary_dir, folder / "figures", folder / "report.html", chosen)
-    return folder / "report.html"
 
 
 @pytest.fixture(scope="module")
