@@ -10,16 +10,12 @@ from editcore.planning.study import listed_config
 from editcore.report.data import ReportData, read
 from refresh.claims import claims
 from refresh.documents import write
+from refresh.repository import root_option
 
 
 @click.command()
 @click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path(),
-    help="The repository; the current folder if left out.",
-)
+@root_option
 def main(results: Path, root: Path) -> None:
     """Write README.md's part on the default study, its figure, and docs/reproduction.md.
 

@@ -17,8 +17,10 @@ from matplotlib.patches import Rectangle
 from editcore.report.drawing.figures import save
 from editcore.report.drawing.style import RULE, drawing
 from refresh.documents import between
+from refresh.repository import root_option
 
 PACKAGE = "editcore"
+PAGE, PICTURE = Path("docs/design.md"), Path("docs/rooms.svg")
 ROOT_FILES = "(root)"
 FACES = "faces"
 # From the bottom to the top: each folder may import those before it.
@@ -182,21 +184,19 @@ def draw(imports: Graph) -> Figure:
     return figure
 
 
+def page(root: Path) -> str:
+    """docs/design.md with the table of the rooms as they are."""
+    text = (root / PAGE).read_text(encoding="utf-8")
+    return between(text, table(rooms(root / PACKAGE)), START, END)
+
+
 @click.command()
-@click.option(
-    "--root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path(),
-    help="The repository; the current folder if left out.",
-)
+@root_option
 def main(root: Path) -> None:
     """Renew docs/rooms.svg and the table of rooms in docs/design.md."""
-    package = root / PACKAGE
     with drawing():
-        save(draw(graph(package)), root / "docs" / "rooms.svg")
-    page = root / "docs" / "design.md"
-    text = page.read_text(encoding="utf-8")
-    page.write_text(between(text, table(rooms(package)), START, END), encoding="utf-8")
+        save(draw(graph(root / PACKAGE)), root / PICTURE)
+    (root / PAGE).write_text(page(root), encoding="utf-8")
 
 
 if __name__ == "__main__":

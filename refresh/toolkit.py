@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from refresh.repository import root_option
 from refresh.rooms import ORDER, room_of, rooms
 
 MODULES = ("editcore", "editcore.toolkit")
@@ -169,12 +170,7 @@ def _entry(each: PublicName) -> str:
 
 
 @click.command()
-@click.option(
-    "--root",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path(),
-    help="The repository; the current folder if left out.",
-)
+@root_option
 def main(root: Path) -> None:
     """Renew docs/toolkit.md."""
     (root / PAGE).write_text(page(root / "editcore"), encoding="utf-8")

@@ -2,9 +2,11 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ import yaml
 from click.testing import CliRunner
 
 from editcore.cli import COMMANDS, main
+from editcore.report.drawing.figures import save
+from editcore.report.drawing.style import drawing
+from refresh import rooms
 
 ROOT = Path(__file__).parents[2]
 GAP = "…"
+RENEW_ROOMS = "renew it: python -m refresh.rooms"
 
 
 def test_the_commands_page_is_what_the_commands_say() -> None:
@@ -132,9 +138,26 @@ def test_the_reproduction_page_names_sections_that_the_report_can_have() -> None
     assert len(anchors) > 8
 
 
-def test_the_rule_graph_names_rules_that_there_are() -> None:
-    picture = (ROOT / "docs" / "rulegraph.svg").read_text(encoding="utf-8")
-    named = set(re.findall(r">([a-z_]+)</text>", picture))
-    files = [ROOT / "workflow" / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
-    rules = {name for f in files for name in re.findall(r"^\s*rule (\w+):", f.read_text(), re.M)}
-    assert {"all", "edit", "report"} <= named <= rules
+def test_the_rooms_of_the_design_page_are_those_of_the_code(tmp_path: Path) -> None:
+    assert (ROOT / rooms.PAGE).read_text(encoding="utf-8") == rooms.page(ROOT), RENEW_ROOMS
+    with drawing():
+        save(rooms.draw(rooms.graph(ROOT / rooms.PACKAGE)), tmp_path / "rooms.svg")
+    made, shown = (tmp_path / "rooms.svg").read_bytes(), (ROOT / rooms.PICTURE).read_bytes()
+    assert made == shown, RENEW_ROOMS
+
+
+def test_the_rule_graph_is_that_of_the_default_study(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "workflow", tmp_path / "workflow")
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    command = [sys.executable, "-m", "snakemake", "--rulegraph"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    names = dict(re.findall(r'^\s*(\d+)\[label = "(\w+)"', made, re.MULTILINE))
+    edges = re.findall(r"^\s*(\d+) -> (\d+)$", made, re.MULTILINE)
+    picture = unescape((ROOT / "docs" / "rulegraph.svg").read_text(encoding="utf-8"))
+    drawn = dict(re.findall(r"<title>(\d+)</title>.*?>(\w+)</text>", picture, re.DOTALL))
+    lines = re.findall(r"<title>(\d+)->(\d+)</title>", picture)
+    assert {"all", "edit", "report"} <= set(names.values())
+    assert sorted(drawn.values()) == sorted(names.values())
+    assert {(drawn[a], drawn[b]) for a, b in lines} == {(names[a], names[b]) for a, b in edges}, (
+        "CONTRIBUTING.md shows how to renew it"
+    )

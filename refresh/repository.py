@@ -1,0 +1,12 @@
+"""The option of every command here: where the repository is."""
+
+from pathlib import Path
+
+import click
+
+root_option = click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="The repository; the current folder if left out.",
+)
