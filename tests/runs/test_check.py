@@ -184,11 +184,12 @@ def test_apply_says_what_it_needs(folder: Path, tmp_path: Path) -> None:
     one = {7: Delta({}), 8: Delta({})}
     save_deltas(one, tmp_path / "two.safetensors", {})
     file, there = str(tmp_path / "two.safetensors"), str(folder)
+    copy = ["tiny-gpt2", "--out", str(tmp_path / "copy")]
     for arguments, message in (
         ([file, there], "give either --out FOLDER"),
         ([file, "tiny-gpt2", "--in-place"], "is a bundled model"),
-        ([file, there, "--in-place"], "holds 2 changes; name one with --case: 7, 8"),
-        ([file, there, "--in-place", "--case", "9"], "holds no change of case 9"),
+        ([file, *copy], "holds 2 changes; name one with --case: 7, 8"),
+        ([file, *copy, "--case", "9"], "holds no change of case 9"),
         ([file, there, "--in-place", "--case", "7"], "has no config.json"),
     ):
         result = CliRunner().invoke(main, ["apply", *arguments])
