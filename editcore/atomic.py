@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -210,18 +210,12 @@ def write_tensors(
     path: Path, tensors: "Mapping[str, torch.Tensor]", metadata: Mapping[str, str]
 ) -> None:
     """Write tensors as safetensors, whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_safetensors(path, lambda file: save_file(whole, file, metadata=dict(metadata)))
-
-
-def write_safetensors(path: Path, write: Callable[[Path], object]) -> None:
-    """Let a function of the library write a file, whole or not at all."""
-    from safetensors import SafetensorError
-
     with replacing(path) as partial:
         try:
-            write(partial)
+            save_file(whole, partial, metadata=dict(metadata))
         except SafetensorError as error:  # how it reports a full disk
             raise OSError(str(error)) from error

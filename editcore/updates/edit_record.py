@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from editcore.atomic import rename, write_safetensors
+from editcore.atomic import rename, replacing
 from editcore.errors import ModelError, reading, require
 from editcore.planning.preflight import APPLIED, UNFINISHED
 from editcore.records.provenance import versions
@@ -94,7 +94,9 @@ def begin_record(
         key: np.frombuffer(content, number_kind(key, places[key])).reshape(places[key].shape)
         for key, content in old.items()
     }
-    write_safetensors(file, lambda partial: save_file(tensors, partial, metadata))
+    # Not by the library's `save_file`: killed, it leaves a file of a name that we do not know.
+    with replacing(file) as partial:
+        partial.write_bytes(save(tensors, metadata))
     return EditRecord(file, old, written)
 
 

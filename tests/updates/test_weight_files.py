@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -334,6 +335,29 @@ def test_a_change_after_an_interrupted_one_takes_that_out_first(
     after = [contents(folder) for folder in (interrupted, clean)]
     assert after[0].keys() == after[1].keys()
     assert all(after[0][name] == after[1][name] for name in after[0] if KEPT not in name)
+
+
+@pytest.mark.parametrize(
+    ("limit", "written"), [(4_096, "the record"), (40_000, "the first file of weights")]
+)
+def test_a_kill_while_bytes_are_written_leaves_nothing_once_the_next_change_is_out(
+    base: Path, model: Path, delta: Path, limit: int, written: str
+) -> None:
+    # The system kills a process that writes more to a file than it is allowed.
+    code = (
+        "import resource, signal, sys; from editcore.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "main(sys.argv[1:])"
+    )
+    arguments = ["apply", str(delta), str(model), "--in-place"]
+    killed = subprocess.run([sys.executable, "-c", code, *arguments], check=False)
+    assert killed.returncode == -signal.SIGXFSZ
+    assert len(contents(model)) > len(contents(base)), f"{written} was begun"
+    assert run(*arguments).exit_code == 0
+    assert run("revert", model, "--all").exit_code == 0
+    assert contents(model) == contents(base)
 
 
 def test_a_delta_that_a_kill_kept_from_moving_is_moved_and_applied(
