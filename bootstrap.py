@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"bootstrap: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("bootstrap: stopped; the next call continues from here", file=sys.stderr)
+        print("bootstrap: interrupted; call it again to resume", file=sys.stderr)
         return 130
     return 0
 
@@ -177,6 +178,8 @@ def become(command: list[str]) -> NoReturn:
     """Replace this process by `command`, inside the environment and at the project's root."""
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     variables["VIRTUAL_ENV"] = str(ENVIRONMENT)
+    # What an interrupted study tells people to type again.
+    variables["EDITCORE_COMMAND"] = shlex.join(["python3", *sys.argv])
     variables["PATH"] = f"{BIN}{os.pathsep}{variables.get('PATH', os.defpath)}"
     program = shutil.which(command[0], path=variables["PATH"])
     if program is None:

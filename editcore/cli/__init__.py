@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from editcore.cli.check import check, guard
+from editcore.cli.ctrl_c import noted
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.harden import harden
@@ -73,18 +74,29 @@ class PlainErrors(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what a person can put right ends it without a traceback, status 2."""
-        try:
-            return super().invoke(ctx)
-        except EditcoreError as error:
-            self._end(f"error: {error}", WRONG)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read our output has enough of it
-                raise
-            self._end(f"error: {_sentence(error)}", WRONG)
-        except MemoryError:
-            self._end("error: there is not enough memory for this; use less at once", WRONG)
-        except KeyboardInterrupt:
-            self._end("stopped", STOPPED)
+        with noted() as pressed:
+            try:
+                result = super().invoke(ctx)
+            except KeyboardInterrupt:
+                self._end("stopped", STOPPED)
+            except Exception as error:
+                # A library that was interrupted may call it an error of its own.
+                if not pressed():
+                    self._end_plainly(error)
+                    raise
+            if pressed():
+                self._end("stopped", STOPPED)
+            return result
+
+    def _end_plainly(self, error: Exception) -> None:
+        """End for what a person can put right; return for anything else."""
+        match error:
+            case EditcoreError():
+                self._end(f"error: {error}", WRONG)
+            case OSError() if error.errno != errno.EPIPE:  # who read our output has enough of it
+                self._end(f"error: {_sentence(error)}", WRONG)
+            case MemoryError():
+                self._end("error: there is not enough memory for this; use less at once", WRONG)
 
     @staticmethod
     def _end(message: str, status: int) -> NoReturn:

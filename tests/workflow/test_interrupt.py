@@ -1,0 +1,139 @@
+"""Ctrl-C in a study: one sentence, no process left, and a command that resumes it."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import ROOT, StudyFolder
+
+DEADLINE_SECONDS = 300
+SENTENCE = "The study was interrupted. Finished jobs are kept; this resumes it:\n  "
+CRASH = ("Error", "Exception", "Traceback", "exit", "log file")
+
+
+@pytest.fixture
+def folder(study_folder: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A study of one model and one editor: six jobs, one after another where one core is given."""
+    folder = study_folder.copy(tmp_path)
+    editors = {"rome": {"options": {"layer": 1, "steps": 3}}}
+    folder.configure(models={"gpt2": {"source": "models/gpt2"}}, editors=editors, mechanism=None)
+    return folder
+
+
+def start(folder: StudyFolder, **environment: str) -> "subprocess.Popen[str]":
+    """The study as a terminal starts it: in a process group of its own, both streams read."""
+    return subprocess.Popen(
+        folder.command("--cores", "1"), cwd=folder.path, env=folder.environment | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def members(session: int) -> Iterator[str]:
+    """The command lines of a session's processes, the dead ones left out."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = status.read_text(encoding="utf-8").rpartition(")")[2].split()
+            command = status.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(words[3]) == session and words[0] != "Z":
+            yield command
+
+
+def wait(run: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
+    """Until the run has come to where `ready` is true."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not ready():
+        assert time.monotonic() < deadline and run.poll() is None, "the run never came there"
+        time.sleep(0.02)
+
+
+def interrupted(run: "subprocess.Popen[str]", status: tuple[int, ...] = (1,)) -> str:
+    """What is printed after Ctrl-C, which reaches every process of the group."""
+    os.killpg(run.pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=DEADLINE_SECONDS)
+    assert run.returncode in status, output
+    assert list(members(run.pid)) == []
+    before, sentence, after = output.partition(SENTENCE)
+    assert sentence, output
+    assert not any(word in before + after for word in CRASH), output
+    return after
+
+
+def test_ctrl_c_keeps_what_is_finished_and_prints_what_resumes_it(folder: StudyFolder) -> None:
+    run = start(folder)
+    prefixes = folder.path / "results" / "artefacts" / "model=gpt2" / "prefixes.json"
+    wait(run, lambda: prefixes.exists() and any(" values --job" in c for c in members(run.pid)))
+    command = interrupted(run).strip()
+    written = prefixes.stat().st_mtime_ns
+    values = prefixes.parent.glob("values-*/dataset=facts/*.safetensors")
+    assert list(values) == [], "no half-made result is left"
+
+    program, *arguments = shlex.split(command)
+    assert program == "snakemake"
+    resumed = subprocess.run(
+        [sys.executable, "-m", program, *arguments], cwd=folder.path, env=folder.environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert (folder.path / "results" / "report.html").exists()
+    assert prefixes.stat().st_mtime_ns == written
+
+
+def test_the_command_is_what_bootstrap_was_called_with(folder: StudyFolder) -> None:
+    typed = "python3 bootstrap.py study --configfile mine.yaml"
+    run = start(folder, EDITCORE_COMMAND=typed)
+    wait(run, lambda: any("editcore" in c and "--job" in c for c in members(run.pid)))
+    assert interrupted(run).strip() == typed
+
+
+def test_ctrl_c_before_the_first_job_is_the_same_sentence(folder: StudyFolder) -> None:
+    run = start(folder)
+    wait(run, (folder.path / "results" / "jobs").exists)
+    interrupted(run, status=(1, 130))
+
+
+JOB = "results/jobs/prefixes/model=gpt2.json"
+
+
+def test_ctrl_c_while_a_job_imports_its_libraries_is_one_line(folder: StudyFolder) -> None:
+    planned, output = folder.snakemake("-n")
+    assert planned == 0, output
+    # Press it as torch begins to be imported: transformers calls an interrupted import its own.
+    code = (
+        "import os, signal, sys\n"
+        "class Press:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'transformers.modeling_utils':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "from editcore.cli import main\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "prefixes", "--job", JOB, "--out", "o.json"],
+        cwd=folder.path, env=folder.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "editcore: stopped\n")
+
+
+def test_bootstrap_passes_on_what_was_typed(tmp_path: Path) -> None:
+    code = (
+        "import bootstrap, os, sys\n"
+        "bootstrap.check_machine = bootstrap.install = lambda: None\n"
+        "os.execve = lambda program, command, variables: print(variables['EDITCORE_COMMAND'])\n"
+        "bootstrap.shutil.which = lambda *_, **__: 'snakemake'\n"
+        "sys.argv = ['bootstrap.py', 'study', '--configfile', 'my study.yaml']\n"
+        "bootstrap.main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "python3 bootstrap.py study --configfile 'my study.yaml'"
