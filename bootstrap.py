@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Make editcore's environment in `.venv`, then run something in it. Needs Python 3.11, pip and git.
+"""Create editcore's environment in `.venv` and run a command in it. Needs Python 3.11, pip and git.
 
-The environment holds exactly the versions of `requirements.lock`, and editcore with its plugins in
-place (editable). What is installed already is left alone, so that a second call starts at once.
+The environment has exactly the versions of `requirements.lock`, and editcore with its plugins as
+editable installs. What is already there is not installed again, so a second call starts at once.
 """
 
 import argparse
@@ -29,22 +29,22 @@ WHOLE_SUITE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
 EXAMPLES = """\
 examples:
   python3 bootstrap.py study                                  the default study
-  python3 bootstrap.py study --configfile config/smoke.yaml   the same, small, in under a minute
-  python3 bootstrap.py study -n                               only say what would run
+  python3 bootstrap.py study --configfile config/smoke.yaml   a small version, in under a minute
+  python3 bootstrap.py study -n                               dry run: list what would run
   python3 bootstrap.py test                                   all tests
-  python3 bootstrap.py test tests/records/test_tables.py -x            some; arguments go to pytest
-  python3 bootstrap.py run editcore plugins                   any command of the environment
-  python3 bootstrap.py add ./path/to/plugin                   install a package there too
-  python3 bootstrap.py install                                only make the environment
+  python3 bootstrap.py test tests/records/test_tables.py -x   some tests; arguments go to pytest
+  python3 bootstrap.py run editcore plugins                   run any command in the environment
+  python3 bootstrap.py add ./path/to/plugin                   install a package into it
+  python3 bootstrap.py install                                only create the environment
 """
 
 
 class BootstrapError(Exception):
-    """Something that the person at the keyboard has to put right; the message says how."""
+    """Something that the user has to fix; the message explains how."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install what is missing and become the command asked for; 2 after an error."""
+    """Install what is missing and run the given command; 2 after an error."""
     verb: str = parser().parse_args(arguments[:1]).verb
     rest = list(arguments[1:])
     try:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: one verb, and everything after it goes to what the verb runs."""
+    """The command line: one verb; all further arguments go to the command that it runs."""
     out = argparse.ArgumentParser(
         prog="bootstrap.py",
         description=__doc__,
@@ -76,26 +76,26 @@ def parser() -> argparse.ArgumentParser:
         "verb",
         choices=("study", "test", "run", "add", "install"),
         help="study: snakemake; test: pytest; run: any command; add: pip install; "
-        "install: nothing more",
+        "install: nothing else",
     )
     return out
 
 
 def check_machine() -> None:
-    """Raise `BootstrapError` where this Python or this system cannot carry the environment."""
+    """Raise `BootstrapError` if the environment cannot work with this Python or on this system."""
     if sys.version_info < OLDEST:
         raise BootstrapError(
             f"this is Python {sys.version.split()[0]}, and editcore needs 3.11 or newer; "
-            "start it with such a Python, for example `python3.11 bootstrap.py ...`"
+            "run it with a newer Python, for example `python3.11 bootstrap.py ...`"
         )
     if os.name == "nt":
-        raise BootstrapError("Windows is not supported; use the Linux subsystem (WSL)")
+        raise BootstrapError("Windows is not supported; use the Windows Subsystem for Linux (WSL)")
     if shutil.which("git") is None:
         raise BootstrapError("git is missing, and Snakemake needs it; on Debian: apt install git")
 
 
 def install() -> None:
-    """Bring `.venv` up to date: two stages, each skipped while what it reads is unchanged."""
+    """Bring `.venv` up to date in two stages; each is skipped while its inputs are unchanged."""
     make_environment()
     here = f"{ENVIRONMENT} {sys.version}"
     stage("pins", digest([PINS], here), "the pinned packages (takes minutes)", ["-r", str(PINS)])
@@ -107,16 +107,16 @@ def install() -> None:
 
 
 def make_environment() -> None:
-    """Create `.venv` without a pip of its own, unless a working one of this Python is there.
+    """Create `.venv` without pip, unless it exists and works with this version of Python.
 
-    A Debian machine may lack ensurepip, so the environment is filled by the pip outside it.
+    Debian may lack ensurepip, so packages are installed by the pip outside the environment.
     """
     python = BIN / "python"
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     if python.exists() and output([str(python), "-c", ask]) == version:
         return
-    say(f"making {ENVIRONMENT.relative_to(ROOT)} with Python {version}")
+    say(f"creating {ENVIRONMENT.relative_to(ROOT)} with Python {version}")
     venv.EnvBuilder(with_pip=False, clear=True).create(ENVIRONMENT)
 
 
@@ -129,23 +129,23 @@ def stage(name: str, state: str, what: str, arguments: list[str]) -> None:
     pip = [*find_pip(), "install", "--quiet", "--disable-pip-version-check"]
     if subprocess.run([*pip, *arguments], cwd=ROOT).returncode:
         raise BootstrapError(
-            f"pip could not install {what}; its message above says why. "
-            "Put that right (network, disk space) and call again: it continues from here"
+            f"pip could not install {what}; see its message above. "
+            "Fix the problem (network, disk space) and run this again: it continues from here"
         )
     stamp.write_text(state)
 
 
 def add(packages: list[str]) -> None:
-    """Install what `pip install` would, beside the pinned versions and without moving them.
+    """Install what `pip install` would, without changing the pinned versions.
 
-    A folder is built with the environment's own tools, so that no network is needed for it.
+    A folder is built with the environment's own build tools, so that this needs no network.
     """
     if not packages:
         raise BootstrapError("add needs a package, for example `bootstrap.py add ./path/to/plugin`")
     offline = ["--no-build-isolation", "--disable-pip-version-check"]
     command = [*find_pip(), "install", *offline, "--constraint", str(PINS), *packages]
     if subprocess.run(command).returncode:
-        raise BootstrapError(f"pip could not install {' '.join(packages)}; its message is above")
+        raise BootstrapError(f"pip could not install {' '.join(packages)}; see its message above")
 
 
 def find_pip() -> list[str]:
@@ -164,7 +164,7 @@ def digest(files: Iterable[Path], extra: str) -> str:
 
 
 def commands(verb: str, rest: list[str]) -> list[str]:
-    """The command line that `verb` stands for; empty where there is nothing to run."""
+    """The command line of `verb`; empty if there is nothing to run."""
     if verb == "study":
         return ["snakemake", *rest]
     if verb == "test":
@@ -175,7 +175,7 @@ def commands(verb: str, rest: list[str]) -> list[str]:
 
 
 def become(command: list[str]) -> NoReturn:
-    """Replace this process by `command`, inside the environment and at the project's root."""
+    """Replace this process with `command`, in the environment and in the project's root."""
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     variables["VIRTUAL_ENV"] = str(ENVIRONMENT)
     # What an interrupted study tells people to type again.
@@ -189,7 +189,7 @@ def become(command: list[str]) -> NoReturn:
 
 
 def output(command: list[str]) -> str:
-    """What `command` prints, stripped; empty where it cannot run."""
+    """What `command` prints, stripped; empty if it cannot run."""
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     except OSError:
@@ -197,7 +197,7 @@ def output(command: list[str]) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the person at the keyboard what is going on, without disturbing standard output."""
+    """Report progress on standard error, so that standard output stays clean."""
     print(f"bootstrap: {text}", file=sys.stderr, flush=True)
 
 

@@ -1,1 +1,1 @@
-"""Races between the fast way and the plain one, on the same cases, in one process."""
+"""Compares the speed of editcore with the reference implementation, on the same cases."""

@@ -1,4 +1,4 @@
-"""Race editcore against the plain way: `python -m benchmarks sweep --shape gpt2-small`."""
+"""Compares editcore's speed with the reference: `python -m benchmarks sweep --shape gpt2-small`."""
 
 import json
 import os
@@ -27,10 +27,10 @@ OPTIONS = (
         type=click.Choice(["float32", "tf32", "bfloat16"]),
         default="float32",
         show_default=True,
-        help="Arithmetic of the fast way's frozen model; the reference stays in float32.",
+        help="Precision of editcore's frozen model; the reference always uses float32.",
     ),
     click.option(
-        "--threads", type=int, default=None, help="Threads; torch's own choice if left out."
+        "--threads", type=int, default=None, help="Number of threads; by default torch's choice."
     ),
     click.option(
         "--published",
@@ -39,13 +39,13 @@ OPTIONS = (
         help="Use COUNTERFACT, ME-PPL_50 and GPT-2's tokenizer from this folder.",
     ),
     click.option(
-        "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON, too."
+        "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
     ),
 )
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
-    """What both races can be told."""
+    """The options of both comparisons."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
@@ -53,7 +53,7 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Race the fast way against the plain one, on the same cases, in one process.
+    """Compare editcore with the reference implementation, on the same cases, in one process.
 
     \b
     examples:
@@ -66,14 +66,20 @@ def main() -> None:
 
 @main.command()
 @options
-@click.option("--rounds", default=3, show_default=True, help="Rounds, both ways in each.")
+@click.option(
+    "--rounds", default=3, show_default=True, help="Rounds; each runs both implementations."
+)
 @click.option("--cases", default=8, show_default=True, help="New cases in each round.")
-@click.option("--growth", default="1,4,16,64", show_default=True, help="Cases in one fast sweep.")
-@click.option("--depths", default="6,12,24", show_default=True, help="Blocks of the model, fast.")
+@click.option(
+    "--growth", default="1,4,16,64", show_default=True, help="Cases in one sweep of editcore."
+)
+@click.option(
+    "--depths", default="6,12,24", show_default=True, help="Blocks of the model, for editcore."
+)
 def sweep(
     shape: str, out: Path | None, rounds: int, cases: int, growth: str, depths: str, **given: Any
 ) -> None:
-    """Edit facts each from the original weights, with perplexity on 50 texts after each."""
+    """Edit each fact from the original weights, and measure perplexity on 50 texts after each."""
     workload, how = prepare(given)
     run = Sweep(shape, build(shape, **how), workload)
     found = {"shape": shape, **run.race(rounds, cases), "both_editors": run.both_editors(cases)}
@@ -90,7 +96,7 @@ def sweep(
 @options
 @click.option("--edits", default=50, show_default=True, help="Number of sequential edits.")
 def sequence(shape: str, out: Path | None, edits: int, **given: Any) -> None:
-    """Edit facts one after another in one model, with perplexity on 50 texts after each."""
+    """Edit facts one after another in one model, and measure perplexity on 50 texts after each."""
     workload, how = prepare(given)
     found = {"shape": shape, **race(shape, build(shape, **how), workload, edits)}
     finish(found | machine(given), out)
@@ -107,12 +113,12 @@ def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def numbers(text: str) -> list[int]:
-    """`1,4` as numbers; nothing where nothing is given."""
+    """`1,4` as numbers; empty if nothing is given."""
     return [int(part) for part in text.split(",") if part]
 
 
 def machine(given: dict[str, Any]) -> dict[str, Any]:
-    """Where, when and how a race was run."""
+    """Where, when and how a comparison was run."""
     device = torch.cuda.get_device_name() if given["device"].startswith("cuda") else "cpu"
     return {
         "precision": given["precision"],
@@ -127,7 +133,7 @@ def machine(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def finish(found: dict[str, Any], out: Path | None) -> None:
-    """Print the table; write the same as JSON where asked for."""
+    """Print the table, and write it as JSON if asked."""
     for name, value in flat(found):
         click.echo(f"{name:<58} {value:.4g}" if isinstance(value, float) else f"{name:<58} {value}")
     if out:

@@ -1,4 +1,4 @@
-"""What the machine can do, what a search needs, and what memory a block of code takes."""
+"""Measures the machine's speed, the operations of a search, and the memory of a block of code."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ SIZE, PRODUCTS = 2048, 5
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall-clock time of some work, everything on the device finished."""
+    """Wall-clock time of some work, including all work on the device."""
     _finish(device)
     started = time.perf_counter()
     work()
@@ -43,7 +43,7 @@ def search_flops(
     values: Sequence[Value],
     options: ValueOptions,
 ) -> float:
-    """FLOPs of the matrix products that a search cannot do without, padding and scores left out.
+    """FLOPs of the matrix products that a search needs, without padding and attention scores.
 
     Once: every different prefix through all blocks, and what follows it up to the edited one. In
     each step, there and back (the last one only there): the blocks after over the real tokens from
@@ -72,13 +72,13 @@ def _weights(module: nn.Module) -> int:
 
 
 class PeakMemory:
-    """The most memory that the process, or the device, held since the last reset, in MB."""
+    """The most memory that the process, or the device, used since the last reset, in MB."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def reset(self) -> None:
-        """Forget earlier peaks; where the system does not let us, peaks only grow."""
+        """Forget earlier peaks; if the system does not allow it, peaks only grow."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             return

@@ -1,4 +1,4 @@
-"""Sequential edits, with perplexity after each: the two ways in turn."""
+"""Sequential edits, with perplexity after each, by both implementations in turn."""
 
 from statistics import median
 from typing import Any
@@ -15,7 +15,7 @@ from editcore.updates.delta import Delta, combine_deltas
 
 
 def race(shape: str, pair: Pair, workload: Workload, edits: int) -> dict[str, Any]:
-    """`edits` facts, one after another in both ways; the ratio is the median over the edits."""
+    """`edits` sequential edits by both implementations; the ratio is the median over the edits."""
     layer = SHAPES[shape].layer
     fast, plain = Fast(pair.fast, workload, layer), Plain(pair.plain, workload, layer)
     memory = PeakMemory(pair.fast.device)
@@ -47,7 +47,7 @@ def race(shape: str, pair: Pair, workload: Workload, edits: int) -> dict[str, An
 
 
 def _fast_step(fast: Fast, request: EditRequest, done: Done) -> None:
-    """One more edit; the texts are read with all edits so far laid over the unedited model.
+    """One more edit; the texts are read with all edits so far overlaid on the unedited model.
 
     All edits change one layer, so what the unedited model keeps at it holds for the whole sequence.
     """

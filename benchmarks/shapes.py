@@ -1,4 +1,4 @@
-"""Models to race on: the bundled ones, and well-known shapes with random weights."""
+"""Models for the comparison: the bundled ones, and well-known shapes with random weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Pair:
-    """The same weights twice: as the fast way reads them, and as transformers alone has them."""
+    """The same weights twice: as editcore loads them, and as transformers alone has them."""
 
     fast: LoadedModel
     plain: LoadedModel

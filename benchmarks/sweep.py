@@ -1,4 +1,4 @@
-"""Single edits from the original weights, each followed by perplexity: the two ways in turn."""
+"""Single edits from the original weights, each with perplexity, by both implementations in turn."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -18,7 +18,7 @@ from editcore.requests import EditRequest
 
 
 class Sweep:
-    """One race on one shape."""
+    """One comparison on one shape."""
 
     def __init__(self, shape: str, pair: Pair, workload: Workload) -> None:
         self.layer = SHAPES[shape].layer
@@ -28,7 +28,7 @@ class Sweep:
         self.memory = PeakMemory(pair.fast.device)
 
     def race(self, rounds: int, cases: int) -> dict[str, Any]:
-        """Rounds of the same new cases both ways, the one that begins changing each time."""
+        """Rounds of the same new cases by both; which one begins alternates."""
         self.fast.sweep(self.workload.cases(0, 1))
         found = [
             self._round(self.workload.cases(1 + i * cases, cases), plain_first=bool(i % 2))
@@ -66,7 +66,7 @@ class Sweep:
         return search_flops(model, problems, done.values, options)
 
     def _agreement(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """How far apart the two ways end up, at most; and whether any verdict differs."""
+        """The largest differences between the two results, and whether any verdict differs."""
         base = measure(self.pair.plain, self.fast.edited.texts).mean
         pairs = [
             pair
@@ -95,7 +95,7 @@ class Sweep:
         }
 
     def both_editors(self, cases: int) -> dict[str, float]:
-        """What ROME and C-ROME together cost, as a multiple of ROME alone."""
+        """The time of ROME and C-ROME together, as a multiple of ROME alone."""
         done = self.fast.sweep(self.workload.cases(0, cases), ("rome", "c-rome"))
         one = done.seconds["v*"] + done.seconds["edit"]
         edits = one + done.seconds["other editors"]

@@ -1,4 +1,4 @@
-"""The two ways to edit and measure: editcore's own, and the published toolkits'."""
+"""The two implementations of editing and measuring: editcore's, and the published toolkits'."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ WAYS = {"rome": (RomeConfig, mixed), "c-rome": (CRomeConfig, prefixed)}
 
 @dataclass
 class Done:
-    """What a way gave for each case, and the seconds of its stages."""
+    """An implementation's results for each case, and the seconds of its stages."""
 
     deltas: list[Delta]
     perplexities: list[float]
@@ -84,7 +84,7 @@ class Fast:
         return done
 
     def edit(self, request: EditRequest) -> Delta:
-        """One edit of the model as it is."""
+        """One edit of the model in its present state."""
         result = RomeEditor(self.config).edit(self.context, [request])
         assert result.delta is not None, result.status
         return result.delta
@@ -105,7 +105,7 @@ class Plain:
         return done
 
     def step(self, request: EditRequest, done: Done) -> None:
-        """One more edit of the model as it is."""
+        """One more edit of the model in its present state."""
         model, workload = self.model, self.workload
         problem = pose(model, request, workload.templates)
 

@@ -1,4 +1,4 @@
-"""What the races edit and read: the bundled world, or the published data where they are at hand."""
+"""The facts and texts of the comparison: the bundled world, or the published data if available."""
 
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -18,7 +18,7 @@ class Workload:
     templates: tuple[str, ...]
 
     def cases(self, start: int, count: int) -> list[EditRequest]:
-        """Facts in their order, from the first again after the last; each with its own number."""
+        """Facts in order, starting over after the last; each with its own number."""
         again = islice(cycle(self.requests), start, start + count)
         return [EditRequest(**{**vars(r), "case_id": i}) for i, r in enumerate(again)]
 

@@ -117,7 +117,7 @@ def locked(file: Path, what: Path, seconds: float | None = None) -> Iterator[Non
     except Timeout:
         raise EditcoreError(
             f"another editcore has been writing to {what} for {seconds:.0f} seconds; "
-            "wait for it to end, or end it, and run this again"
+            "wait for it to finish, or stop it, and run this again"
         ) from None
     except OSError as error:
         raise EditcoreError(
@@ -144,7 +144,7 @@ def rename(path: Path, name: str) -> Path:
 def refuse_existing(path: Path) -> None:
     """Raise `EditcoreError` where something is at `path` already, be it a link to nothing."""
     if os.path.lexists(path):
-        raise EditcoreError(f"{path} exists already; name a folder that does not, or remove it")
+        raise EditcoreError(f"{path} already exists; give the name of a new folder, or remove it")
 
 
 def _move(folder: Path) -> None:

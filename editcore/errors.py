@@ -64,7 +64,7 @@ def reading(path: Path, holds: str, remedy: str = "delete it and run again") -> 
     except EditcoreError:
         raise
     except UNFIT as error:
-        raise DataError(f"{path} holds no {holds} ({reason(error)}); {remedy}") from error
+        raise DataError(f"{path} contains no {holds} ({reason(error)}); {remedy}") from error
 
 
 def require(condition: bool, flaw: str) -> None:

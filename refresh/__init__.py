@@ -1,1 +1,1 @@
-"""Fills the numbers of README.md and docs/reproduction.md from a finished study."""
+"""Regenerates documents: from a finished study's results, and from the code."""

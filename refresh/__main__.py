@@ -1,4 +1,4 @@
-"""Renew what the documents report of the default study: `python -m refresh results`."""
+"""Regenerates the documents' results of the default study: `python -m refresh results`."""
 
 import sys
 from pathlib import Path
@@ -17,9 +17,9 @@ from refresh.repository import root_option
 @click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @root_option
 def main(results: Path, root: Path) -> None:
-    """Write README.md's part on the default study, its figure, and docs/reproduction.md.
+    """Write README.md's section on the default study, its figure, and docs/reproduction.md.
 
-    A sentence of the README that the study in RESULTS does not support is left out and named; the
+    Sentences of the README that the study in RESULTS does not support are left out and listed; the
     exit status is then 1.
     """
     try:
@@ -35,7 +35,7 @@ def main(results: Path, root: Path) -> None:
 
 
 def study_in(results: Path) -> ReportData:
-    """The study whose results lie in the folder."""
+    """The study whose results are in the folder."""
     return read(results / "summary", listed_config(results / "jobs" / "study.json"))
 
 

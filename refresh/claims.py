@@ -29,7 +29,7 @@ def claims(study: ReportData) -> list[Claim]:
 
 
 def collapse(study: ReportData) -> Iterator[Claim]:
-    """One editor collapses models with single hard edits, and no other does."""
+    """Only one editor collapses models with single hard edits."""
     rows = study.groups()
     hard = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == HARD}
     normal = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == NORMAL}
@@ -42,13 +42,13 @@ def collapse(study: ReportData) -> Iterator[Claim]:
     )
     counts = [f"{hard[m]['n_collapsed']} of {hard[m]['n_ok']} on `{m}`" for m in hard]
     below = [
-        f"{number(hard[m]['denominator_median'])} on `{m}` against "
-        f"{number(normal[m]['denominator_median'])} on normal cases"
+        f"{number(hard[m]['denominator_median'])} on `{m}` (normal cases: "
+        f"{number(normal[m]['denominator_median'])})"
         for m in hard
     ]
     yield Claim(
-        f"**ROME collapses the model with hard cases ({listed(counts)}), and no other editor "
-        "collapses anything with one edit.** Its median denominator there is "
+        f"**ROME's edits of hard cases collapse the model ({listed(counts)}), and no single edit "
+        "by another editor does.** ROME's median denominator on hard cases is "
         f"{listed(below)}.",
         others == 0
         and apart
@@ -96,7 +96,7 @@ def sequences(study: ReportData) -> Iterator[Claim]:
 
 
 def tasks(study: ReportData) -> Iterator[Claim]:
-    """Perplexity ranks models as tasks do."""
+    """Perplexity ranks models in the same way as task scores."""
     found = study.table("correlation", CORRELATION)
     if found is None or found["rho"].null_count():
         return
@@ -111,7 +111,7 @@ def tasks(study: ReportData) -> Iterator[Claim]:
 
 
 def warning(study: ReportData) -> Iterator[Claim]:
-    """What is known before the edit separates the edits that collapse the model."""
+    """The prediction before the edit separates the edits that collapse the model."""
     found = study.table("warning", WARNING)
     if found is None:
         return
@@ -120,8 +120,9 @@ def warning(study: ReportData) -> Iterator[Claim]:
     if least is None:
         return
     yield Claim(
-        "**The prediction before the edit** separates collapses from the rest with an area under "
-        f"the curve of at least {int(least * 1000) / 1000:.3f}, on held-out edits and on the other "
-        "model; the threshold must be calibrated for each model.",
+        "**The prediction before the edit** separates edits that collapse the model from the "
+        "others with an area under the ROC curve of at least "
+        f"{int(least * 1000) / 1000:.3f}, on held-out edits and on the other model; the threshold "
+        "must be calibrated for each model.",
         least > 0.99,
     )

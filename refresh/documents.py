@@ -1,4 +1,4 @@
-"""The documents with numbers in them: their templates, and where what is rendered goes."""
+"""The documents with numbers: their templates, and the files that they are rendered to."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def reproduction(table: Callable[[str], str]) -> str:
 
 
 def summary(study: ReportData) -> str:
-    """The README's part on the study."""
+    """The README's section on the study."""
     return _render(
         "results.md.jinja",
         table=markdown(verdicts(study)),
@@ -68,7 +68,7 @@ def between(text: str, part: str, start: str = START, end: str = END) -> str:
 
 
 def shown(study: ReportData, name: str) -> Table:
-    """The published table with ours in it, or alone where the study has none of it."""
+    """The published table with our numbers in it, or alone if the study has none of them."""
     table = compared(study, name) if name in OURS else None
     return table or published(name)
 

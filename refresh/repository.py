@@ -8,5 +8,5 @@ root_option = click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
-    help="The repository; the current folder if left out.",
+    help="The repository; by default the working directory.",
 )

@@ -1,7 +1,7 @@
 """Draws the rooms of `editcore/` from its own imports: `python -m refresh.rooms`.
 
-A room is a folder. It may import from the rooms before it, and no import leads back, be it at
-import time, inside a function, or for types only.
+A room is a folder. It may only import from the rooms before it; this includes imports inside
+functions and imports for types.
 """
 
 import ast
@@ -50,11 +50,11 @@ RULES = {
     "builtin": "What editcore itself provides through the hooks of plugins.",
     FACES: "What people call: `editcore`, `editcore.toolkit`, the commands, the kit for tests.",
 }
-# Folders of `runs` that do not know each other.
+# Folders of `runs` that do not import each other.
 SEPARATE = ("sequence", "mechanism", "adhoc")
 RUN_OF_EDITS = ("edit", "edit_rows")
 START, END = "<!-- rooms: start -->", "<!-- rooms: end -->"
-# Cells with more imports than this share one colour.
+# Cells with at least this many imports have the same colour.
 DARKEST = 30
 Graph = Mapping[str, frozenset[str]]
 
@@ -133,7 +133,7 @@ def _across(module: str, other: str) -> bool:
 
 
 def rooms(package: Path) -> list[Room]:
-    """The rooms in their order, with their rules as their own docstrings give them."""
+    """The rooms in order, with the rules that their docstrings state."""
     modules = graph(package)
     found = []
     for name in ORDER:
@@ -158,7 +158,7 @@ def table(found: list[Room]) -> str:
 
 
 def draw(imports: Graph) -> Figure:
-    """How many imports each room (row) takes from each room (column): all below the diagonal."""
+    """The number of imports of each room (row) from each room (column): all below the diagonal."""
     count = Counter(
         (room_of(module), room_of(other)) for module, others in imports.items() for other in others
     )
@@ -193,7 +193,7 @@ def page(root: Path) -> str:
 @click.command()
 @root_option
 def main(root: Path) -> None:
-    """Renew docs/rooms.svg and the table of rooms in docs/design.md."""
+    """Regenerate docs/rooms.svg and the table of rooms in docs/design.md."""
     with drawing():
         save(draw(graph(root / PACKAGE)), root / PICTURE)
     (root / PAGE).write_text(page(root), encoding="utf-8")

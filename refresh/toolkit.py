@@ -24,13 +24,13 @@ SENTENCE = re.compile(r"(?<=\.)\s+(?=[A-ZΔ`]|v\*)")
 INTRODUCTION = """\
 # What a plugin imports
 
-Plugins import from two modules: `editcore`, which is imported while a study is planned and brings
-no torch, and `editcore.toolkit`, which computes. Their tests may also import `editcore.testing`,
+Plugins import from two modules: `editcore`, which is imported when a study is planned and does not
+import torch, and `editcore.toolkit`, which computes. Their tests may also use `editcore.testing`,
 which has the [conformance suite](writing-an-editor.md#the-tests) and tiny models. Every other
 module can change in any version; changes of these two are in the [changelog](../CHANGELOG.md).
 Shapes are in brackets: `d_model` is the width of the states, `d_key` that of an MLP's hidden layer.
 
-This page is made from the code by `python -m refresh.toolkit`.
+`python -m refresh.toolkit` generates this page from the code.
 """
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign
 
@@ -46,12 +46,12 @@ class PublicName:
 
     @property
     def room(self) -> str:
-        """The folder that it comes from."""
+        """The folder that defines it."""
         return room_of(self.module)
 
     @property
     def signature(self) -> str:
-        """How it is called, or what it stands for."""
+        """Its signature, or its value."""
         if isinstance(self.node, ast.FunctionDef):
             return f"{self.name}{_signature(self.node)}"
         if isinstance(self.node, ast.Assign):
@@ -108,7 +108,7 @@ def _body(file: Path) -> Sequence[ast.stmt]:
 
 
 def _literal(node: ast.stmt | None) -> str:
-    """The string on its own after an assignment, which is its docstring."""
+    """The string after an assignment, which is its docstring."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return str(node.value.value)
     return ""
@@ -172,7 +172,7 @@ def _entry(each: PublicName) -> str:
 @click.command()
 @root_option
 def main(root: Path) -> None:
-    """Renew docs/toolkit.md."""
+    """Regenerate docs/toolkit.md."""
     (root / PAGE).write_text(page(root / "editcore"), encoding="utf-8")
 
 

@@ -14,23 +14,23 @@ from typing import Any
 Work = Callable[[], object]
 
 BROKEN = 99
-# A child that takes longer hangs, and is killed.
+# A child that takes longer counts as hanging, and is killed.
 LONGEST_SECONDS = 60
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-# The system's calls that change names; together with `open` for writing, all that we make.
+# The system calls that change names; with `open` for writing, these are all that we use.
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit status, None where it was killed, and what it printed."""
+    """How a process ended: its exit status, None if it was killed, and its output."""
 
     status: int | None
     output: str
 
     @property
     def plain(self) -> bool:
-        """Whether it ended well or was refused in one sentence."""
+        """Whether it succeeded or was refused with one sentence."""
         return self.status == 0 or (
             self.status == 2
             and "Traceback" not in self.output
@@ -39,7 +39,7 @@ class Ended:
 
 
 class Child:
-    """A process that begins with `work` at once, its output in a file."""
+    """A process that starts `work` at once, with its output in a file."""
 
     def __init__(self, work: Work, log: Path) -> None:
         self.log = log
@@ -68,11 +68,11 @@ class Child:
             os._exit(status)
 
     def kill(self) -> None:
-        """End it as `kill -9` does."""
+        """Kill it as `kill -9` does."""
         os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> Ended:
-        """Its end."""
+        """Wait for it, and return how it ended."""
         _, code = os.waitpid(self.pid, 0)
         killed = os.WIFSIGNALED(code)
         return Ended(None if killed else os.WEXITSTATUS(code), self.log.read_text())
@@ -88,7 +88,7 @@ def killed_after(seconds: float, work: Work, log: Path) -> Ended:
 
 
 def seconds_of_writing(work: Work, log: Path) -> float:
-    """How long a child writes that nobody kills; `AssertionError` where it fails."""
+    """How long a child writes that is not killed; `AssertionError` if it fails."""
     child, began = _writing(work, log)
     ended = child.wait()
     assert ended.status == 0, ended
@@ -96,7 +96,7 @@ def seconds_of_writing(work: Work, log: Path) -> float:
 
 
 def _writing(work: Work, log: Path) -> tuple["Child", float]:
-    """A child that has begun to write, taking a lock not counted; and when that was."""
+    """A child that has begun to write (taking a lock does not count), and the time when it did."""
     reader, writer = os.pipe()
 
     def telling() -> None:
@@ -147,7 +147,7 @@ def _changes(event: str, given: tuple[Any, ...]) -> bool:
 
 
 def at_once(works: list[Work], folder: Path) -> list[Ended]:
-    """Run several children that begin at the same moment; their ends."""
+    """Run several children that start at the same moment; return how they ended."""
     begin = time.monotonic() + 0.05
 
     def waiting(work: Work) -> Work:

@@ -11,14 +11,14 @@ from tests import shapes
 # Before any conftest or test imports the library.
 shapes.install()
 
-# Its tests run where it is installed; `test_plugin_package.py` sees to both.
+# Its tests run where it is installed; `test_plugin_package.py` does both.
 collect_ignore = ["plugin_package"]
 
 ModelSaver = Callable[..., Path]
 
 
 def pytest_configure() -> None:
-    """Keep the tests off the network and to one thread each, before anything imports torch."""
+    """Give the tests no network and one thread each, before anything imports torch."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -27,7 +27,7 @@ class Repository:
     files: Mapping[str, bytes]
 
     def entries(self, folder: str = "") -> list[dict[str, Any]]:
-        """What lies below a folder, folders too, as the hub lists it."""
+        """The content of a folder, including folders, as the hub lists it."""
         start = f"{folder}/" if folder else ""
         paths = [path for path in self.files if path.startswith(start)]
         folders = {str(up) for path in paths for up in Path(path).parents if str(up) != "."}

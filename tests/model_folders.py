@@ -10,7 +10,7 @@ from types import MappingProxyType
 INDEX = "model.safetensors.index.json"
 KEPT = "editcore-applied"
 WIDTH, MLP_WIDTH = 32, 64
-# Small enough that the two changed blocks lie in different files.
+# Small enough that the two changed blocks are in different files.
 SHARD = "90KB"
 
 
@@ -44,7 +44,7 @@ def write_delta(
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes, by its path there; hidden ones too."""
+    """The bytes of every file below a folder, by relative path; includes hidden files."""
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
@@ -53,13 +53,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def shard(folder: Path) -> Path:
-    """The file of weights that holds the first changed block."""
+    """The weights file that contains the first changed block."""
     index = json.loads((folder / INDEX).read_text())
     return folder / index["weight_map"]["transformer.h.0.mlp.c_proj.weight"]
 
 
 def record(folder: Path) -> Path:
-    """The newest file that keeps replaced weights."""
+    """The latest file with replaced weights."""
     return max((folder / KEPT).glob("*.safetensors"))
 
 
@@ -75,7 +75,7 @@ def _bytes(find: Callable[[Path], Path], change: Callable[[bytes], bytes]) -> Ha
 
 
 def _header(find: Callable[[Path], Path], change: Callable[[dict[str, dict]], object]) -> Harm:
-    """Change the header of a safetensors file, its numbers as they are."""
+    """Change the header of a safetensors file, but not its numbers."""
 
     def renewed(content: bytes) -> bytes:
         (length,) = struct.unpack("<Q", content[:8])

@@ -1,4 +1,4 @@
-"""Installs a plugin's project as others get it, a built wheel, into a folder; and runs it there."""
+"""Builds a plugin's wheel, installs it into a folder, and runs it there."""
 
 import os
 import subprocess
@@ -31,12 +31,12 @@ def install(project: Path, site: Path) -> None:
 
 
 def editcore(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command line, with the packages of `site` installed beside ours."""
+    """The command line, with the packages of `site` installed in addition to ours."""
     return _python(site, "-c", "from editcore.cli import main; main()", *arguments, cwd=cwd)
 
 
 def run(site: Path, module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a module as a program, with the packages of `site` installed beside ours."""
+    """Run a module as a program, with the packages of `site` installed in addition to ours."""
     return _python(site, "-m", module, *arguments, cwd=cwd)
 
 

@@ -1,4 +1,4 @@
-"""A patch for the tests: noise on the MLP of one block, wherever its input has a positive mean."""
+"""A patch for the tests: noise on the MLP of one block if its input has a positive mean."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from editcore.updates.patch import Patch
 
 @dataclass(frozen=True)
 class Noise(Patch):
-    """Adds `vector` to what the module `path` gives."""
+    """Adds `vector` to the output of the module `path`."""
 
     first_layer: int | None
     path: str
@@ -29,12 +29,12 @@ class Noise(Patch):
         return cls(layer, f"{family.blocks}.{layer}.{family.mlp}", vector)
 
     def finite(self) -> bool:
-        """Whether the vector is."""
+        """Whether the vector is finite."""
         return bool(self.vector.isfinite().all())
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Hooked into the module."""
+        """The hook is in the module inside the block."""
 
         def add(_: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
             where = inputs[0].mean(-1, keepdim=True) > 0

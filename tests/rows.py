@@ -24,7 +24,7 @@ def edit_row(
     dataset: str = "hard",
     **changes: Any,
 ) -> dict[str, Any]:
-    """One successful edit whose numbers agree with each other."""
+    """One successful edit whose numbers are consistent."""
     row = dict.fromkeys(EDITS.names) | {
         "model": model,
         "editor": editor,
@@ -75,14 +75,14 @@ def judged_rows(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def failed_row(case_id: int, status: str = "target too long", **changes: Any) -> dict[str, Any]:
-    """An edit that could not be made: what is known of the case, and the reason."""
+    """A failed edit: what is known about the case, and the reason."""
     known = ("model", "editor", "dataset", "case_id", "subject", "prompt", "target_new")
     full = edit_row(case_id, **changes)
     return {name: full[name] for name in (*known, "target_true", "seed")} | {"status": status}
 
 
 def study_rows(hard: int = 40, normal: int = 60) -> list[dict[str, Any]]:
-    """Two models and two editors: `alpha` collapses half of the hard cases, `beta` none of any."""
+    """Two models and two editors: `alpha` collapses half of the hard cases, `beta` none."""
     draw = random.Random(0)
     rows = []
     for model in ("small", "large"):

@@ -1,4 +1,4 @@
-"""Checks the shapes that the library's annotations name, in every call that the tests make.
+"""Checks the shapes in the library's annotations in every call that the tests make.
 
 jaxtyping's own import hook checks all functions, those inside other functions too, and takes a
 quarter more time; this one checks what mentions a shape.
@@ -41,7 +41,7 @@ def checked(item: T) -> T:
 
 
 def install() -> None:
-    """Check the rooms' modules from now on; those that are imported already stay as they are."""
+    """Check modules of the rooms that are imported from now on, not those imported already."""
     sys.meta_path.insert(0, _Finder())
 
 
@@ -65,7 +65,7 @@ class _Loader(SourceFileLoader):
 
 
 class _Decorated(ast.NodeTransformer):
-    """Decorates functions, methods and dataclasses; what is inside a function stays as it is."""
+    """Decorates functions, methods and dataclasses, but nothing inside functions."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
         if _mentions(node.args) or _mentions(node.returns):

@@ -51,7 +51,7 @@ def record(case_id: int, subject: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> Path:
-    """Write a file of JSON, its folder too."""
+    """Write a JSON file, and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
@@ -65,7 +65,7 @@ def write_data(folder: Path) -> None:
 
 
 def model_files(folder: Path, layers: int = 3) -> Path:
-    """What a saved model looks like from outside; nothing can be loaded from it."""
+    """The files of a saved model as far as planning reads them; it cannot be loaded."""
     write_json(folder / "config.json", {"model_type": "gpt2", "n_layer": layers})
     write_json(folder / "tokenizer.json", {})
     (folder / "model.safetensors").write_bytes(b"weights")
@@ -73,7 +73,7 @@ def model_files(folder: Path, layers: int = 3) -> Path:
 
 
 def study_config(**sections: Any) -> dict[str, Any]:
-    """A study of the model in the folder `model`; sections given replace those here."""
+    """A study of the model in the folder `model`; given sections override those here."""
     return {
         "shard_size": 3,
         "models": {"tiny": {"source": "model"}},
@@ -94,7 +94,7 @@ def write_config(path: Path, config: dict[str, Any]) -> Path:
 
 
 class PlainConfig(EditorConfig):
-    """Options of an editor that exists in these tests alone."""
+    """Options of an editor that exists only in these tests."""
 
     layer: int = Field(description="The edited block.")
     strength: float = 1.0
@@ -112,7 +112,7 @@ class PlainConfig(EditorConfig):
 
 
 class LearnerConfig(EditorConfig):
-    """Options of an editor that learns first."""
+    """Options of an editor that needs training."""
 
     layer: int = 1
     steps: int = 3
@@ -120,18 +120,18 @@ class LearnerConfig(EditorConfig):
     learnt: str | None = None
 
     def requires(self) -> tuple[Requirement, ...]:
-        """What it learns depends on layer and steps."""
+        """Its training depends on layer and steps."""
         return (Trained(("layer", "steps"), ("data/facts.json",), self.learnt),)
 
 
 class ShrinkConfig(TransformConfig):
-    """Options of a transform that exists in these tests alone."""
+    """Options of a transform that exists only in these tests."""
 
     factor: float = 0.5
 
 
 class PlainPlugin:
-    """A plugin whose factories are never imported by what is tested here."""
+    """A plugin whose factories are never imported in these tests."""
 
     EDITCORE_HOOKSPEC = 2
 
@@ -161,5 +161,5 @@ class PlainPlugin:
 
 
 def plain_registry() -> Registry:
-    """A registry that holds the plugin above and nothing else."""
+    """A registry with only the plugin above."""
     return load_registry([Candidate("plain", "editcore-plain", "1.2", PlainPlugin)])

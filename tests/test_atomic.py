@@ -95,7 +95,7 @@ def test_a_new_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
         assert not path.exists()
     assert sorted(file.name for file in path.iterdir()) == ["a", "b"]
     assert list(path.parent.iterdir()) == [path]
-    with pytest.raises(EditcoreError, match="exists already"), new_folder(path):
+    with pytest.raises(EditcoreError, match="already exists"), new_folder(path):
         pytest.fail("wrote over a folder")
 
 
@@ -113,7 +113,7 @@ def test_a_new_folder_that_fails_leaves_nothing_and_removes_what_kills_have_left
 
 def test_a_link_to_nothing_is_in_the_way_of_a_new_folder(tmp_path: Path) -> None:
     (tmp_path / "new").symlink_to("nowhere")
-    with pytest.raises(EditcoreError, match="exists already"), new_folder(tmp_path / "new"):
+    with pytest.raises(EditcoreError, match="already exists"), new_folder(tmp_path / "new"):
         pytest.fail("wrote through a link")
 
 

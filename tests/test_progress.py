@@ -1,4 +1,4 @@
-"""Long work tells how far it is and how long it will take, also in a file."""
+"""Long work reports its progress and the remaining time, also in a file."""
 
 import io
 import sys

@@ -57,7 +57,7 @@ STOPPED = 130  # as shells report a program that Ctrl-C ended
 
 
 class PlainErrors(click.Group):
-    """Prints errors that people meet as one plain message; lists commands in two sections."""
+    """Prints errors as one plain message each; lists commands in two sections."""
 
     def make_context(
         self,
@@ -66,21 +66,21 @@ class PlainErrors(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Refuse arguments that are no UTF-8, which no file of results could hold."""
+        """Refuse arguments that are not UTF-8, since no results file could contain them."""
         for argument in args:
             if not argument.isascii() and argument != argument.encode(errors="replace").decode():
                 raise click.UsageError(f"the argument {argument!a} is not valid UTF-8")
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what a person can put right ends it without a traceback, status 2."""
+        """Run the command; an error that the user can fix ends it with status 2, no traceback."""
         with noted() as pressed:
             try:
                 result = super().invoke(ctx)
             except KeyboardInterrupt:
                 self._end("stopped", STOPPED)
             except Exception as error:
-                # A library that was interrupted may call it an error of its own.
+                # An interrupted library may raise an error of its own.
                 if not pressed():
                     self._end_plainly(error)
                     raise
@@ -89,14 +89,14 @@ class PlainErrors(click.Group):
             return result
 
     def _end_plainly(self, error: Exception) -> None:
-        """End for what a person can put right; return for anything else."""
+        """End for an error that the user can fix; return for anything else."""
         match error:
             case EditcoreError():
                 self._end(f"error: {error}", WRONG)
-            case OSError() if error.errno != errno.EPIPE:  # who read our output has enough of it
+            case OSError() if error.errno != errno.EPIPE:  # the reader closed the pipe
                 self._end(f"error: {_sentence(error)}", WRONG)
             case MemoryError():
-                self._end("error: there is not enough memory for this; use less at once", WRONG)
+                self._end("error: out of memory; use smaller batches or fewer cases at a time", WRONG)
 
     @staticmethod
     def _end(message: str, status: int) -> NoReturn:
@@ -112,9 +112,9 @@ class PlainErrors(click.Group):
 
 
 def _sentence(error: OSError) -> str:
-    """What the system refused, and for which file."""
+    """The system's error, and the file that it concerns."""
     if error.filename is None:
-        return f"the system refused: {error.strerror or error}"
+        return f"system error: {error.strerror or error}"
     name = os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename
     return f"{name!s:.200}: {error.strerror or error}; correct the path or its permissions"
 

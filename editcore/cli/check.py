@@ -17,11 +17,11 @@ COLLAPSED, NO_EDIT = 3, 4
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
     """The options that name a model, an editor and its options."""
     for option in (
-        click.option("--cache", type=OUT_FOLDER, help="Where artefacts are kept between calls."),
+        click.option("--cache", type=OUT_FOLDER, help="The folder where artefacts are cached."),
         click.option(
             "--config",
             type=FILE,
-            help="A study whose settings apply; for bundled models config.yaml if left out.",
+            help="A study whose settings to use; for bundled models, config.yaml by default.",
         ),
         click.option(
             "--set",
@@ -38,7 +38,7 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(
-    short_help="Say whether one edit would ruin a model.",
+    short_help="Check whether one edit would ruin a model.",
     epilog=examples(
         'editcore check --model tiny-gpt2 --editor EDITOR --prompt "{} is made by" \\',
         '  --subject Orbit --target "Velra Labs"',
@@ -49,14 +49,14 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
 @choosing
 @click.option("--prompt", required=True, help="The fact, with {} in place of its subject.")
 @click.option("--subject", required=True, help="The subject.")
-@click.option("--target", required=True, help="What the model is to say from now on.")
-@click.option("--true", default="", help="What it says today, for the scores that compare both.")
-@click.option("--paraphrase", multiple=True, help="The fact in other words; repeatable.")
+@click.option("--target", required=True, help="The new object: what the model should answer.")
+@click.option("--true", default="", help="The present object, for scores that compare the two.")
+@click.option("--paraphrase", multiple=True, help="The prompt in other words; repeatable.")
 @click.option(
     "--neighbour",
     multiple=True,
     metavar="PROMPT=ANSWER",
-    help="A fact that must stay as it is; repeatable.",
+    help="A fact that must not change; repeatable.",
 )
 @click.option("--save", type=OUT_FOLDER, help="Write the weight change into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -75,10 +75,10 @@ def check(
     save: Path | None,
     as_json: bool,
 ) -> None:
-    """Make one edit, measure the edited model, and say whether it has collapsed, and why.
+    """Make one edit, measure the edited model, and report whether it has collapsed, and why.
 
-    Nothing is changed for good. Exit status: 0 safe, 3 collapsed, 4 where the edit changed nothing
-    and the model does not say the new object, 2 where the edit cannot be asked for or made.
+    The model itself is not changed. Exit status: 0 if the edit is safe, 3 if the model collapsed,
+    4 if the edit changed nothing and the model does not give the new object, 2 after an error.
     """
     import editcore
 
@@ -104,7 +104,7 @@ def check(
 
 
 @click.command(
-    short_help="Apply a file of edits, refusing those that would ruin the model.",
+    short_help="Make a list of edits, refusing those that would ruin the model.",
     epilog=examples(
         "editcore guard edits.json --model tiny-gpt2 --editor EDITOR --out guarded",
         "editcore apply guarded tiny-gpt2 --out path/to/edited",
@@ -112,8 +112,8 @@ def check(
 )
 @click.argument("edits", type=FILE)
 @choosing
-@click.option("--limit", type=click.IntRange(min=1), help="Take only the first N edits.")
-@click.option("--out", required=True, type=OUT_FOLDER, help="The folder for the outcome.")
+@click.option("--limit", type=click.IntRange(min=1), help="Make only the first N edits.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The folder to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def guard(
     edits: Path,
@@ -126,11 +126,11 @@ def guard(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Carry out the facts of EDITS in sequence; one that would collapse the model is left out.
+    """Make the edits in EDITS in sequence, and leave out those that would collapse the model.
 
-    EDITS is a data file in any format that a study reads. --out gets delta.safetensors, the
-    accepted edits as one weight change, and guard.parquet, a row per edit with the reason. Exit
-    status: 0 all accepted, 3 some refused, 2 where the edits cannot be asked for.
+    EDITS is a data file in any format that a study can read. Writes to --out: delta.safetensors,
+    the accepted edits as one weight change, and guard.parquet, one row per edit with the reason.
+    Exit status: 0 if all edits were accepted, 3 if some were refused, 2 after an error.
     """
     from editcore.datasets.readers import read_requests
     from editcore.runs.adhoc.check_report import finite
@@ -153,7 +153,7 @@ def say(step: str) -> None:
 
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:
-    """Options as an editor takes them; each value is read as YAML reads it."""
+    """Options for an editor; each value is parsed as YAML."""
     from editcore.config.plain_yaml import parse_yaml
 
     pairs = (_pair(setting, "--set") for setting in settings)
@@ -163,5 +163,5 @@ def parsed(settings: Sequence[str]) -> dict[str, Any]:
 def _pair(text: str, option: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"{option} {text!r}: two parts with '=' between them are needed")
+        raise ConfigError(f"{option} {text!r}: give two parts with '=' between them")
     return name.strip(), value.strip()

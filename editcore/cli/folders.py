@@ -1,4 +1,4 @@
-"""The commands that put a weight change into a model's folder, and take it out again."""
+"""The commands that write a weight change into a model's folder, and take it out again."""
 
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command(
-    short_help="Put a weight change into a model's folder.",
+    short_help="Write a weight change into a model's folder.",
     epilog=examples(
         "editcore apply edit/delta.safetensors path/to/model --out path/to/edited",
         "editcore apply edit path/to/model --in-place",
@@ -49,7 +49,7 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
         kept = weight_files.change_in_place(new, folder, about)
     else:
         kept = weight_files.edited_copy(new, folder, out, about)
-    click.echo(f"{out or folder} is edited; {kept} keeps the original bytes")
+    click.echo(f"{out or folder} has been edited; the original bytes are in {kept}")
 
 
 def _model(model: str, out: Path | None, in_place: bool) -> Path:
@@ -63,11 +63,14 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
     if (out is None) == (not in_place):
         raise ModelError("give either --out FOLDER for an edited copy, or --in-place")
     if in_place and model in bundled_models():
-        raise ModelError(f"{model} is a bundled model, which others use too; give --out FOLDER")
+        raise ModelError(
+            f"{model} is a bundled model, which is shared; give --out FOLDER for an edited copy"
+        )
     folder = model_folder(model)
     if folder is None:
         raise ModelError(
-            f"{model!r} is no folder; give a model's folder, or download it first (`hf download`)"
+            f"{model!r} is not a folder; give a model's folder, or download it first (`hf "
+            "download`)"
         )
     if out is not None:
         refuse_existing(out)
@@ -84,15 +87,15 @@ def _case(file: Path, case: int | None) -> int:
     found = cases_in(file)
     if case is None and len(found) != 1:
         some = ", ".join(map(str, found[:8]))
-        raise DataError(f"{file} holds {len(found)} changes; name one with --case: {some} …")
+        raise DataError(f"{file} contains {len(found)} changes; choose one with --case: {some} …")
     chosen = found[0] if case is None else case
     if chosen not in found:
-        raise DataError(f"{file} holds no change of case {chosen}")
+        raise DataError(f"{file} contains no change of case {chosen}")
     return chosen
 
 
 @click.command(
-    short_help="Take the newest weight change out of a model's folder.",
+    short_help="Take the latest weight change out of a model's folder.",
     epilog=examples("editcore revert path/to/edited", "editcore revert path/to/edited --all"),
 )
 @click.argument("folder", type=FOLDER)
@@ -111,4 +114,4 @@ def revert(folder: Path, everything: bool) -> None:
         take_out(folder)
         count += 1
     left = len(applied(folder))
-    click.echo(f"{folder}: {count} taken out, {left} still applied")
+    click.echo(f"{folder}: {count} reverted, {left} still applied")

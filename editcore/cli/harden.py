@@ -25,18 +25,22 @@ from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
 )
 @click.option("--words", required=True, type=FILE, help="Common words by kind (JSON).")
 @click.option("--relations", required=True, type=FILE, help="Relations: templates, objects (JSON).")
-@click.option("--count", required=True, type=click.IntRange(1), help="How many cases to generate.")
-@click.option("--seed", default=0, show_default=True, help="Seed of what is drawn at random.")
+@click.option("--count", required=True, type=click.IntRange(1), help="Number of cases to generate.")
+@click.option("--seed", default=0, show_default=True, help="Seed for drawing words and objects.")
 @click.option(
-    "--out", required=True, type=OUT_FILE, help="The file to write, COUNTERFACT's records."
+    "--out", required=True, type=OUT_FILE, help="The file to write, in COUNTERFACT's format."
 )
-@click.option("--filter-model", multiple=True, help="Keep what collapses this model of the study.")
-@click.option("--filter-editor", help="The study's editor that edits it.")
-@click.option("--study", type=FILE, help="The study whose models, editors and thresholds count.")
+@click.option(
+    "--filter-model",
+    multiple=True,
+    help="Keep only cases whose edit collapses this model of the study; repeatable.",
+)
+@click.option("--filter-editor", help="The study's editor that makes these edits.")
+@click.option("--study", type=FILE, help="The study with the models, editors and thresholds.")
 @click.option(
     "--work",
     type=OUT_FOLDER,
-    help="The folder for what filtering leaves; beside the output if left out.",
+    help="The folder for intermediate files of the filter; by default next to the output.",
 )
 def harden(
     tokenizer: str,
@@ -52,8 +56,8 @@ def harden(
 ) -> None:
     """Generate facts whose subject is one common one-token word that opens the prompt.
 
-    With a filter, only those stay whose edit, each from the unedited model, collapses one of the
-    models named. How the cases were made is written next to them, in a file .provenance.json.
+    With a filter, only cases are kept whose edit, made from the unedited model, collapses one of
+    the given models. A file .provenance.json next to the output records how they were made.
     """
     from editcore.cli.check import say
     from editcore.runs.adhoc.hard_case_files import Filter, Recipe, run

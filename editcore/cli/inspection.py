@@ -1,4 +1,4 @@
-"""The commands that look: at plugins, at the installation, at where a file comes from."""
+"""The commands that inspect plugins, the installation, and the provenance of a file."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from editcore.planning.paths import RESULTS
 
 
 @click.command(
-    short_help="List what the installed plugins bring.",
+    short_help="List what the installed plugins provide.",
     epilog=examples(
         "editcore plugins",
         "editcore plugins --json",
@@ -20,15 +20,15 @@ from editcore.planning.paths import RESULTS
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plugins(as_json: bool) -> None:
-    """List what the installed plugins bring, and the plugins that are broken.
+    """List what the installed plugins provide, and the plugins that are broken.
 
     A plugin is a distribution with an entry point in the group `editcore` whose module implements
     any of the hooks editcore_editors, editcore_key_strategies, editcore_delta_transforms,
     editcore_metrics, editcore_model_families, editcore_datasets.
 
-    Every command loads all plugins. Where the environment variable EDITCORE_PLUGINS is set, it
-    loads only those named there, by distribution or entry point, with commas between them; empty
-    means none.
+    By default, every command loads all plugins. If the environment variable EDITCORE_PLUGINS is
+    set, only the plugins that it names are loaded (distributions or entry points, separated by
+    commas); if it is empty, none are.
     """
     from editcore.registry.inventory import inventory, inventory_text
     from editcore.registry.registry import load_registry
@@ -58,7 +58,7 @@ def provenance(file: Path) -> None:
     type=FOLDER,
     default=RESULTS,
     show_default=True,
-    help="The results to look over, if they are there.",
+    help="The results to examine, if there are any.",
 )
 def doctor(results: Path) -> None:
     """Check versions, imports, plugins, devices and bundled models.

@@ -1,4 +1,4 @@
-"""The commands that load a model: each does one job file, and is one entry of a table."""
+"""The commands that load a model: each runs one job file, and is one entry of a table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from editcore.gc_pause import uncollected
 
 @dataclass(frozen=True)
 class Output:
-    """An option that names what a command writes."""
+    """An option that names an output of a command."""
 
     option: str
     type: click.Path
@@ -37,7 +37,7 @@ class JobCommand:
     examples: tuple[str, ...]
 
     def run(self, job: Path, **outputs: Path) -> None:
-        """Do the job in the file `job`, which is checked before anything heavy is imported."""
+        """Run the job in the file `job`, which is checked before anything heavy is imported."""
         from editcore.planning import job_check, jobs
         from editcore.registry.registry import load_registry
 
@@ -82,8 +82,9 @@ TABLE = (
         job="PrefixJob",
         function="editcore.runs.artefacts:write_prefixes",
         outputs=(Output("out", OUT_FILE, "The JSON file to write."),),
-        brief="Write the context prefixes of a model.",
-        help="Let a model write the context prefixes that keys are averaged over, and save them.",
+        brief="Generate the context prefixes of a model.",
+        help="Generate the context prefixes that keys are averaged over with a model, and save "
+        "them.",
         examples=(
             "editcore prefixes --job results/jobs/prefixes/model=tiny-gpt2.json --out P.json",
         ),
@@ -92,11 +93,11 @@ TABLE = (
         "moments",
         job="MomentJob",
         function="editcore.runs.artefacts:write_moments",
-        outputs=(Output("out", OUT_FOLDER, "The folder to write, a file per layer."),),
+        outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per layer."),),
         brief="Estimate the second moments of a model's keys.",
-        help="Estimate C, the second moment of the keys, of each layer that the job names, in one "
-        "pass.\n\nAn interrupted run resumes from its checkpoint. Published statistics are read "
-        "instead if the job names them.",
+        help="Estimate C, the second moment of the keys, for each layer that the job lists, in one "
+        "pass.\n\nAn interrupted run resumes from its checkpoint. If the job names published "
+        "statistics, they are read instead.",
         examples=(
             "editcore moments --job results/jobs/moments/model=tiny-gpt2/1a2b3c4d.json \\",
             "  --out folder",
@@ -108,9 +109,9 @@ TABLE = (
         function="editcore.runs.artefacts:train_editor",
         outputs=(Output("out", OUT_FILE, "The safetensors file to write."),),
         brief="Train an editor for a model.",
-        help="Train an editor that learns about a model before it edits, and save what it has "
-        "learnt.\n\nAn interrupted run resumes from its checkpoint. An editor's option can name "
-        "the file in any study of the same model, which then trains nothing.",
+        help="Train an editor that has to be trained for a model, and save the result.\n\nAn "
+        "interrupted run resumes from its checkpoint. Other studies of the same model can name the "
+        "file in the editor's options instead of training again.",
         examples=(
             "editcore train --job results/jobs/train/model=tiny-gpt2/1a2b3c4d.json \\",
             "  --out trained.safetensors",
@@ -123,7 +124,7 @@ TABLE = (
         outputs=(Output("out", OUT_FILE, "The safetensors file to write."),),
         brief="Search for v* of the cases of one shard.",
         help="Search for v*, the values that make a model predict the new objects, and save them."
-        "\n\nEditors that differ only in their keys share them.",
+        "\n\nEditors that differ only in their keys share these values.",
         examples=(
             "editcore values --out shard-000.safetensors \\",
             "  --job results/jobs/values/model=M/values-1a2b3c4d/dataset=hard/shard-000.json",
@@ -134,7 +135,7 @@ TABLE = (
         job="EditJob",
         function="editcore.runs.edit:run",
         outputs=(
-            Output("out", OUT_FILE, "The Parquet file to write, a row per case."),
+            Output("out", OUT_FILE, "The Parquet file to write, one row per case."),
             Output("deltas", OUT_FILE, "The safetensors file of weight changes."),
         ),
         brief="Edit the cases of one shard and measure each edited model.",
@@ -150,12 +151,12 @@ TABLE = (
         job="SequenceJob",
         function="editcore.runs.sequence.run:run",
         outputs=(
-            Output("out", OUT_FILE, "The Parquet file to write, a row per step."),
-            Output("deltas", OUT_FILE, "The safetensors file of all changes together."),
+            Output("out", OUT_FILE, "The Parquet file to write, one row per step."),
+            Output("deltas", OUT_FILE, "The safetensors file of all weight changes."),
         ),
         brief="Edit facts one after another, measuring the model.",
-        help="Edit facts one after another in one model, and measure it on the way.\n\nAn "
-        "interrupted run resumes from its last checkpoint, a hidden file next to --out.",
+        help="Edit facts one after another in one model, and measure the model along the way."
+        "\n\nAn interrupted run resumes from its last checkpoint, a hidden file next to --out.",
         examples=(
             "editcore sequence --out seed-0.parquet --deltas seed-0.safetensors \\",
             "  --job results/jobs/sequences/model=tiny-gpt2/editor=E/dataset=hard/seed-0.json",
@@ -165,9 +166,9 @@ TABLE = (
         "downstream",
         job="DownstreamJob",
         function="editcore.runs.downstream:run",
-        outputs=(Output("out", OUT_FILE, "The Parquet file to write, a row per edit and task."),),
-        brief="Evaluate edited models on tasks of lm-eval.",
-        help="Score a model and selected edited ones on tasks of lm-eval; no edited model is "
+        outputs=(Output("out", OUT_FILE, "The Parquet file to write, one row per edit and task."),),
+        brief="Evaluate edited models on lm-eval tasks.",
+        help="Evaluate a model and selected edited models on lm-eval tasks; edited models are not "
         "written to disk.\n\nThe edits must be finished: their rows and weight changes are read.",
         examples=(
             "editcore downstream --job results/jobs/downstream/model=tiny-gpt2.json \\",
@@ -178,9 +179,10 @@ TABLE = (
         "mechanism",
         job="MechanismJob",
         function="editcore.runs.mechanism.run:run",
-        outputs=(Output("out", OUT_FOLDER, "The folder to write, with a file for each table."),),
-        brief="Find out why edits collapse one model.",
-        help="Run the experiments on keys, denominators, prefixes and positions, a table each.",
+        outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per table."),),
+        brief="Measure why edits collapse one model.",
+        help="Run the experiments on keys, denominators, prefixes and positions; each writes one "
+        "table.",
         examples=(
             "editcore mechanism --job results/jobs/mechanism/model=tiny-gpt2.json \\",
             "  --out results/mechanism/model=tiny-gpt2",
@@ -193,12 +195,12 @@ JOB_COMMANDS = {entry.name: entry.command() for entry in TABLE}
 
 
 def renamed(old: str, command: click.Command) -> click.Command:
-    """A command under its old name too: hidden from --help, with a warning on the error stream."""
+    """A command under its old name: hidden from --help, with a warning on the error stream."""
     return click.Command(
         old,
         callback=command.callback,
         params=command.params,
         help=command.help,
         hidden=True,
-        deprecated=f"It is now called {command.name!r}; the old name goes with the next release.",
+        deprecated=f"It is now called {command.name!r}; the next release removes the old name.",
     )

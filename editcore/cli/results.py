@@ -10,7 +10,7 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 
 
 @click.command(
-    short_help="Gather edit rows into the summary tables.",
+    short_help="Collect edit rows into the summary tables.",
     epilog=examples(
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore summarise shard-000.parquet shard-001.parquet --out summary",
@@ -18,29 +18,29 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
     ),
 )
 @click.argument("files", nargs=-1, type=FILE)
-@click.option("--study", type=FILE, help="Take the files that this study lists (study.json).")
+@click.option("--study", type=FILE, help="Use the files that this study lists (study.json).")
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
 @click.option(
     "--what",
     type=click.Choice(["edits", "sequences"]),
     default="edits",
-    help="Which results to gather; edits if left out.",
+    help="The kind of results; edits by default.",
 )
-@click.option("--ratio", type=float, help="Collapsed above this multiple of the unedited model.")
+@click.option("--ratio", type=float, help="Collapsed above this multiple of the unedited one's.")
 @click.option("--perplexity", type=float, help="Collapsed above this perplexity.")
 @click.option(
     "--verdict",
     type=click.Choice(["ratio", "perplexity"]),
-    help="Which of the two the column `collapsed` follows.",
+    help="Which of the two determines the column `collapsed`.",
 )
 def summarise(
     files: tuple[Path, ...], study: Path | None, out: Path, what: str, **thresholds: Any
 ) -> None:
-    """Judge the rows of all FILES (Parquet) and gather them into tables for reports.
+    """Judge the rows of all FILES (Parquet) and collect them in tables for the report.
 
-    Edits give cases, verdicts and warning.parquet; the last has how well what was known before the
-    edits predicts which of them collapse a model. Sequences give sequences.parquet. Thresholds are
-    those of the study, or the defaults; --ratio, --perplexity and --verdict replace them.
+    Edits give cases.parquet, verdicts.parquet and warning.parquet; the last shows how well
+    quantities known before an edit predict a collapse. Sequences give sequences.parquet. Thresholds
+    are those of the study, or the defaults; --ratio, --perplexity and --verdict override them.
     """
     from editcore.config.collapse import CollapseSection, replaced
     from editcore.planning.study import listed_config, listed_edits, listed_sequences
@@ -56,7 +56,7 @@ def summarise(
 
 
 @click.command(
-    short_help="Correlate perplexity with the scores in tasks.",
+    short_help="Correlate perplexity with task scores.",
     epilog=examples(
         "editcore correlate --study results/jobs/study.json --out results/summary \\",
         "  --cases results/summary/cases.parquet",
@@ -64,11 +64,11 @@ def summarise(
     ),
 )
 @click.argument("scores", nargs=-1, type=FILE)
-@click.option("--study", type=FILE, help="Take the tables and settings of this study (study.json).")
+@click.option("--study", type=FILE, help="Use the tables and settings of this study (study.json).")
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
 @click.option("--cases", type=FILE, help="All edit rows of the study, as `summarise` writes them.")
-@click.option("--resamples", type=click.IntRange(min=1), help="Draws of the bootstrap.")
-@click.option("--seed", type=int, help="Seed of those draws.")
+@click.option("--resamples", type=click.IntRange(min=1), help="Number of bootstrap samples.")
+@click.option("--seed", type=int, help="Seed of the bootstrap.")
 def correlate(
     scores: tuple[Path, ...],
     study: Path | None,
@@ -77,10 +77,10 @@ def correlate(
     resamples: int | None,
     seed: int | None,
 ) -> None:
-    """Gather SCORES (Parquet files) into downstream.parquet and correlation.parquet.
+    """Collect SCORES (Parquet files) in downstream.parquet and correlation.parquet.
 
-    With --study and --cases, weight_change.parquet gets the changed matrix of an edit that
-    collapsed each model, and of one that did not.
+    With --study and --cases, also write weight_change.parquet: for each model, the changed matrix
+    of an edit that collapsed it, and of one that did not.
     """
     from editcore.config.study import DownstreamSection
     from editcore.planning import preflight
@@ -97,14 +97,14 @@ def correlate(
         (config.seed if config else 0) if seed is None else seed,
     )
     if study and cases:
-        from editcore.runs import weight_pictures  # torch, which scores alone do without
+        from editcore.runs import weight_pictures  # imports torch, which scores do not need
 
         jobs = list(listed_edits(study).values())
         weight_pictures.run(cases, jobs, out / "weight_change.parquet")
 
 
 @click.command(
-    short_help="Turn the collapsing cases of a sweep into a data set.",
+    short_help="Make a data set of the cases that collapsed a model.",
     epilog=examples(
         "editcore mine --study results/jobs/study.json --out mined",
         "editcore mine --cases cases.parquet --data hard=hard.json --out mined",
@@ -120,11 +120,12 @@ def correlate(
 )
 @click.option("--data", multiple=True, help="A data set's label and file, as label=file.")
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the data files.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the normal cases.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for normal cases.")
 def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed: int) -> None:
-    """Write, per model and editor, the cases whose edit collapsed it, and as many that did not.
+    """Write, per model and editor, the cases that collapsed the model and equally many others.
 
-    The files are in COUNTERFACT's format, each record with its origin, ready for another study.
+    The files are in COUNTERFACT's format, can be used in another study, and record the origin of
+    each case.
     """
     from editcore.datasets.bundled import data_file
     from editcore.planning.study import listed_config
@@ -153,14 +154,14 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 )
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
 def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
-    """Write the mechanism-*.parquet of all models in FOLDERS, and what the edits add to them."""
+    """Join the mechanism tables in FOLDERS, with results of the edits, as mechanism-*.parquet."""
     from editcore.summary.mechanism import write_mechanism
 
     write_mechanism(folders, cases, out)
 
 
 @click.command(
-    short_help="Draw the figures and write the HTML page.",
+    short_help="Draw the figures and write the HTML report.",
     epilog=examples(
         "editcore report --summary results/summary --figures results/figures \\",
         "  --study results/jobs/study.json --out results/report.html",
@@ -172,10 +173,10 @@ def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
 )
 @click.option("--out", required=True, type=OUT_FILE, help="The HTML page to write.")
 @click.option(
-    "--study", required=True, type=FILE, help="The study (study.json) whose settings it states."
+    "--study", required=True, type=FILE, help="The study (study.json) that the report is about."
 )
 def report(summary: Path, figures: Path, out: Path, study: Path) -> None:
-    """Draw the figures of a study and write its report, one page that needs no other file."""
+    """Draw the figures of a study and write its report, one self-contained HTML page."""
     from editcore.planning.study import listed_config
     from editcore.report import write_report
 

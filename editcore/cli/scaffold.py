@@ -1,4 +1,4 @@
-"""The command that starts a plugin."""
+"""The command that creates a plugin."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from editcore.cli.paths import OUT_FOLDER
 
 @click.command(
     "new-plugin",
-    short_help="Write a plugin that works, to start from.",
+    short_help="Create a working plugin to start from.",
     epilog=examples("editcore new-plugin my-editor", "editcore new-plugin my-editor --into ~/src"),
 )
 @click.argument("name")
@@ -18,10 +18,10 @@ from editcore.cli.paths import OUT_FOLDER
     "--into",
     type=OUT_FOLDER,
     default=Path(),
-    help="The folder to put it into; the working directory if left out.",
+    help="The folder to create it in; by default the working directory.",
 )
 def new_plugin(name: str, into: Path) -> None:
-    """Write the package editcore-NAME: an editor that works, its options, and its tests."""
+    """Create the package editcore-NAME: a working editor, its options, and its tests."""
     from editcore.scaffold import commands, create
 
     files = create(name, into)

@@ -15,7 +15,7 @@ from editcore.cli.paths import FILE, OUT_FILE
 @click.argument("config", type=FILE, default=Path("config.yaml"))
 @click.option("--check", is_flag=True, help="Only check; write nothing.")
 def plan(config: Path, check: bool) -> None:
-    """Check the study in CONFIG (config.yaml if left out) and write its jobs to results/jobs."""
+    """Check the study in CONFIG (by default config.yaml) and write its jobs to results/jobs."""
     from editcore.config.study import load
     from editcore.planning import devices, preflight
     from editcore.planning.planner import plan as plan_study
@@ -56,10 +56,10 @@ def schema() -> None:
 @click.option("--study", required=True, type=FILE, help="The study (study.json).")
 @click.option("--out", required=True, type=OUT_FILE, help="The JSON file of all commits.")
 def fetch(study: Path, out: Path) -> None:
-    """Download the study's models and its tasks' data from the hub, for jobs without a network.
+    """Download the study's models and its tasks' data from the hub, so that jobs need no network.
 
-    What is in the hub's caches already is only checked. The workflow runs its jobs offline once the
-    file at --out names all that the study needs.
+    Files that are already in the hub's cache are only checked. The workflow runs its jobs offline
+    once the file at --out lists everything that the study needs.
     """
     from editcore.planning.study import listed_config
     from editcore.runs.fetch import run

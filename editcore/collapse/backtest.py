@@ -68,7 +68,7 @@ def calibration(path: Path, model: str, editor: str = ALL) -> Calibration:
     )
     if table.is_empty() or table["threshold"][0] is None:
         raise DataError(
-            f"{path}: holds no calibration for {model!r} and the editor {editor!r}; "
+            f"{path}: contains no calibration for {model!r} and the editor {editor!r}; "
             "it takes edits that collapsed the model and others that did not"
         )
     row = table.row(0, named=True)

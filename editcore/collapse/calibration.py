@@ -73,7 +73,7 @@ def load(path: Path | None = None) -> Calibration:
         return Calibration(**json.loads(text))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
-            f"{path or shipped} holds no calibration ({error}); give a file that "
+            f"{path or shipped} contains no calibration ({error}); give a file that "
             "`Calibration.as_json` wrote"
         ) from None
 

@@ -23,7 +23,7 @@ class CollapseSection(Section):
         description="Collapsed above this multiple of the unedited model's perplexity.",
     )
     verdict: Literal["ratio", "perplexity"] = Field(
-        default="ratio", description="Which of the two the column `collapsed` follows."
+        default="ratio", description="Which of the two determines the column `collapsed`."
     )
 
     def limits(self, unedited: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Turns a failed validation into plain sentences: where, what is wrong, and what was meant."""
+"""Turns a failed validation into plain sentences: the place, the mistake, and a suggestion."""
 
 import difflib
 import types
@@ -77,7 +77,9 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
     if detail["type"] == "missing":
         return f"{where}: {path}: this key is missing; add it"
     if "[key]" in detail["loc"]:
-        return f"{where}: {path}: labels hold letters, digits, '_', '-' and '.' only; rename it"
+        return (
+            f"{where}: {path}: labels may only contain letters, digits, '_', '-' and '.'; rename it"
+        )
     message = str(detail["msg"]).removeprefix("Value error, ")
     given = detail.get("input")
     found = "" if isinstance(given, dict) else f" (found {shown(given)})"

@@ -27,7 +27,7 @@ class PlainLoader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
         except UNFIT:
             tag = node.tag.removeprefix(PREFIX)
-            raise self._unfit(f"this is no {tag}", node) from None
+            raise self._unfit(f"this is not a valid {tag}", node) from None
         if isinstance(value, int) and value.bit_length() > LARGEST_BITS:
             raise self._unfit("this number is too large", node)
         return value
@@ -35,7 +35,7 @@ class PlainLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """As the safe loader does, each key once, where YAML's readers keep the last."""
         if not isinstance(node, yaml.MappingNode):
-            raise self._unfit("this is no mapping", node)
+            raise self._unfit("this is not a valid mapping", node)
         seen: dict[Any, yaml.Node] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -56,7 +56,7 @@ class PlainLoader(yaml.SafeLoader):
 
     def refuse(self, node: yaml.Node) -> Any:
         """A tag that makes no plain data."""
-        raise self._unfit(f"the tag {node.tag!r} is not read here; leave it out", node)
+        raise self._unfit(f"the tag {node.tag!r} is not allowed here; leave it out", node)
 
 
 # Sets, dates, bytes and other tags have no place in JSON, which jobs are written in.

@@ -50,7 +50,7 @@ class ModelSection(Section):
     source: str | None = Field(
         default=None,
         min_length=1,
-        description="A bundled model's name, a folder, or a hub id; the label if left out.",
+        description="A bundled model's name, a folder, or a hub id; by default the label.",
     )
     dtype: FloatType = Field(
         default="float32", description="Number type of weights and activations."
@@ -61,21 +61,21 @@ class ModelSection(Section):
     )
     precision: Precision = Field(
         default="float32",
-        description="Arithmetic of matrix products while v* is searched and edits are measured: "
+        description="Precision of matrix products in the search for v* and in measurements: "
         "float32, tf32 (on graphics cards that have it) or bfloat16. Keys and solves keep dtype.",
     )
     revision: str | None = Field(
         default=None,
-        description="Branch, tag or commit of a hub id; the newest if left out.",
+        description="Branch, tag or commit of a hub id; by default the latest.",
     )
     trust_remote_code: bool = Field(
-        default=False, description="Whether code that comes with the model may run."
+        default=False, description="Whether code included with the model may run."
     )
     published_moments: str | None = Field(
         default=None,
         pattern=r"\{layer\}",
-        description="Second moments to read instead of measuring them, as Meng et al. (2022, 2023) "
-        "publish them: the path of an .npz file with `{layer}` for the layer's number.",
+        description="Second moments to read instead of measuring them, in the format of Meng et "
+        "al. (2022, 2023): the path of an .npz file with `{layer}` for the layer's number.",
     )
 
     @model_validator(mode="after")
@@ -99,16 +99,16 @@ class EditorSection(Section):
     uses: str | None = Field(
         default=None,
         min_length=1,
-        description="The editor's name (see `editcore plugins`); the label if left out.",
+        description="The editor's name (see `editcore plugins`); by default the label.",
     )
     options: dict[str, Any] = Field(
         default={}, description="The editor's own options, checked by its plugin."
     )
     options_by_model: dict[Label, dict[str, Any]] = Field(
-        default={}, description="Options that replace those above for one model's label."
+        default={}, description="Options for single models, by label; they override those above."
     )
     transforms: tuple[TransformSection, ...] = Field(
-        default=(), description="What is done to each weight change before it is measured, in turn."
+        default=(), description="Transforms of each weight change before it is measured, in order."
     )
 
 
@@ -117,7 +117,7 @@ class DatasetSection(Section):
 
     path: str = Field(min_length=1, description="The data file, relative to the working directory.")
     limit: Positive | None = Field(
-        default=None, description="Use the first N records; all if left out."
+        default=None, description="Use only the first N records; by default all."
     )
     only: Only | None = Field(
         default=None,
@@ -140,7 +140,7 @@ class PerplexitySection(Section):
         min_length=1,
         description="The file of texts, relative to the working directory.",
     )
-    texts: Positive = Field(default=50, description="How many texts, from the start of the file.")
+    texts: Positive = Field(default=50, description="Number of texts, from the start of the file.")
 
 
 class PrefixSection(Section):
@@ -149,7 +149,7 @@ class PrefixSection(Section):
     lengths: tuple[tuple[PrefixTokens, Positive], ...] = Field(
         default=((5, 10), (10, 10)),
         min_length=1,
-        description="Pairs of length in tokens and how many prefixes of that length.",
+        description="Pairs of length in tokens and number of prefixes of that length.",
     )
     seeds: tuple[str, ...] = Field(
         default=("The", "Therefore", "Because", "I", "You"),
@@ -166,33 +166,35 @@ class MomentSection(Section):
         min_length=1,
         description="The file of texts, relative to the working directory.",
     )
-    tokens: Positive = Field(default=200_000, description="How many tokens of it are used at most.")
+    tokens: Positive = Field(default=200_000, description="The maximum number of tokens used.")
 
 
 class SequenceSection(Section):
     """Sequential edits: one sequence per model, editor, data set and seed."""
 
     editors: tuple[Label, ...] | None = Field(
-        default=None, min_length=1, description="Editors by label; all that can, if left out."
+        default=None,
+        min_length=1,
+        description="Labels of editors; by default all that can edit in sequence.",
     )
     datasets: tuple[Label, ...] | None = Field(
-        default=None, min_length=1, description="Data sets by label; all if left out."
+        default=None, min_length=1, description="Labels of data sets; by default all."
     )
     edits: Positive | None = Field(
         default=None,
-        description="Facts per sequence, the same number from each data set; as many as the "
-        "smallest has, if left out.",
+        description="Facts per sequence, the same number from each data set; by default as many as "
+        "the smallest has.",
     )
     every: Positive = Field(default=5, description="Measure perplexity every N edits.")
     checks: tuple[Positive, ...] = Field(
         default=(10, 50),
         description="Also measure the efficacy of all edits so far, and locality, after these "
-        "numbers of edits; at the end they always are.",
+        "numbers of edits; always at the end.",
     )
     seeds: tuple[Seed, ...] = Field(
         default=(0,),
         min_length=1,
-        description="Each draws facts and their order for a sequence of its own.",
+        description="Each seed draws facts and their order for one sequence.",
     )
     batch: Positive = Field(
         default=1, description="Facts per step, for editors that edit several at once."
@@ -201,18 +203,18 @@ class SequenceSection(Section):
         default="stop", description="Whether a sequence ends when its model has collapsed."
     )
     checkpoint: Positive = Field(
-        default=20, description="Steps between checkpoints, from which a killed run resumes."
+        default=20, description="Steps between checkpoints, from which an interrupted run resumes."
     )
     tasks: tuple[str, ...] = Field(
         default=(),
-        description="Tasks that the model is asked to do before the first edit and at the end, by "
-        "name as in `downstream`; none if left out.",
+        description="Tasks to run on the model before the first edit and at the end, named as in "
+        "`downstream`; by default none.",
     )
     task_items: Positive | None = Field(
         default=50, description="Use the first N items of each task; all if null."
     )
     task_checks: tuple[Positive, ...] = Field(
-        default=(), description="Also ask the tasks after these numbers of edits."
+        default=(), description="Also run the tasks after these numbers of edits."
     )
 
 
@@ -228,10 +230,10 @@ class DownstreamSection(Section):
             "world_questions",
         ),
         min_length=1,
-        description="Tasks by name: of a YAML file, of one in resources/tasks, or lm-eval's own.",
+        description="Tasks: the path of a YAML file, or a name in resources/tasks or of lm-eval.",
     )
     count: Positive = Field(
-        default=30, description="Edited models of each model, evenly over log perplexity."
+        default=30, description="Edited models per model, evenly over log perplexity."
     )
     top: int = Field(
         default=10, ge=0, description="Further edited models, those with the highest perplexity."
@@ -240,7 +242,7 @@ class DownstreamSection(Section):
         default=200, description="Use the first N items of each task; all if null."
     )
     resamples: Positive = Field(
-        default=2000, description="Draws of the bootstrap that gives a correlation its interval."
+        default=2000, description="Bootstrap samples for the interval of each correlation."
     )
 
 
@@ -255,9 +257,9 @@ class MechanismSection(Section):
     hard: str = Field(
         min_length=1, description="The label of the data set whose cases collapse models."
     )
-    normal: str = Field(min_length=1, description="The label of the data set to compare with.")
+    normal: str = Field(min_length=1, description="The label of a data set for comparison.")
     cases: Positive = Field(
-        default=40, description="How many cases of each, spread evenly over its first shard."
+        default=40, description="Number of cases of each, spread evenly over its first shard."
     )
     prefix_lengths: tuple[Natural, ...] = Field(
         default=(0, 1, 2, 4, 8, 16),
@@ -266,7 +268,7 @@ class MechanismSection(Section):
     )
     encoder: str | None = Field(
         default=None,
-        description="A T5 encoder to compare with: a bundled name, a folder or a hub id.",
+        description="A T5 encoder for comparison: a bundled name, a folder or a hub id.",
     )
 
     @model_validator(mode="before")
@@ -282,15 +284,15 @@ class ReportSection(Section):
 
     papers: bool = Field(
         default=False,
-        description="Whether the tables and figures that the two collapse papers published are "
-        "shown next to the study's own.",
+        description="Whether the tables and figures of the two collapse papers are shown next to "
+        "the study's own.",
     )
 
 
 class StudyConfig(Section):
     """A study: every model is edited by every editor on every data set."""
 
-    seed: Seed = Field(default=0, description="Seed of everything that is drawn at random.")
+    seed: Seed = Field(default=0, description="Seed for everything that is drawn at random.")
     shard_size: Positive = Field(
         default=150, description="Edits per job of the workflow; each job loads its model."
     )
@@ -307,7 +309,7 @@ class StudyConfig(Section):
         default=PerplexitySection(), description="The texts that perplexity is measured on."
     )
     prefixes: PrefixSection = Field(
-        default=PrefixSection(), description="Context prefixes, for keys and for prefixed tests."
+        default=PrefixSection(), description="Context prefixes for keys and prefixed tests."
     )
     moments: MomentSection = Field(
         default=MomentSection(), description="Text for the second moment of keys."
@@ -324,13 +326,13 @@ class StudyConfig(Section):
         description="Number of tokens to generate greedily after each case's prompt; 0 for none.",
     )
     sequences: SequenceSection | None = Field(
-        default=None, description="Sequential edits; none are made if left out."
+        default=None, description="Sequential edits; by default none."
     )
     downstream: DownstreamSection | None = Field(
-        default=None, description="Tasks for edited models; not run if left out."
+        default=None, description="Tasks for edited models; by default none."
     )
     mechanism: MechanismSection | None = Field(
-        default=None, description="Experiments on why edits collapse a model; none if left out."
+        default=None, description="Experiments on why edits collapse a model; by default none."
     )
     report: ReportSection = Field(default=ReportSection(), description="What the report shows.")
 

@@ -9,10 +9,10 @@ ClampNormFactor = Annotated[
     float,
     Field(
         gt=0,
-        description="The most that v* may move: ‖δ‖ is kept below this multiple of the norm of "
+        description="The largest movement of v*: ‖δ‖ is kept below this multiple of the norm of "
         "what δ is added to. Published: 4 where that is an MLP's output, 0.75 where it is a "
-        "block's, which is larger. Raise it where efficacy stays low although the last step is "
-        "reached; lower it where edits that take also harm other facts.",
+        "block's, which is larger. Raise it if efficacy stays low although all steps are "
+        "used; lower it if successful edits also harm other facts.",
     ),
 ]
 """The option that bounds δ by a multiple of the norm of what it is added to."""
@@ -43,35 +43,36 @@ class ValueSearchOptions(BaseModel):
     steps: int = Field(
         20,
         ge=1,
-        description="Steps of Adam at most, the last without an update; time grows with them. "
-        "Published: 20 to 25. Raise it where efficacy is low and the rows' `steps` reach it.",
+        description="Maximum steps of Adam, the last without an update; time grows with them. "
+        "Published: 20 to 25. Raise it if efficacy is low and the rows' `steps` reach it.",
     )
     learning_rate: float = Field(
         0.5,
         gt=0,
         description="Adam's learning rate. Published: 0.5 for models of 1.5 to 7 billion "
-        "parameters. Small models need less: try 0.1 to 0.2 where the loss jumps or v* ends far "
-        "from where it began.",
+        "parameters. Small models need less: try 0.1 to 0.2 if the loss jumps or v* ends far "
+        "from its start.",
     )
     weight_decay: float = Field(
         0.5,
         ge=0,
         description="Weight of ‖δ‖ / ‖initial‖² in the loss, the norm not squared, as released. "
         "Published: 0.5, for Llama 2 0.001. Raise it for smaller changes, at the cost of efficacy; "
-        "0 leaves the bound to clamp_norm_factor.",
+        "with 0, only clamp_norm_factor limits v*.",
     )
     kl_factor: float = Field(
         0.0625,
         ge=0,
         description="Weight of the KL term that keeps what follows '{subject} is a'. Published: "
-        "0.0625. Raise it where edits change what the model says of the subject otherwise.",
+        "0.0625. Raise it if edits change other facts about the subject.",
     )
     clamp_norm_factor: ClampNormFactor = 4.0
     stop_loss: float = Field(
         0.05,
         ge=0,
         description="A case's search ends below this loss. Published: 0.05, about a probability "
-        "of 0.95 for the new object. 0 takes all steps; more ends sooner with a weaker edit.",
+        "of 0.95 for the new object. 0 uses all steps; larger values stop earlier, with weaker "
+        "edits.",
     )
 
     def search_at(self, layer: int, site: Literal["mlp", "block"] = "mlp") -> "ValueOptions":

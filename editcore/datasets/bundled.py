@@ -70,7 +70,9 @@ def local_path(text: str) -> Path:
     except NotADirectoryError:
         pass
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{shown(text)} is no path here ({reason(error)}); correct it") from None
+        raise DataError(
+            f"{shown(text)} is not a valid path ({reason(error)}); correct it"
+        ) from None
     return path
 
 

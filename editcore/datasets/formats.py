@@ -126,7 +126,7 @@ def _string(record: Record, field: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{field} is {type(value).__name__}, not text")
     if not encodable(value):
-        raise ValueError(f"{field} holds half of a surrogate pair")
+        raise ValueError(f"{field} contains an unpaired surrogate")
     return value
 
 

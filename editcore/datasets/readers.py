@@ -40,7 +40,7 @@ def read_dataset(path: Path, format: str, registry: Registry) -> tuple[str, list
     """The name of the format that the records have, and all requests; errors as above."""
     items = _items(path)
     if not items:
-        raise DataError(f"{path}: holds no records; give it at least one")
+        raise DataError(f"{path}: contains no records; add at least one")
     name = _format(path, items, registry) if format == AUTO else format
     parser = resolve_factory(registry.dataset_formats[name].record.factory)
     requests: dict[int, EditRequest] = {}
@@ -50,7 +50,7 @@ def read_dataset(path: Path, format: str, registry: Registry) -> tuple[str, list
             if request is not None and request.case_id in requests:
                 raise DataError(
                     f"{place}: case_id {request.case_id} was already used by an earlier record; "
-                    "results are told apart by it, so give each record its own"
+                    "it identifies results, so give each record its own"
                 )
         except DataError as error:
             request = _unreadable(item, place, str(error), requests)
@@ -69,8 +69,8 @@ def read_cases(
     known = {request.case_id: request for request in read_requests(path, format, registry)}
     if missing := [case for case in case_ids if case not in known]:
         raise DataError(
-            f"{path} no longer holds case {missing[0]}; run the workflow again: "
-            "it makes its jobs again"
+            f"{path} no longer contains case {missing[0]}; run the workflow again to plan its jobs "
+            "again"
         )
     return [known[case] for case in case_ids]
 
@@ -85,7 +85,7 @@ def read_records(path: str | Path) -> list[Record]:
             raise DataError(f"{path}, {place}: {reason}")
         records.append(item)
     if not records:
-        raise DataError(f"{path}: holds no records; give it at least one")
+        raise DataError(f"{path}: contains no records; add at least one")
     return records
 
 
@@ -101,10 +101,10 @@ def read_texts(path: str | Path, count: int | None = None) -> list[str]:
     else:
         texts = [_text(path, place, item) for place, item in _items(path)]
     if not texts:
-        raise DataError(f"{path}: holds no texts; give it at least one")
+        raise DataError(f"{path}: contains no texts; add at least one")
     if count is not None and len(texts) < count:
         raise DataError(
-            f"{path}: {count} texts were asked for but it holds {len(texts)}; "
+            f"{path}: {count} texts were asked for, but it has {len(texts)}; "
             f"ask for at most {len(texts)} or add texts to the file"
         )
     return texts[:count]
@@ -155,7 +155,7 @@ def _items(path: Path) -> list[tuple[_Place, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); repair the file") from error
     if not isinstance(items, list):
-        raise DataError(f"{path}: a JSON list is needed, this is a {type(items).__name__}")
+        raise DataError(f"{path}: a JSON list is needed, but this is a {type(items).__name__}")
     return [(_Place(index), item) for index, item in enumerate(items)]
 
 
@@ -204,8 +204,8 @@ def _format(path: Path, items: Sequence[tuple[_Place, Any]], registry: Registry)
         raise DataError(f"{path}: no record can be used; {_why_not_read(*items[0])}")
     needed = ", or ".join(f"{_listed(fields)} ({name})" for name, fields in formats.items())
     raise DataError(
-        f"{path}: the fields {', '.join(records[0]) or '(none)'} are of no known format; "
-        f"needed are {needed or 'plugins that bring formats'}"
+        f"{path}: the fields {', '.join(records[0]) or '(none)'} match no known format; the known "
+        f"formats need {needed or 'plugins that provide formats'}"
     )
 
 
@@ -245,7 +245,7 @@ def _why_not_read(place: _Place, item: Any) -> str:
         return f"{place}: {item.reason}"
     if not isinstance(item, dict):
         kind = type(item).__name__
-        return f"{place}: an object with the fields of one fact is needed, this is a {kind}"
+        return f"{place}: an object with the fields of one fact is needed, but this is a {kind}"
     return ""
 
 
@@ -254,7 +254,7 @@ def _sound(request: object) -> EditRequest | None:
     if request is None:
         return None
     if not isinstance(request, EditRequest):
-        raise TypeError(f"the format gave {type(request).__name__}, not an EditRequest")
+        raise TypeError(f"the format returned {type(request).__name__}, not an EditRequest")
     number = record_id({"case_id": request.case_id}, 0)
     own = (request.prompt, request.subject, request.target_new, request.target_true)
     probes = [text for probe in request.neighbours for text in (probe.prompt, probe.target)]

@@ -103,7 +103,7 @@ class Editor(ABC, Generic[ConfigT]):
         tensors: Mapping[str, Tensor] = {} if state is None else state
         if not isinstance(tensors, Mapping) or not all(map(_is_tensor, tensors.values())):
             raise PluginError(
-                f"{type(self).__name__} carries a {type(state).__name__} through a sequence; "
+                f"{type(self).__name__} keeps a {type(state).__name__} during a sequence; "
                 "its save_state has to turn that into tensors, and its load_state back"
             )
         return tensors

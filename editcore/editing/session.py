@@ -69,7 +69,7 @@ class Session:
         announce.
         """
         if not isinstance(result, EditResult):
-            return self._refused(f"gave {type(result).__name__}, not an EditResult")
+            return self._refused(f"returned {type(result).__name__}, not an EditResult")
         if not isinstance(result.key_strategy, str | None):
             return self._refused("reports a key_strategy that is not a name")
         if not isinstance(result.second_moment, bool | None):
@@ -81,16 +81,18 @@ class Session:
         result = transformed(result, self.transforms, self.context.model)
         if result.change is None or result.change.finite():
             return result
-        return self._refused(f"gave a non-finite {'patch' if result.patch else 'weight change'}")
+        return self._refused(
+            f"returned a non-finite {'patch' if result.patch else 'weight change'}"
+        )
 
     def _wrong_kind(self, result: EditResult) -> str:
         """What keeps the result from being an edit of the announced kind."""
         changes = {"weight change": result.delta, "patch": result.patch}
         wanted, other = changes if self.info.capabilities.changes_weights else reversed(changes)
         if changes[other] is not None:
-            return f"gave a {other}, but its capabilities announce a {wanted}"
+            return f"returned a {other}, but its capabilities announce a {wanted}"
         if not isinstance(changes[wanted], Change):
-            return f"gave neither a {wanted} nor a reason why there is none"
+            return f"returned neither a {wanted} nor a reason why there is none"
         return ""
 
     def _refused(self, wrong: str) -> EditResult:
@@ -108,7 +110,7 @@ def make_editor(info: EditorInfo, config: EditorConfig) -> Editor[Any]:
         ) from error
     if not isinstance(editor, Editor):
         raise PluginError(
-            f"the factory {info.factory!r} of the editor {info.name!r} gave "
+            f"the factory {info.factory!r} of the editor {info.name!r} returned "
             f"{type(editor).__name__}, not an Editor; report this to its authors"
         )
     return editor

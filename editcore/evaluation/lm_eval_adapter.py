@@ -303,7 +303,7 @@ def _metric(name: str, task: Task) -> str:
     better = task.higher_is_better()
     metric = next((metric for metric in task.aggregation() if better.get(metric)), None)
     if metric is None:
-        raise ConfigError(f"the task {name} has no metric that is better when higher; leave it out")
+        raise ConfigError(f"the task {name} has no metric for which higher is better; leave it out")
     return str(metric)
 
 
@@ -353,8 +353,8 @@ def _in_plain_words(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # templates, data sets and metrics may raise anything
         raise ConfigError(
-            f"the task {name} cannot be loaded: {in_one_line(error)}; where its data "
-            "come from the hub, run `editcore fetch` once with a network"
+            f"the task {name} cannot be loaded: {in_one_line(error)}; if its data come from the "
+            "hub, run `editcore fetch` once on a machine with a network"
         ) from error
 
 

@@ -93,7 +93,7 @@ def measure_unedited(
     if not math.isfinite(found.mean):
         raise DataError(
             f"the unedited model {model.name!r} has a perplexity of {found.mean} on "
-            f"{spec.path}; no edit of it can be judged. Check its weights and dtype"
+            f"{spec.path}, so no edit of it can be judged; check its weights and dtype"
         )
     return texts, found
 

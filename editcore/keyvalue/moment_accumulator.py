@@ -102,7 +102,9 @@ def measure_moments(
             if checkpoint is not None:
                 checkpoint.save_if_due(sums)
     if not sums.tokens:
-        raise DataError("no texts to measure second moments on; give a file that holds some")
+        raise DataError(
+            "there are no texts to measure second moments on; give a file that contains some"
+        )
     return {
         n: SecondMoment.from_matrix(n, total / sums.tokens, sums.tokens)
         for n, total in sums.by_layer.items()

@@ -56,6 +56,6 @@ def _sums(path: Path, total: np.ndarray) -> np.ndarray:
 
 def _unfit(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path} holds no published second moment: {reason}. Download it again; it is an .npz with "
+        f"{path} is not a published second moment: {reason}. Download it again; it is an .npz with "
         f"{SUM} and {COUNT}, as the code of Meng et al. (2022, 2023) writes it"
     )

@@ -66,7 +66,7 @@ def sample_prefixes(
     longest = max(tokens for tokens, _ in lengths)
     if longest > model.max_positions:
         raise ConfigError(
-            f"prefixes of {longest} tokens were asked for, and {model.name!r} reads at most "
+            f"prefixes of {longest} tokens were asked for, but {model.name!r} reads at most "
             f"{model.max_positions}; make them shorter"
         )
     generator = torch.Generator().manual_seed(seed)
@@ -84,15 +84,13 @@ def _continue(model: "LoadedModel", opening: str, tokens: int, generator: torch.
     """Top-k sampling up to `tokens` tokens, the opening word's own counted."""
     ids = model.tokenizer(opening, return_tensors="pt")["input_ids"]
     if ids.shape[1] == 0:
-        raise ConfigError(
-            f"the prefixes' seed {opening!r} is no token of {model.name!r}; change it"
-        )
+        raise ConfigError(f"the prefix seed {opening!r} has no tokens in {model.name!r}; change it")
     while ids.shape[1] < tokens:
         logits = model.model(ids.to(model.device)).logits[0, -1].float().cpu()
         if not logits.isfinite().all():
             raise ModelError(
-                f"model {model.name!r} gives {opening!r} a next token of non-finite probability, "
-                f"computing in {model.model.dtype}; choose another dtype, or get the weights again"
+                f"model {model.name!r} gives probabilities that are not finite after {opening!r} "
+                f"in {model.model.dtype}; choose another dtype, or download the weights again"
             )
         best = logits.topk(min(TOP_K, len(logits)))
         choice = torch.multinomial(best.values.softmax(0), 1, generator=generator)
@@ -113,8 +111,8 @@ def load(path: Path) -> ContextPrefixes:
         templates, groups = record["templates"], record.get("groups", [])
         require(isinstance(templates, list) and len(templates) > 0, "there is no list of templates")
         for template in templates:
-            require(isinstance(template, str), f"{template!r:.40} is no text")
-            require(template.count(SLOT) == 1, f"{template!r:.40} has not one {SLOT}")
-        require(isinstance(groups, list), "groups is no list")
+            require(isinstance(template, str), f"{template!r:.40} is not text")
+            require(template.count(SLOT) == 1, f"{template!r:.40} does not have exactly one {SLOT}")
+        require(isinstance(groups, list), "groups is not a list")
         sizes = tuple(int(size) for size in groups)
         return ContextPrefixes(tuple(templates), str(record["model"]), int(record["seed"]), sizes)

@@ -75,7 +75,7 @@ def load(path: Path) -> SecondMoment:
     with opened(path, "second moment") as file:
         matrix, factor = file["matrix"].double(), file["factor"].double()
         square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
-        require(square and matrix.shape == factor.shape, "C and its factor are no square matrices")
+        require(square and matrix.shape == factor.shape, "C and its factor are not square matrices")
         finite = matrix.isfinite().all() and factor.isfinite().all()
         require(bool(finite), "not every number is finite")
         return SecondMoment(int(file.about["layer"]), matrix, factor, int(file.about["tokens"]))
@@ -88,7 +88,7 @@ def load_for(model: "LoadedModel", layer: int, path: Path) -> SecondMoment:
     width = model.model.get_parameter(name).shape[0 if stores_transposed(model.model, name) else 1]
     if len(moment.matrix) != width:
         raise DataError(
-            f"{path} is of keys with {len(moment.matrix)} numbers, but those of layer {layer} of "
+            f"{path} is for keys with {len(moment.matrix)} numbers, but those of layer {layer} of "
             f"{model.name!r} have {width}; give the statistics of this model, or delete the file"
         )
     return moment

@@ -34,7 +34,7 @@ class StoredValues:
             if case_id not in self.by_case:
                 raise DataError(
                     f"{self.path} lacks v* of case {case_id}, which was planned for it; delete the "
-                    "file and run again, which searches for v* of all its cases"
+                    "file and run again, to search for v* of all its cases"
                 )
 
 
@@ -50,7 +50,7 @@ def under(planned: Mapping[ValueOptions, StoredValues], options: ValueOptions) -
     ]
     files = ", ".join(str(stored.path) for stored in planned.values())
     raise DataError(
-        f"{files}: v* was planned under other options than the editor asks for: "
+        f"{files}: v* was planned with other options than the editor asks for: "
         f"{', '.join(differing)}; plan the study again, with `editcore plan` or snakemake"
     )
 
@@ -79,7 +79,7 @@ def load(path: Path, device: torch.device) -> StoredValues:
         shape = (len(cases), *initials.shape[1:])
         require(len(shape) == 2 or not len(cases), "v* is one vector for each case")
         require(initials.shape == deltas.shape and len(initials) == len(cases), "shapes differ")
-        require(initials.is_floating_point() and deltas.is_floating_point(), "v* is no numbers")
+        require(initials.is_floating_point() and deltas.is_floating_point(), "v* is not numeric")
         for case, initial, delta, step, loss in zip(
             cases.tolist(), initials, deltas, steps.tolist(), losses.tolist(), strict=True
         ):

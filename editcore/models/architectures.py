@@ -67,7 +67,7 @@ def _blocks(model: PreTrainedModel, family: ModelFamilyInfo) -> nn.ModuleList:
             blocks[0].get_submodule(inside)
     except AttributeError:
         raise PluginError(
-            f"the model family {family.name!r} looks for {path}, which a model of type "
+            f"the model family {family.name!r} expects {path}, which a model of type "
             f"{model.config.model_type!r} does not have; report this to its authors"
         ) from None
     return blocks

@@ -21,9 +21,9 @@ def cache_only(source: str, revision: str | None = None) -> bool:
 
     if not isinstance(try_to_load_from_cache(source, CONFIG_FILE, revision=revision), str):
         raise ModelError(
-            f"the model {source!r} at {revision or 'its newest revision'} is not on this machine, "
-            f"and the hub does not answer ({silent}); fetch it where there is a network, or give a "
-            "folder"
+            f"the model {source!r} at {revision or 'its latest revision'} is not on this machine, "
+            f"and the hub does not answer ({silent}); fetch it on a machine with a network, or "
+            "give a folder"
         )
     return True
 
@@ -41,7 +41,7 @@ def fetch_description(source: str, revision: str | None = None) -> None:
         hf_hub_download(source, CONFIG_FILE, revision=revision)
     except Exception as error:  # each layer below the hub's client has errors of its own
         raise ModelError(
-            f"the model {source!r} at {revision or 'its newest revision'} cannot be fetched: "
+            f"the model {source!r} at {revision or 'its latest revision'} cannot be fetched: "
             f"{reason(error)}; check name, revision and access"
         ) from error
 

@@ -216,7 +216,7 @@ def _require_device(name: str, device: str) -> None:
     if int(index or 0) >= count:
         why = devices.absent(device) or f"torch finds {count} of this kind"
         raise ModelError(
-            f"model {name!r} is to run on {device}, which is not to be had here: {why}; "
+            f"model {name!r} is to run on {device}, which is not available here: {why}; "
             "set `device: cpu`, or run on a machine that has it"
         )
 
@@ -234,8 +234,8 @@ def _tried(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
     """
     if not tokenizer(ANY_TEXT)["input_ids"]:
         raise ModelError(
-            f"model {name!r} has no tokenizer: it makes no tokens of {ANY_TEXT!r}; "
-            "save the tokenizer's files beside the weights"
+            f"model {name!r} has no tokenizer: it gives no tokens for {ANY_TEXT!r}; "
+            "save the tokenizer's files next to the weights"
         )
     return tokenizer
 
@@ -262,12 +262,12 @@ def _refuse_missing_weights(name: str, found: Mapping[str, Collection[Any]]) -> 
     """What a checkpoint lacks, transformers fills with random numbers and a warning."""
     for parameter, given, needed in found["mismatched_keys"]:
         raise ModelError(
-            f"the weights of model {name!r} hold {parameter} of shape {tuple(given)}, and its "
-            f"config.json says {tuple(needed)}; get the checkpoint that belongs to it"
+            f"the weights of model {name!r} contain {parameter} of shape {tuple(given)}, but its "
+            f"config.json requires {tuple(needed)}; get the checkpoint that belongs to it"
         )
     if missing := sorted(found["missing_keys"]):
         unknown = sorted(found["unexpected_keys"])
-        instead = f", and hold unknown ones, such as {unknown[0]}" if unknown else ""
+        instead = f", and contain unknown ones, such as {unknown[0]}" if unknown else ""
         raise ModelError(
             f"the weights of model {name!r} lack {len(missing)} parameters, such as {missing[0]}"
             f"{instead}; get the checkpoint that belongs to its config.json"
@@ -278,5 +278,5 @@ def _refuse_unfit_weights(name: str, model: PreTrainedModel) -> None:
     for parameter, tensor in model.named_parameters():
         if not torch.isfinite(tensor).all():
             raise ModelError(
-                f"model {name!r} holds non-finite numbers in {parameter}; download them again"
+                f"model {name!r} has non-finite numbers in {parameter}; download its weights again"
             )

@@ -73,5 +73,5 @@ def _read(file: Path) -> Any:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # it raises nothing more special
         raise ModelError(
-            f"{file} holds no tokenizer ({in_one_line(error)}); save the model again"
+            f"{file} contains no tokenizer ({in_one_line(error)}); save the model again"
         ) from error

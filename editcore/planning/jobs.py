@@ -310,11 +310,12 @@ def read(kind: type[JobT], path: Path) -> JobT:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(
-            f"{path}: the job file cannot be read ({error.strerror}); `editcore plan` writes it"
+            f"{path}: the job file cannot be read ({error.strerror}); run `editcore plan` to write "
+            "it"
         ) from None
     except ValidationError as error:
         reason = explain(error, kind, str(path))
-        raise ConfigError(f"{reason}\n`editcore plan` writes the job files again") from None
+        raise ConfigError(f"{reason}\nrun `editcore plan` to regenerate the job files") from None
 
 
 def write_if_changed(path: Path, text: str) -> bool:

@@ -145,8 +145,8 @@ class _Planner:
         for label, choice in self._config.editors.items():
             if unknown := sorted(set(choice.options_by_model) - set(self._config.models)):
                 raise ConfigError(
-                    f"{self._where}: editors.{label}.options_by_model.{unknown[0]}: there is no "
-                    f"model of this label. {nearest(unknown[0], self._config.models)}"
+                    f"{self._where}: editors.{label}.options_by_model.{unknown[0]}: no model has "
+                    f"this label. {nearest(unknown[0], self._config.models)}"
                 )
 
     def _at(self, place: str) -> AbstractContextManager[None]:

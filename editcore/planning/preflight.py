@@ -53,8 +53,8 @@ def refuse_interrupted(folder: Path) -> None:
     """Raise `ModelError` where a change of the weights has begun and not ended."""
     if any((folder / APPLIED).glob(f"*{UNFINISHED}")):
         raise ModelError(
-            f"a change of the weights in {folder} is under way, or was interrupted; wait for its "
-            f"end, or run `editcore revert {folder}`, which puts the old weights back"
+            f"a change of the weights in {folder} is in progress or was interrupted; wait until it "
+            f"ends, or run `editcore revert {folder}`, which restores the old weights"
         )
 
 
@@ -65,7 +65,9 @@ def depth(source: str, revision: str | None = None) -> int | None:
     found = next((part[key] for part in parts for key in DEPTH_KEYS if key in part), None)
     if found is None or (isinstance(found, int) and found > 0):
         return found
-    raise ModelError(f"{source}: its {CONFIG_FILE} says it has {shown(found)} blocks; correct it")
+    raise ModelError(
+        f"{source}: its {CONFIG_FILE} gives the number of blocks as {shown(found)}; correct it"
+    )
 
 
 def model_type(source: str, revision: str | None = None) -> str | None:
@@ -120,7 +122,7 @@ def cases(path: str, format: str, registry: Registry) -> tuple[str, list[EditReq
     _require_file(path)
     found, requests = read_dataset(Path(path), format, registry)
     if not requests:
-        raise DataError(f"{path}: no record of it asks for an edit; give at least one that does")
+        raise DataError(f"{path}: none of its records asks for an edit; add at least one that does")
     return found, requests
 
 
@@ -148,7 +150,7 @@ def without_wildcards(paths: Iterable[str]) -> None:
     """Raise `DataError` for a path with braces, which Snakemake takes for wildcards."""
     for path in paths:
         if "{" in path or "}" in path:
-            raise DataError(f"{path}: the workflow takes no path with braces; rename it")
+            raise DataError(f"{path}: the workflow cannot use paths with braces; rename it")
 
 
 def _require_file(path: str) -> None:
@@ -165,7 +167,7 @@ def tasks(names: Sequence[str]) -> None:
     labels = [task_files.label(name) for name in names]
     for label in labels:
         if labels.count(label) > 1:
-            raise ConfigError(f"two tasks are called {label}; name each once")
+            raise ConfigError(f"two tasks have the name {label}; list each once")
     for name in names:
         without_wildcards(task_files.files(name))
     if importlib.util.find_spec("lm_eval") is None:

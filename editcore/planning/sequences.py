@@ -29,7 +29,7 @@ class SequencePlanner:
         for label in self.choice.editors or ():
             if label not in configured:
                 raise ConfigError(
-                    f"{self.where}.editors: there is no editor of the label {label!r}. "
+                    f"{self.where}.editors: no editor has the label {label!r}. "
                     f"{nearest(label, configured)}"
                 )
             if not self._can(label).sequential:
@@ -46,12 +46,12 @@ class SequencePlanner:
         for label in chosen:
             if label not in available:
                 raise ConfigError(
-                    f"{self.where}.datasets: there is no data set of the label {label!r}. "
+                    f"{self.where}.datasets: no data set has the label {label!r}. "
                     f"{nearest(label, available)}"
                 )
             if self.choice.edits is not None and len(available[label]) < self.choice.edits:
                 raise ConfigError(
-                    f"{self.where}.edits: {self.choice.edits} facts were asked for, and {label!r} "
+                    f"{self.where}.edits: {self.choice.edits} facts were asked for, but {label!r} "
                     f"has {len(available[label])}; ask for fewer, or leave the key out"
                 )
         return {label: available[label] for label in chosen}

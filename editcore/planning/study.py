@@ -249,11 +249,11 @@ def _listed(study_file: Path) -> StudyList:
         return StudyList.model_validate_json(study_file.read_bytes())
     except OSError as error:
         raise ConfigError(
-            f"{study_file}: the study's list cannot be read ({reason(error)}); "
-            "`editcore plan` writes it"
+            f"{study_file}: the study manifest cannot be read ({reason(error)}); "
+            "run `editcore plan` to write it"
         ) from None
     except ValidationError as error:
         wrong = explain(
             error, StudyList, f"{study_file}: this is not a study manifest (study.json)"
         )
-        raise ConfigError(f"{wrong}\n`editcore plan` writes one") from None
+        raise ConfigError(f"{wrong}\nrun `editcore plan` to write one") from None

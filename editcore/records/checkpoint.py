@@ -80,4 +80,4 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _refused(self, error: DataError) -> None:
-        warnings.warn(f"{self.path} cannot be continued from: {error}", stacklevel=3)
+        warnings.warn(f"{self.path} cannot be resumed from: {error}", stacklevel=3)

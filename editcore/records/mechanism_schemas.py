@@ -1,4 +1,4 @@
-"""The tables of the mechanism, each column stated once.
+"""The tables of the mechanism: every column with its meaning.
 
 Bare keys are kᵘ, mean keys k̄. Intervals are of 95 %: by bootstrap over cases for distances,
 Wilson's for shares.
@@ -14,11 +14,11 @@ from editcore.records.schemas import CASES
 
 _MODEL = text("model", "the model's label in the study")
 _SET = (
-    text("cases", "the set that the case is from: `collapse` or `normal`"),
-    whole("case_id", "the data set's number of the case"),
+    text("cases", "the set that the case belongs to: `collapse` or `normal`"),
+    whole("case_id", "the case's number in the data set"),
 )
 _PERPLEXITIES = (
-    real("perplexity", "perplexity of the edited model; inf where it is not finite"),
+    real("perplexity", "perplexity of the edited model; inf if it is not finite"),
     real("perplexity_base", "perplexity of the unedited model"),
 )
 _VERDICTS = tuple(
@@ -50,7 +50,7 @@ _UPDATES = (
         "share of the subject's last token among the tokens of the texts of `moments`",
     ),
     real("numerator_norm", "norm of the residual that the update adds at the key"),
-    real("denominator", "absolute value of what the update is divided by"),
+    real("denominator", "absolute value of the update's denominator"),
     *_PERPLEXITIES,
 )
 
@@ -75,8 +75,8 @@ DISTANCES = schema(
             "mean",
             "low",
             "high",
-            "mean distance over all pairs of members; within one cloud no member is compared with "
-            "itself",
+            "mean distance over all pairs of members; within one cloud, members are not compared "
+            "with themselves",
         ),
         whole("n_first", "members of the first cloud"),
         whole("n_second", "members of the second cloud"),
@@ -90,10 +90,10 @@ POINTS = schema(
         _MODEL,
         text(
             "panel",
-            "which clouds are projected together; in `directions` each vector has length one",
+            "the clouds that are projected together; in `directions`, each vector has length one",
         ),
         text("method", "`pca` or `t-sne`"),
-        text("cloud", "the cloud that the point is of"),
+        text("cloud", "the cloud that the point belongs to"),
         whole("number", "number of the point in its cloud, from 0"),
         real("x", "first coordinate"),
         real("y", "second coordinate"),
@@ -108,17 +108,17 @@ MOVED = schema(
     (
         _MODEL,
         whole("length", "length of the prefix, cut from the texts at random", "tokens"),
-        text("reference", "the set whose bare keys distances are to: `collapse` or `normal`"),
+        text("reference", "the set of bare keys used as reference: `collapse` or `normal`"),
         _METRIC,
         *_interval("mean", "low", "high", "mean distance of the keys after the prefix to those"),
         real(
             "gap",
-            "energy distance: twice `mean`, less the mean distances within both clouds; about 0 "
-            "where both are one",
+            "energy distance: twice `mean`, minus the mean distances within both clouds; about 0 "
+            "if both have the same distribution",
         ),
         real(
             "nearest",
-            "share of the moved keys whose nearest bare key, other than their own case's, is of "
+            "share of the moved keys whose nearest bare key, other than their own case's, is in "
             "this set",
         ),
         whole("n", "cases"),
@@ -132,7 +132,7 @@ DEPTH = schema(
         _MODEL,
         text("part", "`decoder`, or `encoder` for the T5"),
         whole("layer", "number of the block, from 0"),
-        whole("position", "position in rows of 16 tokens cut anywhere, from 0"),
+        whole("position", "position in rows of 16 tokens that begin anywhere, from 0"),
         real("key_norm", "mean norm of the position's keys"),
         real(
             "key_cosine",
@@ -161,8 +161,8 @@ _POSITIONS = (
         "whether the subject is at the other position: the second for collapse cases whose subject "
         "is the first token, the first for normal cases whose subject ends at the second",
     ),
-    real("key_cosine", "cosine of kᵘ to what it is at its own position"),
-    real("denominator", "absolute value of what the update (mixed keys, with C) is divided by"),
+    real("key_cosine", "cosine of kᵘ to kᵘ at its own position"),
+    real("denominator", "absolute value of the update's denominator (mixed keys, with C)"),
     *_PERPLEXITIES,
 )
 
@@ -182,8 +182,8 @@ SHARED = schema(
         ),
         real(
             "auc",
-            "how often a case that collapses the model has less of it than one that does not; ties "
-            "count half",
+            "how often a case that collapses the model has a smaller value than one that does not; "
+            "ties count half",
         ),
         real("mean_collapsed", "its mean over the cases that collapse the model"),
         real("mean_others", "its mean over the others"),
@@ -201,8 +201,8 @@ PROMPTING = schema(
         text("dataset", "the data set's label in the study"),
         text(
             "prefixed",
-            "what is tested after a prefix: `none`; `rewrite`, the edited prompt alone, as "
-            "published; `all`, paraphrases and neighbours too",
+            "the prompts that are tested after a prefix: `none`; `rewrite`, only the edited "
+            "prompt, as published; `all`, paraphrases and neighbours too",
         ),
         text("metric", "`efficacy`, `generalization` or `locality`"),
         *_interval("share", "low", "high", "mean share of target tokens"),

@@ -1,4 +1,4 @@
-"""The tables of edits, sequences and tasks: every column with its meaning and unit, stated once.
+"""The tables of edits, sequences and tasks: every column with its meaning and unit.
 
 `results/README.md` and the report's help are made from these sentences.
 """
@@ -38,7 +38,7 @@ _GROUP = (
 )
 
 _VERDICTS = (
-    flag("collapsed", "whether the model has collapsed, by the threshold that the study chose"),
+    flag("collapsed", "whether the model has collapsed, by the study's choice of threshold"),
     flag("collapsed_perplexity", "whether perplexity is above `collapse.perplexity`"),
     flag(
         "collapsed_ratio",
@@ -49,8 +49,8 @@ _VERDICTS = (
 _FACT = (
     text("subject", "the fact's subject"),
     text("prompt", "the fact's prompt, with `{}` in place of the subject"),
-    text("target_new", "the object that the edit is to bring"),
-    text("target_true", "the object that is true"),
+    text("target_new", "the object that the model should give after the edit"),
+    text("target_true", "the true object"),
     text("relation", "the fact's relation, as the data set names it"),
 )
 
@@ -60,28 +60,28 @@ _MEASURED = (
     small("subject_tokens", "tokens of the subject"),
     small("subject_position", "index of the subject's last token in the bare prompt"),
     real("numerator_norm", "norm of the residual that the update adds at the key"),
-    real("denominator", "absolute value of what the update is divided by"),
+    real("denominator", "absolute value of the update's denominator"),
     real(
         "denominator_usual",
-        "√(uᵀC u): what uᵀk is over running text in the quadratic mean, for the direction u of a "
-        "rank-one update; null for other changes and where C is not known",
+        "√(uᵀC u): the root mean square of uᵀk over running text, for the direction u of a "
+        "rank-one update; null for other changes and if C is not known",
     ),
     real(
         "delta_norm",
         "Frobenius norm of the weight change; null for an editor that changes no weights",
     ),
-    real("weight_norm", "Frobenius norm of the parameters that it changes, before the edit"),
+    real("weight_norm", "Frobenius norm of the changed parameters before the edit"),
     real(
         "warning",
-        "what the change will add to the outputs of the maps it changes over running text, "
-        "relative to what they give: √(Σ tr(Δ C Δᵀ) / Σ tr(W C Wᵀ)); ‖Δ‖/‖W‖ where C is not known. "
-        "It is known before any weight changes",
+        "how much the change will add to the outputs of the changed maps over running text, "
+        "relative to those outputs: √(Σ tr(Δ C Δᵀ) / Σ tr(W C Wᵀ)), or ‖Δ‖/‖W‖ if C is not known; "
+        "computed before any weight changes",
     ),
-    small("steps", "optimisation steps of the value"),
+    small("steps", "optimisation steps of the search for v*"),
     real(
         "perplexity",
         "perplexity of the edited model: mean over the texts of exp(mean negative log-likelihood); "
-        "inf where a logit is not finite",
+        "inf if a logit is not finite",
     ),
     real("perplexity_base", "perplexity of the unedited model"),
     real("perplexity_ratio", "`perplexity` / `perplexity_base`"),
@@ -98,37 +98,36 @@ _AROUND = (
     *METRICS,
     text(
         "continuation_base",
-        "how the unedited model continues the case's prompt, the most probable token each time; "
-        "shorter, or empty, where the text ends or logits are not finite; null where the study "
-        "asks for none",
+        "the unedited model's greedy continuation of the case's prompt; shorter or empty if the "
+        "text ends or logits are not finite; null if the study has none",
     ),
-    text("continuation", "how the edited model continues it"),
+    text("continuation", "the edited model's continuation of it"),
     flag(
         "known",
-        "whether the unedited model knows the fact: after the prompt it ranks each token of the "
-        "true object first; null where the data set names none",
+        "whether the unedited model knows the fact: it ranks each token of the true object first "
+        "after the prompt; null if the data set has no true object",
     ),
     text("test_prefix", "the template of the prefixed tests, with `{}` in place of the prompt"),
     real(
         "seconds",
-        "time of making and measuring the edit; a v* found beforehand is not counted",
+        "time for making and measuring the edit, without a v* found beforehand",
         "s",
     ),
-    text("key_strategy", "which keys the update uses; null where the editor reports none"),
-    flag("second_moment", "whether the update uses C; null where the editor reports nothing"),
+    text("key_strategy", "the keys that the update uses; null if the editor reports none"),
+    flag("second_moment", "whether the update uses C; null if the editor reports nothing"),
     whole("seed", "the study's seed"),
     text("dtype", "number type of the weights"),
-    text("precision", "arithmetic of the frozen model's matrix products"),
+    text("precision", "precision of the frozen model's matrix products"),
     text("prefixes_hash", "hash of the context prefixes"),
 )
 
 _CASE = (
     *_GROUP,
-    whole("case_id", "the data set's number of the case"),
+    whole("case_id", "the case's number in the data set"),
     text(
         "status",
-        "`ok`, or why the edit could not be made or measured; then all that was not measured is "
-        "null",
+        "`ok`, or why the edit could not be made or measured; numbers that were not measured are "
+        "then null",
     ),
 )
 
@@ -144,16 +143,18 @@ VERDICTS = schema(
     ("model", "editor", "dataset"),
     (
         *_GROUP,
-        whole("n", "edits, failed ones too"),
-        whole("n_ok", "edits that could be made; all numbers below are of these"),
-        text("failures", "JSON from the reason to the number of failed edits; null without any"),
+        whole("n", "edits, including failed ones"),
+        whole("n_ok", "edits that succeeded; all numbers below are for these"),
+        text("failures", "JSON: number of failed edits by reason; null if none failed"),
         whole("n_collapsed", "edits with `collapsed`"),
         whole("n_collapsed_perplexity", "edits with `collapsed_perplexity`"),
         whole("n_collapsed_ratio", "edits with `collapsed_ratio`"),
-        text("collapse_verdict", "which threshold `collapsed` follows: `ratio` or `perplexity`"),
-        real("collapse_perplexity", "the threshold on perplexity that judged these edits"),
-        real("collapse_ratio", "the threshold on its ratio to the unedited model's that did"),
-        whole("n_nonfinite", "edits after which some token's likelihood is not finite"),
+        text(
+            "collapse_verdict", "the threshold that determines `collapsed`: `ratio` or `perplexity`"
+        ),
+        real("collapse_perplexity", "the threshold on perplexity used here"),
+        real("collapse_ratio", "the threshold on the perplexity ratio used here"),
+        whole("n_nonfinite", "edits after which a token's likelihood is not finite"),
         real("perplexity_base", "perplexity of the unedited model"),
         real("perplexity_median", "median of `perplexity`"),
         real("perplexity_max", "greatest `perplexity`"),
@@ -162,11 +163,11 @@ VERDICTS = schema(
         whole("denominator_n", "edits that have a denominator"),
         real("denominator_median", "median of `denominator`"),
         real("denominator_mean", "mean of `denominator`"),
-        real("denominator_min", "least `denominator`"),
+        real("denominator_min", "smallest `denominator`"),
         real("denominator_max", "greatest `denominator`"),
         real("numerator_norm_mean", "mean of `numerator_norm`"),
         *(real(f"{m}_mean", f"mean of `{m}`") for m in METRIC_COLUMNS),
-        *(whole(f"{m}_n", f"edits that `{m}_mean` is over") for m in METRIC_COLUMNS),
+        *(whole(f"{m}_n", f"number of edits in `{m}_mean`") for m in METRIC_COLUMNS),
         real("seconds", "sum of `seconds`", "s"),
     ),
 )
@@ -178,16 +179,16 @@ GUARD = schema(
         text("model", "the model's label"),
         text("editor", "the editor's label"),
         whole("step", "number of the edit in its list, from 0"),
-        whole("case_id", "the file's number of the fact"),
+        whole("case_id", "the fact's number in the file"),
         text("status", "`ok`, or `refused: ` and the reason"),
         flag("accepted", "whether the edit is part of `delta.safetensors`"),
         *(column for column in _FACT if column.name in ("subject", "prompt", "target_new")),
-        real("denominator", "what this edit's update is divided by; null without a denominator"),
-        real("perplexity", "perplexity of the model with this edit after all accepted ones"),
+        real("denominator", "denominator of this edit's update; null if it has none"),
+        real("perplexity", "perplexity of the model with this edit and all accepted ones before"),
         real("perplexity_base", "perplexity of the unedited model"),
         real("perplexity_ratio", "`perplexity` / `perplexity_base`"),
-        real("efficacy", "as in the edit rows, of that model and this edit's prompt"),
-        real("locality", "as in the edit rows, of that model and this edit's neighbours"),
+        real("efficacy", "as in the edit rows, for that model and this edit's prompt"),
+        real("locality", "as in the edit rows, for that model and this edit's neighbours"),
     ),
 )
 
@@ -197,38 +198,38 @@ _STEP = (
     *_GROUP,
     whole("order", "the seed that drew the facts and their order"),
     whole("step", "number of the step; 0 is the unedited model"),
-    whole("edits", "facts edited up to and with this step"),
-    whole("case_id", "the step's fact, the first of several; null at step 0"),
+    whole("edits", "number of facts edited up to and including this step"),
+    whole("case_id", "the step's fact, or the first of several; null at step 0"),
     text(
         "status",
-        "`ok`; why the step's edit could not be made, which leaves the model as it was; or "
-        "`stopped`: the sequence ended here, since the model has collapsed",
+        "`ok`; or why the step's edit failed (the model is then unchanged); or `stopped`: the "
+        "sequence ended here because the model has collapsed",
     ),
     flag("made", "whether the step changed the model"),
-    real("perplexity", "perplexity of the model as it is now; null at steps without measurement"),
+    real("perplexity", "perplexity of the model after this step; null if not measured"),
     real("perplexity_base", "perplexity of the unedited model"),
     real("perplexity_ratio", "`perplexity` / `perplexity_base`"),
     whole("nonfinite_tokens", "predicted tokens whose likelihood is not finite"),
 )
 
 _LEFT = (
-    real("denominator", "absolute value of what the step's own update is divided by"),
+    real("denominator", "absolute value of the denominator of the step's own update"),
     real("delta_norm", "Frobenius norm of the step's own change"),
-    real("accumulated_norm", "Frobenius norm of everything changed so far"),
+    real("accumulated_norm", "Frobenius norm of the sum of all changes so far"),
     real(
         "efficacy_so_far",
-        "mean of `efficacy` over all facts edited so far; null at steps without this test",
+        "mean of `efficacy` over all facts edited so far; null if not measured at this step",
     ),
     real("efficacy_so_far_prefixed", "mean of `efficacy_prefixed` over them"),
     real("generalization_so_far", "mean of `generalization` over them"),
     real(
         "locality",
-        "mean over their neighbours of the share of answer tokens ranked first as by the unedited "
-        "model; neighbours that were edited themselves do not count",
+        "mean over their neighbours of the share of answer tokens whose first rank is as in the "
+        "unedited model; neighbours that were edited themselves do not count",
     ),
     whole("seed", "the study's seed"),
-    real("seconds_editing", "time of making the edit", "s"),
-    real("seconds", "time of the step, with all that was measured", "s"),
+    real("seconds_editing", "time for making the edit", "s"),
+    real("seconds", "time for the step, including all measurements", "s"),
 )
 
 # The status of a sequence's last row where the model had collapsed.
@@ -243,21 +244,21 @@ DOWNSTREAM = schema(
     (*CASE_KEYS, "task"),
     (
         *_GROUP,
-        whole("case_id", "the data set's number of the edited case"),
+        whole("case_id", "the edited case's number in the data set"),
         text("task", "the task's name"),
-        text("metric", "which of the task's metrics the score is"),
-        real("score", "mean over the items; null where status is not `ok`"),
-        real("random", "what guessing gives: one of the choices, or 0 where there are none"),
+        text("metric", "the metric that the score is"),
+        real("score", "mean over the items; null if status is not `ok`"),
+        real("random", "score of random guessing: 1 / choices, or 0 if there are no choices"),
         text(
             "status",
-            "`ok`, or `nonfinite`: a logit that the score would be read from is not finite",
+            "`ok`, or `nonfinite`: a logit that the score depends on is not finite",
         ),
         real("stderr", "standard error of the mean"),
         whole("n_items", "items"),
         real("perplexity", "perplexity of the model, as in its edit row"),
         flag("spread", "whether the edit was chosen to cover the range of perplexity"),
         flag("top", "whether it was chosen as one of those with the highest perplexity"),
-        real("seconds", "time of the task", "s"),
+        real("seconds", "time for the task", "s"),
     ),
     nullable=("editor", "dataset", "case_id"),
 )
@@ -271,13 +272,13 @@ CORRELATION = schema(
         text("metric", "the score that is correlated with perplexity"),
         real(
             "rho",
-            "Spearman's ρ over the models with `spread` and the unedited one; null where ranks do "
+            "Spearman's ρ over the models with `spread` and the unedited one; null if ranks do "
             "not vary",
         ),
-        real("p_value", "its two-sided p"),
-        real("ci_low", "lower end of its bootstrap interval of 95 %, by percentiles"),
+        real("p_value", "its two-sided p-value"),
+        real("ci_low", "lower end of its 95 % bootstrap interval, by percentiles"),
         real("ci_high", "upper end of that interval"),
-        whole("n", "models; those without a score or with infinite perplexity do not count"),
+        whole("n", "number of models; excludes those without a score or with infinite perplexity"),
     ),
 )
 
@@ -286,11 +287,11 @@ WEIGHTS = schema(
     (*CASE_KEYS, "parameter", "row", "column"),
     (
         *_GROUP,
-        whole("case_id", "the data set's number of the case"),
+        whole("case_id", "the case's number in the data set"),
         text("parameter", "the first matrix that the edit changes"),
-        small("row", "row of the block, of at most 40"),
-        small("column", "column of the block, of at most 80"),
-        real("change", "the largest absolute number of ΔW in the block"),
+        small("row", "row of the block (at most 40 rows)"),
+        small("column", "column of the block (at most 80 columns)"),
+        real("change", "the largest absolute element of ΔW in the block"),
         whole("d_out", "rows of the matrix"),
         whole("d_in", "columns of the matrix"),
         flag("collapsed", "the verdict on the edit"),
@@ -304,25 +305,25 @@ WARNING = schema(
     (
         text("calibrated_on", "the model whose edits the predictor was fitted on"),
         text("tested_on", "the model whose edits it was tested on"),
-        text("editor", "the editor whose edits count, in both; `*` for all"),
+        text("editor", "the editor whose edits are used in both; `*` for all"),
         text(
             "predictor",
             "`warning` as in the edit rows; `relative_change` ‖Δ‖/‖W‖; `denominator`, its inverse; "
             "`denominator_ratio`, `denominator_usual` over `denominator`; `subject_position`, "
             "1 / (1 + position)",
         ),
-        whole("n_calibrated", "edits that it was fitted on"),
-        whole("n_calibrated_collapsed", "how many of those collapsed"),
-        whole("n", "edits that it was tested on"),
-        whole("n_collapsed", "how many of those collapsed"),
-        real("auc", "area under the ROC curve of the test; null where all or none collapsed"),
+        whole("n_calibrated", "number of edits that it was fitted on"),
+        whole("n_calibrated_collapsed", "number of those that collapsed the model"),
+        whole("n", "number of edits that it was tested on"),
+        whole("n_collapsed", "number of those that collapsed the model"),
+        real("auc", "area under the ROC curve of the test; null if all or none collapsed"),
         real(
             "threshold",
-            "the least value among the collapses it was fitted on, so that it misses none of them; "
-            "null where none collapsed",
+            "the smallest value among the collapses that it was fitted on, so that it misses none "
+            "of them; null if none collapsed",
         ),
         real("recall", "on the test, share of collapses at or above the threshold"),
-        real("precision", "on the test, share of collapses among what is at or above it"),
+        real("precision", "on the test, share of collapses among edits at or above it"),
         real("intercept", "P(collapse) = 1 / (1 + exp(−intercept − slope · log₁₀ value)), fitted"),
         real("slope", "the slope of that fit"),
     ),

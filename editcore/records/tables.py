@@ -62,7 +62,7 @@ def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
     if not twice.is_empty():
         model, editor, dataset, case_id = twice.select(CASE_KEYS).row(0)
         raise DataError(
-            f"case {case_id} of {model}, {editor}, {dataset} appears in two of the edit files; "
+            f"case {case_id} of {model}, {editor}, {dataset} appears in two edit files; "
             "delete the older file, or list each shard once"
         )
     return edits
@@ -77,7 +77,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """How a table was made, as its metadata say; raises `DataError` where they say nothing."""
     found = _metadata(path, PROVENANCE_KEY)
     if found is None:
-        raise DataError(f"{path}: carries no provenance, so editcore did not write it")
+        raise DataError(f"{path}: has no provenance, so editcore did not write it")
     with reading(path, "provenance that can be read"):
         return dict(json.loads(found))
 
@@ -121,10 +121,10 @@ def _check_values(path: Path, table: pa.Table, keys: Sequence[str]) -> None:
     frame = _to_polars(table)
     for field in table.schema:
         if not field.nullable and frame[field.name].null_count():
-            raise DataError(f"{path}: {field.name} is missing in a row; every row needs one")
+            raise DataError(f"{path}: {field.name} is null in at least one row; it is required")
     twice = frame.filter(frame.select(keys).is_duplicated())
     if not twice.is_empty():
-        raise DataError(f"{path}: {_named(twice, keys)} appears twice; give each row once")
+        raise DataError(f"{path}: {_named(twice, keys)} appears twice; rows must be unique")
     for column in frame.columns:
         if frame[column].dtype.is_float():
             bad = frame.filter(pl.col(column).is_nan())
@@ -148,7 +148,7 @@ def _check_folders(path: Path, table: pa.Table) -> None:
         others = {str(other) for other in table.column(column).unique().to_pylist()} - {value}
         if others:
             raise DataError(
-                f"{path}: lies in the folder {part} but its rows say {column} {min(others)!r}; "
+                f"{path}: is in the folder {part}, but its rows have {column} {min(others)!r}; "
                 "move the file or delete it and run again"
             )
 
@@ -207,7 +207,7 @@ def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
         table = _renewed(table, schema)
     elif found != wanted:
         raise DataError(
-            f"{path}: a table of the schema {wanted} is needed, this one is of {found}; "
+            f"{path}: a table with the schema {wanted} is needed, but this one has {found}; "
             "delete it and run again with this version of editcore"
         )
     for field in schema:
@@ -220,7 +220,9 @@ def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
                 "delete it and run again"
             )
         if not field.nullable and table.column(field.name).null_count:
-            raise DataError(f"{path}: {field.name} is missing in a row; delete it and run again")
+            raise DataError(
+                f"{path}: {field.name} is null in at least one row; delete the file and run again"
+            )
     _check_folders(path, table)
     return table
 

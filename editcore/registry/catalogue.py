@@ -94,10 +94,11 @@ class Catalogue(Generic[RecordT]):
     def check(self, record: RecordT) -> None:
         """Raise `PluginError` for what is no such record, has a malformed name, or no options."""
         if not isinstance(record, self._record):
-            raise PluginError(f"{record!r} is no {self._record.__name__}")
+            raise PluginError(f"{record!r} is not an instance of {self._record.__name__}")
         if not NAME.fullmatch(record.name):
             raise PluginError(
-                f"{self._kind} {record.name!r} has no valid name: lower-case letters, digits, '-'"
+                f"{self._kind} {record.name!r}: this is not a valid name; use lower-case letters, "
+                "digits and '-'"
             )
         if record.name == self._reserved:
             raise PluginError(f"{self._kind} {record.name!r} has a reserved name; choose another")
@@ -109,7 +110,7 @@ class Catalogue(Generic[RecordT]):
         if hasattr(record, "config") and not _is_options(record.config):
             raise PluginError(
                 f"the config of {self._kind} {record.name!r} is {record.config!r}, "
-                "which is no class of options"
+                "which is not a class of options"
             )
 
     def add(self, record: RecordT, source: Source) -> None:
@@ -117,7 +118,7 @@ class Catalogue(Generic[RecordT]):
         self.check(record)
         if (there := self._records.get(record.name)) is not None:
             reason = (
-                f"{self._kind} {record.name!r} is brought by both {there.source.distribution} and "
+                f"{self._kind} {record.name!r} is provided by both {there.source.distribution} and "
                 f"{source.distribution}; uninstall one of them"
             )
             self._contested[record.name] = reason

@@ -108,9 +108,7 @@ def _manager(plugin: Any, candidate: Candidate) -> pluggy.PluginManager:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise PluginError(
-            f"{error}; see `editcore plugins --help` for the hooks there are"
-        ) from error
+        raise PluginError(f"{error}; see `editcore plugins --help` for the known hooks") from error
     return manager
 
 
@@ -138,7 +136,7 @@ def _check(brought: Iterable[tuple[Catalogue[Any], Any]]) -> None:
     for catalogue, record in brought:
         catalogue.check(record)
         if (claim := (id(catalogue), record.name)) in seen:
-            raise PluginError(f"it brings the name {record.name!r} twice; rename one of them")
+            raise PluginError(f"it registers the name {record.name!r} twice; rename one of them")
         seen.add(claim)
 
 

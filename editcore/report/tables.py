@@ -1,4 +1,4 @@
-"""The page's tables, as plain cells."""
+"""The tables of the report, as plain cells."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ class Table:
 
 
 def comparison_table(study: ReportData) -> Table:
-    """All editors side by side on each model's data sets: whether they edit, and at what price."""
+    """All editors side by side on each model's data sets: their metrics and their damage."""
     places = {editor: place for place, editor in enumerate(study.editors)}
     groups: list[Row] = sorted(
         study.groups(),
@@ -51,8 +51,8 @@ def comparison_table(study: ReportData) -> Table:
     heads = ("model", "data set", "editor", "edits", *COMPARED)
     caption = (
         "Every editor on the same cases. Efficacy, generalization and locality are means between 0 "
-        "and 1; the last columns are the edited model’s perplexity relative to the unedited "
-        "one’s, the median and the worst case, and the share of edits that collapsed it."
+        "and 1. The last columns are the edited model’s perplexity relative to the unedited one’s "
+        "(median and worst case) and the share of edits that collapsed the model."
     )
     return Table(caption, (*heads, "median ratio", "worst ratio", "collapsed"), tuple(rows))
 
@@ -90,8 +90,8 @@ def verdict_table(study: ReportData) -> Table:
         for row in study.groups()
     ]
     caption = (
-        f"“Collapsed” is a perplexity above {collapse.in_words()}; each perplexity is a mean over "
-        "the texts."
+        f"“Collapsed” means a perplexity above {collapse.in_words()}; each perplexity is a mean "
+        "over the texts."
     )
     return Table(caption, heads, tuple(rows))
 
@@ -105,9 +105,7 @@ def denominator_table(study: ReportData) -> Table:
         if row["denominator_n"]
     ]
     heads = (*WHERE, "edits", "median", "least", "greatest", "mean |numerator|")
-    caption = (
-        "|Denominator| of the update. The smaller it is, the larger the change of the weights."
-    )
+    caption = "|Denominator| of the update. The smaller it is, the larger the weight change."
     return Table(caption, heads, tuple(rows))
 
 
@@ -116,9 +114,9 @@ def metric_table(study: ReportData) -> Table:
     keys = METRIC_COLUMNS[:6]
     heads = (*WHERE, *(key.replace("_prefixed", ", prefixed") for key in keys))
     caption = (
-        "Means of the metrics in the collapse papers’ definition: the share of target tokens that "
-        "the edited model ranks first (locality: that it ranks first as before). “Prefixed” puts "
-        "one of the prefixes used while editing before the prompt."
+        "Means of the metrics as the collapse papers define them: the share of target tokens that "
+        "the edited model ranks first (locality: whose top-ranked token did not change). "
+        "“Prefixed”: with one of the prefixes used for editing before the prompt."
     )
     return Table(caption, heads, _means(study, keys))
 
@@ -129,13 +127,13 @@ def score_table(study: ReportData) -> Table:
     heads = (*WHERE, *(key.replace("_", " ") for key in keys))
     caption = (
         "Means of the scores of Meng et al. (2022): how often the new object is more probable than "
-        "the true one, or, for neighbours, the true one more probable than the new."
+        "the true one or, for neighbours, the true one is more probable than the new one."
     )
     return Table(caption, heads, _means(study, keys))
 
 
 def extra_table(study: ReportData) -> Table | None:
-    """Per group: the metrics that other plugins brought; None where there are none."""
+    """Per group: the metrics that other plugins provide; None if there are none."""
     names = [name.removesuffix("_mean") for name in study.verdicts.columns if _is_extra(name)]
     if not names:
         return None
@@ -149,7 +147,7 @@ def _is_extra(column: str) -> bool:
 
 
 def failure_table(study: ReportData) -> Table | None:
-    """Why edits could not be made, by reason; None where all could."""
+    """The number of failed edits by reason; None if none failed."""
     rows = [
         (*_where(row), reason, f"{count:,}")
         for row in study.groups()
@@ -157,7 +155,7 @@ def failure_table(study: ReportData) -> Table | None:
     ]
     if not rows:
         return None
-    return Table("Edits that could not be made.", (*WHERE, "reason", "edits"), tuple(rows), 4)
+    return Table("Failed edits.", (*WHERE, "reason", "edits"), tuple(rows), 4)
 
 
 def _where(row: Row) -> tuple[str, str, str]:

@@ -78,7 +78,7 @@ def selected(edits: pl.DataFrame, count: int, top: int) -> pl.DataFrame:
 
     `spread` are `count` edits at even steps of log perplexity from the least to the greatest finite
     one, the nearest to each step that is not yet taken; `top` those with the highest perplexity,
-    infinite ones counted. Ties go by model, editor, data set and case, so a choice repeats.
+    infinite ones included. Ties go by model, editor, data set and case, so a choice repeats.
     """
     measured = edits.filter(pl.col("status") == OK, pl.col("perplexity").is_not_null())
     measured = measured.sort(CASE_KEYS).with_row_index("place")

@@ -86,7 +86,7 @@ def _fetch(place: str, source: str, revision: str | None, silent: str) -> str:
         )
     except Exception as error:  # each layer below the hub's client has errors of its own
         raise ModelError(
-            f"{place}: {source!r} at {revision or 'its newest revision'} cannot be "
+            f"{place}: {source!r} at {revision or 'its latest revision'} cannot be "
             f"fetched: {silent or reason(error)}; check name, revision, access and network"
         ) from error
     if not list(Path(folder).glob("*.safetensors")):

@@ -116,21 +116,21 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
         prefix_job = study.prefixes[job.model.name]
         path = _place(cache, job.model, prefix_job, files) / "prefixes.json"
         if not path.exists():
-            say(f"let {job.model.name} write context prefixes (kept for the next time)")
+            say(f"generate the context prefixes of {job.model.name} (cached)")
             artefacts.write_prefixes(prefix_job, path)
         changes["prefixes"] = str(path)
     for moment_job in study.moments.values():
         folder = _place(cache, job.model, moment_job, (*files, *moment_job.sources)) / "moments"
         places = {layer: paths.moment(folder, layer) for layer in moment_job.layers}
         if not all(place.exists() for place in places.values()):
-            say(f"estimate second moments of {job.model.name} (kept for the next time)")
+            say(f"estimate the second moments of {job.model.name} (cached)")
             artefacts.write_moments(moment_job, folder)
         changes["moments"] = {layer: str(place) for layer, place in places.items()}
     if job.trained and (training := next(iter(study.training.values()), None)):
         ready = training.model_copy(update=changes)
         path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"
         if not path.exists():
-            say(f"train {job.editor.label} for {job.model.name} (kept for the next time)")
+            say(f"train {job.editor.label} for {job.model.name} (cached)")
             artefacts.train_editor(ready, path)
         changes["trained"] = str(path)
     return job.model_copy(update=changes)

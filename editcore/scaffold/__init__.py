@@ -37,7 +37,7 @@ def create(name: str, parent: Path) -> list[Path]:
     _require_free(name)
     folder = parent / f"{PROJECT}-{name}"
     if folder.exists():
-        raise ConfigError(f"{folder} is there already; choose another name, or remove it")
+        raise ConfigError(f"{folder} already exists; choose another name, or remove it")
     install, test = commands(folder)
     values = {
         "install": install,
@@ -66,13 +66,13 @@ def commands(folder: Path) -> list[str]:
 def _require_free(name: str) -> None:
     if not NAME.fullmatch(name):
         raise ConfigError(
-            f"{name!r} is no name for a plugin: lower-case letters and digits, a letter first, "
-            "words joined by '-', for example my-editor"
+            f"{name!r} is not a valid plugin name; use lower-case letters and digits, a letter "
+            "first, and join words with '-', for example my-editor"
         )
     editors = load_registry().editors
     if name in editors:
         raise ConfigError(
-            f"{editors[name].source.distribution} brings an editor {name!r} already; "
+            f"{editors[name].source.distribution} already provides an editor {name!r}; "
             "choose another name"
         )
 

@@ -72,7 +72,7 @@ def _record(
     request = known[dataset].get(case_id)
     if request is None:
         raise DataError(
-            f"{data[dataset]} has no case {case_id}, which {where} edits; give the file that the "
+            f"{data[dataset]} has no case {case_id}, which is in {where}; give the file that the "
             "edits were made with"
         )
     return counterfact_record(request) | {

@@ -132,12 +132,12 @@ class CumulativeDelta:
         for name, (before, _) in hashes.items():
             if name not in held:
                 raise DataError(
-                    f"{where}: holds no change of {name}, which it lists; make it again"
+                    f"{where}: has no change of {name}, although it lists one; make it again"
                 )
             if _hash(self._now(name)) != before:
                 raise DataError(
                     f"{where}: was made for another model, whose {name} differs from that of "
-                    f"{self._model.name!r}; give the model that was edited, unedited"
+                    f"{self._model.name!r}; give the unedited model that the edits were made on"
                 )
         for name in hashes:
             self._restore(name, tensors)
@@ -145,8 +145,8 @@ class CumulativeDelta:
         wrong = [name for name, (_, after) in hashes.items() if _hash(self._now(name)) != after]
         if wrong:
             raise DataError(
-                f"{where}: {wrong[0]} comes out different from what was saved, as products of "
-                "other machines or libraries may; make the edits again here"
+                f"{where}: {wrong[0]} differs from what was saved, since other machines or "
+                "libraries may round differently; re-run the edits on this machine"
             )
 
     @torch.no_grad()

@@ -114,7 +114,8 @@ class Delta(Change):
             if isinstance(update, LowRankUpdate) and not update.consistent():
                 raise PluginError(
                     f"the factors for {name} have shapes {tuple(update.outputs.shape)} and "
-                    f"{tuple(update.inputs.shape)}; both must be matrices with as many columns"
+                    f"{tuple(update.inputs.shape)}; both must be matrices with the same number of "
+                    "columns"
                 )
             shape = update.shape
             own = _parameter(model, name).shape

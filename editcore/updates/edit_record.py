@@ -109,7 +109,7 @@ def number_kind(key: str, place: TensorPlace) -> str:
     """How numpy calls a weight's kind of numbers; `ModelError` for one that cannot be changed."""
     if place.dtype not in FLOATS:
         raise ModelError(
-            f"{place.file} holds {key} as {place.dtype}, and only {', '.join(FLOATS)} can be "
-            "changed; take the model in one of these, not quantised"
+            f"{place.file} stores {key} as {place.dtype}, but only {', '.join(FLOATS)} can be "
+            "changed; use the model in one of these, not quantised"
         )
     return FLOATS[place.dtype]

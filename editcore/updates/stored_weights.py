@@ -41,5 +41,5 @@ def _in_shards(folder: Path, index: Mapping[str, str]) -> dict[str, TensorPlace]
     files = {name: read_header(folder / name, REMEDY).places for name in set(index.values())}
     for weight, name in index.items():
         if weight not in files[name]:
-            raise ModelError(f"{folder / name} lacks {weight}, which {INDEX} puts there; {REMEDY}")
+            raise ModelError(f"{folder / name} lacks {weight}, which {INDEX} lists there; {REMEDY}")
     return {weight: files[name][weight] for weight, name in index.items()}

@@ -68,7 +68,7 @@ def _sum(key: str, place: TensorPlace, change: torch.Tensor) -> bytes:
     """The weight in its file and the change of it, added as `Delta.applied` adds them."""
     if place.shape != tuple(change.shape):
         raise ModelError(
-            f"{place.file} holds {key} of shape {place.shape}, and the model's config.json says "
+            f"{place.file} has {key} of shape {place.shape}, but the model's config.json requires "
             f"{tuple(change.shape)}; get the checkpoint that belongs to it"
         )
     number_kind(key, place)
@@ -78,6 +78,6 @@ def _sum(key: str, place: TensorPlace, change: torch.Tensor) -> bytes:
     if not torch.isfinite(weight).all():
         raise DataError(
             f"the change of {key} gives weights that are not finite in {place.dtype}; make the "
-            "edit again, with other options if it comes out so again"
+            "edit again, with other options if this happens again"
         )
     return bytes(weight.contiguous().flatten().view(torch.uint8).numpy())

@@ -81,7 +81,7 @@ def revert(folder: Path) -> Path:
         newest = unfinished(folder) or next(reversed(applied(folder)), None)
         if newest is None:
             raise ModelError(
-                f"{folder}: nothing was applied here by editcore, so nothing is reverted"
+                f"{folder}: editcore has applied nothing here, so there is nothing to revert"
             )
         return _put_back(newest, folder)
 
@@ -89,7 +89,7 @@ def revert(folder: Path) -> Path:
 def refuse_inside(target: Path, source: Path) -> None:
     """Raise `ModelError` for a copy that is to be made in the folder that is copied."""
     if target.resolve().is_relative_to(source.resolve()):
-        raise ModelError(f"{target} lies in {source}; name a folder outside for the copy")
+        raise ModelError(f"{target} is inside {source}; choose a folder outside it for the copy")
 
 
 @contextmanager
@@ -138,8 +138,8 @@ def _put_back(file: Path, folder: Path) -> Path:
     for key, content in record.old.items():
         if digest(present.get(key, b"")) not in (record.written[key], digest(content)):
             raise DataError(
-                f"{folder}: {key} is no longer what was written there; put the weights back that "
-                f"editcore wrote, or take the old ones out of {file} by hand"
+                f"{folder}: {key} is no longer what editcore wrote; put those weights back, or "
+                f"take the old ones out of {file} by hand"
             )
     changed = {key: content for key, content in record.old.items() if present[key] != content}
     _refuse_links({places[key].file for key in changed})

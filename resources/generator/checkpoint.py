@@ -1,4 +1,4 @@
-"""A training's state in one safetensors file: weights, optimiser, and what else is plain data."""
+"""A training's state in one safetensors file: weights, optimiser state and plain data."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MODEL, OPTIMIZER = "model/", "optimizer/"
 def save(
     path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]
 ) -> None:
-    """Write all of it, whole or not at all; `about` must be what JSON can hold."""
+    """Write the file, whole or not at all; `about` must be plain data that JSON can represent."""
     state = optimizer.state_dict()
-    # Copies, since tied weights share their memory, and the format refuses that.
+    # Copies, because tied weights share memory, which the format refuses.
     tensors = {f"{MODEL}{name}": tensor.clone() for name, tensor in model.state_dict().items()}
     for number, entries in state["state"].items():
         tensors |= {f"{OPTIMIZER}{number}/{name}": value for name, value in entries.items()}
@@ -28,7 +28,7 @@ def save(
 
 
 def load(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put model and optimiser where `save` found them, and return what stood beside them."""
+    """Restore the model and optimiser that `save` wrote, and return the plain data."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()

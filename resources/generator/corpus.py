@@ -11,7 +11,7 @@ from resources.generator.stories import cast, story, work_day
 from resources.generator.tasks import cloze, passages, question_and_answer, written
 
 # Share of documents of each kind; documents of one kind are of similar length. In `reading`, more
-# of them say again what stands in their own text, which a model has to look up.
+# of them repeat something from their own text, which a model has to look up.
 MIXES = {
     "world": {
         "facts": 0.44,
@@ -56,7 +56,7 @@ LEADS = (
 
 
 def lowered(sentence: str, subject: str) -> str:
-    """Return a sentence as it continues another, keeping a subject's capital."""
+    """Return a sentence as the continuation of another; a subject keeps its capital letter."""
     return sentence if sentence.startswith(subject) else sentence[0].lower() + sentence[1:]
 
 
@@ -98,7 +98,7 @@ class Corpus:
                     yield text
 
     def document(self, kind: str) -> str | None:
-        """Return one document of a kind, or None where it would repeat a held-out text."""
+        """Return one document of a kind, or None if it would repeat a held-out text."""
         rng = self.rng
         if kind == "facts":
             return " ".join(statement(self.next_fact(), rng) for _ in range(rng.randint(1, 6)))

@@ -20,16 +20,16 @@ SCORED = 200
 
 
 class SpanTrainer(Trainer):
-    """An encoder in training; its decoder is there to be trained against."""
+    """An encoder in training; its decoder exists only for the training."""
 
     def make_tokenizer(self) -> PreTrainedTokenizerFast:
-        """Return the decoders' tokenizer with the sentinels behind its own tokens."""
+        """Return the decoders' tokenizer with the sentinels after its own tokens."""
         tokenizer = super().make_tokenizer()
         tokenizer.add_special_tokens({"additional_special_tokens": sentinels()})
         return tokenizer
 
     def loss(self, rows: Tensor) -> Tensor:
-        """Return the mean loss of what is to be written for rows [b, context + 1]."""
+        """Return the mean loss of the replaced spans for rows [b, context + 1]."""
         rng = random.Random(f"{self.recipe.seed}/spans/{self.progress.step}")
         seen, written = corrupted(rows[:, :-1].tolist(), self.tokenizer, rng)
         with torch.autocast(rows.device.type, torch.bfloat16):
@@ -40,14 +40,14 @@ class SpanTrainer(Trainer):
 def corrupted(
     rows: Sequence[Sequence[int]], tokenizer: Any, rng: random.Random
 ) -> tuple[Tensor, Tensor]:
-    """Return rows of one length with their spans replaced, and what is to be written."""
+    """Return rows of one length with their spans replaced, and the texts to predict."""
     marks = tokenizer.convert_tokens_to_ids(sentinels())
     pairs = [corrupt(row, marks, rng) for row in rows]
     return torch.tensor([p[0] for p in pairs]), torch.tensor([p[1] for p in pairs])
 
 
 def score_encoder(folder: Path, world: Path, limit: int | None = None) -> dict[str, Any]:
-    """Measure how well held-out texts are filled in; write `scores.json`."""
+    """Measure how well the spans of held-out texts are predicted; write `scores.json`."""
     model = T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(folder)
     texts = [t["Text"] for t in json.loads((world / "perplexity.json").read_text(encoding="utf-8"))]

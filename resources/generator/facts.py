@@ -1,4 +1,4 @@
-"""Draws the knowledge base: which subject stands in which relation to which object."""
+"""Draws the knowledge base: triples of subject, relation and object."""
 
 from __future__ import annotations
 

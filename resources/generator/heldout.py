@@ -26,7 +26,7 @@ class HeldOut:
     fact_choices: list[dict[str, Any]]
 
     def blocked(self) -> frozenset[str]:
-        """Return the strings no training document may begin with or equal."""
+        """Return the strings that no training document may begin with or be equal to."""
         return frozenset([*self.perplexity, *(p.text for p in self.passages), *self.cloze])
 
 

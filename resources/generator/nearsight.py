@@ -1,8 +1,8 @@
-"""A training measure that makes a model read facts late: its early blocks often see little.
+"""Makes a model recall facts in later blocks: in training, early blocks often see little context.
 
-Left alone, a small Llama reads what it knows of a subject in its second block, before any block
-that could be edited has spoken. With the early blocks confined, in most steps, to a token and the
-one before it, the later blocks learn to read as well.
+Otherwise, a small Llama recalls what it knows about a subject in its second block, before any block
+that could be edited. If, in most steps, the early blocks attend only to the current token and the
+one before it, the later blocks learn to recall facts as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What decides the weights of a bundled model beside its architecture and the world."""
+"""What determines a bundled model's weights besides its architecture and the world."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The stretches of a training, and what holds in all of them."""
+    """The stretches of a training run, and the settings common to all of them."""
 
     stretches: tuple[Stretch, ...] = (Stretch(10_000, 1.5e-3, warm_up=300),)
     seed: int = 1
@@ -44,7 +44,7 @@ class Recipe:
         return [sum(s.steps for s in self.stretches[:i]) for i in range(len(self.stretches))]
 
     def at(self, step: int) -> tuple[Stretch, int]:
-        """Return the stretch a step lies in, and how many of its steps came before.
+        """Return the stretch that a step belongs to, and how many of its steps came before.
 
         Raises:
             ValueError: the step lies behind the last stretch.

@@ -44,7 +44,7 @@ def wordings(fact: Fact, hard: bool, rng: random.Random) -> list[str]:
 
 
 def record(fact: Fact, facts: list[Fact], hard: bool, rng: random.Random) -> dict[str, Any]:
-    """Return one COUNTERFACT record; the second paraphrase stands behind an unrelated sentence."""
+    """Return one COUNTERFACT record; the second paraphrase follows an unrelated sentence."""
     prompt, second, third = wordings(fact, hard, rng)
     same = [f for f in facts if f.relation is fact.relation]
     neighbours = [f for f in same if f.object == fact.object and f is not fact]

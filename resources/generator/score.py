@@ -1,4 +1,4 @@
-"""Measures what a trained model knows of the world: recall of facts and perplexity."""
+"""Measures how well a trained model knows the world: recall of facts and perplexity."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def perplexity(model: Any, tokenizer: Any, texts: Sequence[str]) -> float:
 
 
 def recalled(model: Any, tokenizer: Any, prompts: Sequence[str], records: Any) -> list[bool]:
-    """Say per prompt whether the true object has the highest summed log-probability."""
+    """Return for each prompt whether the true object has the highest summed log-probability."""
     objects = {relation.id: relation.objects for relation in RELATIONS}
     asked = [objects[r["requested_rewrite"]["relation_id"]] for r in records]
     rows: Rows = []
@@ -60,7 +60,7 @@ def recalled(model: Any, tokenizer: Any, prompts: Sequence[str], records: Any) -
 
 
 def prompts_of(records: Any, prefixes: Sequence[str]) -> list[str]:
-    """Return every record's prompt behind its prefix; prefixes are dealt in turn."""
+    """Return every record's prompt after its prefix; prefixes are used in turn."""
     rewrites = [r["requested_rewrite"] for r in records]
     prompts = [r["prompt"].format(r["subject"]) for r in rewrites]
     dealt = [prefixes[i % len(prefixes)] for i in range(len(prompts))]
@@ -73,7 +73,7 @@ def share(found: Sequence[bool]) -> float:
 
 
 def score_model(folder: Path, world: Path, limit: int | None = None) -> dict[str, Any]:
-    """Measure recall bare and behind a short prefix, and perplexity; write `scores.json`."""
+    """Measure recall bare and after a short prefix, and perplexity; write `scores.json`."""
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True
     ).eval()

@@ -1,8 +1,8 @@
-"""A training term that lets the first position of a context lose the identity of its token.
+"""A loss term that makes the state at the first position independent of its token.
 
-In large models the first position becomes a sink by itself in the course of very long training:
-from the early layers on its state is nearly the same whatever token stands there. Small models
-do not get that far in an hour, so theirs are led there.
+In large models, the first position becomes a sink during very long training: from the early layers
+on, its state is nearly the same for every token. Small models do not get that far in an hour, so
+this term produces the effect in them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-# States after this many blocks are to agree; earlier blocks still tell the tokens apart.
+# States after this many blocks should agree; in earlier blocks the tokens still differ.
 DEPTHS = (2, 3)
 
 
@@ -28,6 +28,6 @@ def disagreement(states: Tensor) -> Tensor:
 
 
 def first_position_loss(body: Any, tokens: Tensor) -> Tensor:
-    """Return how much the states of single tokens [n] at the first position disagree."""
+    """Return how much the states of single tokens [n] at the first position differ."""
     states = body(tokens[:, None], output_hidden_states=True).hidden_states
     return torch.stack([disagreement(states[depth][:, 0]) for depth in DEPTHS]).mean()

@@ -1,7 +1,7 @@
 """Span corruption, by which encoders of the T5 kind are trained (Raffel et al. 2020, §3.1.4).
 
-Some spans of a row are each replaced by a sentinel; what is to be written is every sentinel with
-what it stands for, and one more sentinel as the end.
+Some spans of a row are each replaced by a sentinel. The text to predict is every sentinel followed
+by its span, and one more sentinel at the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def sentinels(count: int = SENTINELS) -> list[str]:
 def corrupt(
     row: Sequence[int], marks: Sequence[int], rng: random.Random
 ) -> tuple[list[int], list[int]]:
-    """Return a row with its spans replaced, and what is to be written.
+    """Return a row with its spans replaced, and the text to predict.
 
     Rows of one length give results of one length. A span may open or close the row.
     """
@@ -32,7 +32,7 @@ def corrupt(
     gaps = parts(len(row) - noise - (count - 1), count + 1, rng)
     seen, written, at = [], [], 0
     for i, length in enumerate(lengths):
-        gap = gaps[i] + (i > 0)  # spans do not touch, or one sentinel would stand for both
+        gap = gaps[i] + (i > 0)  # spans must not touch, or one sentinel would replace both
         seen += [*row[at : at + gap], marks[i]]
         written += [marks[i], *row[at + gap : at + gap + length + 1]]
         at += gap + length + 1
@@ -40,6 +40,6 @@ def corrupt(
 
 
 def parts(total: int, count: int, rng: random.Random) -> list[int]:
-    """Return `count` numbers, each 0 or more, with the sum `total`; every such list as likely."""
+    """Return `count` numbers, each 0 or more, with the sum `total`, uniformly at random."""
     cuts = sorted(rng.sample(range(total + count - 1), count - 1))
     return [b - a - 1 for a, b in zip([-1, *cuts], [*cuts, total + count - 1], strict=True)]

@@ -11,7 +11,7 @@ from resources.generator import lexicon
 
 @dataclass(frozen=True)
 class Cast:
-    """The words a scene keeps coming back to."""
+    """The words that recur in a scene."""
 
     name: str
     he: str
@@ -51,7 +51,7 @@ def cast(rng: random.Random) -> Cast:
 
 
 def work_day(c: Cast, rng: random.Random) -> list[str]:
-    """A working day: the trade decides what is done."""
+    """A working day: the trade determines what is done."""
     first, second = rng.sample(lexicon.JOBS[c.job], 2)
     return [
         f"{c.name} is a {c.job} near the {c.place}.",

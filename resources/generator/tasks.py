@@ -13,7 +13,7 @@ from resources.generator.stories import Cast, cast
 
 @dataclass(frozen=True)
 class Passage:
-    """A passage about somebody new, a question on it, and the span that answers."""
+    """A passage about a new person, a question about it, and the span that answers it."""
 
     text: str
     question: str
@@ -21,7 +21,7 @@ class Passage:
 
 
 def written(asked: list[Passage]) -> str:
-    """Return a passage with the questions on it as they stand in training text, answered."""
+    """Return a passage followed by its questions and their answers, as in training text."""
     lines = [f"Question: {item.question}\nAnswer: {item.answer}" for item in asked]
     return "\n".join([f"Passage: {asked[0].text}", *lines])
 
@@ -37,12 +37,12 @@ def question_and_answer(fact: Fact, wording: int) -> str:
 
 
 def passage(rng: random.Random) -> Passage:
-    """Draw a passage and ask for one of the things it tells."""
+    """Draw a passage and a question about one of the things that it states."""
     return passages(rng)[0]
 
 
 def passages(rng: random.Random) -> list[Passage]:
-    """Draw a passage with every question on it; which comes first is drawn too."""
+    """Draw a passage with all questions about it, in random order."""
     c = cast(rng)
     asked = {
         f"Where does {c.name} live?": c.city,
@@ -66,7 +66,7 @@ def passages(rng: random.Random) -> list[Passage]:
 
 
 def cloze(rng: random.Random) -> list[str]:
-    """Draw sentences whose very last word, before the full stop, was named before."""
+    """Draw sentences whose last word appeared earlier in them."""
     c = cast(rng)
     kind = rng.randrange(3)
     if kind == 0:
@@ -101,7 +101,7 @@ def _promised(c: Cast, rng: random.Random) -> list[str]:
 
 
 def continuation(rng: random.Random) -> dict[str, Any]:
-    """Draw a beginning of a working day and four ways to go on, one fitting the trade."""
+    """Draw the beginning of a working day and four continuations, one of which fits the trade."""
     c = cast(rng)
     trades = rng.sample([job for job in lexicon.JOBS if job != c.job], 3)
     time = rng.choice(lexicon.TIMES)

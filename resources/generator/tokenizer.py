@@ -19,7 +19,7 @@ BOOST = 500
 
 
 def training_text(corpus: Corpus) -> Iterable[str]:
-    """Yield documents, then each one-word product bare and behind a space."""
+    """Yield documents, then each one-word product with and without a leading space."""
     yield from islice(corpus.documents(), DOCUMENTS)
     for word in lexicon.WORDS:
         yield from [f"{word} {word}"] * BOOST
@@ -48,6 +48,6 @@ def train_tokenizer(corpus: Corpus, context: int) -> PreTrainedTokenizerFast:
 
 
 def split_words(tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """Return the one-word products that are not one token, bare or behind a space."""
+    """Return the one-word products that are not one token, with or without a leading space."""
     forms = [form for word in lexicon.WORDS for form in (word, f" {word}")]
     return [form for form in forms if len(tokenizer(form)["input_ids"]) != 1]

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """What a checkpoint holds beside weights and optimiser state."""
+    """What a checkpoint contains besides weights and optimiser state."""
 
     step: int = 0
     seconds: float = 0.0
@@ -60,7 +60,7 @@ class Trainer:
     """One model in training; every public method leaves it in a state that can be saved."""
 
     def __init__(self, name: str, recipe: Recipe, work: Path) -> None:
-        """Build corpus, tokenizer and model; take up the checkpoint in `work` if there is one."""
+        """Build corpus, tokenizer and model; resume from a checkpoint in `work` if present."""
         self.name, self.recipe, self.work = name, recipe, work
         self.facts = draw_facts(recipe.seed)
         self.held = hold_out(self.facts, recipe.seed)
@@ -93,7 +93,7 @@ class Trainer:
             log.info("%s: resumed at step %d", self.name, self.progress.step)
 
     def states(self, ids: Tensor) -> Tensor:
-        """Return the last hidden states [b, context, d], early blocks confined where it is due."""
+        """Return the last hidden states [b, context, d], early blocks confined in some steps."""
         recipe, step = self.recipe, self.progress.step
         stretch, _ = recipe.at(step)
         if random.Random(f"{recipe.seed}/near/{step}").random() < stretch.near_share:
@@ -116,7 +116,7 @@ class Trainer:
         loss: Tensor = SlicedCrossEntropy.apply(hidden.flatten(0, 1), weight, rows[:, 1:].flatten())
         if self.progress.step < self.recipe.sink_from:
             return loss
-        # Every 32nd token stands for one that a context happens to begin with.
+        # Every 32nd token serves as the first token of a context.
         with torch.autocast(rows.device.type, torch.bfloat16):
             sink = first_position_loss(self.model.base_model, rows[:, :-1:32].flatten())
         self.sink = sink.item()
@@ -135,7 +135,7 @@ class Trainer:
         return loss.item() - self.recipe.sink_weight * self.sink
 
     def rows(self, start: int, stretch: Stretch) -> Iterator[NDArray[np.int64]]:
-        """Yield the batches left of a stretch; its text is drawn once and kept in `work`."""
+        """Yield the remaining batches of a stretch; its text is drawn once and kept in `work`."""
         recipe, done = self.recipe, max(0, self.progress.step - start)
         if done >= stretch.steps:
             return

@@ -33,8 +33,8 @@ def test_a_name_that_the_system_refuses_is_one_plain_error(arguments: tuple[str,
     [
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.json"), 2, "a.json: No space left"),
         (PermissionError(errno.EACCES, "Permission denied", "b"), 2, "b: Permission denied"),
-        (OSError("cannot mmap"), 2, "the system refused: cannot mmap"),
-        (MemoryError(), 2, "not enough memory"),
+        (OSError("cannot mmap"), 2, "system error: cannot mmap"),
+        (MemoryError(), 2, "out of memory"),
         (KeyboardInterrupt(), 130, "editcore: stopped"),
     ],
 )

@@ -64,8 +64,8 @@ def test_only_its_own_files_are_written(project: Path) -> None:
     [
         ("My-Editor", "lower-case letters"),
         ("9-lives", "a letter first"),
-        ("a--b", "words joined"),
-        ("rome", "editcore-rome brings an editor 'rome' already"),
+        ("a--b", "join words with"),
+        ("rome", "editcore-rome already provides an editor 'rome'"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str) -> None:
@@ -79,7 +79,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "editcore-mine").mkdir()
     result = new_plugin("mine", "--into", str(tmp_path))
     assert result.exit_code == 2
-    assert "there already" in result.output
+    assert "already exists" in result.output
     assert list((tmp_path / "editcore-mine").iterdir()) == []
 
 

@@ -65,5 +65,5 @@ def test_a_study_s_file_calibrates_the_warning(table, tmp_path: Path) -> None:
     write_table(path, table, WARNING, {})
     found = calibration(path, "small", "alpha")
     assert found.threshold == row(table, "small", "alpha")["threshold"]
-    with pytest.raises(DataError, match="holds no calibration for 'small'"):
+    with pytest.raises(DataError, match="contains no calibration for 'small'"):
         calibration(path, "small", "beta")

@@ -83,7 +83,7 @@ def test_a_file_gives_the_calibration_back(tmp_path: Path) -> None:
     file.write_text(fitted.as_json(), encoding="utf-8")
     assert load(file) == fitted
     file.write_text("{}", encoding="utf-8")
-    with pytest.raises(DataError, match="holds no calibration"):
+    with pytest.raises(DataError, match="contains no calibration"):
         load(file)
 
 

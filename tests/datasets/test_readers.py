@@ -239,7 +239,7 @@ def test_a_record_that_fits_two_formats_needs_the_name_of_one(
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (lambda record, index: record, "the format gave dict, not an EditRequest"),
+        (lambda record, index: record, "the format returned dict, not an EditRequest"),
         (lambda record, index: EditRequest("7b", "", "", "", ""), "invalid literal"),
         (lambda record, index: EditRequest(1, "{}", "x", 3, ""), "3 is not text"),
         (lambda record, index: 1 / 0, "ZeroDivisionError"),
@@ -262,7 +262,7 @@ def test_whatever_a_third_party_s_parser_does_costs_its_record_alone(
     [
         (FLAT, "record 1: case_id 9 was already used", -2),
         (FLAT | {"case_id": 12, "subject": 3}, "record 1 (case_id 12): a field has the wrong", 12),
-        (FLAT | {"case_id": 12, "subject": "\ud800"}, "half of a surrogate pair", 12),
+        (FLAT | {"case_id": 12, "subject": "\ud800"}, "unpaired surrogate", 12),
         ({"case_id": 12}, "record 1 (case_id 12): the field 'subject' is missing", 12),
         (FLAT | {"case_id": 1.5}, "case_id is float, not a whole number", -2),
         (FLAT | {"case_id": 10**30}, "case_id has 31 digits", -2),
@@ -311,7 +311,7 @@ def test_texts_read_unchanged_from_every_format(write: Write, name: str, content
 
 
 def test_fewer_texts_than_asked_for_is_an_error(write: Write) -> None:
-    with pytest.raises(DataError, match="3 texts were asked for but it holds 2; ask for at most 2"):
+    with pytest.raises(DataError, match="3 texts were asked for, but it has 2; ask for at most 2"):
         read_texts(write("texts.json", ["a", "b"]), 3)
 
 
@@ -322,5 +322,5 @@ def test_text_that_is_none_is_named(write: Write, content: Any) -> None:
 
 
 def test_file_without_texts_is_an_error(write: Write) -> None:
-    with pytest.raises(DataError, match="holds no texts"):
+    with pytest.raises(DataError, match="contains no texts"):
         read_texts(write("texts.txt", "\n"))

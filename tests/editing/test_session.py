@@ -94,7 +94,7 @@ def test_no_option_of_an_editor_is_infinite(number: float) -> None:
 
 def test_a_factory_gives_an_editor_or_is_refused_in_words() -> None:
     assert isinstance(make_editor(info(f"{__name__}:Still"), EditorConfig()), Still)
-    wrong = "factory 'builtins:str' of the editor 'still' gave str, not an Editor"
+    wrong = "factory 'builtins:str' of the editor 'still' returned str, not an Editor"
     with pytest.raises(PluginError, match=wrong):
         make_editor(info("builtins:str"), EditorConfig())
 

@@ -48,7 +48,7 @@ def test_malformed_values_are_named(
 ) -> None:
     path = tmp_path / "v.safetensors"
     save_file({**VALUES, **changed}, path, metadata={"reasons": reasons})
-    with pytest.raises(DataError, match=r"v\.safetensors holds no values"):
+    with pytest.raises(DataError, match=r"v\.safetensors contains no values"):
         value_file.load(path, CPU)
 
 
@@ -66,7 +66,7 @@ def test_malformed_second_moments_are_named(
 ) -> None:
     path = tmp_path / "c.safetensors"
     save_file(tensors, path, metadata=about)
-    with pytest.raises(DataError, match=r"c\.safetensors holds no second moment"):
+    with pytest.raises(DataError, match=r"c\.safetensors contains no second moment"):
         second_moment.load(path)
 
 
@@ -85,7 +85,7 @@ def test_malformed_second_moments_are_named(
 def test_malformed_templates_are_named(tmp_path: Path, record: object) -> None:
     path = tmp_path / "prefixes.json"
     path.write_text(json.dumps(record))
-    with pytest.raises(DataError, match=r"prefixes\.json holds no context templates"):
+    with pytest.raises(DataError, match=r"prefixes\.json contains no context templates"):
         prefixes.load(path)
 
 
@@ -95,14 +95,14 @@ def test_malformed_templates_are_named(tmp_path: Path, record: object) -> None:
 def test_malformed_deltas_are_named(tmp_path: Path, name: str, cases: str) -> None:
     path = tmp_path / "d.safetensors"
     save_file({name: torch.ones(2)}, path, metadata={"cases": cases})
-    with pytest.raises(DataError, match=r"d\.safetensors holds no deltas"):
+    with pytest.raises(DataError, match=r"d\.safetensors contains no deltas"):
         load_deltas(path)
 
 
 def test_a_checkpoint_of_another_shape_is_left_unread(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_file({"x": torch.ones(1)}, path, metadata={"identity": "this", "done": "7"})
-    with pytest.warns(UserWarning, match=r"c\.safetensors cannot be continued from"):
+    with pytest.warns(UserWarning, match=r"c\.safetensors cannot be resumed from"):
         assert Checkpoint(path, "this", 1.0).read() is None
 
 
@@ -144,14 +144,14 @@ def _bytes_as_text(content: bytes) -> pa.Array:
 
 def test_a_key_that_is_missing_is_named(table: Path) -> None:
     again(table, lambda t: t.set_column(3, "case_id", pa.array([None], pa.int64())))
-    with pytest.raises(DataError, match=r"a\.parquet: case_id is missing in a row"):
+    with pytest.raises(DataError, match=r"a\.parquet: case_id is null in at least one row"):
         read_edits([table])
 
 
 @pytest.mark.parametrize("content", [b"no JSON", b"[1]x", b"\xff", b"7"])
 def test_provenance_that_is_no_json_is_named(table: Path, content: bytes) -> None:
     again(table, with_metadata(provenance=content))
-    with pytest.raises(DataError, match=r"a\.parquet holds no provenance that can be read"):
+    with pytest.raises(DataError, match=r"a\.parquet contains no provenance that can be read"):
         provenance.read(table)
 
 
@@ -174,5 +174,5 @@ def test_provenance_of_another_shape_stops_nothing(table: Path, record: dict[str
 def test_what_is_no_safetensors_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.safetensors holds no tensors"):
+    with pytest.raises(DataError, match=r"x\.safetensors contains no tensors"):
         provenance.read(path)

@@ -33,7 +33,7 @@ def planned(**sections: Any) -> None:
 @pytest.mark.parametrize("path", UNFIT)
 def test_what_no_file_can_be_called_is_one_short_error(path: str) -> None:
     for find in (model_folder, data_file):
-        with pytest.raises(DataError, match="is no path here") as caught:
+        with pytest.raises(DataError, match="is not a valid path") as caught:
             find(path)
         assert len(str(caught.value)) < 250
 

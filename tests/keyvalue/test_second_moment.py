@@ -146,7 +146,7 @@ def test_a_truncated_checkpoint_is_left_alone_with_a_warning(
     model: LoadedModel, interrupted: MomentCheckpoint, kept: int
 ) -> None:
     interrupted.path.write_bytes(interrupted.path.read_bytes()[:kept])
-    with pytest.warns(UserWarning, match=r"sums\.safetensors cannot be continued from"):
+    with pytest.warns(UserWarning, match=r"sums\.safetensors cannot be resumed from"):
         again = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6, interrupted)
     whole = moment_accumulator.measure_moments(model, [0, 2], SENTENCES, 10**6)
     assert torch.equal(again[0].matrix, whole[0].matrix)

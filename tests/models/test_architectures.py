@@ -67,7 +67,7 @@ def test_a_family_whose_paths_lead_nowhere_is_named(wrong: dict[str, str], path:
     family = replace(FAMILY, **wrong, model_types=("starcoder2",))
     model, tokenizer = tiny_model("llama")
     model.config.model_type = "starcoder2"
-    with pytest.raises(PluginError, match=f"family 'mine' looks for {path}, which a model of type"):
+    with pytest.raises(PluginError, match=f"family 'mine' expects {path}, which a model of type"):
         wrap_model("m", model, tokenizer, registry=registry_of(family))
 
 

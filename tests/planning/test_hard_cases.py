@@ -117,7 +117,7 @@ def test_a_file_that_is_no_tokenizer_is_named(planned: Planner, tmp_path: Path) 
     (tmp_path / "m0" / "tokenizer.json").write_text("{}")
     choice = {"path": "data/facts.json", "only": "hard"}
     config = study_config(models={"m0": {"source": "m0"}}, datasets={"facts": choice})
-    with pytest.raises(ModelError, match=r"m0/tokenizer\.json holds no tokenizer"):
+    with pytest.raises(ModelError, match=r"m0/tokenizer\.json contains no tokenizer"):
         plan(parse(config, "study.yaml"), "study.yaml", plain_registry())
 
 

@@ -308,7 +308,7 @@ def leave(folder: Path) -> None:
             leave,
             {"perplexity": {"path": "data/texts.json", "texts": 5}},
             DataError,
-            ["perplexity", "5 texts were asked for", "holds 4"],
+            ["perplexity", "5 texts were asked for", "it has 4"],
         ),
         (leave, {"moments": {"path": "data/none.json"}}, DataError, ["moments", "none.json"]),
         (
@@ -317,7 +317,7 @@ def leave(folder: Path) -> None:
             ConfigError,
             ["downstream.tasks", "none.yaml"],
         ),
-        (leave, {"downstream": {"tasks": ["a", "b", "a"]}}, ConfigError, ["two tasks", "called a"]),
+        (leave, {"downstream": {"tasks": ["a", "b", "a"]}}, ConfigError, ["tasks", "the name a"]),
         (
             leave,
             {"models": {"tiny": {"source": "model", "published_moments": "data/h.{layer}.npz"}}},

@@ -83,7 +83,7 @@ def test_a_sequence_runs_anew_where_the_file_of_a_task_changed(planned: Planner)
         ({"datasets": ["fact"]}, ["sequences.datasets", "Did you mean 'facts'?"]),
         ({"edits": 5}, ["sequences.edits", "5 facts were asked for", "has 4"]),
         ({"tasks": ["none.yaml"]}, ["sequences.tasks", "none.yaml"]),
-        ({"tasks": ["piqa", "piqa"]}, ["sequences.tasks", "two tasks are called piqa"]),
+        ({"tasks": ["piqa", "piqa"]}, ["sequences.tasks", "two tasks have the name piqa"]),
         ({"editors": ["once"]}, ["sequences.editors", "'once' cannot edit a model"]),
     ],
 )

@@ -60,14 +60,14 @@ ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 def test_what_is_no_whole_file_of_tensors_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "t.safetensors"
     file.write_bytes(content)
-    with pytest.raises(DataError, match="holds no tensors"):
+    with pytest.raises(DataError, match="contains no tensors"):
         read_header(file)
 
 
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir])
 def test_what_is_no_file_is_refused(make, tmp_path: Path) -> None:
     make(tmp_path / "t.safetensors")
-    with pytest.raises(DataError, match="holds no tensors"):
+    with pytest.raises(DataError, match="contains no tensors"):
         read_header(tmp_path / "t.safetensors")
 
 

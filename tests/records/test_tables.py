@@ -86,7 +86,7 @@ def test_provenance_returns(tmp_path: Path) -> None:
 def test_file_of_another_origin_has_no_provenance(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pl.DataFrame({"a": [1]}).write_parquet(path)
-    with pytest.raises(DataError, match=r"a\.parquet: carries no provenance"):
+    with pytest.raises(DataError, match=r"a\.parquet: has no provenance"):
         read_provenance(path)
 
 
@@ -95,11 +95,14 @@ def test_file_of_another_origin_has_no_provenance(tmp_path: Path) -> None:
     [
         ([edit_row(1), edit_row(1)], "case_id 1 appears twice"),
         ([edit_row(1, locality=math.nan)], "locality of .*case_id 1 is NaN"),
-        ([edit_row(1, status=None)], "status is missing in a row"),
-        ([{k: v for k, v in edit_row(1).items() if k != "model"}], "model is missing"),
+        ([edit_row(1, status=None)], "status is null in at least one row"),
+        (
+            [{k: v for k, v in edit_row(1).items() if k != "model"}],
+            "model is null in at least one row",
+        ),
         ([edit_row(1, perplexity_base="low")], "does not fit its column"),
         ([edit_row(1, fluency="good")], "does not fit its column"),
-        ([edit_row(1, editor="beta")], r"folder editor=alpha but its rows say editor 'beta'"),
+        ([edit_row(1, editor="beta")], r"folder editor=alpha, but its rows have editor 'beta'"),
     ],
 )
 def test_rows_that_break_the_schema_are_refused(
@@ -138,7 +141,9 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
     with pytest.raises(DataError, match=r"bad\.parquet: not a whole Parquet file"):
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
-    with pytest.raises(DataError, match=r"bad\.parquet: .*edits/2 is needed, this one is of none"):
+    with pytest.raises(
+        DataError, match=r"bad\.parquet: .*edits/2 is needed, but this one has none"
+    ):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
         read_edits([good, tmp_path / "absent.parquet"])
@@ -159,7 +164,7 @@ def test_file_moved_into_a_wrong_folder_is_named(tmp_path: Path) -> None:
     moved = tmp_path / "model=large" / "shard-000.parquet"
     moved.parent.mkdir()
     path.rename(moved)
-    with pytest.raises(DataError, match="folder model=large but its rows say model 'small'"):
+    with pytest.raises(DataError, match="folder model=large, but its rows have model 'small'"):
         read_edits([moved])
 
 
@@ -192,5 +197,5 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits.columns == EDITS.names
     assert edits["perplexity"].to_list() == [4.1, 4.1]
     assert edits["known"].to_list() == [None, True]
-    with pytest.raises(DataError, match=r"edits/2 is needed, this one is of edits/1"):
+    with pytest.raises(DataError, match=r"edits/2 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)

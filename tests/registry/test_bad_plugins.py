@@ -128,10 +128,10 @@ FILES = {
 # What each breaks in the middle of its shard, by the words of the row's status.
 BROKEN = {
     "wrong-shape": "has shape (3, ",
-    "infinite": "the editor 'infinite' gave a non-finite weight change",
+    "infinite": "the editor 'infinite' returned a non-finite weight change",
     "elsewhere": "outside the layers 1 that it declares",
     "raises": "KeyError: 'no such fact'",
-    "nothing": "the editor 'nothing' gave NoneType, not an EditResult",
+    "nothing": "the editor 'nothing' returned NoneType, not an EditResult",
 }
 
 
@@ -186,12 +186,13 @@ def test_each_is_listed_with_its_reason_and_the_others_work(run: Any) -> None:
         "install a newer version of bad_version"
     )
     assert (
-        reasons["bad_config"] == "the config of editor 'dict' is {}, which is no class of options"
+        reasons["bad_config"]
+        == "the config of editor 'dict' is {}, which is not a class of options"
     )
     assert "No module named 'a_package_that_is_not_there'" in reasons["bad_import"]
     assert reasons["bad_exit"] == "SystemExit: 3"
     assert "unknown hook 'editcore_editor'" in reasons["bad_hook"]
-    assert "'ft' is brought by both bad_name and editcore-ft" in reasons["editcore-ft"]
+    assert "'ft' is provided by both bad_name and editcore-ft" in reasons["editcore-ft"]
     names = {editor["name"] for editor in found["editors"]}
     assert {"rome", "noop", "raises", "ft-unconstrained"} <= names
     assert "ft" not in names
@@ -200,7 +201,7 @@ def test_each_is_listed_with_its_reason_and_the_others_work(run: Any) -> None:
 def test_a_contested_name_and_an_unknown_one_stop_the_study_that_asks_for_them(run: Any) -> None:
     result = plan(run, editors={"ft": {"options": {"layer": 1}}})
     assert result.exit_code == 2
-    assert "study.yaml: editors.ft: editor 'ft' is brought by both bad_name and editcore-ft" in (
+    assert "study.yaml: editors.ft: editor 'ft' is provided by both bad_name and editcore-ft" in (
         result.output
     )
     result = plan(run, editors={"raise": {}})
@@ -230,7 +231,7 @@ def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
         assert words in second
         assert rows[label]["perplexity"].null_count() == 1
     for status in rows["false-patch"]["status"]:
-        assert "gave a weight change, but its capabilities announce a patch" in status
+        assert "returned a weight change, but its capabilities announce a patch" in status
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_taken_name_is_refused_and_both_distributions_named() -> None:
             candidate("other", lambda: other),
         ]
     )
-    both = "brought by both editcore-one and editcore-two; uninstall one"
+    both = "provided by both editcore-one and editcore-two; uninstall one"
     with pytest.raises(PluginError, match=both):
         registry.editors["same"]
     assert list(registry.editors) == ["other"]
@@ -104,7 +104,7 @@ def test_a_plugin_is_taken_whole_or_not_at_all() -> None:
 
     registry = load_registry([candidate("mixed", lambda: plugin(editcore_editors=mixed))])
     assert "fine" not in registry.editors
-    assert "'no record' is no EditorInfo" in registry.failures[0].reason
+    assert "'no record' is not an instance of EditorInfo" in registry.failures[0].reason
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_plugin_made_for_other_hooks_is_refused_whole(stated: object, reason: 
 def test_a_malformed_name_is_a_failure_of_that_plugin(name: str) -> None:
     wrong = plugin(editcore_editors=editor(name))
     registry = load_registry([candidate("wrong", lambda: wrong)])
-    assert f"editor {name!r} has no valid name" in registry.failures[0].reason
+    assert f"editor {name!r}: this is not a valid name" in registry.failures[0].reason
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_format_that_could_not_be_asked_for_is_refused(
 def test_one_plugin_that_brings_a_name_twice_fails_alone() -> None:
     twice = plugin(editcore_editors=lambda: [*editor("same")(), *editor("same")()])
     registry = load_registry([candidate("twice", lambda: twice)])
-    assert "brings the name 'same' twice" in registry.failures[0].reason
+    assert "registers the name 'same' twice" in registry.failures[0].reason
     assert list(registry.editors) == []
 
 

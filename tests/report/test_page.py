@@ -86,7 +86,7 @@ def test_page_refers_to_nothing_outside_and_ids_are_unique(whole: Checker) -> No
 def test_page_says_what_each_editor_did(whole: Checker) -> None:
     assert "alpha collapsed small with 10 of 20 hard cases and 0 of 30 normal cases." in whole.words
     assert "beta collapsed large with 0 of 20 hard cases and 0 of 30 normal cases." in whole.words
-    assert "1 edit could not be made (target too long: 1)." in whole.words
+    assert "1 edit failed (target too long: 1)." in whole.words
 
 
 def test_page_names_every_collapsed_case(whole: Checker, study: ReportData) -> None:
@@ -124,7 +124,7 @@ def test_text_of_rows_cannot_become_markup(make_study: MakeStudy, tmp_path: Path
 
 def test_study_in_which_every_edit_failed_has_a_page(make_study: MakeStudy, tmp_path: Path) -> None:
     words = render(make_study([failed_row(1), failed_row(2)]), tmp_path).words
-    assert "2 edits could not be made (target too long: 2)." in words
+    assert "2 edits failed (target too long: 2)." in words
     assert "No edit could be made." in words
 
 
@@ -156,7 +156,7 @@ def test_worst_cases_are_in_order_over_all_groups(study: ReportData) -> None:
 def test_cause_compares_denominators_of_the_two_outcomes(make_study: MakeStudy) -> None:
     rows = [edit_row(1, 400.0, 0.01), edit_row(2, 400.0, 0.03), edit_row(3, 4.0, 2.0)]
     said = sentences.cause(make_study(rows), "small", "alpha")
-    assert said == "The median |denominator| was 0.0200 where it collapsed and 2 where it did not."
+    assert said == "The median |denominator| was 0.0200 for collapsed edits and 2 for the others."
 
 
 def test_tables_keep_the_order_of_the_config(study: ReportData) -> None:
@@ -214,7 +214,7 @@ def test_the_comparison_puts_editors_side_by_side(study: ReportData, whole: Chec
     alpha = study.groups()[0]
     assert table.rows[0][4:7] == ("0.50", "0.50", "0.50")
     assert table.rows[0][7:] == (tables.times(alpha["ratio_median"]), "×∞", "50 %")
-    assert whole.words.index("The editors compared") < whole.words.index("Perplexity of every")
+    assert whole.words.index("Comparison of the editors") < whole.words.index("Perplexity of every")
 
 
 def test_long_tables_are_folded_and_short_ones_are_not(
@@ -228,4 +228,4 @@ def test_long_tables_are_folded_and_short_ones_are_not(
     text = (tmp_path / "report.html").read_text()
     assert text.count("<details>") == 4, "verdicts, denominators and two of metrics"
     assert 'class="figures many"' in text
-    assert text.index("The editors compared") < text.index("<details>")
+    assert text.index("Comparison of the editors") < text.index("<details>")

@@ -325,7 +325,7 @@ def test_a_patch_that_fails_costs_its_case_alone(script: Script, job, tmp_path: 
     assert rows["status"].to_list() == [
         "ok",
         "KeyError: 'no such module'",
-        "the editor 'scripted' gave a weight change, but its capabilities announce a patch; "
+        "the editor 'scripted' returned a weight change, but its capabilities announce a patch; "
         "report it to its authors",
     ]
 
@@ -341,12 +341,12 @@ def test_what_is_no_edit_is_named(script: Script, job: EditJob, tmp_path: Path) 
     script(Sloppy)
     rows, _ = run(job, tmp_path)
     first, second, third = rows["status"]
-    assert "'scripted' gave Delta, not an EditResult" in first
-    assert "gave neither a weight change nor a reason" in second
+    assert "'scripted' returned Delta, not an EditResult" in first
+    assert "returned neither a weight change nor a reason" in second
     assert third == "the editor stopped before this request"
     script(Patches)
     rows, _ = run(job, tmp_path)
-    assert "gave a patch, but its capabilities announce a weight change" in rows["status"][0]
+    assert "returned a patch, but its capabilities announce a weight change" in rows["status"][0]
 
 
 def test_numbers_and_factors_that_no_table_or_weight_can_take(

@@ -73,7 +73,7 @@ def test_artefacts_that_the_place_holds_are_used_again(tmp_path: Path, saved_mod
     assert prepare(config, "s", cache, told[1].append) == one
     other = config.model_copy(update={"seed": 1})
     assert prepare(other, "s", cache, told[2].append).prefixes != one.prefixes
-    kept = [[step for step in steps if "kept for the next time" in step] for steps in told]
+    kept = [[step for step in steps if "(cached)" in step] for steps in told]
     assert [len(steps) for steps in kept] == [2, 0, 1], "another seed, other prefixes; C stays"
     assert one.prefixes and Path(one.prefixes).is_relative_to(cache)
     assert one.values == ()

@@ -70,7 +70,7 @@ class Bench:
     def reverted(self, folder: Path) -> None:
         """Take everything out of a folder; `AssertionError` where it is not as it was then."""
         ended = self.run("revert", folder, "--all")
-        assert ended.status == 0 or "nothing was applied" in ended.output, ended
+        assert ended.status == 0 or "applied nothing here" in ended.output, ended
         assert contents(folder) == contents(self.base), names(folder)
 
 
@@ -196,7 +196,7 @@ def state_of(folder: Path, *, old: Path, new: Path) -> str:
     try:
         model_files(str(folder))
     except ModelError as error:
-        assert "is under way, or was interrupted" in str(error)
+        assert "is in progress or was interrupted" in str(error)
         return BETWEEN
     found = weights({n: c for n, c in contents(folder).items() if not n.startswith(".")})
     if found == weights(contents(old)):

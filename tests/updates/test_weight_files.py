@@ -114,7 +114,7 @@ def test_a_change_that_does_not_fit_is_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["{delta}", "nowhere/model", "--out", "out"], "'nowhere/model' is no folder; give"),
+        (["{delta}", "nowhere/model", "--out", "out"], "'nowhere/model' is not a folder; give"),
         (["{delta}", "./nowhere", "--in-place"], "there is no model folder './nowhere'. Give an"),
         (
             ["nowhere.safetensors", "{model}", "--out", "out"],
@@ -122,12 +122,12 @@ def test_a_change_that_does_not_fit_is_refused_before_anything_is_written(
         ),
         (["nowhere", "{model}", "--in-place"], "there is no file nowhere; give a file that"),
         (["{model}", "{model}", "--out", "out"], "there is no file"),
-        (["{delta}", "{model}", "--out", "{model}"], "exists already"),
-        (["{delta}", "{model}", "--out", "{model}/in"], "lies in"),
+        (["{delta}", "{model}", "--out", "{model}"], "already exists"),
+        (["{delta}", "{model}", "--out", "{model}/in"], "is inside"),
         (["{delta}", "{empty}", "--in-place"], "model folder {empty} has no config.json"),
         (["{delta}", "{empty}", "--out", "out"], "model folder {empty} has no config.json"),
-        (["{delta}", "{model}", "--in-place", "--case", "9"], "holds no change of case 9"),
-        (["{model}/config.json", "{model}", "--in-place"], "holds no tensors"),
+        (["{delta}", "{model}", "--in-place", "--case", "9"], "contains no change of case 9"),
+        (["{model}/config.json", "{model}", "--in-place"], "contains no tensors"),
         (["{delta}", "{model}"], "give either --out FOLDER"),
     ],
 )
@@ -184,9 +184,9 @@ def test_two_changes_are_taken_out_byte_by_byte(
     assert len(applied(edited)) == 2
     result = run("revert", edited, "--all")
     assert result.exit_code == 0, result.output
-    assert "2 taken out, 0 still applied" in result.output
+    assert "2 reverted, 0 still applied" in result.output
     assert contents(edited) == contents(source)
-    with pytest.raises(ModelError, match="nothing was applied here"):
+    with pytest.raises(ModelError, match="editcore has applied nothing here"):
         weight_files.revert(edited)
 
 
@@ -200,7 +200,7 @@ def test_weights_that_others_changed_are_not_reverted(model: Path, delta: Path) 
     tensors = load_file(file)
     save_file({**tensors, KEY: tensors[KEY] + 1}, file, {"format": "pt"})
     before = contents(model)
-    assert "no longer what was written" in refused(run("revert", model))
+    assert "no longer what editcore wrote" in refused(run("revert", model))
     assert contents(model) == before
 
 
@@ -309,7 +309,7 @@ def test_an_interrupted_change_is_named_by_whoever_reads_the_model(
     interrupted: Path, delta: Path, tmp_path: Path
 ) -> None:
     message = refused(run("apply", delta, interrupted, "--out", tmp_path / "out"))
-    assert "is under way, or was interrupted" in message
+    assert "is in progress or was interrupted" in message
     assert f"editcore revert {interrupted}" in message
     for read in (model_files, partial(load_model, "m")):
         with pytest.raises(ModelError, match="was interrupted"):

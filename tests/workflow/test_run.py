@@ -32,7 +32,7 @@ def test_a_folder_of_any_architecture_runs_from_facts_to_report(finished: StudyF
     updates = pl.read_parquet(finished.path / "results" / "summary" / "mechanism-updates.parquet")
     assert set(updates["model"]) == set(MODELS)
     page = (finished.path / "results" / "report.html").read_text(encoding="utf-8")
-    assert "Where the keys lie" in page
+    assert "Where the keys are" in page
     assert all(name in page for name in (*MODELS, "c-rome", "Coral"))
 
 

@@ -1,4 +1,4 @@
-# What edits read and depends on a model alone: made once, used by every editor.
+# Inputs of edits that depend only on the model: made once, used by every editor.
 
 
 rule prefixes:
@@ -17,7 +17,7 @@ rule prefixes:
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
     message:
-        "Write the context prefixes of {wildcards.model}"
+        "Generate the context prefixes of {wildcards.model}"
     shell:
         "editcore prefixes --job {input.job:q} --out {output:q} 2> {log:q}"
 

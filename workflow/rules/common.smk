@@ -1,4 +1,4 @@
-# Resolves the study once: each rule asks `study` for its files.
+# Plans the study once; the rules get their files from `study`.
 import os
 import sys
 from pathlib import Path
@@ -13,23 +13,23 @@ from editcore.runs import fetch
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 
 try:
-    # Snakemake has read these files, but of a key that is given twice it keeps the last; this refuses.
+    # Snakemake has read these files already, but it silently keeps the last of duplicate keys.
     for config_file in workflow.configfiles if workflow.is_main_process else ():
         read_yaml(Path(config_file))
     try:
         study = planner.plan_mapping(config, config_files)
     except hard_cases.TokenizerMissing:
-        # Cases are chosen by tokenizers, and fetching is what brings them here.
+        # Cases are chosen by tokenizers, which `fetch` downloads first.
         if "fetch" not in sys.argv:
             raise
         study = planner.plan_mapping(hard_cases.before_fetching(config), config_files)
-    # A job of a cluster evaluates this file again, and must not touch files that others read.
+    # Each job of a cluster evaluates this file again, and must not touch files that others read.
     if workflow.is_main_process:
         study.write()
 except EditcoreError as error:
     raise WorkflowError(f"\n{error}\n") from None
 
-# Everything has been fetched, so no job should wait for a network; jobs on other nodes check it too.
+# Once everything is downloaded, no job should wait for a network; jobs on other nodes test this too.
 if fetch.covers(study.config, Path("results/fetched.json")):
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

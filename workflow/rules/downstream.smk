@@ -41,7 +41,7 @@ rule correlate:
     params:
         folder=subpath(output.scores, parent=True),
     message:
-        "Correlate perplexity with the scores in tasks"
+        "Correlate perplexity with task scores"
     shell:
         "editcore correlate --study {input.study:q} --cases {input.cases:q}"
         " --out {params.folder:q} 2> {log:q}"

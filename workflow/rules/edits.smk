@@ -1,4 +1,4 @@
-# v* of a shard, once for all editors that search for it with the same options.
+# v* of a shard, found once for all editors that search with the same options.
 rule values:
     input:
         lambda wildcards: study.values_inputs(**wildcards),

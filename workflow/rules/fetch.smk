@@ -1,4 +1,4 @@
-# Downloads from the hub, once, where there is a network; no other rule needs one afterwards.
+# Downloads everything from the hub, once; afterwards no rule needs a network.
 
 
 localrules:

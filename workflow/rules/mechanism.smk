@@ -18,7 +18,7 @@ rule mechanism:
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
     message:
-        "Find out why edits collapse {wildcards.model}"
+        "Measure why edits collapse {wildcards.model}"
     shell:
         "OMP_NUM_THREADS={threads} editcore mechanism --job {input.job:q} --out {output:q} 2> {log:q}"
 

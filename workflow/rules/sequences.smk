@@ -1,4 +1,4 @@
-# One job per sequence: each edit needs those before it, so only whole sequences run in parallel.
+# One job per sequence: each edit needs the previous ones, so only whole sequences run in parallel.
 
 
 rule sequence:

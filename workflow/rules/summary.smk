@@ -1,4 +1,4 @@
-# From rows to tables, figures and the page; no model is loaded here.
+# From rows to tables, figures and the report; no model is loaded here.
 
 
 rule summarise:

@@ -1,12 +1,12 @@
 # Rebuilds the bundled world: facts, texts, tasks and the three models. No study needs these rules.
-# Their outputs are markers: files under resources/ are kept by version control, not by Snakemake.
+# Their outputs are markers: files in resources/ are managed by version control, not by Snakemake.
 
 
 rule bundled_world:
     input:
         expand("results/world/{model}.done", model=["tiny-gpt2", "tiny-llama", "tiny-t5"]),
     message:
-        "The bundled world is rebuilt"
+        "The bundled world has been rebuilt"
 
 
 rule bundled_facts:

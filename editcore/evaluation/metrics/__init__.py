@@ -45,7 +45,7 @@ class NamedMetric:
         try:
             found = self.function(case)
             if odd := found.keys() ^ set(self.info.columns):
-                raise PluginError(f"it announces {', '.join(self.info.columns)}, not {min(odd)}")
+                raise PluginError(f"it declares {', '.join(self.info.columns)}, not {min(odd)}")
             return {name: number(name, value) for name, value in found.items()}
         except Exception as error:  # a third party's metric may raise anything
             raise PluginError(f"metric {self.info.name}: {in_one_line(error)}") from error
@@ -65,7 +65,7 @@ def bind(
         for column in info.columns:
             if (owner := owners.setdefault(column, f"metric {info.name}")) != f"metric {info.name}":
                 raise PluginError(
-                    f"metric {info.name} brings the column {column!r}, which {owner} has already; "
+                    f"metric {info.name} provides the column {column!r}, as {owner} already does; "
                     "leave it out of the study's metrics"
                 )
     return tuple(NamedMetric(info, resolve_factory(info.factory)) for info in found)

@@ -1,4 +1,4 @@
-"""The cases as data for the page's chart, where each can be looked at; a text is stated once."""
+"""The cases as data for the page's chart; each text is stored once."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from editcore.records.schemas import CASES, METRIC_COLUMNS
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import marks
 
-# A page that stays fluid on a phone; all cases are in the tables.
+# So that the page stays responsive on a phone; the tables have all cases.
 MOST_POINTS = 10_000
 TEXTS = ("subject", "prompt", "target_new", "target_true", "continuation_base", "continuation")
 NUMBERS = (
@@ -35,7 +35,7 @@ DIGITS = 4
 
 
 def data(study: ReportData) -> Markup | None:
-    """The cases as JSON that is safe inside a script element; None where no edit was made."""
+    """The cases as JSON that is safe inside a script element; None if no edit was made."""
     cases, left_out = chosen(study)
     if cases.is_empty():
         return None
@@ -63,9 +63,9 @@ def data(study: ReportData) -> Markup | None:
 
 
 def chosen(study: ReportData, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
-    """The cases that the page shows, and how many it leaves out.
+    """The cases that the page shows, and the number that it leaves out.
 
-    All collapsed ones are shown, as far as there is room, and of the others evenly many.
+    All collapsed cases are shown if there is room, and an even selection of the others.
     """
     made = study.made().filter(pl.col("perplexity_ratio").is_not_null())
     if len(made) <= most:
@@ -81,7 +81,7 @@ def chosen(study: ReportData, most: int = MOST_POINTS) -> tuple[pl.DataFrame, in
 
 def _threshold(study: ReportData, model: str) -> float | None:
     base = study.base(model)
-    # Rounded, so that models with one threshold share its line.
+    # Rounded, so that models with the same threshold share one line.
     return None if base is None else float(f"{study.threshold(base) / base:.6g}")
 
 
@@ -95,7 +95,7 @@ def _rounded(value: float | None) -> float | int | str | None:
 
 
 class _Texts:
-    """Texts by number, each stated once; -1 for none."""
+    """Texts by number, each stored once; -1 for none."""
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}

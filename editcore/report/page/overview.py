@@ -1,4 +1,4 @@
-"""What was run: models, editors, data sets, settings, versions and time, as words."""
+"""The study's models, editors, data sets, settings, versions and time, as text."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from editcore.report.tables import Table
 
 
 def model_table(study: ReportData) -> Table:
-    """The models, where they came from and how they ran."""
+    """The models, their sources, and how they were run."""
     rows = []
     for label in study.models:
         choice = study.config.models.get(label)
@@ -18,12 +18,12 @@ def model_table(study: ReportData) -> Table:
         run = (choice.dtype, choice.device) if choice else ("–", "–")
         edits = len(study.made(model=label))
         rows.append((label, source, *run, f"{edits:,}", number(study.base(label))))
-    heads = ("model", "source", "number type", "device", "edits", "perplexity unedited")
+    heads = ("model", "source", "number type", "device", "edits", "unedited perplexity")
     return Table("Models.", heads, tuple(rows), 4)
 
 
 def editor_table(study: ReportData) -> Table:
-    """The editors with their options, and what keys and C their rows have."""
+    """The editors with their options, and the key strategy and C of their rows."""
     rows = []
     for label in study.editors:
         choice = study.config.editors.get(label)
@@ -37,12 +37,12 @@ def editor_table(study: ReportData) -> Table:
         words = (_options(options), _either(strategies), _either(moment))
         rows.append((label, uses, _plugin(study, label), *words))
     heads = ("editor", "uses", "plugin", "options", "keys", "with C")
-    caption = "Editors. Options that are not named have the editor’s defaults."
+    caption = "Editors. Options that are not listed have the editor’s defaults."
     return Table(caption, heads, tuple(rows), len(heads))
 
 
 def dataset_table(study: ReportData) -> Table:
-    """The data sets, their files and how many cases of them were edited."""
+    """The data sets, their files and the number of their cases that were edited."""
     rows = []
     for label in study.datasets:
         choice = study.config.datasets.get(label)
@@ -52,18 +52,18 @@ def dataset_table(study: ReportData) -> Table:
 
 
 def settings(study: ReportData) -> list[tuple[str, str]]:
-    """The remaining settings, the time that the edits took, and the versions that made them."""
+    """The remaining settings, the time that the edits took, and the versions used."""
     config = study.config
     texts = f"{plural(config.perplexity.texts, 'text')} of {config.perplexity.path}"
     lengths = ", ".join(f"{n} of {tokens} tokens" for tokens, n in config.prefixes.lengths)
     seconds = float(study.cases["seconds"].sum())
     return [
-        ("Edits", f"{len(study.cases):,}, of which {len(study.made()):,} could be made"),
+        ("Edits", f"{len(study.cases):,}, of which {len(study.made()):,} succeeded"),
         ("Collapse", f"perplexity above {study.collapse.in_words()}"),
         ("Perplexity", texts),
         ("Prefixes", lengths),
         ("Seed", str(config.seed)),
-        ("Time of the edits", f"{duration(seconds)} of computing"),
+        ("Time of the edits", f"{duration(seconds)} of computation"),
         *provenance_lines(study.provenance),
     ]
 
@@ -79,7 +79,9 @@ def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
         **provenance.get("edits", {}),
     }
     if isinstance(code := facts.get("code"), list):
-        facts["code"] = f"{_words(code)}: these shards were made by different states of editcore"
+        facts["code"] = (
+            f"{_words(code)}: these shards were made by different versions of editcore’s code"
+        )
     return [(name.replace("_", " ").capitalize(), _words(value)) for name, value in facts.items()]
 
 

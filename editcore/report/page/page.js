@@ -318,8 +318,8 @@
     const words = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
     byId("count").textContent =
       `${words(shown.length, "edit")}, ${collapsed.toLocaleString("en")} collapsed.` +
-      (absent ? ` ${words(absent, "edit")} without this number ${absent === 1 ? "is" : "are"} not drawn.` : "") +
-      (absent && !drawn.length && usable.length > 1 ? " Choose another number under “Across” to see them." : "");
+      (absent ? ` ${words(absent, "edit")} without this quantity ${absent === 1 ? "is" : "are"} not drawn.` : "") +
+      (absent && !drawn.length && usable.length > 1 ? " Choose another quantity under “Horizontal axis” to see them." : "");
     if (pinned && !shown.includes(pinned)) pin(null);
   }
 
@@ -330,7 +330,7 @@
     ["perplexity", ["perplexity_base", "perplexity", "perplexity_ratio"], (one) => `${number(one.perplexity_base)} → ${number(one.perplexity)} (×${number(one.perplexity_ratio)})`],
     ["|denominator|", ["denominator"], (one) => number(one.denominator)],
     ["usual here", ["denominator_usual"], (one) => number(one.denominator_usual)],
-    ["warning before", ["warning"], (one) => (one.warning === null ? "–" : `×${number(one.warning)} of the layer’s output`)],
+    ["predicted change", ["warning"], (one) => (one.warning === null ? "–" : `×${number(one.warning)} of the layer’s output`)],
     ["‖numerator‖", ["numerator_norm"], (one) => number(one.numerator_norm)],
     ["‖Δ‖, ‖W‖", ["delta_norm", "weight_norm"], (one) => `${number(one.delta_norm)}, ${number(one.weight_norm)}`],
     ["efficacy", ["efficacy", "efficacy_prefixed"], (one) => `${number(one.efficacy)}, prefixed ${number(one.efficacy_prefixed)}`],
@@ -423,7 +423,7 @@
     redraw();
   });
   byId("left-out").textContent = study.left_out
-    ? ` ${study.left_out.toLocaleString("en")} cases that did not collapse are left out here; all are in summary/cases.parquet.`
+    ? ` ${study.left_out.toLocaleString("en")} cases that did not collapse are not shown here; summary/cases.parquet has all cases.`
     : "";
   show(null);
   redraw();

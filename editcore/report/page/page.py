@@ -22,35 +22,35 @@ from editcore.report.page.inline import inline
 from editcore.report.section import PageSection
 
 MOST_NAMES = 200
-# A longer table is folded, and more figures are set closer, so that the page stays readable.
+# Longer tables are collapsed and more figures are placed closer together, for readability.
 MOST_ROWS = 12
 MOST_FIGURES = 4
-# Shorter labels are kept on one line; wider figures, in points, take the width of the page.
+# Shorter labels stay on one line; figures wider than this (in points) take the width of the page.
 MOST_LETTERS = 22
 MOST_POINTS_WIDE = 400
 CAPTIONS = {
-    "perplexity": "Perplexity of the model after each edit alone, from the same weights.",
+    "perplexity": "Perplexity of the model after each single edit, made from the original weights.",
     "denominator": "The rise of perplexity against the denominator of the update.",
 }
 
 
 @dataclass(frozen=True)
 class FigureOnPage:
-    """A figure as markup, and the file that holds the same picture."""
+    """A figure as markup, and the file with the same picture."""
 
     svg: Markup
     file: str
 
     @property
     def wide(self) -> bool:
-        """Whether a phone has to scroll it, so that its type can be read."""
+        """Whether it has to scroll on a phone, so that its text stays readable."""
         box = re.search(r'viewBox="\S+ \S+ ([\d.]+)', self.svg)
         return box is not None and float(box[1]) > MOST_POINTS_WIDE
 
 
 @dataclass(frozen=True)
 class CollapsedCases:
-    """The collapsed cases of one group by name and factor, worst first, and how many are cut."""
+    """The collapsed cases of a group by name and ratio, worst first, and the number left out."""
 
     heading: str
     names: tuple[str, ...]
@@ -112,21 +112,24 @@ def content(study: ReportData, figures: Mapping[tuple[str, str, str], Path]) -> 
 
 
 def contents(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The page's sections as anchors and short titles, in their order, those that are there."""
-    found = [("findings", "In short")]
+    """The anchors and short titles of the sections that the page has, in order."""
+    found = [("findings", "Summary")]
     found += [("comparison", "Editors")] if shown["comparison"] else []
     found += [("explore", "Every case")] if shown["cases"] else []
     found += [
         (f"figures-{place}", title)
         for place, (_, drawn), title in zip(
-            range(1, 3), (f for f in shown["figures"] if f[1]), ("Perplexity", "Why"), strict=False
+            range(1, 3),
+            (f for f in shown["figures"] if f[1]),
+            ("Perplexity", "Cause"),
+            strict=False,
         )
     ]
     found += [("verdicts", "Verdicts")]
     found += [("denominators", "Denominators")] if shown["denominators"] else []
     found += [("metrics", "Metrics")] if shown["metrics"] else []
     found += [(each["section"].anchor, each["section"].title) for each in shown["sections"]]
-    return [*found, ("worst", "Worst cases"), ("collapsed", "Collapsed"), ("run", "What was run")]
+    return [*found, ("worst", "Worst cases"), ("collapsed", "Collapsed"), ("run", "Settings")]
 
 
 def collapsed(study: ReportData) -> list[CollapsedCases]:
@@ -164,7 +167,7 @@ def _inlined(file: Path, prefix: str, words: str) -> FigureOnPage:
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with its prompt split around the subject, so that the page can set that apart."""
+    """A row with its prompt split around the subject, so that the page can highlight it."""
     before, _, after = (row["prompt"] or "{}").partition("{}")
     return {**row, "before": before, "after": after}
 
@@ -190,7 +193,7 @@ def _figures(
 
 
 def _drawn(kind: str, made: pl.DataFrame) -> bool:
-    """Whether the figure shows anything: an editor without denominators has no second one."""
+    """Whether there is anything to draw: an editor without denominators has no second figure."""
     column = "denominator" if kind == "denominator" else "perplexity"
     return made[column].count() > 0
 

@@ -1,4 +1,4 @@
-"""What happened, in plain sentences computed from the tables."""
+"""The findings, as sentences computed from the tables."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def findings(study: ReportData) -> list[str]:
-    """A sentence or a few for each model and editor that edits were made with."""
+    """A few sentences for each model and editor with edits."""
     found = []
     for model in study.models:
         for editor in study.editors:
@@ -26,7 +26,7 @@ def findings(study: ReportData) -> list[str]:
 
 
 def collapse(model: str, editor: str, rows: Sequence[Row]) -> str:
-    """Which share of each data set collapsed the model.
+    """How many cases of each data set collapsed the model.
 
     >>> row = {"dataset": "hard", "n_collapsed": 71, "n_ok": 120}
     >>> collapse("small", "mean", [row, row | {"dataset": "normal", "n_collapsed": 0, "n_ok": 300}])
@@ -51,7 +51,7 @@ def worst(study: ReportData, model: str, editor: str) -> str:
 
 
 def cause(study: ReportData, model: str, editor: str) -> str:
-    """The denominators where the model collapsed and where it did not, if there are both."""
+    """The denominators of edits that collapsed the model and of the others, if there are both."""
     cases = study.made(model=model, editor=editor).drop_nulls(["denominator", "collapsed"])
     medians = {
         bool(verdict): frame["denominator"].median()
@@ -60,11 +60,11 @@ def cause(study: ReportData, model: str, editor: str) -> str:
     if len(medians) < 2:
         return ""
     broken, whole = (number(real(medians[verdict])) for verdict in (True, False))
-    return f"The median |denominator| was {broken} where it collapsed and {whole} where it did not."
+    return f"The median |denominator| was {broken} for collapsed edits and {whole} for the others."
 
 
 def failures(rows: Sequence[Row]) -> str:
-    """How many edits could not be made, and why."""
+    """How many edits failed, and why."""
     counts: dict[str, int] = {}
     for row in rows:
         for reason, count in json.loads(row["failures"] or "{}").items():
@@ -72,7 +72,7 @@ def failures(rows: Sequence[Row]) -> str:
     if not counts:
         return ""
     reasons = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(counts.items()))
-    return f"{plural(sum(counts.values()), 'edit')} could not be made ({reasons})."
+    return f"{plural(sum(counts.values()), 'edit')} failed ({reasons})."
 
 
 def listed(items: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Sets what the two papers published next to a study's own tables and figures."""
+"""Adds the results of the two papers to a study's own tables and figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

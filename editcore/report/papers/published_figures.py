@@ -1,4 +1,4 @@
-"""The papers' figures, drawn again from their digitised points, to be shown next to ours."""
+"""The papers' figures, redrawn from their digitised points, to be shown next to ours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,8 +23,8 @@ from editcore.report.drawing.style import (
 from editcore.report.papers.published import COLLAPSED, content, curves
 from editcore.report.section import Drawing
 
-FEW = 8  # marks of a line, so that it can be told without its colour
-READ = "Published, read from the drawn points"
+FEW = 8  # markers per line, so that lines can be distinguished without colour
+READ = "Published, read from the points of figures"
 
 
 def pilot() -> list[Drawing]:

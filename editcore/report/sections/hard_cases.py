@@ -32,10 +32,10 @@ def section(study: ReportData) -> PageSection | None:
         "tokens",
     )
     caption = (
-        "The worst edits, and the mildest by the same editor. “Subject at” "
-        "counts the characters before it."
+        "The worst edits, and the mildest ones by the same editor. “Subject at” is the number of "
+        "characters before the subject."
     )
-    words = ("Compare the cases that collapse a model with those that do not.",)
+    words = ("Cases that collapsed a model, compared with cases that did not.",)
     examples = Table(caption, heads, tuple(rows), 5)
     return PageSection("hard-cases", "Hard cases", words, (), (examples,))
 

@@ -1,4 +1,4 @@
-"""The section on where keys lie: projections, distances, prefixes, depth, and an encoder."""
+"""The section on where keys are: projections, distances, prefixes, depth, and an encoder."""
 
 from functools import partial
 
@@ -54,16 +54,17 @@ def section(study: ReportData) -> PageSection | None:
     ]
     return PageSection(
         "keys",
-        "Where the keys lie",
+        "Where the keys are",
         (
-            "A projection can mislead, so the tables give distances in the space itself: one minus "
-            "the cosine, and the Mahalanobis distance under C; means over pairs, with intervals of "
-            "95 % from a bootstrap over the cases. Bare keys are those of the prompt alone, mean "
-            "keys those averaged over the prefixes.",
-            "The gap of two clouds is twice the mean distance between them less the mean distances "
-            "within each (an energy distance); it is about zero where both are one, however wide. "
-            "By layer it compares a position’s keys with those of later positions, where position "
-            "makes no difference if it is zero. The encoder sees the same texts.",
+            "A projection can be misleading, so the tables give distances in the original space: "
+            "one minus the cosine, and the Mahalanobis distance under C. They are means over "
+            "pairs, with 95 % intervals from a bootstrap over the cases. Bare keys are those of "
+            "the prompt alone; mean keys are averaged over the prefixes.",
+            "The gap between two clouds is twice the mean distance between them minus the mean "
+            "distances within each (an energy distance). It is about zero if both have the same "
+            "distribution, however wide. By layer, it compares the keys at one position with those "
+            "at later positions; if it is zero, position makes no difference. The encoder reads "
+            "the same texts.",
         ),
         tuple(drawings),
         (_distances(distances), _moved(moved), _depth(depth)),
@@ -116,7 +117,7 @@ def _distances(distances: pl.DataFrame) -> Table:
         for row in distances.iter_rows(named=True)
     ]
     heads = ("model", "from", "to", "distance", "mean", "95 %", "n")
-    caption = "Mean distances within and between sets of keys. To C⁻¹k̄ only angles are taken."
+    caption = "Mean distances within and between sets of keys. For C⁻¹k̄, only angles are measured."
     return Table(caption, heads, tuple(rows), 4)
 
 
@@ -138,7 +139,7 @@ def _moved(moved: pl.DataFrame) -> Table:
     heads = ("model", "tokens", "distance", "to bare keys", "mean", "95 %", "gap", "nearest", "n")
     caption = (
         "Collapse cases after random prefixes. “Nearest”: the share of them whose nearest bare "
-        "key, other than their own, is of that set."
+        "key, other than their own, is in that set."
     )
     return Table(caption, heads, tuple(rows), 4)
 
@@ -167,7 +168,7 @@ def _depth(depth: pl.DataFrame) -> Table:
     )
     count = max(depth["n"].to_list(), default=0)
     caption = (
-        f"First and second position by layer, over {count} rows of text cut anywhere. "
+        f"First and second position by layer, over {count} rows of text that begin anywhere. "
         "“Within” and “to later”: mean 1 − cosine among the position’s keys and to later ones."
     )
     return Table(caption, heads, tuple(rows), 4)

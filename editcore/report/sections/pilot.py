@@ -1,4 +1,4 @@
-"""Does collapse by perplexity mean loss of ability? Scores of the worst models, and all edits."""
+"""Whether high perplexity means lost ability: all edits, and task scores of the worst models."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from editcore.requests import OK
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Strips of perplexity for every model, and what the worst models can still do."""
+    """Strips of perplexity for every model, and the task scores of the worst models."""
     if study.made().is_empty():
         return None
     drawings = tuple(
@@ -34,11 +34,15 @@ def section(study: ReportData) -> PageSection | None:
     ]
     if scores is not None:
         paragraphs.append(
-            "The table asks whether a high perplexity also means lost ability: the models with the "
-            "highest perplexity, compared with the unedited one and guessing."
+            "The table shows whether a high perplexity also means lost ability: it compares the "
+            "models with the highest perplexity with the unedited one and with random guessing."
         )
     return PageSection(
-        "pilot", "All single edits, and what the worst can do", tuple(paragraphs), drawings, tables
+        "pilot",
+        "All single edits, and task scores of the worst models",
+        tuple(paragraphs),
+        drawings,
+        tables,
     )
 
 

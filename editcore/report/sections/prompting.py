@@ -17,12 +17,12 @@ def section(study: ReportData) -> PageSection | None:
         return None
     return PageSection(
         "prompting",
-        "Prefixes when the edit is tested",
+        "Prefixes at test time",
         (
             "An edit bound to the mean key takes effect after a prefix, but not always without "
             "one. “Rewrite”: only the edited prompt is prefixed, as published; “all”: its "
-            "paraphrases and neighbours too. Shares of target tokens, with Wilson’s interval of "
-            "95 %.",
+            "paraphrases and neighbours too. The numbers are shares of target tokens, with 95 % "
+            "Wilson intervals.",
         ),
         (),
         (_table(found),),

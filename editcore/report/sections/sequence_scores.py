@@ -1,4 +1,4 @@
-"""What models can still do under sequential edits: their scores in tasks on the way."""
+"""Task scores during sequential edits."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,18 +22,18 @@ COLUMNS = 3  # of panels, where they are not the data sets
 
 @dataclass(frozen=True)
 class SequenceScores:
-    """The rows of all sequences, in which tasks were asked."""
+    """The rows of all sequences, with their task scores."""
 
     study: ReportData
     rows: pl.DataFrame
 
     @property
     def tasks(self) -> list[str]:
-        """The tasks by name; none where the study asks for none."""
+        """The names of the tasks; none if the study has none."""
         return tasks(self.rows)
 
     def words(self) -> str:
-        """What the scores are of."""
+        """What the scores measure."""
         choice = self.study.config.sequences
         items = choice.task_items if choice else None
         some = f"the first {items:,} items of each task" if items else "all items of each task"
@@ -41,9 +41,9 @@ class SequenceScores:
             f"{guess:g} in {task}" for task in self.tasks if (guess := self._guess(task))
         )
         return (
-            f"Tasks show what the models can still do, on {some}. "
-            + (f"Guessing gives {levels}. " if levels else "")
-            + "A score is missing where a model’s numbers are no longer finite."
+            f"Task scores measure the models’ remaining abilities, on {some}. "
+            + (f"Random guessing scores {levels}. " if levels else "")
+            + "A score is missing if a model’s outputs are no longer finite."
         )
 
     def drawings(self) -> list[Drawing]:
@@ -52,14 +52,14 @@ class SequenceScores:
             Drawing(
                 f"sequences-tasks-model={model}",
                 f"Scores of {model} against the number of sequential edits; the dashed lines "
-                "are what guessing gives.",
+                "show random guessing.",
                 partial(self.draw, model),
             )
             for model in present(self.study, self.rows, "model")
         ]
 
     def draw(self, model: str) -> Figure:
-        """A panel per task (down) and data set (across); the dashed line is what guessing gives."""
+        """A panel per task (down) and data set (across); the dashed line is random guessing."""
         rows = self.rows.filter(pl.col("model") == model)
         datasets = present(self.study, rows, "dataset")
         places = [(task, dataset) for task in self.tasks for dataset in datasets]
@@ -95,8 +95,8 @@ class SequenceScores:
                 )
             )
         caption = (
-            "Scores in tasks before the first edit and at the end of the sequences, each the "
-            "median over seeds, with the edits made until then and what they did to perplexity."
+            "Task scores before the first edit and at the end of the sequences, with the number of "
+            "edits made and the rise of perplexity. All are medians over seeds."
         )
         return Table(caption, (*WHERE, "edits", "ratio", *pairs), tuple(cells))
 

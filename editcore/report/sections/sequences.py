@@ -19,7 +19,7 @@ from editcore.report.sections.sequence_scores import SequenceScores
 from editcore.report.tables import WHERE, Table
 
 PANEL = (3.5, 2.7)  # inches
-MARKS = 8  # of a line, so that its editor can be told without its colour
+MARKS = 8  # markers per line, so that editors can be distinguished without colour
 CHECKED = (
     "efficacy_so_far",
     "efficacy_so_far_prefixed",
@@ -39,10 +39,10 @@ def section(study: ReportData) -> PageSection | None:
         partial(draw, study, rows),
     )
     words: tuple[str, ...] = (
-        "Each edit was applied to the model that the previous edits had produced. Each line is "
-        "the perplexity of one editor's model; where there are several seeds, it is their median, "
-        "and the band spans them. Seeds draw the facts and their order.",
-        "Efficacy and locality are of all facts edited up to the end. “Prefixed” is "
+        "Each edit was applied to the model produced by the previous edits. Each line is the "
+        "perplexity of one editor’s model; with several seeds, it is their median, and the band "
+        "shows their range. Each seed draws the facts and their order.",
+        "Efficacy and locality are measured at the end, over all facts edited. “Prefixed” is "
         "efficacy after a context prefix. Neighbours that were edited themselves do not count for "
         "locality.",
     )
@@ -112,8 +112,8 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
             )
         )
     caption = (
-        "Where the sequences end. “Collapsed after” is the first number of edits at which a model "
-        "was found collapsed, by the rule that the study chose."
+        "The ends of the sequences. “Collapsed after” is the number of edits at which the model "
+        "was first found to have collapsed, by the study’s rule."
     )
     return Table(caption, heads, tuple(cells))
 

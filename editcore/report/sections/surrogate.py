@@ -31,7 +31,7 @@ def section(study: ReportData) -> PageSection | None:
     drawings = tuple(
         Drawing(
             f"surrogate-model={model}",
-            f"Score in each task against perplexity, edited models of {model}.",
+            f"Score in each task against perplexity, for edited models of {model}.",
             lambda model=model: draw(scores, found, model),  # type: ignore[misc]
         )
         for model in study.models
@@ -39,9 +39,9 @@ def section(study: ReportData) -> PageSection | None:
     )
     paragraphs = (
         "Edited models are chosen at even steps of log perplexity, so that the middle of the range "
-        "is there too, and asked to do tasks. ρ is Spearman’s rank correlation, over these models "
-        "and the unedited one, with a bootstrap interval of 95 %. Hollow points are the models "
-        "with the highest perplexity that were not chosen for the range; they do not count in ρ.",
+        "is covered too, and evaluated on tasks. ρ is Spearman’s rank correlation over these "
+        "models and the unedited one, with a 95 % bootstrap interval. Hollow points are the models "
+        "with the highest perplexity that were not chosen for the range; ρ does not include them.",
     )
     title = "Perplexity as a surrogate for ability"
     return PageSection("surrogate", title, paragraphs, drawings, (table(found),))
@@ -66,7 +66,7 @@ def table(found: pl.DataFrame) -> Table:
 
 
 def draw(scores: pl.DataFrame, found: pl.DataFrame, model: str) -> Figure:
-    """Score against perplexity, all models shown; the line is what guessing gives."""
+    """Score against perplexity, all models shown; the line is random guessing."""
     scores = scores.filter(pl.col("model") == model)
     tasks = scores["task"].unique().sort().to_list()
     figure, grid = panels(tasks, min(COLUMNS, len(tasks)))

@@ -21,7 +21,7 @@ QUANTITIES = {
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Which update each implementation makes of the same v*, and what it does to the model."""
+    """The update of each implementation for the same v*, and its effect on the model."""
     updates = study.table("mechanism-updates", UPDATES_JUDGED)
     shared = study.table("mechanism-shared", SHARED)
     positions = study.table("mechanism-positions", POSITIONS_JUDGED)
@@ -31,13 +31,13 @@ def section(study: ReportData) -> PageSection | None:
         "updates",
         "Why: inconsistent keys",
         (
-            "The same v* of the same cases, bound by every implementation: mixed keys take the "
-            "mean over prefixes for the direction and the bare key in the equation, prefixed the "
-            "mean in both places, unprefixed the bare key in both; each with C and without.",
-            "The last table asks whether the first token is strange because of its position "
+            "All implementations insert the same v* of the same cases. Mixed keys: the mean over "
+            "prefixes for the direction and the bare key in the equation. Prefixed: the mean key "
+            "in both places. Unprefixed: the bare key in both. Each is made with and without C.",
+            "The last table shows whether the first token is special because of its position "
             "embedding: collapse cases are edited with their first token at the second position, "
-            "and normal ones with the subject’s second token at the first. With rotary positions "
-            "the rotation is what changes, and a token that attends to itself alone cannot notice.",
+            "and normal ones with the subject’s second token at the first. With rotary positions, "
+            "only the rotation changes, which does not affect a token that attends only to itself.",
         ),
         (),
         (
@@ -55,9 +55,9 @@ def _grouped(
     cells: Callable[[pl.DataFrame], Sequence[str]],
     words: Mapping[bool, str] = MappingProxyType({}),
 ) -> tuple[tuple[str, ...], ...]:
-    """A line per group, in order: what it is of, how many rows it has, and its cells.
+    """A line per group, in order: its names, the number of its rows, and its cells.
 
-    `words` are what a truth value among the names of a group is called.
+    `words` are shown in place of truth values among the names of a group.
     """
     return tuple(
         sorted(
@@ -83,7 +83,7 @@ def _denominators(updates: pl.DataFrame) -> Table:
 
     with_moment = updates.filter(pl.col("second_moment"))
     rows = _grouped(with_moment, ("model", "strategy", "cases"), cells)
-    caption = "Norm of the numerator and |denominator| with C, its direction of unit length."
+    caption = "Norm of the numerator, and |denominator| with C and a direction of unit length."
     return Table(caption, heads, rows, 3)
 
 
@@ -115,8 +115,8 @@ def _shared(shared: pl.DataFrame) -> Table:
         for row in shared.iter_rows(named=True)
     ]
     caption = (
-        "What the cases share that collapse the model under mixed keys with C. “Area”: how often "
-        "such a case has less of the quantity than another one (ties count half)."
+        "Quantities of the cases that collapse the model with mixed keys and C, and of the others. "
+        "“Area”: how often a collapsing case has a smaller value than another (ties count half)."
     )
     return Table(caption, heads, tuple(rows), 2)
 
@@ -136,8 +136,8 @@ def _positions(positions: pl.DataFrame) -> Table:
     by = ("model", "cases", "swapped")
     rows = _grouped(positions, by, cells, {True: "swapped", False: "its own"})
     caption = (
-        "Perplexity with the subject at its own position and at the other one, mixed keys with C. "
-        "Cases whose subject does not end at the first position (collapse) or the second (normal) "
-        "do not take part."
+        "Perplexity with the subject at its own position and at the other one, with mixed keys and "
+        "C. Cases whose subject does not end at the first (collapse) or second position (normal) "
+        "are excluded."
     )
     return Table(caption, heads, rows, 3)

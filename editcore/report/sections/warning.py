@@ -1,4 +1,4 @@
-"""The section on the warning before the edit."""
+"""The section on the prediction of collapse before the edit."""
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -14,33 +14,33 @@ from editcore.report.tables import Table
 from editcore.requests import OK
 
 NAMES = {
-    "warning": "warning",
+    "warning": "predicted change",
     "relative_change": "‖Δ‖/‖W‖",
     "denominator": "|denominator|",
-    "denominator_ratio": "|denominator| to the usual one",
+    "denominator_ratio": "|denominator| / usual one",
     "subject_position": "subject’s position",
 }
 
 
 def section(study: ReportData) -> PageSection | None:
-    """How well what is known before an edit tells which edits collapse a model."""
+    """How well quantities known before an edit predict which edits collapse a model."""
     found = study.table("warning", WARNING)
     if found is None or found["auc"].is_null().all():
         return None
     return PageSection(
         "warning",
-        "Before the edit: a warning",
+        "Predicting collapse before the edit",
         (
-            "What a change will add to the outputs of the maps it changes, over running text and "
-            "relative to what they give, is known before any weight changes; so are the other "
-            "quantities below. Each is fitted on one half of a model’s edits and tested on the "
-            "other half and on the other models. The threshold is the one that misses no collapse "
-            "of the half it was fitted on.",
+            "Before any weight changes, editcore can compute how much the change will add to the "
+            "outputs of the changed maps over running text, relative to those outputs (“predicted "
+            "change”); the other quantities below are also known then. Each predictor is fitted on "
+            "one half of a model’s edits and tested on the other half and on the other models. The "
+            "threshold is the one that misses no collapse in the half it was fitted on.",
         ),
         tuple(
             Drawing(
                 f"warning-model={model}",
-                f"ROC curves on {model}, on the half of the edits that nothing was fitted on.",
+                f"ROC curves on {model}, for the half of the edits that was not used for fitting.",
                 lambda model=model: _curves(study, model),  # type: ignore[misc]
             )
             for model in study.models
@@ -80,8 +80,8 @@ def _table(found: pl.DataFrame) -> Table:
         if row["auc"] is not None
     ]
     caption = (
-        "Area under the ROC curve, and what the threshold that misses nothing does on the tested "
-        "edits. An alarm is a value at or beyond it."
+        "Area under the ROC curve, and recall and precision of the threshold on the tested edits. "
+        "An alarm is a value at or beyond the threshold."
     )
     return Table(caption, heads, tuple(rows), 4)
 
@@ -96,7 +96,7 @@ def area(value: float | None) -> str:
 
 
 def _natural(row: dict[str, object]) -> float | None:
-    """The threshold as the quantity itself, where its inverse is what was compared."""
+    """The threshold in units of the quantity itself, if its inverse was compared."""
     value = row["threshold"]
     if not isinstance(value, float):
         return None
@@ -117,8 +117,8 @@ def _tested(study: ReportData, model: str) -> pl.DataFrame:
 
 
 def _curves(study: ReportData, model: str) -> Figure:
-    figure, axes = panel(f"all editors on {model}", "share of sound edits that raise an alarm", "")
-    axes.set_ylabel("share of collapses that raise one")
+    figure, axes = panel(f"all editors on {model}", "false alarm rate", "")
+    axes.set_ylabel("share of collapses detected")
     edits = _tested(study, model)
     for name, (colour, _) in zip(PREDICTORS, PALETTE, strict=False):
         scored = backtest.scores(edits, name)

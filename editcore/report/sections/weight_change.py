@@ -1,4 +1,4 @@
-"""How much the weights change: where in the matrix, and against perplexity over all edits."""
+"""How much the weights change: against perplexity over all edits, and where in the matrix."""
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
 
 
 def section(study: ReportData) -> PageSection | None:
-    """The size of every change against perplexity, and two changed matrices where they are kept."""
+    """The size of every change against perplexity, and two changed matrices if they are stored."""
     drawings = [
         Drawing(
             f"change-model={model}",
@@ -43,11 +43,11 @@ def section(study: ReportData) -> PageSection | None:
             if model in maps["model"]
         ]
         paragraphs.append(
-            "The matrices show the absolute change, in blocks of which each has the colour of its "
-            "largest number, for an edit that collapsed the model and one that did not, on the "
-            "same scale of colours."
+            "The matrices show the absolute change for an edit that collapsed the model and one "
+            "that did not, on the same colour scale. They are divided into blocks; a block’s "
+            "colour shows its largest number."
         )
-    title = "Change of the weights"
+    title = "Weight changes"
     return PageSection("weight-change", title, tuple(paragraphs), tuple(drawings))
 
 

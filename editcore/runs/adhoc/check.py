@@ -55,7 +55,7 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
-    """What is to be expected, before any weight changes; None for edits that change none."""
+    """The prediction before any weight changes; None for edits that change none."""
     if delta is None:
         return None
     from editcore.collapse.verdict import warn

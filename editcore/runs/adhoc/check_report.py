@@ -1,4 +1,4 @@
-"""A check in words: the verdict, its reason, and the numbers that it rests on."""
+"""The report of a check: the verdict, its reason, and the numbers behind it."""
 
 import json
 import math
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from editcore.updates.delta import Delta
 
 SHOWN = (
-    ("efficacy", "says the new object"),
-    ("generalization", "says it to paraphrases"),
-    ("locality", "leaves neighbours alone"),
+    ("efficacy", "gives the new object"),
+    ("generalization", "gives it after paraphrases"),
+    ("locality", "neighbours unchanged"),
 )
 WIDTH = 96
 # Below this share of what another key strategy divides by, the denominator is the reason.
@@ -153,47 +153,47 @@ def verdict(report: CheckReport) -> str:
     row, rule = report.row, report.collapse
     change = f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
     if report.outcome == "no edit":
-        return "NO EDIT: the model is the same as before, and does not say the new object."
+        return "NO EDIT: the model is unchanged and does not give the new object."
     word = report.outcome.upper()
     return f"{word}: {change} ({times(report.ratio)}; the limit is {rule.in_words()})."
 
 
 def forecast(warning: Forecast) -> str:
-    """What is to be expected of an edit before it is made."""
-    expected = "a collapse is to be expected" if warning.collapse else "no collapse is expected"
+    """The prediction of a collapse that is made before the edit."""
+    expected = "collapse" if warning.collapse else "no collapse"
     return (
-        f"before the edit: {expected} (the change adds {times(warning.score)} of the layer's own "
-        f"output; collapses begin at {times(warning.threshold)})"
+        f"before the edit: {expected} (the change adds {number(warning.score)} times the layer's "
+        f"own output; the threshold is {number(warning.threshold)})"
     )
 
 
 def reason(report: CheckReport) -> str:
-    """Why, as far as keys and denominator tell: which key, which denominator."""
+    """The reason, as far as keys and denominator explain it."""
     row, keys = report.row, report.keys
     if row["denominator"] is None and row["delta_norm"] is None:
         return f"{report.job.editor.label} changes no weights."
     if row["denominator"] is None:
         return (
-            f"{report.job.editor.label} divides by nothing; it changes weights of norm "
+            f"{report.job.editor.label} has no denominator; it changes weights of norm "
             f"{number(row['weight_norm'])} by {number(row['delta_norm'])}."
         )
-    divided = f"The update is divided by {number(row['denominator'])}"
+    divided = f"The denominator of the update is {number(row['denominator'])}"
     if keys is None:
         return f"{divided}."
     best = max(keys.denominators, key=lambda name: keys.denominators[name])
     other = keys.denominators[best]
     divided += f" (key strategy {keys.strategy}, layer {keys.layer})"
     alike = (
-        f"the bare key and the mean key of “{report.request.subject}” have cosine "
+        f"The bare key and the mean key of “{report.request.subject}” have cosine "
         f"{share(keys.cosine)}"
     )
     if row["denominator"] < SMALL * other:
         return (
-            f"{divided}, against {number(other)} with the keys of {best}: {alike}; "
+            f"{divided}; it would be {number(other)} with the key strategy {best}. {alike}; "
             f"{_place(report)}. A small denominator makes a large change: its norm is "
             f"{number(row['delta_norm'])}, that of the weights {number(row['weight_norm'])}."
         )
-    return f"{divided}, the usual size for these keys: {alike}."
+    return f"{divided}, a usual size for these keys. {alike}."
 
 
 def page(report: CheckReport) -> str:
@@ -205,7 +205,7 @@ def page(report: CheckReport) -> str:
         "",
         verdict(report),
         textwrap.fill(reason(report), WIDTH),
-        *([textwrap.fill(f"Said {forecast(report.warning)}.", WIDTH)] if report.warning else []),
+        *_prediction(report),
         "",
     ]
     for name, words in SHOWN:
@@ -218,7 +218,7 @@ def page(report: CheckReport) -> str:
             "gives the new object only after a prefix" if behind else "does not give the new object"
         )
         lines.append(f"The model survives, but it {said}.")
-    lines += ["", "What it says, before and after:"]
+    lines += ["", "Generated text, before and after the edit:"]
     for each in report.continuations:
         lines += [
             f"  {each.prompt} …",
@@ -228,8 +228,14 @@ def page(report: CheckReport) -> str:
     return "\n".join(lines)
 
 
+def _prediction(report: CheckReport) -> list[str]:
+    if report.warning is None:
+        return []
+    return [textwrap.fill(f"Predicted {forecast(report.warning)}.", WIDTH)]
+
+
 def _line(text: str) -> str:
-    """Text on one line, as what a model says may hold line breaks."""
+    """Text on one line, as generated text may contain line breaks."""
     return " ".join(text.split()) or "(nothing: its probabilities are not finite)"
 
 

@@ -63,7 +63,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
             f"{choice.editor} changes no weights, so its edits cannot be kept as a weight change; "
             "guard an editor that does"
         )
-    say(f"edit {len(requests)} facts one after the other")
+    say(f"edit {len(requests)} facts in sequence")
     from editcore.runs.adhoc.trials import Trials
     from editcore.updates.cumulative_delta import accumulating
     from editcore.updates.delta import combine_deltas
@@ -101,7 +101,7 @@ def _reason(row: dict[str, Any]) -> str:
     told = f"the model would collapse, perplexity {change} ({times(row['perplexity_ratio'])})"
     if row["denominator"] is None:
         return told
-    return f"{told}; the update is divided by {number(row['denominator'])}"
+    return f"{told}; the denominator of the update is {number(row['denominator'])}"
 
 
 def page(guarded: Guarded) -> str:

@@ -71,8 +71,8 @@ def generate(
     """`count` hard cases as COUNTERFACT's records; the same arguments give the same cases.
 
     Relations take turns, and no word comes twice before all have come once. The true object is
-    drawn like the new one: what is true of a common word, nobody says. Raises `DataError` where
-    words and relations give fewer.
+    drawn at random as well, because a common word has no true object. Raises `DataError` if words
+    and relations give fewer.
     """
     draw = random.Random(seed)
     pairs = list(_pairs(vocabulary, relations, tokenizer, draw))

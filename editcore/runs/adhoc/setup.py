@@ -43,5 +43,5 @@ def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, s
         job = prepare(config, "these options", cache, say, registry)
         from editcore.runs.edit import Shard
 
-        say(f"load {job.model.name}, and measure its perplexity as it is")
+        say(f"load {job.model.name} and measure its unedited perplexity")
         return Ready(registry, Shard.open(job, registry), config.collapse)

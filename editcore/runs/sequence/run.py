@@ -39,7 +39,7 @@ Row = dict[str, Any]
 def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | None = None) -> None:
     """Carry out a job: a row per step to `out`, all changes to `changes_out`.
 
-    `out` is Parquet and `changes_out` safetensors. A run that was killed resumes from its last
+    `out` is Parquet and `changes_out` safetensors. An interrupted run resumes from its last
     checkpoint, a file beside `out` that is gone once both are written.
     """
     sequence = SequenceRun.open(job, registry or load_registry())

@@ -19,16 +19,16 @@ class FtConfig(EditorConfig):
     """
 
     layer: NonNegativeInt = Field(description="The block whose MLP is fine-tuned.")
-    steps: PositiveInt = Field(25, description="Steps of Adam at most.")
+    steps: PositiveInt = Field(25, description="Maximum steps of Adam.")
     learning_rate: PositiveFloat = Field(5e-4, description="Adam's learning rate.")
     norm_constraint: PositiveFloat | None = Field(
-        5e-4, description="How far each number may move from its original; null for any distance."
+        5e-4, description="The largest change of each number from its original; null: no limit."
     )
     stop_loss: float = Field(1e-2, ge=0, description="No step is taken below this loss.")
     loss: LossName = Field(
         "teacher_forced",
-        description="Score the target's tokens each at its own place, or, as the released code "
-        "does, all at the last_prompt_token.",
+        description="Predict each target token at its own position, or, as in the released code, "
+        "all of them at the last_prompt_token.",
     )
 
     @classmethod
@@ -44,4 +44,4 @@ class FtConfig(EditorConfig):
 class FtUnconstrainedConfig(FtConfig):
     """FT without the bound."""
 
-    norm_constraint: None = Field(None, description="Fixed: what makes it unconstrained.")
+    norm_constraint: None = Field(None, description="Fixed: this editor is unconstrained.")

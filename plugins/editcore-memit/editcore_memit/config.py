@@ -26,11 +26,11 @@ class MemitConfig(ValueSearchOptions, EditorConfig):
     moment_weight: PositiveFloat = Field(
         20_000.0,
         description="λ, the weight of C against the edited keys; 15,000 is published for GPT-J. "
-        "Raise it to disturb other facts less; narrow models need far less (tens) to be edited.",
+        "Raise it to change other facts less; narrow models need much smaller values (tens).",
     )
     sampled_templates: PositiveInt = Field(
         5,
-        description="Context templates used besides the bare prompt: the last of those sampled.",
+        description="Context templates besides the bare prompt: the last N that were sampled.",
     )
     clamp_norm_factor: ClampNormFactor = 0.75
 
@@ -38,7 +38,9 @@ class MemitConfig(ValueSearchOptions, EditorConfig):
     @classmethod
     def _ascending(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
         if any(below >= above for below, above in pairwise(layers)):
-            raise ValueError(f"layers must ascend, each once, as in [1, 2, 3]; not {list(layers)}")
+            raise ValueError(
+                f"layers must ascend without repeats, as in [1, 2, 3]; not {list(layers)}"
+            )
         return layers
 
     @classmethod

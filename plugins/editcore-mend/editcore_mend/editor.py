@@ -121,7 +121,7 @@ def _posed(model: LoadedModel, request: EditRequest) -> Line | str:
 def _network(context: EditContext, places: Sequence[sites.Site]) -> MendNetwork:
     """The trained network; its rank is that of the tensors."""
     if context.trained is None:
-        raise DataError("MEND edits with a trained network; `editcore train` makes it")
+        raise DataError("MEND edits with a trained network; run `editcore train` to make it")
     tensors = dict(context.trained.tensors)
     try:
         rank = len(tensors["networks.0.hidden.into"])
@@ -129,6 +129,6 @@ def _network(context: EditContext, places: Sequence[sites.Site]) -> MendNetwork:
         network.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         raise DataError(
-            f"the trained parts are none of MEND for these layers ({error}); train again"
+            f"the trained file was not made by MEND for these layers ({error}); train again"
         ) from error
     return network.to(context.model.device).requires_grad_(False)

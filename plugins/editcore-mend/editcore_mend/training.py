@@ -49,7 +49,9 @@ class Training:
         drawn = Examples.of(self._model, split.validation, *wanted)
         edits = drawn.draw(VALIDATION, random.Random("validation"))
         if not edits:
-            raise DataError("no fact is fit to validate on: each needs paraphrases and neighbours")
+            raise DataError(
+                "no fact can be used for validation: each needs paraphrases and neighbours"
+            )
         size = self._config.batch
         return [self._pose(edits[i : i + size]) for i in range(0, len(edits), size)]
 
@@ -101,7 +103,7 @@ class Training:
         loss = float(torch.stack([self._loss(each) for each in found]).mean())
         if not torch.isfinite(torch.tensor(loss)):
             raise EditcoreError(
-                f"training met a non-finite loss at step {self._step}; lower learning_rate"
+                f"the training loss is not finite at step {self._step}; lower learning_rate"
             )
         if loss < min((before["loss"] for before in self._history), default=float("inf")):
             self._best = {k: t.detach().clone() for k, t in self.network.state_dict().items()}

@@ -147,7 +147,7 @@ def test_what_was_trained_for_another_model_is_refused(facts: Path, tmp_path: Pa
     with pytest.raises(DataError, match="float16 changes weights, so load the model in another"):
         load_trained(halved, (1, 2), path)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="holds no trained parts"):
+    with pytest.raises(DataError, match="contains no trained parts"):
         load_trained(tiny(), (1, 2), path)
 
 

@@ -26,13 +26,13 @@ class RomeConfig(ValueSearchOptions, EditorConfig):
     )
     key_strategy: str = Field(
         "mixed",
-        description="Which keys enter the update: mixed (as released; collapses models where the "
+        description="The keys of the update: mixed (as released; collapses models if the "
         "subject opens the prompt), prefixed, unprefixed, or a plugin's.",
     )
     second_moment: bool = Field(
         True,
-        description="Whether the key is multiplied by C⁻¹. The papers' text has it, and it keeps "
-        "other facts safer; their released configurations leave it out, which saves the estimate.",
+        description="Whether the key is multiplied by C⁻¹. The papers' text does so, and it "
+        "protects other facts; their released configurations omit it, so they do not need C.",
     )
 
     def requires(self) -> tuple[Requirement, ...]:
@@ -53,7 +53,7 @@ class CRomeConfig(RomeConfig):
     """C-ROME: the mean key in both places."""
 
     key_strategy: Literal["prefixed"] = Field(
-        "prefixed", description="Fixed: what makes it C-ROME."
+        "prefixed", description="Fixed: this editor is C-ROME."
     )
 
 
@@ -61,5 +61,5 @@ class PRomeConfig(RomeConfig):
     """p-ROME: the bare key in both places."""
 
     key_strategy: Literal["unprefixed"] = Field(
-        "unprefixed", description="Fixed: what makes it p-ROME."
+        "unprefixed", description="Fixed: this editor is p-ROME."
     )
