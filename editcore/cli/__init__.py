@@ -96,7 +96,9 @@ class PlainErrors(click.Group):
             case OSError() if error.errno != errno.EPIPE:  # the reader closed the pipe
                 self._end(f"error: {_sentence(error)}", WRONG)
             case MemoryError():
-                self._end("error: out of memory; use smaller batches or fewer cases at a time", WRONG)
+                self._end(
+                    "error: out of memory; use smaller batches or fewer cases at a time", WRONG
+                )
 
     @staticmethod
     def _end(message: str, status: int) -> NoReturn:
