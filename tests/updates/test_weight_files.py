@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,8 +35,6 @@ from tests.model_folders import (
 )
 
 ModelSaver = Callable[..., Path]
-ROOT = Path(__file__).parents[2]
-MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
@@ -337,29 +334,6 @@ def test_a_change_after_an_interrupted_one_takes_that_out_first(
     assert all(after[0][name] == after[1][name] for name in after[0] if KEPT not in name)
 
 
-@pytest.mark.parametrize(
-    ("limit", "written"), [(4_096, "the record"), (40_000, "the first file of weights")]
-)
-def test_a_kill_while_bytes_are_written_leaves_nothing_once_the_next_change_is_out(
-    base: Path, model: Path, delta: Path, limit: int, written: str
-) -> None:
-    # The system kills a process that writes more to a file than it is allowed.
-    code = (
-        "import resource, signal, sys; from editcore.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_DFL)\n"
-        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        "main(sys.argv[1:])"
-    )
-    arguments = ["apply", str(delta), str(model), "--in-place"]
-    killed = subprocess.run([sys.executable, "-c", code, *arguments], check=False)
-    assert killed.returncode == -signal.SIGXFSZ
-    assert len(contents(model)) > len(contents(base)), f"{written} was begun"
-    assert run(*arguments).exit_code == 0
-    assert run("revert", model, "--all").exit_code == 0
-    assert contents(model) == contents(base)
-
-
 def test_a_delta_that_a_kill_kept_from_moving_is_moved_and_applied(
     base: Path, model: Path, delta: Path, tmp_path: Path
 ) -> None:
@@ -393,24 +367,3 @@ def test_a_folder_that_another_process_changes_is_waited_for(
         ):
             assert "another editcore has been writing to" in refused(run(*arguments))
     assert contents(model) == before
-
-
-def test_kills_and_races_leave_whole_files(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- soak files: start -->\nold\n<!-- soak files: end -->\nafter\n")
-    short = ["--kills", "4", "--races", "5", "--no-damage", "--page", str(page)]
-    # Kills, unlike a loss of power, do not ask what has reached the disk; memory is faster.
-    where = {"TMPDIR": str(MEMORY)} if os.access(MEMORY, os.W_OK) else {}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.soak", "files", *short],
-        capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ | where,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "two changes at once: 2: 2 both kept" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 failed"
-    written = page.read_text()
-    assert "| two changes at once | 2 | 2 both kept |" in written
-    assert "of which 0 failed." in written
-    assert "old\n" not in written
-    assert written.startswith("before\n")
-    assert written.endswith("after\n")
