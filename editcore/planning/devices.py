@@ -25,7 +25,7 @@ def missing(models: Iterable["ModelSpec"]) -> Iterator[tuple[str, str]]:
     """
     for model in models:
         if reason := absent(model.device):
-            yield f"models.{model.name}.device", f"{model.device} is not to be had here: {reason}"
+            yield f"models.{model.name}.device", f"{model.device} is not available here: {reason}"
 
 
 def absent(

@@ -123,7 +123,7 @@ class Greedy:
 def test_a_column_belongs_to_one_metric_of_a_study() -> None:
     registry = load_registry([*installed(), Candidate("greedy", "greedy", "1", Greedy)])
     assert [metric.info.name for metric in bind(["first"], registry)] == ["first"]
-    with pytest.raises(PluginError, match="'efficacy', which metric accuracy has already"):
+    with pytest.raises(PluginError, match="'efficacy', which metric accuracy already has"):
         bind(["accuracy", "first"], registry)
-    with pytest.raises(PluginError, match="'status', which every row has already"):
+    with pytest.raises(PluginError, match="'status', which every row already has"):
         bind(["second"], registry, ["status"])

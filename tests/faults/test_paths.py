@@ -64,7 +64,7 @@ def test_a_path_with_braces_is_refused_while_planning(folder: Path) -> None:
         {"perplexity": {"path": "{x}/data/texts.json", "texts": 2}},
         {"moments": {"path": "{x}/data/texts.json"}},
     ):
-        with pytest.raises(DataError, match="takes no path with braces"):
+        with pytest.raises(DataError, match="cannot use paths with braces"):
             planned(**sections)
 
 

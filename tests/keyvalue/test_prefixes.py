@@ -58,7 +58,8 @@ def test_a_model_whose_logits_overflow_is_one_plain_error() -> None:
     with torch.no_grad():
         model.get_output_embeddings().weight.fill_(1e38)
     loaded = wrap_model("broken", model, tokenizer)
-    with pytest.raises(ModelError, match="'broken' gives 'The' a next token of non-finite"):
+    wrong = "'broken' gives probabilities that are not finite after 'The'"
+    with pytest.raises(ModelError, match=wrong):
         prefixes.sample_prefixes(loaded, [(5, 1)], ["The"], 0)
 
 

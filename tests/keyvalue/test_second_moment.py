@@ -188,7 +188,7 @@ def test_moments_of_another_width_are_refused(model: LoadedModel, tmp_path: Path
         )
         if fits:
             assert second_moment.load_for(model, 1, path).tokens == 100
-    with pytest.raises(DataError, match=r"c\.safetensors is of keys with 48 numbers.*have 64"):
+    with pytest.raises(DataError, match=r"c\.safetensors is for keys with 48 numbers.*have 64"):
         second_moment.load_for(model, 1, path)
 
 

@@ -72,4 +72,4 @@ def test_planning_tells_of_a_missing_device(
     write_config(tmp_path / "study.yaml", config)
     result = CliRunner().invoke(main, ["plan", "study.yaml", "--check"])
     assert result.exit_code == 0, result.output
-    assert "models.tiny.device: cuda is not to be had here: " in result.stderr
+    assert "models.tiny.device: cuda is not available here: " in result.stderr

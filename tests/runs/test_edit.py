@@ -369,7 +369,7 @@ def test_numbers_and_factors_that_no_table_or_weight_can_take(
     [
         ({"oddness": float("nan")}, "oddness is NaN"),
         ({"oddness": "very"}, "ValueError: could not convert string to float: 'very'"),
-        ({"evenness": 1.0}, "announces oddness, not evenness"),
+        ({"evenness": 1.0}, "declares oddness, not evenness"),
     ],
 )
 def test_a_metric_that_fails_costs_its_case_alone(

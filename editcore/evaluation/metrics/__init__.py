@@ -65,8 +65,8 @@ def bind(
         for column in info.columns:
             if (owner := owners.setdefault(column, f"metric {info.name}")) != f"metric {info.name}":
                 raise PluginError(
-                    f"metric {info.name} provides the column {column!r}, as {owner} already does; "
-                    "leave it out of the study's metrics"
+                    f"metric {info.name} provides the column {column!r}, which {owner} "
+                    "already has; leave it out of the study's metrics"
                 )
     return tuple(NamedMetric(info, resolve_factory(info.factory)) for info in found)
 
