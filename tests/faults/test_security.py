@@ -100,7 +100,7 @@ def test_the_loaders_of_yaml_are_safe_ones() -> None:
 @pytest.mark.parametrize("label", ESCAPES)
 def test_no_label_leaves_its_folder(section: str, label: str) -> None:
     content = {"models": {}, "editors": {}, "datasets": {"path": "x"}}[section]
-    with pytest.raises(ConfigError, match="labels hold"):
+    with pytest.raises(ConfigError, match="labels may only contain"):
         parse(study_config(**{section: {label: content}}), "study.yaml")
 
 
@@ -116,4 +116,4 @@ def test_remote_code_is_off_until_somebody_says_so_and_that_is_recorded() -> Non
 
 def test_the_documentation_says_what_plugins_may_do() -> None:
     text = (ROOT / "docs" / "writing-an-editor.md").read_text(encoding="utf-8")
-    assert re.search(r"plugin.*runs with (your|the user's) rights", " ".join(text.split()))
+    assert re.search(r"plugin.*runs with (your|the user's) permissions", " ".join(text.split()))
