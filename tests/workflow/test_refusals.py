@@ -48,3 +48,20 @@ def test_the_world_can_be_rebuilt_where_there_is_none(
     status, output = folder.snakemake("--dry-run", "bundled_world")
     assert status == 0, output
     assert "bundled_model" in output
+
+
+def test_only_fetching_goes_ahead_where_cases_wait_for_a_tokenizer(
+    study_folder: StudyFolder, tmp_path: Path
+) -> None:
+    folder = study_folder.copy(tmp_path)
+    folder.configure(
+        models={"far": {"source": "nobody/no-such-model"}},
+        datasets={"facts": {"path": "data/facts.json", "only": "hard"}},
+        mechanism=None,
+    )
+    status, output = folder.snakemake("--dry-run")
+    assert status != 0
+    assert "Traceback" not in output
+    assert "datasets.facts: data/facts.json: which cases are hard depends" in output
+    status, output = folder.snakemake("--dry-run", "fetch")
+    assert status == 0, output
