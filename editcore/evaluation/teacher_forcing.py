@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 
-from editcore.errors import RequestError
 from editcore.evaluation.overlay import (
     Activations,
     EditedModels,
@@ -115,13 +114,11 @@ class TokenizedQuestions:
 
 
 def tokenize_questions(model: LoadedModel, questions: Iterable[Question]) -> TokenizedQuestions:
-    """Tokenise a case's questions; `RequestError` for an empty target or too long a prompt."""
+    """Tokenise a case's questions; `RequestError` for an empty or too long prompt or target."""
     unique = tuple(dict.fromkeys(questions))
     rows, targets = [], []
     for question in unique:
         prompt = model.tokenizer(question.prompt)["input_ids"]
-        if not prompt:
-            raise RequestError(f"the prompt {question.prompt!r} has no tokens; write one")
         target = continuation_ids(model.tokenizer, question.prompt, question.target)
         rows.append((*prompt, *target[:-1]))
         targets.append(target)

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from editcore.errors import RequestError
-from editcore.keyvalue.keys import tokenize_templates
+from editcore.keyvalue.keys import fill, tokenize_templates
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, continuation_ids, tokenize_prompt
-from editcore.requests import EditRequest
+from editcore.requests import SLOT, EditRequest
 
 KL_TEMPLATE = "{} is a"
 NONFINITE = "the search for v* met a non-finite loss; nothing was edited"
@@ -67,6 +67,9 @@ def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> 
     tokenizer = model.tokenizer
     prompts = tuple(tokenize_templates(model, request, templates))
     target = continuation_ids(tokenizer, request.text, request.target_new)
-    longest = max(len(prompt.ids) for prompt in prompts) + len(target) - 1
-    model.check_length(request.text, longest)  # after its longest template
-    return ValueProblem(prompts, tokenize_prompt(tokenizer, KL_TEMPLATE, request.subject), target)
+    longest, template = max((len(p.ids), t) for p, t in zip(prompts, templates, strict=True))
+    prefix = template.replace(SLOT, "").strip()
+    model.check_length(request.text, longest + len(target) - 1, prefix)
+    kl_prompt = tokenize_prompt(tokenizer, KL_TEMPLATE, request.subject)
+    model.check_length(fill(KL_TEMPLATE, request.subject), len(kl_prompt.ids))
+    return ValueProblem(prompts, kl_prompt, target)

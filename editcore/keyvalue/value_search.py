@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from editcore.config.value_options import ValueOptions
-from editcore.errors import RequestError
+from editcore.errors import in_one_line
 from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.value import NONFINITE, Value, ValueProblem, pose
 from editcore.models import hooks
@@ -294,24 +294,47 @@ def find_values(
     templates: Sequence[str],
     options: ValueOptions,
 ) -> list[Value | str]:
-    """v* of each request, or the reason why there is none; all are searched for together."""
+    """v* of each request, or the reason why there is none.
+
+    All are searched for together; where the model raises, each that is left is searched for alone,
+    so that whatever one case does is the reason of that case only.
+    """
     posed = [_pose(model, request, templates) for request in requests]
     places = [i for i, problem in enumerate(posed) if isinstance(problem, ValueProblem)]
     problems = [problem for problem in posed if isinstance(problem, ValueProblem)]
     found: dict[int, Value | str] = {i: p for i, p in enumerate(posed) if isinstance(p, str)}
-    values = optimise(model, problems, options)
+    values = _each(model, problems, options)
     several = len(problems) > 1
     bar = progress_bar(values, total=len(problems), title="v*", unit="case", shown=several)
     for i, value in bar:
-        found[places[i]] = value if math.isfinite(value.loss) else NONFINITE
+        found[places[i]] = value
     return [found[i] for i in range(len(requests))]
 
 
 def _pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> ValueProblem | str:
     try:
         return pose(model, request, templates)
-    except RequestError as error:
-        return str(error)
+    except Exception as error:  # a tokenizer of a third party may raise anything
+        return in_one_line(error)
+
+
+def _each(
+    model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
+) -> Iterator[tuple[int, Value | str]]:
+    left = dict(enumerate(problems))
+    try:
+        for i, value in optimise(model, problems, options):
+            del left[i]
+            yield i, value if math.isfinite(value.loss) else NONFINITE
+    except Exception as error:  # a model's code may raise anything
+        for i, problem in left.items():
+            alone = in_one_line(error) if len(problems) == 1 else _alone(model, problem, options)
+            yield i, alone
+
+
+def _alone(model: LoadedModel, problem: ValueProblem, options: ValueOptions) -> Value | str:
+    ((_, found),) = _each(model, [problem], options)
+    return found
 
 
 def optimise(

@@ -88,14 +88,21 @@ class LoadedModel:
         """The longest sequence that the model takes, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
 
-    def check_length(self, prompt: str, tokens: int) -> None:
-        """Raise `RequestError` if a prompt takes more tokens than the model has positions."""
+    def check_length(self, prompt: str, tokens: int, prefix: str = "") -> None:
+        """Raise `RequestError` if a prompt takes more tokens than the model has positions.
+
+        `prefix` is the text before it whose tokens are counted, too.
+        """
         if tokens > self.max_positions:
-            shown = prompt if len(prompt) <= LONGEST_SHOWN else f"{prompt[:LONGEST_SHOWN]}…"
+            after = f" after the prefix {_shortened(prefix)!r}" if prefix else ""
             raise RequestError(
-                f"the prompt {shown!r} takes {tokens} tokens, and the model has "
-                f"{self.max_positions} positions; shorten it"
+                f"the prompt {_shortened(prompt)!r} takes {tokens} tokens{after}, and the model "
+                f"has {self.max_positions} positions; shorten it"
             )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def wrap_model(

@@ -54,10 +54,12 @@ def continuation_ids(
     """The ids that `target` adds after `prompt`, one space between them.
 
     Where the tokenizer would merge across the border, the target is tokenised alone.
-    Raises `RequestError` for a target of no tokens.
+    Raises `RequestError` for a prompt or a target of no tokens.
     """
     spaced = target if target.startswith(" ") else f" {target}"
     before = tokenizer(prompt)["input_ids"]
+    if not before:
+        raise RequestError(f"the prompt {prompt!r} has no tokens; write one")
     both = tokenizer(prompt + spaced)["input_ids"]
     if both[: len(before)] == before and len(both) > len(before):
         return tuple(both[len(before) :])

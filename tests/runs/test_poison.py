@@ -1,13 +1,15 @@
 """Whatever one case does, the others of its shard are what they would be without it."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from transformers import AutoTokenizer
 
-from editcore.config.study import parse
+from editcore.config.study import StudyConfig, parse
 from editcore.planning import paths
 from editcore.planning.planner import plan
 from editcore.records.tables import read_edits
@@ -18,7 +20,9 @@ from tests.studies import TEXTS, record, write_json
 ModelSaver = Callable[..., Path]
 Record = dict[str, Any]
 MENDED = "trained.safetensors"
-LONG = "the sea is quiet " * 200
+LONG = "the sea is quiet " * 80
+# A token that the tokenizer knows and the model has no embedding for.
+HOMELESS = "<homeless>"
 SOUND = [record(10 + n, subject) for n, subject in enumerate(("Coral", "Harbor", "Tavel"))]
 POISON = record(99, "Elro")
 # What is wrong with one record, and a part of what its status says; None if it can be edited.
@@ -42,6 +46,10 @@ POISONS: Mapping[str, tuple[Record, str | None]] = {
     "a subject of a special token": (
         POISON | {"subject": "</s>", "prompt": "</s> is made by"},
         None,
+    ),
+    "a token without an embedding": (
+        POISON | {"subject": HOMELESS, "prompt": f"{HOMELESS} is made by"},
+        "IndexError",
     ),
 }
 EDITORS: Mapping[str, Mapping[str, Any]] = {
@@ -68,7 +76,10 @@ NUMBERS = {
 def folder(saved_model: ModelSaver, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model, texts, and MEND's network trained for it."""
     folder = tmp_path_factory.mktemp("poison")
-    (folder / "model").symlink_to(saved_model("gpt2"))
+    shutil.copytree(saved_model("gpt2"), folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer.add_tokens([HOMELESS])
+    tokenizer.save_pretrained(folder / "model")
     write_json(folder / "data" / "texts.json", TEXTS)
     write_json(folder / "data" / "many.json", tiny_facts())
     with pytest.MonkeyPatch.context() as patch:
@@ -81,10 +92,13 @@ def folder(saved_model: ModelSaver, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def study(folder: Path, records: Sequence[Record], editors: Mapping[str, Any]) -> Any:
+def study(
+    folder: Path, records: Sequence[Record], editors: Mapping[str, Any], dtype: str = "float32"
+) -> StudyConfig:
+    """A study of the model of `folder` on some records."""
     write_json(folder / "data" / "facts.json", list(records))
     raw = {
-        "models": {"tiny": {"source": str(folder / "model")}},
+        "models": {"tiny": {"source": str(folder / "model"), "dtype": dtype}},
         "editors": {name: {"options": options} for name, options in editors.items()},
         "datasets": {"facts": {"path": "data/facts.json"}},
         "perplexity": {"path": "data/texts.json", "texts": 2},
@@ -120,12 +134,7 @@ def alone(folder: Path) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
-    [
-        *((name, number % 4) for number, name in enumerate(POISONS)),
-        *(("an empty paraphrase", place) for place in (1, 2, 3)),
-        *(("a prompt too long", place) for place in (0, 1, 3)),
-    ],
+    ("name", "place"), [(name, number % 4) for number, name in enumerate(POISONS)]
 )
 def test_a_poisoned_case_changes_no_other(
     folder: Path, alone: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, name: str, place: int

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from editcore import EditRequest, RequestError
+from editcore import EditRequest
 from editcore.toolkit import (
     LoadedModel,
     PaddedRows,
@@ -67,8 +67,6 @@ def _row(model: LoadedModel, request: EditRequest, loss: LossName) -> Row:
     prompt = tuple(model.tokenizer(request.text)["input_ids"])
     target = continuation_ids(model.tokenizer, request.text, request.target_new)
     length = len(prompt) + (0 if loss == "last_prompt_token" else len(target) - 1)
-    if not prompt:
-        raise RequestError(f"the prompt {request.text!r} has no tokens; write one")
     model.check_length(request.text, length)
     last = len(prompt) - 1
     if loss == "last_prompt_token":

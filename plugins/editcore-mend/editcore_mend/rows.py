@@ -17,7 +17,7 @@ class Line:
 
 
 def line(model: LoadedModel, prompt: str, target: str) -> Line:
-    """Tokenise; `RequestError` for a target of no tokens or more tokens than positions."""
+    """Tokenise; `RequestError` for no tokens in either, or more of them than positions."""
     added = continuation_ids(model.tokenizer, prompt, target)
     ids = (*model.tokenizer(prompt)["input_ids"], *added[:-1])
     model.check_length(prompt, len(ids))
