@@ -40,6 +40,7 @@ class MendEditor(Editor[MendConfig]):
         found = Training(context.model, self.config, parts, context.seed).run(checkpoint)
         recipe = self.config.model_dump(mode="json")
         about = {**found.about, "recipe": recipe, "seed": context.seed, "split": parts.case_ids}
+        about["flawed"] = {str(case): flaw for case, flaw in parts.flawed.items()}
         return TrainedParts(found.tensors, about)
 
     def edit(

@@ -9,9 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from editcore import SLOT, EditRequest, Probe, RequestError
+from editcore import SLOT, DataError, EditRequest, Probe, RequestError
 from editcore.toolkit import LoadedModel
 from editcore_mend.rows import Line, line
+
+# Of the draws; with fewer that can be posed, what is learnt is not what the file was given for.
+LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,32 @@ class _Relation:
         self.subjects[fact.subject] = fact.target_true
 
 
-def own(model: LoadedModel, fact: EditRequest, paraphrases: int, neighbours: int) -> Example | None:
-    """A fact as its record has it; None where it cannot be tokenised or lacks such prompts."""
+@dataclass
+class Tally:
+    """How many examples were drawn, how many of them left out, and by case id the last reason."""
+
+    drawn: int = 0
+    left_out: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, fact: EditRequest, error: RequestError) -> None:
+        """Count one that cannot be posed."""
+        self.left_out += 1
+        self.reasons[str(fact.case_id)] = str(error)
+
+    def require(self, part: str) -> None:
+        """Raise `DataError` where too few of those drawn could be posed."""
+        posed = self.drawn - self.left_out
+        if posed < LEAST_SHARE * self.drawn:
+            case, reason = next(iter(self.reasons.items()))
+            raise DataError(
+                f"of {self.drawn} examples drawn from the facts for {part}, {posed} could be "
+                f"posed, too few to train; the fact of case {case} could not: {reason}"
+            )
+
+
+def own(model: LoadedModel, fact: EditRequest, paraphrases: int, neighbours: int) -> Example:
+    """A fact as its record has it; `RequestError` for no tokens, too many, or no such prompts."""
     return _example(
         model,
         fact.text,
@@ -54,13 +81,14 @@ def own(model: LoadedModel, fact: EditRequest, paraphrases: int, neighbours: int
 
 @dataclass(frozen=True)
 class Examples:
-    """Draws examples from training facts."""
+    """Draws examples from training facts, and counts those that cannot be posed."""
 
     model: LoadedModel
     facts: Sequence[EditRequest]
     paraphrases: int
     neighbours: int
     relations: Mapping[str, _Relation]
+    tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def of(
@@ -74,11 +102,18 @@ class Examples:
         return cls(model, facts, paraphrases, neighbours, dict(relations))
 
     def draw(self, count: int, rng: random.Random) -> list[Example]:
-        """As many examples, or fewer where some fact cannot be posed."""
-        drawn = (self._one(rng.choice(self.facts), rng) for _ in range(count))
-        return [example for example in drawn if example is not None]
+        """As many examples, less those that cannot be posed; `tally` counts them."""
+        found: list[Example] = []
+        self.tally.drawn += count
+        for _ in range(count):
+            fact = rng.choice(self.facts)
+            try:
+                found.append(self._one(fact, rng))
+            except RequestError as error:
+                self.tally.leave_out(fact, error)
+        return found
 
-    def _one(self, fact: EditRequest, rng: random.Random) -> Example | None:
+    def _one(self, fact: EditRequest, rng: random.Random) -> Example:
         relation = self.relations.get(fact.relation)
         others = [o for o in relation.objects if o != fact.target_true] if relation else []
         if relation is None or not others or len(relation.subjects) < 2:
@@ -109,13 +144,13 @@ def _example(
     target: str,
     paraphrases: Iterable[str],
     neighbours: Iterable[Probe],
-) -> Example | None:
-    try:
-        found = Example(
-            line(model, prompt, target),
-            tuple(line(model, paraphrase, target) for paraphrase in paraphrases),
-            tuple(line(model, probe.prompt, probe.target) for probe in neighbours),
-        )
-    except RequestError:
-        return None
-    return found if found.paraphrases and found.neighbours else None
+) -> Example:
+    found = Example(
+        line(model, prompt, target),
+        tuple(line(model, paraphrase, target) for paraphrase in paraphrases),
+        tuple(line(model, probe.prompt, probe.target) for probe in neighbours),
+    )
+    for kind, lines in (("paraphrase", found.paraphrases), ("neighbour", found.neighbours)):
+        if not lines:
+            raise RequestError(f"{prompt!r} has no {kind}, and training needs one; add it")
+    return found

@@ -1,7 +1,7 @@
 """Which facts train the network, which say when that ends, and which test it; by subject."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,21 @@ LEAST = 2
 
 @dataclass(frozen=True)
 class Split:
-    """The facts of each part; every subject's facts are in one part only."""
+    """The facts of each part; every subject's facts are in one part only.
+
+    `flawed` are those in none, by case id with what is wrong with them.
+    """
 
     train: tuple[EditRequest, ...]
     validation: tuple[EditRequest, ...]
     test: tuple[EditRequest, ...]
+    flawed: Mapping[int, str]
 
     @property
     def case_ids(self) -> dict[str, list[int]]:
         """The cases of each part."""
-        return {part: [case.case_id for case in cases] for part, cases in vars(self).items()}
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: [case.case_id for case in cases] for part, cases in parts.items()}
 
 
 def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> Split:
@@ -30,7 +35,9 @@ def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> S
     Facts about a subject of an excluded file are in no part, whatever their relation. Raises
     `DataError` where too little is left.
     """
-    known = [request for request in read_requests(facts) if not request.flaw]
+    records = read_requests(facts)
+    known = [request for request in records if not request.flaw]
+    flawed = {request.case_id: request.flaw for request in records if request.flaw}
     taken = {request.subject for file in exclude for request in read_requests(file)}
     subjects = sorted({request.subject for request in known} - taken)
     random.Random(f"{seed}/split").shuffle(subjects)
@@ -41,7 +48,7 @@ def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> S
             f"{facts} has {len(subjects)} subjects that no excluded file has, too few to train on; "
             "give more facts or exclude less"
         )
-    return Split(*(_about(known, part) for part in (train, validation, test)))
+    return Split(_about(known, train), _about(known, validation), _about(known, test), flawed)
 
 
 def _about(known: Sequence[EditRequest], subjects: Sequence[str]) -> tuple[EditRequest, ...]:

@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
-from editcore import DataError, EditcoreError
+from editcore import EditcoreError
 from editcore.toolkit import Checkpoint, LoadedModel, Progress, TrainedParts, progress_bar
 from editcore_mend import sites
 from editcore_mend.config import MendConfig
-from editcore_mend.examples import Example, Examples
+from editcore_mend.examples import Example, Examples, Tally
 from editcore_mend.losses import Losses, Pose
 from editcore_mend.network import MendNetwork
 from editcore_mend.split import Split
@@ -28,6 +29,7 @@ class Training:
         self._sites = sites.find(model, config.layers)
         wanted = (config.paraphrases, config.neighbours)
         self._examples = Examples.of(model, split.train, *wanted)
+        self._require(split, wanted)
         self._validation = self._posed(split, wanted)
         network = MendNetwork(self._sites, config.rank, config.initial_step, seed)
         self.network = network.to(model.device)
@@ -48,12 +50,16 @@ class Training:
         """The validation edits under the unedited model, in batches; their draw is fixed."""
         drawn = Examples.of(self._model, split.validation, *wanted)
         edits = drawn.draw(VALIDATION, random.Random("validation"))
-        if not edits:
-            raise DataError(
-                "no fact can be used for validation: each needs paraphrases and neighbours"
-            )
+        drawn.tally.require("validation")
+        self._not_validated = drawn.tally
         size = self._config.batch
         return [self._pose(edits[i : i + size]) for i in range(0, len(edits), size)]
+
+    def _require(self, split: Split, wanted: tuple[int, int]) -> None:
+        """A trial of what the steps will draw, before the first of them."""
+        trial = Examples.of(self._model, split.train, *wanted)
+        trial.draw(VALIDATION, random.Random("trial"))
+        trial.tally.require("training")
 
     def _pose(self, examples: Sequence[Example]) -> Pose:
         return Pose(self._model, self._sites, examples)
@@ -73,7 +79,13 @@ class Training:
                 bar.update()
                 checkpoint.write_if_due(self._progress)
         best = min(self._history, key=lambda found: found["loss"])
-        about = {"best": best, "steps": self._step, "history": self._history}
+        left_out = {"training": self._examples.tally, "validation": self._not_validated}
+        about = {
+            "best": best,
+            "steps": self._step,
+            "history": self._history,
+            "left_out": {part: asdict(tally) for part, tally in left_out.items()},
+        }
         return TrainedParts(self._best, about)
 
     def _learn(self) -> None:
@@ -131,7 +143,8 @@ class Training:
             "best": self._best,
             **{f"adam{i}": state for i, state in self._adam.state_dict()["state"].items()},
         }
-        return Progress.of(parts, {"step": self._step, "history": self._history})
+        tally = asdict(self._examples.tally)
+        return Progress.of(parts, {"step": self._step, "history": self._history, "tally": tally})
 
     def _restore(self, kept: Progress) -> None:
         self.network.load_state_dict(kept.part("network"))
@@ -142,3 +155,4 @@ class Training:
         self._adam.load_state_dict({"state": states, "param_groups": groups})
         self._step = kept.state["step"]
         self._history = list(kept.state["history"])
+        self._examples = replace(self._examples, tally=Tally(**kept.state["tally"]))

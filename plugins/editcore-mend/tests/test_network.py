@@ -118,7 +118,7 @@ def test_losses_are_those_of_models_whose_weights_are_changed(kind: str) -> None
     model = tiny(kind)
     places = sites.find(model, (1, 2))
     examples = [own(model, request, 1, 1) for request in tiny_requests()]
-    pose = Pose(model, places, [example for example in examples if example])
+    pose = Pose(model, places, examples)
     network = MendNetwork(places, rank=4, step=0.5, seed=0).double()
     changes = network(pose.factors)
     found = pose.losses(changes)

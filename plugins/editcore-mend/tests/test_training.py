@@ -9,10 +9,11 @@ import pytest
 import torch
 from editcore_mend.config import MendConfig
 from editcore_mend.editor import MendEditor
+from editcore_mend.rows import line
 from editcore_mend.split import split
 from editcore_mend.training import Training
 
-from editcore import DataError, EditContext
+from editcore import DataError, EditContext, RequestError
 from editcore.testing import tiny_facts, tiny_model, tiny_requests
 from editcore.toolkit import (
     Checkpoint,
@@ -76,6 +77,7 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(
     for name, tensor in found.tensors.items():
         torch.testing.assert_close(tensor, expected.tensors[name], rtol=1e-5, atol=1e-6)
     assert found.about["best"]["loss"] == pytest.approx(expected.about["best"]["loss"], rel=1e-5)
+    assert found.about["left_out"] == expected.about["left_out"]
 
 
 def test_training_gives_the_network_that_validated_best(facts: Path, tmp_path: Path) -> None:
@@ -157,3 +159,40 @@ def test_parts_of_something_else_are_refused() -> None:
         with pytest.raises(DataError):
             editor = MendEditor(MendConfig(layers=(1,)))
             editor.edit(EditContext(tiny(), trained=learnt), tiny_requests()[:1])
+
+
+LONG = "the sea is quiet " * 80
+
+
+def poisoned(facts: Path, count: int, **change: Any) -> Path:
+    """The same facts, the last `count` of another relation and with a change in each."""
+    records = json.loads(facts.read_text(encoding="utf-8"))
+    for number, record in enumerate(records[len(records) - count :]):
+        record["requested_rewrite"]["relation_id"] = f"P{number}"
+        record |= change
+    facts.write_text(json.dumps(records), encoding="utf-8")
+    return facts
+
+
+def test_facts_that_cannot_be_posed_are_counted_with_their_reasons(
+    facts: Path, tmp_path: Path
+) -> None:
+    records = json.loads(facts.read_text(encoding="utf-8"))
+    records.append(records[0] | {"case_id": 77, "paraphrase_prompts": [""]})
+    facts.write_text(json.dumps(records), encoding="utf-8")
+    found = train(poisoned(facts, 2, neighborhood_prompts=[]), unused(tmp_path), batch=8)
+    assert found.about["flawed"] == {"77": "paraphrase 1 is empty; write it or remove it"}
+    trained = found.about["left_out"]["training"]
+    assert trained["drawn"] == FEW["steps"] * 8
+    assert 0 < trained["left_out"] < trained["drawn"] / 2
+    assert all("has no neighbour" in reason for reason in trained["reasons"].values())
+
+
+def test_too_few_facts_that_can_be_posed_are_refused(facts: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"could be posed, too few .*positions; shorten it"):
+        train(poisoned(facts, 6, paraphrase_prompts=[LONG]), unused(tmp_path))
+
+
+def test_a_prompt_of_no_tokens_is_no_line() -> None:
+    with pytest.raises(RequestError, match="has no tokens"):
+        line(tiny(), "", "Elro")
