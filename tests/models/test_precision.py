@@ -26,7 +26,8 @@ from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import pose
 from editcore.models.loading import LoadedModel, load_model
 from editcore.models.precision import ReducedLinear
-from editcore.updates.delta import Delta, save_deltas
+from editcore.updates.delta import Delta, DenseUpdate, save_deltas
+from tests.patches import Noise
 
 TEMPLATES = ("{}", "Therefore. {}", "The people like it. {}", "You know that. {}", "I think. {}")
 CONFIG = RomeConfig(layer=2, second_moment=False)
@@ -117,3 +118,42 @@ def test_only_linear_maps_are_reduced_and_everything_else_is_shared() -> None:
     assert not torch.equal(whole, reduced)
     torch.testing.assert_close(reduced, whole, rtol=0.1, atol=0.3)
     assert load_model("tiny-llama", "tiny-llama").frozen.precision == "float32"
+
+
+def reduced_model() -> LoadedModel:
+    return load_model("tiny-gpt2", "tiny-gpt2", precision="bfloat16")
+
+
+def test_no_edit_leaves_the_perplexity_of_bfloat16_as_it_is() -> None:
+    model = reduced_model()
+    tokens = perplexity.tokenize(model, texts()[:4])
+    (found,) = EditedPerplexity(model, tokens).of([Delta({})])
+    assert found.mean == perplexity.measure(model, tokens).mean
+
+
+def test_a_patch_is_measured_on_the_reduced_model() -> None:
+    model, other = reduced_model(), reduced_model()
+    tokens = perplexity.tokenize(model, texts()[:4])
+    base = perplexity.measure(model, tokens).mean
+    patch = Noise.at(model, 2, seed=0)
+    (found,) = EditedPerplexity(model, tokens).of([patch])
+    with patch.applied(other.frozen.model):
+        assert found.mean == pytest.approx(perplexity.measure(other, tokens).mean, rel=1e-6)
+    assert found.mean != pytest.approx(base, rel=1e-3)
+    assert perplexity.measure(model, tokens).mean == base
+
+
+def test_a_change_of_a_tied_embedding_is_one_of_the_reduced_head_too() -> None:
+    model, other = reduced_model(), reduced_model()
+    embedding = model.model.get_input_embeddings().weight
+    assert model.model.lm_head.weight is embedding
+    name = next(n for n, tensor in model.model.named_parameters() if tensor is embedding)
+    generator = torch.Generator().manual_seed(0)
+    change = 0.1 * torch.randn(embedding.shape, generator=generator)
+    tokens = perplexity.tokenize(model, texts()[:4])
+    base, delta = perplexity.measure(model, tokens).mean, Delta({name: DenseUpdate(change)})
+    (found,) = EditedPerplexity(model, tokens).of([delta])
+    with delta.applied(other.model):  # its twin is made in here, from the changed weights
+        assert found.mean == pytest.approx(perplexity.measure(other, tokens).mean, rel=1e-6)
+    assert found.mean != pytest.approx(base, rel=1e-3)
+    assert perplexity.measure(model, tokens).mean == base

@@ -1,12 +1,18 @@
 """A study with `precision: bfloat16` runs through every stage, with every shipped editor."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pytest
 from click.testing import CliRunner
 
 from editcore.cli import main
+from editcore.config.study import load
+from editcore.planning import paths
+from editcore.planning.planner import plan
+from editcore.planning.study import Study
 from editcore.testing.models import tiny_facts
 from tests.studies import write_json
 from tests.workflow.conftest import StudyFolder
@@ -29,10 +35,49 @@ EDITORS = {
             "rank": 4,
         }
     },
+    "noop": {},
 }
 
 
-def test_every_stage_runs_in_bfloat16(study_folder: StudyFolder, tmp_path: Path) -> None:
+def command_lines(study: Study) -> Iterator[tuple[object, ...]]:
+    """What the workflow's rules give to `editcore`, in an order in which nothing is missing."""
+    summary, listed = paths.RESULTS / "summary", ("--study", paths.STUDY_FILE)
+    cases = ("--cases", summary / "cases.parquet")
+    for model in study.prefixes:
+        yield "prefixes", *job(paths.prefixes_job(model)), paths.prefixes(model)
+    for artefact in study.moments:
+        yield "moments", *job(paths.moments_job(*artefact)), paths.moments(*artefact)
+    for artefact in study.training:
+        yield "train", *job(paths.train_job(*artefact)), paths.trained(*artefact)
+    for value in study.values:
+        yield "values", *job(paths.values_job(*value)), paths.values(*value)
+    for shard in study.edits:
+        deltas = ("--deltas", paths.deltas(*shard))
+        yield "edit", *deltas, *job(paths.edits_job(*shard)), paths.edits(*shard)
+    for key in study.sequences:
+        rows = paths.sequences(*key)
+        deltas = ("--deltas", rows.with_suffix(".safetensors"))
+        yield "sequence", *deltas, *job(paths.sequences_job(*key)), rows
+    yield "summarise", *listed, "--out", summary
+    yield "summarise", "--what", "sequences", *listed, "--out", summary
+    for model in study.downstream:
+        yield "downstream", *job(paths.downstream_job(model)), paths.downstream(model)
+    yield "correlate", *listed, *cases, "--out", summary
+    for model in study.mechanism:
+        yield "mechanism", *job(paths.mechanism_job(model)), paths.mechanism(model)
+    yield "mechanism-tables", *study.mechanism_folders, *cases, "--out", summary
+    figures = ("--figures", paths.RESULTS / "figures")
+    yield "report", "--summary", summary, *listed, *figures, "--out", "results/report.html"
+
+
+def job(path: Path) -> tuple[object, ...]:
+    return "--job", path, "--out"
+
+
+def test_every_stage_runs_in_bfloat16(
+    study_folder: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the commands of the workflow, all in this process, which loads torch once."""
     folder = study_folder.copy(tmp_path)
     folder.configure(
         models={"gpt2": {"source": "models/gpt2", "precision": "bfloat16"}},
@@ -41,9 +86,14 @@ def test_every_stage_runs_in_bfloat16(study_folder: StudyFolder, tmp_path: Path)
         downstream={"tasks": ["world_cloze"], "count": 2, "top": 1, "limit": 4},
     )
     write_json(folder.path / "data" / "many.json", tiny_facts())
-    status, output = folder.snakemake()
-    assert status == 0, output
-    summary = folder.path / "results" / "summary"
+    monkeypatch.chdir(folder.path)
+    study = plan(load(folder.path / "study.yaml"), "study.yaml")
+    study.write()
+    for command in command_lines(study):
+        done = CliRunner().invoke(main, list(map(str, command)))
+        assert done.exit_code == 0, (command, done.output, done.exception)
+    assert all(Path(table).exists() for table in study.tables)
+    summary = paths.RESULTS / "summary"
     cases = pl.read_parquet(summary / "cases.parquet")
     assert set(cases["editor"]) == set(EDITORS)
     assert set(cases["status"]) == {"ok"}, cases["status"].to_list()
