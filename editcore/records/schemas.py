@@ -198,12 +198,17 @@ _STEP = (
     *_GROUP,
     whole("order", "the seed that drew the facts and their order"),
     whole("step", "number of the step; 0 is the unedited model"),
-    whole("edits", "number of facts edited up to and including this step"),
+    whole("edits", "number of facts up to and including this step, those that failed counted too"),
     whole("case_id", "the step's fact, or the first of several; null at step 0"),
     text(
         "status",
         "`ok`; or why the step's edit failed (the model is then unchanged); or `stopped`: the "
         "sequence ended here because the model has collapsed",
+    ),
+    text(
+        "failed",
+        "JSON from the case id to the reason of the step's facts that could not be edited; the "
+        "others are edited without them; null without any",
     ),
     flag("made", "whether the step changed the model"),
     real("perplexity", "perplexity of the model after this step; null if not measured"),
@@ -220,13 +225,17 @@ _LEFT = (
         "efficacy_so_far",
         "mean of `efficacy` over all facts edited so far; null if not measured at this step",
     ),
+    whole("efficacy_so_far_n", "facts that `efficacy_so_far` is over"),
     real("efficacy_so_far_prefixed", "mean of `efficacy_prefixed` over them"),
-    real("generalization_so_far", "mean of `generalization` over them"),
+    whole("efficacy_so_far_prefixed_n", "facts that `efficacy_so_far_prefixed` is over"),
+    real("generalization_so_far", "mean of `generalization` over those with paraphrases"),
+    whole("generalization_so_far_n", "facts that `generalization_so_far` is over"),
     real(
         "locality",
         "mean over their neighbours of the share of answer tokens whose first rank is as in the "
         "unedited model; neighbours that were edited themselves do not count",
     ),
+    whole("locality_n", "facts that `locality` is over; one without such neighbours is not"),
     whole("seed", "the study's seed"),
     real("seconds_editing", "time for making the edit", "s"),
     real("seconds", "time for the step, including all measurements", "s"),

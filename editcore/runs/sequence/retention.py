@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from editcore.errors import RequestError
+from editcore.errors import RequestError, in_one_line
 from editcore.evaluation.metrics import mean_or_none
 from editcore.evaluation.teacher_forcing import (
     Answers,
@@ -29,57 +29,88 @@ class _Case:
     before: Answers
 
 
+_Posed = tuple[CaseQuestions, TokenizedQuestions]
+# What is measured of the edits so far, in the order in which `now` finds it.
+LEFT = ("efficacy_so_far", "efficacy_so_far_prefixed", "generalization_so_far", "locality")
+
+
 @dataclass(frozen=True)
 class Retention:
-    """The facts of a sequence as the unedited model knew their neighbours, by case."""
+    """The facts of a sequence as the unedited model knew their neighbours, by case.
+
+    `unfit` are those that the model cannot be asked about, each with the reason.
+    """
 
     model: LoadedModel
     cases: Mapping[int, _Case]
+    unfit: Mapping[int, str]
 
     @classmethod
     def before(
         cls, model: LoadedModel, requests: Sequence[EditRequest], prefixes: Mapping[int, str]
     ) -> "Retention":
-        """Ask the unedited model; facts whose prompts it cannot take are left out.
-
-        `prefixes` are, by case, the templates of the prefixed tests.
-        """
-        posed: list[tuple[EditRequest, CaseQuestions, TokenizedQuestions]] = []
+        """Ask the unedited model; `prefixes` are, by case, the templates of the prefixed tests."""
+        posed: list[_Posed] = []
+        unfit: dict[int, str] = {}
         for request in requests:
             questions = CaseQuestions(request, prefixes.get(request.case_id, SLOT))
             try:
-                posed.append((request, questions, tokenize_questions(model, _asked(questions))))
-            except RequestError:
-                continue
-        answers = ask_all(model, [tokens for _, _, tokens in posed]) if posed else []
-        cases = (_Case(*each, known) for each, known in zip(posed, answers, strict=True))
-        return cls(model, {case.request.case_id: case for case in cases})
+                posed.append(_posed(model, questions))
+            except Exception as error:  # a third party's tokenizer may raise anything
+                unfit[request.case_id] = in_one_line(error)
+        answers = _answers(model, posed)
+        cases: dict[int, _Case] = {}
+        for (questions, tokens), known in zip(posed, answers, strict=True):
+            request = questions.request
+            if isinstance(known, str):
+                unfit[request.case_id] = known
+            else:
+                cases[request.case_id] = _Case(request, questions, tokens, known)
+        return cls(model, cases, unfit)
 
-    def now(self, edited: Collection[int], patch: Patch | None = None) -> dict[str, float | None]:
+    def now(
+        self, edited: Collection[int], patch: Patch | None = None
+    ) -> dict[str, float | int | None]:
         """Efficacy, generalization and locality as in `metrics.accuracy`, each a mean over facts.
 
-        Only the facts in `edited` count. A neighbour that was itself edited is none any more. With
-        a `patch`, the model answers under it.
+        The facts in `edited` count, of which none is unfit; beside each mean is over how many of
+        them it is, since a fact may have no paraphrases or no neighbours. A neighbour that was
+        itself edited is none any more. With a `patch`, the model answers under it.
         """
-        cases = [self.cases[case_id] for case_id in edited if case_id in self.cases]
+        cases = [self.cases[case_id] for case_id in edited]
         if not cases:
-            return {}
+            return {f"{name}_n": 0 for name in LEFT}
         with patch.applied(self.model.frozen.model) if patch else nullcontext():
             answers = ask_all(self.model, [case.tokens for case in cases])
         pairs = list(zip(cases, answers, strict=True))
         subjects = {(case.request.relation, case.request.subject) for case in cases}
-        columns = {
-            "efficacy_so_far": [_efficacy(case, now) for case, now in pairs],
-            "efficacy_so_far_prefixed": [
-                _efficacy(case, now, prefixed=True) for case, now in pairs
-            ],
-            "generalization_so_far": [_generalization(case, now) for case, now in pairs],
-            "locality": [_locality(case, now, subjects) for case, now in pairs],
-        }
-        return {
-            name: mean_or_none([value for value in values if value is not None])
-            for name, values in columns.items()
-        }
+        columns = (
+            [_efficacy(case, now) for case, now in pairs],
+            [_efficacy(case, now, prefixed=True) for case, now in pairs],
+            [_generalization(case, now) for case, now in pairs],
+            [_locality(case, now, subjects) for case, now in pairs],
+        )
+        found: dict[str, float | int | None] = {}
+        for name, values in zip(LEFT, columns, strict=True):
+            known = [value for value in values if value is not None]
+            found |= {name: mean_or_none(known), f"{name}_n": len(known)}
+        return found
+
+
+def _posed(model: LoadedModel, questions: CaseQuestions) -> _Posed:
+    if flaw := questions.request.flaw:
+        raise RequestError(flaw)
+    return questions, tokenize_questions(model, _asked(questions))
+
+
+def _answers(model: LoadedModel, posed: Sequence[_Posed]) -> Sequence[Answers | str]:
+    """Of each case its answers, or why there are none; asked together while the model manages."""
+    try:
+        return ask_all(model, [tokens for _, tokens in posed]) if posed else []
+    except Exception as error:  # a third party's model may raise anything
+        if len(posed) == 1:
+            return [in_one_line(error)]
+        return [found for each in posed for found in _answers(model, [each])]
 
 
 def _asked(questions: CaseQuestions) -> list[Question]:

@@ -3,6 +3,7 @@
 "The Butterfly Effect of Model Editing", §5, and any other order, length and editor.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,11 +130,14 @@ class SequenceRun:
     def step(self, current: SequenceState, step: int, rows: Sequence[Row]) -> Row:
         """Edit the next facts, and measure what is due.
 
-        An edit that fails says why in `status`, and leaves weights and state as they are.
+        A fact that cannot be edited is in `failed` with the reason, and the others of its step are
+        edited without it. Where none is left, `status` is the reason too, and weights and state
+        stay as they are.
         """
         started = time.perf_counter()
         row = self._identity(step)
-        result = self.session.edit(self.batches[step - 1], current.state)
+        result, failed = self._edit(self.batches[step - 1], current.state)
+        row["failed"] = json.dumps(failed) if failed else None
         if result.change is not None and result.status == OK:
             current.take(result)
         row |= {"status": result.status, "seconds_editing": time.perf_counter() - started}
@@ -150,6 +154,29 @@ class SequenceRun:
             row |= self._scores(current.patch)
         row["seconds"] = time.perf_counter() - started
         return row
+
+    def _edit(
+        self, requests: Sequence[EditRequest], state: Any
+    ) -> tuple[EditResult, dict[int, str]]:
+        """The edit of those facts that can be edited, and why others cannot, by case.
+
+        An editor that refuses several facts does not say which was at fault, so each is tried alone
+        then, on the model as it is.
+        """
+        unfit = self.retention.unfit
+        failed = {r.case_id: unfit[r.case_id] for r in requests if r.case_id in unfit}
+        fit = [request for request in requests if request.case_id not in unfit]
+        result = self.session.edit(fit, state) if fit else None
+        if result and result.status != OK and len(fit) > 1:
+            alone = {r.case_id: self.session.edit([r], state).status for r in fit}
+            failed |= {case: status for case, status in alone.items() if status != OK}
+            left = [request for request in fit if request.case_id not in failed]
+            result = self.session.edit(left, state) if 0 < len(left) < len(fit) else result
+        if result is None or result.status != OK:
+            reason = result.status if result else failed[requests[0].case_id]
+            every = {r.case_id: failed.get(r.case_id, reason) for r in requests}
+            return EditResult(status=reason), every
+        return result, failed
 
     def _stops(self, row: Row) -> bool:
         """Whether the job's rule ends the sequence at this row."""
@@ -170,8 +197,13 @@ class SequenceRun:
 
     def _made(self, rows: Sequence[Row]) -> list[int]:
         """The cases whose edit was made."""
-        steps = [row["step"] for row in rows if row["made"]]
-        return [request.case_id for step in steps for request in self.batches[step - 1]]
+        made = [(self.batches[row["step"] - 1], row.get("failed")) for row in rows if row["made"]]
+        return [
+            request.case_id
+            for batch, failed in made
+            for request in batch
+            if str(request.case_id) not in json.loads(failed or "{}")
+        ]
 
     def _identity(self, step: int) -> Row:
         job = self.job

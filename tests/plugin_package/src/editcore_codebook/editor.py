@@ -23,9 +23,10 @@ class Question:
 
     @classmethod
     def of(cls, model: LoadedModel, request: EditRequest) -> "Question":
-        """The request in tokens; `RequestError` for an empty target."""
+        """The request in tokens; `RequestError` for no tokens, or more than positions."""
         prompt = list(model.tokenizer(request.text)["input_ids"])
         target = continuation_ids(model.tokenizer, request.text, request.target_new)
+        model.check_length(request.text, len(prompt) + len(target) - 1)
         ids = torch.tensor([[*prompt, *target]], device=model.device)
         return cls(ids, len(prompt) - 1, target)
 
