@@ -9,7 +9,6 @@ from editcore.registry.hookspecs import (
     DeltaTransformInfo,
     KeyStrategyInfo,
     MetricInfo,
-    ModelFamilyInfo,
     hookimpl,
 )
 
@@ -67,26 +66,6 @@ def editcore_metrics() -> Iterator[MetricInfo]:
         "editcore.evaluation.metrics.score:score",
         score.COLUMNS,
     )
-
-
-@hookimpl
-def editcore_model_families() -> Iterator[ModelFamilyInfo]:
-    """The families that the tests prove on tiny models."""
-    yield ModelFamilyInfo("gpt2", "GPT-2.", ("gpt2",), "transformer.h", "mlp.c_proj")
-    yield ModelFamilyInfo(
-        "gpt-j", "GPT-J.", ("gptj",), "transformer.h", "mlp.fc_out", block_gives_tuple=True
-    )
-    yield ModelFamilyInfo(
-        "gpt-neox", "GPT-NeoX and Pythia.", ("gpt_neox",), "gpt_neox.layers", "mlp.dense_4h_to_h"
-    )
-    yield ModelFamilyInfo(
-        "llama",
-        "Llama and what is built like it: Mistral, Qwen 2 and 3, Gemma.",
-        ("llama", "mistral", "qwen2", "qwen3", "gemma"),
-        "model.layers",
-        "mlp.down_proj",
-    )
-    yield ModelFamilyInfo("phi", "Phi.", ("phi",), "model.layers", "mlp.fc2")
 
 
 @hookimpl

@@ -49,7 +49,15 @@ from editcore.models.batch_size import (
     tokens_per_pass,
     tokens_per_search,
 )
-from editcore.models.hooks import Recorded, adding, only_at, recording, resuming_after
+from editcore.models.hooks import (
+    Recorded,
+    adding,
+    last_settled,
+    only_at,
+    recording,
+    resuming_after,
+    resuming_with,
+)
 from editcore.models.loading import LoadedModel, load_model, wrap_model
 from editcore.models.tokenization import (
     PaddedRows,
@@ -117,6 +125,7 @@ __all__ = [
     "continuation_ids",
     "find_values",
     "in_halves",
+    "last_settled",
     "load_deltas",
     "load_model",
     "load_trained",
@@ -129,6 +138,7 @@ __all__ = [
     "recording",
     "recording_activations",
     "resuming_after",
+    "resuming_with",
     "rows_of_logits",
     "run_from",
     "sample_prefixes",

@@ -25,8 +25,7 @@ class Noise(Patch):
         """Noise on the MLP of the block at `layer`."""
         generator = torch.Generator().manual_seed(seed)
         vector = size * torch.randn(model.model.config.hidden_size, generator=generator)
-        family = model.parts.family
-        return cls(layer, f"{family.blocks}.{layer}.{family.mlp}", vector)
+        return cls(layer, model.anatomy.path(layer, model.anatomy.mlp), vector)
 
     def finite(self) -> bool:
         """Whether the vector is finite."""

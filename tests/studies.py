@@ -152,7 +152,6 @@ class PlainPlugin:
     def editcore_delta_transforms(self) -> Iterator[DeltaTransformInfo]:
         yield DeltaTransformInfo("shrink", "Shrinks.", "", ShrinkConfig, "nowhere:shrink")
 
-    editcore_model_families = staticmethod(builtin.editcore_model_families)
     editcore_datasets = staticmethod(builtin.editcore_datasets)
 
     @hookimpl

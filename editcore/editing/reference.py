@@ -32,14 +32,14 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
     first = torch.tensor([len(p.ids) - 1 for p in prompts], device=device)
     columns = first[:, None] + torch.arange(target.shape[1], device=device)
     row = torch.arange(len(prompts), device=device)[:, None]
-    mlp = model.parts.mlp(options.layer)
-    site = mlp if options.site == "mlp" else model.parts.block(options.layer)
+    parts, layer = model.parts, options.layer
+    site = parts.down(layer) if options.site == "mlp" else parts.block(layer)
     delta = torch.zeros(model.model.config.hidden_size, device=device, requires_grad=True)
     adam = torch.optim.Adam([delta], lr=options.learning_rate)
     initial, before = delta.detach(), delta.detach()
     for step in range(options.steps):
         added = delta.expand(len(everything), -1)
-        with hooks.recording(site) as seen, hooks.adding(mlp, subject, added):
+        with hooks.adding(site, subject, added), hooks.recording(site) as seen:
             scores = model.model(
                 input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
             ).logits.float()

@@ -98,7 +98,7 @@ class Answering:
         ids = torch.tensor(tokens, device=read.last.device)[:, None]
         mask = torch.cat([read.mask, torch.ones_like(ids)], 1)
         known = cache(read.past)
-        states = read_behind(self._model, ids, mask, read.lengths[:, None], known)
+        states = read_behind(self._model.model, ids, mask, read.lengths[:, None], known)
         return Read(states[:, -1], mask, read.lengths + 1, held(known))
 
     def _ended(self, row: _Row) -> bool:

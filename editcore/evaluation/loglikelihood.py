@@ -123,7 +123,7 @@ class Continuations:
         positions = before.lengths[:, None] + tails.padded.positions
 
         def run(known: DynamicCache) -> Tensor:
-            return read_behind(self._model, tails.padded.ids, mask, positions, known)
+            return read_behind(self._model.model, tails.padded.ids, mask, positions, known)
 
         return tails.read(start, run, before.past)[0]
 

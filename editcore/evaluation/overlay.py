@@ -93,7 +93,7 @@ class EditedModels(ABC):
     @abstractmethod
     def hidden(
         self, rows: PaddedRows, before: Activations, edit: Int[Tensor, " row"]
-    ) -> Float[Tensor, "row position d_model"]:
+    ) -> Float[Tensor, "row position d_last"]:
         """Last hidden states; row i is read by the model `edit[i]`.
 
         `edit` counts among the members, and `before` is what the unedited model has at `start`.
@@ -116,7 +116,7 @@ def edited_models(model: LoadedModel, changes: Sequence[Change]) -> list[EditedM
 
 
 def _can_overlay(model: LoadedModel, delta: Delta) -> bool:
-    blocks = f"{model.parts.family.blocks}."
+    blocks = f"{model.anatomy.blocks}."
     return bool(delta.updates) and all(
         name.startswith(blocks) and _of_linear_map(model, name) for name in delta.updates
     )
@@ -148,7 +148,7 @@ def run_from(
     rows: PaddedRows,
     start: StartPoint,
     states: Float[Tensor, "row position d_model"] | None,
-) -> Float[Tensor, "row position d_model"]:
+) -> Float[Tensor, "row position d_last"]:
     """The last hidden states, run from `states` at the start where there are any."""
     with model.arithmetic(), ExitStack() as stack:
         if states is not None:
@@ -191,7 +191,7 @@ class Applied(EditedModels):
 
     def hidden(
         self, rows: PaddedRows, before: Activations, edit: Int[Tensor, " row"]
-    ) -> Float[Tensor, "row position d_model"]:
+    ) -> Float[Tensor, "row position d_last"]:
         """See `EditedModels.hidden`."""
         return run_from(self.reader, rows, self.start, before.states)
 
@@ -286,7 +286,7 @@ class Overlay(EditedModels):
         parts, deltas = model.parts, list(members.values())
         places, first = deltas[0].places(parts), deltas[0].first_block(parts)
         down = parts.down_weight(first).removesuffix("weight")
-        at_down = all(
+        at_down = model.anatomy.joins and all(
             name in (f"{down}weight", f"{down}bias")
             for name, block in places.items()
             if block == first
@@ -304,7 +304,7 @@ class Overlay(EditedModels):
 
     def hidden(
         self, rows: PaddedRows, before: Activations, edit: Int[Tensor, " row"]
-    ) -> Float[Tensor, "row position d_model"]:
+    ) -> Float[Tensor, "row position d_last"]:
         """See `EditedModels.hidden`."""
         states, later = before.states, dict(self.changes)
         if self.start.at_down:
@@ -334,7 +334,9 @@ def overlaying(module: nn.Module, changes: Added, edit: Int[Tensor, " row"]) -> 
     """Let a linear map give what the maps of the rows' edits give."""
 
     def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        return output + changes.added(inputs[0], edit).to(output.dtype)
+        given = hooks.by_row(module, output)
+        more = given + changes.added(hooks.by_row(module, inputs[0]), edit).to(output.dtype)
+        return more.reshape(output.shape)
 
     handle = module.register_forward_hook(add)
     try:

@@ -203,7 +203,7 @@ def _joined(parts: Sequence[_Part], texts: TokenizedTexts) -> Perplexity:
 
 
 def _nll(
-    model: LoadedModel, rows: PaddedRows, hidden: Float[Tensor, "row position d_model"]
+    model: LoadedModel, rows: PaddedRows, hidden: Float[Tensor, "row position d_last"]
 ) -> _Part:
     """Per row: the sum of NLLs, the number of predicted tokens, and of non-finite ones."""
     predicted = rows.mask[:, 1:].bool()

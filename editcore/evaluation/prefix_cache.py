@@ -137,7 +137,7 @@ class Contexts:
         model, padded = self.rows.model, self.rows.padded
 
         def run(known: DynamicCache) -> Tensor:
-            return read_behind(model, padded.ids, padded.mask, padded.positions, known)
+            return read_behind(model.model, padded.ids, padded.mask, padded.positions, known)
 
         states, past = self.rows.read(start, run, [])
         return Read(states[:, -1], padded.mask, padded.mask.sum(1), past)

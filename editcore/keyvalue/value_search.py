@@ -1,13 +1,15 @@
 """The search for v* over one batch of cases, run so that no step repeats what does not change.
 
 Rows are padded on the left, so that all share the columns from the subject on; what is before
-them enters as constant attention keys and values. Blocks up to the edited one never run again,
-since δ is added to the residual stream as it is. The head, and the last block's MLP, run only where
-a token is predicted. Cases that have ended leave the batch. None of this changes a result.
+them enters as constant attention keys and values. Blocks before the edited one never run again,
+nor does that one if δ joins the residual stream as it is. The head, and the last block's MLP, run
+only where a token is predicted. Cases that have ended leave the batch. None of this changes a
+result.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,8 +48,9 @@ class _Places:
 class _Rows:
     """The columns of every row that run again, and what is constant before them.
 
-    `states` are those after the edited block; `past` holds the attention
-    of the columns before the suffix, and `mask` covers both; `kl` are the cases' KL rows.
+    `states` are those after the last block that does not run again, None if all do; `past` holds
+    the attention of the columns before the suffix, and `mask` covers both; `kl` are the cases' KL
+    rows.
     """
 
     ids: Int[Tensor, "row position"]
@@ -56,7 +59,7 @@ class _Rows:
     case: Int[Tensor, " row"]
     subject: Int[Tensor, " row"]
     kl: Int[Tensor, " case"]
-    states: Float[Tensor, "row position d_model"]
+    states: Float[Tensor, "row position d_model"] | None
     past: KeysValues
     places: _Places
 
@@ -72,7 +75,7 @@ class _Rows:
             torch.searchsorted(cases, self.case[rows]),
             self.subject[rows],
             torch.searchsorted(rows, self.kl[cases]),
-            self.states[rows],
+            None if self.states is None else self.states[rows],
             [(keys[rows], values[rows]) for keys, values in self.past],
             replace(
                 places,
@@ -122,6 +125,8 @@ class ValueSearch:
         self, model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
     ) -> None:
         self._model, self._options = model.frozen, options
+        joins = options.site == "block" or model.anatomy.joins
+        self._settled = options.layer if joins else options.layer - 1
         initial = _initial(model, problems, options)
         every = torch.arange(len(problems), device=model.device)
         self._running = _Running(
@@ -135,7 +140,7 @@ class ValueSearch:
     @torch.no_grad()
     def _lay_out(self, problems: Sequence[ValueProblem]) -> _Rows:
         """All rows, each case's templates first and its KL prompt last, up to the edited block."""
-        model, layer = self._model, self._options.layer
+        model = self._model
         suffix = max(problem.suffix for problem in problems)
         texts, cases, subjects, kl = [], [], [], []
         for case, problem in enumerate(problems):
@@ -150,9 +155,7 @@ class ValueSearch:
         ids, mask, positions = padded.ids[:, head:], padded.mask, padded.positions[:, head:]
         with model.arithmetic():
             past = _attention_of(model, [row[:-suffix] for row in texts], head) if head else []
-            with hooks.recording(model.parts.block(layer), stop=True) as block:
-                read_behind(model, ids, mask, positions, cache(past))
-        assert block.output is not None
+            states = self._states(ids, mask, positions, past)
         return _Rows(
             ids,
             mask,
@@ -160,10 +163,20 @@ class ValueSearch:
             torch.tensor(cases, device=model.device),
             torch.tensor(subjects, device=model.device),
             torch.tensor(kl, device=model.device),
-            block.output,
-            _forget(past, layer),
+            states,
+            _forget(past, self._settled),
             _places(problems, suffix, model.device),
         )
+
+    def _states(
+        self, ids: Tensor, mask: Tensor, positions: Tensor, past: KeysValues
+    ) -> Float[Tensor, "row position d_model"] | None:
+        """The states of the suffix after the last block that does not run again."""
+        if self._settled < 0:
+            return None
+        with hooks.recording(self._model.parts.block(self._settled), stop=True) as block:
+            read_behind(self._model.model, ids, mask, positions, cache(past))
+        return block.output
 
     def run(self) -> Iterator[tuple[int, Value]]:
         """Yield (index, v*) as cases end: at the last step, or below the loss at which to stop.
@@ -210,18 +223,33 @@ class ValueSearch:
     ) -> Float32[Tensor, "place_and_case vocabulary"]:
         """Logits in float32 where they are read; δ is in place."""
         parts, layer = self._model.parts, self._options.layer
-        every = torch.arange(len(rows.subject), device=delta.device)
-        added = delta[rows.case].to(rows.states.dtype)
-        states = rows.states.index_put((every, rows.subject), added, accumulate=True)
         row = torch.cat([rows.places.row, rows.kl])
         column = torch.cat([rows.places.column, rows.subject[rows.kl]])
-        with hooks.resuming_after(parts, layer, states):
-            if layer < parts.depth - 1:
-                with hooks.only_at(parts.mlp(parts.depth - 1), row, column):
-                    hidden = _forward(self._model, rows)
-            else:
-                hidden = _forward(self._model, rows)
+        with self._edited(rows, delta), ExitStack() as stack:
+            if layer < parts.depth - 1 and parts.anatomy.mlp != parts.anatomy.down:
+                last = parts.mlp(parts.depth - 1)
+                stack.enter_context(hooks.only_at(last, row, column))
+            hidden = _forward(self._model, rows)
         return parts.logits(hidden[row, column]).float()
+
+    @contextmanager
+    def _edited(self, rows: _Rows, delta: Float[Tensor, "case d_model"]) -> Iterator[None]:
+        """A block in which passes have δ in place."""
+        parts, settled = self._model.parts, self._settled
+        added = delta[rows.case]
+        if settled == self._options.layer:
+            assert rows.states is not None
+            every = torch.arange(len(added), device=delta.device)
+            place, more = (every, rows.subject), added.to(rows.states.dtype)
+            states = rows.states.index_put(place, more, accumulate=True)
+            with hooks.resuming_after(parts, settled, states):
+                yield
+            return
+        with (
+            hooks.resuming_after(parts, settled, rows.states),
+            hooks.adding(parts.down(self._options.layer), rows.subject, added),
+        ):
+            yield
 
 
 def _clamp(delta: Float[Tensor, "case d_model"], limit: Float[Tensor, "case 1"]) -> None:
@@ -260,9 +288,9 @@ def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device)
     return _Places(*(torch.tensor(column, device=device) for column in zip(*places, strict=True)))
 
 
-def _forward(model: LoadedModel, rows: _Rows) -> Float[Tensor, "row position d_model"]:
+def _forward(model: LoadedModel, rows: _Rows) -> Float[Tensor, "row position d_last"]:
     """Hidden states of the suffix."""
-    return read_behind(model, rows.ids, rows.mask, rows.positions, cache(rows.past))
+    return read_behind(model.model, rows.ids, rows.mask, rows.positions, cache(rows.past))
 
 
 def _attention_of(
@@ -275,7 +303,7 @@ def _attention_of(
     unique = {prefix: i for i, prefix in enumerate(dict.fromkeys(prefixes))}
     rows = pad_rows([*unique], model.pad_id, "left", model.device, length)
     known = cache([])
-    read_behind(model, rows.ids, rows.mask, rows.positions, known)
+    read_behind(model.model, rows.ids, rows.mask, rows.positions, known)
     back = torch.tensor([unique[prefix] for prefix in prefixes], device=model.device)
     return [(keys[back], values[back]) for keys, values in held(known)]
 

@@ -1,21 +1,34 @@
-"""Where the parts of a model are that editors touch, by the family of its architecture."""
+"""The parts of a loaded model that editors touch, by layer."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 from transformers.pytorch_utils import Conv1D
 
-from editcore.errors import ModelError, PluginError
-from editcore.registry.hookspecs import ModelFamilyInfo
+from editcore.errors import ModelError
+from editcore.models.anatomy import Anatomy
+
+# Where a linear map of a flat block finds how many rows and positions its block reads.
+ROWS = "_rows_and_positions"
 
 
 class ModelParts:
     """The parts of one loaded model, by layer."""
 
-    def __init__(self, model: PreTrainedModel, family: ModelFamilyInfo) -> None:
+    def __init__(self, model: PreTrainedModel, anatomy: Anatomy) -> None:
         self._model = model
-        self.family = family
-        self.blocks = _blocks(model, family)
+        self.anatomy = anatomy
+        blocks = model.get_submodule(anatomy.blocks)
+        assert isinstance(blocks, nn.ModuleList)
+        self.blocks = blocks
+        if anatomy.flat:
+            for block in self.blocks:
+                block.register_forward_pre_hook(partial(_note_rows, anatomy.maps), with_kwargs=True)
 
     @property
     def depth(self) -> int:
@@ -31,46 +44,51 @@ class ModelParts:
         return self.blocks[layer]
 
     def mlp(self, layer: int) -> nn.Module:
-        """The MLP of the block at `layer`."""
-        return self.block(layer).get_submodule(self.family.mlp)
+        """The module at `layer` whose output is the MLP's (`Anatomy.mlp`)."""
+        return self.block(layer).get_submodule(self.anatomy.mlp)
 
     def down(self, layer: int) -> nn.Module:
         """The down-projection of the block at `layer`."""
-        return self.block(layer).get_submodule(self.family.down)
+        return self.block(layer).get_submodule(self.anatomy.down)
 
     def down_weight(self, layer: int) -> str:
         """The name of the down-projection's weight, as in `named_parameters`."""
         self.block(layer)
-        return f"{self.family.blocks}.{layer}.{self.family.down}.weight"
+        return self.anatomy.path(layer, f"{self.anatomy.down}.weight")
 
     def block_of(self, parameter: str) -> int | None:
         """The layer whose block a parameter belongs to; None for embeddings, last norm and head."""
-        prefix = f"{self.family.blocks}."
+        prefix = f"{self.anatomy.blocks}."
         inside = parameter.startswith(prefix)
         return int(parameter.removeprefix(prefix).split(".")[0]) if inside else None
 
     def logits(self, hidden: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row vocabulary"]:
-        """The language-model head over hidden states."""
-        logits: Tensor = self._model.get_output_embeddings()(hidden)
-        return logits
+        """The model's logits for last hidden states, with the caps and factors that it applies.
+
+        Those come from the model's own forward pass, in which `hidden` takes the place of what the
+        blocks give.
+        """
+        if self.anatomy.plain_head:
+            plain: Tensor = self._model.get_output_embeddings()(hidden)
+            return plain
+        states = hidden.reshape(1, -1, hidden.shape[-1])
+        given = BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=states)
+        decoder = self._model.get_submodule(self.anatomy.blocks.rpartition(".")[0])
+        decoder.__dict__["forward"] = lambda *_, **__: given
+        try:
+            logits: Tensor = self._model(input_ids=None, use_cache=False).logits
+        finally:
+            decoder.__dict__.pop("forward")
+        return logits.reshape(*hidden.shape[:-1], -1)
 
 
-def _blocks(model: PreTrainedModel, family: ModelFamilyInfo) -> nn.ModuleList:
-    """The model's blocks; `PluginError` where the family's paths lead to no such parts."""
-    path = family.blocks
-    try:
-        blocks = model.get_submodule(path)
-        if not isinstance(blocks, nn.ModuleList) or not len(blocks):
-            raise AttributeError
-        for inside in (family.mlp, family.down):
-            path = f"{family.blocks}.0.{inside}"
-            blocks[0].get_submodule(inside)
-    except AttributeError:
-        raise PluginError(
-            f"the model family {family.name!r} expects {path}, which a model of type "
-            f"{model.config.model_type!r} does not have; report this to its authors"
-        ) from None
-    return blocks
+def _note_rows(
+    maps: Sequence[str], block: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    """Write down at the linear maps of a flat block how many rows and positions it reads."""
+    states = inputs[0] if inputs else named["hidden_states"]
+    for path in maps:
+        block.get_submodule(path).__dict__[ROWS] = states.shape[:2]
 
 
 def stores_transposed(model: nn.Module, parameter: str) -> bool:

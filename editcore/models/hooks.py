@@ -9,7 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from editcore.models.architectures import ModelParts
+from editcore.models.architectures import ROWS, ModelParts
+
+# Dimensions of what a block hands to its MLP as one long row.
+FLAT = 2
 
 
 @dataclass
@@ -33,8 +36,10 @@ def recording(module: nn.Module, *, stop: bool = False) -> Iterator[Recorded]:
     recorded = Recorded()
 
     def keep(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        recorded.input = inputs[0] if inputs else named["hidden_states"]
-        recorded.output = output[0] if isinstance(output, tuple) else output
+        given = inputs[0] if inputs else named["hidden_states"]
+        recorded.input = by_row(module, given)
+        found = by_row(module, output[0] if isinstance(output, tuple | list) else output)
+        recorded.output = found if stop else found.clone()  # a block may add to it in place
         if stop:
             raise _Stopped
 
@@ -56,9 +61,13 @@ def adding(
     Gradients flow into `delta`.
     """
 
-    def add(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        rows = torch.arange(output.shape[0], device=output.device)
-        return output.index_put((rows, positions), delta.to(output.dtype), accumulate=True)
+    def add(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple | list):
+            return type(output)((add(_, inputs, output[0]), *output[1:]))
+        states = by_row(module, output)
+        rows = torch.arange(states.shape[0], device=states.device)
+        more = states.index_put((rows, positions), delta.to(states.dtype), accumulate=True)
+        return more.reshape(output.shape)
 
     handle = module.register_forward_hook(add)
     try:
@@ -91,14 +100,17 @@ def only_at(
 
 @contextmanager
 def resuming_after(
-    parts: ModelParts, layer: int, states: Float[Tensor, "row position d_model"]
+    parts: ModelParts, layer: int, states: Float[Tensor, "row position d_model"] | None
 ) -> Iterator[None]:
-    """Let forward passes resume after block `layer`, whose output is `states`.
+    """Let forward passes resume after block `layer`, whose output is `states`; None for all blocks.
 
     Works for every family, since it only replaces the `forward` of that block and of those below
     it, which do not run.
     """
-    given = (states, None) if parts.family.block_gives_tuple else states
+    if states is None:
+        yield
+        return
+    given = (states, None) if parts.anatomy.gives_tuple else states
 
     def resume(*_: Any, **__: Any) -> Any:
         return given
@@ -111,3 +123,49 @@ def resuming_after(
     finally:
         for block in replaced:
             block.__dict__.pop("forward", None)
+
+
+def last_settled(parts: ModelParts, layer: int) -> int:
+    """The last block that need not run again when more comes from `layer`'s down-projection.
+
+    That block itself if it joins what its MLP gives to the states, else the one before; -1 for
+    none.
+    """
+    return layer if parts.anatomy.joins else layer - 1
+
+
+@contextmanager
+def resuming_with(
+    parts: ModelParts,
+    layer: int,
+    states: Float[Tensor, "row position d_model"] | None,
+    added: Float[Tensor, "row position d_model"],
+) -> Iterator[None]:
+    """Let forward passes resume with `added` on top of what `layer`'s down-projection gave.
+
+    `states` are those after block `last_settled(parts, layer)`, None where that is -1. Gradients
+    flow into `added`.
+    """
+    if parts.anatomy.joins:
+        assert states is not None
+        with resuming_after(parts, layer, states + added):
+            yield
+        return
+
+    def add(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        return output + added.reshape(output.shape)
+
+    handle = parts.down(layer).register_forward_hook(add)
+    try:
+        with resuming_after(parts, layer - 1, states):
+            yield
+    finally:
+        handle.remove()
+
+
+def by_row(
+    module: nn.Module, tensor: Float[Tensor, "*place width"]
+) -> Float[Tensor, "row position width"]:
+    """What passes through a module, by row and position, also in a flat block (`Anatomy`)."""
+    rows = module.__dict__.get(ROWS)
+    return tensor if rows is None or tensor.ndim != FLAT else tensor.reshape(*rows, -1)

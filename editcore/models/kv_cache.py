@@ -2,9 +2,8 @@
 
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
-
-from editcore.models.loading import LoadedModel
 
 _Heads = Float[Tensor, "row _head _position _d_head"]
 KeysValues = list[tuple[_Heads, _Heads]]
@@ -37,17 +36,17 @@ def held(by: DynamicCache) -> KeysValues:
 
 
 def read_behind(
-    model: LoadedModel,
+    model: PreTrainedModel,
     ids: Int[Tensor, "row position"],
     mask: Int[Tensor, "row whole"],
     positions: Int[Tensor, "row position"],
     before: DynamicCache,
-) -> Float[Tensor, "row position d_model"]:
+) -> Float[Tensor, "row position d_last"]:
     """The states of tokens read after those in a cache, which grows.
 
     `mask` covers both.
     """
-    states: Tensor = model.model.base_model(
+    states: Tensor = model.base_model(
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions,

@@ -20,15 +20,17 @@ from editcore.config.study import Precision
 from editcore.datasets.bundled import model_source
 from editcore.errors import DataError, ModelError, RequestError, reason
 from editcore.gc_pause import uncollected
+from editcore.models.anatomy import Anatomy, anatomy_of
 from editcore.models.architectures import ModelParts
 from editcore.models.gpu import lease
 from editcore.models.hub import cache_only
 from editcore.models.precision import arithmetic, reduced, refresh
+from editcore.models.proof import prove
 from editcore.models.quiet import quiet_for_folders
 from editcore.planning import devices
+from editcore.planning.model_types import refuse_unfit
 from editcore.planning.preflight import refuse_interrupted
 from editcore.registry.families import family_of
-from editcore.registry.hookspecs import ModelFamilyInfo
 from editcore.registry.registry import Registry, load_registry
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 # Characters of a prompt that an error message quotes.
 LONGEST_SHOWN = 60
-ANY_TEXT = "The sea is quiet."
+ANY_TEXT = "The sea is quiet in the morning, and people walk along the shore."
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,13 @@ class LoadedModel:
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    family: ModelFamilyInfo
+    anatomy: Anatomy
     precision: Precision = "float32"
 
     @cached_property
     def parts(self) -> ModelParts:
         """Where the model keeps its parts."""
-        return ModelParts(self.model, self.family)
+        return ModelParts(self.model, self.anatomy)
 
     @cached_property
     def frozen(self) -> "LoadedModel":
@@ -112,15 +114,19 @@ def wrap_model(
     precision: Precision = "float32",
     registry: Registry | None = None,
 ) -> LoadedModel:
-    """Freeze a model that is already in memory, and find its family in the registry.
+    """Freeze a model that is already in memory, find its parts, and prove that they are right.
 
-    Without a registry, the installed plugins are loaded. Raises `ModelError` where none of them
-    knows the model's type.
+    A family in the registry, that of the installed plugins if left out, can name the parts. Raises
+    `ModelError` where the model is of a type that editcore refuses, or the proof fails.
     """
+    refuse_unfit(name, model.config.to_dict())
     known = load_registry() if registry is None else registry
-    family = family_of(model.config.model_type, known).record
-    loaded = LoadedModel(name, model.eval().requires_grad_(False), tokenizer, family, precision)
-    _ = loaded.parts
+    family = family_of(model.config.model_type, known)
+    model.eval().requires_grad_(False)
+    ids = tokenizer(ANY_TEXT)["input_ids"]
+    anatomy = anatomy_of(model, ids, family.record if family else None)
+    loaded = LoadedModel(name, model, tokenizer, anatomy, precision)
+    prove(model, loaded.parts, ids)
     return loaded
 
 

@@ -60,7 +60,7 @@ def refuse_interrupted(folder: Path) -> None:
 
 def depth(source: str, revision: str | None = None) -> int | None:
     """How many blocks the model has; None where its configuration is not on this machine."""
-    config = _configuration(source, revision)
+    config = configuration(source, revision)
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
     found = next((part[key] for part in parts for key in DEPTH_KEYS if key in part), None)
     if found is None or (isinstance(found, int) and found > 0):
@@ -70,13 +70,7 @@ def depth(source: str, revision: str | None = None) -> int | None:
     )
 
 
-def model_type(source: str, revision: str | None = None) -> str | None:
-    """What transformers calls the architecture; None where it is not known on this machine."""
-    found = _configuration(source, revision).get("model_type")
-    return found if isinstance(found, str) else None
-
-
-def _configuration(source: str, revision: str | None) -> dict[str, Any]:
+def configuration(source: str, revision: str | None) -> dict[str, Any]:
     """The content of the model's `config.json`; empty where it is not on this machine."""
     file = _local_file(source, revision, CONFIG_FILE)
     if file is None:

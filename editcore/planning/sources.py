@@ -7,16 +7,19 @@ from editcore.datasets.bundled import data_file
 from editcore.errors import at
 from editcore.planning import hard_cases, preflight
 from editcore.planning.jobs import DatasetSpec, ModelSpec
+from editcore.planning.model_types import refuse_unfit
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry
 
 
 def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpec:
-    """A model under its label; `ModelError` where its type is known to be of no family."""
+    """A model under its label; `ModelError` where its configuration already rules it out."""
     options = choice.model_dump(exclude={"source", "published_moments"})
     source = choice.source or label
-    model_type = preflight.model_type(source, choice.revision)
-    code = family_of(model_type, registry).foreign_code if model_type else ""
+    config = preflight.configuration(source, choice.revision)
+    refuse_unfit(label, config)
+    family = family_of(str(config.get("model_type")), registry)
+    code = family.foreign_code if family else ""
     return ModelSpec(name=label, source=source, family_code=code, **options)
 
 

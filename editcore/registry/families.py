@@ -1,15 +1,15 @@
 """Which family a model belongs to, by the `model_type` that transformers gives it."""
 
-from editcore.errors import ModelError, PluginError
+from editcore.errors import PluginError
 from editcore.registry.catalogue import Registered
 from editcore.registry.hookspecs import ModelFamilyInfo
 from editcore.registry.registry import Registry
 
 
-def family_of(model_type: str, registry: Registry) -> Registered[ModelFamilyInfo]:
-    """The family that names a model type, with the distribution that brought it.
+def family_of(model_type: str, registry: Registry) -> Registered[ModelFamilyInfo] | None:
+    """The family that names a model type, with the distribution that provides it, if any does.
 
-    Raises `ModelError` where none does, and `PluginError` where two do.
+    Raises `PluginError` if two do.
     """
     families = registry.model_families.values()
     found = [entry for entry in families if model_type in entry.record.model_types]
@@ -18,11 +18,4 @@ def family_of(model_type: str, registry: Registry) -> Registered[ModelFamilyInfo
         raise PluginError(
             f"model type {model_type!r} belongs to two families, {both}; uninstall one of them"
         )
-    if not found:
-        known = sorted(name for entry in families for name in entry.record.model_types)
-        raise ModelError(
-            f"model type {model_type!r} is not known; known: {', '.join(known) or 'none'}. "
-            "A plugin adds one through the hook editcore_model_families "
-            f"(docs/writing-an-editor.md){registry.absent}"
-        )
-    return found[0]
+    return found[0] if found else None

@@ -97,11 +97,11 @@ class MetricInfo:
 class ModelFamilyInfo:
     """Where the models of some transformers `model_types` keep the parts that editors touch.
 
-    `blocks` is the path of the list of blocks; `mlp` and `down` are relative to a block. `down` is
-    the MLP's second linear map: its input is the *key* and its output the *value* in the reading of
-    feed-forward layers as memories (Meng et al. 2022, §3.1). A block has to add its MLP's output to
-    the states as it is. Most blocks return their states; `block_gives_tuple` is for those that
-    return a tuple with the states first.
+    editcore finds the parts of most models by their structure; a family is for those whose parts it
+    does not find. `blocks` is the path of the list of blocks; `mlp` and `down` are relative to a
+    block. `down` is the MLP's last linear map: its input is the *key* and its output the *value* in
+    the reading of feed-forward layers as memories (Meng et al. 2022, §3.1). `mlp` is the module
+    that gives the MLP's output; left out, it is found around `down`.
     """
 
     name: str
@@ -109,8 +109,7 @@ class ModelFamilyInfo:
     model_types: tuple[str, ...]
     blocks: str
     down: str
-    mlp: str = "mlp"
-    block_gives_tuple: bool = False
+    mlp: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ pytest.register_assert_rewrite("editcore.testing.suite", "editcore.testing.famil
 from editcore.testing.family_suite import ModelFamilyConformance  # noqa: E402
 from editcore.testing.models import (  # noqa: E402
     KINDS,
+    KINDS_IN_FLOAT64,
     SENTENCES,
     save_tiny_model,
     tiny_facts,
@@ -29,6 +30,7 @@ from editcore.testing.suite import Bench, EditorConformance  # noqa: E402
 
 __all__ = [
     "KINDS",
+    "KINDS_IN_FLOAT64",
     "SENTENCES",
     "Bench",
     "EditorConformance",

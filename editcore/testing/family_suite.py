@@ -60,7 +60,7 @@ class ModelFamilyConformance:
 
     @torch.no_grad()
     def test_a_pass_can_start_in_the_middle(self, model: LoadedModel) -> None:
-        """From the states after a block, whatever the tokens are; `block_gives_tuple` is right."""
+        """From the states after a block, whatever the tokens are."""
         parts = model.parts
         with hooks.recording(parts.block(LAYER)) as seen:
             expected = model.model(IDS).logits

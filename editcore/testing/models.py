@@ -1,4 +1,4 @@
-"""Small random models of every supported architecture, with a tokenizer trained on a few sentences.
+"""Small random models of many families, with a tokenizer trained on a few sentences.
 
     model, tokenizer = tiny_model("llama")        # 3 blocks, width 32, eval mode, float32, seeded
     folder = save_tiny_model("gpt2", tmp_path)    # the same, in Hugging Face format
@@ -58,8 +58,28 @@ _GPT2_LIKE: Mapping[str, Any] = MappingProxyType(
         "resid_pdrop": 0.0,
     }
 )
+_HEADS_OF_8: Mapping[str, Any] = MappingProxyType({**_LLAMA_LIKE, "head_dim": WIDTH // HEADS})
 _NEOX_LIKE: Mapping[str, Any] = MappingProxyType(
     {k: v for k, v in _LLAMA_LIKE.items() if k != "num_key_value_heads"}
+)
+# Shorter than most prompts, so that the window is felt.
+_WINDOW: Mapping[str, Any] = MappingProxyType({"sliding_window": 8})
+_GEMMA: Mapping[str, Any] = MappingProxyType({**_HEADS_OF_8, **_WINDOW, "query_pre_attn_scalar": 8})
+_FALCON: Mapping[str, Any] = MappingProxyType(
+    {
+        **{k: v for k, v in _NEOX_LIKE.items() if k != "intermediate_size"},
+        "ffn_hidden_size": MLP_WIDTH,
+        "attention_dropout": 0.0,
+        "hidden_dropout": 0.0,
+    }
+)
+_OPT: Mapping[str, Any] = MappingProxyType(
+    {
+        **{k: v for k, v in _NEOX_LIKE.items() if k != "intermediate_size"},
+        "ffn_dim": MLP_WIDTH,
+        "word_embed_proj_dim": WIDTH,
+        "dropout": 0.0,
+    }
 )
 
 ARCHITECTURES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
@@ -70,12 +90,78 @@ ARCHITECTURES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         "llama": ("llama", _LLAMA_LIKE),
         "mistral": ("mistral", {**_LLAMA_LIKE, "sliding_window": None}),
         "qwen2": ("qwen2", _LLAMA_LIKE),
-        "qwen3": ("qwen3", {**_LLAMA_LIKE, "head_dim": 8}),
-        "gemma": ("gemma", {**_LLAMA_LIKE, "head_dim": 8}),
+        "qwen3": ("qwen3", _HEADS_OF_8),
+        "gemma": ("gemma", _HEADS_OF_8),
         "phi": ("phi", {**_LLAMA_LIKE, "partial_rotary_factor": 0.5}),
+        "gpt-neo": (
+            "gpt_neo",
+            {
+                "hidden_size": WIDTH,
+                "num_layers": LAYERS,
+                "num_heads": HEADS,
+                "intermediate_size": MLP_WIDTH,
+                "max_position_embeddings": CONTEXT,
+                "attention_types": [[["local", "global"], 1], [["local"], 1]],
+                "window_size": 8,
+                "attention_dropout": 0.0,
+                "embed_dropout": 0.0,
+                "resid_dropout": 0.0,
+            },
+        ),
+        "mistral-window": ("mistral", {**_LLAMA_LIKE, **_WINDOW}),
+        "ministral": ("ministral", {**_HEADS_OF_8, **_WINDOW}),
+        "gemma2": ("gemma2", _GEMMA),
+        "gemma3": ("gemma3_text", _GEMMA),
+        "phi3": ("phi3", _LLAMA_LIKE),
+        "olmo": ("olmo", _LLAMA_LIKE),
+        "olmo2": ("olmo2", _LLAMA_LIKE),
+        "falcon": ("falcon", {**_FALCON, "new_decoder_architecture": False}),
+        "falcon-new": (
+            "falcon",
+            {**_FALCON, "new_decoder_architecture": True, "num_kv_heads": KV_HEADS},
+        ),
+        "falcon-alibi": (
+            "falcon",
+            {**_FALCON, "alibi": True, "parallel_attn": False, "multi_query": False, "bias": True},
+        ),
+        "opt": ("opt", _OPT),
+        "opt-post-norm": (
+            "opt",
+            {**_OPT, "word_embed_proj_dim": WIDTH // 2, "do_layer_norm_before": False},
+        ),
+        "bloom": (
+            "bloom",
+            {
+                "hidden_size": WIDTH,
+                "n_layer": LAYERS,
+                "n_head": HEADS,
+                "attention_dropout": 0.0,
+                "hidden_dropout": 0.0,
+            },
+        ),
+        "gpt-bigcode": ("gpt_bigcode", _GPT2_LIKE),
+        "starcoder2": ("starcoder2", {**_LLAMA_LIKE, **_WINDOW}),
+        "stablelm": ("stablelm", _LLAMA_LIKE),
+        "stablelm-parallel": ("stablelm", {**_LLAMA_LIKE, "use_parallel_residual": True}),
+        "cohere": ("cohere", {**_LLAMA_LIKE, "logit_scale": 2.0}),
+        "granite": (
+            "granite",
+            {
+                **_LLAMA_LIKE,
+                "residual_multiplier": 0.3,
+                "logits_scaling": 0.5,
+                "embedding_multiplier": 3.0,
+            },
+        ),
+        "smollm3": ("smollm3", _LLAMA_LIKE),
+        "glm4": ("glm4", _HEADS_OF_8),
+        "exaone4": ("exaone4", {**_LLAMA_LIKE, **_WINDOW, "sliding_window_pattern": 2}),
+        "nemotron": ("nemotron", {**_LLAMA_LIKE, "initializer_range": 0.1}),
     }
 )
 KINDS = tuple(ARCHITECTURES)
+# In float64, attention written out step by step makes NaN of padding on the left.
+KINDS_IN_FLOAT64 = tuple(kind for kind in KINDS if kind not in ("bloom", "gemma2"))
 
 
 def tiny_tokenizer(*, bos: bool = False) -> PreTrainedTokenizerFast:
@@ -124,8 +210,7 @@ def tiny_model_of_type(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=None,
-        initializer_range=0.2,
-        **settings,
+        **{"initializer_range": 0.2, **settings},
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -36,6 +36,14 @@ TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
 MISPLACED = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
 
 
+def _hooks(model: torch.nn.Module) -> list[int]:
+    """How many hooks each module has."""
+    return [
+        len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
+        for module in model.modules()
+    ]
+
+
 @dataclass(frozen=True)
 class Bench:
     """An editor on one tiny model: what it made of each request, and the weights before that."""
@@ -46,6 +54,7 @@ class Bench:
     requests: Sequence[EditRequest]
     results: Sequence[EditResult]
     weights: Mapping[str, torch.Tensor]
+    hooks: Sequence[int]
     unedited: torch.Tensor
 
     @classmethod
@@ -53,8 +62,9 @@ class Bench:
         """Let the editor edit each of three requests alone."""
         weights = {n: t.clone() for n, t in context.model.model.state_dict().items()}
         requests, unedited = tiny_requests(), logits(context.model)
+        hooks = _hooks(context.model.model)
         results = list(editor.edit_each(context, requests))
-        return cls(info, editor, context, requests, results, weights, unedited)
+        return cls(info, editor, context, requests, results, weights, hooks, unedited)
 
     @property
     def model(self) -> LoadedModel:
@@ -84,9 +94,8 @@ class Bench:
         """No weight moved, nothing to train, no hook and no replaced method left behind."""
         assert self.changed() == []
         assert not any(p.requires_grad for p in self.model.model.parameters())
+        assert _hooks(self.model.model) == self.hooks
         for name, module in self.model.model.named_modules():
-            hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-            assert not any(hooks), name
             assert "forward" not in vars(module), name
             assert not module.training, name
         assert torch.equal(logits(self.model), self.unedited)

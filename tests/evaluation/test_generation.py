@@ -38,18 +38,15 @@ def dense(model: LoadedModel, layer: int, seed: int) -> Delta:
 
 def changes(model: LoadedModel) -> list[Change]:
     """Changes that share passes, some of which break the model, and some that cannot."""
-    norm, width = next(
-        (name, len(parameter))
-        for name, parameter in model.model.named_parameters()
-        if model.parts.block_of(name) is None and parameter.ndim == 1
-    )
+    outside = [n for n, _ in model.model.named_parameters() if model.parts.block_of(n) is None]
+    shape = model.model.get_parameter(outside[-1]).shape
     return [
         Delta(drawn(model, 1, 1)),
         dense(model, 1, 2),
         Delta(drawn(model, 1, 3, scale=1e25)),
         Noise.at(model, 1, seed=4, size=3.0),
         Delta(drawn(model, 1, 5) | drawn(model, 2, 6)),
-        Delta({norm: DenseUpdate(torch.linspace(-2, 2, width))}),
+        Delta({outside[-1]: DenseUpdate(torch.linspace(-2, 2, shape.numel()).reshape(shape))}),
         dense(model, 2, 7),
         dense(model, 1, 8),
         Delta({}),

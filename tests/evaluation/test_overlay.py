@@ -71,7 +71,8 @@ def test_whole_matrices_and_biases_share_passes(
         deltas += [Delta(dict(delta.updates) | moved) for delta in deltas[:2]] + [Delta(moved)]
     monkeypatch.setattr("editcore.evaluation.overlay.budget", lambda _: budget)
     groups = edited_models(model, deltas)
-    assert all(isinstance(group, Overlay) and group.start.at_down for group in groups)
+    assert all(isinstance(group, Overlay) for group in groups)
+    assert {group.start.at_down for group in groups} == {model.anatomy.joins}
     assert len(groups) == len(deltas) if budget == 1 else len(groups) in (1, 3)
     for delta, found in zip(deltas, EditedPerplexity(model, texts).of(deltas), strict=True):
         with really(model, delta):

@@ -42,7 +42,6 @@ def test_what_ships_is_found() -> None:
     assert set(registry.key_strategies) == {"mixed", "prefixed", "unprefixed"}
     assert {"accuracy", "score"} <= set(registry.metrics)
     assert "norm-cap" in registry.delta_transforms
-    assert {"gpt2", "llama"} <= set(registry.model_families)
     assert set(registry.dataset_formats) == {"counterfact", "flat", "zsre"}
     assert registry.editors["rome"].source.distribution == "editcore-rome"
     assert len(registry.editors["rome"].source.code) == 12

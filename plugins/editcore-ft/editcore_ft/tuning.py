@@ -9,6 +9,7 @@ themselves are never touched.
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -19,9 +20,10 @@ from editcore.toolkit import (
     PaddedRows,
     RowAdam,
     continuation_ids,
+    last_settled,
     pad_rows,
     recording,
-    resuming_after,
+    resuming_with,
 )
 from editcore_ft.config import FtConfig, LossName
 
@@ -127,25 +129,27 @@ class _Tuning:
 
     @torch.no_grad()
     def _run_constants(self) -> None:
-        """The keys `[rows, length, d_key]` and the block's output `[rows, length, d_model]`."""
+        """The keys `[rows, length, d_key]`, and the states that need not be computed again."""
         parts, layer = self._model.parts, self._config.layer
-        with (
-            recording(parts.block(layer), stop=True) as block,
-            recording(parts.down(layer)) as down,
-        ):
+        settled = last_settled(parts, layer)
+        with ExitStack() as stack:
+            if settled >= 0:
+                before = stack.enter_context(recording(parts.block(settled)))
+            down = stack.enter_context(recording(parts.down(layer)))
+            stack.enter_context(recording(parts.block(layer), stop=True))
             self._model.model(
                 input_ids=self._rows.ids, attention_mask=self._rows.mask, use_cache=False
             )
-        assert down.input is not None and block.output is not None
-        self._keys, self._states = down.input, block.output
+        assert down.input is not None
+        self._keys, self._states = down.input, before.output if settled >= 0 else None
 
     def _losses(self, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The mean NLL of each problem's targets, `[problems]`, in nats."""
         added = self._keys.to(weight.dtype) @ weight.mT
         if bias is not None:
             added = added + bias[:, None]
-        states = self._states + added.to(self._states.dtype)
-        with resuming_after(self._model.parts, self._config.layer, states):
+        added = added.to(self._keys.dtype)
+        with resuming_with(self._model.parts, self._config.layer, self._states, added):
             hidden = self._model.model.base_model(
                 input_ids=self._rows.ids, attention_mask=self._rows.mask, use_cache=False
             ).last_hidden_state
@@ -182,8 +186,10 @@ class _Tuning:
     def _start(self) -> list[torch.Tensor]:
         """No change yet of the weight, and of the bias where there is one; float32 or better."""
         down = self._model.parts.down(self._config.layer)
-        shape = (len(self._problems), self._states.shape[-1], self._keys.shape[-1])
-        dtype = torch.promote_types(self._states.dtype, torch.float32)
+        assert isinstance(down.weight, torch.Tensor)
+        width = down.weight.numel() // self._keys.shape[-1]
+        shape = (len(self._problems), width, self._keys.shape[-1])
+        dtype = torch.promote_types(self._keys.dtype, torch.float32)
         weight = torch.zeros(shape, dtype=dtype, device=self._model.device)
         return [weight] if down.bias is None else [weight, torch.zeros_like(weight[..., 0])]
 
@@ -195,13 +201,14 @@ class _Tuning:
 
     def _keep(self, rows: torch.Tensor, adam: RowAdam) -> None:
         """Continue with only these problems; each has one row here."""
-        place = torch.full((len(self._states),), -1, device=rows.device)
+        place = torch.full((len(self._keys),), -1, device=rows.device)
         place[rows] = torch.arange(len(rows), device=rows.device)
         kept = place[self._row] >= 0
         self._row = self._problem = place[self._row[kept]]
         self._column, self._token = self._column[kept], self._token[kept]
         self._share = self._share[kept]
-        self._keys, self._states = self._keys[rows], self._states[rows]
+        self._keys = self._keys[rows]
+        self._states = None if self._states is None else self._states[rows]
         self._rows = PaddedRows(*(part[rows] for part in vars(self._rows).values()))
         adam.keep(rows)
 

@@ -69,8 +69,10 @@ def token_factors(
         losses = scored.loss(model, hidden)
         probes = [probe for (probe,) in seen]
         gradients = torch.autograd.grad(losses.sum(), [probe.added for probe in probes])
+    size = scored.rows.ids.shape  # a block may have made one long row of all rows
     return [
-        _factors(probe.inputs, gradient) for probe, gradient in zip(probes, gradients, strict=True)
+        _factors(probe.inputs.reshape(*size, -1), gradient.reshape(*size, -1))
+        for probe, gradient in zip(probes, gradients, strict=True)
     ], losses.detach()
 
 

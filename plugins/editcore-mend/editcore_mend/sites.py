@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from editcore.toolkit import LoadedModel, stores_transposed
 
@@ -21,12 +20,11 @@ class Site:
 
 def find(model: LoadedModel, layers: Sequence[int]) -> tuple[Site, ...]:
     """The linear maps of the MLPs in `layers`, in the order of blocks."""
-    family = model.parts.family
+    anatomy = model.anatomy
     return tuple(
-        _site(model, f"{family.blocks}.{layer}.{family.mlp}.{name}", module)
+        _site(model, anatomy.path(layer, name), model.parts.block(layer).get_submodule(name))
         for layer in sorted(set(layers))
-        for name, module in model.parts.mlp(layer).named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
+        for name in anatomy.maps
     )
 
 

@@ -11,7 +11,7 @@ from editcore_mend.rows import Line, line
 from editcore_mend.statistics import RunningStatistics
 
 from editcore import EditRequest
-from editcore.testing import KINDS, tiny_model, tiny_requests
+from editcore.testing import KINDS_IN_FLOAT64, tiny_model, tiny_requests
 from editcore.toolkit import (
     BatchedFactors,
     Delta,
@@ -48,7 +48,7 @@ def textbook(model: LoadedModel, places: tuple[sites.Site, ...], one: Line) -> l
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_IN_FLOAT64)
 def test_factors_of_a_batch_are_autograds_gradient_of_each_edit(kind: str) -> None:
     model = tiny(kind)
     places, posed = sites.find(model, LAYERS), lines(model)
@@ -113,7 +113,7 @@ def test_edits_side_by_side_are_what_they_are_alone() -> None:
                 torch.testing.assert_close(dense(each, 0), dense(other, row))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_IN_FLOAT64)
 def test_losses_are_those_of_models_whose_weights_are_changed(kind: str) -> None:
     model = tiny(kind)
     places = sites.find(model, (1, 2))

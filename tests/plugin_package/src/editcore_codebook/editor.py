@@ -46,8 +46,8 @@ class CodebookEditor(Editor[CodebookConfig]):
         for request in requests:
             book, needed = self._with(context.model, book, Question.of(context.model, request))
             steps += needed
-        layer, family = self.config.layer, context.model.parts.family
-        patch = CodebookPatch(layer, f"{family.blocks}.{layer}.{family.mlp}", book)
+        layer, anatomy = self.config.layer, context.model.anatomy
+        patch = CodebookPatch(layer, anatomy.path(layer, anatomy.mlp), book)
         return EditResult(patch=patch, state=book, diagnostics={"steps": steps})
 
     def _with(self, model: LoadedModel, book: Codebook, question: Question) -> tuple[Codebook, int]:

@@ -1,0 +1,237 @@
+"""Where a model keeps the parts that editors touch, found by its structure and one forward pass.
+
+The blocks are the longest list of modules with as many entries as the configuration has layers. In
+a block, the down-projection is the last linear map outside attention that runs; the MLP is the
+module around it. How a block uses its MLP's output is measured, not declared.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from editcore.errors import EditcoreError, ModelError, PluginError
+from editcore.registry.hookspecs import ModelFamilyInfo
+
+LINEAR = (nn.Linear, Conv1D)
+# How large what is added is, to measure how a block uses it, as a share of the block's states.
+SHARE = 0.5
+# How far what arrives may be from what was added, as a share of it, beside rounding.
+CLOSE = 0.01
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The paths of a model's parts, and how a block uses its MLP.
+
+    `blocks` is the path of the list of blocks; the other paths are relative to a block. `mlp` is
+    the module whose output is the MLP's: the MLP itself or, where none gives that, the
+    down-projection. `maps` are the linear maps of the MLP. A block `joins` its MLP's output to the
+    states if it adds it as it is: no norm, no factor. A block is `flat` if it passes its rows to
+    the MLP as one long row. The head is `plain` if it alone gives the logits: no cap, no factor.
+    """
+
+    blocks: str
+    mlp: str
+    down: str
+    maps: tuple[str, ...]
+    joins: bool
+    gives_tuple: bool
+    flat: bool
+    plain_head: bool
+
+    def path(self, layer: int, part: str) -> str:
+        """The path, from the model, of a part of the block at `layer`."""
+        return f"{self.blocks}.{layer}.{part}"
+
+
+def anatomy_of(
+    model: PreTrainedModel, ids: Sequence[int], family: ModelFamilyInfo | None = None
+) -> Anatomy:
+    """Find a model's parts; those that a `family` names are taken from there.
+
+    `ids` is a text to read. Raises `ModelError` where the structure is not that of a language model
+    with one MLP in each block, `PluginError` where a family's paths lead nowhere.
+    """
+    blocks = family.blocks if family else _path_of_blocks(model)
+    every = _blocks_at(model, blocks, family)
+    block = every[len(every) // 2]
+    text = torch.tensor([[*ids]], device=model.device)
+    seen = _seen_in(model, block, text)
+    down = family.down if family else _down(model, block, seen)
+    _require(block, down, f"{blocks}.0", model, family)
+    mlp, maps = _around(block, down, seen)
+    if family and family.mlp:
+        mlp = family.mlp
+    for i, each in enumerate(every):
+        for path in (mlp, down):
+            _require(each, path, f"{blocks}.{i}", model, family)
+    if seen.outputs[down].shape[-1] != seen.states.shape[-1]:
+        raise _absent(model, f"an MLP that ends with {down}", family)
+    flat = seen.outputs[down].ndim < seen.states.ndim
+    joins = _joins(model, block, down, text)
+    return Anatomy(
+        blocks, mlp, down, maps, joins, seen.gives_tuple, flat, _has_plain_head(model, text)
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a block gave in a forward pass: its states, and its modules' outputs in their order."""
+
+    states: Tensor
+    outputs: Mapping[str, Tensor]
+    gives_tuple: bool
+
+
+@torch.no_grad()
+def _seen_in(model: PreTrainedModel, block: nn.Module, text: Tensor) -> _Seen:
+    outputs: dict[str, Any] = {}
+
+    def keep(path: str, _: nn.Module, __: Any, output: Any) -> None:
+        outputs.pop(path, None)
+        outputs[path] = output
+
+    with ExitStack() as stack:
+        for path, module in block.named_modules():
+            stack.enter_context(_hooked(module, partial(keep, path)))
+        model(input_ids=text, use_cache=False)
+    whole = outputs.pop("")
+    tensors = {path: _first(output) for path, output in outputs.items()}
+    tensors = {path: tensor for path, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    return _Seen(_first(whole), tensors, isinstance(whole, tuple | list))
+
+
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, tuple | list) else output
+
+
+@contextmanager
+def _hooked(module: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Iterator[None]:
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _path_of_blocks(model: PreTrainedModel) -> str:
+    depth = int(model.config.get_text_config().num_hidden_layers)
+    lists: dict[str, int] = {
+        path: sum(parameter.numel() for parameter in module.parameters())
+        for path, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == depth
+    }
+    if not lists:
+        raise ModelError(
+            f"a model of type {model.config.model_type!r} has no list of {depth} blocks, so its "
+            "parts cannot be found; a plugin can name them (docs/writing-an-editor.md)"
+        )
+    return max(lists, key=lists.__getitem__)
+
+
+def _blocks_at(model: PreTrainedModel, path: str, family: ModelFamilyInfo | None) -> nn.ModuleList:
+    try:
+        blocks = model.get_submodule(path)
+    except AttributeError:
+        blocks = None
+    if isinstance(blocks, nn.ModuleList) and len(blocks):
+        return blocks
+    raise _absent(model, path, family)
+
+
+def _require(
+    block: nn.Module, path: str, where: str, model: PreTrainedModel, family: ModelFamilyInfo | None
+) -> None:
+    try:
+        block.get_submodule(path)
+    except AttributeError:
+        raise _absent(model, f"{where}.{path}", family) from None
+
+
+def _absent(model: PreTrainedModel, path: str, family: ModelFamilyInfo | None) -> EditcoreError:
+    kind = repr(model.config.model_type)
+    if family is None:
+        return ModelError(
+            f"a model of type {kind} has no {path}, which other blocks of it have; editcore edits "
+            "models whose blocks are alike"
+        )
+    return PluginError(
+        f"the model family {family.name!r} expects {path}, which a model of type {kind} does "
+        "not have; report this to its authors"
+    )
+
+
+def _down(model: PreTrainedModel, block: nn.Module, seen: _Seen) -> str:
+    """The last linear map outside attention that gives as wide a vector as the block does."""
+    width = seen.states.shape[-1]
+    found = [
+        path
+        for path, output in seen.outputs.items()
+        if isinstance(block.get_submodule(path), LINEAR)
+        and output.shape[-1] == width
+        and not _in_attention(block, path)
+    ]
+    if not found:
+        raise ModelError(
+            f"the blocks of a model of type {model.config.model_type!r} have no MLP that ends in a "
+            "linear map, so there is no key and no value to edit; use another model"
+        )
+    return found[-1]
+
+
+def _in_attention(block: nn.Module, path: str) -> bool:
+    names = path.split(".")
+    around = (block.get_submodule(".".join(names[:i])) for i in range(1, len(names)))
+    return any("attention" in type(module).__name__.lower() for module in around)
+
+
+def _around(block: nn.Module, down: str, seen: _Seen) -> tuple[str, tuple[str, ...]]:
+    """The MLP around a down-projection, and the paths of its linear maps."""
+    around = down.rpartition(".")[0]
+    parent = block.get_submodule(around)
+    maps = tuple(
+        f"{around}.{name}".lstrip(".")
+        for name, module in parent.named_children()
+        if isinstance(module, LINEAR)
+    )
+    whole = around and torch.equal(seen.outputs[around], seen.outputs[down])
+    return (around if whole else down), maps
+
+
+@torch.no_grad()
+def _has_plain_head(model: PreTrainedModel, text: Tensor) -> bool:
+    hidden = model.base_model(input_ids=text, use_cache=False).last_hidden_state
+    logits = model(input_ids=text, use_cache=False).logits
+    return torch.equal(model.get_output_embeddings()(hidden), logits)
+
+
+@torch.no_grad()
+def _joins(model: PreTrainedModel, block: nn.Module, down: str, text: Tensor) -> bool:
+    """Whether what is added to the down-projection's output arrives in the states as it is."""
+    states: list[Tensor] = []
+    added: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Any) -> None:
+        states.append(_first(output))
+
+    def add(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        direction = output.roll(1, -1)
+        size = states[0].reshape(output.shape).norm(dim=-1, keepdim=True)
+        added.append(SHARE * size * direction / direction.norm(dim=-1, keepdim=True))
+        return output + added[0]
+
+    with _hooked(block, keep):
+        model(input_ids=text, use_cache=False)
+        with _hooked(block.get_submodule(down), add):
+            model(input_ids=text, use_cache=False)
+    before, after = (each.double() for each in states)
+    sent = added[0].double().reshape(before.shape)
+    allowed = CLOSE + 8 * torch.finfo(states[0].dtype).eps
+    return bool((after - before - sent).norm() <= allowed * sent.norm())
