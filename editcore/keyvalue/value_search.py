@@ -229,7 +229,9 @@ class ValueSearch:
             if layer < parts.depth - 1 and parts.anatomy.mlp != parts.anatomy.down:
                 last = parts.mlp(parts.depth - 1)
                 stack.enter_context(hooks.only_at(last, row, column))
-            hidden = _forward(self._model, rows)
+            hidden = read_behind(
+                self._model.model, rows.ids, rows.mask, rows.positions, cache(rows.past)
+            )
         return parts.logits(hidden[row, column]).float()
 
     @contextmanager
@@ -286,11 +288,6 @@ def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device)
         ]
         first_row += templates + 1
     return _Places(*(torch.tensor(column, device=device) for column in zip(*places, strict=True)))
-
-
-def _forward(model: LoadedModel, rows: _Rows) -> Float[Tensor, "row position d_last"]:
-    """Hidden states of the suffix."""
-    return read_behind(model.model, rows.ids, rows.mask, rows.positions, cache(rows.past))
 
 
 def _attention_of(
@@ -361,8 +358,7 @@ def _each(
 
 
 def _alone(model: LoadedModel, problem: ValueProblem, options: ValueOptions) -> Value | str:
-    ((_, found),) = _each(model, [problem], options)
-    return found
+    return next(_each(model, [problem], options))[1]
 
 
 def optimise(

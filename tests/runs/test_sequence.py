@@ -14,7 +14,6 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from editcore_ft.editor import FtEditor
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
@@ -182,79 +181,6 @@ def test_a_step_that_fails_says_why_and_changes_nothing(job: SequenceJob, tmp_pa
     assert flawed["delta_norm"] is None
     assert flawed["perplexity"] == rows["perplexity"][1]
     assert rows["status"].to_list().count("ok") == 6
-
-
-# What is wrong with one fact, and a part of the reason that its row gives.
-POISONS = {
-    "a paraphrase too long": ({"rephrase_prompt": "the sea is quiet " * 80}, "positions"),
-    "an empty paraphrase": ({"rephrase_prompt": ["Poison", ""]}, "paraphrase 2 is empty"),
-    "no subject": ({"prompt": "no subject here"}, "needs one '{}'"),
-}
-NUMBERS = ("step", "edits", "failed", *CLOCK)
-
-
-def poisoned(job: SequenceJob, poison: Any, place: int, **changes: Any) -> SequenceJob:
-    """The sequence with one more fact at a place."""
-    path = Path(job.dataset.path)
-    facts = json.loads(path.read_text())
-    fact = record(99, "Poison") | poison
-    more = write_json(path.with_stem("more"), [*facts, fact])
-    spec = DatasetSpec(name="cases", path=str(more))
-    cases = (*job.case_ids[:place], 99, *job.case_ids[place:])
-    return job.model_copy(update={"dataset": spec, "case_ids": cases, **changes})
-
-
-@pytest.mark.parametrize("name", POISONS)
-@pytest.mark.parametrize("place", [0, 3, 6])
-def test_a_poisoned_fact_has_a_reason_and_changes_no_other(
-    job: SequenceJob, tmp_path: Path, name: str, place: int
-) -> None:
-    """Bit by bit: each step edits one fact, so no batch differs."""
-    poison, reason = POISONS[name]
-    job = job.model_copy(update={"checks": (1, 2, 3, 4, 5, 6, 7)})
-    rows = run(poisoned(job, poison, place), tmp_path / "with")
-    alone = run(job, tmp_path / "without")
-    own = rows.row(place + 1, named=True)
-    assert own["case_id"] == 99 and not own["made"]
-    assert reason in own["status"]
-    assert json.loads(own["failed"]) == {"99": own["status"]}
-    others = rows.filter(pl.col("case_id").is_null() | (pl.col("case_id") != 99))
-    assert others["failed"].null_count() == 7
-    assert_frame_equal(others.drop(NUMBERS), alone.drop(NUMBERS), check_exact=True)
-    assert rows["efficacy_so_far_n"][-1] == rows["locality_n"][-1] == 6
-
-
-@pytest.mark.parametrize("name", POISONS)
-def test_the_other_facts_of_a_step_are_edited_without_a_poisoned_one(
-    job: SequenceJob, tmp_path: Path, name: str
-) -> None:
-    poison, reason = POISONS[name]
-    job = edited_by(job, "ft", case_ids=(12, 10), batch=2, checks=(1,))
-    rows = run(poisoned(job, poison, 1, batch=3), tmp_path / "with")
-    alone = run(job, tmp_path / "without")
-    ((case, why),) = json.loads(rows["failed"][1]).items()
-    assert case == "99"
-    assert reason in why
-    assert rows["status"].to_list() == alone["status"].to_list() == ["ok", "ok"]
-    assert_frame_equal(rows.drop(NUMBERS), alone.drop(NUMBERS), check_exact=True)
-    assert rows["efficacy_so_far_n"][1] == 2
-
-
-def test_facts_that_only_the_editor_refuses_are_found_one_by_one(
-    job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edit = FtEditor.edit
-
-    def refusing(self: Any, context: Any, requests: Any, state: Any = None) -> EditResult:
-        if any(request.case_id == 10 for request in requests):
-            raise IndexError("not this one")
-        return edit(self, context, requests, state)
-
-    monkeypatch.setattr(FtEditor, "edit", refusing)
-    rows = run(edited_by(job, "ft", case_ids=(12, 10, 15), batch=3), tmp_path / "with")
-    alone = run(edited_by(job, "ft", case_ids=(12, 15), batch=2), tmp_path / "without")
-    assert json.loads(rows["failed"][1]) == {"10": "IndexError: not this one"}
-    assert_frame_equal(rows.drop(NUMBERS), alone.drop(NUMBERS), check_exact=True)
 
 
 def test_a_resumed_sequence_ends_with_the_same_table(
