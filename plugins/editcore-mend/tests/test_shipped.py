@@ -61,7 +61,9 @@ def test_the_parts_share_no_subject_with_what_studies_edit() -> None:
     exclude = [Path(data_file(path)) for path in config.exclude]
     parts = split(Path(data_file(config.data)), exclude, config.held_out, seed=0)
     edited = {request.subject for file in exclude for request in read_requests(file)}
-    drawn = [{fact.subject for fact in part} for part in vars(parts).values()]
+    drawn = [
+        {fact.subject for fact in part} for part in (parts.train, parts.validation, parts.test)
+    ]
     assert all(drawn)
     assert sum(map(len, drawn)) == len(set().union(*drawn))
     assert not edited & set().union(*drawn)

@@ -97,7 +97,9 @@ def test_parts_share_no_subject_and_none_with_excluded_files(facts: Path, tmp_pa
     other = tmp_path / "other.json"
     other.write_text(json.dumps(tiny_facts()[:1]), encoding="utf-8")
     parts = split(facts, [other], 0.4, seed=0)
-    subjects = [{fact.subject for fact in part} for part in vars(parts).values()]
+    subjects = [
+        {fact.subject for fact in part} for part in (parts.train, parts.validation, parts.test)
+    ]
     assert sum(map(len, subjects)) == len(set().union(*subjects)) == 5
     assert "Coral" not in set().union(*subjects)
     assert parts.case_ids == split(facts, [other], 0.4, seed=0).case_ids
