@@ -87,10 +87,10 @@ def sequences(study: ReportData) -> Iterator[Claim]:
         for m in models
     )
     bears = all((m, REMEDY) not in first for m in models)
-    counts = [f"{first.get((m, EDITOR), 0)} on `{m}`" for m in models]
+    counts = [f"{first.get((m, EDITOR), 0)} edits on `{m}`" for m in models]
     yield Claim(
         "**Sequential hard edits collapse the model first with ROME**, within "
-        f"{listed(counts)} edits; the models survive all of C-ROME's edits.",
+        f"{listed(counts)}; the models survive all of C-ROME's edits.",
         soonest and bears,
     )
 
