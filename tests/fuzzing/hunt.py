@@ -39,8 +39,8 @@ def small_study(folder: Path) -> Iterator[None]:
 def hunt(kind: str, inputs: int, start: int | None = None) -> Counter[tuple[str, str]]:
     """How often the commands ended how, of `inputs` of one kind; a bad end raises, made small.
 
-    The inputs are the same each time, or those of the seed `start`. The working directory is a
-    small study's, as in `small_study`.
+    The changes are drawn alike each time, or from the seed `start`; the files that they change hold
+    measured times. The working directory is a small study's, as in `small_study`.
     """
     ends: Counter[tuple[str, str]] = Counter()
 
