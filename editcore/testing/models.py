@@ -127,7 +127,7 @@ ARCHITECTURES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         "opt": ("opt", _OPT),
         "opt-post-norm": (
             "opt",
-            {**_OPT, "word_embed_proj_dim": WIDTH // 2, "do_layer_norm_before": False},
+            {**_OPT, "do_layer_norm_before": False},
         ),
         "bloom": (
             "bloom",

@@ -28,9 +28,13 @@ def folder(study_folder: StudyFolder, tmp_path: Path) -> StudyFolder:
 
 
 def start(folder: StudyFolder, **environment: str) -> "subprocess.Popen[str]":
-    """The study as a terminal starts it: in a process group of its own, both streams read."""
+    """The study as a terminal starts it: in a process group of its own, both streams read.
+
+    The tests may themselves run under bootstrap.py, whose command is not the one to print.
+    """
+    own = {name: value for name, value in folder.environment.items() if name != "EDITCORE_COMMAND"}
     return subprocess.Popen(
-        folder.command("--cores", "1"), cwd=folder.path, env=folder.environment | environment,
+        folder.command("--cores", "1"), cwd=folder.path, env=own | environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
