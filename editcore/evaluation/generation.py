@@ -14,7 +14,7 @@ from transformers import GenerationConfig
 from editcore.evaluation.overlay import Overlay, edited_models
 from editcore.evaluation.prefix_cache import Contexts, Read, Room, Tokens
 from editcore.models.batch_size import tokens_per_pass
-from editcore.models.kv_cache import cache, held, read_behind
+from editcore.models.kv_cache import cache, held, read_after
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import bucket_by_length
 from editcore.updates.change import Change
@@ -98,7 +98,7 @@ class Answering:
         ids = torch.tensor(tokens, device=read.last.device)[:, None]
         mask = torch.cat([read.mask, torch.ones_like(ids)], 1)
         known = cache(read.past)
-        states = read_behind(self._model.model, ids, mask, read.lengths[:, None], known)
+        states = read_after(self._model.model, ids, mask, read.lengths[:, None], known)
         return Read(states[:, -1], mask, read.lengths + 1, held(known))
 
     def _ended(self, row: _Row) -> bool:

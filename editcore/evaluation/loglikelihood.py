@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicCache
 
 from editcore.evaluation.prefix_cache import Contexts, Read, Resumable, Room, Tokens
 from editcore.models.batch_size import rows_of_logits, tokens_per_pass
-from editcore.models.kv_cache import read_behind
+from editcore.models.kv_cache import read_after
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import bucket_by_length, pad_rows
 
@@ -123,7 +123,7 @@ class Continuations:
         positions = before.lengths[:, None] + tails.padded.positions
 
         def run(known: DynamicCache) -> Tensor:
-            return read_behind(self._model.model, tails.padded.ids, mask, positions, known)
+            return read_after(self._model.model, tails.padded.ids, mask, positions, known)
 
         return tails.read(start, run, before.past)[0]
 

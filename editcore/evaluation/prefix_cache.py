@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicCache
 
 from editcore.models import hooks
 from editcore.models.batch_size import budget
-from editcore.models.kv_cache import KeysValues, cache, held, read_behind, shape_only
+from editcore.models.kv_cache import KeysValues, cache, held, read_after, shape_only
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, pad_rows
 
@@ -71,7 +71,7 @@ class Resumable:
         Blocks up to `start` are unedited; -1 for none. Where they did not run again, attention
         of theirs is given only with `with_past`.
         """
-        begun = self._behind(start, run, past)
+        begun = self._begun_after(start, run, past)
         if begun is None:
             known = cache(past)
             return run(known), held(known)
@@ -80,7 +80,7 @@ class Resumable:
             states = run(known)
         return states, [*begun.past, *held(known)[len(past) and start + 1 :]]
 
-    def _behind(self, start: int, run: Run, past: KeysValues) -> Begun | None:
+    def _begun_after(self, start: int, run: Run, past: KeysValues) -> Begun | None:
         if start not in self._begun:
             fits = start >= 0 and self.room.takes(self._size(start))
             self._begun[start] = self._begin(start, run, past) if fits else None
@@ -137,7 +137,7 @@ class Contexts:
         model, padded = self.rows.model, self.rows.padded
 
         def run(known: DynamicCache) -> Tensor:
-            return read_behind(model.model, padded.ids, padded.mask, padded.positions, known)
+            return read_after(model.model, padded.ids, padded.mask, padded.positions, known)
 
         states, past = self.rows.read(start, run, [])
         return Read(states[:, -1], padded.mask, padded.mask.sum(1), past)

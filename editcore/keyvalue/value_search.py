@@ -23,7 +23,7 @@ from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.value import NONFINITE, Value, ValueProblem, pose
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves, tokens_per_search
-from editcore.models.kv_cache import KeysValues, cache, held, read_behind, shape_only
+from editcore.models.kv_cache import KeysValues, cache, held, read_after, shape_only
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import pad_rows
 from editcore.progress import progress_bar
@@ -175,7 +175,7 @@ class ValueSearch:
         if self._settled < 0:
             return None
         with hooks.recording(self._model.parts.block(self._settled), stop=True) as block:
-            read_behind(self._model.model, ids, mask, positions, cache(past))
+            read_after(self._model.model, ids, mask, positions, cache(past))
         return block.output
 
     def run(self) -> Iterator[tuple[int, Value]]:
@@ -229,7 +229,7 @@ class ValueSearch:
             if layer < parts.depth - 1 and parts.anatomy.mlp != parts.anatomy.down:
                 last = parts.mlp(parts.depth - 1)
                 stack.enter_context(hooks.only_at(last, row, column))
-            hidden = read_behind(
+            hidden = read_after(
                 self._model.model, rows.ids, rows.mask, rows.positions, cache(rows.past)
             )
         return parts.logits(hidden[row, column]).float()
@@ -300,7 +300,7 @@ def _attention_of(
     unique = {prefix: i for i, prefix in enumerate(dict.fromkeys(prefixes))}
     rows = pad_rows([*unique], model.pad_id, "left", model.device, length)
     known = cache([])
-    read_behind(model.model, rows.ids, rows.mask, rows.positions, known)
+    read_after(model.model, rows.ids, rows.mask, rows.positions, known)
     back = torch.tensor([unique[prefix] for prefix in prefixes], device=model.device)
     return [(keys[back], values[back]) for keys, values in held(known)]
 

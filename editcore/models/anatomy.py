@@ -65,7 +65,8 @@ def anatomy_of(
     text = torch.tensor([[*ids]], device=model.device)
     seen = _seen_in(model, block, text)
     down = family.down if family else _down(model, block, seen)
-    _require(block, down, f"{blocks}.0", model, family)
+    if down not in seen.outputs:
+        raise _absent(model, f"{blocks}.0.{down}", family)
     mlp, maps = _around(block, down, seen)
     if family and family.mlp:
         mlp = family.mlp
@@ -122,7 +123,7 @@ def _hooked(module: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> It
 
 
 def _path_of_blocks(model: PreTrainedModel) -> str:
-    depth = int(model.config.get_text_config().num_hidden_layers)
+    depth = getattr(model.config.get_text_config(), "num_hidden_layers", 0)
     lists: dict[str, int] = {
         path: sum(parameter.numel() for parameter in module.parameters())
         for path, module in model.named_modules()
@@ -201,7 +202,7 @@ def _around(block: nn.Module, down: str, seen: _Seen) -> tuple[str, tuple[str, .
         for name, module in parent.named_children()
         if isinstance(module, LINEAR)
     )
-    whole = around and torch.equal(seen.outputs[around], seen.outputs[down])
+    whole = around in seen.outputs and torch.equal(seen.outputs[around], seen.outputs[down])
     return (around if whole else down), maps
 
 

@@ -150,15 +150,22 @@ def resuming_with(
         assert states is not None
         with resuming_after(parts, layer, states + added):
             yield
-        return
-
-    def add(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output + added.reshape(output.shape)
-
-    handle = parts.down(layer).register_forward_hook(add)
-    try:
-        with resuming_after(parts, layer - 1, states):
+    else:
+        with (
+            adding_everywhere(parts.down(layer), added),
+            resuming_after(parts, layer - 1, states),
+        ):
             yield
+
+
+@contextmanager
+def adding_everywhere(
+    module: nn.Module, added: Float[Tensor, "row position d_out"]
+) -> Iterator[None]:
+    """Add `added` to the output of `module`; gradients flow into it."""
+    handle = module.register_forward_hook(lambda _, __, out: out + added.reshape(out.shape))
+    try:
+        yield
     finally:
         handle.remove()
 

@@ -35,7 +35,7 @@ def held(by: DynamicCache) -> KeysValues:
     ]
 
 
-def read_behind(
+def read_after(
     model: PreTrainedModel,
     ids: Int[Tensor, "row position"],
     mask: Int[Tensor, "row whole"],

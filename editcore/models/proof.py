@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from editcore.errors import ModelError
 from editcore.models import hooks
 from editcore.models.architectures import ModelParts, stores_transposed
-from editcore.models.kv_cache import cache, held, read_behind
+from editcore.models.kv_cache import cache, held, read_after
 from editcore.models.tokenization import pad_rows
 
 # How far the fast way may be from the plain one, as a share of what it is to reproduce.
@@ -89,8 +89,8 @@ class _Bench:
 
 
 def _is_causal(bench: _Bench) -> bool:
-    other = bench.ids.clone()
-    other[:, -1] = bench.ids[:, 0]
+    other, last = bench.ids.clone(), bench.ids[0, -1]
+    other[0, -1] = bench.ids[bench.ids != last][0]  # a tokenizer may begin as it ends
     found = bench.model(input_ids=other, use_cache=False).logits[:, :-1]
     return bench.same(found, bench.plain[:, :-1])
 
@@ -113,11 +113,11 @@ def _continues(bench: _Bench) -> bool:
     known = cache([])
     cut = half + 2
     first, second = slice(0, cut), slice(cut, None)
-    read_behind(
+    read_after(
         bench.model, padded.ids[:, first], padded.mask[:, first], padded.positions[:, first], known
     )
     again = cache(held(known))
-    states = read_behind(
+    states = read_after(
         bench.model, padded.ids[:, second], padded.mask, padded.positions[:, second], again
     )
     return bench.same(bench.parts.logits(states), bench.plain[:, half:])
@@ -147,7 +147,7 @@ def _weight_is_right(bench: _Bench) -> bool:
     added = (keys @ change.T).to(bench.plain.dtype)
     with _changed(bench, change):
         expected = bench.logits()
-    with _adding_everywhere(bench, added):
+    with hooks.adding_everywhere(parts.down(layer), added):
         return bench.same(bench.logits(), expected, expected - bench.plain)
 
 
@@ -161,16 +161,6 @@ def _changed(bench: _Bench, change: Tensor) -> Iterator[None]:
         yield
     finally:
         weight.copy_(before)
-
-
-@contextmanager
-def _adding_everywhere(bench: _Bench, added: Tensor) -> Iterator[None]:
-    module = bench.parts.down(bench.layer)
-    handle = module.register_forward_hook(lambda _, __, out: out + added.reshape(out.shape))
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 Claim = Callable[[_Bench], bool]

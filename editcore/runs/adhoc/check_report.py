@@ -209,13 +209,13 @@ def page(report: CheckReport) -> str:
         "",
     ]
     for name, words in SHOWN:
-        bare, behind = row.get(name), row.get(f"{name}_prefixed")
+        bare, prefixed = row.get(name), row.get(f"{name}_prefixed")
         if bare is not None:
-            lines.append(f"{name:<15}{share(bare)}, after a prefix {share(behind)}   {words}")
+            lines.append(f"{name:<15}{share(bare)}, after a prefix {share(prefixed)}   {words}")
     if report.outcome == "safe" and not report.says_new:
-        behind = (row.get("efficacy_prefixed") or 0.0) >= HALF
+        taken = (row.get("efficacy_prefixed") or 0.0) >= HALF
         said = (
-            "gives the new object only after a prefix" if behind else "does not give the new object"
+            "gives the new object only after a prefix" if taken else "does not give the new object"
         )
         lines.append(f"The model survives, but it {said}.")
     lines += ["", "Generated text, before and after the edit:"]
