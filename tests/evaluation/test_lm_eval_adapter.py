@@ -271,6 +271,15 @@ def test_a_task_that_lm_eval_cannot_make_is_named(tmp_path: Path) -> None:
         Suite.load([str(task)], 1)
 
 
+def test_a_task_without_items_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "filters.py").write_text("def none(docs):\n    return docs.select([])\n")
+    own = Path(task_files.task_file("world_cloze") or "").read_text()
+    file = tmp_path / "nothing.yaml"
+    file.write_text(f"{own}process_docs: !function filters.none\n")
+    with pytest.raises(ConfigError, match=r"nothing\.yaml cannot be loaded"):
+        Suite.load((str(file),), 4)
+
+
 def test_nothing_else_imports_lm_eval_and_nothing_its_cache() -> None:
     sources = {f.name: f.read_text(encoding="utf-8") for f in (ROOT / "editcore").rglob("*.py")}
     imports = re.compile(r"^\s*(?:from|import) lm_eval", re.MULTILINE)

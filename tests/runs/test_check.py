@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from polars.testing import assert_frame_equal
 
 import editcore
 from editcore.cli import main
@@ -232,6 +233,28 @@ def test_guard_judges_the_outcome_of_all_accepted_edits(folder: Path, tmp_path: 
     (found,) = perplexity.EditedPerplexity(model, texts).of([whole])
     last = pl.read_parquet(tmp_path / "guard.parquet")["perplexity"][-1]
     assert last == pytest.approx(found.mean, rel=1e-5)
+
+
+def test_guard_records_a_poisoned_fact_and_edits_the_others_as_without_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    facts = json.loads((folder / "facts.json").read_text())
+    alone = run(folder, "guard", str(folder / "facts.json"), "--out", str(tmp_path / "alone"))
+    assert alone.exit_code == 0, alone.output
+    expected = pl.read_parquet(tmp_path / "alone" / "guard.parquet").drop("step")
+    long = record(8, "Elro") | {"rephrase_prompt": "the sea is quiet " * 80}
+    empty = record(9, "Elro") | {"rephrase_prompt": ["Elro", ""]}
+    for place, (poison, reason) in enumerate(((long, "positions"), (empty, "is empty"))):
+        given = [*facts[:place], poison, *facts[place:]]
+        path, out = write_json(tmp_path / f"{place}.json", given), tmp_path / str(place)
+        assert run(folder, "guard", str(path), "--out", str(out)).exit_code == 3
+        rows = pl.read_parquet(out / "guard.parquet")
+        own = rows.row(place, named=True)
+        assert reason in own["status"]
+        assert not own["accepted"]
+        assert_frame_equal(
+            rows.filter(pl.col("step") != place).drop("step"), expected, check_exact=True
+        )
 
 
 def editcore_study(folder: Path) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """All experiments on a small random model, and the identities between their tables."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import torch
+from polars.testing import assert_frame_equal
 from transformers import T5Config, T5EncoderModel
 
-from editcore.config.study import MomentSection, PerplexitySection
+from editcore.config.study import FloatType, MomentSection, PerplexitySection
 from editcore.config.value_options import ValueOptions
 from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
@@ -24,7 +26,7 @@ from editcore.planning.jobs import (
     ValueJob,
 )
 from editcore.records.mechanism_schemas import TABLES
-from editcore.records.tables import read_table
+from editcore.records.tables import read_provenance, read_table
 from editcore.runs import artefacts
 from editcore.runs.mechanism import depth
 from editcore.runs.mechanism.moved import nearest_shares
@@ -61,11 +63,17 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    folder = tmp_path_factory.mktemp("mechanism")
+def planned(
+    saved_model: Any,
+    folder: Path,
+    poison: Sequence[dict[str, Any]] = (),
+    dtype: FloatType = "float32",
+) -> MechanismJob:
+    """A job with its artefacts; `poison` are further hard cases."""
     files = write_sets(folder)
-    model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
+    hard = [*json.loads(files["hard"].read_text(encoding="utf-8")), *poison]
+    files["hard"].write_text(json.dumps(hard), encoding="utf-8")
+    model = ModelSpec(name="tiny", source=str(saved_model("gpt2")), dtype=dtype)
     texts = MomentSection(path=str(files["texts"]), tokens=400)
     written = folder / "prefixes.json"
     artefacts.write_prefixes(
@@ -75,7 +83,8 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
         MomentJob(model=model, layers=(LAYER,), texts=texts), folder / "moments"
     )
     sets = {}
-    for name, ids in (("hard", (0, 1)), ("normal", (10, 11))):
+    hard_ids = tuple(fact["case_id"] for fact in hard)
+    for name, ids in (("hard", hard_ids), ("normal", (10, 11))):
         dataset = DatasetSpec(name=name, path=str(files[name]))
         job = ValueJob(
             model=model,
@@ -88,7 +97,7 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
         values = folder / f"{name}.safetensors"
         artefacts.write_values(job, values)
         sets[name] = CaseSet(dataset=dataset, case_ids=ids, values=str(values))
-    job = MechanismJob(
+    return MechanismJob(
         model=model,
         editor=EditorSpec(label="rome", uses="rome", options=OPTIONS),
         seed=0,
@@ -98,12 +107,47 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
         normal_cases=sets["normal"],
         texts=texts,
         perplexity=PerplexitySection(path=str(files["texts"]), texts=3),
-        prefix_lengths=(0, 2),
-        encoder=encoder,
+        prefix_lengths=(0, 12),
     )
+
+
+def made(job: MechanismJob, folder: Path) -> Tables:
     out = folder / "model=tiny"
     run(job, out)
     return {name: read_table(out / f"{name}.parquet", schema) for name, schema in TABLES.items()}
+
+
+@pytest.fixture(scope="module")
+def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    folder = tmp_path_factory.mktemp("mechanism")
+    job = planned(saved_model, folder).model_copy(update={"encoder": encoder})
+    return made(job, folder)
+
+
+def test_a_poisoned_case_is_left_out_with_its_reason_and_changes_no_other(
+    saved_model, tmp_path: Path
+) -> None:
+    """One without a v*, and one that is too long only after the longest prefix."""
+    tokenizer = tiny_tokenizer()
+    long = "Coral is made by"
+    while len(tokenizer(f"{long} and and")["input_ids"]) <= 246:
+        long += " and"
+    poison = [
+        record(7, "Coral") | {"prompt": long},
+        record(8, "Coral") | {"rephrase_prompt": ["Coral", ""]},
+    ]
+    folders = [tmp_path / name for name in ("with", "without")]
+    for folder in folders:
+        folder.mkdir()
+    found = made(planned(saved_model, folders[0], poison, "float64"), folders[0])
+    alone = made(planned(saved_model, folders[1], (), "float64"), folders[1])
+    about = read_provenance(folders[0] / "model=tiny" / "moved.parquet")["left_out"]
+    assert about["normal"] == {}
+    assert sorted(about["collapse"]) == ["7", "8"]
+    assert "positions; shorten it" in about["collapse"]["7"]
+    assert "paraphrase 2 is empty" in about["collapse"]["8"]
+    for name, table in alone.items():
+        assert_frame_equal(found[name], table, rel_tol=1e-6)
 
 
 def test_every_way_is_measured_and_numerators_depend_on_the_solved_key_alone(tables) -> None:

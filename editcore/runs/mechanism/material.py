@@ -4,8 +4,9 @@ import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from editcore.datasets.readers import read_cases, read_texts
-from editcore.errors import DataError
+from editcore.errors import DataError, RequestError
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.keyvalue import value_file
 from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, fill, tokenize_templates
@@ -45,7 +46,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Material:
-    """A model with its cases, keys and texts; `texts` are those that C is estimated from."""
+    """A model with its cases, keys and texts; `texts` are those that C is estimated from.
+
+    `left_out` are the cases of each set that no experiment can use, by case id with the reason.
+    """
 
     job: MechanismJob
     model: LoadedModel
@@ -54,6 +58,7 @@ class Material:
     texts: Sequence[str]
     unedited: Perplexity
     edited: EditedPerplexity
+    left_out: Mapping[str, Mapping[int, str]]
 
     @classmethod
     def open(cls, job: MechanismJob) -> "Material":
@@ -65,12 +70,15 @@ class Material:
         assert context.prefixes is not None
         templates = context.prefixes.templates
         given = {COLLAPSE: job.hard_cases, NORMAL: job.normal_cases}
-        sets = {
+        found = {
             name: _cases(model, layer, each, templates, registry) for name, each in given.items()
         }
+        sets = {name: cases for name, (cases, _) in found.items()}
         running = list(texts_within(model, read_texts(job.texts.path, None), job.texts.tokens))
         measured = baseline.unedited, baseline.edited
-        return cls(job, model, context.moments[layer], sets, running, *measured)
+        reasons = {name: reasons for name, (_, reasons) in found.items()}
+        material = cls(job, model, context.moments[layer], sets, running, *measured, reasons)
+        return _fitting(material)
 
     @property
     def layer(self) -> int:
@@ -107,16 +115,15 @@ class Material:
 
 def _cases(
     model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[str], registry: Registry
-) -> list[Case]:
+) -> tuple[list[Case], dict[int, str]]:
+    """The cases that have a v*, and why others have none."""
     requests = read_cases(given.dataset.path, given.dataset.format, given.case_ids, registry)
     values = value_file.load(Path(given.values), model.device)
     found: list[Case] = []
     values.require(given.case_ids)
-    sound = [
-        (request, value)
-        for request in requests
-        if not request.flaw and isinstance(value := values[request.case_id], Value)
-    ]
+    known = [(request, request.flaw or values[request.case_id]) for request in requests]
+    sound = [(request, value) for request, value in known if isinstance(value, Value)]
+    reasons = {request.case_id: why for request, why in known if isinstance(why, str)}
     if not sound:
         raise DataError(f"{given.values}: no case of {given.dataset.name!r} has a v*")
     for start in range(0, len(sound), CASES_AT_A_TIME):
@@ -125,7 +132,25 @@ def _cases(
         keys = collect_keys(model, layer, prompts)
         for (request, value), prompt, key in zip(some, prompts, keys, strict=True):
             found.append(Case(request, prompt[0], key, value))
-    return found
+    return found, reasons
+
+
+def _fitting(material: Material) -> Material:
+    """Without the collapse cases that are too long after one of the job's prefixes."""
+    reasons: dict[int, str] = {}
+    for case, length in product(material.sets[COLLAPSE], material.job.prefix_lengths):
+        try:
+            _prefixed(material, case, length)
+        except RequestError as error:
+            reasons[case.request.case_id] = str(error)
+    kept = [c for c in material.sets[COLLAPSE] if c.request.case_id not in reasons]
+    if not kept:
+        raise DataError(
+            "no case of `mechanism.hard` can be read after a prefix of every length: "
+            f"{next(iter(reasons.values()))}"
+        )
+    left_out = {**material.left_out, COLLAPSE: {**material.left_out[COLLAPSE], **reasons}}
+    return replace(material, sets={**material.sets, COLLAPSE: kept}, left_out=left_out)
 
 
 def stacked(keys: Sequence[Float[Tensor, " d_key"]]) -> Float64[Tensor, "case d_key"]:
@@ -140,12 +165,17 @@ def behind_prefixes(
 
     Which tokens is drawn by seed, case and length.
     """
-    prompts = []
-    for case in cases:
-        template = _template(material, case, length)
-        prompt = fill(template, case.request.prompt)
-        prompts.append([tokenize_prompt(material.model.tokenizer, prompt, case.request.subject)])
+    prompts = [[_prefixed(material, case, length)] for case in cases]
     return stacked([keys.bare for keys in collect_keys(material.model, material.layer, prompts)])
+
+
+def _prefixed(material: Material, case: Case, length: int) -> TokenizedPrompt:
+    """The prompt after its prefix; `RequestError` where that is longer than the model takes."""
+    model, request = material.model, case.request
+    template = _template(material, case, length)
+    prompt = tokenize_prompt(model.tokenizer, fill(template, request.prompt), request.subject)
+    model.check_length(request.text, len(prompt.ids), template.replace(SLOT, "").strip())
+    return prompt
 
 
 def _template(material: Material, case: Case, length: int) -> str:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def run(job: "MechanismJob", folder: Path) -> None:
-    """Carry out all experiments of one model and write a table of each into `folder`."""
+    """Carry out all experiments of one model and write a table of each into `folder`.
+
+    Cases that cannot take part are in the tables' provenance, under `left_out`, with the reasons.
+    """
     from editcore.records.mechanism_schemas import TABLES
     from editcore.records.provenance import of_job
     from editcore.records.tables import write_table
@@ -31,5 +34,6 @@ def run(job: "MechanismJob", folder: Path) -> None:
         "depth": [*depth.rows(material), *encoder.rows(job, inner)],
         "positions": positions.rows(material),
     }
+    about = of_job(job, left_out=material.left_out)
     for name, rows in found.items():
-        write_table(folder / f"{name}.parquet", rows, TABLES[name], of_job(job))
+        write_table(folder / f"{name}.parquet", rows, TABLES[name], about)
