@@ -5,7 +5,6 @@ functions and imports for types.
 """
 
 import ast
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from editcore.report.drawing.figures import save
-from editcore.report.drawing.style import RULE, drawing
+from editcore.report.drawing.style import INK, RULE, drawing
 from refresh.documents import between
 from refresh.repository import root_option
 
@@ -54,18 +53,15 @@ RULES = {
 SEPARATE = ("sequence", "mechanism", "adhoc")
 RUN_OF_EDITS = ("edit", "edit_rows")
 START, END = "<!-- rooms: start -->", "<!-- rooms: end -->"
-# Cells with at least this many imports have the same colour.
-DARKEST = 30
 Graph = Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True)
 class Room:
-    """A folder of the package: its rule in one line, and its modules."""
+    """A folder of the package, and its rule in one line."""
 
     name: str
     rule: str
-    modules: tuple[str, ...]
 
 
 def graph(package: Path) -> Graph:
@@ -134,14 +130,9 @@ def _across(module: str, other: str) -> bool:
 
 def rooms(package: Path) -> list[Room]:
     """The rooms in order, with the rules that their docstrings state."""
-    modules = graph(package)
-    found = []
-    for name in ORDER:
-        inside = tuple(m for m in modules if room_of(m) == name)
-        init = package / name / "__init__.py"
-        rule = RULES.get(name) or _first_line(init)
-        found.append(Room(name, rule, inside))
-    return found
+    return [
+        Room(name, RULES.get(name) or _first_line(package / name / "__init__.py")) for name in ORDER
+    ]
 
 
 def _first_line(file: Path) -> str:
@@ -150,35 +141,34 @@ def _first_line(file: Path) -> str:
 
 def table(found: list[Room]) -> str:
     """The rooms as a table of Markdown."""
-    lines = ["| room | rule | modules |", "|---|---|--:|"]
+    lines = ["| room | rule |", "|---|---|"]
     for room in found:
         shown = room.name if room.name in (ROOT_FILES, FACES) else f"`{room.name}`"
-        lines.append(f"| {shown} | {room.rule} | {len(room.modules)} |")
+        lines.append(f"| {shown} | {room.rule} |")
     return "\n".join(lines)
 
 
 def draw(imports: Graph) -> Figure:
-    """The number of imports of each room (row) from each room (column): all below the diagonal."""
-    count = Counter(
-        (room_of(module), room_of(other)) for module, others in imports.items() for other in others
-    )
-    cells = [[count[row, column] if row != column else 0 for column in ORDER] for row in ORDER]
-    places = range(len(ORDER))
-    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-    axes = figure.add_subplot()
-    axes.pcolormesh([[min(n, DARKEST) for n in row] for row in cells], cmap="Blues", vmax=60)
-    for row in places:
-        axes.add_patch(Rectangle((row, row), 1, 1, color=RULE))
-        for column in places:
-            if number := cells[row][column]:
-                axes.text(column + 0.5, row + 0.5, str(number), ha="center", va="center")
-    centres = [place + 0.5 for place in places]
-    axes.set_xticks(centres, ORDER, rotation=50, ha="right")
-    axes.set_yticks(centres, ORDER)
-    axes.invert_yaxis()
+    """Which room (row) imports from which (column); the rooms that it may import from are pale.
+
+    Only whether a room imports from another is shown, not how often.
+    """
+    found = {(room_of(module), room_of(other)) for module in imports for other in imports[module]}
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    axes = figure.add_subplot(aspect="equal")
+    for row, importing in enumerate(ORDER):
+        for column, imported in enumerate(ORDER[:row]):
+            colour = INK if (importing, imported) in found else RULE
+            axes.add_patch(Rectangle((column + 0.1, row + 0.1), 0.8, 0.8, color=colour, lw=0))
+    centres = [place + 0.5 for place in range(len(ORDER))]
+    # The first room imports from no other, and no other imports from the last.
+    axes.set_xticks(centres[:-1], ORDER[:-1], rotation=50, ha="right", rotation_mode="anchor")
+    axes.set_yticks(centres[1:], ORDER[1:])
+    axes.set_xlim(0, len(ORDER) - 1)
+    axes.set_ylim(len(ORDER), 1)
     axes.set_xlabel("imported room")
     axes.set_ylabel("importing room")
-    axes.set_title("Number of imports from one room to another", loc="left")
+    axes.set_title("Dark: imports from it. Pale: may import from it, but does not.", loc="left")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return figure
