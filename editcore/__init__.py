@@ -1,7 +1,8 @@
 """Measure, explain and predict how model editing collapses language models.
 
-This is what plans a study and what a plugin states about itself; it imports no torch. What computes
-is in `editcore.toolkit`. A plugin imports from these two modules only; docs/toolkit.md lists both.
+These names plan a study and describe a plugin; importing them does not import torch. Names for
+computing are in `editcore.toolkit`. A plugin imports from these two modules only; docs/toolkit.md
+lists both.
 """
 
 from editcore.api import check

@@ -1,4 +1,4 @@
-"""What a Python program calls: one edit, one verdict. Torch is imported inside the call."""
+"""The function for Python programs: would this edit collapse this model?"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,12 +26,13 @@ def check(
     cache: Path | str | None = None,
     say: "Say | None" = None,
 ) -> "CheckReport":
-    """Whether one edit would ruin a model; no weight is changed for good.
+    """A report on whether one edit would collapse a model; no weight is changed permanently.
 
-    `model` is a bundled name, a folder or a hub id, `prompt` has `{}` in place of the subject,
-    `neighbours` maps prompts that must stay as they are to their answers. `options` go before those
-    of the study `config` (the default study's for bundled models). Artefacts are kept in `cache`;
-    `say` is told each step. Raises `EditcoreError` where the edit cannot be asked for or made.
+    `model` is a bundled name, a folder or a hub id; `prompt` has `{}` in place of the subject;
+    `neighbours` maps prompts whose answers must not change to those answers. `options` override
+    those of the study `config` (by default the default study, for bundled models). Artefacts are
+    kept in `cache`; `say` is called with a sentence before each step. Torch is imported in the
+    call. Raises `EditcoreError` if the request is invalid or the edit fails.
     """
     from editcore.runs.adhoc.check import check_request
     from editcore.runs.prepare import Choice, default_cache

@@ -1,4 +1,4 @@
-"""Files and folders that exist whole or not at all, whatever kills the process that writes them."""
+"""Writes files and folders atomically: complete or not at all, even if the process is killed."""
 
 import logging
 import os
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 LOCK = ".editcore.lock"
 PARTIAL = ".editcore.partial"
-# Files that are whole, and about to move into the folder around theirs.
+# Complete files that are about to move into the parent folder.
 COMPLETE = ".editcore.complete"
-# Longer than it takes to copy the largest models; who waits longer has met something stuck.
+# Longer than it takes to copy the largest models; after that, the other process is stuck.
 WAIT_SECONDS = 1800.0
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,11 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a hidden path beside `path` to write to; it becomes `path` only if the block ends well.
+    """Yield a temporary path to write to; it replaces `path` only if the block succeeds.
 
-    A durable file is on the disk before it gets its name, so that no loss of power makes it empty.
-    Raises `EditcoreError` where the folder cannot be written or the disk is full.
+    With `durable`, the file is synced to disk before it gets its name, so that a power failure
+    cannot leave it empty. Raises `EditcoreError` if the folder cannot be written or the disk is
+    full.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -47,10 +48,10 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `path` to fill; it becomes `path` only if the block ends well.
+    """Yield a temporary folder to fill; it is renamed to `path` only if the block succeeds.
 
-    Raises `EditcoreError` where `path` exists or cannot be written. What a killed run has left is
-    removed, and of two runs at once the second waits.
+    Raises `EditcoreError` if `path` exists or cannot be written. Leftovers of a killed run are
+    removed; if two processes do this at once, the second waits.
     """
     partial = path.with_name(f".{path.name}{PARTIAL}")
     with _writing(path):
@@ -67,11 +68,11 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def together(folder: Path, *names: str) -> Iterator[Path]:
-    """Yield a hidden folder to write the files `names` to; then they move into `folder`, as one.
+    """Yield a temporary folder for the files `names`, which then move into `folder` together.
 
-    A kill leaves the old files, or the new ones, which then may still have to move: the next
-    `together` or `finish_moves` does that. An old file is never beside a new one. Of two runs at
-    once the second waits.
+    After a kill, either the old files or the new ones are used. New ones that had not moved yet are
+    moved by the next `together` or `finish_moves`. Old and new files are never mixed. If two
+    processes do this at once, the second waits.
     """
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,9 +88,9 @@ def together(folder: Path, *names: str) -> Iterator[Path]:
 
 
 def finish_moves(folder: Path) -> None:
-    """Move the files into a folder that a killed `together` had written whole and not yet moved.
+    """Move files into a folder that a killed `together` had completed but not moved.
 
-    Raises `EditcoreError` where they are there and the folder cannot be written.
+    Raises `EditcoreError` if there are such files and the folder cannot be written.
     """
     if (folder / COMPLETE).is_dir():
         with locked(folder / LOCK, folder):
@@ -98,10 +99,10 @@ def finish_moves(folder: Path) -> None:
 
 @contextmanager
 def locked(file: Path, what: Path, seconds: float | None = None) -> Iterator[None]:
-    """A block in which no other process holds the lock `file`, which is there only meanwhile.
+    """A block that holds the lock `file`, which exists only meanwhile; other processes wait.
 
-    Waits for at most `seconds`, half an hour if left out, then raises `EditcoreError`. The system
-    frees the lock of a process that is killed.
+    Waits for at most `seconds` (half an hour by default), then raises `EditcoreError`. The system
+    releases the lock of a killed process.
     """
     # Imported late: only commands that write need it, and every command imports this module.
     from filelock import FileLock, Timeout
@@ -127,13 +128,13 @@ def locked(file: Path, what: Path, seconds: float | None = None) -> Iterator[Non
     try:
         yield
     finally:
-        # Still held: whoever waits finds this file gone, and locks a new one.
+        # Removed while still held: a waiting process finds it gone and locks a new file.
         file.unlink(missing_ok=True)
         lock.release()
 
 
 def rename(path: Path, name: str) -> Path:
-    """Give a file another name in its folder, and see it on the disk; the path it has now."""
+    """Rename a file within its folder and sync the folder; returns the new path."""
     moved = path.with_name(name)
     with _writing(moved):
         os.replace(path, moved)
@@ -142,13 +143,13 @@ def rename(path: Path, name: str) -> Path:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise `EditcoreError` where something is at `path` already, be it a link to nothing."""
+    """Raise `EditcoreError` if `path` exists, even as a dangling link."""
     if os.path.lexists(path):
         raise EditcoreError(f"{path} already exists; give the name of a new folder, or remove it")
 
 
 def _move(folder: Path) -> None:
-    """Move what is complete; only who holds the lock may. No old file is left beside a new one."""
+    """Move the complete files; the caller holds the lock. No old file is left beside a new one."""
     complete = folder / COMPLETE
     if not complete.is_dir():
         return
@@ -165,7 +166,7 @@ def _move(folder: Path) -> None:
 
 @contextmanager
 def _filled(partial: Path, path: Path) -> Iterator[Path]:
-    """A hidden folder, empty at first and gone at the end; only who holds the lock enters."""
+    """A folder that is empty at first and removed at the end; the caller holds the lock."""
     try:
         with _writing(path):
             if partial.exists():
@@ -187,7 +188,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _sync_names(folder: Path) -> None:
-    """Put a folder's names on the disk; some network file systems cannot, and do without."""
+    """Sync a folder's entries to disk, unless its file system cannot (some network ones)."""
     with suppress(OSError):
         _sync(folder)
 
@@ -201,7 +202,7 @@ def _sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all; thousands of job files must not wait for the disk."""
+    """Write UTF-8 text atomically, but without a sync: there are thousands of job files."""
     with replacing(path, durable=False) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -209,7 +210,7 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(
     path: Path, tensors: "Mapping[str, torch.Tensor]", metadata: Mapping[str, str]
 ) -> None:
-    """Write tensors as safetensors, whole or not at all."""
+    """Write a safetensors file atomically."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -217,5 +218,5 @@ def write_tensors(
     with replacing(path) as partial:
         try:
             save_file(whole, partial, metadata=dict(metadata))
-        except SafetensorError as error:  # how it reports a full disk
+        except SafetensorError as error:  # raised if the disk is full
             raise OSError(str(error)) from error

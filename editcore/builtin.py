@@ -1,4 +1,4 @@
-"""What editcore itself brings, through the same hooks as any plugin."""
+"""The built-in plugin: what editcore itself provides, through the hooks of all plugins."""
 
 from collections.abc import Iterator
 
@@ -39,7 +39,7 @@ def editcore_key_strategies() -> Iterator[KeyStrategyInfo]:
 
 @hookimpl
 def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
-    """The one transform that shows how."""
+    """A cap on the norm, as an example of a transform."""
     yield DeltaTransformInfo(
         "norm-cap",
         "Scales each parameter's update down to a share of the parameter's norm.",
@@ -51,7 +51,7 @@ def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
 
 @hookimpl
 def editcore_metrics() -> Iterator[MetricInfo]:
-    """The papers' definition and the one by probabilities."""
+    """Accuracy as in the collapse papers, and scores by probabilities as for ROME."""
     yield MetricInfo(
         "accuracy",
         "Efficacy, generalization and locality by argmax, bare and after a prefix.",
@@ -80,7 +80,7 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
     )
     yield DatasetFormatInfo(
         "flat",
-        "The same facts as EasyEdit writes them: the subject in full inside the prompt.",
+        "EasyEdit's records, with the subject written out in the prompt.",
         "Wang et al. 2024, EasyEdit",
         "editcore.datasets.formats:flat",
         ("prompt", "subject", "target_new"),

@@ -1,4 +1,4 @@
-"""Errors that people meet: each says what was wrong, where, and what to do."""
+"""Errors for users: each names what is wrong, where, and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class EditcoreError(Exception):
-    """Base of every error that the command line prints as one plain message, no traceback."""
+    """Base of all errors that the command line prints as a message without a traceback."""
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says; one that is not ours, with its kind in front.
+    """The message of an error on one line; for foreign errors, the class and the message.
 
     >>> in_one_line(PluginError("no such name")), in_one_line(KeyError("x"))
     ('no such name', "KeyError: 'x'")
@@ -40,24 +40,24 @@ class RequestError(EditcoreError):
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Say in front of an error which part of the config it is about; its kind stays."""
+    """Put `place` in front of the message of an `EditcoreError`; its class stays."""
     try:
         yield
     except EditcoreError as error:
         raise type(error)(f"{place}: {error}") from None
 
 
-# What reading and taking apart a file of unknown content raises.
+# What reading and parsing a file of unknown content can raise.
 UNFIT = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError,
          RuntimeError)  # fmt: skip
 
 
 @contextmanager
 def reading(path: Path, holds: str, remedy: str = "delete it and run again") -> Iterator[None]:
-    """A block that reads a file and takes its content apart, and does nothing else.
+    """A block that reads and parses a file, and does nothing else.
 
-    What goes wrong in it is one `DataError`: that the file does not hold what it should, why, and
-    what to do. Our own errors pass as they are.
+    A failure becomes one `DataError`: what the file lacks, why, and what to do. An `EditcoreError`
+    passes unchanged.
     """
     try:
         yield
@@ -68,7 +68,7 @@ def reading(path: Path, holds: str, remedy: str = "delete it and run again") -> 
 
 
 def require(condition: bool, flaw: str) -> None:
-    """Raise `ValueError`, inside such a block, for a flaw that the reader of the content sees."""
+    """Raise `ValueError` with `flaw`, inside such a block, unless `condition` holds."""
     if not condition:
         raise ValueError(flaw)
 

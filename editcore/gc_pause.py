@@ -1,4 +1,4 @@
-"""Python's garbage collector, out of the way while torch and models are loaded."""
+"""Pauses Python's garbage collector while torch and models are loaded."""
 
 import gc
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """A block that makes objects to stay, imports above all; the collector waits until its end.
+    """A block that creates long-lived objects, such as imports, without garbage collection.
 
-    It would go over the same objects again and again, for a quarter of the time of such a block.
+    The collector would scan the same objects repeatedly, for a quarter of the block's time.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formats numbers for people."""
 
 import math
 
@@ -7,7 +7,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, whole numbers as such, thousands separated; `–` for none.
+    """Three significant digits, whole numbers in full, thousands separated; `–` for None.
 
     >>> [number(x) for x in (12345.6, 2.4, 0.00312, 4.2e9, float("inf"), 10.0, None)]
     ['12,346', '2.40', '0.00312', '4.20·10⁹', '∞', '10', '–']
@@ -51,7 +51,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time in the unit that suits it.
+    """A time in a suitable unit.
 
     >>> duration(42), duration(600), duration(9000)
     ('42 s', '10 min', '2.5 h')
@@ -65,7 +65,7 @@ def duration(seconds: float | None) -> str:
 
 
 def real(value: object) -> float | None:
-    """What a column's mean or extreme is as a number; None where there is none.
+    """A column's mean or extreme as a float; None if it is not a number.
 
     >>> real(3), real(None), real("text")
     (3.0, None, None)
@@ -83,7 +83,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """A factor.
+    """A factor, with a multiplication sign.
 
     >>> times(2990.4), times(None)
     ('×2,990', '–')

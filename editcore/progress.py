@@ -1,4 +1,4 @@
-"""Progress of long work with an estimate of the time left: a bar in a terminal, lines in a file."""
+"""Progress of long work, with the time left: a bar in a terminal, lines in a log file."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -7,17 +7,17 @@ from typing import Any
 from tqdm import tqdm
 
 TERMINAL_SECONDS = 0.5
-# A log file gets a line as often as someone who looks into it wants news.
+# Seconds between lines in a log file.
 FILE_SECONDS = 10.0
 LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s ({percentage:.0f} %), {elapsed}, {remaining} left"
 
 
 class _Lines(tqdm):  # type: ignore[misc]
-    """A bar whose every state is a line of its own, since a file has no carriage to return."""
+    """A bar that writes each state on a new line, since a file has no carriage return."""
 
     @staticmethod
     def status_printer(file: Any) -> Callable[[str], None]:
-        """What writes one state."""
+        """A function that writes one state."""
 
         def write(state: str) -> None:
             if state.strip():
@@ -36,7 +36,7 @@ def progress_bar(
     initial: int = 0,
     shown: bool = True,
 ) -> Any:
-    """A tqdm bar on the error stream, over `work` or to be updated by hand."""
+    """A tqdm bar on standard error, over `work` or updated by hand."""
     what = {"desc": title, "unit": unit, "total": total, "initial": initial, "disable": not shown}
     if sys.stderr.isatty():
         return tqdm(work, **what, mininterval=TERMINAL_SECONDS, dynamic_ncols=True)

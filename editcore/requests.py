@@ -1,16 +1,16 @@
-"""What an editor is asked to do: one fact, and the prompts that test the edit."""
+"""The request for one edit: a fact, and the prompts that test the edit."""
 
 from dataclasses import dataclass
 
 SLOT = "{}"
 """Where the subject belongs in a prompt, and the prompt in a context template."""
 OK = "ok"
-"""The status of an edit that was made."""
+"""The status of an edit that succeeded."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt and the continuation that the unedited model should give to it."""
+    """A prompt and the continuation expected of the unedited model."""
 
     prompt: str
     target: str
@@ -18,12 +18,12 @@ class Probe:
 
 @dataclass(frozen=True)
 class EditRequest:
-    """One fact to change: `prompt` with `{}` for the subject, and the object to say from now on.
+    """One fact to change: `prompt`, with `{}` for the subject, and the object that should follow.
 
     `paraphrases` ask for the same fact in other words (generalization); `neighbours` are facts that
-    must stay as they are (locality). Targets carry no leading space: where one is needed, the
-    tokenisation adds it. One that cannot be carried out says so in `flaw`; that of a record which
-    could not even be read is `unreadable`.
+    must not change (locality). Targets have no leading space; tokenisation adds one if needed.
+    `flaw` is the reason why a request cannot be carried out, `unreadable` that of a record that
+    could not even be read.
     """
 
     case_id: int
@@ -38,7 +38,7 @@ class EditRequest:
 
     @property
     def flaw(self) -> str:
-        """What makes this request impossible, whatever the model; empty if nothing does.
+        """Why this request is impossible for any model; empty if it is not.
 
         >>> EditRequest(0, "Coral, says Coral, is", "Coral", "Osdor", "Elro").flaw
         "the prompt 'Coral, says Coral, is' needs one '{}' where the subject 'Coral' belongs"
@@ -55,7 +55,7 @@ class EditRequest:
 
     @property
     def _unfit_probe(self) -> str:
-        """What is wrong with the prompts that test the edit: no metric skips one silently."""
+        """What is wrong with the test prompts, since no metric may skip one silently."""
         for number, paraphrase in enumerate(self.paraphrases, 1):
             if not paraphrase.strip():
                 return f"paraphrase {number} is empty; write it or remove it"
@@ -76,5 +76,5 @@ class EditRequest:
 
     @property
     def subject_start(self) -> int | None:
-        """Characters before the subject; 0 where it opens the prompt, None in a flawed request."""
+        """The number of characters before the subject; None in a flawed request."""
         return None if self.flaw else self.prompt.index(SLOT)

@@ -1,7 +1,7 @@
-"""Everything that an editor's author needs and that computes: importing this imports torch.
+"""Everything for computing that an editor's author needs; importing this imports torch.
 
-What plans a study (options, the records that hooks yield, requests, errors) is in `editcore`, which
-imports no torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
+Names for planning (options, hook records, requests, errors) are in `editcore`, which imports no
+torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
 """
 
 from editcore.editing.trained import TrainedParts, load_trained, save_trained

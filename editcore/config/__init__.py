@@ -1,1 +1,1 @@
-"""What a person writes: the study file, editor options, and messages about mistakes."""
+"""What a user writes: the study file and editor options, and messages about mistakes in them."""

@@ -1,4 +1,4 @@
-"""When an edited model counts as collapsed: the one rule that everything is judged by."""
+"""The collapse rule: when an edited model counts as collapsed."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -27,9 +27,9 @@ class CollapseSection(Section):
     )
 
     def limits(self, unedited: float) -> dict[str, float]:
-        """By the name of each threshold, the perplexity above which a model has collapsed.
+        """The perplexity above which a model has collapsed, by the name of each threshold.
 
-        `unedited` is the model's perplexity before any edit.
+        `unedited` is the perplexity of the unedited model.
 
         >>> CollapseSection().limits(4.0)
         {'perplexity': 1000.0, 'ratio': 40.0}
@@ -37,11 +37,11 @@ class CollapseSection(Section):
         return {"perplexity": self.perplexity, "ratio": self.ratio * unedited}
 
     def limit(self, unedited: float) -> float:
-        """The one of `limits` that decides."""
+        """The perplexity limit that determines the verdict."""
         return self.limits(unedited)[self.verdict]
 
     def in_words(self) -> str:
-        """The limit that decides, to follow words such as "perplexity above".
+        """That limit in words, to follow words such as "perplexity above".
 
         >>> CollapseSection().in_words(), CollapseSection(verdict="perplexity").in_words()
         ('10 times the unedited perplexity', '1,000')
@@ -51,10 +51,10 @@ class CollapseSection(Section):
         return f"{number(self.ratio)} times the unedited perplexity"
 
     def decisive(self) -> "CollapseSection":
-        """The same rule without the threshold that decides nothing, which gets its default."""
+        """The same rule, with the threshold that is not used reset to its default."""
         return CollapseSection(verdict=self.verdict, **{self.verdict: getattr(self, self.verdict)})
 
 
 def replaced(rule: CollapseSection, given: Mapping[str, Any]) -> CollapseSection:
-    """The rule with some thresholds replaced; `ConfigError` for a value that is none."""
+    """The rule with some thresholds replaced; raises `ConfigError` for an invalid value."""
     return validated(CollapseSection, {**rule.model_dump(), **given}, "these thresholds")

@@ -1,4 +1,4 @@
-"""Turns a failed validation into plain sentences: the place, the mistake, and a suggestion."""
+"""Turns a failed validation into sentences: the place, the mistake, and a suggestion."""
 
 import difflib
 import types
@@ -16,7 +16,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def validated(kind: type[ModelT], given: object, where: str) -> ModelT:
-    """What was given, as this kind of data; `ConfigError` with every mistake where it is not."""
+    """`given` validated as `kind`; raises `ConfigError` listing every mistake."""
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -26,7 +26,7 @@ def validated(kind: type[ModelT], given: object, where: str) -> ModelT:
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """One line per mistake, each `where: path.of.keys: what is wrong`; unknown keys come first.
 
-    A file that is something else has mistakes without end; the first ten are named.
+    Only the first ten mistakes are listed, since a file of another kind may have thousands.
     """
     details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     lines = [_sentence(dict(detail), model, where) for detail in details[:MOST_SHOWN]]
@@ -35,7 +35,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the nearest of the known names, and all of them.
+    """A hint with the nearest known name and all known names.
 
     >>> nearest("layr", ["layer", "steps"])
     "Did you mean 'layer'? Known: layer, steps."
@@ -45,23 +45,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], likeness: float = 0.5) -> str:
-    """The question whether the nearest of the known names was meant; empty where none is near.
+    """The question "Did you mean …?" with the nearest known name; empty if none is near.
 
-    `likeness` is difflib's ratio, at least that of the name to the nearest one.
+    `likeness` is the smallest `difflib` ratio that counts as near.
     """
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=likeness)
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def shown(value: object, width: int = 80) -> str:
-    """A value as messages show it: its `repr`, on one line and cut where it is longer.
+    """A value as messages show it: its `repr` on one line, cut to `width` characters.
 
     >>> shown("resources"), shown(list(range(1000)), 12)
     ("'resources'", '[0, 1, 2, 3,…')
     """
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, a deep nesting
+    except (ValueError, RecursionError):  # a number with thousands of digits, or deep nesting
         text = f"a {type(value).__name__}"
     return text if len(text) <= width else f"{text[:width]}…"
 
@@ -87,7 +87,7 @@ def _sentence(detail: Mapping[str, Any], model: type[BaseModel], where: str) -> 
 
 
 def _step(step: int | str) -> str:
-    """A key as part of a place; one that is long or unprintable as `shown` gives it."""
+    """A key as part of a path; long or unprintable keys as in `shown`."""
     text = str(step)
     return text if text.isprintable() and len(text) <= LONGEST_KEY else shown(text)
 
@@ -97,7 +97,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _kind_at(kind: Any, location: Location) -> Any:
-    """The annotation at `location` below `kind`, or None where it cannot be told."""
+    """The annotation at `location` below `kind`, or None if it is not known."""
     kind = _plain(kind)
     if not location:
         return kind
@@ -110,7 +110,7 @@ def _kind_at(kind: Any, location: Location) -> Any:
 
 
 def _plain(kind: Any) -> Any:
-    """Take off `Annotated` and `| None`; a tuple counts as a list."""
+    """The type without `Annotated` and `| None`; a tuple counts as a list."""
     if get_origin(kind) is Annotated:
         return _plain(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):

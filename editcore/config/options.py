@@ -1,4 +1,4 @@
-"""What an editor's options look like, and what they ask for; free of torch."""
+"""Base classes of options, and the artefacts that an editor can require; imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,18 +31,18 @@ class Values:
 
 @dataclass(frozen=True)
 class Keys:
-    """The key strategy of this name; the context has the function, `EditContext.key_strategy`."""
+    """The key strategy of this name; `EditContext.key_strategy` is its function."""
 
     strategy: str
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What the editor itself learns about a model before its first edit: an artefact of one model.
+    """What an editor learns about a model before its first edit: an artefact of one model.
 
-    `options` names those of the editor's options that training depends on; the others can change
-    without training again. `data` are the files that it learns from. With `file`, nothing is
-    trained: that file is read, as an earlier training wrote it.
+    `options` names the options of the editor that training depends on; changing others does not
+    require new training. `data` are the training files. With `file`, nothing is trained: this file,
+    the result of an earlier training, is read instead.
     """
 
     options: tuple[str, ...]
@@ -62,7 +62,7 @@ class EditorConfig(BaseModel):
 
     @classmethod
     def for_depth(cls, blocks: int) -> Mapping[str, Any]:
-        """Options that `check` and `guard` take for a model of `blocks` blocks if nobody gives any.
+        """The options that `check` and `guard` use for a model of `blocks` blocks by default.
 
         A required option `layer` is `published_layer`; an editor with other layers overrides this.
         """
@@ -70,19 +70,19 @@ class EditorConfig(BaseModel):
         return {"layer": published_layer(blocks)} if layer and layer.is_required() else {}
 
     def requires(self) -> tuple[Requirement, ...]:
-        """What an edit with these options reads; the workflow builds the artefacts first."""
+        """What an edit with these options reads; the workflow builds these artefacts first."""
         return ()
 
     def edited_layers(self) -> tuple[int, ...]:
-        """The blocks whose weights may change; one outside the model is refused early."""
+        """The blocks whose weights may change; planning refuses blocks outside the model."""
         return ()
 
 
 def published_layer(blocks: int) -> int:
-    """The block to edit in a model of `blocks` blocks, by a rule that fits published choices.
+    """A block to edit in a model of `blocks` blocks, by a rule that fits published choices.
 
     For ROME these are block 5 of 28 (GPT-J, Llama 3.2 3B, Qwen2.5 7B), of 32 (Llama 2 7B) and of 40
-    (Qwen3 14B), and 17 of 48 (GPT-2 XL). A model of its own may be edited better elsewhere.
+    (Qwen3 14B), and 17 of 48 (GPT-2 XL). For a particular model, another block may be better.
 
     >>> [published_layer(blocks) for blocks in (2, 6, 12, 28, 32, 40, 48, 80)]
     [0, 2, 5, 5, 5, 5, 17, 28]
@@ -91,7 +91,7 @@ def published_layer(blocks: int) -> int:
 
 
 def needs(options: EditorConfig, kind: type[NeedT]) -> tuple[NeedT, ...]:
-    """Those of the requirements that are of one kind."""
+    """The requirements of one kind."""
     return tuple(need for need in options.requires() if isinstance(need, kind))
 
 

@@ -1,4 +1,4 @@
-"""YAML as plain data, bounded: the one way in which this project reads it."""
+"""Reads YAML as plain data of limited size; all YAML in this project is read here."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import yaml
 
 from editcore.errors import ConfigError
 
-# A config has a few hundred nodes. Aliases can make a short text stand for millions.
+# A config has a few hundred nodes. Aliases can expand a short text to millions.
 LONGEST_TEXT = 100_000
 DEEPEST = 40
 MOST_NODES = 100_000
@@ -14,7 +14,7 @@ LARGEST_BITS = 128
 
 PLAIN_TAGS = ("null", "bool", "int", "float", "str", "seq", "map", "merge", "value")
 PREFIX = "tag:yaml.org,2002:"
-# What constructors raise for a text that does not fit its tag, such as `!!bool x`.
+# Raised by constructors for a text that does not fit its tag, such as `!!bool x`.
 UNFIT = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError)
 
 
@@ -22,7 +22,7 @@ class PlainLoader(yaml.SafeLoader):
     """Reads null, booleans, numbers, texts, lists and mappings whose keys are all different."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """As the safe loader does; what does not fit its tag is an error that has its place."""
+        """As in the safe loader, but a value that does not fit its tag is an error."""
         try:
             value = super().construct_object(node, deep)
         except UNFIT:
@@ -33,7 +33,7 @@ class PlainLoader(yaml.SafeLoader):
         return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the safe loader does, each key once, where YAML's readers keep the last."""
+        """As in the safe loader, but a repeated key is an error."""
         if not isinstance(node, yaml.MappingNode):
             raise self._unfit("this is not a valid mapping", node)
         seen: dict[Any, yaml.Node] = {}
@@ -55,11 +55,11 @@ class PlainLoader(yaml.SafeLoader):
         return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
     def refuse(self, node: yaml.Node) -> Any:
-        """A tag that makes no plain data."""
+        """Raise an error for a tag that is not plain data."""
         raise self._unfit(f"the tag {node.tag!r} is not allowed here; leave it out", node)
 
 
-# Sets, dates, bytes and other tags have no place in JSON, which jobs are written in.
+# Jobs are written as JSON, which has no sets, dates, bytes or other tagged values.
 PlainLoader.yaml_constructors = {
     tag: make
     for tag, make in yaml.SafeLoader.yaml_constructors.items()
@@ -72,10 +72,10 @@ PlainLoader.yaml_implicit_resolvers = {
 
 
 def parse_yaml(text: str, where: str, loader: type[PlainLoader] = PlainLoader) -> Any:
-    """The plain data in a YAML text; `ConfigError`, naming `where`, for anything else.
+    """The plain data in a YAML text; raises `ConfigError` with `where` for anything else.
 
-    Refused are also a text, a depth or a number of values (aliases written out) beyond what any
-    study needs, and data that contains itself. A date stays the text that it is.
+    Also refused are a text, nesting or number of values (aliases expanded) larger than any study
+    needs, and data that contains itself. Dates remain text.
     """
     if len(text) > LONGEST_TEXT:
         raise ConfigError(f"{where}: {len(text):,} characters are too many for a YAML file")
@@ -93,7 +93,7 @@ def parse_yaml(text: str, where: str, loader: type[PlainLoader] = PlainLoader) -
 
 
 def _count(node: yaml.Node | None, counted: dict[int, int], depth: int) -> int:
-    """How many nodes a node stands for, with its aliases written out; `ValueError` for too many."""
+    """The number of nodes, aliases expanded; raises `ValueError` if there are too many."""
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if (known := counted.get(id(node))) is not None:

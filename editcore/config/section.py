@@ -1,9 +1,9 @@
-"""What every section of a study is."""
+"""The base class of a study's sections."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """Base of every section: frozen, and a key that is not known is an error."""
+    """Base of every section: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""What a study is, as YAML: models, editors, data sets and how they are measured."""
+"""The study file: models, editors, data sets and measurements."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,17 +24,17 @@ Only = Literal["hard", "normal"]
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:\d{1,3})?)$")]
-# As large as torch takes and tables hold.
+# The range that torch accepts and tables can hold.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-# No model reads more at once.
+# Longer than any model's context.
 PrefixTokens = Annotated[int, Field(ge=1, le=100_000)]
 
 
 def require_tf32(precision: Precision, device: str) -> None:
-    """Raise `ValueError` where tf32 is asked for on a device that would compute in float32."""
+    """Raise `ValueError` for tf32 on a device that would compute in float32."""
     if precision == "tf32" and not device.startswith("cuda"):
         raise ValueError(
-            f"precision tf32 is arithmetic of graphics cards, and device is {device}; set "
+            f"precision tf32 needs a graphics card, but device is {device}; set "
             "`device: cuda`, or another precision"
         )
 
@@ -121,9 +121,9 @@ class DatasetSection(Section):
     )
     only: Only | None = Field(
         default=None,
-        description="Of which `limit` takes the first: `hard` cases, whose subject opens the "
-        "prompt and is one token of every model in the study, or `normal` ones, of which that is "
-        "true for no model; all records if left out.",
+        description="Use only `hard` cases, whose subject opens the prompt and is one token for "
+        "every model in the study, or only `normal` ones, for which this holds for no model; by "
+        "default all. `limit` then applies to these.",
     )
     format: str = Field(
         default="auto",
@@ -144,7 +144,7 @@ class PerplexitySection(Section):
 
 
 class PrefixSection(Section):
-    """The context prefixes that a model writes itself, once, from the study's seed."""
+    """The context prefixes, which each model generates once from the study's seed."""
 
     lengths: tuple[tuple[PrefixTokens, Positive], ...] = Field(
         default=((5, 10), (10, 10)),
@@ -219,7 +219,7 @@ class SequenceSection(Section):
 
 
 class DownstreamSection(Section):
-    """Tasks for some of the edited models, to see what their perplexity means for ability."""
+    """Tasks that are run on some edited models, to compare their scores with perplexity."""
 
     tasks: tuple[str, ...] = Field(
         default=(
@@ -233,7 +233,8 @@ class DownstreamSection(Section):
         description="Tasks: the path of a YAML file, or a name in resources/tasks or of lm-eval.",
     )
     count: Positive = Field(
-        default=30, description="Edited models per model, evenly over log perplexity."
+        default=30,
+        description="Edited models to test per model, spread evenly over log perplexity.",
     )
     top: int = Field(
         default=10, ge=0, description="Further edited models, those with the highest perplexity."
@@ -348,7 +349,7 @@ def load(path: Path) -> StudyConfig:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, each key once; raises `ConfigError` for anything else."""
+    """The mapping in a YAML file; raises `ConfigError` for anything else or a repeated key."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -364,7 +365,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """The JSON schema of a study, as YAML, for editors of config files and for documentation."""
+    """The JSON schema of a study, as YAML, for text editors and documentation."""
     schema = StudyConfig.model_json_schema(mode="validation")
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,4 +1,4 @@
-"""The search for v*: its options, declared once for all editors that search, and free of torch."""
+"""Options of the search for v*, declared once for all editors; imports no torch."""
 
 from typing import Annotated, Literal
 
@@ -10,8 +10,8 @@ ClampNormFactor = Annotated[
     Field(
         gt=0,
         description="The largest movement of v*: ‖δ‖ is kept below this multiple of the norm of "
-        "what δ is added to. Published: 4 where that is an MLP's output, 0.75 where it is a "
-        "block's, which is larger. Raise it if efficacy stays low although all steps are "
+        "what δ is added to. Published: 4 for an MLP's output, 0.75 for the output of a "
+        "block, which is larger. Raise it if efficacy stays low although all steps are "
         "used; lower it if successful edits also harm other facts.",
     ),
 ]
@@ -19,23 +19,24 @@ ClampNormFactor = Annotated[
 
 
 class ValueSite(BaseModel):
-    """Which output v* is a value of: that of one block's MLP (ROME), or of the block (MEMIT).
+    """Which output v* replaces: that of one block's MLP (ROME), or of the whole block (MEMIT).
 
-    Both are added to the same residual stream, so δ has the same effect; what differs is where it
-    starts from.
+    Adding δ to either changes the residual stream in the same way; only its starting point differs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     layer: NonNegativeInt = Field(description="The block.")
-    site: Literal["mlp", "block"] = Field("mlp", description="Its MLP's output, or its own.")
+    site: Literal["mlp", "block"] = Field(
+        "mlp", description="Whether v* is the output of the block's MLP or of the block."
+    )
 
 
 class ValueSearchOptions(BaseModel):
     """How v* is searched for; the defaults are those published for ROME on GPT-2 XL and GPT-J.
 
-    An editor that searches for v* inherits this beside `EditorConfig`, which makes these options of
-    its own, and asks for `Values(self.search_at(layer))`.
+    An editor that searches for v* inherits from this and from `EditorConfig`, so that these become
+    its own options, and requires `Values(self.search_at(layer))`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -76,10 +77,10 @@ class ValueSearchOptions(BaseModel):
     )
 
     def search_at(self, layer: int, site: Literal["mlp", "block"] = "mlp") -> "ValueOptions":
-        """The whole of the search's options, those that tell found values apart."""
+        """All options that determine v*: those of the search and its place."""
         shared = {name: getattr(self, name) for name in ValueSearchOptions.model_fields}
         return ValueOptions(layer=layer, site=site, **shared)
 
 
 class ValueOptions(ValueSearchOptions, ValueSite):
-    """Where v* is searched for and how: what a file of found values is named by."""
+    """All options that determine v*; their hash names the file of found values."""

@@ -1,1 +1,1 @@
-"""Files of facts, texts and tasks, into requests and back. The bundled files are found here."""
+"""Reads facts, texts and tasks from files, writes facts, and finds the bundled files."""

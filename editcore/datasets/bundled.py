@@ -1,4 +1,4 @@
-"""Finds the bundled world: its models and data files, wherever a study is run from."""
+"""Finds the bundled models and data files from any working directory."""
 
 import os
 import re
@@ -12,7 +12,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def resources_folder() -> Path | None:
-    """The folder `resources`: from the variable, beside the package, or where we are run."""
+    """The folder `resources`: from the environment, beside the package, or in the current one."""
     candidates = [
         *([Path(named)] if (named := os.environ.get(VARIABLE)) else []),
         Path(__file__).resolve().parents[2] / "resources",
@@ -22,16 +22,16 @@ def resources_folder() -> Path | None:
 
 
 def bundled_models() -> dict[str, Path]:
-    """The bundled models' folders, by name."""
+    """The folders of the bundled models, by name."""
     root = resources_folder()
     found = sorted((root / "models").glob("*/config.json")) if root else []
     return {file.parent.name: file.parent for file in found}
 
 
 def model_folder(source: str) -> Path | None:
-    """The folder of a bundled model or of a path; None means that `source` is a hub id.
+    """The folder of a bundled model or at a path; None if `source` is a hub id.
 
-    Raises `ModelError` where `source` can only be a folder and is none.
+    Raises `ModelError` if `source` can only be a folder and does not exist.
     """
     bundled = bundled_models()
     if source in bundled:
@@ -49,24 +49,24 @@ def model_folder(source: str) -> Path | None:
 
 
 def model_source(source: str) -> str:
-    """What transformers is to load: a folder, or a hub id; `ModelError` as in `model_folder`."""
+    """What transformers should load: a folder or a hub id; raises as `model_folder` does."""
     folder = model_folder(source)
     return source if folder is None else str(folder)
 
 
 def _may_be_hub_id(source: str) -> bool:
-    """A hub id is `owner/name` or `name`; below a folder that exists, it is a mistyped path."""
+    """Whether this may be `owner/name` or `name`; in an existing folder it is a mistyped path."""
     owner, slash, _ = source.partition("/")
     return HUB_ID.fullmatch(source) is not None and not (slash and Path(owner).is_dir())
 
 
 def local_path(text: str) -> Path:
-    """The path that somebody wrote, `~` written out; `DataError` for one that no file can have."""
+    """The path that a user gave, `~` expanded; raises `DataError` if it cannot be a path."""
     try:
         path = Path(text).expanduser()
         os.stat(path)
     except FileNotFoundError:
-        pass  # whether a file has to be there is the caller's question
+        pass  # the caller decides whether the file must exist
     except NotADirectoryError:
         pass
     except (OSError, RuntimeError, ValueError) as error:
@@ -77,7 +77,7 @@ def local_path(text: str) -> Path:
 
 
 def data_file(path: str) -> str:
-    """`path`, or the bundled file where `resources/...` does not exist in the working directory."""
+    """`path`, or the bundled file if `resources/...` is not in the working directory."""
     file = local_path(path)
     root = resources_folder()
     if file.exists() or file.is_absolute() or file.parts[:1] != ("resources",) or root is None:

@@ -1,4 +1,4 @@
-"""The built-in formats of data sets: one record of a file into one edit request."""
+"""The built-in data-set formats: functions from one record to one edit request."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,16 +9,16 @@ from editcore.requests import SLOT, EditRequest, Probe
 
 Record = Mapping[str, Any]
 RecordParser = Callable[[Record, int], EditRequest | None]
-"""Turns a record and its place in the file, from 0, into a request; None leaves it out.
+"""Turns a record and its index in the file into a request, or None to skip the record.
 
-What it raises becomes the reason why the record cannot be edited; `KeyError` names a missing field.
+An exception becomes the reason why the record cannot be edited; `KeyError` names a missing field.
 """
 # Case ids are 64-bit numbers in the tables.
 LARGEST = 2**63
 
 
 def record_id(record: Record, index: int) -> int:
-    """The record's own `case_id`, or its place in the file."""
+    """The record's own `case_id`, or its index in the file."""
     value = record.get("case_id", index)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise TypeError(f"case_id is {type(value).__name__}, not a whole number")
@@ -30,8 +30,8 @@ def record_id(record: Record, index: int) -> int:
 def counterfact(record: Record, index: int) -> EditRequest:
     """A record of COUNTERFACT (Meng et al. 2022).
 
-    Its neighbours share the true object; in files written here they may have objects of their own,
-    listed as `neighborhood_objects`.
+    The neighbours' answer is the true object, unless `neighborhood_objects` lists one for each, as
+    in files written by editcore.
     """
     rewrite = record["requested_rewrite"]
     truth = _string(rewrite["target_true"], "str")
@@ -56,7 +56,7 @@ def counterfact(record: Record, index: int) -> EditRequest:
 
 
 def flat(record: Record, index: int) -> EditRequest:
-    """A record of one level, with the subject in full inside the prompt (EasyEdit)."""
+    """A flat record, with the subject written out in the prompt (EasyEdit)."""
     case_id = record_id(record, index)
     subject = _string(record, "subject")
     probes = _strings(record.get("locality_prompt"))
@@ -81,7 +81,7 @@ def flat(record: Record, index: int) -> EditRequest:
 def zsre(record: Record, index: int) -> EditRequest | None:
     """A record of zsRE (Mitchell et al. 2022); None for one without an alternative answer.
 
-    The new object is `alt`, as in the collapse papers (elsewhere the first answer is taken).
+    The new object is `alt`, as in the collapse papers; other code takes the first answer.
     """
     case_id = record_id(record, index)
     if not _string(record, "alt").strip():
@@ -105,9 +105,9 @@ def _relation(record: Record) -> str:
 
 
 def with_slot(prompt: str, subject: str) -> str:
-    """The prompt with `{}` in place of its subject, as a whole word where that is possible.
+    """The prompt with `{}` in place of its subject, matched as a whole word if possible.
 
-    A prompt in which it occurs nowhere or several times stays as it is, and its request is flawed.
+    A prompt without exactly one match is returned unchanged, and its request is flawed.
 
     >>> with_slot("The maker of Coral is", "Coral")
     'The maker of {} is'
@@ -131,7 +131,7 @@ def _string(record: Record, field: str) -> str:
 
 
 def _strings(value: object) -> tuple[str, ...]:
-    """No string, one string or a list of them, as a tuple."""
+    """None, a string or a list of strings, as a tuple."""
     if value is None or value == "":
         return ()
     if not isinstance(value, str | list):
@@ -144,7 +144,7 @@ def _strings(value: object) -> tuple[str, ...]:
 
 
 def encodable(text: str) -> bool:
-    r"""False for half of a surrogate pair, which JSON can spell and no tokenizer takes.
+    r"""False for an unpaired surrogate, which JSON can contain but no tokenizer accepts.
 
     >>> encodable("Zürich \U0001F600"), encodable("\ud83d")
     (True, False)

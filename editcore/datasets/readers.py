@@ -1,4 +1,4 @@
-"""Reads data files: records of facts into requests by their format, files of texts into lists."""
+"""Reads data files: facts as edit requests, according to their format, and texts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,22 +22,21 @@ from editcore.requests import EditRequest
 def read_requests(
     path: str | Path, format: str = AUTO, registry: Registry | None = None
 ) -> list[EditRequest]:
-    """All edit requests of a JSON or JSON Lines file, in its order, with distinct case ids.
+    """All edit requests of a JSON or JSON Lines file, in order, with distinct case ids.
 
-    `format` names the records' shape, one of the registry's data-set formats (of the installed
-    plugins, if left out); `auto` recognises it by the fields of the first record that fits one.
-    Records that the format leaves out keep their numbers, so the others' case ids do not move. A
-    broken record becomes a request whose flaw says what is wrong and in which record, or line of a
-    JSON Lines file; where it has no usable number, its case id is negative. Raises `DataError`
-    where the file as a whole is unfit, or no record of it is sound, and `PluginError` for an
-    unknown format.
+    `format` is the name of a data-set format in the registry (by default, of the installed
+    plugins); `auto` recognises it by the fields of the first record that fits one. Records that the
+    format skips are counted, so the others' case ids do not depend on it. A broken record becomes a
+    request whose `flaw` gives the reason and the record, or the line of a JSON Lines file; its case
+    id is negative if it has no usable one. Raises `DataError` if the file is unusable or no record
+    is valid, and `PluginError` for an unknown format.
     """
     known = load_registry() if registry is None else registry
     return read_dataset(Path(path), format, known)[1]
 
 
 def read_dataset(path: Path, format: str, registry: Registry) -> tuple[str, list[EditRequest]]:
-    """The name of the format that the records have, and all requests; errors as above."""
+    """The name of the records' format, and all requests; raises as `read_requests` does."""
     items = _items(path)
     if not items:
         raise DataError(f"{path}: contains no records; add at least one")
@@ -65,7 +64,7 @@ def read_dataset(path: Path, format: str, registry: Registry) -> tuple[str, list
 def read_cases(
     path: str, format: str, case_ids: Sequence[int], registry: Registry
 ) -> list[EditRequest]:
-    """The requests of a job; `DataError` where the file has lost one of them."""
+    """The requests of a job; raises `DataError` if the file no longer contains one of them."""
     known = {request.case_id: request for request in read_requests(path, format, registry)}
     if missing := [case for case in case_ids if case not in known]:
         raise DataError(
@@ -76,7 +75,7 @@ def read_cases(
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """The objects of a JSON list or a JSON Lines file; `DataError` where it holds anything else."""
+    """The objects of a JSON list or a JSON Lines file; `DataError` if it holds anything else."""
     path = Path(path)
     records: list[Record] = []
     for place, item in _items(path):
@@ -90,10 +89,10 @@ def read_records(path: str | Path) -> list[Record]:
 
 
 def read_texts(path: str | Path, count: int | None = None) -> list[str]:
-    """The first `count` texts of a file (all, where None), exactly as they are in it.
+    """The first `count` texts of a file (all if None), unchanged.
 
-    Read are a JSON list of strings or of objects with `Text` or `text` (ME-PPL), JSON Lines of the
-    same, and plain `.txt` with one text a line. Raises `DataError` where the file holds fewer.
+    The file is a JSON list of strings or of objects with `Text` or `text` (as ME-PPL), JSON Lines
+    of the same, or a `.txt` with one text per line. Raises `DataError` if it has fewer.
     """
     path = Path(path)
     if path.suffix == ".txt":
@@ -123,7 +122,7 @@ def _content(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Broken:
-    """What is in the place of a record, and why it is none."""
+    """Something that is not a record, and the reason."""
 
     reason: str
 
@@ -150,7 +149,7 @@ def _items(path: Path) -> list[tuple[_Place, Any]]:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
-            "repair the file, or name it .jsonl where each line is a record of its own"
+            "repair the file, or name it .jsonl if each line is a record"
         ) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); repair the file") from error
@@ -183,8 +182,7 @@ def _text(path: Path, place: _Place, item: object) -> str:
 def _format(path: Path, items: Sequence[tuple[_Place, Any]], registry: Registry) -> str:
     """The format of the first record that fits one; of several, the one with all their fields.
 
-    Raises `DataError` where no record fits any, or one fits several of which none has the fields
-    of all.
+    Raises `DataError` if no record fits any, or if none of several has all their fields.
     """
     infos = [entry.record for entry in registry.dataset_formats.values()]
     formats = {info.name: info.fields for info in infos if info.fields}
@@ -210,7 +208,7 @@ def _format(path: Path, items: Sequence[tuple[_Place, Any]], registry: Registry)
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names as in a sentence.
+    """Names joined as in a sentence.
 
     >>> _listed(["src"]), _listed(["prompt", "subject", "target_new"])
     ('src', 'prompt, subject and target_new')
@@ -220,7 +218,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _parse(parser: RecordParser, place: _Place, item: Any) -> EditRequest | None:
-    """One record into a request; what is wrong with it becomes an error that names its place."""
+    """One record as a request; raises `DataError` with its place if anything is wrong."""
     if why := _why_not_read(place, item):
         raise DataError(why)
     where = f"{place} (case_id {item.get('case_id', place.index)!s:.40})"
@@ -240,7 +238,7 @@ def _parse(parser: RecordParser, place: _Place, item: Any) -> EditRequest | None
 
 
 def _why_not_read(place: _Place, item: Any) -> str:
-    """Why something in the place of a record is none; empty for an object."""
+    """Why an item is not a record; empty for an object."""
     if isinstance(item, _Broken):
         return f"{place}: {item.reason}"
     if not isinstance(item, dict):
@@ -250,7 +248,7 @@ def _why_not_read(place: _Place, item: Any) -> str:
 
 
 def _sound(request: object) -> EditRequest | None:
-    """What a format gave; an error where it is no request that can be carried out or reported."""
+    """The request that a format returned; raises an error if it cannot be edited or reported."""
     if request is None:
         return None
     if not isinstance(request, EditRequest):
@@ -267,7 +265,7 @@ def _sound(request: object) -> EditRequest | None:
 def _unreadable(
     item: Any, place: _Place, reason: str, taken: Mapping[int, EditRequest]
 ) -> EditRequest:
-    """A request that stands for a broken record, under its own number where it has one."""
+    """A request that represents a broken record, under its own number if it has one."""
     number = -1 - place.index
     with suppress(TypeError, ValueError, AttributeError):
         number = record_id(item, place.index)

@@ -1,4 +1,4 @@
-"""Tasks by name: which file describes one, and which files it reads; free of heavy imports."""
+"""Tasks by name: the file that describes one, and the files it reads; no heavy imports."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ FOLDER = Path("resources") / "tasks"
 
 
 class _Reader(PlainLoader):
-    """Reads task files as data: what `!function` names is not imported."""
+    """Reads task files as data; what `!function` names is not imported."""
 
 
 def _name(loader: PlainLoader, node: yaml.ScalarNode) -> object:
@@ -27,9 +27,9 @@ _Reader.add_constructor("!function", _name)
 
 
 def task_file(name: str) -> str | None:
-    """The YAML file that describes a task: itself, or one of ours; None for lm-eval's own.
+    """The YAML file of a task: the given path, or a bundled one; None for lm-eval's own tasks.
 
-    Raises `ConfigError` where a file is named that is not there.
+    Raises `ConfigError` if a given file does not exist.
     """
     if name.endswith(ENDINGS):
         if not Path(file := data_file(name)).is_file():
@@ -42,12 +42,12 @@ def task_file(name: str) -> str | None:
 
 
 def label(name: str) -> str:
-    """What a task is called in the results: its name, or its file's without ending."""
+    """A task's name in the results: as given, or its file's name without the ending."""
     return Path(name).stem if name.endswith(ENDINGS) else name
 
 
 def files(name: str) -> list[str]:
-    """The files that a task is made from: descriptions and local data; none for lm-eval's own."""
+    """The files that a task is read from: YAML and local data; none for lm-eval's own tasks."""
     return list(dict.fromkeys(_files(name)))
 
 
@@ -71,12 +71,12 @@ def _files(name: str, groups: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def _members(file: str, described: Mapping[str, Any]) -> Iterator[str]:
-    """The tasks of a group, which lm-eval lets a file name or describe in place."""
+    """The tasks of a group, which its file can name or define in place."""
     members = described.get("task") if "group" in described else None
     for member in members if isinstance(members, list) else []:
         name = member.get("task") if isinstance(member, dict) else member
         if not isinstance(name, str):
-            raise ConfigError(f"{file}: {shown(member)} is no name of a task; correct it")
+            raise ConfigError(f"{file}: {shown(member)} is not the name of a task; correct it")
         yield name
 
 

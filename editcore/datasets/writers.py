@@ -1,4 +1,4 @@
-"""Writers: edit requests as records of the formats that the readers know."""
+"""Writes edit requests as records of the formats that the readers know."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Record = dict[str, Any]
 
 
 def flat_record(request: EditRequest) -> Record:
-    """A request as the reader of `flat` takes it, with `{}` in the prompt; nothing is lost."""
+    """A request as a record of `flat`, with `{}` in the prompt; nothing is lost."""
     return {
         "case_id": request.case_id,
         "prompt": request.prompt,
@@ -23,10 +23,11 @@ def flat_record(request: EditRequest) -> Record:
 
 
 def counterfact_record(request: EditRequest) -> Record:
-    """A request in the format of COUNTERFACT (Meng et al. 2022).
+    """A request as a record of COUNTERFACT (Meng et al. 2022).
 
-    Neighbours share the true object there. Where some do not, the objects of all are listed as
-    `neighborhood_objects`. The prompts that published code generates from are the paraphrases.
+    Neighbours of COUNTERFACT share the true object; if these do not, `neighborhood_objects` lists
+    the object of each. The paraphrases are also the `generation_prompts`, from which published code
+    generates text.
     """
     paraphrases = list(request.paraphrases)
     objects = [probe.target for probe in request.neighbours]

@@ -1,4 +1,4 @@
-"""The plugins to load: the built-in one and those installed, or the ones that a person names."""
+"""The plugins to load: the built-in one and all installed ones, or only those named."""
 
 import importlib
 import importlib.metadata
@@ -12,13 +12,13 @@ from editcore.registry.hookspecs import PROJECT
 
 ENTRY_POINT_GROUP = "editcore"
 BUILTIN = "editcore.builtin"
-# Names the only plugins to load, by distribution or entry point, with commas between them.
+# An environment variable: the plugins to load, by distribution or entry point, comma-separated.
 VARIABLE = "EDITCORE_PLUGINS"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plugin to load: an object with hook implementations, or an entry point that gives one."""
+    """A plugin to load; `load` returns its module or object with hook implementations."""
 
     name: str
     distribution: str
@@ -43,9 +43,9 @@ def installed() -> list[Candidate]:
 
 
 def chosen(found: Sequence[Candidate], named: str | None) -> list[Candidate]:
-    """The built-in plugin and those that `named` lists; all of them where it is None.
+    """The built-in plugin and those that `named` lists; all if it is None.
 
-    Raises `PluginError` for a name that is neither a distribution's nor an entry point's.
+    Raises `PluginError` for a name that is neither a distribution nor an entry point.
     """
     if named is None:
         return list(found)

@@ -1,4 +1,4 @@
-"""The records of one kind that plugins bring, by name, and why a name may be missing."""
+"""The records of one kind that plugins provide, by name, and the reasons why a name is missing."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ LISTS = frozenset({"columns", "model_types", "fields"})
 
 
 class Named(Protocol):
-    """Anything a hook yields."""
+    """A record that a hook yields."""
 
     @property
     def name(self) -> str:
@@ -30,7 +30,7 @@ RecordT = TypeVar("RecordT", bound=Named)
 
 @dataclass(frozen=True)
 class Source:
-    """Where a plugin comes from; `code` is a hash of its files, so that changes are seen."""
+    """Where a plugin comes from; `code` is a hash of its files, which changes with them."""
 
     distribution: str
     version: str
@@ -39,16 +39,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Registered(Generic[RecordT]):
-    """A record and the distribution that brought it."""
+    """A record and the distribution that provides it."""
 
     record: RecordT
     source: Source
 
     @property
     def foreign_code(self) -> str:
-        """The hash of the sources; empty for what editcore brings itself.
+        """The hash of a third party's sources; empty for editcore's own records.
 
-        A new version of editcore runs no finished job again; one of a third party's plugin does.
+        So a new version of a third party's plugin reruns finished jobs; one of editcore does not.
         """
         return "" if self.source.distribution == PROJECT else self.source.code
 
@@ -65,13 +65,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Absent:
-    """The plugins that bring nothing: those that failed, and those that a person left out."""
+    """The plugins that provide nothing: those that failed, and those that the user left out."""
 
     failures: list[Failure] = field(default_factory=list)
     left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """What may explain a name that is not there, a line each."""
+        """Possible reasons for a missing name, one per line."""
         lines = [f"\n  broken: {f.distribution}: {f.reason}" for f in self.failures]
         if self.left_out:
             lines.append(f"\n  left out by {VARIABLE}: {', '.join(self.left_out)}")
@@ -92,7 +92,7 @@ class Catalogue(Generic[RecordT]):
         self._contested: dict[str, str] = {}
 
     def check(self, record: RecordT) -> None:
-        """Raise `PluginError` for what is no such record, has a malformed name, or no options."""
+        """Raise `PluginError` for a record of the wrong class, or with a bad name or options."""
         if not isinstance(record, self._record):
             raise PluginError(f"{record!r} is not an instance of {self._record.__name__}")
         if not NAME.fullmatch(record.name):
@@ -114,7 +114,7 @@ class Catalogue(Generic[RecordT]):
             )
 
     def add(self, record: RecordT, source: Source) -> None:
-        """Take a record in; `PluginError` for a name that is taken, contested from then on."""
+        """Add a record; raises `PluginError` if the name is taken, and then neither has it."""
         self.check(record)
         if (there := self._records.get(record.name)) is not None:
             reason = (
@@ -142,16 +142,16 @@ class Catalogue(Generic[RecordT]):
         return name in self._records and name not in self._contested
 
     def values(self) -> list[Registered[RecordT]]:
-        """The records in the order of their names."""
+        """The records, ordered by name."""
         return [self._records[name] for name in self]
 
     def foreign_code(self, names: Iterable[str]) -> dict[str, str]:
-        """The hash of the sources of each of these names that a third party brings."""
+        """The source hash of each of these names that a third party provides."""
         return {name: code for name in names if (code := self[name].foreign_code)}
 
 
 def _is_names(value: object) -> bool:
-    """False for a lone string above all, which would count as its letters."""
+    """Whether this is a tuple of names; a lone string would count as its letters."""
     return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
 
 

@@ -1,4 +1,4 @@
-"""Which family a model belongs to, by the `model_type` that transformers gives it."""
+"""The family that a model belongs to, by its `model_type` in transformers."""
 
 from editcore.errors import PluginError
 from editcore.registry.catalogue import Registered
@@ -7,9 +7,9 @@ from editcore.registry.registry import Registry
 
 
 def family_of(model_type: str, registry: Registry) -> Registered[ModelFamilyInfo] | None:
-    """The family that names a model type, with the distribution that provides it, if any does.
+    """The family that lists a model type, with its distribution; None if there is none.
 
-    Raises `PluginError` if two do.
+    Raises `PluginError` if there are two.
     """
     families = registry.model_families.values()
     found = [entry for entry in families if model_type in entry.record.model_types]

@@ -1,7 +1,7 @@
-"""The pluggy specification: what a plugin can bring, as frozen records that import nothing heavy.
+"""The pluggy specification: what a plugin can provide, as frozen records without heavy imports.
 
 A distribution `editcore-<name>` registers a module under the entry-point group `editcore`; the
-module implements any of the hooks below with `editcore.hookimpl`, and states the version of the
+module implements any of the hooks below with `editcore.hookimpl`, and gives the version of the
 hooks that it was made for as a number, `EDITCORE_HOOKSPEC = 2`.
 """
 
@@ -18,7 +18,7 @@ PROJECT = "editcore"
 HOOKSPEC_VERSION = 2
 """The version of the hooks and of their records; a plugin made for another one is refused."""
 STATED_VERSION = "EDITCORE_HOOKSPEC"
-# The name that lets a data set's records decide which format they have.
+# The format name that recognises a data set's format by its records.
 AUTO = "auto"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -28,10 +28,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an editor can do, so that a study is refused before it starts rather than after.
+    """What an editor can do; planning refuses a study that needs more.
 
-    `batched`: several facts in one edit; `sequential`: edits on top of edits; `needs_subject`: the
-    request must name a subject; `changes_weights`: the edit is a change of weights, else a patch.
+    `batched`: it edits several facts at once; `sequential`: it can edit a model that was edited
+    before; `needs_subject`: the request must name a subject; `changes_weights`: an edit is a weight
+    change, otherwise a patch.
     """
 
     batched: bool = False
@@ -67,7 +68,7 @@ class KeyStrategyInfo:
 
 @dataclass(frozen=True)
 class DeltaTransformInfo:
-    """A change of any editor's weight change, made before it is measured.
+    """A transform of any editor's weight changes, applied before they are measured.
 
     `factory` is `"module:function"`, an `editcore.toolkit.DeltaTransform`.
     """
@@ -83,7 +84,7 @@ class DeltaTransformInfo:
 class MetricInfo:
     """A metric of one edit: `factory` is `"module:function"`, an `editcore.toolkit.Metric`.
 
-    `columns` are the names that it adds to the rows of `results/edits`.
+    `columns` are the columns that it adds to the rows of `results/edits`.
     """
 
     name: str
@@ -95,13 +96,13 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class ModelFamilyInfo:
-    """Where the models of some transformers `model_types` keep the parts that editors touch.
+    """Where models of some transformers `model_types` have the modules that editors use.
 
-    editcore finds the parts of most models by their structure; a family is for those whose parts it
-    does not find. `blocks` is the path of the list of blocks; `mlp` and `down` are relative to a
-    block. `down` is the MLP's last linear map: its input is the *key* and its output the *value* in
-    the reading of feed-forward layers as memories (Meng et al. 2022, §3.1). `mlp` is the module
-    that gives the MLP's output; left out, it is found around `down`.
+    editcore finds these by structure in most models; a family describes models where that fails.
+    `blocks` is the path of the list of blocks; `mlp` and `down` are relative to a block. `down` is
+    the MLP's last linear map: its input is the *key* and its output the *value* if feed-forward
+    layers are read as memories (Meng et al. 2022, §3.1). `mlp` is the module that gives the MLP's
+    output; by default, it is found from `down`.
     """
 
     name: str
@@ -114,10 +115,10 @@ class ModelFamilyInfo:
 
 @dataclass(frozen=True)
 class DatasetFormatInfo:
-    """A shape of records: `factory` is `"module:function"`, an `editcore.RecordParser`.
+    """A format of records: `factory` is `"module:function"`, an `editcore.RecordParser`.
 
-    `fields` are those by which `format: auto` recognises a record that has all of them; with none,
-    the format has to be named.
+    `format: auto` recognises a record that has all of `fields`; without fields, the format must be
+    named.
     """
 
     name: str
@@ -128,14 +129,14 @@ class DatasetFormatInfo:
 
 
 class EditcoreSpecs:
-    """The hooks. Each yields records; names are lower-case letters, digits, `-`.
+    """The hooks. Each yields records; names consist of lower-case letters, digits and `-`.
 
-    A name that two plugins claim is an error of the second, and of every study that asks for it.
+    A name that two plugins claim is an error for the second, and for every study that uses it.
     """
 
     @hookspec
     def editcore_editors(self) -> Iterable[EditorInfo]:
-        """Yield the editors that this plugin brings.
+        """Yield the editors that this plugin provides.
 
         Example::
 
@@ -150,25 +151,25 @@ class EditcoreSpecs:
 
     @hookspec
     def editcore_key_strategies(self) -> Iterable[KeyStrategyInfo]:
-        """Yield the key strategies that this plugin brings."""
+        """Yield the key strategies that this plugin provides."""
         raise RuntimeError("a hook specification is never called")
 
     @hookspec
     def editcore_delta_transforms(self) -> Iterable[DeltaTransformInfo]:
-        """Yield the delta transforms that this plugin brings."""
+        """Yield the delta transforms that this plugin provides."""
         raise RuntimeError("a hook specification is never called")
 
     @hookspec
     def editcore_metrics(self) -> Iterable[MetricInfo]:
-        """Yield the metrics that this plugin brings."""
+        """Yield the metrics that this plugin provides."""
         raise RuntimeError("a hook specification is never called")
 
     @hookspec
     def editcore_model_families(self) -> Iterable[ModelFamilyInfo]:
-        """Yield the model families that this plugin brings."""
+        """Yield the model families that this plugin provides."""
         raise RuntimeError("a hook specification is never called")
 
     @hookspec
     def editcore_datasets(self) -> Iterable[DatasetFormatInfo]:
-        """Yield the data-set formats that this plugin brings."""
+        """Yield the data-set formats that this plugin provides."""
         raise RuntimeError("a hook specification is never called")

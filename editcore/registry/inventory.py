@@ -1,4 +1,4 @@
-"""What the installed plugins bring, as plain data and as text."""
+"""What the installed plugins provide, as plain data and as text."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +11,7 @@ Inventory = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def inventory(registry: Registry) -> Inventory:
-    """What the hooks gave, by kind, and the broken plugins, each a list of records."""
+    """The records of each kind, and the broken plugins, as plain data."""
     return {
         "editors": _records(registry.editors.values()),
         "key_strategies": _records(registry.key_strategies.values()),
@@ -56,7 +56,7 @@ def _records(entries: Iterable[Registered[Any]]) -> list[dict[str, Any]]:
 
 
 def _details(record: Named) -> dict[str, Any]:
-    """What only some kinds have: options with their meaning, capabilities, and lists of names."""
+    """What only some kinds have: options with descriptions, capabilities, and lists of names."""
     details: dict[str, Any] = {}
     if (config := getattr(record, "config", None)) is not None:
         details["options"] = {n: f.description or "" for n, f in config.model_fields.items()}

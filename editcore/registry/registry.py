@@ -1,4 +1,4 @@
-"""Finds the installed plugins, each in isolation, and answers what they bring."""
+"""Loads the installed plugins, each in isolation, and keeps what they provide."""
 
 import hashlib
 import importlib
@@ -31,7 +31,7 @@ from editcore.registry.hookspecs import (
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that the installed plugins bring, and the plugins that bring nothing."""
+    """Everything that the installed plugins provide, and the plugins that provide nothing."""
 
     editors: Catalogue[EditorInfo]
     key_strategies: Catalogue[KeyStrategyInfo]
@@ -50,8 +50,8 @@ class Registry:
 def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
     """Load every plugin in isolation: one that fails is recorded and the others keep working.
 
-    Left out, `candidates` are the installed plugins, or those of them that the environment variable
-    EDITCORE_PLUGINS names; a name in it that is not installed is a `PluginError`.
+    By default, `candidates` are the installed plugins, or only those that the environment variable
+    EDITCORE_PLUGINS names. Raises `PluginError` if one of these is not installed.
     """
     found = installed() if candidates is None else list(candidates)
     loaded = chosen(found, os.environ.get(VARIABLE)) if candidates is None else found
@@ -68,7 +68,7 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
     for candidate in loaded:
         try:
             _register(registry, candidate)
-        # A third party's import may raise anything, and may try to end the program.
+        # A third party's module may raise anything, or even exit.
         except (Exception, SystemExit) as error:
             if candidate.name == BUILTIN:
                 raise
@@ -80,18 +80,18 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
 
 
 def _register(registry: Registry, candidate: Candidate) -> None:
-    """Validate one plugin in a manager of its own, and take its records in: all or none.
+    """Validate one plugin in a manager of its own and add its records, all or none.
 
-    Raises `PluginError` for names that are taken, too, but then keeps the plugin's other records:
-    whose fault it is cannot be told.
+    If names are already taken, it raises `PluginError` but keeps the plugin's other records, since
+    it is not known which plugin is wrong.
     """
     plugin = candidate.load()
     _refuse_other_versions(plugin, candidate)
     source = Source(candidate.distribution, candidate.version, code_hash(plugin))
-    brought = _brought(_manager(plugin, candidate), registry)
-    _check(brought)
+    provided = _provided(_manager(plugin, candidate), registry)
+    _check(provided)
     taken = []
-    for catalogue, record in brought:
+    for catalogue, record in provided:
         try:
             catalogue.add(record, source)
         except PluginError as error:
@@ -101,7 +101,7 @@ def _register(registry: Registry, candidate: Candidate) -> None:
 
 
 def _manager(plugin: Any, candidate: Candidate) -> pluggy.PluginManager:
-    """A manager that holds this plugin alone; `PluginError` for hooks that there are not."""
+    """A manager with this plugin only; raises `PluginError` for unknown hooks."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(EditcoreSpecs)
     manager.register(plugin, candidate.name)
@@ -112,8 +112,10 @@ def _manager(plugin: Any, candidate: Candidate) -> pluggy.PluginManager:
     return manager
 
 
-def _brought(manager: pluggy.PluginManager, registry: Registry) -> list[tuple[Catalogue[Any], Any]]:
-    """What the plugin's hooks yield, each with the catalogue that it belongs in."""
+def _provided(
+    manager: pluggy.PluginManager, registry: Registry
+) -> list[tuple[Catalogue[Any], Any]]:
+    """What the plugin's hooks yield, each with the catalogue for it."""
     kinds: Mapping[str, Catalogue[Any]] = {
         "editcore_editors": registry.editors,
         "editcore_key_strategies": registry.key_strategies,
@@ -130,10 +132,10 @@ def _brought(manager: pluggy.PluginManager, registry: Registry) -> list[tuple[Ca
     ]
 
 
-def _check(brought: Iterable[tuple[Catalogue[Any], Any]]) -> None:
-    """Raise `PluginError` for a record that is malformed, or a name that comes twice."""
+def _check(provided: Iterable[tuple[Catalogue[Any], Any]]) -> None:
+    """Raise `PluginError` for a malformed record or a repeated name."""
     seen: set[tuple[int, str]] = set()
-    for catalogue, record in brought:
+    for catalogue, record in provided:
         catalogue.check(record)
         if (claim := (id(catalogue), record.name)) in seen:
             raise PluginError(f"it registers the name {record.name!r} twice; rename one of them")
@@ -141,7 +143,7 @@ def _check(brought: Iterable[tuple[Catalogue[Any], Any]]) -> None:
 
 
 def _refuse_other_versions(plugin: Any, candidate: Candidate) -> None:
-    """Raise `PluginError` for a plugin made for other hooks than these, or stating none."""
+    """Raise `PluginError` if a plugin was made for another version of the hooks, or gives none."""
     stated = getattr(plugin, STATED_VERSION, None)
     if stated == HOOKSPEC_VERSION:
         return
@@ -158,7 +160,10 @@ def _refuse_other_versions(plugin: Any, candidate: Candidate) -> None:
 
 
 def code_hash(plugin: Any) -> str:
-    """SHA-256 over the Python files beside a module, a plugin's or a named one (12 digits)."""
+    """12 hex digits of SHA-256 over all Python files of the package that a plugin is in.
+
+    `plugin` is a module, an object, or the name of a module.
+    """
     name = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", None)
     module = name or type(plugin).__module__
     spec = importlib.util.find_spec(module.split(".")[0])
@@ -173,7 +178,7 @@ def code_hash(plugin: Any) -> str:
 
 
 def resolve_factory(factory: str) -> Any:
-    """Import the object that `"module:name"` names; the only place where implementations load."""
+    """Import the object that `"module:name"` names; implementations are imported only here."""
     module, _, name = factory.partition(":")
     try:
         return getattr(importlib.import_module(module), name)

@@ -32,8 +32,8 @@ def test_a_task_without_local_data_is_its_own_file_alone(task: Path, kwargs: str
     ("content", "error"),
     [
         ("{task: one, dataset_kwargs: {data_files: {test: 7}}}", "there is no data file 7"),
-        ("{group: all, task: [7]}", "7 is no name of a task"),
-        ("{group: all, task: [{task: [x]}]}", "is no name of a task"),
+        ("{group: all, task: [7]}", "7 is not the name of a task"),
+        ("{group: all, task: [{task: [x]}]}", "is not the name of a task"),
         ("{group: all, task: [task.yaml]}", "this group of tasks contains itself"),
     ],
 )
