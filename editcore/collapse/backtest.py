@@ -1,7 +1,7 @@
-"""How well what is known before an edit predicts collapse: fitted on half a sweep, tested beyond.
+"""Tests how well quantities known before an edit predict collapse.
 
-One table: each predictor is calibrated on one half of a model's edits and tested on the other half,
-and on all edits of every other model.
+Each predictor is calibrated on one half of a model's edits, and tested on the other half and on all
+edits of every other model. The result is one table.
 """
 
 import random
@@ -21,11 +21,11 @@ from editcore.records.schemas import WARNING
 from editcore.records.tables import read_table
 from editcore.requests import OK
 
-SEED = 0  # of the halves
-ALL = "*"  # in place of an editor: the edits of all of them
+SEED = 0  # for drawing the halves
+ALL = "*"  # in place of an editor's label: all editors
 KEYS = keys(WARNING)
 
-# Each as a number that grows with the danger; null where an edit has no such quantity.
+# Each increases with the risk of collapse, and is null if the edit has no such quantity.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
     {
         "warning": pl.col("warning"),
@@ -38,10 +38,10 @@ PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
 
 
 def evaluate(edits: pl.DataFrame, seed: int = SEED) -> pl.DataFrame:
-    """The table `WARNING` of the edits that were made.
+    """The table `WARNING`, from the edits that succeeded.
 
-    Which half a case belongs to is drawn by seed, data set and case: the same for every model and
-    editor, and for every study with this seed.
+    A case's half depends on seed, data set and case only: it is the same for every model and
+    editor, and in every study with this seed.
     """
     made = edits.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
     halves = [
@@ -54,14 +54,14 @@ def evaluate(edits: pl.DataFrame, seed: int = SEED) -> pl.DataFrame:
 
 
 def in_first_half(seed: int, dataset: str, case_id: int) -> bool:
-    """Whether a case belongs to those that predictors are fitted on."""
+    """Whether a case is in the half that predictors are fitted on."""
     return random.Random(f"{seed}:{dataset}:{case_id}").random() < 0.5
 
 
 def calibration(path: Path, model: str, editor: str = ALL) -> Calibration:
-    """The calibration of the warning that a study found for a model, from its `warning.parquet`.
+    """The calibration of the warning for a model, from a study's `warning.parquet`.
 
-    `DataError` where the study has none: no such model or editor, or no collapse to learn from.
+    Raises `DataError` if there is none: no such model or editor, or only edits of one kind.
     """
     table = read_table(path, WARNING).filter(
         calibrated_on=model, tested_on=model, editor=editor, predictor="warning"
@@ -69,7 +69,7 @@ def calibration(path: Path, model: str, editor: str = ALL) -> Calibration:
     if table.is_empty() or table["threshold"][0] is None:
         raise DataError(
             f"{path}: contains no calibration for {model!r} and the editor {editor!r}; "
-            "it takes edits that collapsed the model and others that did not"
+            "one needs both edits that collapsed the model and edits that did not"
         )
     row = table.row(0, named=True)
     counts = row["n_calibrated"], row["n_calibrated_collapsed"]
@@ -79,7 +79,7 @@ def calibration(path: Path, model: str, editor: str = ALL) -> Calibration:
 
 
 def scores(edits: pl.DataFrame, predictor: str) -> pl.DataFrame:
-    """Columns `score` and `collapsed` of the edits that have the predictor."""
+    """The columns `score` and `collapsed` of the edits that have this predictor."""
     scored = edits.select(PREDICTORS[predictor].alias("score"), "collapsed")
     return scored.filter(pl.col("score").is_not_null() & pl.col("score").is_not_nan())
 

@@ -1,7 +1,7 @@
-"""From what is known of edits before they are made to whether they collapse a model: fit and test.
+"""Calibrates a predictor of collapse on edits, and tests it on others.
 
-Free of torch, and scikit-learn is imported where it is called. A predictor is one number per edit,
-the larger the worse; what it is worth is its area under the ROC curve, and its threshold is the one
+Imports no torch, and scikit-learn only when needed. A predictor is one number per edit that
+increases with the risk. It is rated by the area under its ROC curve; its threshold is the highest
 that misses no collapse it was fitted on.
 """
 
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from editcore.errors import DataError
 
 SHIPPED = "warning.json"
-# Scores are compared as powers of ten; a change that is zero or infinite is put at the ends.
+# Scores are compared by their logarithm; 0 and infinity are replaced by these.
 ENDS = (1e-12, 1e12)
-PRIOR = 1.0  # weight of slope² / 2, so that classes that do not overlap leave the slope finite
-TOLERANCE = 1e-8  # of the fit's gradient, so that a refit agrees in all digits that are shown
+PRIOR = 1.0  # weight of slope² / 2; keeps the slope finite if the classes do not overlap
+TOLERANCE = 1e-8  # of the fit's gradient; all digits shown are then reproducible
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a calibration says of one edit; `collapse`: the score reaches the threshold."""
+    """A prediction for one edit; `collapse` is true if the score reaches the threshold."""
 
     score: float
     probability: float
@@ -35,10 +35,11 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Calibration:
-    """P(collapse) = 1 / (1 + exp(−intercept − slope · log₁₀ score)), and the safe threshold.
+    """P(collapse) = 1 / (1 + exp(−intercept − slope · log₁₀ score)), and a threshold.
 
-    `threshold` is the least score among the collapses that it was fitted on: it missed none of
-    them. `edits` and `collapses` count what it was fitted on, and `made_from` names it.
+    `threshold` is the lowest score among the collapses that it was fitted on, so it missed none of
+    them. `edits` and `collapses` are the numbers of edits and collapses that it was fitted on, and
+    `made_from` names these.
     """
 
     intercept: float
@@ -53,7 +54,7 @@ class Calibration:
         return float(_logistic(self.intercept + self.slope * _log(np.array([score])))[0])
 
     def forecast(self, score: float) -> Forecast:
-        """What to expect of an edit with this score."""
+        """The prediction for an edit with this score."""
         collapse = score >= self.threshold
         return Forecast(score, self.probability(score), self.threshold, collapse)
 
@@ -63,9 +64,9 @@ class Calibration:
 
 
 def load(path: Path | None = None) -> Calibration:
-    """A calibration from a file; without one, that of the bundled models, which editcore ships.
+    """A calibration from a file; by default, that of the bundled models.
 
-    Raises `DataError` for a file that holds none.
+    Raises `DataError` for a file without one.
     """
     shipped = importlib.resources.files("editcore.collapse") / SHIPPED
     try:
@@ -79,7 +80,7 @@ def load(path: Path | None = None) -> Calibration:
 
 
 def fit(scores: Sequence[float], collapsed: Sequence[bool], made_from: str) -> Calibration | None:
-    """The calibration of some edits; None where none of them collapsed, or all did.
+    """The calibration on some edits; None if none of them collapsed or all did.
 
     >>> fit([0.1, 0.2, 3.0, 9.0], [False, False, True, True], "four edits").threshold
     3.0
@@ -96,9 +97,9 @@ def fit(scores: Sequence[float], collapsed: Sequence[bool], made_from: str) -> C
 
 
 def area(scores: Sequence[float], collapsed: Sequence[bool]) -> float | None:
-    """Area under the ROC curve: how often a collapse has a higher score than another edit.
+    """The area under the ROC curve: how often a collapse has a higher score than another edit.
 
-    Ties count half. None where there is nothing to compare.
+    Ties count half. None unless there are edits of both kinds.
 
     >>> area([1.0, 2.0, 3.0, 3.0], [False, False, True, False])
     0.8333333333333334
@@ -113,7 +114,7 @@ def area(scores: Sequence[float], collapsed: Sequence[bool]) -> float | None:
 def curve(scores: Sequence[float], collapsed: Sequence[bool]) -> tuple[list[float], list[float]]:
     """The ROC curve: false and true alarm rates as the threshold falls, from (0, 0) to (1, 1).
 
-    Both kinds of edits must be among those given.
+    There must be edits of both kinds.
     """
     from sklearn.metrics import roc_curve
 
@@ -124,7 +125,7 @@ def curve(scores: Sequence[float], collapsed: Sequence[bool]) -> tuple[list[floa
 def recall_and_precision(
     scores: Sequence[float], collapsed: Sequence[bool], threshold: float
 ) -> tuple[float | None, float | None]:
-    """Share of collapses that a threshold finds, and share of its alarms that are collapses.
+    """The share of collapses above a threshold, and the share of edits above it that are collapses.
 
     >>> recall_and_precision([0.1, 2.0, 3.0], [False, False, True], 1.5)
     (1.0, 0.5)

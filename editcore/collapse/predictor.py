@@ -1,9 +1,9 @@
-"""What a weight change will add to a model's activations, known before any weight changes.
+"""Predicts how much a weight change will add to a model's activations, before any weight changes.
 
 A change Δ of a linear map y = W k adds Δ k to its output. Over running text, whose keys have the
-second moment C, that is tr(Δ C Δᵀ) in the mean square, where the map itself gives tr(W C Wᵀ). For a
-rank-one update the same number is ‖v* − W k_s‖ · √(uᵀC u) / |uᵀk_s|: the numerator times the usual
-denominator over its own.
+second moment C, the mean square of this is tr(Δ C Δᵀ), and that of the map's own output is tr(W C
+Wᵀ). For a rank-one update, the square root of the former is ‖v* − W k_s‖ · √(uᵀC u) / |uᵀk_s|: the
+norm of the numerator, times the usual denominator, divided by the update's own.
 """
 
 import math
@@ -21,10 +21,10 @@ from editcore.updates.delta import Delta, LowRankUpdate, Update
 
 @dataclass(frozen=True)
 class ActivationShift:
-    """Measures weight changes of one model against its own running text; applies none of them.
+    """Measures weight changes of one model on its own running text without applying them.
 
-    `moments` are C by layer. Where a changed parameter has none, the identity takes its place,
-    so that without any of them a change's size is ‖Δ‖/‖W‖.
+    `moments` are C by layer. For a parameter without C the identity is used, so that without any C
+    the result is ‖Δ‖/‖W‖.
     """
 
     model: LoadedModel
@@ -38,9 +38,9 @@ class ActivationShift:
         return math.sqrt(added / usual) if usual else math.inf if added else 0.0
 
     def usual_denominator(self, delta: Delta) -> float | None:
-        """√(uᵀC u), what uᵀk is over running text in the quadratic mean, of a rank-one update.
+        """√(uᵀC u) of a rank-one update: the root mean square of uᵀk over running text.
 
-        None for any other change, and where C is not known.
+        None for any other change, and if C is not known.
         """
         if len(delta.updates) != 1:
             return None
@@ -59,7 +59,7 @@ class ActivationShift:
         return self.moments[layer].matrix if is_down else None
 
     def _own(self, name: str) -> float:
-        """tr(W C Wᵀ) of the parameter itself, found once."""
+        """tr(W C Wᵀ) of the parameter itself, computed once."""
         if name not in self._usual:
             weight, model = self.model.model.get_parameter(name).detach(), self.model.model
             own = weight.T if stores_transposed(model, name) else weight
@@ -68,7 +68,7 @@ class ActivationShift:
 
 
 def _mean_square(update: Update, moment: Float64[Tensor, "d_in d_in"] | None) -> float:
-    """tr(Δ C Δᵀ), a low-rank change as its factors: tr(OᵀO · IᵀC I)."""
+    """tr(Δ C Δᵀ), for a low-rank change from its factors: tr(OᵀO · IᵀC I)."""
     if not isinstance(update, LowRankUpdate):
         return _dense(update.dense(), moment)
     outputs, inputs = update.outputs.double().cpu(), update.inputs.double().cpu()
@@ -79,7 +79,7 @@ def _mean_square(update: Update, moment: Float64[Tensor, "d_in d_in"] | None) ->
 def _dense(
     change: Float[Tensor, "*d_out d_in"], moment: Float64[Tensor, "d_in d_in"] | None
 ) -> float:
-    """tr(A C Aᵀ); the sum of squares where there is no C."""
+    """tr(A C Aᵀ), or the sum of squares without C."""
     matrix = change.double().cpu()
     seen = matrix if moment is None else matrix @ moment.double()
     return float((seen * matrix).sum().clamp(min=0))

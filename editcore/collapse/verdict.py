@@ -1,4 +1,4 @@
-"""When an edited model counts as collapsed, and the warning before it is edited at all."""
+"""Judges whether an edited model has collapsed, and warns before it is edited."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Both verdicts on one edit, and the one that decides."""
+    """The verdicts by both thresholds, and the one that the rule selects."""
 
     collapsed: bool
     collapsed_perplexity: bool
@@ -43,9 +43,9 @@ def judge(perplexity: float, unedited: float, rule: CollapseSection) -> Verdict:
 
 
 def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
-    """Measured rows with the columns of `Verdict`; null where no perplexity was measured.
+    """Measured rows with the columns of `Verdict`; null if no perplexity was measured.
 
-    Read are the columns `perplexity` and `perplexity_base`.
+    The columns `perplexity` and `perplexity_base` are read.
     """
     verdicts = [
         None if perplexity is None else judge(perplexity, unedited, rule)
@@ -64,13 +64,13 @@ def warn(
     moments: "Mapping[int, SecondMoment] | None" = None,
     calibration: Calibration | None = None,
 ) -> Forecast:
-    """Whether a weight change will collapse a model, said before any weight changes.
+    """A prediction, before any weight changes, of whether a weight change will collapse a model.
 
-    The score is how much the change adds to the outputs of the maps it changes, relative to what
-    they give by themselves (`editcore.collapse.predictor`); it is the column `warning` of the edit
-    rows. `moments` are C by layer; for a map without one the score is ‖Δ‖/‖W‖. Without a
-    `calibration` (`editcore.collapse.calibration.load`), that of the bundled models decides; a
-    study's own, from `editcore.collapse.backtest.calibration`, fits its models and editors better.
+    The score is how much the change adds to the outputs of the maps it changes, relative to these
+    outputs (`editcore.collapse.predictor`); it is the column `warning` of the edit rows. `moments`
+    are C by layer; for a map without one the score is ‖Δ‖/‖W‖. The default `calibration` is that of
+    the bundled models (`editcore.collapse.calibration.load`); that of your own study, from
+    `editcore.collapse.backtest.calibration`, fits its models and editors better.
     """
     from editcore.collapse.predictor import ActivationShift
 

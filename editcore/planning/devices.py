@@ -1,4 +1,4 @@
-"""Whether this machine shows the device that a study asks for, told without importing torch."""
+"""Whether this machine has the device that a study asks for, found without importing torch."""
 
 import importlib.util
 import os
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from editcore.planning.jobs import ModelSpec
 
-# What drivers make where there is a graphics processor: NVIDIA's, AMD's, and Windows' for Linux.
+# Device files of graphics drivers: NVIDIA, AMD, WSL and Jetson.
 NODES = ("nvidia[0-9]*", "kfd", "dxg", "nvhost-gpu")
 NO_CUDA = r"(?m)^cuda\b.*= None$"
 NO_ROCM = r"(?m)^hip\b.*= None$"
 
 
 def missing(models: Iterable["ModelSpec"]) -> Iterator[tuple[str, str]]:
-    """The models whose device is not seen here: where the study names it, and what is missing.
+    """The models whose device is not on this machine: the study's key, and what is missing.
 
-    Jobs of a cluster run on other machines, so this is a note and no error; a job that finds no
-    device stops with an error of its own.
+    Cluster jobs run on other machines, so this is a note, not an error; a job that finds no device
+    fails with an error of its own.
     """
     for model in models:
         if reason := absent(model.device):
@@ -31,7 +31,7 @@ def missing(models: Iterable["ModelSpec"]) -> Iterator[tuple[str, str]]:
 def absent(
     device: str, environment: Mapping[str, str] | None = None, devices: Path = Path("/dev")
 ) -> str:
-    """Why a device is missing on this machine; empty where it may be here."""
+    """Why a device is missing on this machine; empty if it may be here."""
     environment = os.environ if environment is None else environment
     if device == "mps":
         return "" if sys.platform == "darwin" else "only Apple's machines have it"
@@ -47,7 +47,7 @@ def absent(
 
 
 def torch_lacks_cuda() -> bool:
-    """Whether torch, if it is installed, is a build for processors alone."""
+    """Whether the installed torch, if any, is built without support for graphics cards."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return False

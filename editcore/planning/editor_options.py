@@ -1,4 +1,4 @@
-"""An editor's options as a study or a job gives them, made into what its plugin reads."""
+"""Validates an editor's options, as a study or a job gives them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ from editcore.registry.registry import Registry
 def checked(
     found: Registered[EditorInfo], given: Mapping[str, Any], registry: Registry, place: str
 ) -> EditorConfig:
-    """The options of an editor; `place` is where they are given.
+    """The validated options of an editor; `place` is where they were given.
 
-    Raises `ConfigError` for an option that is unknown or unfit, `PluginError` for a key strategy
-    that is not installed and for options that fail when they are asked what they need.
+    Raises `ConfigError` for an unknown or invalid option, `PluginError` for an unknown key strategy
+    and for options that fail when asked what they require.
     """
     options = validated(found.record.config, given, place)
     try:
@@ -25,7 +25,7 @@ def checked(
     except Exception as error:  # a third party's options may raise anything
         wrong = f"{found.source.distribution} cannot say what these options need"
         raise PluginError(f"{place}: {wrong}: {in_one_line(error)}") from error
-    # Key strategies are a registry of their own, so an editor's config cannot know their names.
+    # An editor's config class cannot check this: it does not know the registry.
     with at(place):
         _ = registry.key_strategies[name] if name else None
     return options

@@ -55,7 +55,7 @@ class EditorPlanner:
         return editor_options.checked(found, given, self._registry, place)
 
     def _key_code(self, options: EditorConfig) -> dict[str, str]:
-        """A third party's key strategy by name."""
+        """The source hash of the key strategy, by name, if it is a third party's."""
         name = key_strategy_of(options)
         return self._registry.key_strategies.foreign_code([] if name is None else [name])
 

@@ -1,4 +1,4 @@
-"""Which cases are hard for a study's models: the subject is one token and opens the prompt."""
+"""Selects the cases that are hard for a study's models: a one-token subject opens the prompt."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,16 +12,16 @@ from editcore.requests import EditRequest
 
 
 class TokenizerMissing(ConfigError):
-    """The cases of a data set cannot be chosen before a model's tokenizer is on this machine."""
+    """Cases cannot be selected because a model's tokenizer is not on this machine."""
 
 
 def chosen(
     requests: Sequence[EditRequest], only: Only, models: Sequence[ModelSpec]
 ) -> list[EditRequest]:
-    """The cases that are hard for every model, or for none; never those that cannot be edited.
+    """The cases that are hard for every model, or for none; flawed requests are left out.
 
-    Raises `TokenizerMissing` where a model's tokenizer is not on this machine, `ModelError` where
-    it cannot be read, and `DataError` where no case is left.
+    Raises `TokenizerMissing` if a model's tokenizer is not on this machine, `ModelError` if it
+    cannot be read, and `DataError` if no case is left.
     """
     tokenizers = [_tokenizer(model) for model in models]
     sound = [request for request in requests if not request.flaw]
@@ -46,7 +46,7 @@ def is_hard(request: EditRequest, tokenizer: Any) -> bool:
 
 
 def before_fetching(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A study whose data sets choose no cases, to be planned where its tokenizers are missing."""
+    """The study without `only`, to be planned before its tokenizers are downloaded."""
     datasets = {
         label: {key: value for key, value in section.items() if key != "only"}
         for label, section in raw["datasets"].items()
@@ -71,7 +71,7 @@ def _read(file: Path) -> Any:
 
     try:
         return Tokenizer.from_file(str(file))
-    except Exception as error:  # it raises nothing more special
+    except Exception as error:  # tokenizers raises no narrower class
         raise ModelError(
             f"{file} contains no tokenizer ({in_one_line(error)}); save the model again"
         ) from error

@@ -1,4 +1,4 @@
-"""Whether all that a job names is there: models, files and plugins, without torch."""
+"""Checks that what a job names exists: models, files and plugins; imports no torch."""
 
 from collections.abc import Iterator
 
@@ -28,9 +28,9 @@ from editcore.registry.registry import Registry
 
 
 def require(job: Job, registry: Registry) -> None:
-    """Raise `EditcoreError` for the first thing that a job names and that is not to be had.
+    """Raise `EditcoreError` for the first thing that a job names and that does not exist.
 
-    Models of the hub are left to the loading of models.
+    Hub ids are checked when the model is loaded.
     """
     if isinstance(job, EditorJob):
         _require_editor(job, registry)
@@ -47,7 +47,7 @@ def _require_editor(job: EditorJob, registry: Registry) -> None:
 
 
 def _require_other(part: BaseModel, registry: Registry) -> None:
-    """What is no file of the job's own: models, plugins and tasks."""
+    """Check the models, plugins and tasks of one part."""
     match part:
         case ModelSpec():
             preflight.model_files(part.source)
@@ -64,7 +64,7 @@ def _require_other(part: BaseModel, registry: Registry) -> None:
 
 
 def _files(part: BaseModel) -> Iterator[str]:
-    """The files that a part of a job is read from, its own parts left out."""
+    """The files that one part of a job reads, without those of its own parts."""
     match part:
         case DatasetSpec() | PerplexitySection() | MomentSection() | ValueFile():
             yield part.path
@@ -82,7 +82,7 @@ def _files(part: BaseModel) -> Iterator[str]:
 
 
 def _parts(value: object) -> Iterator[BaseModel]:
-    """A job and all that it is made of."""
+    """A job and all its parts, recursively."""
     if isinstance(value, BaseModel):
         yield value
         for _, inner in value:

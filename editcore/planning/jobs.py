@@ -1,6 +1,6 @@
-"""Jobs: what one command has to do, complete in itself, as one small JSON file; free of torch.
+"""Jobs: the complete input of one command, as one small JSON file; imports no torch.
 
-A job's own parts are named `…Spec`; a `…Section` is a section of the study, taken over as it is.
+A job's own parts are named `…Spec`; a `…Section` is a section of the study, unchanged.
 """
 
 import hashlib
@@ -29,25 +29,25 @@ from editcore.errors import ConfigError
 from editcore.planning import paths
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 
-# Left out of the file where there is none, so that jobs without it keep their bytes.
+# Not written if empty, so that jobs without it keep their bytes.
 ABSENT: Any = Field(default="", exclude_if=lambda code: not code)
 CaseIds = Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 class Job(BaseModel):
-    """Base of every job and of its parts: frozen, and a key that is not known is an error."""
+    """Base of every job and of its parts: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def as_json(self) -> str:
-        """The job as JSON whose bytes depend on its content alone."""
+        """The job as JSON; equal jobs have equal bytes."""
         return self.model_dump_json(indent=2) + "\n"
 
 
 class ModelSpec(Job):
     """A model and how it is loaded; `source` is a bundled name, a folder or a hub id.
 
-    `family_code` is a hash of the plugin that brings the model's family, if a third party's does.
+    `family_code` is the source hash of the plugin that provides its family, if a third party's.
     """
 
     name: str
@@ -66,7 +66,7 @@ class ModelSpec(Job):
 
 
 class TransformSpec(Job):
-    """A transform of weight changes, its options, and the code that answers to its name."""
+    """A transform of weight changes: its options, and the plugin that provides it."""
 
     uses: str
     options: dict[str, Any] = {}
@@ -76,10 +76,10 @@ class TransformSpec(Job):
 
 
 class EditorSpec(Job):
-    """An editor under its label, its options, and the code that answers to its name.
+    """An editor: its label, its options, and the plugin that provides it.
 
-    `code` is a hash of the plugin's sources: a changed editor is a changed job. `key_code` is the
-    same for the key strategy, by name, if that is a third party's.
+    `code` is a hash of the plugin's sources, so that a changed editor makes a changed job.
+    `key_code` is that of the key strategy, by name, if it is a third party's.
     """
 
     label: str
@@ -93,9 +93,9 @@ class EditorSpec(Job):
 
 
 class DatasetSpec(Job):
-    """A data set under its label.
+    """A data set and its label.
 
-    `format_code` is a hash of the plugin that reads it, if a third party's does.
+    `format_code` is the source hash of the plugin that reads it, if a third party's.
     """
 
     name: str
@@ -105,7 +105,7 @@ class DatasetSpec(Job):
 
 
 class PrefixJob(Job):
-    """Write the context prefixes of one model; `lengths` are pairs of (tokens, number)."""
+    """Generate the context prefixes of one model; `lengths` are pairs of (tokens, number)."""
 
     model: ModelSpec
     lengths: Annotated[tuple[tuple[PrefixTokens, Positive], ...], Field(min_length=1)]
@@ -114,10 +114,10 @@ class PrefixJob(Job):
 
 
 class MomentJob(Job):
-    """Give the second moments of keys of some layers of one model.
+    """Measure or read the second moments of keys of some layers of one model.
 
-    They are measured on `texts`, or read from `published`, a path with `{layer}`; one of the two
-    is given.
+    They are measured on `texts`, or read from `published`, a path with `{layer}`; exactly one of
+    the two is given.
     """
 
     model: ModelSpec
@@ -127,7 +127,7 @@ class MomentJob(Job):
 
     @property
     def key(self) -> ArtefactKey:
-        """The model, and a short hash of which moments these are and what they are made from."""
+        """The model, and a short hash of everything that the moments depend on."""
         content = {"layers": True, "texts": True, "published": True}
         model = {"source", "revision", "dtype"}
         text = self.model_dump_json(include={"model": model, **content})
@@ -135,7 +135,7 @@ class MomentJob(Job):
 
     @property
     def files(self) -> dict[int, str]:
-        """By layer, where the second moments will be."""
+        """The file of each layer's second moment, by layer."""
         folder = paths.moments(*self.key)
         return {layer: str(paths.moment(folder, layer)) for layer in self.layers}
 
@@ -153,7 +153,7 @@ class MomentJob(Job):
 
 
 class ValueJob(Job):
-    """Search for v* of the cases of one shard, for all editors that search in the same way."""
+    """Search for v* of the cases of one shard, for all editors with the same search options."""
 
     model: ModelSpec
     dataset: DatasetSpec
@@ -164,13 +164,13 @@ class ValueJob(Job):
 
     @property
     def key(self) -> ValueKey:
-        """Which of the study's searches for v* this is."""
+        """The key of this search in the study."""
         digest = hashlib.sha256(self.options.model_dump_json().encode()).hexdigest()[:8]
         return ValueKey(self.model.name, digest, self.dataset.name, f"{self.shard:03d}")
 
 
 class ValueFile(Job):
-    """Where v* under some options will be."""
+    """The file of the v* found with some search options."""
 
     options: ValueOptions
     path: str
@@ -192,16 +192,16 @@ class EditorJob(Job):
 
 
 class TrainJob(EditorJob):
-    """Train an editor for one model, with the options that training depends on, on files of data.
+    """Train an editor for one model on data files, with the options that training depends on.
 
-    Editors whose options differ in others share what is trained.
+    Editors that differ only in other options share the result.
     """
 
     data: tuple[str, ...] = ()
 
     @property
     def key(self) -> ArtefactKey:
-        """The model, and a short hash of what is trained, how, and on what."""
+        """The model, and a short hash of everything that training depends on."""
         model, editor = {"source", "revision", "dtype"}, {"uses", "options"}
         text = self.model_dump_json(
             include={"model": model, "editor": editor, "seed": True, "data": True}
@@ -212,8 +212,8 @@ class TrainJob(EditorJob):
 class EditJob(EditorJob):
     """Edit the cases of one shard, each from the unedited model, and measure each edited model.
 
-    Each model continues its case's prompt by `continuation_tokens`; 0 for none.
-    `metric_code` has a hash of the plugin's sources for each metric that is a third party's.
+    `continuation_tokens` is the number of tokens to generate after each case's prompt.
+    `metric_code` is the source hash of each metric that is a third party's.
     """
 
     dataset: DatasetSpec
@@ -226,17 +226,17 @@ class EditJob(EditorJob):
 
     @property
     def key(self) -> ShardKey:
-        """Which of the study's shards this is."""
+        """The key of this shard in the study."""
         return ShardKey(self.model.name, self.editor.label, self.dataset.name, f"{self.shard:03d}")
 
 
 class SequenceJob(EditorJob):
-    """Edit cases one after another in one model, `batch` in each step, measuring as it goes.
+    """Edit cases one after another in one model, `batch` per step, measuring along the way.
 
-    `order` is the seed that chose the cases and their order. Perplexity is measured every `every`
-    edits, and what is left of them at each of `checks` and at the end. `tasks` are asked at the
-    start, at each of `task_checks` and at the end, the first `task_items` items of each. With a
-    `stop_rule` the sequence ends where that finds the model collapsed.
+    `order` is the seed that drew the cases and their order. Perplexity is measured every `every`
+    edits; efficacy and locality at each of `checks` and at the end. `tasks` are run at the start,
+    at each of `task_checks` and at the end, on the first `task_items` items of each. With a
+    `stop_rule`, the sequence ends when the model has collapsed by that rule.
     """
 
     dataset: DatasetSpec
@@ -254,22 +254,22 @@ class SequenceJob(EditorJob):
 
     @property
     def key(self) -> SequenceKey:
-        """Which of the study's sequences this is."""
+        """The key of this sequence in the study."""
         return SequenceKey(self.model.name, self.editor.label, self.dataset.name, str(self.order))
 
 
 class EditFiles(Job):
-    """Where the rows and the weight changes of one shard will be."""
+    """The files of the rows and weight changes of one shard."""
 
     rows: str
     deltas: str
 
 
 class DownstreamJob(Job):
-    """Let the unedited model and some of its edited ones do tasks.
+    """Run tasks on the unedited model and some of its edited ones.
 
-    `count` edits are chosen over the range of perplexity and `top` more for theirs; tasks take
-    their first `limit` items; `seed` draws the examples of tasks that show some.
+    `count` edits are chosen to cover the range of perplexity, and `top` more with the highest;
+    tasks use their first `limit` items; `seed` draws the examples of few-shot tasks.
     """
 
     model: ModelSpec
@@ -283,7 +283,7 @@ class DownstreamJob(Job):
 
 
 class CaseSet(Job):
-    """Some cases of a data set, and the file of their v*."""
+    """Some cases of a data set, and the file with their v*."""
 
     dataset: DatasetSpec
     case_ids: CaseIds
@@ -291,7 +291,7 @@ class CaseSet(Job):
 
 
 class MechanismJob(EditorJob):
-    """Find out why edits collapse one model, on two sets of cases; `moments` are of one layer."""
+    """Measure why edits collapse one model, on two sets of cases; `moments` has one layer."""
 
     hard_cases: CaseSet
     normal_cases: CaseSet
@@ -305,7 +305,7 @@ JobT = TypeVar("JobT", bound=Job)
 
 
 def read(kind: type[JobT], path: Path) -> JobT:
-    """Read a job file; raises `ConfigError` where it is missing or is no job of this kind."""
+    """Read a job file; raises `ConfigError` if it is missing or not a job of this kind."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -319,7 +319,7 @@ def read(kind: type[JobT], path: Path) -> JobT:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Write `text`, whole or not at all, where it differs from what is there; true if so.
+    """Write `text` atomically if the file differs from it; returns whether it did.
 
     An unchanged file keeps its time, so that Snakemake sees no change.
     """

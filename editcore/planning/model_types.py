@@ -1,4 +1,4 @@
-"""Models that editcore refuses by their configuration, before anything is loaded."""
+"""Refuses unsuitable models by their configuration, before anything is loaded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,9 @@ from editcore.errors import ModelError
 
 
 def refuse_unfit(name: str, config: Mapping[str, Any]) -> None:
-    """Raise `ModelError` for a mixture of experts, or a model that is no causal language model.
+    """Raise `ModelError` for a mixture of experts or a model that is not a causal language model.
 
-    `config` is the content of the model's `config.json`; of an empty one nothing is known.
+    `config` is the content of the model's `config.json`; an empty one is not refused.
     """
     kind = config.get("model_type")
     if experts := _experts(config):

@@ -8,7 +8,7 @@ STUDY_FILE = RESULTS / "jobs" / "study.json"
 
 
 class ShardKey(NamedTuple):
-    """Which shard of edits; all parts as they appear in paths."""
+    """The key of a shard of edits; each part is as it appears in paths."""
 
     model: str
     editor: str
@@ -17,7 +17,7 @@ class ShardKey(NamedTuple):
 
 
 class ValueKey(NamedTuple):
-    """The v* of which shard; `digest` is a hash of the search's options."""
+    """The key of the v* of one shard; `digest` is a hash of the search's options."""
 
     model: str
     digest: str
@@ -26,7 +26,7 @@ class ValueKey(NamedTuple):
 
 
 class SequenceKey(NamedTuple):
-    """Which sequence of edits; `order` is the seed that drew its facts and their order."""
+    """The key of a sequence of edits; `order` is the seed that drew its facts and their order."""
 
     model: str
     editor: str
@@ -35,7 +35,7 @@ class SequenceKey(NamedTuple):
 
 
 class ArtefactKey(NamedTuple):
-    """Which second moments, or which training, of a model; `digest` is a hash of how it is made."""
+    """The key of second moments or a training; `digest` is a hash of how they are made."""
 
     model: str
     digest: str
@@ -52,7 +52,7 @@ def prefixes(model: str) -> Path:
 
 
 def moments_job(model: str, digest: str) -> Path:
-    """The job that makes the second moments of some layers; `digest` tells it from others."""
+    """The job that makes the second moments of some layers."""
     return RESULTS / "jobs" / "moments" / f"model={model}" / f"{digest}.json"
 
 
@@ -62,17 +62,17 @@ def moments(model: str, digest: str) -> Path:
 
 
 def moment(folder: Path, layer: int) -> Path:
-    """The second moment of one layer's keys, in such a folder."""
+    """The second moment of one layer's keys, in that folder."""
     return folder / f"layer-{layer}.safetensors"
 
 
 def values_job(model: str, digest: str, dataset: str, shard: str) -> Path:
-    """The job that searches for v* of one shard; `digest` tells its options from others."""
+    """The job that searches for v* of one shard."""
     return RESULTS / "jobs" / "values" / _values(model, digest, dataset) / f"shard-{shard}.json"
 
 
 def values(model: str, digest: str, dataset: str, shard: str) -> Path:
-    """v* of the cases of one shard."""
+    """The v* of the cases of one shard."""
     return RESULTS / "artefacts" / _values(model, digest, dataset) / f"shard-{shard}.safetensors"
 
 
@@ -81,7 +81,7 @@ def _values(model: str, digest: str, dataset: str) -> Path:
 
 
 def train_job(model: str, digest: str) -> Path:
-    """The job that trains an editor for a model; `digest` tells its options from others."""
+    """The job that trains an editor for a model."""
     return RESULTS / "jobs" / "train" / f"model={model}" / f"{digest}.json"
 
 
@@ -136,7 +136,7 @@ def mechanism(model: str) -> Path:
 
 
 def mechanism_file(name: str) -> str:
-    """The file in the summary that holds such a table of all models."""
+    """The summary's file for such a table of all models."""
     return f"mechanism-{name}.parquet"
 
 

@@ -1,4 +1,4 @@
-"""From a study's configuration to its jobs; what can be wrong without a model is found here."""
+"""From a study's configuration to its jobs; finds all errors that can be found without a model."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -43,22 +43,22 @@ from editcore.registry.registry import Registry, load_registry
 
 
 def plan(config: StudyConfig, where: str, registry: Registry | None = None) -> Study:
-    """Check a study and cut it into jobs; `where` is the file that messages point to.
+    """Check a study and split it into jobs; `where` is the file that messages point to.
 
-    Raises `EditcoreError` for an unknown editor, option or metric, a layer outside a model, a model
-    folder, data file or text that is missing or unfit. Nothing is written; torch stays out.
+    Raises `EditcoreError` for an unknown editor, option or metric, a layer outside a model, and a
+    model folder, data file or text that is missing or invalid. Writes nothing and imports no torch.
     """
     return _Planner(config, where, load_registry() if registry is None else registry).study()
 
 
 def plan_mapping(raw: Mapping[str, Any], where: str) -> Study:
-    """The jobs of the study that `raw` describes, as a YAML file would; errors as in `plan`."""
+    """The jobs of the study in `raw`, a mapping as read from YAML; raises as `plan` does."""
     return plan(parse(raw, where), where)
 
 
 @dataclass(frozen=True)
 class _Edited:
-    """An editor with its options for one model, and what makes the artefacts that it reads."""
+    """An editor with its options for one model, and the jobs for the artefacts that it reads."""
 
     model: ModelSpec
     editor: EditorSpec
@@ -314,7 +314,7 @@ class _Planner:
 
 
 def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
-    """The searches for v* that an editor wants on one shard; others may want the same."""
+    """The searches for v* that an editor needs on one shard; editors may share them."""
     return [
         ValueJob(
             model=pair.model,

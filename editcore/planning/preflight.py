@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything is run: models, data and texts, without torch."""
+"""Finds errors before anything runs, in models, data and texts; imports no torch."""
 
 import importlib.util
 import json
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
-# Either is enough for transformers to build a tokenizer; both spell it out in one file.
+# Any of these is enough for transformers to build a tokenizer.
 TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
-# Where `editcore apply` keeps old weights; how such a file's name ends while the weights change.
+# The folder in which `editcore apply` keeps old weights, and a suffix while the weights change.
 APPLIED = "editcore-applied"
 UNFINISHED = ".unfinished"
 DEPTH_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
 
 
 def model_files(source: str) -> list[Path]:
-    """The weights and descriptions that a model is loaded from; none for a hub id.
+    """The files that a model is loaded from: weights, configuration, tokenizer; none for a hub id.
 
-    Raises `ModelError` where a folder lacks its configuration, weights or tokenizer, or where a
-    change of the weights has begun and not ended.
+    Raises `ModelError` if a folder lacks its configuration, weights or tokenizer, or if a change of
+    its weights was interrupted.
     """
     folder = model_folder(source)
     if folder is None:
@@ -50,7 +50,7 @@ def model_files(source: str) -> list[Path]:
 
 
 def refuse_interrupted(folder: Path) -> None:
-    """Raise `ModelError` where a change of the weights has begun and not ended."""
+    """Raise `ModelError` if a change of the weights is in progress or was interrupted."""
     if any((folder / APPLIED).glob(f"*{UNFINISHED}")):
         raise ModelError(
             f"a change of the weights in {folder} is in progress or was interrupted; wait until it "
@@ -59,7 +59,7 @@ def refuse_interrupted(folder: Path) -> None:
 
 
 def depth(source: str, revision: str | None = None) -> int | None:
-    """How many blocks the model has; None where its configuration is not on this machine."""
+    """The number of blocks; None if the configuration is not on this machine."""
     config = configuration(source, revision)
     parts = [config, *(part for part in config.values() if isinstance(part, dict))]
     found = next((part[key] for part in parts for key in DEPTH_KEYS if key in part), None)
@@ -71,7 +71,7 @@ def depth(source: str, revision: str | None = None) -> int | None:
 
 
 def configuration(source: str, revision: str | None) -> dict[str, Any]:
-    """The content of the model's `config.json`; empty where it is not on this machine."""
+    """The content of the model's `config.json`; empty if it is not on this machine."""
     file = _local_file(source, revision, CONFIG_FILE)
     if file is None:
         return {}
@@ -82,7 +82,7 @@ def configuration(source: str, revision: str | None) -> dict[str, Any]:
 
 
 def tokenizer_file(source: str, revision: str | None = None) -> Path | None:
-    """The whole tokenizer in one file; None where the model has none on this machine."""
+    """The model's `tokenizer.json`; None if there is none on this machine."""
     return _local_file(source, revision, TOKENIZER_FILE)
 
 
@@ -98,7 +98,7 @@ def _local_file(source: str, revision: str | None, name: str) -> Path | None:
 
 
 def layers(source: str, revision: str | None, asked: Sequence[int]) -> None:
-    """Raise `ConfigError` where a layer is outside a model whose depth is known."""
+    """Raise `ConfigError` for a layer outside a model whose number of blocks is known."""
     blocks = depth(source, revision)
     outside = [layer for layer in asked if blocks is not None and not 0 <= layer < blocks]
     if outside and blocks is not None:
@@ -109,9 +109,9 @@ def layers(source: str, revision: str | None, asked: Sequence[int]) -> None:
 
 
 def cases(path: str, format: str, registry: Registry) -> tuple[str, list[EditRequest]]:
-    """The format of a data set's records, and what they ask for in the file's order.
+    """The format of a data set's records, and their requests in the file's order.
 
-    Raises `DataError` where the file is unfit, `PluginError` where the format is not known.
+    Raises `DataError` if the file is unusable, `PluginError` if the format is unknown.
     """
     _require_file(path)
     found, requests = read_dataset(Path(path), format, registry)
@@ -121,7 +121,7 @@ def cases(path: str, format: str, registry: Registry) -> tuple[str, list[EditReq
 
 
 def flaws(datasets: Iterable["DatasetSpec"], registry: Registry) -> Iterator[tuple[str, str]]:
-    """The records of data sets that cannot be edited: in which data set, and why."""
+    """The records that cannot be edited: the data set and case, and why."""
     for dataset in datasets:
         for request in read_requests(dataset.path, dataset.format, registry):
             if request.flaw:
@@ -129,13 +129,13 @@ def flaws(datasets: Iterable["DatasetSpec"], registry: Registry) -> Iterator[tup
 
 
 def texts(path: str, count: int | None) -> None:
-    """Raise `DataError` where a file holds fewer texts than asked for; None asks for any."""
+    """Raise `DataError` if a file has fewer than `count` texts, or none."""
     _require_file(path)
     read_texts(path, count)
 
 
 def files(paths: Iterable[str]) -> None:
-    """Raise `DataError` where one of the files is not there."""
+    """Raise `DataError` if one of the files does not exist."""
     for path in paths:
         _require_file(path)
 
@@ -157,7 +157,7 @@ def _require_file(path: str) -> None:
 
 
 def tasks(names: Sequence[str]) -> None:
-    """Raise `ConfigError` where a task's file or data are missing, or two tasks share a label."""
+    """Raise `ConfigError` if a task's file or data is missing, or two tasks share a label."""
     labels = [task_files.label(name) for name in names]
     for label in labels:
         if labels.count(label) > 1:

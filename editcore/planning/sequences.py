@@ -1,4 +1,4 @@
-"""Which editors, facts and orders a study's sequences take; free of torch."""
+"""Resolves the section `sequences`: editors, facts and orders; imports no torch."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class SequencePlanner:
     registry: Registry
 
     def editors(self) -> list[str]:
-        """The labels of the editors; `ConfigError` for an unknown one, or one that cannot."""
+        """The labels of the editors; raises `ConfigError` for one that is unknown or unsuitable."""
         configured = self.config.editors
         for label in self.choice.editors or ():
             if label not in configured:
@@ -41,7 +41,7 @@ class SequencePlanner:
         return [label for label in chosen if self._can(label).sequential]
 
     def facts(self, available: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-        """Of each chosen data set its cases; `ConfigError` where one has too few."""
+        """The cases of each chosen data set; raises `ConfigError` if one has too few."""
         chosen = tuple(available) if self.choice.datasets is None else self.choice.datasets
         for label in chosen:
             if label not in available:

@@ -1,4 +1,4 @@
-"""The models and data sets of a study, each with the third party's code that reads it."""
+"""The models and data sets of a study, with the hashes of third-party code that reads them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from editcore.registry.registry import Registry
 
 
 def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpec:
-    """A model under its label; `ModelError` where its configuration already rules it out."""
+    """A model and its label; raises `ModelError` if its configuration rules it out."""
     options = choice.model_dump(exclude={"source", "published_moments"})
     source = choice.source or label
     config = preflight.configuration(source, choice.revision)
@@ -26,10 +26,10 @@ def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpe
 def dataset_spec(
     label: str, choice: DatasetSection, registry: Registry, models: Sequence[ModelSpec]
 ) -> tuple[DatasetSpec, tuple[int, ...]]:
-    """A data set under its label, and the ids of the cases that a study of `models` edits.
+    """A data set and its label, and the ids of the cases that a study of `models` edits.
 
-    Raises `DataError` where the file is missing or unfit, `PluginError` for an unknown format, and
-    for the choice of cases what `hard_cases.chosen` raises.
+    Raises `DataError` if the file is missing or unusable, `PluginError` for an unknown format, and
+    what `hard_cases.chosen` raises.
     """
     path = data_file(choice.path)
     found, requests = preflight.cases(path, choice.format, registry)

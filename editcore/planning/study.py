@@ -1,4 +1,4 @@
-"""Resolves a study into jobs: every combination checked, cut into shards, written as files."""
+"""A study as jobs: its files, the inputs of each job, and its manifest."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +30,13 @@ from editcore.planning.jobs import (
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 
-# What `editcore.records.mechanism_schemas`, which planning does not import, has schemas for.
+# The tables in `editcore.records.mechanism_schemas`, which planning does not import.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
 MECHANISM_DERIVED = ("shared", "prompting")
 
 
 class StudyList(Job):
-    """`study.json`: a study's tables, each with its job file, and the study's configuration."""
+    """The manifest `study.json`: each table with its job file, and the study's configuration."""
 
     edits: dict[str, str]
     sequences: dict[str, str]
@@ -46,9 +46,10 @@ class StudyList(Job):
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs, each under its key; prefixes, tasks and mechanism by model.
+    """A study as jobs, by key; prefixes, tasks and mechanism by model.
 
-    `model_files` are what each model is loaded from, so that a changed model is edited again.
+    `model_files` are the files that each model is loaded from, so that a changed model is edited
+    again.
     """
 
     config: StudyConfig
@@ -77,7 +78,7 @@ class Study:
 
     @property
     def tables(self) -> list[str]:
-        """Every table of the study; one that is missing is made again, whatever else is there."""
+        """Every table of the study; a missing one is made again, whatever else exists."""
         own = [*self.edit_files, *self.sequence_files, *self.score_files]
         return [*own, *self.mechanism_folders, *self.summaries]
 
@@ -98,12 +99,12 @@ class Study:
 
     @property
     def mechanism_tables(self) -> list[str]:
-        """The mechanism's tables in the summary; none where the study does not ask for them."""
+        """The mechanism's tables in the summary; none for a study without it."""
         names = (*MECHANISM, *MECHANISM_DERIVED) if self.mechanism else ()
         return [str(paths.RESULTS / "summary" / paths.mechanism_file(name)) for name in names]
 
     def mechanism_inputs(self, model: str) -> list[str]:
-        """The files, besides the job, that a model's mechanism is found from."""
+        """The files, besides the job, that a model's mechanism is measured from."""
         job = self.mechanism[model]
         sets = (job.hard_cases, job.normal_cases)
         files = [file for each in sets for file in (each.dataset.path, each.values)]
@@ -118,7 +119,7 @@ class Study:
 
     @property
     def sizes(self) -> Mapping[tuple[str, str, str], int]:
-        """How many cases each model, editor and data set takes together."""
+        """The number of cases for each model, editor and data set, over all shards."""
         sizes: Counter[tuple[str, str, str]] = Counter()
         for key, job in self.edits.items():
             sizes[key.model, key.editor, key.dataset] += len(job.case_ids)
@@ -133,7 +134,7 @@ class Study:
         return [*self.moments[ArtefactKey(model, digest)].sources, *self.model_files[model]]
 
     def values_inputs(self, model: str, digest: str, dataset: str, shard: str) -> list[str]:
-        """The files, besides the job, that v* of a shard are searched with."""
+        """The files, besides the job, that the search for v* of a shard reads."""
         job = self.values[ValueKey(model, digest, dataset, shard)]
         return [job.prefixes, job.dataset.path, *self.model_files[model]]
 
@@ -149,7 +150,7 @@ class Study:
         return [*_artefacts(job), *data, *self.model_files[model]]
 
     def sequences_inputs(self, model: str, editor: str, dataset: str, order: str) -> list[str]:
-        """The files, besides the job, that a sequence is made from: as a shard's, and tasks."""
+        """The files, besides the job, that a sequence is made from: as for a shard, and tasks."""
         job = self.sequences[SequenceKey(model, editor, dataset, order)]
         data = [job.dataset.path, job.perplexity.path, *_task_files(job.tasks)]
         return [*_artefacts(job), *data, *self.model_files[model]]
@@ -166,11 +167,11 @@ class Study:
         return [*edits, *_task_files(job.tasks), job.perplexity.path, *self.model_files[model]]
 
     def gpus(self, model: str) -> int:
-        """How many graphics processors a job with this model takes: 0 or 1."""
+        """The number of graphics cards that a job with this model uses: 0 or 1."""
         return int(self.config.models[model].device.startswith("cuda"))
 
     def write(self) -> list[Path]:
-        """Write the job files that changed, and the list of the study's shards; returns those."""
+        """Write the job files that changed, and the manifest; returns the files written."""
         return [path for path, text in self._files() if write_if_changed(path, text)]
 
     def _files(self) -> Iterator[tuple[Path, str]]:
@@ -204,9 +205,9 @@ class Study:
 
 
 def _artefacts(job: EditorJob) -> list[str]:
-    """The artefacts that a job reads, as Snakemake's rules make them."""
+    """The artefacts that a job reads, as named in Snakemake's rules."""
     prefixes = [job.prefixes] if job.prefixes else []
-    # Snakemake knows the folder that a rule makes, not the files in it.
+    # Snakemake's rules make the folder as a whole.
     moments = {str(Path(file).parent) for file in job.moments.values()}
     values = [source.path for source in job.values]
     return [*prefixes, *moments, *values, *([job.trained] if job.trained else [])]
@@ -220,7 +221,7 @@ def _task_files(names: Sequence[str]) -> list[str]:
 def listed_edits(study_file: Path) -> dict[Path, EditJob]:
     """The edit tables of a study's manifest, each with its job.
 
-    Raises `ConfigError` where the manifest or a job cannot be read; so do the others.
+    Raises `ConfigError` if the manifest or a job cannot be read, as do the functions below.
     """
     return _read_jobs(_listed(study_file).edits, EditJob)
 
@@ -236,7 +237,7 @@ def listed_scores(study_file: Path) -> dict[Path, DownstreamJob]:
 
 
 def listed_config(study_file: Path) -> StudyConfig:
-    """The configuration that a study's list was made from; raises `ConfigError` likewise."""
+    """The configuration in a study's manifest."""
     return _listed(study_file).config
 
 

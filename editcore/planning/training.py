@@ -1,4 +1,4 @@
-"""Plans what an editor learns before it edits: a job, or the file that its options name instead."""
+"""Plans an editor's training: a job, or the file that its options name instead."""
 
 from collections.abc import Mapping
 
@@ -15,9 +15,9 @@ def planned(
     seed: int,
     moments: Mapping[int, str],
 ) -> tuple[TrainJob | None, str | None]:
-    """The training that an editor's options ask for, if any, and the file that edits will read.
+    """The training job that an editor's options require, if any, and the file that edits will read.
 
-    Raises `DataError` where the file given instead, or one of those to learn from, is not there.
+    Raises `DataError` if the given file, or one of the training files, does not exist.
     """
     if not (asked := needs(options, Trained)):
         return None, None
@@ -28,7 +28,7 @@ def planned(
         return None, file
     data = tuple(data_file(path) for path in need.data)
     preflight.files(data)
-    # Labels and options of editing are left out, so that editors that differ in them share it.
+    # Without the label and other options, so that editors that differ only in these share it.
     learnt = {name: editor.options[name] for name in need.options}
     update = {"label": editor.uses, "options": learnt, "transforms": ()}
     job = TrainJob(

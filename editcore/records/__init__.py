@@ -1,1 +1,1 @@
-"""Every table and artefact on disk: schemas, whole-file writing, provenance, checkpoints."""
+"""Every table and artefact on disk: schemas, atomic writing, provenance, checkpoints."""

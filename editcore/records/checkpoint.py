@@ -1,4 +1,4 @@
-"""The file that long work keeps while it runs, so that a killed run continues from there."""
+"""Checkpoints of long work, from which a killed run resumes."""
 
 import json
 import time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far some work has come: its tensors, and what is known of them as JSON."""
+    """How far some work has come: tensors, and a state that can be written as JSON."""
 
     tensors: "Mapping[str, torch.Tensor]"
     state: Mapping[str, Any]
@@ -33,16 +33,16 @@ class Progress:
         )
 
     def part(self, part: str) -> "dict[str, torch.Tensor]":
-        """The tensors of one part by their own names; empty where it has none."""
+        """The tensors of one part by their own names; empty if it has none."""
         inside = f"{part}/"
         return {k.removeprefix(inside): t for k, t in self.tensors.items() if k.startswith(inside)}
 
 
 @dataclass
 class Checkpoint:
-    """A file that keeps the progress of unfinished work, written every few seconds.
+    """A file with the progress of unfinished work, written every few seconds.
 
-    `identity` says what the work is; a file with another one is left unread.
+    `identity` describes the work; a file with another identity is ignored.
     """
 
     path: Path
@@ -51,14 +51,14 @@ class Checkpoint:
     _written: float = field(default_factory=time.monotonic)
 
     def read(self) -> Progress | None:
-        """The progress to continue from; None where there is none, or of something else."""
+        """The progress to resume from; None if there is none, or only that of other work."""
         if not self.path.exists():
             return None
         try:
             with opened(self.path, "progress") as file:
                 if file.about.get("identity") != self.identity:
                     return None
-                # A copy, since products depend in their last bits on how memory is aligned.
+                # A copy, since the last bits of products depend on the alignment in memory.
                 tensors = {name: tensor.clone() for name, tensor in file.all().items()}
                 return Progress(tensors, dict(json.loads(file.about["done"])))
         except DataError as error:
@@ -66,7 +66,7 @@ class Checkpoint:
             return None
 
     def write_if_due(self, made: Callable[[], Progress]) -> None:
-        """Write the progress, whole or not at all, where the last time was long enough ago."""
+        """Write the progress atomically if the last write was at least `seconds` ago."""
         if time.monotonic() - self._written < self.seconds:
             return
         progress = made()
@@ -76,7 +76,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the file, once the work has become a result."""
+        """Delete the file, once the work is complete."""
         self.path.unlink(missing_ok=True)
 
     def _refused(self, error: DataError) -> None:

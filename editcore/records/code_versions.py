@@ -1,4 +1,4 @@
-"""Rows that differing versions of code have made, side by side in one folder of results."""
+"""Finds rows in one folder of results that were made by different versions of code."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,19 +10,19 @@ from editcore.records import provenance
 
 TABLES = ("edits", "sequences")
 EDITOR = (
-    "Run snakemake: it makes those of the study again that the installed code did not make. "
-    "Delete the others that are old."
+    "Run snakemake, which makes the study's rows again unless the installed code made them. "
+    "Delete other old files."
 )
 EDITCORE = (
-    "Snakemake leaves them as they are, since a new version of editcore runs nothing again. Where "
-    "CHANGELOG.md says that numbers change, delete the older files and run snakemake."
+    "Snakemake keeps them, since a new version of editcore does not rerun finished jobs. If "
+    "numbers change according to CHANGELOG.md, delete the older files and run snakemake."
 )
 
 
 def described(results: Path) -> Iterator[tuple[str, str]]:
-    """What is mixed, and what to do: for each editor whose code differs, and for editcore's own.
+    """What is mixed, and what to do: for each editor with different code, and for editcore.
 
-    Also a table that cannot be read. Nothing where each was made by one version, or none is there.
+    Also names tables that cannot be read. Yields nothing if one version made everything.
     """
     editors: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     own: dict[str, list[Path]] = defaultdict(list)
@@ -48,7 +48,7 @@ def described(results: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """The value where it is a mapping; an empty one for what somebody else may have written."""
+    """The value if it is a mapping, otherwise an empty one: others may have written the file."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -61,4 +61,4 @@ def _mixed(versions: Mapping[str, list[Path]]) -> str:
         f"{len(files)} file{'s' * (len(files) > 1)} by {version}, such as {files[0]}"
         for version, files in versions.items()
     ]
-    return f"made by differing code: {'; '.join(parts)}"
+    return f"made by different versions: {'; '.join(parts)}"

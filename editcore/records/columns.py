@@ -12,7 +12,7 @@ MEANING_KEY, UNIT_KEY = b"meaning", b"unit"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what its numbers mean, in one sentence, and their unit where they have one."""
+    """One column: the meaning of its values in one sentence, and their unit if they have one."""
 
     name: str
     type: pa.DataType
@@ -20,7 +20,7 @@ class Column:
     unit: str = ""
 
     def field(self, *, nullable: bool) -> pa.Field:
-        """The column as Arrow has it; meaning and unit are its metadata, in files too."""
+        """The column for Arrow; meaning and unit become its metadata, also in files."""
         about = {MEANING_KEY: self.meaning, UNIT_KEY: self.unit}
         known = {key: text for key, text in about.items() if text}
         return pa.field(self.name, self.type, nullable=nullable, metadata=known)
@@ -32,7 +32,7 @@ def text(name: str, meaning: str) -> Column:
 
 
 def flag(name: str, meaning: str) -> Column:
-    """A column of truth values."""
+    """A column of booleans."""
     return Column(name, pa.bool_(), meaning)
 
 
@@ -54,9 +54,10 @@ def real(name: str, meaning: str, unit: str = "") -> Column:
 def schema(
     name: str, keys: Sequence[str], columns: Sequence[Column], nullable: Sequence[str] = ()
 ) -> pa.Schema:
-    """A table's schema: `name` ends in its version; `keys` name a row and order the file.
+    """A table's schema: `name` ends in its version; `keys` identify a row and order the file.
 
-    Keys and `status` are never null, but for the keys in `nullable`; rows without them come last.
+    Keys and `status` are never null, except for the keys in `nullable`; rows without these come
+    last.
     """
     required = {*keys, "status"} - {*nullable}
     fields = [column.field(nullable=column.name not in required) for column in columns]
@@ -73,7 +74,7 @@ def described(schema: pa.Schema) -> list[Column]:
 
 
 def meanings(schema: pa.Schema) -> dict[str, str]:
-    """By column, its meaning, followed by its unit in brackets where it has one."""
+    """The meaning of each column, followed by its unit in brackets if it has one."""
     return {c.name: f"{c.meaning} [{c.unit}]" if c.unit else c.meaning for c in described(schema)}
 
 
@@ -83,5 +84,5 @@ def schema_name(schema: pa.Schema) -> str:
 
 
 def keys(schema: pa.Schema) -> list[str]:
-    """The columns that name a row and order the file."""
+    """The columns that identify a row and order the file."""
     return str(schema.metadata[SORT_KEY].decode()).split(",")

@@ -1,4 +1,4 @@
-"""The lists of columns in results/README.md, made from the declared tables.
+"""Generates the lists of columns in results/README.md from the declared tables.
 
 python -m editcore.records.columns_page results/README.md
 """
@@ -25,10 +25,9 @@ def tables() -> dict[str, pa.Schema]:
 
 
 def renewed(page: str) -> str:
-    """The page with every block between `<!-- columns: NAME -->` and `<!-- end -->` made again.
+    """The page with every block from `<!-- columns: NAME -->` to `<!-- end -->` regenerated.
 
-    With `NAME beyond OTHER` a block lists the columns that OTHER lacks. Raises `KeyError` for a
-    name of no table.
+    `NAME beyond OTHER` lists the columns that OTHER lacks. Raises `KeyError` for an unknown table.
     """
     known = tables()
 
@@ -40,7 +39,7 @@ def renewed(page: str) -> str:
 
 
 def _described(table: pa.Schema, other: pa.Schema | None) -> str:
-    """Name, order and columns of a table, the last without those of another."""
+    """Name, order and columns of a table, without the columns of `other`."""
     left_out = set(other.names) if other is not None else set()
     head = f"`{schema_name(table)}`, ordered by {', '.join(keys(table))}."
     if other is not None:

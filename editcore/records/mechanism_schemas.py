@@ -210,7 +210,7 @@ PROMPTING = schema(
     ),
 )
 
-# What a model's job writes, by file name.
+# The tables of one model's job, by file name.
 TABLES: Mapping[str, pa.Schema] = MappingProxyType(
     {
         "updates": UPDATES,
@@ -221,9 +221,9 @@ TABLES: Mapping[str, pa.Schema] = MappingProxyType(
         "positions": POSITIONS,
     }
 )
-# The same of all models in the summary, where edited models are judged.
+# The same tables in the summary, for all models, with verdicts on edited models.
 GATHERED: Mapping[str, pa.Schema] = MappingProxyType(
     {**TABLES, "updates": UPDATES_JUDGED, "positions": POSITIONS_JUDGED}
 )
-# What is made of those and of the edits.
+# The tables derived from those and from the edits.
 DERIVED: Mapping[str, pa.Schema] = MappingProxyType({"shared": SHARED, "prompting": PROMPTING})

@@ -1,4 +1,4 @@
-"""How a file of results came to be: what is written into it, and how to read it."""
+"""Provenance of results: what is written into each file, and how to read it."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from editcore.planning.jobs import Job, ModelSpec
 
 MADE_WITH = ("editcore", "torch", "transformers", "tokenizers", "numpy", "polars", "pyarrow")
-# Of each file of weights so much at either end stands for the rest: hashing all takes minutes.
+# Of weight files only this much at both ends is hashed: hashing everything takes minutes.
 SAMPLED_BYTES = 2**20
 
 
@@ -31,11 +31,11 @@ def versions() -> dict[str, str]:
 
 
 def of_job(job: "Job", **more: Any) -> dict[str, Any]:
-    """What is written into every file that a job makes; the same on every machine.
+    """The provenance of every file that a job makes; the same on every machine.
 
-    `job` says all that was asked for: model, dtype, device, seed, `trust_remote_code`, the editor's
-    options, distribution and source hash. `config` is its hash, `code` that of editcore's own
-    sources, and `revision` what the model's name led to.
+    `job` is the whole job: model, dtype, device, seed, `trust_remote_code`, the editor's options,
+    distribution and source hash. `config` is its hash, `code` that of editcore's own sources, and
+    `revision` the version of the model that was loaded.
     """
     known = {
         "job": job.model_dump(mode="json"),
@@ -48,14 +48,14 @@ def of_job(job: "Job", **more: Any) -> dict[str, Any]:
 
 
 def as_metadata(record: dict[str, Any]) -> dict[str, str]:
-    """The same for a file of tensors, whose metadata are strings."""
+    """The same for a file of tensors, whose metadata must be strings."""
     return {name: json.dumps(value, sort_keys=True) for name, value in record.items()}
 
 
 def model_revision(spec: "ModelSpec") -> str | None:
-    """The commit that a hub id led to, or a hash of a folder's files; None where neither is here.
+    """The commit of a hub id, or a hash of a folder's files; None if neither is on this machine.
 
-    Of large files the size and both ends are hashed, which no two checkpoints share.
+    Of large files, the size and both ends are hashed, which differ between checkpoints.
     """
     if model_folder(spec.source) is not None:
         digest = hashlib.sha256()
@@ -71,7 +71,7 @@ def model_revision(spec: "ModelSpec") -> str | None:
 
 
 def stamps(files: Iterable[Path | str]) -> list[tuple[str, int, int]]:
-    """Name, size in bytes and time of change (ns) of each file: a change shows without a read."""
+    """Name, size in bytes and modification time (ns) of each file: a change shows in these."""
     found = [(str(file), Path(file).stat()) for file in files]
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
@@ -84,9 +84,9 @@ def _ends(path: Path) -> bytes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record that editcore put into a Parquet or safetensors file.
+    """The provenance that editcore wrote into a Parquet or safetensors file.
 
-    Raises `DataError` where the file is missing, of another kind, or says nothing.
+    Raises `DataError` if the file is missing, of another kind, or without provenance.
     """
     if not path.is_file():
         raise DataError(f"there is no file {path}; give a table or tensors that editcore wrote")
@@ -107,21 +107,21 @@ def _of_tensors(path: Path) -> dict[str, Any]:
 
 
 def _decoded(value: str) -> Any:
-    """Metadata are strings; those that hold JSON are shown as what they hold."""
+    """A metadata string, decoded if it is JSON."""
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(value)
     return value
 
 
 def made_by() -> dict[str, str]:
-    """The versions of what turns tables into other tables."""
+    """The versions of the packages that make tables from other tables."""
     return {name: importlib.metadata.version(name) for name in ("editcore", "polars")}
 
 
 def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What shards say of themselves: each model, editor and data set once, all else merged."""
+    """The provenance of several shards as one: each model, editor and data set once."""
     jobs = [job for source in sources if isinstance(job := source.get("job"), Mapping)]
-    # Each shard has a job, and so a hash of it, of its own.
+    # Each shard has its own job and its hash.
     rest = [{k: v for k, v in s.items() if k not in ("job", "config")} for s in sources]
     parts = (("models", "model", "name"), ("editors", "editor", "label"))
     return {
@@ -137,14 +137,14 @@ def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _label(job: Mapping[str, Any], part: str, name: str) -> str:
-    """What a job calls its model, editor or data set; empty where it does not name one."""
+    """The label of a job's model, editor or data set; empty if it has none."""
     there = job.get(part)
     label = there.get(name) if isinstance(there, Mapping) else None
     return label if isinstance(label, str) else ""
 
 
 def merged(sources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """One mapping out of many: the value where all agree, the sorted distinct ones where not.
+    """One mapping from many: the value if all agree, otherwise the sorted distinct values.
 
     >>> merged([{"torch": "2.13", "seed": 0}, {"torch": "2.12", "seed": 0}])
     {'seed': 0, 'torch': ['2.12', '2.13']}

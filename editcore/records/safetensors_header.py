@@ -1,7 +1,7 @@
-"""The header of a safetensors file, read without its tensors: metadata, and where each tensor is.
+"""Reads the header of a safetensors file: metadata, and the place of each tensor.
 
-A file begins with the header's length, eight bytes, the least first; the header is JSON, and the
-bytes of the tensors follow (https://huggingface.co/docs/safetensors).
+A file begins with the header's length in eight little-endian bytes; then come the header, as JSON,
+and the bytes of the tensors (https://huggingface.co/docs/safetensors).
 """
 
 import json
@@ -18,7 +18,7 @@ LENGTH_BYTES = 8
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """Where a tensor is: its file, its first byte there and its number of bytes; and its kind.
+    """The place of a tensor: its file, first byte and number of bytes, and its dtype.
 
     `dtype` is the format's own name, such as `F32`.
     """
@@ -38,14 +38,14 @@ class TensorPlace:
 
 @dataclass(frozen=True)
 class Header:
-    """Metadata as written, and the place of each tensor by its name."""
+    """The metadata as written, and the place of each tensor by name."""
 
     metadata: Mapping[str, str]
     places: Mapping[str, TensorPlace]
 
 
 def read_header(path: Path, remedy: str = "write it again") -> Header:
-    """The header of a file; `DataError` where it has none, or its tensors do not fill the file."""
+    """The header of a file; raises `DataError` if it is invalid or does not match the file."""
     with reading(path, "tensors", remedy):
         _check(path)
         with path.open("rb") as file:
@@ -66,7 +66,7 @@ def read_header(path: Path, remedy: str = "write it again") -> Header:
 
 
 def _check(path: Path) -> None:
-    """Let the library judge lengths, offsets and shapes; `ValueError` where it refuses."""
+    """Let the library check lengths, offsets and shapes; raises `ValueError` if it refuses."""
     try:
         with safe_open(path, framework="numpy"):
             pass

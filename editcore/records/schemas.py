@@ -7,8 +7,7 @@ from editcore.records.columns import flag, real, schema, small, text, whole
 
 CASE_KEYS = ("model", "editor", "dataset", "case_id")
 
-# Columns of a table of sequences beyond its schema, for each task: how well the model did, and what
-# guessing gives.
+# Prefixes of further columns in tables of sequences, two per task: its score and that of guessing.
 SCORE, GUESSED = "score_", "random_"
 
 METRICS = (
@@ -135,7 +134,7 @@ EDITS = schema("edits/2", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
 CASES = schema("cases/2", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
-# What a row holds whatever is measured; no metric's column has such a name.
+# The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)
 
 VERDICTS = schema(
@@ -241,7 +240,7 @@ _LEFT = (
     real("seconds", "time for the step, including all measurements", "s"),
 )
 
-# The status of a sequence's last row where the model had collapsed.
+# The status of a sequence's last row if the model has collapsed.
 STOPPED = "stopped"
 
 SEQUENCES = schema("sequences/2", _STEP_KEYS, (*_STEP, *_LEFT))

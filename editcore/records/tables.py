@@ -1,4 +1,4 @@
-"""Tables on disk: Parquet written whole with its provenance, and strict reading."""
+"""Tables on disk: Parquet, written atomically with provenance and read strictly."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,11 +30,11 @@ def write_table(
     schema: pa.Schema,
     provenance: Provenance,
 ) -> None:
-    """Write a table in the order of its keys, whole or not at all, `provenance` in its metadata.
+    """Write a table ordered by its keys, atomically, with `provenance` in its metadata.
 
-    Columns that `schema` does not name (a third party's metrics) follow it as float64, by name.
-    Raises `DataError` where a key is null, a row appears twice, a number is NaN, a value has the
-    wrong type, or the keys contradict a folder such as `model=tiny`.
+    Columns that are not in `schema` (third parties' metrics) follow as float64, by name. Raises
+    `DataError` if a key is null, a row appears twice, a number is NaN, a value has the wrong type,
+    or the keys contradict a folder such as `model=tiny`.
     """
     table = _as_table(path, content, schema)
     named_by = keys(schema)
@@ -47,11 +47,11 @@ def write_table(
 
 
 def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
-    """The rows of the listed edit files and of no other, ordered by model, editor, dataset, case.
+    """The rows of the listed edit files, ordered by model, editor, dataset and case.
 
-    A table of `edits/1` is read without the verdicts in it, and with null for what it lacks. Raises
-    `DataError` naming the file that is missing, truncated, of another kind, or in the wrong folder,
-    and the case that two files hold.
+    A table of `edits/1` is read without its verdicts, and with null for columns it lacks. Raises
+    `DataError` naming a file that is missing, truncated, of another kind or in the wrong folder, or
+    a case that is in two files.
     """
     tables = {path: _read_checked(path, EDITS, OLD_EDITS) for path in paths}
     if not tables:
@@ -69,12 +69,12 @@ def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
 
 
 def read_table(path: Path, schema: pa.Schema) -> pl.DataFrame:
-    """A table of one file, checked to be of the kind that `schema` describes."""
+    """The table in one file; raises `DataError` unless it fits `schema`."""
     return _to_polars(_read_checked(path, schema))
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """How a table was made, as its metadata say; raises `DataError` where they say nothing."""
+    """How a table was made, from its metadata; raises `DataError` if these are missing."""
     found = _metadata(path, PROVENANCE_KEY)
     if found is None:
         raise DataError(f"{path}: has no provenance, so editcore did not write it")
@@ -83,7 +83,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
 
 
 def extra_columns(edits: pl.DataFrame) -> list[str]:
-    """The columns that third parties' metrics added to the edit rows."""
+    """The columns of third parties' metrics in the edit rows."""
     return [column for column in edits.columns if column not in CASES.names]
 
 
@@ -103,14 +103,14 @@ def _as_table(
 
 
 def _extended(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
-    """The schema and, after it by name, the columns that it does not know, as numbers."""
+    """The schema, followed by the other `names`, sorted, as float64."""
     for name in sorted(set(names) - set(schema.names)):
         schema = schema.append(pa.field(name, pa.float64()))
     return schema
 
 
 def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema` in its order and types; null where the table has none."""
+    """The columns of `schema` in its order and types; null if the table lacks them."""
     for field in schema:
         if field.name not in table.column_names:
             table = table.append_column(field.name, pa.nulls(len(table), field.type))
@@ -140,7 +140,7 @@ def _named(frame: pl.DataFrame, keys: Sequence[str]) -> str:
 
 
 def _check_folders(path: Path, table: pa.Table) -> None:
-    """A folder `model=tiny` and the column `model` must say the same, as readers trust either."""
+    """Check that a folder `model=tiny` and the column `model` agree: readers use either."""
     for part in path.parent.parts:
         column, equals, value = part.partition("=")
         if not equals or column not in table.column_names:
@@ -161,9 +161,9 @@ def _metadata(path: Path, key: bytes) -> bytes | None:
 
 
 def _read(path: Path) -> pa.Table:
-    """All rows, as columns that hold what their types say, and without the file's metadata.
+    """All rows, validated against their types, without the file's metadata.
 
-    Metadata are bytes of any kind; polars, for one, ends the process where they are no UTF-8.
+    Metadata can be any bytes, and polars aborts the process if they are not UTF-8.
     """
     with _opening(path):
         table = pq.ParquetFile(path).read()
@@ -189,7 +189,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table of the older version without what is no more, and with nulls for what is new."""
+    """A table of the older version without its former columns, and with null for new ones."""
     table = table.drop_columns([name for name in VERDICTS_OF_OLD if name in table.column_names])
     for name in NEW_SINCE_OLD:
         nothing = pa.nulls(table.num_rows, schema.field(name).type)
@@ -199,7 +199,7 @@ def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
-    """A table of one kind; one of the `older` version gets today's columns."""
+    """A table checked against `schema`; one of the `older` version is converted."""
     table = _read(path)
     wanted = schema_name(schema)
     found = (_metadata(path, SCHEMA_KEY) or b"none").decode(errors="replace")

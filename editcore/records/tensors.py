@@ -1,4 +1,4 @@
-"""Reads the safetensors files that this project wrote, whatever has become of them since."""
+"""Reads safetensors files written by this project, which may have been damaged since."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,9 +39,9 @@ def opened(
     remedy: str = "delete it and run again",
     device: "str | torch.device" = "cpu",
 ) -> Iterator[TensorFile]:
-    """A block that takes a file's tensors and metadata apart, and does nothing else.
+    """A block that reads a file's tensors and metadata, and does nothing else.
 
-    Whatever is wrong with the file or with what is in it is one `DataError`, as in `reading`.
+    Anything wrong with the file or its content becomes one `DataError`, as in `reading`.
     """
     with reading(path, holds, remedy):
         try:

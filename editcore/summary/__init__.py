@@ -1,1 +1,1 @@
-"""From rows to the small tables that the report reads. Imports no torch."""
+"""From rows to the small tables that the report reads; imports no torch."""

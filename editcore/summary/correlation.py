@@ -1,7 +1,7 @@
-"""Is perplexity a surrogate for ability? Rank correlation of the two over edited models.
+"""Rank correlation of perplexity and task scores over edited models.
 
-The tables of downstream scores, and Spearman's ρ per model and task ("The Butterfly Effect of
-Model Editing", Figure 2).
+Combines the tables of scores, and computes Spearman's ρ per model and task ("The Butterfly Effect
+of Model Editing", Figure 2).
 """
 
 import warnings
@@ -24,7 +24,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Spearman:
-    """Spearman's ρ, its two-sided p, and a bootstrap interval; None where ranks do not vary."""
+    """Spearman's ρ, its two-sided p-value and a bootstrap interval; None if ranks do not vary."""
 
     rho: float | None
     p_value: float | None
@@ -34,9 +34,9 @@ class Spearman:
 
 
 def spearman(x: Sequence[float], y: Sequence[float], resamples: int, seed: int) -> Spearman:
-    """ρ of pairs, ties averaged, and the percentile interval over `resamples` draws of pairs.
+    """Spearman's ρ of pairs, ties averaged, with the percentile interval over `resamples` samples.
 
-    Draws in which one side does not vary have no ρ and are left out.
+    Samples in which one side does not vary have no ρ and are left out.
 
     >>> spearman([1.0, 2.0, 3.0, 4.0], [8.0, 6.0, 5.0, 1.0], 100, 0).rho
     -1.0
@@ -57,7 +57,7 @@ def spearman(x: Sequence[float], y: Sequence[float], resamples: int, seed: int) 
 
 
 def _rho(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    """Pearson's correlation of the ranks along an axis; NaN where one side does not vary there."""
+    """Pearson's correlation of the ranks along an axis; NaN if one side does not vary there."""
     ranks = (stats.rankdata(side, axis=axis) for side in (x, y))
     a, b = (each - each.mean(axis, keepdims=True) for each in ranks)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -66,13 +66,13 @@ def _rho(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
 
 
 def correlated(scores: pl.DataFrame) -> pl.DataFrame:
-    """The rows that ρ is over: the spread of edited models and the unedited one, with a score."""
+    """The rows that ρ uses: edited models chosen by range, and the unedited one, with a score."""
     chosen = pl.col("spread") | pl.col("case_id").is_null()
     return scores.filter(chosen, pl.col("status") == OK, pl.col("perplexity").is_finite())
 
 
 def correlation(scores: pl.DataFrame, resamples: int, seed: int) -> list[Row]:
-    """A row per model and task: perplexity against score, in the order of their names."""
+    """A row per model and task with ρ of perplexity and score, ordered by their names."""
     rows: list[Row] = []
     groups = scores.sort("model", "task").group_by("model", "task", maintain_order=True)
     for (model, task), frame in groups:
@@ -87,7 +87,7 @@ def write_correlation(
 ) -> None:
     """Write `downstream.parquet`, all scores, and `correlation.parquet`.
 
-    Raises `DataError` where no file is given, or one is not a table of scores.
+    Raises `DataError` if no file is given, or one is not a table of scores.
     """
     if not score_files:
         raise DataError("no tables of scores were given; run `editcore downstream` first")

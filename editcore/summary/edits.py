@@ -1,4 +1,4 @@
-"""From edit rows to the small tables that figures, pages and other studies read."""
+"""From edit rows to the small tables that figures, pages and other studies use."""
 
 import json
 import logging
@@ -18,14 +18,14 @@ from editcore.requests import OK
 log = logging.getLogger(__name__)
 
 MIXED = (
-    "the shards were made by different states of editcore's own code (%s); numbers may differ for "
-    "that reason alone. `snakemake --forcerun edits` makes them alike"
+    "the shards were made by different versions of editcore's code (%s), which alone can make "
+    "their numbers differ; `snakemake --forcerun edits` makes all of them again"
 )
 GROUP = ("model", "editor", "dataset")
 
 
 def write_summary(edit_files: Sequence[Path], out_dir: Path, rule: CollapseSection) -> None:
-    """Judge all edits, and write three tables to `out_dir`: their rows, a row per group, warnings.
+    """Judge all edits, and write three tables to `out_dir`: rows, groups and warnings.
 
     Raises `DataError` naming the file that is not a table of edits.
     """
@@ -46,10 +46,10 @@ def write_summary(edit_files: Sequence[Path], out_dir: Path, rule: CollapseSecti
 def verdicts(edits: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
     """One row per model, editor and data set: counts, perplexity, denominators, metric means.
 
-    `rule` is what `edits` were judged by; its thresholds are columns too.
+    `rule` is the one that `edits` were judged by; its thresholds are columns too.
 
-    Failed edits are counted in `n` and, by reason, in `failures` (JSON; null where there are none);
-    every other number is of the edits that were made. Perplexities may be infinite.
+    Failed edits are counted in `n` and, by reason, in `failures` (JSON; null if there are none);
+    every other number is over successful edits. Perplexities may be infinite.
     """
     made = edits.filter(pl.col("status") == OK)
     counts = edits.group_by(GROUP).agg(pl.len().cast(pl.Int64).alias("n"))
@@ -86,7 +86,7 @@ def _count(column: str) -> pl.Expr:
 
 
 def _metrics(edits: pl.DataFrame) -> list[pl.Expr]:
-    """Mean of each metric and over how many edits; a third party's metrics are treated alike."""
+    """The mean of each metric and the number of edits in it, for third parties' metrics too."""
     names = [*METRIC_COLUMNS, *extra_columns(edits)]
     means = [pl.col(name).mean().alias(f"{name}_mean") for name in names]
     return means + [pl.col(name).count().cast(pl.Float64).alias(f"{name}_n") for name in names]

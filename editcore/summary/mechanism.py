@@ -1,4 +1,4 @@
-"""The models' tables as one of each kind, and what is made of them and of the edit rows."""
+"""Combines the models' tables of the mechanism, and derives others from them and the edit rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ from editcore.summary import mechanism_prompting, mechanism_shared
 
 
 def write_mechanism(folders: Sequence[Path], cases: Path, out_dir: Path) -> None:
-    """Write `mechanism-*.parquet` to `out_dir` from the folders that `run` filled.
+    """Write `mechanism-*.parquet` to `out_dir` from the models' folders of tables.
 
-    `cases` is the table of all edit rows; the rule that judged them judges here too. Raises
+    `cases` is the table of all edit rows; the rule that judged them is used here too. Raises
     `DataError` naming the file that is missing.
     """
     rule = CollapseSection(**read_provenance(cases)["collapse"])
@@ -37,6 +37,6 @@ def write_mechanism(folders: Sequence[Path], cases: Path, out_dir: Path) -> None
 
 
 def _gathered(files: Sequence[Path], name: str, rule: CollapseSection) -> pl.DataFrame:
-    """One experiment's tables of all models as one, edited models judged."""
+    """One experiment's tables of all models as one, with verdicts on edited models."""
     table = pl.concat([read_table(file, TABLES[name]) for file in files])
     return judged(table, rule) if {*VERDICT_COLUMNS} <= {*GATHERED[name].names} else table

@@ -1,7 +1,4 @@
-"""Metrics bare and after a prefix, with intervals, from the edit rows (Tables 4 and 5).
-
-Free of torch.
-"""
+"""Metrics without and with a prefix, with intervals, from the edit rows (Tables 4 and 5)."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +10,7 @@ from editcore.requests import OK
 
 METRICS = ("efficacy", "generalization", "locality")
 Z = 1.959963984540054  # the normal distribution's 97.5 % point
-# What is tested after a prefix. As published, the rewrite prompt alone is.
+# The prompts tested after a prefix; as published, only the edited one (`rewrite`).
 WAYS = ("none", "rewrite", "all")
 
 
@@ -31,7 +28,7 @@ def wilson(hits: float, n: int) -> tuple[float, float]:
 
 
 def column(metric: str, way: str) -> str:
-    """The edit rows' column of a metric when tested in one of `WAYS`."""
+    """The edit rows' column of a metric, tested in one of `WAYS`."""
     prefixed = way == "all" or (way == "rewrite" and metric == "efficacy")
     return f"{metric}_prefixed" if prefixed else metric
 

@@ -1,7 +1,4 @@
-"""What the cases that collapse a model have in common, and how well each of it predicts (Figure 3).
-
-Free of torch.
-"""
+"""What cases that collapse a model have in common, and how well it predicts collapse (Figure 3)."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -24,8 +21,7 @@ QUANTITIES: Mapping[str, pl.Expr] = MappingProxyType(
 def rows(updates: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Rows of `SHARED`, from the edits with `mixed` keys and C.
 
-    `auc` says how often a case that collapses the model has less of the quantity than one that does
-    not.
+    `auc` is how often a case that collapses the model has a smaller value than one that does not.
     """
     edits = updates.filter(pl.col("second_moment"), strategy="mixed")
     for (model,), of_model in edits.group_by("model", maintain_order=True):

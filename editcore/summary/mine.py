@@ -1,4 +1,4 @@
-"""The hard cases of a finished sweep as a data set: what collapses a model, beside what does not.
+"""Makes data sets from a finished study: cases that collapsed a model, and cases that did not.
 
 "The Butterfly Effect of Model Editing", §5.1: HardCF, gathered by single edits.
 """
@@ -23,7 +23,7 @@ KINDS = ("hard", "normal")
 
 @dataclass(frozen=True)
 class Mined:
-    """The files that were written, and how many cases each holds."""
+    """The files written, and the number of cases in each."""
 
     files: Mapping[Path, int]
 
@@ -33,9 +33,9 @@ def write_mined(
 ) -> Mined:
     """Write `<model>-<editor>-hard.json` and `-normal.json` for each pair that has collapsed edits.
 
-    `cases` are the edit rows, `data` the file of each data set in them, `where` what the rows came
-    from. Normal cases are drawn, as many as there are hard ones, from those that did not collapse.
-    Raises `DataError` where nothing collapsed, or a file has lost a case.
+    `cases` are the edit rows, `data` the file of each of their data sets, `where` the origin of the
+    rows. As many normal as hard cases are drawn from those that did not collapse. Raises
+    `DataError` if nothing collapsed, or a file no longer has a case.
     """
     known = {
         name: {request.case_id: request for request in read_requests(path)}
@@ -67,7 +67,7 @@ def _record(
     data: Mapping[str, Path],
     where: str,
 ) -> Record:
-    """A case in COUNTERFACT's format, and under `mined` why it is here."""
+    """A case in COUNTERFACT's format, with the reason under `mined`."""
     dataset, case_id = row["dataset"], row["case_id"]
     request = known[dataset].get(case_id)
     if request is None:
@@ -88,12 +88,12 @@ def _record(
 
 
 def _finite(value: float) -> float | str:
-    """JSON knows no infinity."""
+    """A finite number, or a string, since JSON has no infinity."""
     return value if value < float("inf") else "inf"
 
 
 def _numbered(records: Sequence[Record]) -> list[Record]:
-    """Records with case ids of their own: those of their data set, where they do not repeat."""
+    """Records with distinct case ids: their own ones if these are distinct."""
     ids = [record["case_id"] for record in records]
     if len(set(ids)) == len(ids):
         return list(records)

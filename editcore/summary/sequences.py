@@ -1,4 +1,4 @@
-"""The table of sequential edits: one row per step, judged; free of torch."""
+"""The table of sequential edits: one row per step, with verdicts; imports no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from editcore.records.tables import read_provenance, read_table, write_table
 
 
 def tasks(rows: pl.DataFrame) -> list[str]:
-    """The tasks that some sequence was scored in.
+    """The tasks that some sequence was scored on.
 
     >>> tasks(pl.DataFrame({"step": [0], "score_piqa": [0.7], "random_piqa": [0.5]}))
     ['piqa']
@@ -24,9 +24,9 @@ def tasks(rows: pl.DataFrame) -> list[str]:
 
 
 def write_sequences(files: Sequence[Path], out_dir: Path, rule: CollapseSection) -> None:
-    """Write the judged rows of all sequences to `sequences.parquet`.
+    """Write the rows of all sequences, with verdicts, to `sequences.parquet`.
 
-    Raises `DataError` for a file of others.
+    Raises `DataError` for a file of another kind.
     """
     if not files:
         raise DataError("no tables of sequences were given; run `editcore sequence` first")

@@ -1,4 +1,4 @@
-"""Rows that differing code has made are named by `editcore doctor`, with what to do."""
+"""`editcore doctor` names rows made by different versions of code, and what to do."""
 
 from pathlib import Path
 
@@ -64,4 +64,4 @@ def test_doctor_says_so_and_stays_content(tmp_path: Path) -> None:
     notes = [line for line in done.output.splitlines() if line.startswith("NB ")]
     assert len(notes) == 2
     assert notes[0].startswith(f"NB  results: {broken}: not a whole Parquet file")
-    assert notes[1].startswith("NB  rows of rome: made by differing code: 1 file by editcore-x")
+    assert notes[1].startswith("NB  rows of rome: made by different versions: 1 file by editcore-x")
