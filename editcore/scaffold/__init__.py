@@ -1,4 +1,4 @@
-"""Writes a new plugin: a small package with an editor that works, to be changed from there."""
+"""Writes a new plugin: a small package with a working editor, as a starting point."""
 
 import importlib.metadata
 import re
@@ -17,7 +17,7 @@ from editcore.registry.hookspecs import PROJECT
 from editcore.registry.registry import load_registry
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# Where each template is written to, in the new project.
+# The path of each template in the new project.
 FILES: Mapping[str, str] = MappingProxyType(
     {
         "pyproject.toml.jinja": "pyproject.toml",
@@ -30,9 +30,9 @@ FILES: Mapping[str, str] = MappingProxyType(
 
 
 def create(name: str, parent: Path) -> list[Path]:
-    """Write the project `editcore-NAME` below `parent`, and return its files.
+    """Write the project `editcore-NAME` in `parent`; returns its files.
 
-    Raises `ConfigError` for a name that is malformed or taken, or a folder that is there already.
+    Raises `ConfigError` for a malformed name, one that is taken, or an existing folder.
     """
     _require_free(name)
     folder = parent / f"{PROJECT}-{name}"
@@ -52,9 +52,9 @@ def create(name: str, parent: Path) -> list[Path]:
 
 
 def commands(folder: Path) -> list[str]:
-    """What installs a plugin's folder in this environment, and runs its tests.
+    """The commands that install a plugin's folder in this environment and run its tests.
 
-    The environment that bootstrap.py makes has no pip in it; there bootstrap.py calls one.
+    An environment made by bootstrap.py has no pip, so bootstrap.py is used instead.
     """
     place, script = shlex.quote(str(folder.resolve())), Path(sys.prefix).parent / "bootstrap.py"
     if script.is_file():

@@ -1,4 +1,4 @@
-"""For the tests of plugins: tiny models, and the suites that editors and model families pass.
+"""For tests of plugins: tiny models, and conformance suites for editors and model families.
 
     from editcore.testing import EditorConformance
 
@@ -11,7 +11,7 @@ Needs pytest; nothing else in editcore imports this package.
 
 import pytest
 
-# Before the suites are imported: their assertions then show what differed.
+# Before the suites are imported, so that their assertions show what differs.
 pytest.register_assert_rewrite("editcore.testing.suite", "editcore.testing.family_suite")
 
 from editcore.testing.family_suite import ModelFamilyConformance  # noqa: E402

@@ -1,4 +1,4 @@
-"""What every model family keeps to, as tests that a plugin's test class inherits."""
+"""Requirements on every model family, as tests that a plugin's test class inherits."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -20,8 +20,8 @@ IDS = torch.tensor([[3, 4, 5]])
 class ModelFamilyConformance:
     """Inherit this in a class whose name begins with `Test`, and name a type of models.
 
-    `settings` are the arguments of its configuration in transformers that make it small: three
-    blocks or more, a width of a few dozen.
+    `settings` are arguments of its configuration in transformers that make it small: three blocks
+    or more, a width of a few dozen.
     """
 
     model_type: ClassVar[str]
@@ -33,7 +33,7 @@ class ModelFamilyConformance:
         return wrap_model(self.model_type, *tiny_model_of_type(self.model_type, self.settings))
 
     def test_every_block_is_found(self, model: LoadedModel) -> None:
-        """As many as the configuration has layers."""
+        """The number of blocks is that of the configuration."""
         assert model.parts.depth == model.model.config.num_hidden_layers
 
     def test_the_down_projection_is_the_last_step_of_the_mlp(self, model: LoadedModel) -> None:
@@ -54,13 +54,13 @@ class ModelFamilyConformance:
 
     @torch.no_grad()
     def test_the_head_gives_the_model_s_own_logits(self, model: LoadedModel) -> None:
-        """From the last hidden states."""
+        """Given the last hidden states."""
         hidden = model.model.base_model(IDS).last_hidden_state
         torch.testing.assert_close(model.parts.logits(hidden[0]), model.model(IDS).logits[0])
 
     @torch.no_grad()
     def test_a_pass_can_start_in_the_middle(self, model: LoadedModel) -> None:
-        """From the states after a block, whatever the tokens are."""
+        """From the states after a block; the tokens do not matter then."""
         parts = model.parts
         with hooks.recording(parts.block(LAYER)) as seen:
             expected = model.model(IDS).logits
@@ -76,7 +76,7 @@ class ModelFamilyConformance:
         assert torch.equal(first.output, seen.output), "the blocks before it pass the states on"
 
     def test_an_edit_read_in_a_shared_pass_is_the_edit(self, model: LoadedModel) -> None:
-        """The answers of an edited model, many edits in one pass, are those of changed weights."""
+        """Many edits in one pass give the same answers as changed weights."""
         name, width = model.parts.down_weight(LAYER), model.model.config.hidden_size
         keys = model.model.get_parameter(name).numel() // width
         generator = torch.Generator().manual_seed(0)

@@ -3,8 +3,8 @@
     model, tokenizer = tiny_model("llama")        # 3 blocks, width 32, eval mode, float32, seeded
     folder = save_tiny_model("gpt2", tmp_path)    # the same, in Hugging Face format
 
-Every parameter is random, biases and norm scales too: code that forgets one of them gives other
-numbers than the model does.
+Every parameter is random, including biases and norm scales, so that code that ignores one of them
+gives wrong numbers.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ _HEADS_OF_8: Mapping[str, Any] = MappingProxyType({**_LLAMA_LIKE, "head_dim": WI
 _NEOX_LIKE: Mapping[str, Any] = MappingProxyType(
     {k: v for k, v in _LLAMA_LIKE.items() if k != "num_key_value_heads"}
 )
-# Shorter than most prompts, so that the window is felt.
+# Shorter than most prompts, so that the window has an effect.
 _WINDOW: Mapping[str, Any] = MappingProxyType({"sliding_window": 8})
 _GEMMA: Mapping[str, Any] = MappingProxyType({**_HEADS_OF_8, **_WINDOW, "query_pre_attn_scalar": 8})
 _FALCON: Mapping[str, Any] = MappingProxyType(
@@ -160,12 +160,12 @@ ARCHITECTURES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 KINDS = tuple(ARCHITECTURES)
-# In float64, attention written out step by step makes NaN of padding on the left.
+# In float64, transformers' eager attention gives NaN for padding on the left.
 KINDS_IN_FLOAT64 = tuple(kind for kind in KINDS if kind not in ("bloom", "gemma2"))
 
 
 def tiny_tokenizer(*, bos: bool = False) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of about 400 tokens; `bos` puts the start token first, as Llama's does.
+    """A byte-level BPE of about 400 tokens; with `bos`, a start token comes first, as Llama's.
 
     `Coral`, ` Coral`, `Harbor` and ` Harbor` are one token each; any other text can be encoded.
     """
@@ -190,10 +190,10 @@ def tiny_tokenizer(*, bos: bool = False) -> PreTrainedTokenizerFast:
 
 
 def tiny_model(kind: str, *, seed: int = 0, bos: bool = False, **options: Any) -> tuple[Any, Any]:
-    """A fresh model of one of `KINDS` and its tokenizer; `options` override the model's config.
+    """A new model of one of `KINDS` and its tokenizer; `options` override the model's config.
 
     The logits over the vocabulary have a standard deviation of about one or more, so that no two
-    tokens tie. The same seed gives the same weights; torch's global generator is left as it was.
+    tokens tie. The same seed gives the same weights; torch's global generator is not changed.
     """
     model_type, settings = ARCHITECTURES[kind]
     return tiny_model_of_type(model_type, {**settings, **options}, seed=seed, bos=bos)
@@ -202,7 +202,7 @@ def tiny_model(kind: str, *, seed: int = 0, bos: bool = False, **options: Any) -
 def tiny_model_of_type(
     model_type: str, settings: Mapping[str, Any], *, seed: int = 0, bos: bool = False
 ) -> tuple[Any, Any]:
-    """The same of any `model_type` that transformers knows; `settings` are of its config."""
+    """The same for any `model_type` of transformers; `settings` are for its config."""
     tokenizer = tiny_tokenizer(bos=bos)
     config = AutoConfig.for_model(
         model_type,
@@ -220,7 +220,7 @@ def tiny_model_of_type(
 
 
 def _disturb(model: torch.nn.Module) -> None:
-    """Move every parameter off its initial value: no bias stays at 0, no norm's scale at 1."""
+    """Change every parameter, so that no bias is 0 and no norm's scale is 1."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -229,7 +229,7 @@ def _disturb(model: torch.nn.Module) -> None:
 def save_tiny_model(
     kind: str, folder: Path, *, seed: int = 0, bos: bool = False, **options: Any
 ) -> Path:
-    """Save `tiny_model(kind)` and its tokenizer to `folder`, in safetensors, and return it."""
+    """Save `tiny_model(kind)` and its tokenizer to `folder` in safetensors; returns `folder`."""
     model, tokenizer = tiny_model(kind, seed=seed, bos=bos, **options)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -249,7 +249,7 @@ def tiny_requests() -> tuple[EditRequest, ...]:
 
 
 def tiny_facts() -> list[dict[str, Any]]:
-    """Six facts of one relation as COUNTERFACT's records, for editors that learn from such."""
+    """Six facts of one relation as records of COUNTERFACT, for editors trained on facts."""
     makers = {
         "Coral": "Elro",
         "Harbor": "Osdor",

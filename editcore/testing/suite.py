@@ -1,4 +1,4 @@
-"""What every editor keeps to, as tests that a plugin's test class inherits."""
+"""Requirements on every editor, as tests that a plugin's test class inherits."""
 
 import json
 import subprocess
@@ -32,12 +32,12 @@ from editcore.updates.change import Change
 from editcore.updates.delta import Delta, load_deltas, save_deltas
 
 TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
-# The subject ends inside a token, so that no place in the prompt is the subject's alone.
+# The subject ends inside a token, so that no position in the prompt belongs to it alone.
 MISPLACED = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
 
 
 def _hooks(model: torch.nn.Module) -> list[int]:
-    """How many hooks each module has."""
+    """The number of hooks of each module."""
     return [
         len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
         for module in model.modules()
@@ -46,7 +46,7 @@ def _hooks(model: torch.nn.Module) -> list[int]:
 
 @dataclass(frozen=True)
 class Bench:
-    """An editor on one tiny model: what it made of each request, and the weights before that."""
+    """An editor on one tiny model: its result for each request, and the weights before."""
 
     info: EditorInfo
     editor: Editor[Any]
@@ -59,7 +59,7 @@ class Bench:
 
     @classmethod
     def after_editing(cls, info: EditorInfo, editor: Editor[Any], context: EditContext) -> "Bench":
-        """Let the editor edit each of three requests alone."""
+        """A bench whose editor has made each of three requests separately."""
         weights = {n: t.clone() for n, t in context.model.model.state_dict().items()}
         requests, unedited = tiny_requests(), logits(context.model)
         hooks = _hooks(context.model.model)
@@ -78,7 +78,7 @@ class Bench:
 
     @property
     def deltas(self) -> list[Delta]:
-        """Those of them that are weight changes."""
+        """The weight changes among them."""
         return [change for change in self.changes if isinstance(change, Delta)]
 
     def edit(self, *requests: EditRequest) -> EditResult:
@@ -86,12 +86,12 @@ class Bench:
         return self.editor.edit(self.context, requests, self.editor.start(self.context))
 
     def changed(self) -> list[str]:
-        """The parameters and buffers that are not, bit by bit, what they were before any edit."""
+        """The parameters and buffers whose bits differ from those before any edit."""
         now = self.model.model.state_dict()
         return [name for name, before in self.weights.items() if not torch.equal(now[name], before)]
 
     def assert_untouched(self) -> None:
-        """No weight moved, nothing to train, no hook and no replaced method left behind."""
+        """Assert that no weight changed and no gradient, hook or replaced method remains."""
         assert self.changed() == []
         assert not any(p.requires_grad for p in self.model.model.parameters())
         assert _hooks(self.model.model) == self.hooks
@@ -101,10 +101,9 @@ class Bench:
         assert torch.equal(logits(self.model), self.unedited)
 
     def assert_same(self, found: Change | None, expected: Change, *, tolerance: float) -> None:
-        """Both are the same change, within `tolerance` of its size.
+        """Assert that two changes are equal within `tolerance`, relative to their size.
 
-        Of a weight change that is its norm, parameter by parameter; of a patch, how far it moves
-        the logits.
+        Size is the norm of each parameter's change, or for a patch, how much it changes the logits.
         """
         assert found is not None
         if isinstance(expected, Delta):
@@ -120,7 +119,7 @@ class Bench:
 
 @torch.no_grad()
 def logits(model: LoadedModel) -> torch.Tensor:
-    """What the model as it is says to the requests' prompts, after every template."""
+    """The model's logits after the requests' prompts, with every template."""
     prompts = [template.format(r.text) for r in tiny_requests() for template in TEMPLATES]
     rows = pad_rows(
         [model.tokenizer(p)["input_ids"] for p in prompts], model.pad_id, "right", model.device
@@ -132,10 +131,10 @@ def logits(model: LoadedModel) -> torch.Tensor:
 class EditorConformance:
     """Inherit this in a class whose name begins with `Test`, and name the editor.
 
-    `options` must hold what the editor needs on a model of three blocks of width 32; few steps keep
-    the suite fast. An editor for some architectures only names those of
-    `editcore.testing.KINDS` in `kinds`. `tolerance` is how far, relative to its norm, an
-    edit alone may be from the same edit among others: rounding differs between batch sizes.
+    `options` must contain the options that the editor needs on a model of three blocks of width 32;
+    few steps keep the suite fast. An editor for some architectures only lists their names from
+    `editcore.testing.KINDS` in `kinds`. `tolerance` is how much, relative to its norm, an edit made
+    alone may differ from the same edit made among others: rounding differs between batch sizes.
     """
 
     editor: ClassVar[str]
@@ -145,9 +144,9 @@ class EditorConformance:
 
     @classmethod
     def context(cls, model: LoadedModel, config: EditorConfig) -> EditContext:
-        """The artefacts that the options ask for, from tiny texts; override to bring others.
+        """The artefacts that the options require, made from tiny texts; may be overridden.
 
-        What the editor itself learns, it learns from `tiny_facts`; few steps keep that fast.
+        Editors are trained on `tiny_facts`; few steps keep this fast.
         """
         layers = sorted({need.layer for need in needs(config, Moments)})
         context = EditContext(
@@ -164,7 +163,7 @@ class EditorConformance:
 
     @classmethod
     def _trained(cls, context: EditContext, config: EditorConfig, need: Trained) -> EditContext:
-        """The context with what the editor learns when each file of its data is the tiny facts."""
+        """The context with a trained part, each of whose data files is the tiny facts."""
         editor = make_editor(load_registry().editors[cls.editor].record, config)
         with tempfile.TemporaryDirectory() as folder:
             facts = Path(folder) / "facts.json"
@@ -174,7 +173,7 @@ class EditorConformance:
         return replace(context, trained=learnt)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run what takes a `bench` on every kind of model."""
+        """Run each test with a `bench` on every kind of model."""
         if "kind" in metafunc.fixturenames:
             metafunc.parametrize("kind", self.kinds, scope="class")
 
@@ -188,7 +187,7 @@ class EditorConformance:
         return Bench.after_editing(info, make_editor(info, config), context)
 
     def test_options_survive_the_job_file(self) -> None:
-        """Options travel as JSON; an unknown one is refused."""
+        """Options are written as JSON; an unknown one is refused."""
         kind = load_registry().editors[self.editor].record.config
         config = kind.model_validate(dict(self.options))
         assert kind.model_validate(config.model_dump(mode="json")) == config
@@ -209,19 +208,19 @@ class EditorConformance:
         assert all(change.finite() for change in bench.changes)
 
     def test_a_change_is_of_the_kind_announced(self, bench: Bench) -> None:
-        """A weight change or a patch, as the capability `changes_weights` says, and not both."""
+        """Either a weight change or a patch, according to `changes_weights`."""
         kind = bench.info.capabilities.changes_weights
         assert [result.delta is not None for result in bench.results] == [kind] * len(bench.results)
         assert [result.patch is None for result in bench.results] == [kind] * len(bench.results)
 
     def test_the_model_is_left_as_it_was(self, bench: Bench) -> None:
-        """By making edits."""
+        """Making edits does not change it."""
         bench.assert_untouched()
 
     def test_only_declared_layers_change(self, bench: Bench) -> None:
-        """Every parameter of a delta lies in one of the options' `edited_layers`.
+        """Every parameter of a delta is in one of the options' `edited_layers`.
 
-        So does the first layer of a patch, where the options declare any.
+        So is the first layer of a patch, if the options declare any.
         """
         declared = bench.editor.config.edited_layers()
         for change in bench.changes:
@@ -229,9 +228,9 @@ class EditorConformance:
                 assert set(change.places(bench.model.parts).values()) <= set(declared)
 
     def test_leaving_an_edit_restores_every_bit(self, bench: Bench) -> None:
-        """Inside, the parameters that a delta names are changed, and no others.
+        """Inside, only the parameters that a delta names are changed.
 
-        An exception inside changes nothing of that.
+        An exception inside makes no difference.
         """
         for change in bench.changes:
             updates = change.updates if isinstance(change, Delta) else {}
@@ -244,7 +243,7 @@ class EditorConformance:
             bench.assert_untouched()
 
     def test_measurements_can_begin_at_the_first_changed_block(self, bench: Bench) -> None:
-        """What the blocks before it make of a text is the unedited model's."""
+        """The states before it are those of the unedited model."""
         texts = perplexity.tokenize(bench.model, SENTENCES[:3])
         measured = perplexity.EditedPerplexity(bench.model, texts).of(bench.changes)
         for change, found in zip(bench.changes, measured, strict=True):
@@ -265,7 +264,7 @@ class EditorConformance:
             bench.assert_same(read[case], delta, tolerance=0)
 
     def test_the_seed_decides(self, bench: Bench) -> None:
-        """The same context gives the same bits, whatever torch's own generator has come to."""
+        """The same context gives the same bits, whatever the state of torch's own generator."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(12345)
             again = type(bench.editor)(bench.editor.config)
@@ -279,7 +278,7 @@ class EditorConformance:
             bench.assert_same(bench.edit(request).change, expected, tolerance=self.tolerance)
 
     def test_a_request_that_cannot_be_edited_is_a_status(self, bench: Bench) -> None:
-        """The others get what they get without it."""
+        """The others give the same results as without it."""
         first, second, *_ = bench.requests
         results = list(bench.editor.edit_each(bench.context, [first, MISPLACED, second]))
         assert len(results) == 3
@@ -290,7 +289,7 @@ class EditorConformance:
             bench.assert_same(result.change, expected, tolerance=self.tolerance)
 
     def test_several_requests_are_edited_together_or_refused(self, bench: Bench) -> None:
-        """As the capability `batched` says."""
+        """According to the capability `batched`."""
         if bench.info.capabilities.batched:
             result = bench.edit(*bench.requests)
             assert result.status == OK
@@ -300,10 +299,11 @@ class EditorConformance:
                 bench.edit(*bench.requests)
         assert bench.changed() == []
 
-    def test_an_edit_can_stand_on_another(self, bench: Bench) -> None:
-        """As the capability `sequential` says, with the state handed on.
+    def test_an_edited_model_can_be_edited_again(self, bench: Bench) -> None:
+        """According to the capability `sequential`, with the state passed on.
 
-        A weight change is in place when the next is made; of patches, the newest stands for all.
+        A weight change is in place while the next is made; the newest patch contains all earlier
+        ones.
         """
         if not bench.info.capabilities.sequential:
             return
@@ -321,11 +321,11 @@ class EditorConformance:
 
 
 class _Raised(Exception):
-    """What ends a block early."""
+    """Ends a block early."""
 
 
 def _assert_same_updates(found: Delta, expected: Delta, tolerance: float) -> None:
-    """Both change the same parameters, by changes whose distance is at most `tolerance` of them."""
+    """Both change the same parameters, and differ by at most `tolerance` relative to their norm."""
     assert found.updates.keys() == expected.updates.keys()
     for name, update in expected.updates.items():
         difference = float((found.updates[name].dense() - update.dense()).double().norm())

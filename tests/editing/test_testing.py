@@ -166,7 +166,7 @@ CHECKS: dict[str, Callable[[Bench, Path], None]] = {
     "alone": lambda bench, _: SUITE.test_a_request_alone_gives_what_it_gives_among_others(bench),
     "status": lambda bench, _: SUITE.test_a_request_that_cannot_be_edited_is_a_status(bench),
     "several": lambda bench, _: SUITE.test_several_requests_are_edited_together_or_refused(bench),
-    "sequential": lambda bench, _: SUITE.test_an_edit_can_stand_on_another(bench),
+    "sequential": lambda bench, _: SUITE.test_an_edited_model_can_be_edited_again(bench),
 }
 
 
