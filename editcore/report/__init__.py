@@ -1,4 +1,4 @@
-"""The report of a study: figures as SVG files and one HTML page that carries them."""
+"""The report of a study: figures as SVG files, and one HTML page that contains them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 def write_report(summary_dir: Path, figures_dir: Path, page: Path, config: "StudyConfig") -> None:
-    """Draw the figures of the summary in `summary_dir` and write the page that shows everything.
+    """Draw the figures of the summary in `summary_dir`, and write the page.
 
-    The papers' tables and figures are part of it if the study asks for them (`report.papers`).
-    Raises `DataError` where the summary is missing or not a summary.
+    It includes the papers' tables and figures if the study asks for them (`report.papers`). Raises
+    `DataError` if the summary is missing or not a summary.
     """
     from editcore.report.data import read
     from editcore.report.drawing.figures import draw_all, draw_sections

@@ -1,4 +1,4 @@
-"""What a report is made from: the two summary tables and the study's configuration."""
+"""The data of a report: the two summary tables and the study's configuration."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from editcore.requests import OK
 class ReportData:
     """The tables of `results/summary`, and the labels in the order of the config.
 
-    `collapse` is the rule that judged them, as the verdicts state it.
+    `collapse` is the rule that judged them, as recorded in the verdicts.
     """
 
     folder: Path
@@ -33,21 +33,21 @@ class ReportData:
     datasets: tuple[str, ...]
 
     def made(self, **where: str | bool) -> pl.DataFrame:
-        """The edits that were made and whose columns have the values in `where`, ordered by id."""
+        """The successful edits whose columns have the values in `where`, ordered by id."""
         conditions = [pl.col(name) == value for name, value in where.items()]
         return self.cases.filter(pl.col("status") == OK, *conditions)
 
     def table(self, name: str, schema: pa.Schema) -> pl.DataFrame | None:
-        """A further table of the summary by its file's name without ending; None if not there."""
+        """A further table of the summary by its file's name without ending; None if missing."""
         path = self.folder / f"{name}.parquet"
         return read_table(path, schema) if path.exists() else None
 
     def threshold(self, base: float) -> float:
-        """The perplexity above which a model whose own is `base` counts as collapsed."""
+        """The perplexity above which a model has collapsed if `base` is the unedited one's."""
         return self.collapse.limit(base)
 
     def base(self, model: str) -> float | None:
-        """The perplexity of the unedited model; None where no edit of it was made."""
+        """The perplexity of the unedited model; None if it has no successful edit."""
         values = self.made(model=model)["perplexity_base"].drop_nulls().sort()
         return None if values.is_empty() else float(values[len(values) // 2])
 
@@ -63,7 +63,7 @@ class ReportData:
 
 
 def read(summary_dir: Path, config: StudyConfig) -> ReportData:
-    """Read `cases.parquet` and `verdicts.parquet`; `DataError` names the one that is neither."""
+    """Read `cases.parquet` and `verdicts.parquet`; raises `DataError` naming an unusable one."""
     cases = read_table(summary_dir / "cases.parquet", CASES)
     verdicts = read_table(summary_dir / "verdicts.parquet", VERDICTS)
     return ReportData(
@@ -87,7 +87,7 @@ def _rule(verdicts: pl.DataFrame) -> CollapseSection:
 
 
 def _ordered(configured: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
-    """The labels that results exist for: first those of the config in its order, then others."""
+    """The labels that have results: first those of the config in its order, then others."""
     found = set(found)
     configured = [label for label in configured if label in found]
     return (*configured, *sorted(found - set(configured)))

@@ -1,4 +1,4 @@
-"""A part of the report that one kind of results brings: a heading, words, figures and tables."""
+"""A section of the report for one kind of results: a heading, text, figures and tables."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class PageSection:
-    """The content of one heading; links name it by its `anchor`."""
+    """The content under one heading; links use its `anchor`."""
 
     anchor: str
     title: str
@@ -29,5 +29,5 @@ class PageSection:
     tables: tuple[Table, ...] = ()
 
 
-# None where the study has no such results.
+# None if the study has no such results.
 MakeSection = Callable[[ReportData], PageSection | None]

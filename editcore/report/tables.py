@@ -1,4 +1,4 @@
-"""The tables of the report, as plain cells."""
+"""The report's tables as plain cells."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ COMPARED = ("efficacy", "generalization", "locality")
 
 @dataclass(frozen=True)
 class Table:
-    """A caption, the heads of the columns and the cells; the first `labels` columns are words."""
+    """A caption, the column heads and the cells; the first `labels` columns are text."""
 
     caption: str
     heads: tuple[str, ...]
@@ -25,7 +25,7 @@ class Table:
 
 
 def comparison_table(study: ReportData) -> Table:
-    """All editors side by side on each model's data sets: their metrics and their damage."""
+    """All editors side by side on each model's data sets: metrics and damage."""
     places = {editor: place for place, editor in enumerate(study.editors)}
     groups: list[Row] = sorted(
         study.groups(),
@@ -58,7 +58,7 @@ def comparison_table(study: ReportData) -> Table:
 
 
 def verdict_table(study: ReportData) -> Table:
-    """Per group: how many edits were made, how many collapsed by either rule, and perplexities."""
+    """Per group: the numbers of edits and of collapses by either threshold, and perplexities."""
     collapse = study.collapse
     heads = (
         *WHERE,

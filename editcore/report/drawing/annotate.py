@@ -1,4 +1,4 @@
-"""Names next to points, as many as can be read."""
+"""Writes names next to points, as many as fit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Box:
     top: float
 
     def meets(self, other: "Box") -> bool:
-        """Whether the two share any area."""
+        """Whether the two overlap."""
         across = self.left < other.right and other.left < self.right
         return across and self.bottom < other.top and other.bottom < self.top
 
@@ -38,9 +38,9 @@ Point = tuple[float, float]
 def name_points(
     axes: Axes, named: Iterable[tuple[float, float, str]], drawn: Iterable[Point]
 ) -> list[str]:
-    """Write the names next to the first points that leave room for them; returns those written.
+    """Write the names next to the first points that have room for them; returns those written.
 
-    `named` are x and y in data units and the name, the most important first; `drawn` are the points
+    `named` are x and y in data units and the name, the most important first; `drawn` are points
     that no name may cover.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
@@ -74,7 +74,7 @@ def _around(x: float, y: float) -> Box:
 
 
 def _candidates(x: float, y: float, text: str) -> Iterable[tuple[tuple[float, float], Box]]:
-    """Offsets to both sides of a point, level, above and below, and the box that each fills."""
+    """Offsets on both sides of a point, level, above and below, with the box of each."""
     width, height = 0.62 * SMALL * len(text), 1.1 * SMALL
     for up in (-2.5, 4.0, -10.0):
         for across in (5.0, -5.0 - width):

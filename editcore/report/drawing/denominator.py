@@ -1,4 +1,4 @@
-"""The rise of perplexity against the denominator of the update: why an edit collapses."""
+"""The figure of perplexity against the denominator of the update."""
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from editcore.report.drawing.style import INK, MUTED, level, marks, panel
 def draw(study: ReportData, model: str, editor: str) -> Figure:
     """Perplexity ratio against the absolute denominator, both logarithmic, one point per case.
 
-    Scales are the same for all editors of a model; a denominator of zero has no place on them.
+    Scales are the same for all editors of a model; cases with a denominator of zero are not shown.
     """
     figure, axes = panel(
         f"{editor} on {model}", "|denominator| of the update", "perplexity: edited / unedited"
@@ -40,7 +40,7 @@ def draw(study: ReportData, model: str, editor: str) -> Figure:
             linewidths=0,
             label=dataset,
             clip_on=False,
-            zorder=4 - 0.1 * depth,  # the config's first data set stays in sight
+            zorder=4 - 0.1 * depth,  # the config's first data set is drawn on top
         )
     figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
     _names(axes, cases, up)

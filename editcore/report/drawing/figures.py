@@ -18,7 +18,7 @@ KINDS = tuple(DRAWERS)
 
 
 def figure_name(kind: str, model: str, editor: str) -> str:
-    """The file name of a figure; labels hold no `=`, so no two figures share a name."""
+    """The file name of a figure; labels contain no `=`, so no two figures share a name."""
     return f"{kind}-model={model}-editor={editor}.svg"
 
 
@@ -52,6 +52,6 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as SVG without dates or versions in it."""
     nameless = {"Date": None, "Creator": None}
     with replacing(path) as partial, warnings.catch_warnings():
-        # A reader's own fonts show scripts that the font used for measuring lacks.
+        # The reader's browser has fonts for scripts that are missing from the font used here.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
         figure.savefig(partial, format="svg", metadata=nameless)

@@ -1,4 +1,4 @@
-"""Logarithmic axes whose ticks are few and readable, with a place for infinity."""
+"""Logarithmic axes with few, readable ticks and a place for infinity."""
 
 import math
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class LogScale:
         return value if math.isfinite(value) or self.infinity is None else self.infinity
 
     def ticks(self) -> list[float]:
-        """Powers of ten inside the range, thinned; in a short one also 2 and 5 times them."""
+        """Powers of ten in the range, thinned out; in a short range also 2 and 5 times them."""
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self._top()))
         step = max(1, math.ceil((last - first) / MOST_TICKS))
         steps = (1, 2, 5) if last - first <= 2 else (1,)
@@ -34,7 +34,7 @@ class LogScale:
         return [value for value in values if self.low <= value <= self._top()]
 
     def _top(self) -> float:
-        """The end of what finite values need; only infinity is above it."""
+        """The upper end of the finite values; only infinity is above it."""
         return self.high if self.infinity is None else self.infinity / 2
 
     def apply(self, axes: Axes, which: Literal["x", "y"], every: int = 1) -> None:
@@ -50,7 +50,7 @@ class LogScale:
 
 
 def log_scale(values: Iterable[float], margin: float = 0.08) -> LogScale:
-    """The scale that shows all positive `values`, a decade long or more; `margin` is a share."""
+    """The scale for all positive `values`, at least a decade long; `margin` is a share of it."""
     values = list(values)
     finite = [math.log10(value) for value in values if 0 < value < math.inf]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
@@ -64,7 +64,7 @@ def log_scale(values: Iterable[float], margin: float = 0.08) -> LogScale:
 
 
 def tick_label(value: float) -> str:
-    """A tick in words: plain between 0.001 and 10,000, a power of ten elsewhere.
+    """A tick's label: a plain number between 0.001 and 10,000, otherwise a power of ten.
 
     >>> [tick_label(x) for x in (0.01, 200.0, 10000.0, 1e6)]
     ['0.01', '200', '10,000', '10⁶']

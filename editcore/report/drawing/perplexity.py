@@ -1,4 +1,4 @@
-"""The perplexity of every edited model, one point per case."""
+"""The figure of perplexity after every edit, one point per case."""
 
 import polars as pl
 from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""Perplexity of all edits of a model in one picture: a strip for each editor and data set."""
+"""The figure of perplexity after all edits of a model: a strip for each editor and data set."""
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ WIDEST = 0.42  # of a unit of the x axis, to either side
 
 
 def draw(study: ReportData, model: str) -> Figure:
-    """Perplexity by editor, the data sets side by side in it, on one logarithmic scale."""
+    """Perplexity by editor, with its data sets side by side, on one logarithmic scale."""
     figure, axes = panel(f"Single edits of {model}", "", "perplexity")
     figure.set_size_inches(max(WIDTH, 0.75 * len(study.editors) + 1.2), HEIGHT + 0.3)
     made = study.made(model=model).filter(pl.col("perplexity").is_not_null())

@@ -1,4 +1,4 @@
-"""How figures look: a colour-blind-safe palette, a mark per data set, type fit for a phone."""
+"""The style of figures: a colour-blind-safe palette, a mark per data set, legible on a phone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ MUTED = "#646a75"
 RULE = "#dcdfe4"
 PAPER = "#fefefe"
 
-# Okabe and Ito's palette, strongest contrast first; the shape repeats what the colour shows.
+# Okabe and Ito's palette, strongest contrast first; shapes repeat what colours show.
 PALETTE = (
     ("#d55e00", "^"),
     ("#0072b2", "o"),
@@ -52,7 +52,7 @@ def editor_legend(figure: Figure, editors: Mapping[str, Mark], columns: int) -> 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Settings under which figures are made and saved: text stays text, and bytes repeat."""
+    """Settings for making and saving figures: text remains text, and output is reproducible."""
     settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "editcore",
@@ -104,7 +104,7 @@ def panels(titles: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
 
 
 def level(axes: Axes, height: float, text: str, colour: str, *, below: bool = False) -> None:
-    """A dashed line across the panel with its meaning at the right end, above or below it."""
+    """A dashed line across the panel, labelled at its right end, above or below it."""
     axes.axhline(height, color=colour, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.annotate(
         text,

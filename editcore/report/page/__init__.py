@@ -1,1 +1,1 @@
-"""The HTML page: its text, its tables, and the explorer of cases."""
+"""The HTML page: its text, tables, and explorer of cases."""

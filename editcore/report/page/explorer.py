@@ -1,4 +1,4 @@
-"""The cases as data for the page's chart; each text is stored once."""
+"""Data of the cases for the page's chart; each text is stored once."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from editcore.records.schemas import CASES, METRIC_COLUMNS
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import marks
 
-# So that the page stays responsive on a phone; the tables have all cases.
+# Keeps the page responsive on a phone; the tables have all cases.
 MOST_POINTS = 10_000
 TEXTS = ("subject", "prompt", "target_new", "target_true", "continuation_base", "continuation")
 NUMBERS = (

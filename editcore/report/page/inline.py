@@ -1,4 +1,4 @@
-"""Puts an SVG file into a page: no names that clash, colours that follow the page, words for it."""
+"""Embeds an SVG file in a page, with unique ids, the page's colours, and a description."""
 
 import html
 import re
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from editcore.report.drawing.style import INK, MUTED, PAPER, RULE
 
-# The page's style sheet gives each of these a value for light and one for dark surroundings.
+# The page's style sheet gives each of these a value for the light and the dark theme.
 VARIABLES: Mapping[str, str] = MappingProxyType(
     {
         INK: "var(--ink)",
@@ -23,10 +23,9 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
 
 
 def inline(svg: str, prefix: str, description: str) -> str:
-    """The `<svg>` element of a file that the figures module wrote, ready to be put into a page.
+    """The `<svg>` element of a file made by the figures module, for use in a page.
 
-    `prefix` sets its ids apart from those of other figures; `description` is read to those who
-    cannot see it.
+    `prefix` makes its ids unique in the page; screen readers read `description`.
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)

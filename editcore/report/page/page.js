@@ -26,7 +26,7 @@
 
   const PLAIN = Object.fromEntries(Object.entries(SUPERSCRIPT).map(([plain, raised]) => [raised, plain]));
 
-  /** What a cell is sorted by: its number where it has one, else its text. */
+  /** The sort key of a cell: its number if it has one, otherwise its text. */
   function sortKey(text) {
     const cell = text.trim();
     if (cell === "–" || cell === "") return null;
@@ -58,7 +58,7 @@
         heads.forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
         const keyed = [...body.rows].map((row) => [sortKey(row.cells[column].textContent), row]);
-        // What is missing stays at the end, whichever the direction.
+        // Missing values stay at the end in both directions.
         keyed.sort(([a], [b]) => (down && a !== null && b !== null ? compare(b, a) : compare(a, b)));
         body.append(...keyed.map(([, row]) => row));
       });
@@ -67,7 +67,7 @@
 
   document.querySelectorAll("main table").forEach(makeSortable);
 
-  // ---- printing shows what is folded ----
+  // ---- folded parts are opened for printing ----
 
   let opened = [];
   addEventListener("beforeprint", () => {
@@ -128,7 +128,7 @@
     );
   }
 
-  /** The places of infinite values: above the largest finite one. */
+  /** The positions of infinite values: above the largest finite one. */
   function ceiling(shown) {
     const finite = shown.map((one) => one.perplexity_ratio).filter(Number.isFinite);
     return 10 ** (Math.ceil(Math.log10(Math.max(10, ...finite))) + 0.5);
@@ -164,7 +164,7 @@
       ctx.stroke();
       ctx.restore();
     },
-    /** The levels' names, over the points and set off from them. */
+    /** The names of the levels, drawn over the points with an outline. */
     name({ ctx, chartArea, scales, $levels }) {
       ctx.save();
       ctx.font = "12px system-ui, sans-serif";
@@ -188,7 +188,7 @@
   let focused = null;
   let drawn = [];
 
-  /** The drawn point of a case; null where it is not drawn. */
+  /** The drawn point of a case; null if it is not drawn. */
   function place(chart, one) {
     for (const [set, data] of chart.data.datasets.entries()) {
       const index = one ? data.data.findIndex((point) => point.one === one) : -1;
@@ -203,7 +203,7 @@
     return power >= -3 && power <= 4 ? (10 ** power).toLocaleString("en", { maximumFractionDigits: 3 }) : tenTo(power);
   };
 
-  /** The range of a logarithmic axis that shows all values with a margin, a decade long or more. */
+  /** The range of a logarithmic axis for all values, with a margin and at least a decade long. */
   function range(values) {
     const logs = values.map(Math.log10);
     let low = logs.length ? Math.min(...logs) : -1;
@@ -224,7 +224,7 @@
       title: { display: true, text: title, color: css("--ink"), font: { size: 13 } },
       border: { color: css("--muted") },
       grid: { color: css("--rule"), drawTicks: false },
-      // Of the ticks of a decade the page shows the power of ten alone, and few decades of many.
+      // Only powers of ten are labelled, and not all of them if there are many.
       afterBuildTicks: (axis) => {
         const first = Math.ceil(Math.log10(min));
         const last = Math.floor(Math.log10(max));
@@ -325,7 +325,7 @@
 
   // ---- the case ----
 
-  // The words, the columns that they show, and how; pointing at the words shows what a column means.
+  // Label, column and format of each line; the label's tooltip explains the column.
   const ROWS = [
     ["perplexity", ["perplexity_base", "perplexity", "perplexity_ratio"], (one) => `${number(one.perplexity_base)} → ${number(one.perplexity)} (×${number(one.perplexity_ratio)})`],
     ["|denominator|", ["denominator"], (one) => number(one.denominator)],
@@ -346,7 +346,7 @@
     return made;
   };
 
-  /** How one of the two models continues the prompt: a line, unless none was asked for. */
+  /** How one of the two models continues the prompt: a line, if continuations were generated. */
   function said(when, one, text, broken) {
     if (text === null) return [];
     const line = element("p", "", element("small", when), " ", element("q", fact(one)));
@@ -392,7 +392,7 @@
     chart.draw();
   }
 
-  // ---- by keyboard: arrows go from case to case, left to right; Enter keeps one, Escape lets go ----
+  // ---- keyboard: arrows move between cases, left to right; Enter pins one, Escape unpins it ----
 
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowUp: 10, ArrowDown: -10 }[event.key];

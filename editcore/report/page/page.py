@@ -1,4 +1,4 @@
-"""The HTML page: one file with everything in it."""
+"""The HTML page: a single file that needs no other."""
 
 import math
 import re
@@ -36,14 +36,14 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class FigureOnPage:
-    """A figure as markup, and the file with the same picture."""
+    """A figure as markup, and the file with the same figure."""
 
     svg: Markup
     file: str
 
     @property
     def wide(self) -> bool:
-        """Whether it has to scroll on a phone, so that its text stays readable."""
+        """Whether it scrolls sideways on a phone, so that its text stays legible."""
         box = re.search(r'viewBox="\S+ \S+ ([\d.]+)', self.svg)
         return box is not None and float(box[1]) > MOST_POINTS_WIDE
 
@@ -64,7 +64,7 @@ def write(
     sections: Sequence[PageSection] = (),
     drawn: Mapping[str, Path] = MappingProxyType({}),
 ) -> None:
-    """Render the page and write it whole; `drawn` are the files of the sections' figures."""
+    """Render the page and write it atomically; `drawn` are the files of the sections' figures."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -193,11 +193,11 @@ def _figures(
 
 
 def _drawn(kind: str, made: pl.DataFrame) -> bool:
-    """Whether there is anything to draw: an editor without denominators has no second figure."""
+    """Whether there is anything to draw: editors without denominators have no such figure."""
     column = "denominator" if kind == "denominator" else "perplexity"
     return made[column].count() > 0
 
 
 def _part(name: str) -> Markup:
-    """A file next to this one, unchanged: style, script or licence."""
+    """A file of this folder, unchanged: style, script or licence."""
     return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def findings(study: ReportData) -> list[str]:
-    """A few sentences for each model and editor with edits."""
+    """Sentences on each model and editor with edits."""
     found = []
     for model in study.models:
         for editor in study.editors:
@@ -103,7 +103,7 @@ def position(row: Row) -> str:
 
 
 def worst_cases(study: ReportData, count: int = 10) -> pl.DataFrame:
-    """The edits that raised perplexity most, over the whole study, the worst first."""
+    """The edits that raised perplexity most, over the whole study, worst first."""
     order = ["perplexity_ratio", "model", "editor", "dataset", "case_id"]
     cases = study.made().drop_nulls("perplexity_ratio")
     return cases.sort(order, descending=[True, False, False, False, False]).head(count)

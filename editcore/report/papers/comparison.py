@@ -9,7 +9,7 @@ from editcore.report.papers.published import compared
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 
-# By section of the report: the published tables with a place in it, and figures drawn from points.
+# By section of the report: its published tables, and its figures drawn from published points.
 TABLES = {
     "pilot": ("pilot", "single", "abilities", "worst"),
     "surrogate": ("surrogate",),
@@ -28,9 +28,9 @@ FIGURES: dict[str, Callable[[], list[Drawing]]] = {
 
 
 def with_papers(study: ReportData, sections: Sequence[PageSection]) -> list[PageSection]:
-    """The sections with the papers' tables and figures after their own.
+    """The sections, each followed by the papers' tables and figures for it.
 
-    A section gets none if the study has nothing that its published tables show.
+    A section gets none if the study has no results to compare with its published tables.
     """
     return [_with_papers(study, section) for section in sections]
 
@@ -48,6 +48,6 @@ def _with_papers(study: ReportData, section: PageSection) -> PageSection:
 
 
 def beside(study: ReportData, *names: str) -> tuple[Table, ...]:
-    """Those of the compared tables that the study has something for."""
+    """The compared tables for which the study has results."""
     found = (compared(study, name) for name in names)
     return tuple(table for table in found if table is not None)

@@ -1,4 +1,4 @@
-"""A study's own numbers for the rows of published tables, by model and by the labels of the row."""
+"""A study's own numbers for published tables, by model and by the labels of the row."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from editcore.requests import OK
 
 
 def label_of(study: ReportData, published: Published, editor: str) -> str | None:
-    """The study's label of an editor that the papers name."""
+    """The study's label for an editor that the papers name."""
     wanted = published["editors"][editor]
     choices = study.config.editors
     uses = {label: (choices[label].uses or label) for label in study.editors if label in choices}
@@ -27,7 +27,7 @@ def task_of(published: Published, task: str, there: Sequence[str]) -> str | None
 
 
 def task_names(study: ReportData, published: Published) -> dict[str, str]:
-    """Published tasks with the names of those that take their place here."""
+    """Published tasks, with the names of the corresponding tasks here."""
     scores = study.table("downstream", DOWNSTREAM)
     there = [] if scores is None else scores["task"].unique().to_list()
     pairs = {task: task_of(published, task, there) for task in published["tasks"]}
@@ -55,7 +55,7 @@ def pilot(study: ReportData, published: Published) -> Columns:
 
 
 def hard_cases(study: ReportData, published: Published) -> Columns:
-    """How many hard cases there are, and how many of them collapse the model."""
+    """The number of hard cases, and how many of them collapse the model."""
     label = label_of(study, published, published["subject"])
     columns: Columns = {}
     for model in study.models:
@@ -84,7 +84,7 @@ def single(study: ReportData, published: Published) -> Columns:
 
 
 def surrogate(study: ReportData, published: Published) -> Columns:
-    """Spearman's ρ in tasks of the same kind, with its interval."""
+    """Spearman's ρ on tasks of the same kind, with its interval."""
     found = study.table("correlation", CORRELATION)
     if found is None:
         return {}
@@ -99,12 +99,12 @@ def surrogate(study: ReportData, published: Published) -> Columns:
 
 
 def abilities(study: ReportData, published: Published) -> Columns:
-    """The scores of the unedited model, and the mean over those of highest perplexity."""
+    """The scores of the unedited model, and the mean over the models of highest perplexity."""
     return _scores(study, published, _unedited_and_worst)
 
 
 def worst(study: ReportData, published: Published) -> Columns:
-    """The perplexity and scores of the one model of highest finite perplexity."""
+    """The perplexity and scores of the model of highest finite perplexity."""
     columns = _scores(study, published, _the_worst)
     scores = study.table("downstream", DOWNSTREAM)
     for model, cells in columns.items():
@@ -114,7 +114,7 @@ def worst(study: ReportData, published: Published) -> Columns:
 
 
 def weight_change(study: ReportData, _published: Published) -> Columns:
-    """The largest number of the changed matrices that are kept."""
+    """The largest element of each stored matrix of changes."""
     maps = study.table("weight_change", WEIGHTS)
     if maps is None:
         return {}
@@ -129,7 +129,7 @@ def weight_change(study: ReportData, _published: Published) -> Columns:
 
 
 def sequences(study: ReportData, published: Published) -> Columns:
-    """After how many edits a sequence has collapsed, the median over seeds, and where it ends."""
+    """The median number of edits at which a sequence has collapsed, and its final perplexity."""
     rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None:
         return {}
@@ -146,7 +146,7 @@ def sequences(study: ReportData, published: Published) -> Columns:
 
 
 def after_sequence(study: ReportData, published: Published) -> Columns:
-    """Perplexity and scores before a sequence and at its end, the median over seeds."""
+    """Perplexity and scores before a sequence and at its end, as medians over seeds."""
     rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None:
         return {}

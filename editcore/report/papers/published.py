@@ -1,7 +1,7 @@
-"""What the two papers published, and tables that set ours beside it.
+"""The numbers that the two papers published, and tables that show ours next to them.
 
-The numbers are data with their source, `published.json` and `published_curves.json`; the page, its
-figures and `docs/reproduction.md` all read them from there.
+The numbers are data with their sources, in `published.json` and `published_curves.json`; the page,
+its figures and `docs/reproduction.md` are all made from these.
 """
 
 import importlib.resources
@@ -19,7 +19,7 @@ Rows = list[list[str]]
 
 
 def content(file: str = "published.json") -> dict[str, Any]:
-    """Everything in one of the two files."""
+    """The content of one of the two files."""
     text = (importlib.resources.files("editcore.report.papers") / file).read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
@@ -32,7 +32,7 @@ def curves(figure: str) -> dict[str, Any]:
 
 
 def published(name: str) -> Table:
-    """A published table alone, marked as such in its caption."""
+    """A published table alone, marked as published in its caption."""
     everything = content()
     entry = everything["tables"][name]
     heads = entry.get("heads") or [*entry["labels"], *entry["models"]]
@@ -43,7 +43,7 @@ def published(name: str) -> Table:
 
 
 def compared(study: ReportData, name: str) -> Table | None:
-    """The rows of a published table with ours next to them; None where the study has none of it."""
+    """A published table's rows with ours next to them; None if the study has none of them."""
     everything = content()
     entry = everything["tables"][name]
     if "heads" in entry:
@@ -64,7 +64,7 @@ def compared(study: ReportData, name: str) -> Table | None:
         )
         for row in rows
     ]
-    # Of a table with many quantities, those that the study has.
+    # Of a table with many quantities, only those that the study has.
     ours = slice(labels, labels + len(columns) if "heads" in entry else None)
     kept = tuple(cell for cell in cells if set(cell[ours]) - {MISSING})
     return Table(
@@ -77,7 +77,7 @@ def compared(study: ReportData, name: str) -> Table | None:
 
 
 def _lengthened(entry: dict[str, Any]) -> dict[str, Any]:
-    """A table of one model whose quantities are columns, with a row for each of them."""
+    """A table of one model with a column per quantity, turned into a row per quantity."""
     labels = len(entry["labels"])
     quantities = entry["heads"][labels:]
     rows = [
@@ -90,7 +90,7 @@ def _lengthened(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_points(name: str) -> Rows:
-    """The rows of those tables that are read off the digitised points of a figure."""
+    """The rows of tables that are read off the digitised points of a figure."""
     if name == "single":
         ranges = curves("single")
         editors = list(next(iter(ranges.values())))
@@ -119,7 +119,7 @@ def _from_points(name: str) -> Rows:
 
 
 def _ending(perplexities: Sequence[float], step: int) -> str:
-    """When a sequence is first above the threshold, and where it ends.
+    """The number of edits at which a sequence is first above the threshold, and its end.
 
     >>> _ending([68.4, 1500.0, 44700.0], 2), _ending([68.4, 70.1], 2)
     ('2 (44,700)', 'never (70.1)')

@@ -1,4 +1,4 @@
-"""The papers' figures, redrawn from their digitised points, to be shown next to ours."""
+"""The papers' figures, redrawn from digitised points, to be shown next to ours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ READ = "Published, read from the points of figures"
 
 
 def pilot() -> list[Drawing]:
-    """Every single edit of one model, and the ranges by editor for three."""
+    """Every single edit of one model, and the ranges by editor for three models."""
     return [
         Drawing("published-pilot", f"{READ}: all single edits of GPT-J.", _pilot),
         Drawing("published-single", f"{READ}: perplexity after single edits.", _single),
@@ -36,7 +36,7 @@ def pilot() -> list[Drawing]:
 
 
 def surrogate() -> list[Drawing]:
-    """Scores in tasks over models of rising perplexity."""
+    """Task scores over models of rising perplexity."""
     return [Drawing("published-surrogate", f"{READ}: scores by perplexity.", _surrogate)]
 
 
@@ -90,7 +90,7 @@ def _single() -> Figure:
     for order, (model, mark) in enumerate(marks(list(found)).items()):
         across = [place + 0.22 * (order - 1) for place in range(len(editors))]
         pairs = [found[model][editor] for editor in editors]
-        # Of one editor only the greatest was published: its line begins where the others' do.
+        # For one editor only the maximum was published: its line begins where the others' do.
         least = min(low for low, _ in pairs if low)
         axes.vlines(across, [low or least for low, _ in pairs], [high for _, high in pairs])
         axes.collections[-1].set(color=mark.colour, linewidth=1.4)
@@ -163,7 +163,7 @@ def _sequences() -> Figure:
 
 
 def _editors() -> dict[str, Mark]:
-    """The same colours as ours, where a study has the papers' editors in this order."""
+    """The colours of a study that has the papers' editors in this order."""
     return marks(list(content()["editors"]))
 
 

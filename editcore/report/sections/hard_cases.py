@@ -11,7 +11,7 @@ EXAMPLES = 3
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Examples of edits that collapsed a model, and of the same editor's that did not."""
+    """Examples of edits that collapsed a model, and of edits by the same editor that did not."""
     rows = [
         row
         for model in study.models

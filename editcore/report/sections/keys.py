@@ -28,7 +28,7 @@ METHODS = {"pca": "principal components", "t-sne": "t-SNE"}
 
 
 def section(study: ReportData) -> PageSection | None:
-    """The geometry of keys."""
+    """Where keys are relative to each other."""
     points = study.table("mechanism-points", POINTS)
     distances = study.table("mechanism-distances", DISTANCES)
     moved = study.table("mechanism-moved", MOVED)

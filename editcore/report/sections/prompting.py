@@ -11,7 +11,7 @@ METRICS = ("efficacy", "generalization", "locality")
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Efficacy, generalization and locality bare and after a prefix."""
+    """Efficacy, generalization and locality without and with a prefix."""
     found = study.table("mechanism-prompting", PROMPTING)
     if found is None:
         return None

@@ -8,7 +8,7 @@ GROUP = ("model", "editor", "dataset")
 
 
 def groups(study: ReportData, rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """The rows of each model, editor and data set; those of all seeds together."""
+    """The rows of each model, editor and data set, with all seeds together."""
     labels = [present(study, rows, column) for column in GROUP]
     split = rows.partition_by(GROUP, as_dict=True)
     found = [(m, e, d) for m in labels[0] for e in labels[1] for d in labels[2]]
@@ -29,7 +29,7 @@ def ends(group: pl.DataFrame) -> pl.DataFrame:
 
 
 def median(values: pl.Series) -> float | None:
-    """Of what is not null; None where all is. Infinity is a number like others."""
+    """The median of values that are not null, infinity included; None if all are null."""
     kept = values.drop_nulls().sort().to_list()
     if not kept:
         return None

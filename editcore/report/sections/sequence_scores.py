@@ -17,7 +17,7 @@ from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, 
 from editcore.report.tables import WHERE, Table
 from editcore.summary.sequences import tasks
 
-COLUMNS = 3  # of panels, where they are not the data sets
+COLUMNS = 3  # of panels, unless there is one per data set
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SequenceScores:
         ]
 
     def draw(self, model: str) -> Figure:
-        """A panel per task (down) and data set (across); the dashed line is random guessing."""
+        """A panel per task (down) and data set (across), with a dashed line for random guessing."""
         rows = self.rows.filter(pl.col("model") == model)
         datasets = present(self.study, rows, "dataset")
         places = [(task, dataset) for task in self.tasks for dataset in datasets]
@@ -105,7 +105,7 @@ class SequenceScores:
 
 
 def _line(axes: Axes, sequence: pl.DataFrame, column: str, mark: Mark) -> None:
-    """The median over seeds; hollow marks, since equal scores coincide."""
+    """The median over seeds, with hollow marks, since equal scores coincide."""
     if sequence.is_empty():
         return
     points = sequence.group_by("edits").agg(pl.col(column)).sort("edits")

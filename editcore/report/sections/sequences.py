@@ -1,4 +1,4 @@
-"""Sequential edits: the perplexity of each sequence as it grows, and where it ends."""
+"""Sequential edits: the perplexity of each sequence as it grows, and at its end."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ CHECKED = (
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Figure and table of all sequences; None where the study made none."""
+    """Figure and table of all sequences; None if the study has none."""
     rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None or rows.is_empty():
         return None
@@ -57,7 +57,7 @@ def section(study: ReportData) -> PageSection | None:
 
 
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
-    """A panel per model (down) and data set (across); all panels of a model share their scale."""
+    """A panel per model (down) and data set (across), with one scale for each model."""
     models, datasets = (present(study, rows, column) for column in ("model", "dataset"))
     editors = marks(present(study, rows, "editor"))
     size = PANEL[0] * len(datasets), PANEL[1] * len(models) + 0.35
@@ -77,7 +77,7 @@ def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
 
 
 def table(study: ReportData, rows: pl.DataFrame) -> Table:
-    """Per model, editor and data set: where the sequences end, as medians over seeds."""
+    """The ends of the sequences per model, editor and data set, as medians over seeds."""
     heads = (
         *WHERE,
         "sequences",

@@ -1,4 +1,4 @@
-"""Perplexity as a surrogate for ability: each task against perplexity, with Spearman's ρ."""
+"""Perplexity as a surrogate for ability: each task's score against it, with Spearman's ρ."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def section(study: ReportData) -> PageSection | None:
 
 
 def table(found: pl.DataFrame) -> Table:
-    """ρ, its p and interval, and the number of models, by model and task."""
+    """ρ, its p-value and interval, and the number of models, by model and task."""
     rows = tuple(
         (
             row["model"],
@@ -66,7 +66,7 @@ def table(found: pl.DataFrame) -> Table:
 
 
 def draw(scores: pl.DataFrame, found: pl.DataFrame, model: str) -> Figure:
-    """Score against perplexity, all models shown; the line is random guessing."""
+    """Score against perplexity, for all models; the line is random guessing."""
     scores = scores.filter(pl.col("model") == model)
     tasks = scores["task"].unique().sort().to_list()
     figure, grid = panels(tasks, min(COLUMNS, len(tasks)))

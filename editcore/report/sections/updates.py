@@ -55,9 +55,9 @@ def _grouped(
     cells: Callable[[pl.DataFrame], Sequence[str]],
     words: Mapping[bool, str] = MappingProxyType({}),
 ) -> tuple[tuple[str, ...], ...]:
-    """A line per group, in order: its names, the number of its rows, and its cells.
+    """A row of cells per group, in order: its names, its number of rows, and its `cells`.
 
-    `words` are shown in place of truth values among the names of a group.
+    `words` replace booleans among the names of a group.
     """
     return tuple(
         sorted(

@@ -1,4 +1,4 @@
-"""The section on the prediction of collapse before the edit."""
+"""The section on predicting collapse before the edit."""
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def area(value: float | None) -> str:
 
 
 def _natural(row: dict[str, object]) -> float | None:
-    """The threshold in units of the quantity itself, if its inverse was compared."""
+    """The threshold in units of the quantity itself, if its inverse was used as predictor."""
     value = row["threshold"]
     if not isinstance(value, float):
         return None
@@ -106,7 +106,7 @@ def _natural(row: dict[str, object]) -> float | None:
 
 
 def _tested(study: ReportData, model: str) -> pl.DataFrame:
-    """The edits of a model in the half that the table's own row was tested on."""
+    """The edits of a model in the half that the table's row for this model was tested on."""
     made = study.cases.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
     own = made.filter(model=model)
     second = [

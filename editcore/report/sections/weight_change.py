@@ -1,4 +1,4 @@
-"""How much the weights change: against perplexity over all edits, and where in the matrix."""
+"""The size of weight changes: against perplexity over all edits, and by position in a matrix."""
 
 import numpy as np
 import polars as pl
@@ -86,7 +86,7 @@ def draw_sizes(study: ReportData, model: str) -> Figure:
 
 
 def draw_maps(maps: pl.DataFrame, model: str) -> Figure:
-    """Both matrices as maps of the absolute change, the collapsed edit's first."""
+    """Both matrices as maps of the absolute change, that of the collapsed edit first."""
     maps = maps.filter(pl.col("model") == model)
     shown = [
         (frame.row(0, named=True), _matrix(frame))
