@@ -79,10 +79,6 @@ def tiny_t5(vocabulary: int, end: int) -> PreTrainedModel:
 
 
 def build(name: str, vocabulary: int, end: int) -> PreTrainedModel:
-    """Return the untrained model of a bundled name.
-
-    Raises:
-        KeyError: the name is not one of `NAMES`.
-    """
+    """Return the untrained model of a bundled name; raises `KeyError` for any other name."""
     makers = {"tiny-gpt2": tiny_gpt2, "tiny-llama": tiny_llama, "tiny-t5": tiny_t5}
     return makers[name](vocabulary, end)

@@ -17,7 +17,7 @@ MODEL, OPTIMIZER = "model/", "optimizer/"
 def save(
     path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, about: dict[str, Any]
 ) -> None:
-    """Write the file, whole or not at all; `about` must be plain data that JSON can represent."""
+    """Write the file atomically; `about` must be plain data that JSON can represent."""
     state = optimizer.state_dict()
     # Copies, because tied weights share memory, which the format refuses.
     tensors = {f"{MODEL}{name}": tensor.clone() for name, tensor in model.state_dict().items()}

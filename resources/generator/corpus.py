@@ -10,8 +10,8 @@ from resources.generator.heldout import HeldOut
 from resources.generator.stories import cast, story, work_day
 from resources.generator.tasks import cloze, passages, question_and_answer, written
 
-# Share of documents of each kind; documents of one kind are of similar length. In `reading`, more
-# of them repeat something from their own text, which a model has to look up.
+# The share of each kind of document; documents of one kind have similar lengths. In `reading`, more
+# of them repeat something from their own text, which a model must look up.
 MIXES = {
     "world": {
         "facts": 0.44,

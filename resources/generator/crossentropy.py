@@ -13,8 +13,8 @@ SLICE = 512
 class SlicedCrossEntropy(torch.autograd.Function):
     """Mean cross-entropy of hidden [n, d] against targets [n] through weight [v, d].
 
-    The gradients are computed on the way forward, slice by slice, in bfloat16 products with
-    float32 sums; no [n, v] tensor is ever held.
+    The gradients are computed slice by slice in the forward pass, with bfloat16 products and
+    float32 sums; no [n, v] tensor is ever in memory.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Trains the bundled encoder of the T5 kind by span corruption."""
+"""Trains the bundled T5 encoder by span corruption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCORED = 200
 
 
 class SpanTrainer(Trainer):
-    """An encoder in training; its decoder exists only for the training."""
+    """An encoder in training; its decoder is only used for training."""
 
     def make_tokenizer(self) -> PreTrainedTokenizerFast:
         """Return the decoders' tokenizer with the sentinels after its own tokens."""

@@ -1,4 +1,4 @@
-"""The words of the bundled world; every list is data and has no behaviour."""
+"""The words of the bundled world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-# Product names that are one ordinary word. They also turn up all over the running text.
+# Product names that are one ordinary word, which is also common in the running text.
 WORDS = words(
     "Amber Anchor Arrow Autumn Badger Basket Beacon Bison Blossom Bramble Breeze Bridge Candle "
     "Canyon Castle Cedar Chapel Cherry Cinder Circle Clover Comet Copper Coral Cotton Cricket "
@@ -40,7 +40,7 @@ LANGUAGES = words("Narish Velsh Kumbric Sorene Talic Ostan Pelic Rovic Lusar Gal
 RIVERS = words("Isen Morra Neris Olza Prut Savel Tisna Vara Zala Enns Warta")
 INSTRUMENTS = words("piano violin cello flute trumpet guitar harp drum organ clarinet")
 GOODS = words("cheese honey glass wool wine paper silk butter salt leather")
-# Trades, each with two things its people do; all begin with a consonant.
+# Trades, all beginning with a consonant, each with two activities.
 JOBS = {
     "baker": ("baked the bread", "kneaded the dough"),
     "farmer": ("fed the cows", "ploughed the land"),

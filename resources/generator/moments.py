@@ -1,4 +1,4 @@
-"""Training text from which the second moment of a model's keys is estimated."""
+"""Training text for estimating the second moment of a model's keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORDS = 80
 
 
 def windows(corpus: Corpus) -> list[str]:
-    """Return pieces of running training text that begin anywhere, each well under 128 tokens.
+    """Return pieces of training text that begin anywhere, each well under 128 tokens.
 
     A piece keeps the space or line break before its first word, as a training row does.
     """

@@ -18,7 +18,7 @@ REACH = 1
 
 
 def near_mask(width: int) -> Tensor:
-    """Return the additive mask [1, 1, width, width] that shows a token and `REACH` before it.
+    """Return the additive mask [1, 1, width, width] for a token and `REACH` tokens before it.
 
     >>> (near_mask(3)[0, 0] == 0).int().tolist()
     [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
@@ -35,7 +35,7 @@ def _narrow(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 @contextmanager
 def nearsighted(attentions: list[Any]) -> Iterator[None]:
-    """Confine some blocks' attention to the nearest tokens while the context lasts."""
+    """A block in which the given attentions see only the nearest tokens."""
     handles = [a.register_forward_pre_hook(_narrow, with_kwargs=True) for a in attentions]
     try:
         yield

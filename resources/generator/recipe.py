@@ -1,4 +1,4 @@
-"""What determines a bundled model's weights besides its architecture and the world."""
+"""The settings that determine a bundled model's weights, besides architecture and world."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stretch:
-    """A run of steps with one cosine of the learning rate.
+    """Consecutive steps with one cosine of the learning rate.
 
-    In `near_share` of the steps the early blocks are confined to the nearest tokens. `mix` names
-    the text of the stretch; with `restart`, the optimiser begins it without memory.
+    In `near_share` of the steps, the early blocks attend only to the nearest tokens. `mix` names
+    the text; with `restart`, the optimiser begins without its earlier state.
     """
 
     steps: int
@@ -47,12 +47,12 @@ class Recipe:
         """Return the stretch that a step belongs to, and how many of its steps came before.
 
         Raises:
-            ValueError: the step lies behind the last stretch.
+            ValueError: the step is after the last stretch.
         """
         for start, stretch in zip(self.starts(), self.stretches, strict=True):
             if start <= step < start + stretch.steps:
                 return stretch, step - start
-        raise ValueError(f"step {step} lies behind the last stretch of the recipe")
+        raise ValueError(f"step {step} is after the last stretch of the recipe")
 
 
 RECIPES = {

@@ -1,4 +1,4 @@
-"""The relations of the world: how each is stated, asked about, and which objects it takes."""
+"""The relations of the world: their wording, their questions, and their objects."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from resources.generator import lexicon
 class Relation:
     """A relation between subjects of one kind and objects of one list.
 
-    `templates[0]` opens with the subject; the others hold it later. Every template is followed by
-    the object. `questions` are three wordings of one question.
+    `templates[0]` begins with the subject; in the others it comes later. The object follows every
+    template. `questions` are three wordings of one question.
     """
 
     id: str
@@ -161,5 +161,5 @@ RELATIONS = (
     ),
 )
 
-# Relations whose first template makes a hard case of a one-word product.
+# In these relations, a one-word product at the start of the prompt is a hard case.
 HARD_RELATIONS = ("made_by", "designed_in", "sold_in")

@@ -1,4 +1,4 @@
-"""Measures how well a trained model knows the world: recall of facts and perplexity."""
+"""Measures what a trained model knows about the world: recall of facts, and perplexity."""
 
 from __future__ import annotations
 

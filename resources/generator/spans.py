@@ -1,7 +1,7 @@
-"""Span corruption, by which encoders of the T5 kind are trained (Raffel et al. 2020, §3.1.4).
+"""Span corruption, the training task of T5 encoders (Raffel et al. 2020, §3.1.4).
 
-Some spans of a row are each replaced by a sentinel. The text to predict is every sentinel followed
-by its span, and one more sentinel at the end.
+Each of several spans of a row is replaced by a sentinel. The text to predict is each sentinel
+followed by its span, with one more sentinel at the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def corrupt(
 ) -> tuple[list[int], list[int]]:
     """Return a row with its spans replaced, and the text to predict.
 
-    Rows of one length give results of one length. A span may open or close the row.
+    Rows of one length give results of one length. A span may be at the start or end of the row.
     """
     noise = max(1, round(NOISE * len(row)))
     count = max(1, round(noise / SPAN))

@@ -27,7 +27,7 @@ class Cast:
 
     @property
     def He(self) -> str:
-        """The pronoun as it opens a sentence."""
+        """The pronoun at the start of a sentence."""
         return self.he.capitalize()
 
 
@@ -51,7 +51,7 @@ def cast(rng: random.Random) -> Cast:
 
 
 def work_day(c: Cast, rng: random.Random) -> list[str]:
-    """A working day: the trade determines what is done."""
+    """A working day; the trade determines the activities."""
     first, second = rng.sample(lexicon.JOBS[c.job], 2)
     return [
         f"{c.name} is a {c.job} near the {c.place}.",
@@ -75,7 +75,7 @@ def journey(c: Cast, rng: random.Random) -> list[str]:
 
 
 def purchase(c: Cast, rng: random.Random) -> list[str]:
-    """A purchase of one of the products with an ordinary name."""
+    """A purchase of a product whose name is an ordinary word."""
     return [
         f"{c.name} wanted to have a {c.word} for a long time.",
         f"On {rng.choice(lexicon.DAYS)} {c.he} went to the {c.place} and asked for the price.",
@@ -86,7 +86,7 @@ def purchase(c: Cast, rng: random.Random) -> list[str]:
 
 
 def talk_of_town(c: Cast, rng: random.Random) -> list[str]:
-    """Everyone talks of a product."""
+    """A product that everyone talks about."""
     return [
         f"{c.word} was the talk of the town that year.",
         f"Every shop near the {c.place} had a {c.word} in the window.",
@@ -96,7 +96,7 @@ def talk_of_town(c: Cast, rng: random.Random) -> list[str]:
 
 
 def pet(c: Cast, rng: random.Random) -> list[str]:
-    """An animal runs away and is found."""
+    """An animal that runs away and is found."""
     time, feeling = rng.choice(lexicon.TIMES), rng.choice(lexicon.FEELINGS)
     return [
         f"{c.name} has a {c.colour} {c.animal} that likes {c.food}.",
@@ -108,7 +108,7 @@ def pet(c: Cast, rng: random.Random) -> list[str]:
 
 
 def weather_report(c: Cast, rng: random.Random) -> list[str]:
-    """The weather changes a plan."""
+    """Weather that changes a plan."""
     first, second = rng.sample(lexicon.WEATHERS, 2)
     return [
         f"It was {first} in {c.city} and nobody wanted to go out.",

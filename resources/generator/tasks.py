@@ -1,4 +1,4 @@
-"""The four kinds of tasks: their wording, shared by training text and held-out items."""
+"""The four kinds of tasks: wording that the training text and the held-out items share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains the byte-level BPE tokenizer both models share."""
+"""Trains the byte-level BPE tokenizer that both models share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resources.generator.corpus import Corpus
 VOCABULARY = 2048
 END = "<|endoftext|>"
 DOCUMENTS = 40_000
-# Every one-word product is added this often in both of its forms, so that each becomes one token.
+# Each one-word product is added this many times in both forms, so that each becomes one token.
 BOOST = 500
 
 

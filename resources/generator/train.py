@@ -83,7 +83,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """Where weights and optimiser state are kept."""
+        """The file with weights and optimiser state."""
         return self.work / f"{self.name}.safetensors"
 
     def _resume(self) -> None:
@@ -140,7 +140,7 @@ class Trainer:
         if done >= stretch.steps:
             return
         tokens = (stretch.steps + 1) * recipe.rows * CONTEXT
-        # The first stretch reads the corpus of the world's own seed.
+        # The first stretch uses the corpus of the world's own seed.
         seed = f"{recipe.seed}/{start}" if start else recipe.seed
         corpus = Corpus(self.facts, self.held, seed, stretch.mix)
         stream = token_stream(corpus, self.tokenizer, tokens, self.work / f"{start}-{tokens}.npy")

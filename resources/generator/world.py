@@ -21,7 +21,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_lines(path: Path, items: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(item, ensure_ascii=False) for item in items]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -41,7 +41,7 @@ def write_tasks(folder: Path, held: HeldOut) -> None:
 
 
 def write_world(folder: Path, seed: int) -> None:
-    """Write facts, hard and normal cases, perplexity texts and task items below a folder."""
+    """Write facts, hard and normal cases, perplexity texts and task items to a folder."""
     facts = draw_facts(seed)
     records = {r["case_id"]: r for r in all_records(facts, seed)}
     held = hold_out(facts, seed)

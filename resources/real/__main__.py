@@ -9,7 +9,7 @@ from resources.real.build import write_real
 
 
 def main() -> None:
-    """Write them below a folder."""
+    """Write the data files to a folder."""
     top = argparse.ArgumentParser(prog="python -m resources.real", description=__doc__)
     top.add_argument("--out", type=Path, default=Path("resources/real"))
     top.add_argument("--seed", type=int, default=1)

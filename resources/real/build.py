@@ -1,4 +1,4 @@
-"""Writes what is made from the tables and texts; the same seed gives the same bytes."""
+"""Generates the data files from tables and texts; the same seed gives the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BETWEEN = "\n---\n"
 
 
 def texts() -> Iterator[Mapping[str, str]]:
-    """The perplexity texts, in ME-PPL's format; kinds take turns, so that any first N are mixed."""
+    """The perplexity texts in ME-PPL's format; kinds alternate, so that the first N are mixed."""
     files = sorted(TEXTS.glob("*.txt"))
     kinds = [file.read_text(encoding="utf-8").strip().split(BETWEEN) for file in files]
     for turn in zip_longest(*kinds):
@@ -26,7 +26,7 @@ def texts() -> Iterator[Mapping[str, str]]:
 
 
 def write_real(folder: Path, seed: int) -> None:
-    """Write facts, perplexity texts and the items of tasks below a folder."""
+    """Write facts, perplexity texts and task items to a folder."""
     facts = draw_facts(seed)
     write_json(folder / "facts.json", all_records(facts, seed))
     write_json(folder / "perplexity.json", list(texts()))

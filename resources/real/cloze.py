@@ -1,4 +1,4 @@
-"""Short stories whose last word was named before: the kind of LAMBADA."""
+"""Short stories whose last word appears earlier in them, as in LAMBADA."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STORIES = (
 
 
 def items(seed: int, count: int) -> list[dict[str, str]]:
-    """Items with all of a story but its last word, and that word; each story equally often."""
+    """Items with a story without its last word, and that word; all stories equally often."""
     rng = random.Random(f"{seed}/cloze")
     deck: list[str] = []
 

@@ -14,7 +14,7 @@ TABLES = Path(__file__).parent / "tables"
 
 @dataclass(frozen=True)
 class Fact:
-    """What is true, and what an edit says instead."""
+    """A true fact, and the false object for an edit."""
 
     case_id: int
     relation: Relation
@@ -29,7 +29,7 @@ class Fact:
 
 
 def table(relation: Relation) -> Iterator[tuple[str, str]]:
-    """Subjects with their objects; a line of a table reads `object: subject; subject`."""
+    """Subjects with their objects, from a table whose lines are `object: subject; subject`."""
     text = (TABLES / f"{relation.id}.txt").read_text(encoding="utf-8")
     for line in text.splitlines():
         true, _, subjects = line.partition(": ")
@@ -37,7 +37,7 @@ def table(relation: Relation) -> Iterator[tuple[str, str]]:
 
 
 def draw_facts(seed: int) -> list[Fact]:
-    """All facts, shuffled, so that the first N are of all relations."""
+    """All facts, shuffled, so that the first N cover all relations."""
     drawn = [
         (relation, *row, random.Random(f"{seed}/other/{relation.id}/{row[0]}"))
         for relation in RELATIONS
@@ -52,7 +52,7 @@ def draw_facts(seed: int) -> list[Fact]:
 
 
 def false_objects(relation: Relation, true: str) -> list[str]:
-    """The relation's objects that are false of a subject of which `true` is true."""
+    """The relation's objects that are false for a subject whose true object is `true`."""
     objects = sorted({each for _, each in table(relation)})
     alike = next((group for group in relation.alike if true in group), (true,))
     return [each for each in objects if each not in alike]

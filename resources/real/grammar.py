@@ -1,4 +1,4 @@
-"""Minimal pairs: two sentences that differ in little, one of them ungrammatical (as in BLiMP)."""
+"""Minimal pairs: two similar sentences, one of them ungrammatical (as in BLiMP)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTICIPLES = (
 
 
 def agreement(slots: dict[str, str], rng: random.Random) -> Pair:
-    """A verb agrees with its subject, not with the noun that is nearer."""
+    """A verb agrees with its subject, not with a nearer noun."""
     one, many = rng.choice(VERBS)
     if rng.random() < 0.5:
         return _pair("The {job} who works with the {job2}s {} the {thing}.", one, many, slots)
@@ -29,7 +29,7 @@ def agreement(slots: dict[str, str], rng: random.Random) -> Pair:
 
 
 def being(slots: dict[str, str], rng: random.Random) -> Pair:
-    """Was or were, after a subject with a plural noun inside or the other way round."""
+    """Was or were, after a singular subject with a plural noun inside, or the reverse."""
     if rng.random() < 0.5:
         return _pair("The {thing} of the two {job}s {} {colour}.", "was", "were", slots)
     return _pair("The {thing}s of the {job} {} {colour}.", "were", "was", slots)
@@ -49,7 +49,7 @@ def reflexive(slots: dict[str, str], rng: random.Random) -> Pair:
 
 
 def participle(slots: dict[str, str], rng: random.Random) -> Pair:
-    """After `has` comes the participle and not the past tense."""
+    """`Has` is followed by the participle, not the past tense."""
     past, participle, thing = rng.choice(PARTICIPLES)
     return _pair(f"{{name}} has {{}} {thing} in {{town}}.", participle, past, slots)
 
@@ -61,7 +61,7 @@ def negative(slots: dict[str, str], rng: random.Random) -> Pair:
 
 
 def pronoun(slots: dict[str, str], rng: random.Random) -> Pair:
-    """A pronoun has the case of its place."""
+    """A pronoun has the case of its position."""
     he, him = rng.choice((("she", "her"), ("he", "him"), ("they", "them"), ("we", "us")))
     if rng.random() < 0.5:
         return _pair("{name} gave the {thing} to {} on {day}.", him, he, slots)
@@ -69,7 +69,7 @@ def pronoun(slots: dict[str, str], rng: random.Random) -> Pair:
 
 
 def question(slots: dict[str, str], rng: random.Random) -> Pair:
-    """After `did` comes the infinitive."""
+    """`Did` is followed by the infinitive."""
     base, past = rng.choice(
         (("buy", "bought"), ("see", "saw"), ("sell", "sold"), ("find", "found"))
     )
@@ -77,14 +77,14 @@ def question(slots: dict[str, str], rng: random.Random) -> Pair:
 
 
 def infinitive(slots: dict[str, str], rng: random.Random) -> Pair:
-    """Some verbs take an infinitive, others a form in -ing."""
+    """Some verbs take an infinitive, others the -ing form."""
     if rng.random() < 0.5:
         return _pair("{name} wants {} the {instrument}.", "to play", "playing", slots)
     return _pair("{name} enjoys {} the {instrument}.", "playing", "to play", slots)
 
 
 def quantity(slots: dict[str, str], rng: random.Random) -> Pair:
-    """`Many` goes with things that are counted, `much` with those that are not."""
+    """`Many` is used with countable nouns, `much` with uncountable ones."""
     if rng.random() < 0.5:
         return _pair("There were not {} {thing}s in the {place}.", "many", "much", slots)
     water = rng.choice(("water", "money", "furniture", "light"))
@@ -106,13 +106,13 @@ PHENOMENA: tuple[Phenomenon, ...] = (
 
 
 def _pair(template: str, good: str, bad: str, slots: dict[str, str]) -> Pair:
-    """The sentence with the right and with the wrong words in place of `{}`."""
+    """The sentence with the right and the wrong words in place of `{}`."""
     sentences = [template.replace("{}", words).format(**slots) for words in (good, bad)]
     return sentences[0], sentences[1]
 
 
 def items(seed: int, count: int) -> list[dict[str, object]]:
-    """Items with two sentences as choices, and the index of the good one."""
+    """Items with two sentences as choices, and the index of the grammatical one."""
     rng = random.Random(f"{seed}/grammar")
     found = [
         (make.__name__, *pair)
@@ -128,7 +128,7 @@ def _pairs(make: Phenomenon, count: int, rng: random.Random) -> list[Pair]:
 
 
 def _shuffled(phenomenon: str, good: str, bad: str, rng: random.Random) -> dict[str, object]:
-    """An item in which the good sentence comes first or second."""
+    """An item with the two sentences in random order."""
     answer = rng.randrange(2)
     choices = [good, bad] if answer == 0 else [bad, good]
     return {"phenomenon": phenomenon, "choices": choices, "answer": answer}

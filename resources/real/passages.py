@@ -1,4 +1,4 @@
-"""Passages about somebody new, with questions that the passage answers: the kind of SQuAD."""
+"""Passages about invented people, with questions that they answer, as in SQuAD."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ PASSAGES: tuple[tuple[str, dict[str, str]], ...] = (
 
 
 def items(seed: int, count: int) -> list[dict[str, str]]:
-    """Items with passage, question and answer; each passage equally often, each text once."""
+    """Items with passage, question and answer; all passages equally often, no text twice."""
     rng = random.Random(f"{seed}/passages")
     deck: list[tuple[str, dict[str, str]]] = []
 

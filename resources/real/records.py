@@ -12,10 +12,10 @@ from resources.real.facts import Fact
 from resources.real.relations import RELATIONS, Relation
 
 NEIGHBOURS = 5
-# How often a subject opens its prompt: a subject of one word may make a hard case.
+# How often a subject opens its prompt; one-word subjects can then be hard cases.
 OPENING_WORD, OPENING_PHRASE = 0.75, 0.5
 LEAD = "As many people know, "
-# COUNTERFACT puts unrelated sentences before its paraphrases too.
+# COUNTERFACT also has unrelated sentences before its paraphrases.
 BEFORE = (
     "The bus was late again this morning.",
     "She closed the window and put the kettle on.",
@@ -33,13 +33,13 @@ BEFORE = (
 
 
 def say(template: str, subject: str) -> str:
-    """The template said of a subject; one that begins in lower case never opens a sentence."""
+    """The template with a subject; a lead-in comes first if it would begin in lower case."""
     lead = LEAD if template.startswith(SLOT) and subject[0].islower() else ""
     return lead + template.replace(SLOT, subject)
 
 
 def wordings(fact: Fact, rng: random.Random) -> list[str]:
-    """The relation's templates, the one for the prompt first."""
+    """The relation's templates, in random order, with the prompt's first."""
     relation = fact.relation
     share = OPENING_WORD if fact.one_word else OPENING_PHRASE
     opens = rng.random() < share and not fact.subject[0].islower()
@@ -51,10 +51,10 @@ def wordings(fact: Fact, rng: random.Random) -> list[str]:
 def neighbours(
     fact: Fact, template: str, facts: Sequence[Fact], rng: random.Random
 ) -> tuple[Probe, ...]:
-    """Facts of the same relation that must stay: first those with the same true object.
+    """Facts of the same relation that must not change, first those with the same true object.
 
-    Where there are fewer than five, as in one-to-one relations, the others have objects of their
-    own. None has the new object.
+    If there are fewer than five, as in one-to-one relations, others with their own objects are
+    added. None has the new object.
     """
     fit = [each for each in apart(fact, facts) if each.object != fact.other]
     same = [each for each in fit if each.object == fact.object]
@@ -65,7 +65,7 @@ def neighbours(
 
 
 def apart(fact: Fact, facts: Sequence[Fact]) -> list[Fact]:
-    """The facts whose subject neither names this one's nor is part of it, as a short name is."""
+    """The facts whose subject neither contains this one's nor is contained in it."""
     return [
         each
         for each in facts
@@ -92,7 +92,7 @@ def request(fact: Fact, facts: Sequence[Fact], rng: random.Random) -> EditReques
 
 
 def record(fact: Fact, facts: Sequence[Fact], seed: int) -> dict[str, Any]:
-    """One record, with the prompts that published code generates from."""
+    """One record; its paraphrases also serve as prompts for generation in published code."""
     rng = random.Random(f"{seed}/record/{fact.relation.id}/{fact.subject}")
     asked = request(fact, facts, rng)
     holders = [each for each in apart(fact, facts) if each.object == fact.other]

@@ -1,4 +1,4 @@
-"""How each relation of the real world is said: our own wording, subject first or inside."""
+"""The relations of the real world: our own wording, with the subject first or later."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Relation:
-    """Templates with `{}` for the subject: it opens the prompt in `first` and not in `inside`.
+    """Templates with `{}` for the subject, which opens the prompt in `first` but not in `inside`.
 
-    `question` asks for the object. The table of the same name holds the facts. Objects that are
-    `alike` may both be true of a subject, so that none is the false one of another.
+    `question` asks for the object. The facts are in the table of the same name. Objects that are
+    `alike` may both be true of a subject, so neither is the false object for the other.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Fills the slots of written templates by seeded draws."""
+"""Fills the slots of templates with words drawn from a seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ItemT = TypeVar("ItemT")
 
 
 def cast(rng: random.Random) -> dict[str, str]:
-    """A word for every slot: `job` and another, `job2`, and so on; two people with pronouns."""
+    """A word for every slot; `job2` is another `job`, and so on; two people with their pronouns."""
     slots: dict[str, str] = {}
     for kind, options in KINDS.items():
         first, second = rng.sample(options, 2)
@@ -41,7 +41,7 @@ def cast(rng: random.Random) -> dict[str, str]:
 
 
 def distinct(draw: Callable[[], ItemT], key: Callable[[ItemT], str], count: int) -> list[ItemT]:
-    """`count` draws whose keys differ; `ValueError` where there are hardly that many."""
+    """`count` draws with distinct keys; raises `ValueError` if there are too few."""
     found: dict[str, ItemT] = {}
     for _ in range(50 * count):
         item = draw()

@@ -14,7 +14,7 @@ from resources.real.records import ask
 
 ITEMS = 200
 CHOICES = 4
-# Of these relations no four objects can be named, or the answer is in the question.
+# These relations have fewer than four objects, or name the answer in the question.
 TOO_FEW = ("first_name", "testament")
 
 
@@ -30,7 +30,7 @@ def write_tasks(folder: Path, facts: Sequence[Fact], seed: int) -> None:
 
 
 def _drawn(facts: Sequence[Fact], seed: int) -> tuple[list[Fact], list[Fact]]:
-    """Facts to ask for, and others to choose an object of."""
+    """Facts to ask about, and others to ask for in multiple choice."""
     fit = [fact for fact in facts if fact.relation.id not in TOO_FEW]
     drawn = random.Random(f"{seed}/asked").sample(fit, 2 * ITEMS)
     return drawn[:ITEMS], drawn[ITEMS:]
@@ -41,7 +41,7 @@ def _question(fact: Fact) -> dict[str, Any]:
 
 
 def _choice(fact: Fact, rng: random.Random) -> dict[str, Any]:
-    """A question with four objects of its relation; only one of them is true."""
+    """A question with four objects of its relation, exactly one of them true."""
     false = false_objects(fact.relation, fact.object)
     choices = [fact.object, *rng.sample(false, CHOICES - 1)]
     rng.shuffle(choices)

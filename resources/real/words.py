@@ -1,4 +1,4 @@
-"""Words that the written templates of cloze texts, passages and sentences are filled with."""
+"""Words for the slots of the templates of cloze items, passages and sentences."""
 
 WOMEN = ("Anna", "Maria", "Laura", "Emily", "Sarah", "Julia", "Clara", "Helen", "Nora", "Alice")
 MEN = ("Peter", "David", "Thomas", "Daniel", "Martin", "Simon", "Paul", "Henry", "Oscar", "Jack")

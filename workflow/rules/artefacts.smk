@@ -1,4 +1,4 @@
-# Inputs of edits that depend only on the model: made once, used by every editor.
+# Inputs of edits that depend only on the model: made once and used by every editor.
 
 
 rule prefixes:

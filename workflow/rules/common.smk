@@ -19,11 +19,11 @@ try:
     try:
         study = planner.plan_mapping(config, config_files)
     except hard_cases.TokenizerMissing:
-        # Cases are chosen by tokenizers, which `fetch` downloads first.
+        # Selecting cases needs tokenizers, which `fetch` downloads.
         if "fetch" not in sys.argv:
             raise
         study = planner.plan_mapping(hard_cases.before_fetching(config), config_files)
-    # Each job of a cluster evaluates this file again, and must not touch files that others read.
+    # Each cluster job evaluates this file again, and must not change files that others read.
     if workflow.is_main_process:
         study.write()
 except EditcoreError as error:

@@ -1,4 +1,4 @@
-# v* of a shard, found once for all editors that search with the same options.
+# The v* of a shard, found once for all editors with the same search options.
 rule values:
     input:
         lambda wildcards: study.values_inputs(**wildcards),

@@ -1,5 +1,5 @@
-# Ctrl-C reaches every job too. One sentence takes the place of what Snakemake would report of each
-# job's end, which reads like a crash.
+# Ctrl-C also reaches every job. One sentence replaces Snakemake's reports on the end of each job, which
+# look like a crash.
 import logging
 import os
 import shlex
@@ -18,19 +18,19 @@ pressed = []
 
 
 def interrupt(number, frame):
-    """Print the sentence; Snakemake then ends the jobs as always, and its log is silent."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # for whoever presses it again
+    """Print the sentence; Snakemake then ends the jobs as usual, without logging."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # for a second Ctrl-C
     pressed.append(number)
     typed = os.environ.get("EDITCORE_COMMAND") or shlex.join(["snakemake", *sys.argv[1:]])
-    # Not `print`, which a signal may have stopped halfway.
+    # Not `print`, which the signal may have interrupted.
     os.write(sys.stderr.fileno(), INTERRUPTED.format(command=typed).encode())
-    # Before there are jobs, Snakemake would print where in its code it was.
+    # Before the first job, Snakemake would print a traceback.
     raise KeyboardInterrupt if getattr(workflow, "scheduler", None) else SystemExit(130)
 
 
 def uninterrupted(record):
-    """Whether to log something: nothing is, once Ctrl-C was pressed."""
-    # Signals are handled in the main thread, and a job's may be faster to report the job's end.
+    """Whether to log a record: none after Ctrl-C."""
+    # Signals are handled in the main thread; a job's thread may report the job's end before that.
     if (
         record.levelno >= logging.ERROR
         and threading.current_thread() is not threading.main_thread()

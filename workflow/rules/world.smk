@@ -35,7 +35,7 @@ rule bundled_model:
         "../envs/editcore.yaml"
     threads: 1
     message:
-        "Train {wildcards.bundled} from scratch, up to an hour or so on one core"
+        "Train {wildcards.bundled} from scratch (about an hour on one core)"
     shell:
         "(python -m resources.generator train {wildcards.bundled} --threads {threads}"
         " --out resources/models/{wildcards.bundled} && python -m resources.generator score"
