@@ -2,7 +2,7 @@
 """Create editcore's environment in `.venv` and run a command in it. Needs Python 3.11, pip and git.
 
 The environment has exactly the versions of `requirements.lock`, and editcore with its plugins as
-editable installs. What is already there is not installed again, so a second call starts at once.
+editable installs. Nothing is installed twice, so a second call starts at once.
 """
 
 import argparse
@@ -178,7 +178,7 @@ def become(command: list[str]) -> NoReturn:
     """Replace this process with `command`, in the environment and in the project's root."""
     variables = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     variables["VIRTUAL_ENV"] = str(ENVIRONMENT)
-    # What an interrupted study tells people to type again.
+    # The command that an interrupted study shows for resuming it.
     variables["EDITCORE_COMMAND"] = shlex.join(["python3", *sys.argv])
     variables["PATH"] = f"{BIN}{os.pathsep}{variables.get('PATH', os.defpath)}"
     program = shutil.which(command[0], path=variables["PATH"])

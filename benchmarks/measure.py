@@ -17,7 +17,7 @@ SIZE, PRODUCTS = 2048, 5
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall-clock time of some work, including all work on the device."""
+    """The wall-clock time of some work, including all work on the device."""
     _finish(device)
     started = time.perf_counter()
     work()
@@ -45,9 +45,9 @@ def search_flops(
 ) -> float:
     """FLOPs of the matrix products that a search needs, without padding and attention scores.
 
-    Once: every different prefix through all blocks, and what follows it up to the edited one. In
-    each step, there and back (the last one only there): the blocks after over the real tokens from
-    the subject on, with the last MLP and the head where a token is predicted.
+    Once: every different prefix through all blocks, and what follows it up to the edited block. In
+    every step, forward and backward (in the last one only forward): the later blocks over the real
+    tokens from the subject on, with the last MLP and the head only where a token is predicted.
     """
     parts = model.parts
     blocks = [_weights(parts.block(i)) for i in range(parts.depth)]
@@ -72,13 +72,13 @@ def _weights(module: nn.Module) -> int:
 
 
 class PeakMemory:
-    """The most memory that the process, or the device, used since the last reset, in MB."""
+    """The peak memory of the process, or of the device, since the last reset, in MB."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def reset(self) -> None:
-        """Forget earlier peaks; if the system does not allow it, peaks only grow."""
+        """Forget earlier peaks; if the system does not allow this, peaks only increase."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             return
@@ -88,7 +88,7 @@ class PeakMemory:
             return
 
     def read(self) -> float:
-        """MB (10^6 bytes)."""
+        """The peak in MB (10^6 bytes)."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e6
         status = Path("/proc/self/status").read_text()

@@ -47,9 +47,10 @@ def race(shape: str, pair: Pair, workload: Workload, edits: int) -> dict[str, An
 
 
 def _fast_step(fast: Fast, request: EditRequest, done: Done) -> None:
-    """One more edit; the texts are read with all edits so far overlaid on the unedited model.
+    """One more edit; perplexity is measured with all edits so far overlaid on the unedited model.
 
-    All edits change one layer, so what the unedited model keeps at it holds for the whole sequence.
+    All edits change one layer, so the unedited model's states cached at it are valid for the whole
+    sequence.
     """
     with combine_deltas(done.deltas).applied(fast.model.model):
         made = fast.edit(request)

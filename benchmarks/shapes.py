@@ -41,7 +41,7 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Pair:
-    """The same weights twice: as editcore loads them, and as transformers alone has them."""
+    """The same weights twice: as editcore loads them, and as transformers loads them."""
 
     fast: LoadedModel
     plain: LoadedModel
@@ -55,7 +55,7 @@ def build(
     tokenizer: PreTrainedTokenizerBase | None,
     depth: int | None = None,
 ) -> Pair:
-    """Both models of a shape; random weights come from seed 0, the bundled tokenizer by default."""
+    """Both models of a shape: random weights from seed 0, and by default a bundled tokenizer."""
     shape = SHAPES[name]
     if not shape.model_type:
         fast = load_model(name, name, device=device, precision=precision)

@@ -28,7 +28,7 @@ class Sweep:
         self.memory = PeakMemory(pair.fast.device)
 
     def race(self, rounds: int, cases: int) -> dict[str, Any]:
-        """Rounds of the same new cases by both; which one begins alternates."""
+        """Rounds of the same new cases by both implementations, which take turns at going first."""
         self.fast.sweep(self.workload.cases(0, 1))
         found = [
             self._round(self.workload.cases(1 + i * cases, cases), plain_first=bool(i % 2))

@@ -41,7 +41,7 @@ class Done:
 
 
 class Fast:
-    """editcore: all cases together."""
+    """editcore's implementation: all cases together."""
 
     def __init__(self, model: LoadedModel, workload: Workload, layer: int) -> None:
         self.model, self.workload = model, workload
@@ -51,7 +51,7 @@ class Fast:
         self.edited = EditedPerplexity(model, measured.tokenize(model, workload.texts))
 
     def sweep(self, requests: Sequence[EditRequest], editors: Sequence[str] = ("rome",)) -> Done:
-        """Every fact edited alone, by every editor, and every edited model measured."""
+        """Edit every fact separately with every editor, and measure every edited model."""
         done = Done([], [])
         device = self.model.device
 
@@ -84,28 +84,28 @@ class Fast:
         return done
 
     def edit(self, request: EditRequest) -> Delta:
-        """One edit of the model in its present state."""
+        """One edit of the model in its current state."""
         result = RomeEditor(self.config).edit(self.context, [request])
         assert result.delta is not None, result.status
         return result.delta
 
 
 class Plain:
-    """One case at a time, the whole model in each pass, weights changed and restored."""
+    """The toolkits' way: one case at a time, full forward passes, weights changed and restored."""
 
     def __init__(self, model: LoadedModel, workload: Workload, layer: int) -> None:
         self.model, self.workload = model, workload
         self.options = RomeConfig(layer=layer, second_moment=False).value_options()
 
     def sweep(self, requests: Sequence[EditRequest]) -> Done:
-        """Every fact edited alone by ROME, and every edited model measured."""
+        """Edit every fact separately with ROME, and measure every edited model."""
         done = Done([], [], seconds={"edit": 0.0, "perplexity": 0.0})
         for request in requests:
             self.step(request, done)
         return done
 
     def step(self, request: EditRequest, done: Done) -> None:
-        """One more edit of the model in its present state."""
+        """One more edit of the model in its current state."""
         model, workload = self.model, self.workload
         problem = pose(model, request, workload.templates)
 

@@ -11,7 +11,7 @@ from editcore.requests import EditRequest
 
 @dataclass(frozen=True)
 class Workload:
-    """Facts to edit, texts to read, and the 21 templates that keys and v* are taken under."""
+    """Facts to edit, texts to measure on, and the 21 templates used for keys and v*."""
 
     requests: tuple[EditRequest, ...]
     texts: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Regenerates the documents' results of the default study: `python -m refresh results`."""
+"""Regenerates the sections of documents on the default study: `python -m refresh results`."""
 
 import sys
 from pathlib import Path
@@ -35,7 +35,7 @@ def main(results: Path, root: Path) -> None:
 
 
 def study_in(results: Path) -> ReportData:
-    """The study whose results are in the folder."""
+    """The study whose results are in a folder."""
     return read(results / "summary", listed_config(results / "jobs" / "study.json"))
 
 

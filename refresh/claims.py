@@ -1,4 +1,4 @@
-"""The README's sentences about the default study, each computed and each tested."""
+"""The README's sentences about the default study, each computed and checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ def remedy(study: ReportData) -> Iterator[Claim]:
 
 
 def sequences(study: ReportData) -> Iterator[Claim]:
-    """Sequential hard edits by one editor collapse every model soon."""
+    """Sequential hard edits with one editor collapse every model quickly."""
     rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None:
         return
@@ -111,7 +111,7 @@ def tasks(study: ReportData) -> Iterator[Claim]:
 
 
 def warning(study: ReportData) -> Iterator[Claim]:
-    """The prediction before the edit separates the edits that collapse the model."""
+    """The prediction before the edit separates edits that collapse the model from others."""
     found = study.table("warning", WARNING)
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""The documents with numbers: their templates, and the files that they are rendered to."""
+"""The documents that contain numbers: their templates, and the files rendered from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ START, END = "<!-- python -m refresh writes from here -->", "<!-- to here -->"
 
 
 def write(study: ReportData, root: Path) -> list[Path]:
-    """Write all three below `root`; the paths written."""
+    """Write all three documents in `root`; returns their paths."""
     texts = {
         REPRODUCTION: reproduction(lambda name: markdown(shown(study, name))),
         README: between((root / README).read_text(encoding="utf-8"), summary(study)),
@@ -36,7 +36,7 @@ def write(study: ReportData, root: Path) -> list[Path]:
 
 
 def reproduction(table: Callable[[str], str]) -> str:
-    """The page on the papers; `table` gives the text of a table by its name."""
+    """The page on the papers; `table` returns the text of the table of a name."""
     return _render("reproduction.md.jinja", table=table)
 
 
@@ -68,7 +68,7 @@ def between(text: str, part: str, start: str = START, end: str = END) -> str:
 
 
 def shown(study: ReportData, name: str) -> Table:
-    """The published table with our numbers in it, or alone if the study has none of them."""
+    """The published table with our numbers in it, or without them if the study has none."""
     table = compared(study, name) if name in OURS else None
     return table or published(name)
 

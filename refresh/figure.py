@@ -1,4 +1,4 @@
-"""The README's figure: the same hard facts by two editors, by denominator and perplexity."""
+"""The README's figure: perplexity against denominator for the same hard facts by two editors."""
 
 import polars as pl
 from matplotlib.figure import Figure

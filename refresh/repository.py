@@ -1,4 +1,4 @@
-"""The option of every command here: where the repository is."""
+"""The option of every command in this package: the folder of the repository."""
 
 from pathlib import Path
 

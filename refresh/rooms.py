@@ -45,9 +45,9 @@ ORDER = (
 # Modules at the root of the package that every room uses.
 LEAVES = ("errors", "requests", "atomic", "gc_pause", "numbers", "progress")
 RULES = {
-    ROOT_FILES: "What everybody uses: errors, requests, whole-file writing, numbers as text.",
+    ROOT_FILES: "What all rooms use: errors, requests, atomic writing, formatting of numbers.",
     "builtin": "What editcore itself provides through the hooks of plugins.",
-    FACES: "What people call: `editcore`, `editcore.toolkit`, the commands, the kit for tests.",
+    FACES: "What users call: `editcore`, `editcore.toolkit`, the commands, the testing kit.",
 }
 # Folders of `runs` that do not import each other.
 SEPARATE = ("sequence", "mechanism", "adhoc")
@@ -118,7 +118,7 @@ def upward(imports: Graph) -> list[tuple[str, str]]:
 
 
 def _across(module: str, other: str) -> bool:
-    """Whether an import crosses folders of `runs`, or reaches from one into the runs of edits."""
+    """Whether an import is between folders of `runs`, or from one of them to the runs of edits."""
     one, two = (name.split(".")[2:] for name in (module, other))
     if room_of(module) != "runs" or room_of(other) != "runs" or not one or not two:
         return False
@@ -129,7 +129,7 @@ def _across(module: str, other: str) -> bool:
 
 
 def rooms(package: Path) -> list[Room]:
-    """The rooms in order, with the rules that their docstrings state."""
+    """The rooms in order, with the rules in their docstrings."""
     return [
         Room(name, RULES.get(name) or _first_line(package / name / "__init__.py")) for name in ORDER
     ]
@@ -175,7 +175,7 @@ def draw(imports: Graph) -> Figure:
 
 
 def page(root: Path) -> str:
-    """docs/design.md with the table of the rooms as they are."""
+    """docs/design.md with the current table of the rooms."""
     text = (root / PAGE).read_text(encoding="utf-8")
     return between(text, table(rooms(root / PACKAGE)), START, END)
 

@@ -1,7 +1,7 @@
-"""Writes docs/toolkit.md, what a plugin can import: `python -m refresh.toolkit`.
+"""Generates docs/toolkit.md, the names for plugins: `python -m refresh.toolkit`.
 
-It is read from the source of `editcore` and `editcore.toolkit`, so names, signatures and shapes are
-those of the code.
+It is made from the source of `editcore` and `editcore.toolkit`, so names, signatures and shapes
+agree with the code.
 """
 
 import ast
@@ -37,7 +37,7 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.Assign
 
 @dataclass(frozen=True)
 class PublicName:
-    """A name that one of the two modules exports, where it is defined, and its definition."""
+    """A name that one of the two modules exports, the file that defines it, and its definition."""
 
     name: str
     module: str
@@ -61,7 +61,7 @@ class PublicName:
 
     @property
     def members(self) -> Iterator[str]:
-        """The fields and the public methods of a class, a line each."""
+        """The fields and public methods of a class, one per line."""
         if not isinstance(self.node, ast.ClassDef):
             return
         for each in self.node.body:
@@ -77,7 +77,7 @@ class PublicName:
 
 
 def public_names(package: Path, module: str) -> list[PublicName]:
-    """The names that a module exports, in the order in which it imports them."""
+    """The names that a module exports, in the order of its imports."""
     tree = ast.parse(_file(package, module).read_text(encoding="utf-8"))
     return [
         _defined(package, node.module, alias.name)
@@ -108,7 +108,7 @@ def _body(file: Path) -> Sequence[ast.stmt]:
 
 
 def _literal(node: ast.stmt | None) -> str:
-    """The string after an assignment, which is its docstring."""
+    """The string after an assignment, which documents it."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return str(node.value.value)
     return ""
@@ -125,7 +125,7 @@ def _is_property(node: ast.FunctionDef) -> bool:
 
 
 def _signature(node: ast.FunctionDef) -> str:
-    """Arguments, without `self`, and result."""
+    """Arguments, without `self`, and the type returned."""
     arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
     result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     if "contextmanager" in map(ast.unparse, node.decorator_list):
@@ -134,7 +134,7 @@ def _signature(node: ast.FunctionDef) -> str:
 
 
 def _unquoted(code: str) -> str:
-    """Code without the quotes around names of types.
+    """Code without quotes around types.
 
     >>> _unquoted("(model: 'LoadedModel | None', dtype: str = 'float32') -> 'Iterator[Delta]'")
     "(model: LoadedModel | None, dtype: str = 'float32') -> Iterator[Delta]"
@@ -143,7 +143,7 @@ def _unquoted(code: str) -> str:
 
 
 def _shown(docstring: str) -> str:
-    """The first sentence, and those that give shapes."""
+    """The first sentence of a docstring, and those that give shapes."""
     prose = re.split(r"^\s*(?:>>>|Example::)", docstring, maxsplit=1, flags=re.MULTILINE)[0]
     first, *others = SENTENCE.split(" ".join(prose.split()))
     return " ".join([first, *(each for each in others if SHAPE.search(each))])

@@ -1,4 +1,4 @@
-"""One malformed input: files put into the study, a command, and what counts as ending well."""
+"""One malformed input: changed files of the study, a command, and the ends that are allowed."""
 
 import contextlib
 import faulthandler
@@ -15,29 +15,29 @@ from click.testing import CliRunner
 
 from editcore.cli import main
 
-# A command of the small study takes seconds of the processor at most; what takes longer hangs.
+# Processor time; a command of the small study takes a few seconds, so a longer one hangs.
 SECONDS = 30
-# By the clock, after which the process is ended: it waits for something, or hangs outside Python.
+# Wall-clock time until the process is ended: it waits for something, or hangs outside Python.
 WAITING = 600
-# Beyond what the process has already; the small study's models have some hundred kilobytes.
+# In addition to what the process uses already; the study's models have a few hundred kilobytes.
 BYTES = 3 * 2**30
 LONGEST_MESSAGE = 6000
 LONGEST_SHOWN = 2000
 OUT = Path("out")
 
-# The documented ends of a command, besides a refusal.
+# The documented exit statuses besides that of a refusal.
 REFUSED = 2
 ENDS = {"doctor": {0, 1}, "check": {0, 3, 4}, "guard": {0, 3}}
 PREFIXES = ("editcore: error: ", "Usage: ", "Error: ")
 
 
 class Hang(BaseException):
-    """A command that did not end in time; no `except Exception` stops it."""
+    """A command that did not end in time; `except Exception` does not catch it."""
 
 
 @dataclass(frozen=True, repr=False)
 class Attack:
-    """A command, the files that are replaced for it, and folders copied for it to change."""
+    """A command, files that are replaced for it, and folders that are copied for it to change."""
 
     arguments: tuple[str, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)
@@ -49,14 +49,14 @@ class Attack:
 
     @property
     def command(self) -> str:
-        """The command's name; empty where it is none of ours."""
+        """The command's name; empty if editcore has no such command."""
         first = self.arguments[0] if self.arguments else ""
         return first if first in main.commands else ""
 
     def run(self) -> str:
-        """How the command ends, in a word; `AssertionError` where it is no documented end.
+        """How the command ends, in one word; raises `AssertionError` unless that is documented.
 
-        The working directory is the study's folder, and is as before afterwards.
+        The working directory is the study's folder, which is restored afterwards.
         """
         with _replaced(self), _bounded():
             result = CliRunner().invoke(main, list(self.arguments))
@@ -71,7 +71,7 @@ class Attack:
             return "carried out"
         said = [line for line in output.splitlines() if line.startswith(PREFIXES)]
         assert said, output
-        # A path is named whole, however long it is.
+        # Messages contain paths in full, however long.
         longest = LONGEST_MESSAGE + 2 * max(map(len, self.arguments), default=0)
         assert len(output) < longest, f"{len(output)} characters: {output[:500]}"
         return "refused"
@@ -79,7 +79,7 @@ class Attack:
 
 @contextlib.contextmanager
 def _replaced(attack: Attack) -> Iterator[None]:
-    """A block in which the attack's files are there, and nothing of it is left afterwards."""
+    """A block with the attack's files in place; they are removed afterwards."""
     there = set(os.listdir())
     OUT.mkdir()
     for source, place in attack.copied.items():
@@ -101,7 +101,7 @@ def _replaced(attack: Attack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    """A block that may take `SECONDS` of the processor's time, and `BYTES` of memory."""
+    """A block limited to `SECONDS` of processor time and `BYTES` of memory."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     before = signal.signal(signal.SIGPROF, _hung)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
@@ -123,4 +123,4 @@ def _virtual() -> int:
 
 
 def _hung(*_: object) -> None:
-    raise Hang(f"not ended after {SECONDS} s of work")
+    raise Hang(f"still running after {SECONDS} s of processor time")

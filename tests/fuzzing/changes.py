@@ -1,4 +1,4 @@
-"""Strategies that change what is sound: JSON by structure, files by bytes, tables by columns."""
+"""Strategies that change valid content: JSON by structure, files by bytes, tables by columns."""
 
 import copy
 import io
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 Path = tuple[int | str, ...]
 
-# What people and programs write where something else is expected.
+# What people and programs write by mistake.
 NAMES = st.sampled_from(
     [
         "", ".", "..", "x", "data", "model", "data/facts.json", "data/texts.json", "nowhere/x",
@@ -33,7 +33,7 @@ NESTED = st.recursive(
     max_leaves=5,
 )
 ANYTHING = NESTED | st.text(max_size=12)
-# How much work is done: a large number there is an order to be carried out, not a mistake.
+# These keys set the amount of work: a large number there is a valid order, not a mistake.
 WORK = {
     "steps", "lengths", "tokens", "count", "resamples", "continuation_tokens", "batch", "patience",
     "texts", "validate_every", "cases", "prefix_lengths", "checkpoint", "every", "limit", "edits",
@@ -42,7 +42,7 @@ WORK = {
 
 
 def places(document: Any, at: Path = ()) -> list[Path]:
-    """Every place in a document of JSON, the whole of it first."""
+    """Every place in a JSON document, beginning with the whole document."""
     found = [at]
     parts = document.items() if isinstance(document, dict) else ()
     parts = enumerate(document) if isinstance(document, list) else parts
@@ -53,9 +53,10 @@ def places(document: Any, at: Path = ()) -> list[Path]:
 
 @st.composite
 def changed(draw: st.DrawFn, document: Any, large: bool = False) -> Any:
-    """A document of JSON with one to three changes in places of its own.
+    """A JSON document with one to three changes at different places.
 
-    `large` numbers are put anywhere; else only where they do not order work.
+    With `large`, large numbers are put anywhere, otherwise only where they do not set the amount of
+    work.
     """
     document = copy.deepcopy(document)
     for _ in range(draw(FEW)):
@@ -94,15 +95,15 @@ def _part(document: Any, at: Path) -> Any:
 
 
 def as_json(document: Any) -> bytes:
-    """JSON as bytes; a text that is no UTF-8 stays escaped."""
+    """JSON as bytes; text that cannot be UTF-8 is escaped."""
     return json.dumps(document).encode()
 
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
-    """A file cut short, with other bytes somewhere, or with more of them."""
+    """A file that is truncated, or has other or further bytes somewhere."""
     for _ in range(draw(FEW)):
-        # Small positions are the headers of most formats.
+        # In most formats, the header is at small positions.
         place = draw(st.integers(0, 64) | st.integers(0, max(0, len(content) - 1)))
         place = min(place, len(content))
         some = draw(st.binary(max_size=12))
@@ -113,12 +114,12 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 def json_file(content: bytes, large: bool = False) -> st.SearchStrategy[bytes]:
-    """A file of JSON, changed by structure or by bytes."""
+    """A JSON file, changed by structure or by bytes."""
     return changed(json.loads(content), large).map(as_json) | damaged(content)
 
 
 def safetensors_file(content: bytes) -> st.SearchStrategy[bytes]:
-    """A safetensors file with another header before its numbers, other numbers, or other bytes."""
+    """A safetensors file with another header, other numbers, or other bytes."""
     length = int.from_bytes(content[:8], "little")
     header, numbers = json.loads(content[8 : 8 + length]), content[8 + length :]
 
@@ -138,7 +139,7 @@ def safetensors_file(content: bytes) -> st.SearchStrategy[bytes]:
 
 
 def _text(text: str) -> st.SearchStrategy[str]:
-    """A text of metadata: JSON inside is changed by its structure."""
+    """A metadata string; JSON in it is changed by structure."""
     try:
         return changed(json.loads(text)).map(json.dumps) | st.text(max_size=9)
     except ValueError:
@@ -191,7 +192,7 @@ def _rows(draw: st.DrawFn, rows: pa.Table) -> pa.Table:
 
 
 def _cell(draw: st.DrawFn, rows: pa.Table) -> pa.Table:
-    """One value, or all of a column, replaced by another of its type."""
+    """One value, or all values of a column, replaced by another of the type."""
     place = draw(st.integers(0, rows.num_columns - 1))
     kind = rows.schema.types[place]
     values: Sequence[Any] = rows.column(place).to_pylist()

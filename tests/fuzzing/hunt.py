@@ -1,4 +1,4 @@
-"""Runs many malformed inputs of a kind, and makes one that ends badly as small as it gets."""
+"""Runs many malformed inputs of a kind, and minimises one that ends badly."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from tests.fuzzing.kinds import KINDS
 
 @contextmanager
 def small_study(folder: Path) -> Iterator[None]:
-    """A block in which the finished small study is the working directory, and nothing else known.
+    """A block whose working directory is the finished small study, isolated from all else.
 
-    No bundled model is found, nothing is fetched, and torch takes one thread.
+    No bundled model is found, nothing is fetched, and torch uses one thread.
     """
     threads = torch.get_num_threads()
     (folder / "resources").mkdir()
@@ -37,10 +37,10 @@ def small_study(folder: Path) -> Iterator[None]:
 
 
 def hunt(kind: str, inputs: int, start: int | None = None) -> Counter[tuple[str, str]]:
-    """How often the commands ended how, of `inputs` of one kind; a bad end raises, made small.
+    """The numbers of ends of commands, for `inputs` of one kind; raises with a minimised bad input.
 
-    The changes are drawn alike each time, or from the seed `start`; the files that they change hold
-    measured times. The working directory is a small study's, as in `small_study`.
+    Changes are drawn in the same way each time, or from the seed `start`; the changed files contain
+    measured times. The working directory is that of `small_study`.
     """
     ends: Counter[tuple[str, str]] = Counter()
 

@@ -24,7 +24,7 @@ TAGS = (
 
 
 def config() -> Attacks:
-    """Studies: as data, and as text that no YAML reader has to like."""
+    """Studies: as data, and as text that may not be YAML."""
     sound = Path("study.yaml").read_bytes()
     as_data = changes.changed(world.STUDY, large=True).map(_yaml)
     lines = sound.decode().splitlines()
@@ -35,7 +35,7 @@ def config() -> Attacks:
 
 
 def _yaml(document: Any) -> bytes:
-    # JSON is YAML, and has a form for every text and number.
+    # JSON is YAML, and can represent every text and number.
     return json.dumps(document).encode() if document != {} else yaml.safe_dump(document).encode()
 
 
@@ -90,7 +90,7 @@ def jobs() -> Attacks:
 
 
 def artefacts() -> Attacks:
-    """Files that a command wrote, changed before another reads them."""
+    """Files that one command wrote, changed before another reads them."""
     return st.one_of(*[_of(a, file, _any(file)) for file, a in _readers()])
 
 
@@ -123,7 +123,7 @@ def _readers() -> list[tuple[str, tuple[str, ...]]]:
 
 
 def report() -> Attacks:
-    """The manifest and the tables that the report is made from, which takes seconds each."""
+    """The manifest and the tables of the report, which takes seconds for each input."""
     *_, draw = world.summaries(str(OUT))
     tables = sorted(map(str, world.SUMMARY.glob("*.parquet")))
     return st.one_of(*[_of(draw, file, _any(file)) for file in (world.STUDY_FILE, *tables)])
@@ -183,7 +183,7 @@ SOUND: Mapping[str, Sequence[str]] = {
     "results": ("results",),
     "name": ("mine", "my-editor"),
 }
-# Where a command writes, so that no input writes outside the study's folder.
+# Options for output paths, kept inside the study's folder.
 WRITTEN = {"out", "into", "save", "cache", "work", "figures", "deltas"}
 PLACES = ("out/new", "out/a/b", "x" * 300, f"out/{'n' * 300}", "{x}", "model/config.json/x", "a b")
 WEIRD = (
@@ -195,7 +195,7 @@ WEIRD = (
 
 
 def arguments() -> Attacks:
-    """Commands with options and arguments that are missing, or anything."""
+    """Commands whose options and arguments are missing or arbitrary."""
     found = [_arguments(name, each.params) for name, each in sorted(main.commands.items())]
     return st.one_of(*found, st.lists(WEIRD, max_size=3).map(lambda some: _ready(("", *some)[1:])))
 
@@ -207,7 +207,7 @@ def _arguments(command: str, parameters: Sequence[click.Parameter]) -> Attacks:
 
 
 def _argument(parameter: click.Parameter) -> st.SearchStrategy[tuple[str, ...]]:
-    """Mostly sound, now and then anything, or left out."""
+    """Usually valid, sometimes arbitrary or missing."""
     name = str(parameter.name)
     flag = (parameter.opts[0],) if isinstance(parameter, click.Option) else ()
     if isinstance(parameter, click.Option) and parameter.is_flag:
@@ -227,7 +227,7 @@ def _argument(parameter: click.Parameter) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 def _ready(arguments: tuple[str, ...]) -> Attack:
-    # No system passes a null byte to a program.
+    # Systems do not pass null bytes to programs.
     return Attack(tuple(each.replace("\0", "") for each in arguments), copied=FOLDERS)
 
 
@@ -260,7 +260,7 @@ def _damaged(file: str) -> st.SearchStrategy[bytes]:
 
 
 def _any(file: str) -> st.SearchStrategy[bytes]:
-    """The changes that a file's kind allows."""
+    """The changes that suit a file's kind."""
     content = Path(file).read_bytes()
     if file.endswith(".parquet"):
         return changes.table(content) | changes.damaged(content)

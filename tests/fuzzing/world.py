@@ -1,4 +1,4 @@
-"""A small study that is finished: every kind of file that a command reads, to be damaged."""
+"""A small finished study with every kind of file that a command reads, to be damaged."""
 
 import json
 from collections.abc import Iterator
@@ -99,13 +99,13 @@ RECORDS: tuple[dict[str, Any], ...] = (record(10, "Coral"), COUNTERFACT, ZSRE)
 
 
 def run(*arguments: object) -> None:
-    """A command that ends well."""
+    """Run a command that must succeed."""
     result = CliRunner().invoke(main, list(map(str, arguments)))
     assert result.exit_code == 0, (arguments, result.output, result.exc_info)
 
 
 def make(folder: Path) -> None:
-    """Make the study in the working directory `folder`, with all its stages."""
+    """Run all stages of the study in the working directory `folder`."""
     save_tiny_model("gpt2", folder / "model")
     write_data(folder)
     (folder / "data" / "task.yaml").write_text(TASK)
@@ -126,9 +126,9 @@ def make(folder: Path) -> None:
 
 
 def jobs(out: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The study's job files and the commands that do them, in order, with their outputs in `out`.
+    """The study's job files and the commands that run them, in order, with outputs in `out`.
 
-    An output goes where the study expects it, seen from `out`.
+    Outputs have the same paths in `out` as in the study.
     """
     study = plan(load(Path("study.yaml")), "study.yaml")
     for model in study.prefixes:
@@ -160,7 +160,7 @@ def _job(command: str, job: Path, out: Path, deltas: Path | None = None) -> Any:
 
 
 def summaries(out: str = str(SUMMARY)) -> Iterator[tuple[str, ...]]:
-    """The commands that gather the study's results into tables and draw its report."""
+    """The commands that summarise the study's results and write its report."""
     study = ("--study", STUDY_FILE)
     yield ("summarise", *study, "--out", out)
     yield ("summarise", "--what", "sequences", *study, "--out", out)

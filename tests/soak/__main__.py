@@ -1,4 +1,4 @@
-"""Runs what the test suite has no time for: `python -m tests.soak study`, `… files`, `… fuzz`."""
+"""Runs tests too long for the suite: `python -m tests.soak study`, `… files`, `… fuzz`."""
 
 import argparse
 import sys

@@ -1,10 +1,10 @@
-"""Kills `apply`, `revert` and `guard` while they write, lets two of them race, and damages folders.
+"""Kills `apply`, `revert` and `guard` as they write, lets two of them race, and damages folders.
 
     python -m tests.soak files --kills 200 --races 50 --page docs/reliability.md
 
-After each kill the files are what they were, what they were to be, or something that the next
-command mends: it ends well, and the folder is then right byte for byte. A round that fails is
-printed and its folder kept; the exit status is then 1. `--page` writes the counts into a page.
+After a kill, the files are the old ones, the new ones, or something that the next command repairs:
+it succeeds, and the folder is then right byte for byte. A round that fails is printed and its
+folder is kept; the exit status is then 1. `--page` writes the counts to a page.
 """
 
 import argparse
@@ -33,7 +33,7 @@ class Tally:
     failed: int = 0
 
     def round(self, what: str, judge: Callable[[], str]) -> str:
-        """The state that one round ended in; a failure is printed."""
+        """The state in which one round ended; a failure is printed."""
         try:
             return judge()
         except AssertionError as error:
@@ -42,12 +42,12 @@ class Tally:
             return "failed"
 
     def add(self, kind: str, ends: Counter[str]) -> None:
-        """Keep and print how all rounds of one kind ended."""
+        """Record and print how all rounds of one kind ended."""
         self.kinds[kind] = ends
         print(f"{kind}: {ends.total()}: {listed(ends)}", flush=True)
 
     def table(self) -> str:
-        """The kinds as a table in Markdown."""
+        """The kinds as a Markdown table."""
         rows = [
             f"| {kind} | {ends.total()} | {listed(ends)} |" for kind, ends in self.kinds.items()
         ]
@@ -59,7 +59,7 @@ def listed(ends: Counter[str]) -> str:
 
 
 def kills_at_every_step(bench: Bench, tally: Tally, draw: random.Random) -> None:
-    """Kill each command before each change it makes to the file system, one after the other."""
+    """Kill each command before each of its changes to the file system in turn."""
     for make in SCENARIOS:
         ends: Counter[str] = Counter()
         killed = True
@@ -74,7 +74,7 @@ def kills_at_every_step(bench: Bench, tally: Tally, draw: random.Random) -> None
 
 
 def kills_at_random(bench: Bench, tally: Tally, draw: random.Random, count: int) -> None:
-    """Kill the commands in turn at a random moment of the time in which they write."""
+    """Kill the commands in turn at a random moment while they write."""
     ends = {make: Counter[str]() for make in SCENARIOS}
     log = bench.home / "log"
     longest = {
@@ -90,7 +90,7 @@ def kills_at_random(bench: Bench, tally: Tally, draw: random.Random, count: int)
 
 
 def races(bench: Bench, tally: Tally, count: int) -> None:
-    """Let two commands begin at once, each kind of race in turn, most often two changes."""
+    """Start two commands at once, each kind of race in turn, and most often two changes."""
     order = (two_changes, *RACES)
     ends = {race: Counter[str]() for race in RACES}
     for number in range(count):
@@ -101,7 +101,7 @@ def races(bench: Bench, tally: Tally, count: int) -> None:
 
 
 def damaged(bench: Bench, tally: Tally) -> None:
-    """Give damaged folders to the commands: one plain error each, and nothing is written."""
+    """Run commands on damaged folders: each ends in one plain error and writes nothing."""
     models, records = Counter[str](), Counter[str]()
     for kind, harm in MODELS.items():
         for way in ("in place", "copy"):
@@ -113,19 +113,19 @@ def damaged(bench: Bench, tally: Tally) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command is told."""
+    """Declare the command's arguments."""
     parser.add_argument("--kills", type=int, default=200, help="at random moments")
     parser.add_argument("--races", type=int, default=50)
-    parser.add_argument("--no-damage", action="store_true", help="leave damaged folders out")
+    parser.add_argument("--no-damage", action="store_true", help="do not test damaged folders")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--page", type=Path, help="a page with marks to write the counts between")
+    parser.add_argument("--page", type=Path, help="the page to write the counts to")
 
 
 def main(given: argparse.Namespace) -> int:
-    """Run everything; the exit status."""
+    """Run everything; returns the exit status."""
     os.environ["OMP_NUM_THREADS"] = "1"  # children of a process with threads may hang
     os.environ["HF_HUB_OFFLINE"] = "1"
-    # Imported here so that no child has to: pyarrow imports pandas when it first makes a table.
+    # Imported here so that no child has to: pyarrow imports pandas for the first table.
     with contextlib.suppress(ImportError):
         import pandas  # noqa: F401
     import torch
@@ -150,8 +150,8 @@ def main(given: argparse.Namespace) -> int:
 
 
 def write(page: Path, tally: Tally) -> None:
-    """Put the counts between the marks of a page."""
-    # Imported last: it brings libraries whose threads no fork would survive.
+    """Write the counts between the markers of a page."""
+    # Imported last: its libraries start threads, and forked processes would hang.
     from refresh.documents import between
 
     count = sum(ends.total() for ends in tally.kinds.values())

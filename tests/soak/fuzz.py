@@ -1,9 +1,9 @@
-"""Gives malformed inputs of every kind to all commands: each is refused in words, or carried out.
+"""Gives malformed inputs of every kind to all commands: each must be refused or carried out.
 
     python -m tests.soak fuzz --inputs 30000
 
-It prints how the commands ended, by kind. A batch of inputs in which one ends otherwise is printed
-with that input, made as small as it gets; the exit status is then 1.
+It prints how the commands ended, by kind. If one ends in another way, its input is minimised and
+printed, and the exit status is 1.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-# Of ten thousand inputs; a report takes seconds.
+# Shares of ten thousand inputs; few for the report, which takes seconds.
 SHARES = {
     "config": 2000,
     "records": 2000,
@@ -30,18 +30,18 @@ BATCH = 500
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command is told."""
+    """Declare the command's arguments."""
     parser.add_argument("--inputs", type=int, default=30_000)
     parser.add_argument("--seed", type=int, default=1, help="of the first batch of each kind")
     parser.add_argument("--kind", choices=SHARES, action="append", help="only these; repeatable")
 
 
 def main(given: argparse.Namespace) -> int:
-    """Run everything; the exit status."""
+    """Run everything; returns the exit status."""
     os.environ["OMP_NUM_THREADS"] = "1"
     from tests.fuzzing.hunt import small_study
 
-    # What libraries say about files that are broken on purpose.
+    # Libraries warn about files that are broken on purpose.
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     kinds = {kind: SHARES[kind] for kind in given.kind or SHARES}
@@ -54,7 +54,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _kind(kind: str, inputs: int, seed: int) -> int:
-    """Run one kind in batches and print its ends; how many batches failed."""
+    """Run one kind in batches and print its ends; returns the number of failed batches."""
     from tests.fuzzing.hunt import hunt
 
     ends: Counter[str] = Counter()

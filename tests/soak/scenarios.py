@@ -1,4 +1,4 @@
-"""The commands that are killed, raced and given damaged folders, each with what must hold then."""
+"""The commands that are killed, raced or given damaged folders, and what must hold afterwards."""
 
 import random
 import shutil
@@ -15,24 +15,24 @@ from tests.children import Child, Ended, Work, at_once
 from tests.model_folders import KEPT, contents, sharded, write_delta
 
 Files = dict[str, bytes]
-OLD, NEW, BETWEEN = "old", "new", "mended by the next command"
+OLD, NEW, BETWEEN = "old", "new", "repaired by the next command"
 
 
 def command(*arguments: object) -> Work:
-    """One command of editcore, to be run in a child."""
+    """One command of editcore, to be run in a child process."""
     from editcore.cli import main
 
     return lambda: main([str(each) for each in arguments], standalone_mode=False)
 
 
 def weights(files: Files) -> Files:
-    """The files without the records of what was replaced, whose metadata have no fixed order."""
+    """The files without records of replaced weights, whose metadata have no fixed order."""
     return {name: content for name, content in files.items() if not name.startswith(KEPT)}
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, two changes of it, what its folder is with either, and an outcome of `guard`."""
+    """A model, two changes of it, its folder after each of them, and an outcome of `guard`."""
 
     home: Path
     base: Path
@@ -42,12 +42,12 @@ class Bench:
 
     @classmethod
     def made(cls, home: Path) -> "Bench":
-        """A small random model in two files or more, edited by commands that nobody disturbs."""
+        """A small random model in two or more files, and its changes, made without interruption."""
         base = sharded(home / "base")
         changes = tuple(write_delta(home / f"change-{n}.safetensors", n) for n in range(2))
         edited = tuple(home / f"edited-{n}" for n in range(2))
         for change, folder in zip(changes, edited, strict=True):
-            # In this process, so that children find everything imported.
+            # In this process, so that everything is imported when children start.
             command("apply", change, base, "--out", folder)()
         guarded = home / "guarded"
         ended = Child(lambda: write_outcome(guarded, OLD), home / "log").wait()
@@ -55,7 +55,7 @@ class Bench:
         return cls(home, base, changes, edited, guarded)
 
     def fresh(self, source: Path) -> Path:
-        """A copy of a folder in a place of its own."""
+        """A copy of a folder at a new place."""
         place = Path(tempfile.mkdtemp(dir=self.home, prefix="round-"))
         return Path(shutil.copytree(source, place / "model"))
 
@@ -68,7 +68,7 @@ class Bench:
         return Ended(result.exit_code, result.output)
 
     def reverted(self, folder: Path) -> None:
-        """Take everything out of a folder; `AssertionError` where it is not as it was then."""
+        """Revert all changes of a folder; raises `AssertionError` unless it is then as at first."""
         ended = self.run("revert", folder, "--all")
         assert ended.status == 0 or "applied nothing here" in ended.output, ended
         assert contents(folder) == contents(self.base), names(folder)
@@ -88,7 +88,7 @@ class InPlace:
         self.work = command("apply", bench.changes[0], self.folder, "--in-place")
 
     def judge(self, draw: random.Random) -> str:
-        """What the kill has left; the next command is one or the other."""
+        """The state left by the kill; the next command is `apply` or `revert`."""
         state = state_of(self.folder, old=self.bench.base, new=self.bench.edited[0])
         if draw.random() < 0.5:
             ended = self.bench.run("apply", self.bench.changes[1], self.folder, "--in-place")
@@ -126,7 +126,7 @@ class Copy:
         self.work = command(*self.arguments)
 
     def judge(self, draw: random.Random) -> str:
-        """The copy is there and whole, or not there; the same command then makes it."""
+        """The copy is complete or does not exist; the same command then makes it."""
         state = NEW if self.out.exists() else OLD
         if state == OLD:
             ended = self.bench.run(*self.arguments)
@@ -139,7 +139,7 @@ class Copy:
 
 
 class Guard:
-    """What `guard` writes at its end, over what it wrote another time."""
+    """The files that `guard` writes at its end, replacing those of an earlier run."""
 
     name: ClassVar[str] = "guard --out"
 
@@ -148,7 +148,7 @@ class Guard:
         self.work = lambda: write_outcome(self.folder, NEW)
 
     def judge(self, draw: random.Random) -> str:
-        """One outcome, whole once its moves are finished; the next run is not disturbed."""
+        """The files of one run once the moves are finished; the next run is not affected."""
 
         def jobs_in_turn() -> None:
             print(*jobs(self.folder))
@@ -169,7 +169,7 @@ class Guard:
 
 
 def write_outcome(folder: Path, job: str) -> None:
-    """What `guard` writes, naming the job that it is of."""
+    """Write the files of `guard`, with the name of their job."""
     from editcore.runs.adhoc.guard import Guarded
     from editcore.updates.delta import Delta
 
@@ -178,7 +178,7 @@ def write_outcome(folder: Path, job: str) -> None:
 
 
 def jobs(folder: Path) -> list[str]:
-    """The jobs that the files name which are there."""
+    """The names of the jobs in the files that exist."""
     from editcore.records.provenance import read
 
     there = [folder / name for name in ("delta.safetensors", "guard.parquet")]
@@ -189,7 +189,7 @@ SCENARIOS: tuple[type[InPlace | Copy | Guard], ...] = (InPlace, Revert, Copy, Gu
 
 
 def state_of(folder: Path, *, old: Path, new: Path) -> str:
-    """Which of two folders this one is, or that every command which reads it names the cause."""
+    """Which of two folders this one equals, or that every command names the interruption."""
     from editcore.errors import ModelError
     from editcore.planning.preflight import model_files
 
@@ -201,12 +201,12 @@ def state_of(folder: Path, *, old: Path, new: Path) -> str:
     found = weights({n: c for n, c in contents(folder).items() if not n.startswith(".")})
     if found == weights(contents(old)):
         return OLD
-    assert found == weights(contents(new)), "weights that are neither"
+    assert found == weights(contents(new)), "the weights are neither old nor new"
     return NEW
 
 
 def two_changes(bench: Bench) -> str:
-    """Two changes of one folder: both are in it."""
+    """Two changes of one folder: both are in it afterwards."""
     folder = bench.fresh(bench.base)
     works = [command("apply", change, folder, "--in-place") for change in bench.changes]
     ends = at_once(works, folder.parent)
@@ -217,7 +217,7 @@ def two_changes(bench: Bench) -> str:
 
 
 def a_change_and_a_revert(bench: Bench) -> str:
-    """A change, and a revert of the newest: one change is left, whichever came first."""
+    """A change, and a revert of the latest: one change is left, in either order."""
     folder = bench.fresh(bench.edited[0])
     apply = command("apply", bench.changes[1], folder, "--in-place")
     ends = at_once([apply, command("revert", folder)], folder.parent)
@@ -229,7 +229,7 @@ def a_change_and_a_revert(bench: Bench) -> str:
 
 
 def two_copies_of_one_name(bench: Bench) -> str:
-    """Two copies of one name: one is made, the other refused."""
+    """Two copies with one name: one is made, the other refused."""
     folder = bench.fresh(bench.base)
     out = folder.with_name("out")
     ends = at_once(
@@ -244,7 +244,7 @@ def two_copies_of_one_name(bench: Bench) -> str:
 
 
 def a_change_and_a_copy_of_its_folder(bench: Bench) -> str:
-    """A copy of a folder that changes meanwhile: of the old or the new, never of both."""
+    """A copy of a folder during a change: of the old or new, never a mixture."""
     folder = bench.fresh(bench.base)
     out = folder.with_name("out")
     change = command("apply", bench.changes[0], folder, "--in-place")

@@ -1,9 +1,9 @@
-"""Runs the smoke study over and over, kills it at random moments, and compares its tables.
+"""Runs the smoke study repeatedly, kills it at random moments, and compares its tables.
 
     python -m tests.soak study --rounds 20
 
-Not part of the test suite: a round takes minutes. It prints each kill and each verdict; a round
-that fails or ends otherwise is kept in a folder of its own, and the exit status is then 1.
+It is not in the test suite, since a round takes minutes. It prints each kill and each verdict. The
+folder of a round that fails is kept, and the exit status is then 1.
 """
 
 import argparse
@@ -28,7 +28,7 @@ TIMING = "^seconds.*$"
 
 @dataclass(frozen=True)
 class Round:
-    """The study in a folder of its own, and how often it is killed there."""
+    """The study in a folder of its own, which is killed several times."""
 
     folder: Path
     cores: int
@@ -43,7 +43,7 @@ class Round:
         return os.environ | {"EDITCORE_RESOURCES": str(ROOT / "resources"), "HF_HUB_OFFLINE": "1"}
 
     def killed(self, seconds: float, everything: bool) -> int:
-        """Start the study and kill it: all of it, or Snakemake and not its jobs; its group."""
+        """Start the study and kill all of it, or only Snakemake; returns its process group."""
         with (self.folder / "killed.log").open("ab") as log:
             run = subprocess.Popen(
                 self.command(), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
@@ -63,7 +63,7 @@ class Round:
         return len([*(self.folder / "results").glob("edits/**/*.parquet")])
 
     def whole(self, *arguments: str) -> None:
-        """Run to the end; raises `RuntimeError` with what was printed where it fails."""
+        """Run the study to the end; raises `RuntimeError` with its output if it fails."""
         done = subprocess.run(
             self.command(*arguments), cwd=self.folder, capture_output=True, text=True, check=False,
             env=self.environment,
@@ -77,7 +77,7 @@ class Round:
 
 
 def survived(study: Round, draw: random.Random, kills: int, longest: float) -> None:
-    """Kill the study so many times, then let it end; what still runs afterwards is ended."""
+    """Kill the study `kills` times, then let it finish; jobs still running are ended."""
     groups: list[int] = []
     try:
         for _ in range(kills):
@@ -90,7 +90,7 @@ def survived(study: Round, draw: random.Random, kills: int, longest: float) -> N
 
 
 def compare(found: dict[str, pl.DataFrame], expected: dict[str, pl.DataFrame]) -> None:
-    """Raise `AssertionError` where a table is missing, or differs in any number."""
+    """Raise `AssertionError` if a table is missing or differs in any number."""
     assert found.keys() == expected.keys(), (found.keys(), expected.keys())
     for name, frame in found.items():
         try:
@@ -100,7 +100,7 @@ def compare(found: dict[str, pl.DataFrame], expected: dict[str, pl.DataFrame]) -
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command is told."""
+    """Declare the command's arguments."""
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--kills", type=int, default=3, help="killed runs in each round")
     parser.add_argument("--cores", type=int, default=2)
@@ -108,7 +108,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> int:
-    """Run the rounds; the exit status."""
+    """Run the rounds; returns the exit status."""
     draw = random.Random(given.seed)
     home = Path(tempfile.mkdtemp(prefix="editcore-soak-"))
     undisturbed = Round(home / "undisturbed", given.cores)
