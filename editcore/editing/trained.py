@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from editcore.atomic import write_tensors
 from editcore.errors import DataError
 from editcore.records.provenance import versions
-from editcore.records.tensors import opened
+from editcore.records.tensors import opened, save_tensors
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
@@ -55,7 +54,7 @@ def save_trained(
         "job": job,
         "versions": json.dumps(versions()),
     }
-    write_tensors(path, {name: tensor.cpu() for name, tensor in parts.tensors.items()}, about)
+    save_tensors(path, parts.tensors, about)
 
 
 def load_trained(model: "LoadedModel", layers: Sequence[int], path: Path) -> TrainedParts:

@@ -7,21 +7,23 @@ collapse test edited prompts after one of them.
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from editcore.atomic import write_text
 from editcore.errors import ConfigError, DataError, ModelError, reading, require
+from editcore.records.tensors import DIGEST, check_digest
 from editcore.requests import SLOT
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
 
 TOP_K = 5
+REMEDY = "delete it and run again, so that `editcore prefixes` writes it"
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,17 @@ def _continue(model: "LoadedModel", opening: str, tokens: int, generator: torch.
 
 def save(prefixes: ContextPrefixes, path: Path) -> None:
     """Write the templates as JSON, whole or not at all."""
-    write_text(path, json.dumps(asdict(prefixes), indent=1, ensure_ascii=False) + "\n")
+    record = asdict(prefixes)
+    record |= {DIGEST: _digest(record)}
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def load(path: Path) -> ContextPrefixes:
     """Read templates written by `save`; `DataError` for anything else."""
-    with reading(path, "context templates"):
+    with reading(path, "context templates", REMEDY):
         record = json.loads(path.read_text(encoding="utf-8"))
+        require(isinstance(record, dict), "it is no mapping")
+        check_digest(path, record.pop(DIGEST, None), _digest(record), REMEDY)
         templates, groups = record["templates"], record.get("groups", [])
         require(isinstance(templates, list) and len(templates) > 0, "there is no list of templates")
         for template in templates:
@@ -116,3 +122,8 @@ def load(path: Path) -> ContextPrefixes:
         require(isinstance(groups, list), "groups is not a list")
         sizes = tuple(int(size) for size in groups)
         return ContextPrefixes(tuple(templates), str(record["model"]), int(record["seed"]), sizes)
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of everything in a file of templates but the digest itself."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

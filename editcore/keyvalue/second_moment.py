@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from editcore.atomic import write_tensors
 from editcore.errors import DataError, require
 from editcore.models.architectures import stores_transposed
-from editcore.records.tensors import opened
+from editcore.records.tensors import opened, save_tensors
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
 
 RIDGES = (0.0, 1e-8, 1e-6, 1e-4)
+REMEDY = "delete its folder and run again, so that `editcore moments` writes it"
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class SecondMoment:
 def save(moment: SecondMoment, path: Path, metadata: dict[str, str]) -> None:
     """Write C and its factor as float32 and float64, whole or not at all."""
     about = {**metadata, "layer": str(moment.layer), "tokens": str(moment.tokens)}
-    write_tensors(path, {"matrix": moment.matrix.float(), "factor": moment.factor}, about)
+    save_tensors(path, {"matrix": moment.matrix.float(), "factor": moment.factor}, about)
 
 
 def load(path: Path) -> SecondMoment:
     """Read what `save` wrote; `DataError` for anything else."""
-    with opened(path, "second moment") as file:
+    with opened(path, "second moment", REMEDY) as file:
         matrix, factor = file["matrix"].double(), file["factor"].double()
         square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
         require(square and matrix.shape == factor.shape, "C and its factor are not square matrices")

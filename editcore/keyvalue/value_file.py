@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from editcore.atomic import write_tensors
 from editcore.config.value_options import ValueOptions
 from editcore.errors import DataError, require
 from editcore.keyvalue.value import Value
-from editcore.records.tensors import opened
+from editcore.records.tensors import opened, save_tensors
 
 FIELDS = ("cases", "initial", "delta", "steps", "loss")
+REMEDY = "delete it and run again, so that `editcore values` writes it"
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ def save(values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, s
         "steps": torch.tensor([v.steps for v in found.values()], dtype=torch.long),
         "loss": torch.tensor([v.loss for v in found.values()], dtype=torch.float64),
     }
-    write_tensors(path, tensors, {**metadata, "reasons": json.dumps(reasons)})
+    save_tensors(path, tensors, {**metadata, "reasons": json.dumps(reasons)})
 
 
 def load(path: Path, device: torch.device) -> StoredValues:
     """Read what `save` wrote; `DataError` for anything else."""
-    with opened(path, "values", device=device) as file:
+    with opened(path, "values", REMEDY, device) as file:
         cases, initials, deltas, steps, losses = (file[name] for name in FIELDS)
         reasons = json.loads(file.about["reasons"])
         found: dict[int, Value | str] = {int(case): str(why) for case, why in reasons.items()}

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from editcore.atomic import write_tensors
 from editcore.errors import DataError
-from editcore.records.tensors import opened
+from editcore.records.tensors import opened, save_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -71,8 +70,7 @@ class Checkpoint:
             return
         progress = made()
         about = {"identity": self.identity, "done": json.dumps(progress.state)}
-        tensors = {name: tensor.cpu() for name, tensor in progress.tensors.items()}
-        write_tensors(self.path, tensors, about)
+        save_tensors(self.path, progress.tensors, about)
         self._written = time.monotonic()
 
     def remove(self) -> None:

@@ -1,5 +1,7 @@
-"""Reads safetensors files written by this project, which may have been damaged since."""
+"""Safetensors files written by this project: each carries a digest, checked on reading."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from editcore.errors import reading
+from editcore.atomic import write_tensors
+from editcore.errors import DataError, reading
 
 if TYPE_CHECKING:
     import torch
+
+DIGEST = "digest"
+REMEDY = "delete it and run again"
 
 
 class TensorFile:
@@ -32,20 +38,58 @@ class TensorFile:
         return {name: self[name] for name in self.names}
 
 
+def save_tensors(
+    path: Path, tensors: "Mapping[str, torch.Tensor]", about: Mapping[str, str]
+) -> None:
+    """Write tensors and metadata with their digest, whole or not at all."""
+    here = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_tensors(path, here, {**about, DIGEST: digest(here, about)})
+
+
 @contextmanager
 def opened(
-    path: Path,
-    holds: str,
-    remedy: str = "delete it and run again",
-    device: "str | torch.device" = "cpu",
+    path: Path, holds: str, remedy: str = REMEDY, device: "str | torch.device" = "cpu"
 ) -> Iterator[TensorFile]:
     """A block that reads a file's tensors and metadata, and does nothing else.
 
-    Anything wrong with the file or its content becomes one `DataError`, as in `reading`.
+    Anything wrong with the file or its content becomes one `DataError`, as in `reading`, also a
+    missing digest, or one that does not match the content.
     """
     with reading(path, holds, remedy):
         try:
+            with safe_open(path, framework="pt") as file:
+                _check(path, TensorFile(file), remedy)
             with safe_open(path, framework="pt", device=str(device)) as file:
                 yield TensorFile(file)
         except SafetensorError as error:
             raise ValueError(str(error)) from error
+
+
+def digest(tensors: "Mapping[str, torch.Tensor]", about: Mapping[str, str]) -> str:
+    """SHA-256 of all names, number types, shapes, numbers and metadata but the digest itself.
+
+    Tensors are on the processor. Their order, here and in a file, does not matter.
+    """
+    import torch
+
+    known = {name: text for name, text in about.items() if name != DIGEST}
+    found = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _check(path: Path, file: TensorFile, remedy: str) -> None:
+    check_digest(path, file.about.get(DIGEST), digest(file.all(), file.about), remedy)
+
+
+def check_digest(path: Path, written: object, own: str, remedy: str) -> None:
+    """Raise `DataError` where a file carries no digest, or another than its content has."""
+    if written is None:
+        raise DataError(
+            f"{path} has no digest, so what it contains cannot be checked (editcore before 0.2 "
+            f"wrote none); {remedy}"
+        )
+    if written != own:
+        raise DataError(f"{path} has changed since editcore wrote it; {remedy}")

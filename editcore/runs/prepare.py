@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from editcore.registry.registry import Registry
 
 CACHE_VARIABLE = "EDITCORE_CACHE"
+# Of the files in the cache; a new number leaves older ones unfound. 2: files carry digests.
+CACHE_FORMAT = 2
 CASES = "cases"
 ONE_SHARD = 1_000_000
 # Enough for keys of some hundreds of dimensions, and seconds of work on a small model.
@@ -165,5 +167,6 @@ def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSec
 
 def _place(cache: Path, model: "ModelSpec", job: "Job", files: Sequence[str]) -> Path:
     """A folder of the cache that is named by what an artefact is made from."""
-    digest = hashlib.sha256(json.dumps([job.as_json(), stamps(files)]).encode()).hexdigest()[:12]
+    content = json.dumps([CACHE_FORMAT, job.as_json(), stamps(files)])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     return cache / f"{model.name}-{digest}"

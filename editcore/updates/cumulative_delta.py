@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from editcore.atomic import write_tensors
 from editcore.errors import DataError, EditcoreError, reading
 from editcore.models.loading import LoadedModel
-from editcore.records.tensors import opened
+from editcore.records.tensors import opened, save_tensors
 from editcore.updates.delta import Delta, LowRankUpdate, Update
 
 PARAMETERS = "parameters"
 PARTS = ("outputs", "inputs")
+REMEDY = "delete it and run again, so that `editcore sequence` writes it"
 # An integer of the same width, to see a number's bits.
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -190,7 +190,7 @@ def accumulating(model: LoadedModel) -> Iterator[CumulativeDelta]:
 
 def save(changes: CumulativeDelta, path: Path, metadata: Mapping[str, str]) -> None:
     """Write everything that was changed as one safetensors file, whole or not at all."""
-    write_tensors(path, changes.tensors(), {**metadata, PARAMETERS: changes.record()})
+    save_tensors(path, changes.tensors(), {**metadata, PARAMETERS: changes.record()})
 
 
 @contextmanager
@@ -199,7 +199,7 @@ def applied(path: Path, model: LoadedModel) -> Iterator[CumulativeDelta]:
 
     Raises `DataError` for a file that is no such, or does not belong to the model.
     """
-    with opened(path, "accumulated edits") as file:
+    with opened(path, "accumulated edits", REMEDY) as file:
         tensors, record = file.all(), file.about[PARAMETERS]
     with accumulating(model) as changes:
         changes.restore(tensors, record, path)

@@ -11,12 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from editcore.atomic import write_tensors
 from editcore.errors import PluginError
 from editcore.models.architectures import ModelParts, stores_transposed
-from editcore.records.tensors import opened
+from editcore.records.tensors import opened, save_tensors
 from editcore.updates.change import Change
 from editcore.updates.delta_cases import CASES, cases, parts
+
+REMEDY = (
+    "delete it and run again the command that wrote it: `editcore edit`, `check --save` or `guard`"
+)
 
 
 @dataclass(frozen=True)
@@ -196,13 +199,13 @@ def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, 
     for case_id, delta in deltas.items():
         for name, update in delta.updates.items():
             for part, tensor in vars(update).items():
-                tensors[f"{case_id}/{name}/{part}"] = tensor.detach().cpu().contiguous()
-    write_tensors(path, tensors, {**metadata, CASES: json.dumps(list(deltas))})
+                tensors[f"{case_id}/{name}/{part}"] = tensor
+    save_tensors(path, tensors, {**metadata, CASES: json.dumps(list(deltas))})
 
 
 def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
     """What `save_deltas` wrote, by case, of all or `only` some; `DataError` for another file."""
-    with opened(path, "deltas") as file:
+    with opened(path, "deltas", REMEDY) as file:
         found: dict[int, dict[str, dict[str, Tensor]]] = {
             case: {} for case in cases(file.about, file.names) if only is None or case in only
         }

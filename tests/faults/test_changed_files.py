@@ -1,5 +1,6 @@
 """Files that somebody changed after editcore wrote them: one error that names the file."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from editcore.errors import DataError
 from editcore.keyvalue import prefixes, second_moment, value_file
@@ -17,6 +17,7 @@ from editcore.records import provenance
 from editcore.records.checkpoint import Checkpoint
 from editcore.records.code_versions import described
 from editcore.records.tables import EDITS, read_edits, write_table
+from editcore.records.tensors import save_tensors
 from editcore.updates.delta import load_deltas
 from tests.rows import edit_row
 
@@ -47,7 +48,7 @@ def test_malformed_values_are_named(
     tmp_path: Path, changed: Mapping[str, torch.Tensor], reasons: str
 ) -> None:
     path = tmp_path / "v.safetensors"
-    save_file({**VALUES, **changed}, path, metadata={"reasons": reasons})
+    save_tensors(path, {**VALUES, **changed}, {"reasons": reasons})
     with pytest.raises(DataError, match=r"v\.safetensors contains no values"):
         value_file.load(path, CPU)
 
@@ -65,9 +66,15 @@ def test_malformed_second_moments_are_named(
     tmp_path: Path, tensors: dict[str, torch.Tensor], about: dict[str, str]
 ) -> None:
     path = tmp_path / "c.safetensors"
-    save_file(tensors, path, metadata=about)
+    save_tensors(path, tensors, about)
     with pytest.raises(DataError, match=r"c\.safetensors contains no second moment"):
         second_moment.load(path)
+
+
+def signed(record: dict[str, object]) -> dict[str, object]:
+    """The record with the digest that belongs to it."""
+    own = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return {**record, "digest": own}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ def test_malformed_second_moments_are_named(
 )
 def test_malformed_templates_are_named(tmp_path: Path, record: object) -> None:
     path = tmp_path / "prefixes.json"
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(signed(record) if isinstance(record, dict) else record))
     with pytest.raises(DataError, match=r"prefixes\.json contains no context templates"):
         prefixes.load(path)
 
@@ -94,14 +101,14 @@ def test_malformed_templates_are_named(tmp_path: Path, record: object) -> None:
 )
 def test_malformed_deltas_are_named(tmp_path: Path, name: str, cases: str) -> None:
     path = tmp_path / "d.safetensors"
-    save_file({name: torch.ones(2)}, path, metadata={"cases": cases})
+    save_tensors(path, {name: torch.ones(2)}, {"cases": cases})
     with pytest.raises(DataError, match=r"d\.safetensors contains no deltas"):
         load_deltas(path)
 
 
 def test_a_checkpoint_of_another_shape_is_left_unread(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
-    save_file({"x": torch.ones(1)}, path, metadata={"identity": "this", "done": "7"})
+    save_tensors(path, {"x": torch.ones(1)}, {"identity": "this", "done": "7"})
     with pytest.warns(UserWarning, match=r"c\.safetensors cannot be resumed from"):
         assert Checkpoint(path, "this", 1.0).read() is None
 

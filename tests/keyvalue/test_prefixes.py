@@ -1,5 +1,6 @@
 """Prefixes follow from the seed alone, and a case is tested after the same one in any shard."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,17 @@ def test_prefixes_longer_than_the_model_reads_are_refused() -> None:
     loaded = wrap_model("tiny", *tiny_model("gpt2"))
     with pytest.raises(ConfigError, match=r"prefixes of 300 tokens .*reads at most 256"):
         prefixes.sample_prefixes(loaded, [(5, 1), (300, 1)], ["The"], 0)
+
+
+def test_templates_that_somebody_changed_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    prefixes.save(ContextPrefixes(("{}", "It rains. {}"), "m", 0), path)
+    written = path.read_text()
+    path.write_text(written.replace("rains", "snows"))
+    with pytest.raises(DataError, match=r"p\.json has changed.*`editcore prefixes`"):
+        prefixes.load(path)
+    record = json.loads(written)
+    del record["digest"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"p\.json has no digest.*`editcore prefixes`"):
+        prefixes.load(path)

@@ -54,7 +54,9 @@ def test_no_stage_after_the_edits_can_stand_in_the_way(name: str) -> None:
     assert plan(single_study(config, "tiny-gpt2", "rome", HARD), "s").edits
 
 
-def test_artefacts_that_the_place_holds_are_used_again(tmp_path: Path, saved_model) -> None:
+def test_artefacts_that_the_place_holds_in_this_format_are_used_again(
+    tmp_path: Path, saved_model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = str(write_json(tmp_path / "texts.json", TEXTS))
     facts = write_json(tmp_path / "facts.json", [record(1, "Coral")])
     study = {
@@ -68,13 +70,15 @@ def test_artefacts_that_the_place_holds_are_used_again(tmp_path: Path, saved_mod
     choice = Choice("random", "rome", {}, write_config(tmp_path / "study.yaml", study))
     config = settled(choice, DatasetSection(path=str(facts), format="flat"))
     cache = tmp_path / "cache"
-    told: list[list[str]] = [[], [], []]
+    told: list[list[str]] = [[], [], [], []]
     one = prepare(config, "s", cache, told[0].append)
     assert prepare(config, "s", cache, told[1].append) == one
     other = config.model_copy(update={"seed": 1})
     assert prepare(other, "s", cache, told[2].append).prefixes != one.prefixes
+    monkeypatch.setattr("editcore.runs.prepare.CACHE_FORMAT", 1)
+    assert prepare(config, "s", cache, told[3].append).moments != one.moments
     kept = [[step for step in steps if "(cached)" in step] for steps in told]
-    assert [len(steps) for steps in kept] == [2, 0, 1], "another seed, other prefixes; C stays"
+    assert [len(steps) for steps in kept] == [2, 0, 1, 2], "another seed, other prefixes; C stays"
     assert one.prefixes and Path(one.prefixes).is_relative_to(cache)
     assert one.values == ()
 
