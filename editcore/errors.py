@@ -63,6 +63,10 @@ def reading(path: Path, holds: str, remedy: str = "delete it and run again") -> 
         yield
     except EditcoreError:
         raise
+    except FileNotFoundError as error:
+        raise DataError(
+            f"there is no file {path}; correct the path, or run the step that makes the file"
+        ) from error
     except UNFIT as error:
         raise DataError(f"{path} contains no {holds} ({reason(error)}); {remedy}") from error
 

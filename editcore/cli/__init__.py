@@ -69,7 +69,7 @@ class PlainErrors(click.Group):
         """Refuse arguments that are not UTF-8, since no results file could contain them."""
         for argument in args:
             if not argument.isascii() and argument != argument.encode(errors="replace").decode():
-                raise click.UsageError(f"the argument {argument!a} is not valid UTF-8")
+                raise click.UsageError(f"the argument {argument!a} is not valid UTF-8; correct it")
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:

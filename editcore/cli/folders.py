@@ -85,12 +85,12 @@ def _case(file: Path, case: int | None) -> int:
     from editcore.updates.delta_cases import cases_in
 
     found = cases_in(file)
+    some = ", ".join([*map(str, found[:8]), *(["…"] if len(found) > 8 else [])])
     if case is None and len(found) != 1:
-        some = ", ".join(map(str, found[:8]))
-        raise DataError(f"{file} contains {len(found)} changes; choose one with --case: {some} …")
+        raise DataError(f"{file} contains {len(found)} changes; choose one with --case: {some}")
     chosen = found[0] if case is None else case
     if chosen not in found:
-        raise DataError(f"{file} contains no change of case {chosen}")
+        raise DataError(f"{file} contains no change of case {chosen}; it has {some}")
     return chosen
 
 

@@ -64,7 +64,9 @@ def harden(
 
     filters = [filter_editor, study]
     if any(filters) != bool(filter_model) or (filter_model and not all(filters)):
-        raise click.UsageError("--filter-model, --filter-editor and --study go together")
+        raise click.UsageError(
+            "--filter-model, --filter-editor and --study go together; give all of them or none"
+        )
     recipe = Recipe(tokenizer, words, relations, count, seed)
     judges = (
         Filter(study, filter_model, filter_editor, work or out.with_name(f".{out.stem}.work"))

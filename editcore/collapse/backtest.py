@@ -69,7 +69,7 @@ def calibration(path: Path, model: str, editor: str = ALL) -> Calibration:
     if table.is_empty() or table["threshold"][0] is None:
         raise DataError(
             f"{path}: contains no calibration for {model!r} and the editor {editor!r}; "
-            "one needs both edits that collapsed the model and edits that did not"
+            "name others, or use a study in which some of their edits collapsed and others did not"
         )
     row = table.row(0, named=True)
     counts = row["n_calibrated"], row["n_calibrated_collapsed"]

@@ -78,7 +78,10 @@ def parse_yaml(text: str, where: str, loader: type[PlainLoader] = PlainLoader) -
     needs, and data that contains itself. Dates remain text.
     """
     if len(text) > LONGEST_TEXT:
-        raise ConfigError(f"{where}: {len(text):,} characters are too many for a YAML file")
+        raise ConfigError(
+            f"{where}: {len(text):,} characters are too many for a YAML file; give one of at most "
+            f"{LONGEST_TEXT:,}"
+        )
     try:
         reader = loader(text)
         reader.name = where

@@ -353,14 +353,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: this is not valid YAML: {error}; correct that line") from None
+        raise ConfigError(f"{path}: this is not UTF-8 text ({error}); save it as UTF-8") from None
     except OSError as error:
         raise ConfigError(
             f"{path}: the config file cannot be read ({error.strerror}); give an existing YAML file"
         ) from None
     raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected keys such as `models:` at the top, found none")
+        raise ConfigError(
+            f"{path}: expected keys such as `models:` at the top, found none; config/README.md "
+            "documents the keys"
+        )
     return raw
 
 

@@ -80,7 +80,7 @@ def read_records(path: str | Path) -> list[Record]:
     records: list[Record] = []
     for place, item in _items(path):
         if not isinstance(item, dict):
-            reason = item.reason if isinstance(item, _Broken) else "an object is needed"
+            reason = item.reason if isinstance(item, _Broken) else "an object is needed; correct it"
             raise DataError(f"{path}, {place}: {reason}")
         records.append(item)
     if not records:
@@ -117,7 +117,9 @@ def _content(path: Path) -> str:
             f"{path}: no such file; check the path, which is relative to the working directory"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+        raise DataError(
+            f"{path}: cannot be read as UTF-8 text ({error}); give such a file"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,10 @@ def _items(path: Path) -> list[tuple[_Place, Any]]:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); repair the file") from error
     if not isinstance(items, list):
-        raise DataError(f"{path}: a JSON list is needed, but this is a {type(items).__name__}")
+        raise DataError(
+            f"{path}: a JSON list is needed, but this is a {type(items).__name__}; put the records "
+            "in a list"
+        )
     return [(_Place(index), item) for index, item in enumerate(items)]
 
 
@@ -242,8 +247,10 @@ def _why_not_read(place: _Place, item: Any) -> str:
     if isinstance(item, _Broken):
         return f"{place}: {item.reason}"
     if not isinstance(item, dict):
-        kind = type(item).__name__
-        return f"{place}: an object with the fields of one fact is needed, but this is a {kind}"
+        return (
+            f"{place}: an object with the fields of one fact is needed, but this is a "
+            f"{type(item).__name__}; correct or remove it"
+        )
     return ""
 
 

@@ -9,7 +9,7 @@ import yaml
 from editcore.config.messages import shown
 from editcore.config.plain_yaml import PlainLoader, parse_yaml
 from editcore.datasets.bundled import data_file
-from editcore.errors import ConfigError
+from editcore.errors import ConfigError, reason
 
 ENDINGS = (".yaml", ".yml")
 FOLDER = Path("resources") / "tasks"
@@ -84,8 +84,12 @@ def _described(file: str) -> dict[str, Any]:
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the task file {file} cannot be read: {error}") from None
+        raise ConfigError(
+            f"the task file {file} cannot be read ({reason(error)}); give a YAML file in UTF-8"
+        ) from None
     described = parse_yaml(text, f"the task file {file}", _Reader)
     if not isinstance(described, dict):
-        raise ConfigError(f"{file}: expected the keys of an lm-eval task, found none")
+        raise ConfigError(
+            f"{file}: expected the keys of an lm-eval task, found none; write at least `task:`"
+        )
     return described

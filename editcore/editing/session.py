@@ -96,7 +96,9 @@ class Session:
         return ""
 
     def _refused(self, wrong: str) -> EditResult:
-        return EditResult(status=f"the editor {self.info.name!r} {wrong}; report it to its authors")
+        return EditResult(
+            status=f"the editor {self.info.name!r} {wrong}; report this to its authors"
+        )
 
 
 def make_editor(info: EditorInfo, config: EditorConfig) -> Editor[Any]:
@@ -106,7 +108,8 @@ def make_editor(info: EditorInfo, config: EditorConfig) -> Editor[Any]:
         editor = factory(config)
     except Exception as error:  # a third party's class may raise anything
         raise PluginError(
-            f"the editor {info.name!r} cannot be made: {in_one_line(error)}"
+            f"the editor {info.name!r} cannot be made ({in_one_line(error)}); correct its options, "
+            "or report this to its authors"
         ) from error
     if not isinstance(editor, Editor):
         raise PluginError(

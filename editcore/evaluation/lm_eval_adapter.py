@@ -27,7 +27,7 @@ from editcore.config.messages import nearest
 from editcore.datasets.bundled import data_file
 from editcore.datasets.readers import read_records
 from editcore.datasets.task_files import label, task_file
-from editcore.errors import ConfigError, EditcoreError, in_one_line
+from editcore.errors import ConfigError, EditcoreError, in_one_line, reason
 from editcore.evaluation.generation import Answering, Said
 from editcore.evaluation.loglikelihood import Continuations, Pair, Scored
 from editcore.models.loading import LoadedModel
@@ -321,7 +321,9 @@ class _Loader:
         try:
             config = load_yaml(file)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(f"the task file {file} cannot be read: {error}") from error
+            raise ConfigError(
+                f"the task file {file} cannot be read ({reason(error)}); correct it"
+            ) from error
         if "group" in config:
             return [task for member in config["task"] for task in self.load(member)]
         return [_task(file, config)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from editcore.atomic import write_text
-from editcore.errors import ConfigError, DataError, ModelError, reading, require
+from editcore.errors import ConfigError, ModelError, reading, require
 from editcore.records.tensors import DIGEST, check_digest
 from editcore.requests import SLOT
 
@@ -31,7 +31,7 @@ class ContextPrefixes:
     """Templates with `{}` for the prompt; the first is the bare prompt, `{}`.
 
     `groups` are the sizes of the runs of templates of like length after the bare prompt; left out,
-    all of them are one group. Raises `DataError` where they do not add up.
+    all of them are one group. Raises `ValueError` where they do not add up.
     """
 
     templates: tuple[str, ...]
@@ -44,7 +44,7 @@ class ContextPrefixes:
         if not self.groups and sampled > 0:
             object.__setattr__(self, "groups", (sampled,))
         if sum(self.groups) != sampled:
-            raise DataError(f"groups {list(self.groups)} do not add up to {sampled} templates")
+            raise ValueError(f"groups {list(self.groups)} do not add up to {sampled} templates")
 
     @property
     def hash(self) -> str:

@@ -39,7 +39,8 @@ class ModelParts:
         """The block at `layer`; `ModelError` where the model is not that deep."""
         if not 0 <= layer < self.depth:
             raise ModelError(
-                f"layer {layer} is outside the model, whose layers are 0 to {self.depth - 1}"
+                f"layer {layer} is outside the model, whose layers are 0 to {self.depth - 1}; "
+                "choose one of these"
             )
         return self.blocks[layer]
 

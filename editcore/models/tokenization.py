@@ -40,7 +40,9 @@ def tokenize_prompt(
     spans = encoded["offset_mapping"]
     inside = [i for i, (a, b) in enumerate(spans) if a < end and b > start and b > a]
     if not inside:
-        raise RequestError(f"the subject {subject!r} has no token of its own in {template!r}")
+        raise RequestError(
+            f"the subject {subject!r} has no token of its own in {template!r}; reword the prompt"
+        )
     if spans[inside[-1]][1] > end:
         raise RequestError(
             f"the subject {subject!r} ends inside a token of {template!r}; put a space after it"
@@ -65,7 +67,7 @@ def continuation_ids(
         return tuple(both[len(before) :])
     alone = tokenizer(spaced, add_special_tokens=False)["input_ids"]
     if not alone:
-        raise RequestError(f"the target {target!r} has no tokens")
+        raise RequestError(f"the target {target!r} has no tokens; write one")
     return tuple(alone)
 
 

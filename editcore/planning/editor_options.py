@@ -23,8 +23,10 @@ def checked(
     try:
         name, _ = key_strategy_of(options), options.edited_layers()
     except Exception as error:  # a third party's options may raise anything
-        wrong = f"{found.source.distribution} cannot say what these options need"
-        raise PluginError(f"{place}: {wrong}: {in_one_line(error)}") from error
+        raise PluginError(
+            f"{place}: {found.source.distribution} failed when asked what these options need "
+            f"({in_one_line(error)}); report this to its authors"
+        ) from error
     # An editor's config class cannot check this: it does not know the registry.
     with at(place):
         _ = registry.key_strategies[name] if name else None

@@ -96,13 +96,13 @@ def read(path: Path) -> dict[str, Any]:
         from editcore.records.tables import read_provenance
 
         return read_provenance(path)
-    raise DataError(f"{path}: only .parquet and .safetensors files have provenance")
+    raise DataError(f"{path}: only .parquet and .safetensors files have provenance; give one")
 
 
 def _of_tensors(path: Path) -> dict[str, Any]:
     metadata = read_header(path).metadata
     if not metadata:
-        raise DataError(f"{path} has no provenance, so editcore did not write it")
+        raise DataError(f"{path} has no provenance; give a file that editcore wrote")
     return {key: _decoded(value) for key, value in metadata.items()}
 
 

@@ -77,7 +77,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """How a table was made, from its metadata; raises `DataError` if these are missing."""
     found = _metadata(path, PROVENANCE_KEY)
     if found is None:
-        raise DataError(f"{path}: has no provenance, so editcore did not write it")
+        raise DataError(f"{path}: has no provenance; give a file that editcore wrote")
     with reading(path, "provenance that can be read"):
         return dict(json.loads(found))
 
@@ -99,7 +99,9 @@ def _as_table(
         names = {name for row in rows for name in row}
         return pa.Table.from_pylist(rows, schema=_extended(schema, names))
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
-        raise DataError(f"{path}: a value does not fit its column ({error})") from error
+        raise DataError(
+            f"{path}: a value does not fit its column ({error}); report this to editcore's authors"
+        ) from error
 
 
 def _extended(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:

@@ -94,7 +94,10 @@ class Catalogue(Generic[RecordT]):
     def check(self, record: RecordT) -> None:
         """Raise `PluginError` for a record of the wrong class, or with a bad name or options."""
         if not isinstance(record, self._record):
-            raise PluginError(f"{record!r} is not an instance of {self._record.__name__}")
+            raise PluginError(
+                f"{record!r} is not an instance of {self._record.__name__}; "
+                "report this to its authors"
+            )
         if not NAME.fullmatch(record.name):
             raise PluginError(
                 f"{self._kind} {record.name!r}: this is not a valid name; use lower-case letters, "
@@ -105,12 +108,13 @@ class Catalogue(Generic[RecordT]):
         for field_name in LISTS & vars(record).keys():
             if not _is_names(getattr(record, field_name)):
                 raise PluginError(
-                    f"{field_name} of {self._kind} {record.name!r} is not a tuple of names"
+                    f"{field_name} of {self._kind} {record.name!r} is not a tuple of names; "
+                    "report this to its authors"
                 )
         if hasattr(record, "config") and not _is_options(record.config):
             raise PluginError(
                 f"the config of {self._kind} {record.name!r} is {record.config!r}, "
-                "which is not a class of options"
+                "which is not a class of options; report this to its authors"
             )
 
     def add(self, record: RecordT, source: Source) -> None:

@@ -98,7 +98,9 @@ class Shard:
                 edits = self._edits([request]) if alone else together
                 result = self.session.finished(next(edits))
             except StopIteration:
-                result = EditResult(status="the editor stopped before this request")
+                result = EditResult(
+                    status="the editor stopped before this request; report this to its authors"
+                )
                 together = self._edits(requests[done:])
             except Exception as error:  # a third party's editor may raise anything
                 failed = EditResult(status=in_one_line(error))

@@ -90,6 +90,9 @@ def _fetch(place: str, source: str, revision: str | None, silent: str) -> str:
             f"fetched: {silent or reason(error)}; check name, revision, access and network"
         ) from error
     if not list(Path(folder).glob("*.safetensors")):
-        raise ModelError(f"{place}: {source!r} has no weights as safetensors; convert it")
+        raise ModelError(
+            f"{place}: {source!r} has no weights as safetensors; save it with "
+            "save_pretrained and give that folder"
+        )
     # The cache keeps each commit in a folder of its name.
     return Path(folder).name

@@ -80,7 +80,7 @@ def _delta(edit: Row, jobs: Sequence[EditJob]) -> Delta:
                 f"{file} lacks the weight change of case {case}; delete it and run the edits of "
                 "this shard again"
             )
-    raise DataError(f"no job of this study edits case {case} of {', '.join(group)}")
+    raise DataError(f"no job of this study edits case {case} of {', '.join(group)}; plan it again")
 
 
 def pooled(change: torch.Tensor) -> torch.Tensor:

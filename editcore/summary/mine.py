@@ -57,7 +57,10 @@ def write_mined(
                 atomic.write_text(path, json.dumps(_numbered(records), indent=1) + "\n")
                 written[path] = len(records)
     if not written:
-        raise DataError(f"{where}: no edit of these data sets collapsed a model, so none is hard")
+        raise DataError(
+            f"{where}: no edit of these data sets collapsed a model, so no case is hard; edit more "
+            "cases, or use an editor that collapses models"
+        )
     return Mined(written)
 
 

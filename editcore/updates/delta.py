@@ -20,6 +20,7 @@ from editcore.updates.delta_cases import CASES, cases, parts
 REMEDY = (
     "delete it and run again the command that wrote it: `editcore edit`, `check --save` or `guard`"
 )
+OTHER_MODEL = "use the model that it was made for, or report this to the editor's authors"
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Delta(Change):
             if tuple(shape) != tuple(own[::-1] if stores_transposed(model, name) else own):
                 raise PluginError(
                     f"the delta for {name} has shape {tuple(shape)}, "
-                    f"but the parameter has {tuple(own)}"
+                    f"but the parameter has {tuple(own)}; {OTHER_MODEL}"
                 )
 
     @contextmanager
@@ -187,7 +188,9 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter:
     try:
         return model.get_parameter(name)
     except AttributeError as error:
-        raise PluginError(f"the delta names {name}, which the model does not have") from error
+        raise PluginError(
+            f"the delta names {name}, which the model does not have; {OTHER_MODEL}"
+        ) from error
 
 
 def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -> None:

@@ -180,7 +180,7 @@ def _copy(source: Path, target: Path) -> None:
     try:
         shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)
     except shutil.Error as error:  # lists what could not be copied, each with its reason
-        raise ModelError(f"{source} cannot be copied: {error.args[0][0][2]}") from error
+        raise ModelError(f"{source} cannot be copied ({error.args[0][0][2]}); repair it") from error
 
 
 def _check(folder: Path, kept: Path) -> None:

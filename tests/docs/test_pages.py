@@ -1,26 +1,22 @@
 """Pages of the documentation that repeat what the code says, say what it says."""
 
-import ast
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-from editcore.cli import COMMANDS, main
+from editcore.cli import COMMANDS
 from editcore.report.drawing.figures import save
 from editcore.report.drawing.style import drawing
 from refresh import rooms
 
 ROOT = Path(__file__).parents[2]
-GAP = "…"
 RENEW_ROOMS = "renew it: python -m refresh.rooms"
 
 
@@ -33,55 +29,6 @@ def test_the_commands_page_is_what_the_commands_say() -> None:
         "renew it: python -m editcore.cli.help_page > docs/commands.md"
     )
     assert all(f"## editcore {command.name}\n" in made.stdout for command in COMMANDS)
-
-
-def texts() -> Iterator[str]:
-    """Every text in the library's code, … where a value is put in."""
-    for file in (ROOT / "editcore").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr | ast.Constant):
-                yield text_of(node)
-
-
-def text_of(node: ast.AST) -> str:
-    if isinstance(node, ast.JoinedStr):
-        return "".join(text_of(value) for value in node.values)
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else GAP
-
-
-def messages() -> list[str]:
-    """The headings of the errors page."""
-    return re.findall(r"^### (.+)$", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def said() -> list[str]:
-    return [text for text in texts() if len(text) > 12]
-
-
-@pytest.mark.parametrize("message", messages())
-def test_every_error_of_the_page_is_one_that_the_code_can_give(
-    message: str, said: list[str]
-) -> None:
-    fragments = [part for part in re.split(rf"[{GAP} :]*{GAP}[{GAP} :]*", message) if part]
-    pattern = re.compile(".*".join(map(re.escape, fragments)), re.DOTALL)
-    assert any(pattern.search(text) for text in said), fragments
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["plan", "nowhere.yaml"],
-        ["edit", "--job", "nowhere.json", "--out", "o", "--deltas", "d"],
-        ["revert", "nowhere"],
-        ["apply", "nowhere", "nowhere"],
-    ],
-)
-def test_the_page_has_the_errors_that_mistyped_commands_give(arguments: list[str]) -> None:
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 2
-    patterns = [".*".join(map(re.escape, message.split(GAP))) for message in messages()]
-    assert any(re.search(pattern, result.output, re.DOTALL) for pattern in patterns)
 
 
 def citation() -> dict[str, Any]:

@@ -87,6 +87,7 @@ def signed(record: dict[str, object]) -> dict[str, object]:
         {"templates": ["{}", "no slot"], "model": "m", "seed": 0},
         {"templates": ["{}"], "model": "m", "seed": "none"},
         {"templates": ["{}", "The. {}"], "model": "m", "seed": 0, "groups": 1},
+        {"templates": ["{}", "The. {}"], "model": "m", "seed": 0, "groups": [2]},
     ],
 )
 def test_malformed_templates_are_named(tmp_path: Path, record: object) -> None:

@@ -50,7 +50,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
 def test_templates_are_one_group_unless_said_otherwise() -> None:
     assert ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0).groups == (2,)
     assert ContextPrefixes(("{}",), "m", 0).groups == ()
-    with pytest.raises(DataError, match="2 templates"):
+    with pytest.raises(ValueError, match="2 templates"):
         ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0, (1, 2))
 
 

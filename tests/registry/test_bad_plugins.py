@@ -187,7 +187,8 @@ def test_each_is_listed_with_its_reason_and_the_others_work(run: Any) -> None:
     )
     assert (
         reasons["bad_config"]
-        == "the config of editor 'dict' is {}, which is not a class of options"
+        == "the config of editor 'dict' is {}, which is not a class of options; "
+        "report this to its authors"
     )
     assert "No module named 'a_package_that_is_not_there'" in reasons["bad_import"]
     assert reasons["bad_exit"] == "SystemExit: 3"
@@ -212,7 +213,7 @@ def test_a_contested_name_and_an_unknown_one_stop_the_study_that_asks_for_them(r
     assert "broken: bad_import: ModuleNotFoundError" in result.output
     result = plan(run, editors={"confused": {}})
     assert result.exit_code == 2
-    assert "editors.confused.options for tiny: bad_editors cannot say what" in result.output
+    assert "editors.confused.options for tiny: bad_editors failed when asked what" in result.output
 
 
 def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
@@ -239,7 +240,7 @@ def test_what_goes_wrong_in_a_shard_costs_one_row(run: Any) -> None:
     [
         ("not-there", "'bad_editors_at_work:NotThere' cannot be imported"),
         ("broken-module", "cannot be imported (ValueError: not on this machine)"),
-        ("no-editor", "the editor 'no-editor' cannot be made: TypeError: NoEditor() takes no"),
+        ("no-editor", "the editor 'no-editor' cannot be made (TypeError: NoEditor() takes no"),
     ],
 )
 def test_an_editor_that_cannot_be_made_is_named(run: Any, label: str, words: str) -> None:

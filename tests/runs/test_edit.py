@@ -145,7 +145,7 @@ def test_a_patch_that_fails_costs_its_case_alone(script: Script, job, tmp_path: 
         "ok",
         "KeyError: 'no such module'",
         "the editor 'scripted' returned a weight change, but its capabilities announce a patch; "
-        "report it to its authors",
+        "report this to its authors",
     ]
 
 
@@ -162,7 +162,7 @@ def test_what_is_no_edit_is_named(script: Script, job: EditJob, tmp_path: Path) 
     first, second, third = rows["status"]
     assert "'scripted' returned Delta, not an EditResult" in first
     assert "returned neither a weight change nor a reason" in second
-    assert third == "the editor stopped before this request"
+    assert third == "the editor stopped before this request; report this to its authors"
     script(Patches)
     rows, _ = run(job, tmp_path)
     assert "returned a patch, but its capabilities announce a weight change" in rows["status"][0]
@@ -188,7 +188,7 @@ def test_numbers_and_factors_that_no_table_or_weight_can_take(
     [
         ({"oddness": float("nan")}, "oddness is NaN"),
         ({"oddness": "very"}, "ValueError: could not convert string to float: 'very'"),
-        ({"evenness": 1.0}, "declares oddness, not evenness"),
+        ({"evenness": 1.0}, "declares oddness, and evenness is missing or not one of these"),
     ],
 )
 def test_a_metric_that_fails_costs_its_case_alone(

@@ -54,7 +54,8 @@ def transformed(
         try:
             delta = transform.function(result.delta, model, transform.config)
             if not isinstance(delta, Delta):
-                raise PluginError(f"it returned {type(delta).__name__}, not a Delta")
+                kind = type(delta).__name__
+                raise PluginError(f"it returned {kind}, not a Delta; report this to its authors")
             result = replace(result, delta=delta)
         except Exception as error:  # a third party's transform may raise anything
             reason = f"transform {transform.name}: {in_one_line(error)}"

@@ -45,7 +45,11 @@ class NamedMetric:
         try:
             found = self.function(case)
             if odd := found.keys() ^ set(self.info.columns):
-                raise PluginError(f"it declares {', '.join(self.info.columns)}, not {min(odd)}")
+                declared = ", ".join(self.info.columns)
+                raise PluginError(
+                    f"it declares {declared}, and {min(odd)} is missing or not one of these; "
+                    "report this to its authors"
+                )
             return {name: number(name, value) for name, value in found.items()}
         except Exception as error:  # a third party's metric may raise anything
             raise PluginError(f"metric {self.info.name}: {in_one_line(error)}") from error

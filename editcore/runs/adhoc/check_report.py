@@ -123,7 +123,8 @@ class CheckReport:
 
         if self.delta is None:
             raise ConfigError(
-                f"{self.job.editor.label} changes no weights, so there is nothing to save"
+                f"{self.job.editor.label} changes no weights, so there is nothing to save; "
+                "leave this out"
             )
         delta, check = "delta.safetensors", "check.json"
         about = {"job": self.job.model_dump_json()}

@@ -20,7 +20,9 @@ def require_judges(config: StudyConfig, where: str, model: str, editor: str) -> 
     """Raise `ConfigError` where the study has no model or editor of these labels."""
     for section, label in (("models", model), ("editors", editor)):
         if label not in (known := getattr(config, section)):
-            raise ConfigError(f"{where}: {section}: no {label!r} here. {nearest(label, known)}")
+            raise ConfigError(
+                f"{where}: {section}: nothing has the label {label!r}. {nearest(label, known)}"
+            )
 
 
 def collapsing(

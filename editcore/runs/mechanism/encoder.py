@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, T5EncoderModel
 
 from editcore.datasets.bundled import model_source
-from editcore.errors import ModelError
+from editcore.errors import ModelError, reason
 from editcore.models.quiet import quiet_for_folders
 from editcore.planning.jobs import MechanismJob
 from editcore.runs.mechanism import depth
@@ -31,8 +31,10 @@ def keys(job: MechanismJob, material: Material) -> dict[int, LayerActivations]:
         with quiet_for_folders(place):
             model = T5EncoderModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"the encoder {job.encoder!r} cannot be loaded: {reason}") from error
+        raise ModelError(
+            f"the encoder {job.encoder!r} cannot be loaded: {reason(error)}; give a T5 encoder by "
+            "a bundled name, a folder, or a hub id"
+        ) from error
     rows = tokenizer(list(material.texts[: 4 * depth.ROWS]), add_special_tokens=False)["input_ids"]
     ids = depth.windows(rows, [], depth.LENGTH)
     return depth.record(model.eval(), ids, places(model))

@@ -125,7 +125,8 @@ def _cases(
     sound = [(request, value) for request, value in known if isinstance(value, Value)]
     reasons = {request.case_id: why for request, why in known if isinstance(why, str)}
     if not sound:
-        raise DataError(f"{given.values}: no case of {given.dataset.name!r} has a v*")
+        why = next((f"; case {case}: {reason}" for case, reason in reasons.items()), "")
+        raise DataError(f"{given.values}: no case of {given.dataset.name!r} has a v*{why}")
     for start in range(0, len(sound), CASES_AT_A_TIME):
         some = sound[start : start + CASES_AT_A_TIME]
         prompts = [tokenize_templates(model, request, templates) for request, _ in some]

@@ -58,13 +58,13 @@ class Tally:
         self.reasons[str(fact.case_id)] = str(error)
 
     def require(self, part: str) -> None:
-        """Raise `DataError` where too few of those drawn could be posed."""
+        """Raise `DataError` where too few of those drawn can be used."""
         posed = self.drawn - self.left_out
         if posed < LEAST_SHARE * self.drawn:
             case, reason = next(iter(self.reasons.items()))
             raise DataError(
-                f"of {self.drawn} examples drawn from the facts for {part}, {posed} could be "
-                f"posed, too few to train; the fact of case {case} could not: {reason}"
+                f"of {self.drawn} examples drawn from the facts for {part}, only {posed} can be "
+                f"used, too few to train; the fact of case {case} cannot: {reason}"
             )
 
 

@@ -191,7 +191,7 @@ def test_facts_that_cannot_be_posed_are_counted_with_their_reasons(
 
 
 def test_too_few_facts_that_can_be_posed_are_refused(facts: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"could be posed, too few .*positions; shorten it"):
+    with pytest.raises(DataError, match=r"can be used, too few .*positions; shorten it"):
         train(poisoned(facts, 6, paraphrase_prompts=[LONG]), unused(tmp_path))
 
 

@@ -26,7 +26,9 @@ class RomeEditor(Editor[RomeConfig]):
     ) -> EditResult:
         """Edit one fact; ROME binds one key to one value, so several requests are an error."""
         if len(requests) != 1:
-            raise RequestError(f"this editor takes one request at a time, not {len(requests)}")
+            raise RequestError(
+                f"this editor takes one request at a time, not {len(requests)}; give one"
+            )
         return next(self.edit_each(context, requests))
 
     def edit_each(
