@@ -1,4 +1,4 @@
-"""Processes that share what this one has imported, to be killed or to race each other."""
+"""Forked processes that share this one's imports, to be killed or to race each other."""
 
 import contextlib
 import os
@@ -79,7 +79,7 @@ class Child:
 
 
 def killed_after(seconds: float, work: Work, log: Path) -> Ended:
-    """Run `work` in a child and kill it, unless it has ended, a time after it begins to write."""
+    """Run `work` in a child and kill it after it has written for a time, unless it has ended."""
     child, _ = _writing(work, log)
     time.sleep(seconds)
     with contextlib.suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ def killed_after(seconds: float, work: Work, log: Path) -> Ended:
 
 
 def seconds_of_writing(work: Work, log: Path) -> float:
-    """How long a child writes that is not killed; `AssertionError` if it fails."""
+    """How long an undisturbed child writes; raises `AssertionError` if it fails."""
     child, began = _writing(work, log)
     ended = child.wait()
     assert ended.status == 0, ended

@@ -1,4 +1,4 @@
-"""A hub on this machine: folders of files, served as huggingface_hub and datasets ask for them."""
+"""A local hub: folders of files, served as huggingface_hub and datasets request them."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ QUESTION = re.compile(
 
 @dataclass
 class Repository:
-    """Files by path, under one commit."""
+    """Files by path, in one commit."""
 
     commit: str
     files: Mapping[str, bytes]
@@ -43,7 +43,7 @@ class Repository:
 
 @dataclass
 class Hub:
-    """Repositories by kind and name, where they are served, and what was asked for."""
+    """Repositories by kind and name, their address, and the requests made."""
 
     address: str
     repositories: dict[tuple[str, str], Repository]

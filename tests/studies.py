@@ -58,14 +58,14 @@ def write_json(path: Path, content: Any) -> Path:
 
 
 def write_data(folder: Path) -> None:
-    """The data files that `study_config` names."""
+    """Write the data files that `study_config` names."""
     facts = [record(10 + number, subject) for number, subject in enumerate(SUBJECTS)]
     write_json(folder / "data" / "facts.json", facts)
     write_json(folder / "data" / "texts.json", TEXTS)
 
 
 def model_files(folder: Path, layers: int = 3) -> Path:
-    """The files of a saved model as far as planning reads them; it cannot be loaded."""
+    """The files of a saved model that planning reads; it cannot be loaded."""
     write_json(folder / "config.json", {"model_type": "gpt2", "n_layer": layers})
     write_json(folder / "tokenizer.json", {})
     (folder / "model.safetensors").write_bytes(b"weights")
@@ -102,7 +102,7 @@ class PlainConfig(EditorConfig):
     second_moment: bool = True
 
     def requires(self) -> tuple[Requirement, ...]:
-        """As a real editor would."""
+        """The artefacts of a typical editor."""
         moments = (Moments(self.layer),) if self.second_moment else ()
         return (Prefixes(), Keys(self.key_strategy), *moments)
 
@@ -120,7 +120,7 @@ class LearnerConfig(EditorConfig):
     learnt: str | None = None
 
     def requires(self) -> tuple[Requirement, ...]:
-        """Its training depends on layer and steps."""
+        """A training that depends on layer and steps."""
         return (Trained(("layer", "steps"), ("data/facts.json",), self.learnt),)
 
 

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and one process writes at a time."""
+"""Files and folders are complete or absent, and one process writes at a time."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
         "    print('held', flush=True)\n"
         "    time.sleep(60)"
     )
-    # A process of its own: this one may have threads, whose locks a fork would keep for ever.
+    # A new process: a fork of this one could keep the locks of its threads for ever.
     with subprocess.Popen(
         [sys.executable, "-c", hold], stdout=subprocess.PIPE, cwd=tmp_path
     ) as child:
@@ -111,7 +111,7 @@ def test_a_new_folder_that_fails_leaves_nothing_and_removes_what_kills_have_left
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_to_nothing_is_in_the_way_of_a_new_folder(tmp_path: Path) -> None:
+def test_a_dangling_link_prevents_a_new_folder(tmp_path: Path) -> None:
     (tmp_path / "new").symlink_to("nowhere")
     with pytest.raises(EditcoreError, match="already exists"), new_folder(tmp_path / "new"):
         pytest.fail("wrote through a link")
@@ -165,12 +165,12 @@ def test_nothing_is_locked_where_no_move_is_to_be_finished(tmp_path: Path) -> No
 
 
 def texts(folder: Path) -> dict[str, str]:
-    """The text of each file in a folder, not hidden ones."""
+    """The text of each file in a folder, except hidden ones."""
     return {f.name: f.read_text() for f in folder.iterdir() if not f.name.startswith(".")}
 
 
 def refusing(call: Callable[..., object], name: str) -> Callable[..., object]:
-    """The system's call, which refuses files of one name."""
+    """The system call, refusing files with one name."""
 
     def refuse(path: Path, *rest: object, **more: object) -> object:
         if Path(path).name == name:

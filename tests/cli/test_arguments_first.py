@@ -1,4 +1,4 @@
-"""What is wrong with a command's arguments is told before anything heavy is imported."""
+"""Wrong arguments of a command are reported before anything heavy is imported."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from editcore.config.study import load
 from editcore.planning.planner import plan
 from tests.studies import model_files, study_config, write_config, write_data
 
-# Each command runs in a process of its own, made from one that has imported what planning imports.
+# Each command runs in its own process, forked from one that has the imports of planning.
 CALLS = """
 import json, sys
 from multiprocessing import get_context
@@ -44,14 +44,14 @@ STUDY = study_config(
 )
 JOBS = Path("results") / "jobs"
 LIST = str(JOBS / "study.json")
-# Where a study's plan puts the jobs of a command.
+# The folder of a command's jobs in a planned study.
 PLACES = {"edit": "edits", "sequence": "sequences"}
 BELOW_A_FILE = "bad.json/out"
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """A command line, and what its error has to contain."""
+    """A command line, and what its error must contain."""
 
     arguments: tuple[str, ...]
     error: str
@@ -125,7 +125,7 @@ OF_TABLES = (
 
 
 def of_jobs() -> Iterator[Wrong]:
-    """For each command that does a job: no job, none of its kind, and ones with a wrong name."""
+    """For each command with a job: no job, one of another kind, and ones with a wrong name."""
     for entry in TABLE:
         outs = [word for output in entry.outputs for word in (f"--{output.option}", "o")]
         below = [*outs[:-1], BELOW_A_FILE]
@@ -142,7 +142,7 @@ def of_jobs() -> Iterator[Wrong]:
 
 
 def spoilt(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """A job as planned, and with one name in it that leads nowhere."""
+    """A planned job with one name changed to something that does not exist."""
     out = {"as-planned": job, "source": job | {"model": job["model"] | {"source": "none/at/all"}}}
     if "editor" in job:
         out["uses"] = job | {"editor": job["editor"] | {"uses": "romee"}}
@@ -155,7 +155,7 @@ ALL = (*FOR_PEOPLE, *of_jobs(), *OF_TABLES)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A planned study of a model that cannot be loaded, and its jobs, each spoilt in some way."""
+    """A planned study of a model that cannot be loaded, with its jobs, each with one error."""
     folder = tmp_path_factory.mktemp("arguments")
     (folder / "bad.json").write_text("{")
     (folder / "words.json").write_text(json.dumps({"words": {"animal": ["dog"]}}))
@@ -186,7 +186,7 @@ def outcomes(folder: Path) -> dict[Wrong, tuple[int, str, list[str]]]:
 
 
 @pytest.mark.parametrize("wrong", ALL, ids=str)
-def test_a_wrong_argument_is_told_before_torch_is_imported(
+def test_a_wrong_argument_is_reported_before_torch_is_imported(
     wrong: Wrong, outcomes: dict[Wrong, tuple[int, str, list[str]]]
 ) -> None:
     status, output, heavy = outcomes[wrong]

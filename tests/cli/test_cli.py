@@ -1,4 +1,4 @@
-"""The command line: every verb explains itself, does its work, and fails in one plain sentence."""
+"""The command line: every verb has help, works, and fails with one plain sentence."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def run() -> Run:
 
 @pytest.fixture
 def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a model that is only files, data, and a study whose editor changes nothing."""
+    """A folder with data, a model that is only files, and a study whose editor does nothing."""
     monkeypatch.chdir(tmp_path)
     model_files(tmp_path / "model")
     write_data(tmp_path)
@@ -71,7 +71,7 @@ def test_a_missing_job_is_no_traceback(run: Run, tmp_path: Path, verb: str) -> N
     assert "Traceback" not in result.output
 
 
-def test_summarise_refuses_a_list_that_is_none(run: Run, tmp_path: Path) -> None:
+def test_summarise_refuses_a_file_that_is_not_a_manifest(run: Run, tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("[]", encoding="utf-8")
     result = run("summarise", "--study", str(tmp_path / "study.json"), "--out", str(tmp_path))
     assert result.exit_code == 2
@@ -127,7 +127,7 @@ def test_provenance_reads_tables_and_tensors(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["none.parquet", "text.safetensors", "text.parquet", "text.txt"])
-def test_provenance_refuses_what_carries_none(run: Run, tmp_path: Path, name: str) -> None:
+def test_provenance_refuses_files_without_it(run: Run, tmp_path: Path, name: str) -> None:
     if name.startswith("text"):
         (tmp_path / name).write_text("no table, no tensors", encoding="utf-8")
     result = run("provenance", str(tmp_path / name))
@@ -136,7 +136,7 @@ def test_provenance_refuses_what_carries_none(run: Run, tmp_path: Path, name: st
     assert "Traceback" not in result.output
 
 
-def test_doctor_says_what_is_there_and_what_is_broken(
+def test_doctor_lists_what_is_there_and_what_is_broken(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "models" / "tiny-broken"

@@ -1,4 +1,4 @@
-"""The table of the workflow's commands fits the functions, jobs and rules that it names."""
+"""The table of the workflow's commands agrees with the functions, jobs and rules in it."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Where the system or the person stops a command, it ends in one line and no traceback."""
+"""If the system or the user stops a command, it ends with one line and no traceback."""
 
 import errno
 import os

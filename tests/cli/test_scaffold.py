@@ -1,4 +1,4 @@
-"""What `editcore new-plugin` writes is installed as it is, found, and passes its own tests."""
+"""The output of `editcore new-plugin` can be installed, is found, and passes its own tests."""
 
 import json
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_only_its_own_files_are_written(project: Path) -> None:
         ("rome", "editcore-rome already provides an editor 'rome'"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str) -> None:
+def test_an_impossible_name_is_refused(tmp_path: Path, name: str, words: str) -> None:
     result = new_plugin(name, "--into", str(tmp_path))
     assert result.exit_code == 2
     assert words in result.output

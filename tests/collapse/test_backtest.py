@@ -34,7 +34,7 @@ def test_every_predictor_is_tested_on_the_other_half_and_on_the_other_model(tabl
     assert own["threshold"] == other["threshold"]
 
 
-def test_a_predictor_that_tells_collapses_apart_has_area_one(table) -> None:
+def test_a_predictor_that_separates_collapses_has_area_one(table) -> None:
     for predictor in ("warning", "denominator"):
         found = row(table, "small", "alpha", predictor)
         assert (found["auc"], found["precision"]) == (1, 1)

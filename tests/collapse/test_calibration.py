@@ -16,7 +16,7 @@ from editcore.updates.delta import Delta, LowRankUpdate
 
 
 def drawn(n: int = 200) -> tuple[list[float], list[bool]]:
-    """Scores whose collapses lie higher, with overlap and ties."""
+    """Scores that are higher for collapses, with overlap and ties."""
     draw = random.Random(0)
     collapsed = [draw.random() < 0.3 for _ in range(n)]
     return [round(10 ** draw.gauss(1.0 if c else 0.0, 0.7), 1) for c in collapsed], collapsed
@@ -32,7 +32,7 @@ def test_area_is_the_share_of_pairs_in_the_right_order() -> None:
     assert area(good, [False] * len(good)) is None
 
 
-def test_the_area_lies_under_the_curve() -> None:
+def test_the_area_is_that_under_the_curve() -> None:
     scores, collapsed = drawn()
     across, up = curve(scores, collapsed)
     assert (across[0], up[0], across[-1], up[-1]) == (0, 0, 1, 1)
@@ -77,7 +77,7 @@ def test_classes_that_do_not_overlap_leave_the_slope_finite() -> None:
     assert fit([1.0, 2.0], [True, True], "all") is None
 
 
-def test_a_file_gives_the_calibration_back(tmp_path: Path) -> None:
+def test_a_file_restores_the_calibration(tmp_path: Path) -> None:
     fitted = fit(*drawn(), "drawn")
     file = tmp_path / "calibration.json"
     file.write_text(fitted.as_json(), encoding="utf-8")

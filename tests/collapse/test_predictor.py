@@ -1,4 +1,4 @@
-"""The size of a change before it is made: identities with the change itself, and with keys."""
+"""The size of a change before it is made: identities with the change itself and with keys."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_without_moments_it_is_the_relative_change(model) -> None:
     assert ActivationShift(model).of(Delta({})) == 0
 
 
-def test_a_rank_one_change_disturbs_by_numerator_times_usual_over_own_denominator(
+def test_a_rank_one_change_shifts_by_numerator_times_usual_over_own_denominator(
     model, keys, moment
 ) -> None:
     value = torch.ones(WIDTH)

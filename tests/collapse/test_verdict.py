@@ -23,7 +23,7 @@ def test_thresholds_are_exceeded_not_reached(perplexity, by_perplexity, by_ratio
 
 
 @pytest.mark.parametrize("rule", ["ratio", "perplexity"])
-def test_the_config_says_which_decides_and_infinity_is_a_collapse_by_both(rule) -> None:
+def test_the_config_sets_which_decides_and_infinity_is_a_collapse_by_both(rule) -> None:
     spec = CollapseSection(verdict=rule)
     assert judge(100.0, 2.0, spec).collapsed is (rule == "ratio")
     assert judge(math.inf, 2.0, spec).collapsed

@@ -1,4 +1,4 @@
-"""YAML is read as bounded plain data; anything else is one error that names its place."""
+"""YAML is read as plain data of limited size; anything else is one error that names its place."""
 
 import time
 

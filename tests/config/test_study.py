@@ -83,7 +83,7 @@ def test_all_mistakes_are_named_at_once() -> None:
     ("content", "message"),
     [("models: [", "not valid YAML"), ("- 1\n", "expected keys"), ("", "expected keys")],
 )
-def test_a_file_that_is_no_study_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_a_file_that_is_not_a_study_is_refused(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
@@ -105,7 +105,7 @@ def test_every_shipped_study_is_valid(path: Path) -> None:
     assert load(path).models
 
 
-# Here alone the default study differs from the defaults, and its comments say so.
+# Only here the default study differs from the defaults, as its comments explain.
 CHANGED: dict[str, dict[str, Any]] = {
     "perplexity": {"texts": 30},
     "prefixes": {"lengths": ((10, 10),)},
@@ -168,7 +168,7 @@ def test_tf32_is_refused_where_it_would_be_float32(device: str) -> None:
         assert parse(study_config(models={"tiny": model | sound}), "study.yaml")
 
 
-def test_of_mistakes_without_end_the_first_are_named() -> None:
+def test_only_the_first_of_very_many_mistakes_are_named() -> None:
     with pytest.raises(ConfigError) as caught:
         parse(study_config(**{f"key{n}": 1 for n in range(25)}), "study.yaml")
     lines = str(caught.value).splitlines()

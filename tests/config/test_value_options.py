@@ -1,4 +1,4 @@
-"""The options of the search for v* are declared once, and hold in job files as in studies."""
+"""The options of the search for v* are declared once, and checked in job files as in studies."""
 
 import hashlib
 from pathlib import Path

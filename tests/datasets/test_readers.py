@@ -1,4 +1,4 @@
-"""Every format reads, and every kind of broken record is named with its place and a remedy."""
+"""Every format is read, and every kind of broken record is named with its place and a remedy."""
 
 import json
 from collections.abc import Callable
@@ -92,7 +92,7 @@ def test_flat_record_without_probes_and_case_id_reads(write: Write) -> None:
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published data are not at hand")
-def test_every_published_flat_record_reads_and_says_its_prompt_again() -> None:
+def test_every_published_flat_record_reads_and_restores_its_prompt() -> None:
     count = 0
     for path in sorted(PUBLISHED.glob("*.json")):
         records = json.loads(path.read_text(encoding="utf-8"))
@@ -193,13 +193,13 @@ GIVEN: dict[str, Any] = {}
 
 
 def parsed(record: Any, index: int) -> Any:
-    """What a test wants a third party's parser to do."""
+    """What a third party's parser does in a test."""
     return GIVEN["parser"](record, index)
 
 
 @pytest.fixture
 def registry() -> Registry:
-    """What editcore brings, and the formats above."""
+    """The built-in formats and those above."""
     return load_registry([installed()[0], Candidate("formats", "editcore-formats", "1", Formats)])
 
 
@@ -246,7 +246,7 @@ def test_a_record_that_fits_two_formats_needs_the_name_of_one(
         (lambda record, index: record["d"], "the field 'd' is missing"),
     ],
 )
-def test_whatever_a_third_party_s_parser_does_costs_its_record_alone(
+def test_whatever_a_third_party_s_parser_does_affects_its_record_alone(
     write: Write, registry: Registry, given: Any, reason: str
 ) -> None:
     GIVEN["parser"] = lambda record, i: given(record, i) if i == 1 else request_of(record, i)
@@ -269,7 +269,7 @@ def test_whatever_a_third_party_s_parser_does_costs_its_record_alone(
         (None, "record 1: an object with the fields of one fact is needed", -2),
     ],
 )
-def test_a_broken_record_says_why_and_the_others_are_read(
+def test_a_broken_record_gives_the_reason_and_the_others_are_read(
     write: Write, broken: Any, flaw: str, case_id: int
 ) -> None:
     good, bad, other = read_requests(write("c.json", [FLAT, broken, FLAT | {"case_id": 10}]))
@@ -316,7 +316,7 @@ def test_fewer_texts_than_asked_for_is_an_error(write: Write) -> None:
 
 
 @pytest.mark.parametrize("content", [["a", ""], ["a", {"Corpus": "C4"}], ["a", 3]])
-def test_text_that_is_none_is_named(write: Write, content: Any) -> None:
+def test_a_value_that_is_not_text_is_named(write: Write, content: Any) -> None:
     with pytest.raises(DataError, match="record 1: no text"):
         read_texts(write("texts.json", content))
 

@@ -1,4 +1,4 @@
-"""Files of tasks, whatever is in them, name their files or are refused."""
+"""Task files, whatever they contain, name their files or are refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a writer writes, the reader of its format gives back."""
+"""A format's reader restores what its writer wrote."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from editcore.datasets.readers import read_requests
 from editcore.datasets.writers import counterfact_record, flat_record
 from editcore.requests import EditRequest, Probe
 
-# What JSON and tokenizers can hold: no halves of surrogate pairs.
+# JSON and tokenizers cannot represent unpaired surrogates.
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 stripped = texts.map(str.strip)
 probes = st.builds(Probe, texts, stripped)
@@ -55,7 +55,7 @@ def test_only_neighbours_with_another_object_need_a_field_that_published_records
 
 
 @pytest.mark.parametrize("record", [flat_record, counterfact_record])
-def test_the_reader_tells_the_format_from_the_record(record, tmp_path: Path) -> None:
+def test_the_reader_recognises_the_format_by_the_record(record, tmp_path: Path) -> None:
     request = EditRequest(3, "{} is made by", "Coral", "Osdor", "Elro", "maker", ("By whom?",))
     path = tmp_path / "records.json"
     path.write_text(json.dumps([record(request)]))

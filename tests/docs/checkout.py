@@ -1,4 +1,4 @@
-"""A copy of the repository with an environment that is ready, as a user has it."""
+"""A copy of the repository with a working environment, as a user has it."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ from tests.docs.shown_commands import COMMANDS, Run
 PARTS = ("benchmarks", "config", "editcore", "plugins", "refresh", "resources", "tests", "workflow")
 FILES = ("bootstrap.py", "config.yaml", "pyproject.toml", "requirements.lock", "README.md")
 UNUSED = shutil.ignore_patterns("__pycache__", ".*cache", "*.egg-info")
-# The environment counts as installed: what the two stages would install is on its path.
+# The environment counts as installed: everything that the two stages install is on its path.
 INSTALLED = """\
 import bootstrap
 def stage(name, state, *_):
@@ -45,7 +45,7 @@ class Done:
 
 
 class Checkout:
-    """The copy, and what runs commands in it."""
+    """The copy, and functions that run commands in it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,12 +74,12 @@ class Checkout:
 
     @property
     def python(self) -> Path:
-        """The Python outside of every environment, with which people call bootstrap.py."""
+        """The Python outside all environments, with which users call bootstrap.py."""
         return Path(sys.base_prefix) / "bin" / "python3"
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """The variables of a shell in which no environment is active, and no hub is reached."""
+        """The variables of a shell without an active environment and without a hub."""
         hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
         kept = {name: value for name, value in os.environ.items() if name not in hidden}
         own = str(Path(sys.prefix) / "bin")
@@ -91,7 +91,7 @@ class Checkout:
         }
 
     def run(self, command: str) -> Done:
-        """Run a command of the table, and first the one that it needs; each line only once."""
+        """Run a command of the table, after the one that it needs; each line runs only once."""
         way = COMMANDS[command]
         assert isinstance(way, Run)
         if way.after:
@@ -102,7 +102,7 @@ class Checkout:
         return self.done[line]
 
     def _start(self, line: str) -> Done:
-        """In this process what loads models, since it has imported torch already."""
+        """Run what loads models in this process, which has already imported torch."""
         if line.startswith(("editcore ", "python -m ")):
             with pytest.MonkeyPatch.context() as patch, contextlib.chdir(self.path):
                 patch.setenv("XDG_CACHE_HOME", self.environment["XDG_CACHE_HOME"])
@@ -110,7 +110,7 @@ class Checkout:
         return self._shell(line)
 
     def _shell(self, line: str) -> Done:
-        """In the environment, but for bootstrap.py, which enters it."""
+        """Run in the environment, except for bootstrap.py, which enters it."""
         activated = line if "bootstrap.py" in line else f". .venv/bin/activate; {line}"
         done = subprocess.run(
             ["bash", "-c", activated],
@@ -140,7 +140,7 @@ def _here(words: list[str]) -> Done:
 
 
 def with_examples(checkout: Checkout) -> Checkout:
-    """Add what the commands name: a model, its facts, texts and study, and the page's files."""
+    """Add the files that the commands name: a model, its facts, texts and study, and the page's."""
     place, resources = checkout.path / "path" / "to", checkout.path / "resources"
     shutil.copytree(resources / "models" / "tiny-gpt2", place / "model")
     facts = json.loads((resources / "world" / "hard.json").read_text(encoding="utf-8"))[:2]

@@ -15,7 +15,7 @@ def code(page: str, language: str) -> list[str]:
 
 
 def write_package(folder: Path) -> None:
-    """The project of docs/writing-an-editor.md: a block in the file that its first line names."""
+    """Write the project of docs/writing-an-editor.md: each block to the file in its first line."""
     for block in code(EDITOR_PAGE, "python"):
         file = folder / block.splitlines()[0].removeprefix("# ")
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The commands that READMEs and two pages show, and how each is run by the tests."""
+"""The commands shown in READMEs and two pages, and how the tests run each of them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,17 +23,17 @@ COMMENT = re.compile(r"\s+#\s.*$")
 
 @dataclass(frozen=True)
 class Run:
-    """A command that the tests run as it is, or with something small in place of what is long."""
+    """A command that the tests run as shown, or with shorter work in place of long work."""
 
-    shows: str  # what its output or the file `writes` has when it did its work
-    given: Mapping[str, str] = field(default_factory=dict)  # a piece of the command, another for it
+    shows: str  # what its output or the file `writes` contains if it succeeded
+    given: Mapping[str, str] = field(default_factory=dict)  # parts to replace in the command
     more: str = ""  # further arguments
-    after: str = ""  # the command that has to be run before
+    after: str = ""  # the command that must run before
     status: int = 0
     writes: str = ""
 
     def line(self, command: str) -> str:
-        """What is run."""
+        """The command that is run."""
         for old, new in self.given.items():
             assert old in command, f"{command} has no {old}"
             command = command.replace(old, new)
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A command that something else runs: why, and a test of a file or a line of a script."""
+    """A command that is run elsewhere: why, and by which test or line of a script."""
 
     why: str
     where: str  # `file::test` or `file: line`
@@ -71,8 +71,8 @@ def of_template() -> list[str]:
 def commands(text: str) -> Iterator[str]:
     """The commands of a page: in shell blocks, in indented blocks, and between backquotes.
 
-    Between backquotes one or two words are the name of a command (`editcore harden`), unless the
-    second is an option. Lines are joined, and comments left out.
+    Between backquotes, one or two words are the name of a command (`editcore harden`) unless the
+    second is an option. Continued lines are joined, and comments are left out.
     """
     kinds = {kind for kind, _ in FENCED.findall(text)}
     assert kinds <= {*SHELLS, *OTHERS}, f"blocks of an unknown language: {kinds}"

@@ -1,4 +1,4 @@
-"""The code in the documentation is real: it is cut out of the pages and run."""
+"""The code in the documentation works: it is extracted from the pages and run."""
 
 import importlib
 import json
@@ -63,7 +63,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def registry_with(*modules: str) -> Registry:
-    """What is installed, and some of the page's packages."""
+    """A registry with what is installed and some of the page's packages."""
     extra = [Candidate(m, m, "0.1.0", partial(importlib.import_module, m)) for m in modules]
     return load_registry([*installed(), *extra])
 
@@ -135,7 +135,7 @@ def test_the_example_metric_counts_what_has_no_answer(packages: Path) -> None:
     assert silence(given) == {"silence": 0.5}
 
 
-def test_the_example_family_keeps_to_the_suite(packages: Path) -> None:
+def test_the_example_family_passes_the_suite(packages: Path) -> None:
     registry = registry_with("editcore_olmo")
     assert registry.failures == []
     example = runpy.run_path(str(packages / "tests" / "test_olmo.py"))["TestOlmo"]

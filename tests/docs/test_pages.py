@@ -1,4 +1,4 @@
-"""Pages of the documentation that repeat what the code says, say what it says."""
+"""Pages of the documentation that repeat the code agree with it."""
 
 import re
 import shutil
@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 RENEW_ROOMS = "renew it: python -m refresh.rooms"
 
 
-def test_the_commands_page_is_what_the_commands_say() -> None:
-    # As people renew it: click keeps what it once worked out about a command in this process.
+def test_the_commands_page_is_made_from_the_commands() -> None:
+    # In a new process, as users run it: click caches properties of commands.
     made = subprocess.run(
         [sys.executable, "-m", "editcore.cli.help_page"], capture_output=True, text=True, check=True
     )
@@ -52,7 +52,7 @@ def test_github_runs_what_the_ci_script_runs() -> None:
     assert any("bash .ci/run" in step.get("run", "") for step in steps)
 
 
-def test_the_catalogue_s_file_names_files_that_are_there() -> None:
+def test_the_catalogue_s_file_names_files_that_exist() -> None:
     catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())
     usage = catalogue["usage"]
     assert set(usage) >= {"mandatory-flags", "software-stack-deployment", "report"}

@@ -1,4 +1,4 @@
-"""The commands that READMEs show do what they are there for."""
+"""The commands shown in READMEs work."""
 
 import re
 
@@ -56,7 +56,7 @@ def test_a_new_plugin_s_readme_has_the_commands_of_its_template(checkout: Checko
 
 
 @pytest.mark.parametrize("command", ELSEWHERE)
-def test_what_runs_a_command_elsewhere_is_there(command: str) -> None:
+def test_what_runs_a_command_elsewhere_exists(command: str) -> None:
     file, mark, what = re.split(r"(::|: )", ELSEWHERE[command].where, maxsplit=1)
     line = rf"def {what}\(" if mark == "::" else f"{re.escape(what)}$"
     assert re.search(f"^{line}", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Broken models, full disks and killed writers: a plain error, and nothing half made."""
+"""Broken models, full disks and killed writers: a plain error, and no partial file."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def overwrite(name: str) -> Callable[[Path], None]:
         (settings(pad_token=1e308), ["cannot be loaded", "pad_token has to be"]),
     ],
 )
-def test_a_model_that_is_not_whole_is_refused(
+def test_an_incomplete_model_is_refused(
     tmp_path: Path, harm: Callable[[Path], None], words: list[str]
 ) -> None:
     folder = save_tiny_model("gpt2", tmp_path)
@@ -135,7 +135,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture
 def full(tmp_path: Path) -> Path:
-    """A disk on which almost nothing fits; skipped where it cannot be mounted."""
+    """A disk that is almost full; skipped if it cannot be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALLEST_MOUNT}", "tmpfs", str(folder)]
@@ -153,7 +153,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(full: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_file_that_may_grow_no_further_is_an_error(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_may_not_grow_is_an_error(tmp_path: Path, kind: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
@@ -204,7 +204,7 @@ def test_a_killed_writer_never_leaves_half_a_table(tmp_path: Path) -> None:
         writer.wait()
         rows = read_edits([path])
         assert (rows.height, rows["subject"].n_unique()) == (2000, 1)
-    # What a killed writer leaves is hidden, and no reader or pattern takes it for a table.
+    # A killed writer's file is hidden, so no reader or pattern takes it for a table.
     left = [p for p in tmp_path.iterdir() if p != path]
     assert all(p.name.startswith(".") and p.name.endswith(".partial") for p in left)
     assert pl.read_parquet(tmp_path / "*.parquet").height == 2000

@@ -1,4 +1,4 @@
-"""Files that somebody changed after editcore wrote them: one error that names the file."""
+"""Files that were changed after editcore wrote them: one error that names the file."""
 
 import hashlib
 import json
@@ -157,7 +157,7 @@ def test_a_key_that_is_missing_is_named(table: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no JSON", b"[1]x", b"\xff", b"7"])
-def test_provenance_that_is_no_json_is_named(table: Path, content: bytes) -> None:
+def test_provenance_that_is_not_json_is_named(table: Path, content: bytes) -> None:
     again(table, with_metadata(provenance=content))
     with pytest.raises(DataError, match=r"a\.parquet contains no provenance that can be read"):
         provenance.read(table)
@@ -179,7 +179,7 @@ def test_provenance_of_another_shape_stops_nothing(table: Path, record: dict[str
 
 
 @pytest.mark.parametrize("content", [b"", b"\x05" + 7 * b"\0" + b"[1,2]", b"\xff" * 40])
-def test_what_is_no_safetensors_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_safetensors_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"x\.safetensors contains no tensors"):

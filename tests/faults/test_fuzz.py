@@ -1,4 +1,4 @@
-"""Whatever stands in a data set or a config, it is read, or refused with one plain error."""
+"""Whatever a data set or config contains, it is read, or refused with one plain error."""
 
 import json
 import tempfile
@@ -32,7 +32,7 @@ from editcore.records.tables import write_table
 from tests.fuzzing.hunt import hunt, small_study
 from tests.studies import model_files, plain_registry, study_config, write_data
 
-# The same examples each time, so that a change that breaks something is the one being tested.
+# The same examples each time, so that a failure is due to the change being tested.
 MANY = settings(
     max_examples=1000,
     deadline=None,
@@ -61,7 +61,7 @@ WORDS = st.sampled_from(["Coral", "{} is", "Coral is", "", " ", "{}{}", "Osdor",
 
 
 def records(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """Records of a format, some of whose fields hold anything or are missing."""
+    """Records of a format, with some fields missing or arbitrary."""
     return st.fixed_dictionaries({}, optional={k: v | ANYTHING for k, v in fields.items()})
 
 
@@ -213,7 +213,7 @@ def test_any_config_is_planned_or_refused(study: Path, changes: dict[str, Any]) 
         assert EditJob.model_validate_json(job.as_json()) == job
 
 
-# With those above more than 3,000; CI has two minutes for this file.
+# Together with those above, more than 3,000; CI has two minutes for this file.
 COMMANDS = {
     "config": 600,
     "records": 600,

@@ -1,4 +1,4 @@
-"""Paths that no file can have, or that the workflow cannot take: refused while planning."""
+"""Paths that are impossible, or that the workflow cannot use, are refused while planning."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def planned(**sections: Any) -> None:
 
 
 @pytest.mark.parametrize("path", UNFIT)
-def test_what_no_file_can_be_called_is_one_short_error(path: str) -> None:
+def test_an_impossible_file_name_is_one_short_error(path: str) -> None:
     for find in (model_folder, data_file):
         with pytest.raises(DataError, match="is not a valid path") as caught:
             find(path)
@@ -81,7 +81,7 @@ def test_a_path_with_braces_is_refused_while_planning(folder: Path) -> None:
         b'{"edits": {"a": 1}, "sequences": "x", "config": []}',
     ],
 )
-def test_a_list_of_another_shape_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_manifest_of_another_shape_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "study.json"
     path.write_bytes(content)
     for read in (listed_edits, listed_config):

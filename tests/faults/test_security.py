@@ -1,4 +1,4 @@
-"""Nothing that is read can run code, and no name leads out of the folder it belongs to."""
+"""Nothing that is read can run code, and no name leads out of its folder."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ UNSAFE_CALLS = {
     "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "yaml.unsafe_load_all",
 }  # fmt: skip
 SAFE_LOADERS = {"PlainLoader", "_Reader"}
-# What a pattern for labels has to keep out.
+# Labels that must not be allowed.
 ESCAPES = ("..", ".", "../up", "/etc", "a/b", "a\\b", "~", "", " ", "a\n", "a\x00", "{x}", "é", "*")
 
 
@@ -110,7 +110,7 @@ def test_every_path_of_results_is_made_of_labels_numbers_and_digests() -> None:
         assert paths.RESULTS in make(*names).parents
 
 
-def test_remote_code_is_off_until_somebody_says_so_and_that_is_recorded() -> None:
+def test_remote_code_is_off_unless_enabled_and_this_is_recorded() -> None:
     assert StudyConfig.model_validate(study_config()).models["tiny"].trust_remote_code is False
 
 

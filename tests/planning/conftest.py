@@ -16,7 +16,7 @@ Planner = Callable[..., Study]
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with the model and the data of `study_config`."""
+    """The working directory, with the model and data of `study_config`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDITCORE_RESOURCES", str(tmp_path / "resources"))
     model_files(tmp_path / "model")

@@ -1,4 +1,4 @@
-"""A device that is not there is told while planning, and stops a job with one sentence."""
+"""A missing device is reported while planning, and stops a job with one sentence."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_a_job_without_its_device_stops_with_one_sentence(without_cuda: None, de
         load_spec(spec, load_registry())
 
 
-def test_planning_tells_of_a_missing_device(
+def test_planning_reports_a_missing_device(
     without_cuda: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Hard and normal cases are chosen by the tokenizers of a study's models, while it is planned."""
+"""Planning chooses hard and normal cases with the tokenizers of a study's models."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ UNKNOWN = "[UNK]"
 
 
 def words_of(pattern: str) -> Tokenizer:
-    """A tokenizer whose tokens are what a pattern finds in a text."""
+    """A tokenizer whose tokens are the matches of a pattern."""
     tokenizer = Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
     return tokenizer
@@ -57,7 +57,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
 
 
 def subjects(study: Study) -> set[tuple[str, ...]]:
-    """By model, whose facts it edits."""
+    """The subjects of the facts that are edited, for each model."""
     named = {r.case_id: r.subject for r in read_requests("data/facts.json")}
     return {tuple(named[case] for case in job.case_ids) for job in study.edits.values()}
 
@@ -98,7 +98,7 @@ def test_models_that_leave_no_case_are_refused(planned: Planner, only: str) -> N
         planned(WHOLE, LETTERS, only=only)
 
 
-def test_a_tokenizer_that_is_not_here_is_asked_for_only_where_cases_are_chosen(
+def test_a_missing_tokenizer_is_an_error_only_if_cases_are_chosen(
     planned: Planner, tmp_path: Path
 ) -> None:
     config = study_config(
@@ -112,7 +112,7 @@ def test_a_tokenizer_that_is_not_here_is_asked_for_only_where_cases_are_chosen(
     assert {len(job.case_ids) for job in study.edits.values()} == {2}
 
 
-def test_a_file_that_is_no_tokenizer_is_named(planned: Planner, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_named(planned: Planner, tmp_path: Path) -> None:
     planned(WHOLE, only="hard")
     (tmp_path / "m0" / "tokenizer.json").write_text("{}")
     choice = {"path": "data/facts.json", "only": "hard"}

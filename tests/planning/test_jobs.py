@@ -169,7 +169,7 @@ def test_what_moments_are_made_from_is_in_their_name(
     assert before.edits[SHARD].moments != after.edits[SHARD].moments
 
 
-def test_published_moments_stand_in_for_texts(planned: Planner, tmp_path: Path) -> None:
+def test_published_moments_replace_texts(planned: Planner, tmp_path: Path) -> None:
     for layer in (1, 2):
         (tmp_path / "data" / f"h.{layer}.npz").touch()
     published = {"tiny": {"source": "model", "published_moments": "data/h.{layer}.npz"}}
@@ -205,7 +205,7 @@ def test_gpus_are_asked_for_only_where_the_model_runs_on_one(planned: Planner) -
     assert (study.gpus("a"), study.gpus("b")) == (0, 1)
 
 
-def test_tasks_are_a_job_per_model_behind_edits_that_change_weights(planned: Planner) -> None:
+def test_tasks_are_a_job_per_model_after_edits_that_change_weights(planned: Planner) -> None:
     assert planned().downstream == {}
     editors = {"plain": {"options": {"layer": 1}}, "aside": {}}
     task = "resources/tasks/words.yaml"
@@ -351,7 +351,7 @@ def test_a_misspelt_bundled_name_is_not_taken_for_a_hub_id(
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"seed": 1}'])
-def test_a_file_that_is_no_job_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_not_a_job_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "job.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"job\.json.*\n?.*editcore plan|editcore plan"):
@@ -374,7 +374,7 @@ def test_writing_unchanged_text_leaves_the_file_alone(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["file.json"]
 
 
-def test_a_list_that_is_no_study_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps({"edits": []}), encoding="utf-8")
     with pytest.raises(ConfigError, match="not a study manifest"):

@@ -1,4 +1,4 @@
-"""The mechanism's jobs: what they hold, and what is refused before a model is loaded."""
+"""The mechanism's jobs: their content, and what is refused before a model is loaded."""
 
 from pathlib import Path
 from typing import Any

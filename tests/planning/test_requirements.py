@@ -1,4 +1,4 @@
-"""What a plan takes from what options require, and never guesses from their names."""
+"""A plan follows what options require, and does not guess from their names."""
 
 from collections.abc import Iterator
 
@@ -15,20 +15,20 @@ from tests.studies import PlainPlugin, study_config
 
 
 class Greedy(EditorConfig):
-    """Asks for two key strategies."""
+    """Requires two key strategies."""
 
     def requires(self) -> tuple[Requirement, ...]:
         return (Keys("even"), Keys("odd"))
 
 
 class Namesake(EditorConfig):
-    """Has an option of the name that others give to theirs, and asks for no key strategy."""
+    """Has an option named as in other editors, but requires no key strategy."""
 
     key_strategy: str = "anything"
 
 
 class Keyed(EditorConfig):
-    """Asks for a third party's key strategy by an option with a name of its own."""
+    """Requires a third party's key strategy, through an option with a name of its own."""
 
     way: str = "odd"
 
@@ -37,7 +37,7 @@ class Keyed(EditorConfig):
 
 
 class MorePlugin:
-    """These editors."""
+    """A plugin with these editors."""
 
     EDITCORE_HOOKSPEC = 2
 
@@ -63,7 +63,7 @@ def planned(editor: str) -> Study:
     return plan(config, "study.yaml", load_registry(plugins))
 
 
-def test_an_option_called_key_strategy_is_the_editor_s_own_affair() -> None:
+def test_an_option_called_key_strategy_is_left_to_the_editor() -> None:
     job = next(iter(planned("namesake").edits.values()))
     assert job.editor.options == {"key_strategy": "anything"}
     assert job.editor.key_code == {}

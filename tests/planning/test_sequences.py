@@ -1,4 +1,4 @@
-"""The section `sequences` of a study becomes sequences, or a plain refusal."""
+"""The section `sequences` of a study becomes sequences, or is refused with a plain error."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def test_a_study_without_the_section_has_no_sequences(planned: Planner) -> None:
     assert not any("sequences" in name for name in study.summaries)
 
 
-def test_sequences_take_as_many_facts_of_each_data_set(planned: Planner) -> None:
+def test_sequences_take_the_same_number_of_facts_from_each_data_set(planned: Planner) -> None:
     study = planned(datasets=SMALL, sequences={"seeds": [0, 1]})
     assert {names[2:]: len(job.case_ids) for names, job in study.sequences.items()} == {
         (dataset, seed): 3 for dataset in SMALL for seed in ("0", "1")
@@ -65,7 +65,7 @@ def test_sequences_are_written_and_listed(planned: Planner) -> None:
     assert [str(path) for path in listed_sequences(paths.STUDY_FILE)] == study.sequence_files
 
 
-def test_a_sequence_runs_anew_where_the_file_of_a_task_changed(planned: Planner) -> None:
+def test_a_sequence_runs_again_if_a_file_of_a_task_changes(planned: Planner) -> None:
     task = "resources/tasks/words.yaml"
     write_json(Path(task), {"task": "words", "dataset_kwargs": {"data_files": {"test": task}}})
     study = planned(sequences={"tasks": ["words", "piqa"], "task_checks": [3]})
@@ -87,7 +87,7 @@ def test_a_sequence_runs_anew_where_the_file_of_a_task_changed(planned: Planner)
         ({"editors": ["once"]}, ["sequences.editors", "'once' cannot edit a model"]),
     ],
 )
-def test_sequences_that_cannot_be_are_refused(
+def test_impossible_sequences_are_refused(
     planned: Planner, section: dict[str, Any], words: list[str]
 ) -> None:
     editors = {"plain": {"options": {"layer": 1}}, "once": {}}

@@ -1,4 +1,4 @@
-"""What an editor learns is planned once for all who share it, or read from a file given instead."""
+"""A training is planned once for all editors that share it, or its result is read from a file."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def test_editors_share_a_training_unless_its_options_differ(planned: Planner) ->
     assert read(TrainJob, Path(f"results/jobs/train/model=tiny/{names[1]}.json")) == job
 
 
-def test_a_file_of_what_was_learnt_takes_the_place_of_training(planned: Planner) -> None:
+def test_a_trained_file_replaces_training(planned: Planner) -> None:
     given = {"learner": {"options": {"learnt": "data/learnt.safetensors"}}}
     with pytest.raises(DataError, match=r"editors\.learner: there is no file data/learnt"):
         planned(editors=given)

@@ -1,4 +1,4 @@
-"""The races run, agree, and say what they promise to say."""
+"""The benchmarks run, agree, and report what they promise."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_sweep_is_raced_and_written(tmp_path: Path) -> None:
     assert "ratio" in result.output
 
 
-def test_a_sequence_is_raced_and_ends_where_the_plain_way_does(tmp_path: Path) -> None:
+def test_a_sequence_is_raced_and_ends_as_the_reference_does(tmp_path: Path) -> None:
     out = tmp_path / "sequence.json"
     arguments = ["sequence", "--shape", "tiny-gpt2", "--edits", "3", "--json", str(out)]
     result = CliRunner().invoke(main, arguments)

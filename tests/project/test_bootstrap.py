@@ -1,4 +1,4 @@
-"""`bootstrap.py` installs what is missing, once, and then runs what it was asked for."""
+"""`bootstrap.py` installs what is missing, once, and then runs the given command."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pip(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Stands in for pip: it keeps the calls and ends with `returncode`."""
+    """A replacement for pip that records its calls and exits with `returncode`."""
     record = SimpleNamespace(calls=[], returncode=0)
     real = subprocess.run
 
@@ -118,18 +118,18 @@ def test_arguments_go_to_what_the_verb_runs(verb: str, rest: list[str], command:
         ("shutil.which", lambda name: None, "git is missing"),
     ],
 )
-def test_an_unfit_machine_is_told_what_it_lacks(
+def test_an_unsuitable_machine_is_refused_with_the_reason(
     attribute: str, value: Any, message: str, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     module, name = attribute.split(".")
-    # Only the view that `bootstrap` has of the module changes, not the module.
+    # Only changes the module as seen by `bootstrap`.
     view = SimpleNamespace(**{**vars(sys.modules[module]), name: value})
     monkeypatch.setattr(bootstrap, module, view)
     assert bootstrap.main(["install"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_python_without_pip_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_without_pip_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(bootstrap.BootstrapError, match="has no pip"):
         bootstrap.find_pip()

@@ -1,4 +1,4 @@
-"""Plugins import from `editcore` and `editcore.toolkit` alone, and both are documented in full."""
+"""Plugins import only from `editcore` and `editcore.toolkit`, which are documented in full."""
 
 import ast
 import importlib
@@ -25,7 +25,7 @@ NAMES = [each for module in MODULES for each in public_names(PACKAGE, module)]
 
 
 def foreign_code() -> Iterator[tuple[str, str]]:
-    """The code that is written as a third party would write it, with the names of its places."""
+    """Code written as a third party would write it, with its place."""
     for folder in (ROOT / "plugins", THIRD_PARTY):
         for file in folder.rglob("*.py"):
             yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def is_test(place: str) -> bool:
 
 
 def wrong_imports(place: str, text: str) -> list[str]:
-    """The imports of a module that reach into editcore past its public names."""
+    """The imports of a module from editcore that are not of its public names."""
     modules = {*MODULES, *([FOR_TESTS] if is_test(place) else [])}
     exported = {name: set(importlib.import_module(name).__all__) for name in modules}
     wrong = []
@@ -92,7 +92,7 @@ def test_a_public_name_is_documented(public: PublicName) -> None:
     assert len(public.text.split()) > 2
 
 
-def test_the_page_of_public_names_is_what_the_code_says() -> None:
+def test_the_page_of_public_names_is_made_from_the_code() -> None:
     assert (ROOT / PAGE).read_text(encoding="utf-8") == page(PACKAGE), (
         "renew it: python -m refresh.toolkit"
     )
@@ -100,7 +100,7 @@ def test_the_page_of_public_names_is_what_the_code_says() -> None:
     assert all("toolkit.md)" in file.read_text(encoding="utf-8") for file in linked)
 
 
-def test_planning_imports_neither_what_computes_nor_the_kit_for_tests() -> None:
+def test_planning_imports_neither_the_toolkit_nor_the_testing_kit() -> None:
     code = (
         "import sys, editcore; "
         f"print({{'torch', 'pytest', 'editcore.toolkit', {FOR_TESTS!r}}} & sys.modules.keys())"

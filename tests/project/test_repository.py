@@ -1,4 +1,4 @@
-"""The repository keeps its own rules: imports, names, pins, links, and clean lint."""
+"""The repository follows its own rules: imports, names, pins, links, and clean lint."""
 
 import ast
 import io
@@ -26,7 +26,7 @@ CHECKS = {
     "snakefmt": ["snakefmt", "--check", "workflow"],
     "snakemake --lint": ["snakemake", "--lint"],
 }
-# Put together from parts, so that this file passes its own test.
+# Assembled from parts, so that this file passes its own test.
 HOSTS = tuple(a + b for a, b in (("pypi", ".org"), ("python", "hosted"), ("npmjs", ".org")))
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:root|work|home|opt)/")
 UNFINISHED = tuple(a + b for a, b in (("TO", "DO"), ("FIX", "ME"), ("NotImplemented", "Error")))
@@ -72,7 +72,7 @@ def test_a_study_is_planned_without_torch() -> None:
 
 
 def plugin_names() -> set[str]:
-    """Names by which the library could know a plugin: distributions, modules and editors."""
+    """Names by which the library could refer to a plugin: distributions, modules, editors."""
     registry = load_registry()
     editors = [e for e in registry.editors.values() if e.source.distribution != "editcore"]
     distributions = {e.source.distribution for e in editors}
@@ -81,7 +81,7 @@ def plugin_names() -> set[str]:
 
 
 def docstring_starts(tree: ast.AST) -> set[tuple[int, int]]:
-    """Where docstrings begin: line and column."""
+    """The line and column of each docstring."""
     starts: set[tuple[int, int]] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -92,7 +92,7 @@ def docstring_starts(tree: ast.AST) -> set[tuple[int, int]]:
 
 
 def outside_docstrings(text: str) -> Iterator[tokenize.TokenInfo]:
-    """The tokens of a module that are no docstrings: names, strings, comments and the rest."""
+    """The tokens of a module outside docstrings: names, strings, comments and the rest."""
     skipped = docstring_starts(ast.parse(text))
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.start not in skipped:
@@ -174,7 +174,7 @@ def pins() -> dict[str, str]:
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         if not line.startswith("#"):
             match = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)", line)
-            assert match, f"{line!r} is no exact pin"
+            assert match, f"{line!r} is not an exact pin"
             out[canonicalize_name(match[1])] = match[2]
     return out
 
@@ -202,7 +202,7 @@ def test_the_pins_satisfy_every_declared_requirement() -> None:
                 )
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_are_valid() -> None:
     dead = [
         f"{file.relative_to(ROOT)}: {target}"
         for file in tracked(".md")

@@ -1,4 +1,4 @@
-"""The rooms of `editcore/` keep their order, their sizes and their lightness."""
+"""The rooms of `editcore/` keep to their order, sizes and light imports."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from refresh.rooms import graph, room_of, upward
 
 ROOT = Path(__file__).parents[2]
 IMPORTS = graph(ROOT / "editcore")
-# No module of these rooms imports torch or transformers, nor do the modules named.
+# No module of these rooms imports torch or transformers, nor do these modules.
 LIGHT = (
     "(root)",
     "config",
@@ -33,7 +33,7 @@ ALSO_LIGHT = (
     "editcore.collapse.backtest",
 )
 LARGEST_FOLDER = 15
-# A package of empty modules, into which wrong imports are written.
+# A package of empty modules, to which wrong imports are added.
 WRONG_ENDS = (
     "config/study",
     "keyvalue/keys",

@@ -1,4 +1,4 @@
-"""Tensors of public functions name their shapes, and the tests hold them to that."""
+"""Tensors of public functions name their shapes, and the tests check these."""
 
 import ast
 import re
@@ -44,7 +44,7 @@ def public(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
 
 
 def bare(annotation: ast.AST) -> bool:
-    """Whether it means a tensor and names no shape; tensors by name may have any."""
+    """Whether it means a tensor without a shape; tensors by name may have any shape."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         return bare(ast.parse(annotation.value, mode="eval"))
     if (

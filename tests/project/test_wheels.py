@@ -1,4 +1,4 @@
-"""editcore and each plugin build into wheels that work where nothing else of the repository is."""
+"""editcore and each plugin build into wheels that work without the rest of the repository."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.packages import editcore, install, run
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/*/pyproject.toml"))
-# What the library reads beside its modules.
+# Files that the library reads, besides its modules.
 BESIDE = (
     "py.typed",
     "collapse/warning.json",

@@ -1,4 +1,4 @@
-"""Checkpoints give back what they were given, part by part."""
+"""Checkpoints restore what was saved, part by part."""
 
 from pathlib import Path
 

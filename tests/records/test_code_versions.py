@@ -23,7 +23,7 @@ def table(
     return path
 
 
-def test_rows_of_one_version_are_not_worth_a_word(tmp_path: Path) -> None:
+def test_rows_of_one_version_are_not_mentioned(tmp_path: Path) -> None:
     for case, editor in enumerate(("rome", "rome", "ft")):
         table(tmp_path, case, editor, code=editor)
     assert list(described(tmp_path)) == []
@@ -54,7 +54,7 @@ def test_editcore_itself_of_two_versions_is_named(tmp_path: Path) -> None:
     assert "delete the older files" in text
 
 
-def test_doctor_says_so_and_stays_content(tmp_path: Path) -> None:
+def test_doctor_reports_it_and_succeeds(tmp_path: Path) -> None:
     table(tmp_path, 1, "rome")
     table(tmp_path, 2, "rome", code="bbb")
     broken = table(tmp_path, 3, "rome")

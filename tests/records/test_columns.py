@@ -1,4 +1,4 @@
-"""Every table is declared once, and the page of results is made from what is declared."""
+"""Every table is declared once, and the results page is made from the declarations."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_every_column_has_a_meaning_and_every_key_is_a_column(table: pa.Schema) 
     assert len({*table.names}) == len(table.names)
 
 
-def test_a_file_carries_the_meaning_of_its_columns(tmp_path: Path) -> None:
+def test_a_file_contains_the_meaning_of_its_columns(tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", [edit_row(1)], EDITS, {})
     assert described(pq.read_schema(tmp_path / "a.parquet")) == described(EDITS)
 

@@ -1,4 +1,4 @@
-"""What is made of edit rows without a model: intervals, what cases share, gathered files."""
+"""Tables made from edit rows without a model: intervals, shared properties, combined files."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""Every file says how it was made, alike on every machine; what changed is made again, no more."""
+"""Every file records how it was made, the same on every machine; only what changed is remade."""
 
 import json
 import platform
@@ -35,7 +35,7 @@ def job(saved_model) -> PrefixJob:
     return PrefixJob(model=model, lengths=((3, 2),), seeds=("The",), seed=4)
 
 
-def test_a_record_says_all_that_a_result_depends_on(job: PrefixJob) -> None:
+def test_a_record_contains_all_that_a_result_depends_on(job: PrefixJob) -> None:
     record = provenance.of_job(job, prefixes_hash="abc")
     assert record["job"]["seed"] == 4
     model = record["job"]["model"]
@@ -57,7 +57,7 @@ def test_a_record_is_the_same_on_every_machine(
     assert json.dumps(provenance.of_job(job)) == here
 
 
-def test_a_retrained_or_copied_model_is_told_by_its_revision(tmp_path: Path) -> None:
+def test_a_retrained_or_copied_model_is_recognised_by_its_revision(tmp_path: Path) -> None:
     first = save_tiny_model("gpt2", tmp_path / "first")
     other = save_tiny_model("gpt2", tmp_path / "other", seed=1)
     copied = shutil.copytree(first, tmp_path / "copied")

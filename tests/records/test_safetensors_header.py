@@ -1,4 +1,4 @@
-"""What the header gives is what safetensors wrote, and other files are refused."""
+"""A header gives exactly what safetensors wrote, and other files are refused."""
 
 import json
 import struct
@@ -28,7 +28,7 @@ def test_the_bytes_at_each_place_are_the_tensor_s(tmp_path: Path) -> None:
 
 
 def written(header: object, data: int = 0) -> bytes:
-    """A file of this header, and so many bytes after it."""
+    """A file with this header and `data` further bytes."""
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + bytes(data)
 
@@ -57,14 +57,14 @@ ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         written({"a": ONE, "b": ONE}, data=8),
     ],
 )
-def test_what_is_no_whole_file_of_tensors_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_an_invalid_file_of_tensors_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "t.safetensors"
     file.write_bytes(content)
     with pytest.raises(DataError, match="contains no tensors"):
         read_header(file)
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file .*t\.safetensors"):
         read_header(tmp_path / "t.safetensors")
     (tmp_path / "t.safetensors").mkdir()

@@ -1,4 +1,4 @@
-"""A table comes back as it was written, and what is not such a table is refused by name."""
+"""A table is read as it was written, and other files are refused by name."""
 
 import math
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Installed plugins that are broken or break their contract, met through the real command line.
+"""Installed plugins that are broken or break their contract, used through the real command line.
 
-All of them are installed beside what ships, as a person's environment would have them.
+All of them are installed in addition to the shipped ones, as in a user's environment.
 """
 
 import json
@@ -125,7 +125,7 @@ FILES = {
     + "    yield EditorInfo('old', '', '', EditorConfig, 'nowhere:Old')\n",
     "bad_editors": EDITORS,
 }
-# What each breaks in the middle of its shard, by the words of the row's status.
+# What each does wrong in the middle of its shard, and words of the row's status.
 BROKEN = {
     "wrong-shape": "has shape (3, ",
     "infinite": "the editor 'infinite' returned a non-finite weight change",
@@ -137,7 +137,7 @@ BROKEN = {
 
 @pytest.fixture
 def run(tmp_path: Path, saved_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The command line in a folder with data and a model, the plugins above installed."""
+    """The command line in a folder with data and a model, with the plugins above installed."""
     site, folder = tmp_path / "site", tmp_path / "study"
     for name, text in FILES.items():
         info = site / f"{name}-1.0.dist-info"
@@ -159,14 +159,14 @@ def run(tmp_path: Path, saved_model: Callable[[str], Path], monkeypatch: pytest.
 
 
 def plan(run: Any, **sections: Any) -> Result:
-    """Write a study and let it be planned."""
+    """Write a study and plan it."""
     write_config(Path("study.yaml"), study_config(**sections))
     result: Result = run("plan", "study.yaml")
     return result
 
 
 def edited(run: Any, label: str) -> Result:
-    """Carry out the study's first shard with one editor."""
+    """Run the study's first shard with one editor."""
     names = ("tiny", label, "facts", "000")
     places = (paths.edits_job(*names), paths.edits(*names), paths.deltas(*names))
     job, rows, changes = map(str, places)

@@ -1,4 +1,4 @@
-"""`EDITCORE_PLUGINS` decides which installed plugins are loaded; met as a person uses it."""
+"""`EDITCORE_PLUGINS` decides which installed plugins are loaded; tested on the command line."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def editcore(chosen: str | None, *arguments: str, cwd: Path) -> subprocess.Compl
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an installed plugin whose code leaves a file behind wherever it runs."""
+    """A folder with an installed plugin whose code writes a file wherever it runs."""
     site, info = tmp_path / "site", tmp_path / "site" / "editcore_loud-1.0.dist-info"
     info.mkdir(parents=True)
     module = f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).touch()\n"

@@ -1,7 +1,7 @@
 """A third party's distribution is installed from its wheel, and the whole workflow knows it.
 
-Everything of ours that runs here comes from wheels in a fresh environment, nothing from this
-repository's tree; the workflow is a copy.
+All our code that runs here is from wheels in a new environment; nothing is from this repository's
+tree, and the workflow is a copy.
 """
 
 import json
@@ -34,7 +34,7 @@ STUDY = {
     "metrics": ["accuracy", "fluency"],
 }
 
-# The arguments of a tiny model's configuration; its type is none that editcore itself knows.
+# The arguments of a tiny model's configuration; editcore itself does not know its type.
 STARCODER2 = {
     "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4,
     "num_key_value_heads": 2, "intermediate_size": 64, "max_position_embeddings": 256,
@@ -69,7 +69,7 @@ class Environment:
 
 
 def pip() -> list[str]:
-    """The pip outside the environment of these tests, which has none of its own."""
+    """The pip outside these tests' environment, which has none."""
     python = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
         pytest.skip(f"{python} has no pip")
@@ -78,7 +78,7 @@ def pip() -> list[str]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """A fresh environment that sees the pinned packages, with wheels of ours and of the package."""
+    """A new environment with the pinned packages, and wheels of editcore and of the package."""
     home = tmp_path_factory.mktemp("third-party")
     path, folder = home / "venv", home / "work"
     folder.mkdir()
@@ -146,7 +146,7 @@ def test_naming_it_in_a_config_takes_it_through_the_whole_workflow(
 
 
 def rewrite(subject: str, target: str) -> dict[str, object]:
-    """A fact as MQuAKE's records have it."""
+    """A fact as in MQuAKE's records."""
     return {
         "prompt": "{} is made by",
         "relation_id": "P176",
@@ -211,7 +211,7 @@ def test_one_of_its_edits_can_be_checked_but_there_is_nothing_to_save(
 
 def test_it_passes_its_own_tests_where_it_is_installed(environment: Environment) -> None:
     shutil.copytree(PACKAGE / "tests", environment.folder / "tests")
-    # Two of the nine architectures are enough here: all nine are run where editors are written.
+    # Two of the nine architectures are enough here: all nine are run in editors' own repositories.
     options = ("-q", "-p", "no:cacheprovider", "-k", "gpt2 or llama or not Codebook")
     done = environment.run("python", "-m", "pytest", *options, "tests")
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 30, "the suite ran"

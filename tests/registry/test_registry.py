@@ -1,4 +1,4 @@
-"""Plugins load in isolation: a broken one is recorded, a clash refused, the others keep working."""
+"""Plugins load in isolation: a broken one is recorded, a clash refused, the others work."""
 
 import re
 import subprocess
@@ -97,7 +97,7 @@ def test_a_taken_name_is_refused_and_both_distributions_named() -> None:
     assert both in failure.reason
 
 
-def test_a_plugin_is_taken_whole_or_not_at_all() -> None:
+def test_a_plugin_is_registered_completely_or_not_at_all() -> None:
     def mixed() -> list[Any]:
         return [*editor("fine")(), "no record"]
 
@@ -147,7 +147,7 @@ def test_a_format_that_could_not_be_asked_for_is_refused(
     assert re.search(reason, registry.failures[0].reason)
 
 
-def test_one_plugin_that_brings_a_name_twice_fails_alone() -> None:
+def test_one_plugin_that_provides_a_name_twice_fails_alone() -> None:
     twice = plugin(editcore_editors=lambda: [*editor("same")(), *editor("same")()])
     registry = load_registry([candidate("twice", lambda: twice)])
     assert "registers the name 'same' twice" in registry.failures[0].reason

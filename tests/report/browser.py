@@ -1,4 +1,4 @@
-"""A headless Chromium driven through a pipe in the DevTools protocol; needs no further package."""
+"""A headless Chromium, controlled through a pipe in the DevTools protocol."""
 
 import base64
 import json
@@ -21,16 +21,16 @@ FLAGS = (
     "--disable-background-networking",
     "--remote-debugging-pipe",
 )
-COMMANDS_AT, ANSWERS_AT = 3, 4  # where Chromium looks for its pipe
+COMMANDS_AT, ANSWERS_AT = 3, 4  # the file descriptors of Chromium's pipe
 
 
 def program() -> str | None:
-    """The browser's path; None where there is none."""
+    """The browser's path; None if there is none."""
     return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
 
 
 class Page:
-    """One tab: what it is told, and what it told in the meantime."""
+    """One tab: sends commands, and keeps the events that arrive meanwhile."""
 
     def __init__(self, write: int, read: int) -> None:
         self._write, self._read = write, read
@@ -45,7 +45,7 @@ class Page:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command and its answer; events that come before it are kept."""
+        """Send a command and return its answer; events that come before it are kept."""
         self._count += 1
         command = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -81,13 +81,13 @@ class Page:
             self.events.append(self._message())
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives."""
+        """The value of a JavaScript expression."""
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
     def frame(self) -> None:
-        """Wait until the page was drawn again, and has heard what changed."""
+        """Wait until the page has handled all events and has been drawn again."""
         drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         self.send("Runtime.evaluate", expression=drawn, awaitPromise=True)
 
@@ -97,7 +97,7 @@ class Page:
         self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
 
     def key(self, name: str) -> None:
-        """Press a key and let it go."""
+        """Press and release a key."""
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=name)
 
@@ -119,7 +119,7 @@ class Page:
         return found
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for since the page was opened."""
+        """The addresses requested since the page was opened."""
         sent = (e for e in self.events if e.get("method") == "Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in sent]
 
@@ -131,11 +131,11 @@ class Page:
 
 @contextmanager
 def browser() -> Iterator[Page]:
-    """A tab of a browser of its own, which ends with the block."""
+    """A tab of a new browser, which ends with the block."""
     name = program()
     assert name is not None
     commands, answers = os.pipe(), os.pipe()
-    # The shell puts the pipe's ends where the browser wants them.
+    # The shell duplicates the pipe's ends to the descriptors that the browser uses.
     redirected = f'exec "$0" "$@" {COMMANDS_AT}<&{commands[0]} {ANSWERS_AT}>&{answers[1]}'
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(

@@ -33,7 +33,7 @@ def config() -> StudyConfig:
 
 @pytest.fixture(scope="session")
 def with_papers() -> StudyConfig:
-    """The same study with the papers' tables and figures; `alpha` is what the papers edit with."""
+    """The same study with the papers' tables and figures; `alpha` is the papers' editor."""
     raw = {
         "models": {"small": {"source": "tiny"}, "large": None},
         "editors": {

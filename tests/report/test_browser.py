@@ -1,4 +1,4 @@
-"""The page in a browser: it draws without complaint, shows the case pointed at, and filters."""
+"""The page in a browser: it draws without errors, shows the case under the mouse, and filters."""
 
 import re
 from collections.abc import Iterator
@@ -31,27 +31,27 @@ POINT = """(() => {
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Page]:
-    """One browser for all tests here."""
+    """One browser for all tests in this file."""
     with browser() as page:
         yield page
 
 
 @pytest.fixture
 def page(tab: Page, report: Path) -> Page:
-    """The page, just opened and scrolled to its chart."""
+    """The page, newly opened and scrolled to its chart."""
     tab.open(report)
     tab.value("document.getElementById('explore').scrollIntoView()")
     return tab
 
 
 def point(page: Page, subject: str) -> tuple[float, float]:
-    """Where a case's point stands in the window."""
+    """The position of a case's point in the window."""
     x, y = page.value(POINT.replace("SUBJECT", subject))
     return x, y
 
 
 def choose(page: Page, control: str, value: str) -> None:
-    """Choose a filter as a hand would."""
+    """Choose a filter as a user does."""
     page.value(
         f"(() => {{ const c = document.getElementById('by-{control}'); c.value = {value!r};"
         " c.dispatchEvent(new Event('change')); c.dispatchEvent(new Event('input')) })()"
@@ -85,7 +85,7 @@ def test_pointing_at_a_case_shows_it_and_a_click_keeps_it(page: Page) -> None:
     assert "hard case 6" in page.value(CASE)
 
 
-def test_each_number_of_a_case_says_what_its_column_means(page: Page) -> None:
+def test_each_number_of_a_case_explains_its_column(page: Page) -> None:
     page.mouse("mouseMoved", *point(page, "Word6"))
     heads = "[...document.querySelectorAll('#case dt')]"
     titles = page.value(f"Object.fromEntries({heads}.map((e) => [e.textContent, e.title]))")
@@ -94,7 +94,7 @@ def test_each_number_of_a_case_says_what_its_column_means(page: Page) -> None:
     assert len({*columns}) == len(columns) == 17 and {*columns} <= {*MEANINGS}
 
 
-def test_the_case_goes_on_before_and_after_the_edit(page: Page) -> None:
+def test_the_case_shows_continuations_before_and_after_the_edit(page: Page) -> None:
     page.mouse("mouseMoved", *point(page, "Word6"))
     shown = re.sub(r"\s+", " ", page.value(CASE))
     assert "before Word6 is made by Elro. The sea is quiet" in shown
@@ -207,7 +207,7 @@ def test_links_lead_to_sections_and_folded_tables_are_printed(page: Page) -> Non
     assert page.complaints() == []
 
 
-def test_two_thousand_points_stay_fluid(tab: Page, report: Path) -> None:
+def test_two_thousand_points_stay_responsive(tab: Page, report: Path) -> None:
     tab.open(report)
     script = """(() => {
       const chart = Chart.getChart('chart'), [first] = chart.data.datasets;
@@ -217,5 +217,5 @@ def test_two_thousand_points_stay_fluid(tab: Page, report: Path) -> None:
       for (let i = 0; i < 5; i++) chart.draw();
       return (performance.now() - began) / 5;
     })()"""
-    # A tenth of a second is where people begin to feel a delay.
+    # People begin to notice a delay at a tenth of a second.
     assert tab.value(script) < 100

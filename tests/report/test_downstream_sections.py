@@ -1,4 +1,4 @@
-"""What tasks, hard cases and weight changes add to the report."""
+"""The sections of the report on tasks, hard cases and weight changes."""
 
 import math
 from dataclasses import replace
@@ -19,7 +19,7 @@ SCORES = {2.0: 0.9, 4.0: 0.8, 40.0: 0.5, 400.0: 0.3, 4000.0: 0.25}
 
 
 def score_rows(model: str) -> list[dict[str, Any]]:
-    """A model, four of its edited ones on the range, one more of the worst, and a broken one."""
+    """A model, four edited models over the range, one of the worst, and one that is broken."""
     known = {"model": model, "task": "words", "metric": "acc", "random": 0.25, "n_items": 100}
     rows = []
     for case, (perplexity, score) in enumerate(SCORES.items()):
@@ -32,7 +32,7 @@ def score_rows(model: str) -> list[dict[str, Any]]:
 
 
 def change_rows(model: str) -> list[dict[str, Any]]:
-    """A matrix of 2 x 3 blocks of a collapsed edit and of a stable one."""
+    """Matrices of 2 x 3 blocks of a collapsed and a stable edit."""
     return [
         {
             "model": model,
@@ -63,7 +63,9 @@ def with_tasks(study: ReportData, tmp_path: Path) -> ReportData:
     return replace(study, folder=tmp_path)
 
 
-def test_the_pilot_sets_the_worst_beside_the_unedited_and_guessing(with_tasks: ReportData) -> None:
+def test_the_pilot_compares_the_worst_with_unedited_and_guessing(
+    with_tasks: ReportData,
+) -> None:
     section = pilot.section(with_tasks)
     assert section is not None
     (table,) = section.tables
@@ -72,9 +74,7 @@ def test_the_pilot_sets_the_worst_beside_the_unedited_and_guessing(with_tasks: R
     )
 
 
-def test_the_surrogate_shows_every_model_and_says_rho(
-    with_tasks: ReportData, tmp_path: Path
-) -> None:
+def test_the_surrogate_shows_every_model_and_rho(with_tasks: ReportData, tmp_path: Path) -> None:
     section = surrogate.section(with_tasks)
     assert section is not None
     (row,) = section.tables[0].rows
@@ -94,7 +94,7 @@ def _correlations(study: ReportData) -> list[dict[str, Any]]:
     return pl.read_parquet(study.folder / "correlation.parquet").to_dicts()
 
 
-def test_hard_cases_stand_beside_mild_ones_with_place_and_length(study: ReportData) -> None:
+def test_hard_cases_are_next_to_mild_ones_with_position_and_length(study: ReportData) -> None:
     section = hard_cases.section(study)
     assert section is not None
     rows = [row for row in section.tables[0].rows if row[:2] == ("small", "alpha")]

@@ -1,4 +1,4 @@
-"""Figures show every case once, name some, and come out the same each time."""
+"""Figures show every case once, name some, and are reproducible."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from tests.rows import edit_row, failed_row
 
 
 def points(figure: Figure) -> list[tuple[float, float]]:
-    """What is drawn as points, in data units."""
+    """The points drawn, in data units."""
     found = [c for c in figure.axes[0].collections if isinstance(c, PathCollection)]
     return [(float(x), float(y)) for c in found for x, y in c.get_offsets()]
 
@@ -40,7 +40,7 @@ def test_every_edit_made_is_a_point_in_the_band_of_its_data_set(study: ReportDat
     assert sum(x < 0.5 for x, _ in drawn) == 20
 
 
-def test_infinite_perplexity_stands_above_all_finite_ones_on_its_own_tick(
+def test_infinite_perplexity_is_above_all_finite_ones_on_its_own_tick(
     study: ReportData,
 ) -> None:
     figure = draw(study, "perplexity")
@@ -91,7 +91,7 @@ def test_denominators_that_have_no_logarithm_are_left_out(make_study: MakeStudy)
     assert points(draw(make_study(rows), "denominator")) == [(0.01, 100.0)]
 
 
-def test_editor_without_denominators_is_told(make_study: MakeStudy) -> None:
+def test_an_editor_without_denominators_is_named(make_study: MakeStudy) -> None:
     figure = draw(make_study([edit_row(1, denominator=None)]), "denominator")
     assert words(figure) == ["alpha reports no denominator"]
 
@@ -123,5 +123,5 @@ def test_files_are_svg_with_text_the_same_each_time_and_named_after_what_they_sh
         assert not re.search(r"\d{4}-\d\d-\d\dT", path.read_text())
 
 
-def test_names_of_figures_tell_labels_with_hyphens_apart() -> None:
+def test_names_of_figures_distinguish_labels_with_hyphens() -> None:
     assert figure_name("k", "a-b", "c") != figure_name("k", "a", "b-c")

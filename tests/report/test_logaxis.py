@@ -1,4 +1,4 @@
-"""Axes hold every value that they are made for, with few ticks."""
+"""Axes include every value that they are made for, with few ticks."""
 
 import math
 

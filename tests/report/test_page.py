@@ -1,4 +1,4 @@
-"""The page says what the rows say, stands alone, and lets no row break its markup."""
+"""The page agrees with the rows, needs no other file, and no row can break its markup."""
 
 import re
 from dataclasses import replace
@@ -25,7 +25,7 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
 class Checker(HTMLParser):
-    """Collects ids, text and references, and checks that elements close in order."""
+    """Collects ids, text and references, and checks that elements are closed in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def render(study: ReportData, folder: Path) -> Checker:
 
 @pytest.fixture(scope="module")
 def whole(report: Path) -> Checker:
-    """The page of the whole synthetic study, as it is in both settings."""
+    """The page of the whole synthetic study, with and without the papers."""
     return checked(report)
 
 
@@ -83,7 +83,7 @@ def test_page_refers_to_nothing_outside_and_ids_are_unique(whole: Checker) -> No
     assert {r[1:] for r in whole.references} <= set(whole.ids)
 
 
-def test_page_says_what_each_editor_did(whole: Checker) -> None:
+def test_page_describes_what_each_editor_did(whole: Checker) -> None:
     assert "alpha collapsed small with 10 of 20 hard cases and 0 of 30 normal cases." in whole.words
     assert "beta collapsed large with 0 of 20 hard cases and 0 of 30 normal cases." in whole.words
     assert "1 edit failed (target too long: 1)." in whole.words
@@ -95,7 +95,7 @@ def test_page_names_every_collapsed_case(whole: Checker, study: ReportData) -> N
     assert "alpha on small, hard: 10 cases of 20" in whole.words
 
 
-def test_page_tells_the_worst_cases_in_words(whole: Checker) -> None:
+def test_page_describes_the_worst_cases(whole: Checker) -> None:
     assert "Word4 is made by Elro → Osdor" in whole.words
     assert "before, ∞ after (×∞)" in whole.words
     assert "The subject opens the prompt and is 1 token long." in whole.words
@@ -103,7 +103,7 @@ def test_page_tells_the_worst_cases_in_words(whole: Checker) -> None:
     assert "after Word4 is made by nothing: its probabilities are not finite" in whole.words
 
 
-def test_page_says_what_was_run(whole: Checker) -> None:
+def test_page_lists_what_was_run(whole: Checker) -> None:
     for words in ("tiny", "hard.json", "editcore-alpha 0.3", "layer 2", "torch 2.13", "mixed"):
         assert words in whole.words
     assert "perplexity above 10 times the unedited perplexity" in whole.words
@@ -117,7 +117,7 @@ def test_text_of_rows_cannot_become_markup(make_study: MakeStudy, tmp_path: Path
     assert evil in checker.words
     page_text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page_text
-    # Its data, the chart's library and its own script; in the data the row's `<` is written out.
+    # Its data, the chart library and its own script; in the data, the row's `<` is escaped.
     assert page_text.count("<script") == page_text.count("</script") == 3
     assert "\\u003cscript>alert(1)" in page_text
 
@@ -190,7 +190,7 @@ def test_summary_that_is_missing_is_named(tmp_path: Path, config: StudyConfig) -
         write_report(tmp_path, tmp_path / "figures", tmp_path / "report.html", config)
 
 
-def test_further_sections_carry_their_words_figures_and_tables(
+def test_further_sections_have_their_text_figures_and_tables(
     study: ReportData, tmp_path: Path
 ) -> None:
     table = Table("Points.", ("model", "n"), (("small", "2"),), 1)

@@ -1,4 +1,4 @@
-"""Published numbers are whole, and ours stand beside them in the right rows."""
+"""Published numbers are complete, and ours are next to them in the right rows."""
 
 import math
 import subprocess
@@ -82,9 +82,7 @@ def test_a_report_without_the_papers_loads_none_of_their_room() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_ours_stand_in_the_rows_of_the_published(
-    study: ReportData, with_papers: StudyConfig
-) -> None:
+def test_ours_are_in_the_rows_of_the_published(study: ReportData, with_papers: StudyConfig) -> None:
     named = replace(study, config=with_papers)
     table = compared(named, "hard-cases")
     assert table is not None
@@ -103,7 +101,7 @@ def test_a_study_of_other_editors_is_compared_with_nothing(study: ReportData) ->
     assert beside(study, *OURS) == ()
 
 
-def test_digitised_points_agree_with_what_the_tables_say() -> None:
+def test_digitised_points_agree_with_the_tables() -> None:
     above = [height for _, height in curves("pilot")["points"] if height > 1000]
     rows = {row[0]: row[1] for row in published("pilot").rows}
     assert str(len(above)) == rows["of them collapsed the model"]

@@ -1,4 +1,4 @@
-"""Documents with numbers in them come from a study, and the committed ones from the templates."""
+"""Documents with numbers are made from a study, and the committed ones from the templates."""
 
 import re
 import shutil
@@ -48,7 +48,7 @@ def test_the_published_columns_of_the_committed_page_are_the_report_s(study: Rep
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in committed if "|" in line]
     for name, entry in content()["tables"].items():
         labels = len(entry["labels"])
-        # Quantities stand below each other there, and those that a study lacks are left out.
+        # Quantities are rows there, and those that a study lacks are left out.
         of_name = () if "heads" in entry else shown(study, name).rows
         for row in of_name:
             theirs = list(row[-(len(row) - labels) :])

@@ -1,4 +1,4 @@
-"""The section on sequential edits shows and draws what the sequences' rows hold."""
+"""The section on sequential edits shows and draws the rows of sequences."""
 
 import math
 from dataclasses import replace
@@ -19,7 +19,7 @@ BASE = 4.0
 def sequence(
     editor: str, heights: list[float | None], order: int = 0, **changes: Any
 ) -> list[dict[str, Any]]:
-    """A sequence of the model `small` on hard cases whose perplexities are `heights`."""
+    """A sequence of the model `small` on hard cases with the perplexities `heights`."""
     rows: list[dict[str, Any]] = [
         {
             "model": "small",
@@ -44,7 +44,7 @@ def sequence(
 
 @pytest.fixture
 def with_sequences(study: ReportData, tmp_path: Path) -> Any:
-    """`with_sequences(rows) -> ReportData` that has these rows as its sequences."""
+    """`with_sequences(rows) -> ReportData` with these rows as its sequences."""
 
     def make(rows: list[dict[str, Any]]) -> ReportData:
         write_table(tmp_path / "sequences.parquet", rows, SEQUENCES_JUDGED, {})
@@ -57,7 +57,7 @@ def test_a_study_without_sequences_has_no_such_section(study: ReportData) -> Non
     assert sequences.section(study) is None
 
 
-def test_the_table_says_where_sequences_end(with_sequences: Any) -> None:
+def test_the_table_shows_where_sequences_end(with_sequences: Any) -> None:
     rows = sequence("alpha", [4.0, 5.0, 80.0], status="stopped") + sequence(
         "beta", [4.0, None, 4.4]
     )
@@ -80,7 +80,7 @@ def scored(rows: list[dict[str, Any]], *scores: float | None) -> list[dict[str, 
     return rows
 
 
-def test_scores_in_tasks_stand_before_and_after(with_sequences: Any) -> None:
+def test_task_scores_are_shown_before_and_after(with_sequences: Any) -> None:
     rows = scored(sequence("alpha", [4.0, None, 80.0]), 0.9, 0.5)
     rows += scored(sequence("alpha", [4.0, None, 90.0], order=1), 0.9, 0.2)
     rows += scored(sequence("beta", [4.0, math.inf]), 0.9, None) + sequence("gamma", [4.0, 4.1])

@@ -1,4 +1,4 @@
-"""Rank correlation agrees with scipy draw by draw, and with what the paper published."""
+"""Rank correlation agrees with scipy, sample by sample, and with the paper's numbers."""
 
 import json
 import math
@@ -65,7 +65,7 @@ def test_without_variation_or_points_there_is_no_rho(scores: list[float]) -> Non
 def row(
     case_id: int | None, perplexity: float, score: float | None, **changes: Any
 ) -> dict[str, Any]:
-    """A model's score in one task."""
+    """A model's score on one task."""
     edited = case_id is not None
     return {
         "model": "small",

@@ -1,4 +1,4 @@
-"""The summary counts what was made, and never averages what was not."""
+"""The summary counts edits that succeeded, and never averages over others."""
 
 import json
 import math
@@ -30,7 +30,7 @@ def summary(tmp_path: Path) -> Path:
 
 
 def job(layer: int) -> dict[str, Any]:
-    """The parts of a job that a shard carries in its provenance."""
+    """The parts of a job in a shard's provenance."""
     return {
         "model": {"name": "small"},
         "editor": {"label": "alpha", "options": {"layer": layer}},

@@ -1,4 +1,4 @@
-"""Mined cases read back as the requests they were, and can be edited in another study."""
+"""Mined cases are read as the requests they were, and can be edited in another study."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def test_hard_cases_and_as_many_normal_ones_come_back_as_they_were(cases: pl.Dat
     assert sorted(ids["normal"]) == [11, 13]
 
 
-def test_each_record_says_where_it_is_from(cases: pl.DataFrame) -> None:
+def test_each_record_names_its_origin(cases: pl.DataFrame) -> None:
     write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
     first, second = json.loads(Path("mined/small-alpha-hard.json").read_text())
     assert first["mined"]["from"] == "data/facts.json"
@@ -68,7 +68,7 @@ def test_a_mined_file_is_planned_as_a_study(cases: pl.DataFrame) -> None:
     assert study.sizes == {("tiny", "plain", "hard"): 2, ("tiny", "plain", "normal"): 2}
 
 
-def test_case_ids_of_two_data_sets_that_repeat_are_numbered_anew(cases: pl.DataFrame) -> None:
+def test_repeated_case_ids_of_two_data_sets_are_renumbered(cases: pl.DataFrame) -> None:
     both = pl.concat([cases, cases.with_columns(dataset=pl.lit("again"))])
     write_mined(both, {"facts": FACTS, "again": FACTS}, Path("mined"), 0, "cases.parquet")
     records = json.loads(Path("mined/small-alpha-hard.json").read_text())

@@ -1,4 +1,4 @@
-"""Broken shards, killed workers, a killed Snakemake: an error in words, then the same tables."""
+"""Broken shards, killed workers, a killed Snakemake: a plain error, then the same tables."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ SHARD = "model=gpt2/editor=rome/dataset=facts/shard-000.parquet"
 
 
 def cases(folder: StudyFolder) -> pl.DataFrame:
-    """The table of all edits, without what a clock says."""
+    """The table of all edits, without measured times."""
     table = folder.path / "results" / "summary" / "cases.parquet"
     return pl.read_parquet(table).drop("seconds")
 
@@ -33,7 +33,7 @@ def start(folder: StudyFolder) -> "subprocess.Popen[bytes]":
 
 
 def workers(session: int) -> Iterator[int]:
-    """The processes of a session that edit a shard."""
+    """The processes of a session that are editing a shard."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             words = status.with_name("cmdline").read_bytes().split(b"\0")
@@ -45,7 +45,7 @@ def workers(session: int) -> Iterator[int]:
 
 
 def worker(run: "subprocess.Popen[bytes]") -> int:
-    """Wait until the run edits a shard, and give the process that does."""
+    """Wait until the run edits a shard, and return the process that does."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline and run.poll() is None:
         if (found := next(workers(run.pid), None)) is not None:
@@ -86,7 +86,7 @@ def test_broken_shards_and_killed_processes_change_no_table(
     status, output = folder.snakemake()
     assert status == 0, output
     assert_frame_equal(cases(folder), cases(finished), check_exact=True)
-    # Nothing was computed twice that was there, and nobody's file was touched.
+    # Nothing was computed twice, and no other file was changed.
     changed = {
         file for file, written in folder.files("edits").items() if whole.get(file) != written
     }
@@ -96,7 +96,7 @@ def test_broken_shards_and_killed_processes_change_no_table(
 
 @pytest.fixture
 def sealed(finished: StudyFolder, tmp_path: Path) -> Iterator[StudyFolder]:
-    """A study whose results nobody may write, nor the user who may write everywhere."""
+    """A study whose results cannot be written, even by a user who may write anywhere."""
     folder = finished.copy(tmp_path)
     results = folder.path / "results"
     bind = ["mount", "--bind", str(results), str(results)]
@@ -112,7 +112,7 @@ def sealed(finished: StudyFolder, tmp_path: Path) -> Iterator[StudyFolder]:
 
 def test_results_that_may_not_be_written_are_one_plain_message(sealed: StudyFolder) -> None:
     status, output = sealed.snakemake()
-    assert status == 0, f"nothing is to be written, so nothing is wrong: {output}"
+    assert status == 0, f"nothing has to be written, so there is no error: {output}"
     sealed.configure(seed=1)
     status, output = sealed.snakemake()
     assert status != 0

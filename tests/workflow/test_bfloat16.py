@@ -40,7 +40,7 @@ EDITORS = {
 
 
 def command_lines(study: Study) -> Iterator[tuple[object, ...]]:
-    """What the workflow's rules give to `editcore`, in an order in which nothing is missing."""
+    """The command lines of the workflow's rules, in an order that satisfies their inputs."""
     summary, listed = paths.RESULTS / "summary", ("--study", paths.STUDY_FILE)
     cases = ("--cases", summary / "cases.parquet")
     for model in study.prefixes:
@@ -77,7 +77,7 @@ def job(path: Path) -> tuple[object, ...]:
 def test_every_stage_runs_in_bfloat16(
     study_folder: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the commands of the workflow, all in this process, which loads torch once."""
+    """With the workflow's commands, in one process, which loads torch once."""
     folder = study_folder.copy(tmp_path)
     folder.configure(
         models={"gpt2": {"source": "models/gpt2", "precision": "bfloat16"}},

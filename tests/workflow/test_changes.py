@@ -1,4 +1,4 @@
-"""A change of code, options, metrics or thresholds runs exactly its own shards again.
+"""A change of code, options, metrics or thresholds reruns exactly the shards that it affects.
 
 One small study is run; each test changes one thing in a copy and reads what Snakemake would run.
 """
@@ -30,15 +30,15 @@ def constant(case):
 Jobs = set[str]
 EVERY_EDIT = {"edit rome", "edit codebook"}
 EVERY_SEQUENCE = {"sequence rome", "sequence codebook"}
-# What is made from a table of edits alone, however few of its rows are new.
+# Jobs that depend only on tables of edits.
 OF_EDITS = {"summarise", "mechanism_tables", "correlate", "report"}
 OF_SEQUENCES = {"summarise_sequences", "report"}
-# Made from the study's list as well, which holds its config.
+# Jobs that also depend on the manifest, which contains the config.
 OF_STUDY = OF_EDITS | OF_SEQUENCES
 
 
 def config(**sections: Any) -> dict[str, Any]:
-    """Every stage on one model, by an editor of ours and by a third party's."""
+    """Every stage on one model, with one of our editors and one of a third party."""
     editors = {
         "rome": {"options": {"layer": 1, "steps": 2}},
         "codebook": {"options": {"layer": 1, "steps": 2}},
@@ -56,7 +56,7 @@ def config(**sections: Any) -> dict[str, Any]:
 
 
 def install(folder: Path, name: str, version: str) -> None:
-    """Make a module on the path a plugin, as pip's records do."""
+    """Install a module on the path as a plugin, as pip's records do."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
@@ -82,7 +82,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 
 @pytest.fixture
 def rerun(done: StudyFolder, tmp_path: Path) -> Callable[..., Jobs]:
-    """Change a copy of the study, and give the jobs that Snakemake would run."""
+    """A function that changes a copy of the study and returns the jobs that Snakemake would run."""
     folder = done.copy(tmp_path)
 
     def look(edited: str = "", **sections: Any) -> Jobs:
@@ -98,7 +98,7 @@ def rerun(done: StudyFolder, tmp_path: Path) -> Callable[..., Jobs]:
 
 
 def jobs(output: str) -> Jobs:
-    """The jobs of a dry run, by rule; those of an editor, of which messages tell, with its name."""
+    """The jobs of a dry run by rule; for jobs of an editor, with the name in their message."""
     counts = re.findall(r"^(\w+) +(\d+)$", output.partition("Reason")[0], flags=re.MULTILINE)
     found = {rule for rule, _ in counts} - {"all", "total"}
     for rule, words in (
@@ -138,11 +138,11 @@ def test_another_threshold_judges_all_again_and_runs_no_model(rerun: Callable[..
     assert rerun(collapse={"ratio": 5.0, "perplexity": 500.0}) == OF_STUDY
 
 
-def test_sequences_that_are_to_stop_at_a_collapse_run_again(rerun: Callable[..., Jobs]) -> None:
+def test_sequences_that_stop_at_collapse_run_again(rerun: Callable[..., Jobs]) -> None:
     stopping = {"edits": 2, "after_collapse": "stop"}
     assert rerun(sequences=stopping) == EVERY_SEQUENCE | OF_STUDY
 
 
-def test_another_number_of_tasks_items_asks_the_tasks_alone(rerun: Callable[..., Jobs]) -> None:
+def test_another_number_of_task_items_reruns_the_tasks_alone(rerun: Callable[..., Jobs]) -> None:
     tasks = {"tasks": ["world_questions"], "count": 1, "top": 0, "limit": 2}
     assert rerun(downstream=tasks) == {"downstream"} | OF_STUDY

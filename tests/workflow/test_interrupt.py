@@ -1,4 +1,4 @@
-"""Ctrl-C in a study: one sentence, no process left, and a command that resumes it."""
+"""Ctrl-C in a study: one sentence, no process left, and a command that resumes the study."""
 
 import os
 import shlex
@@ -20,7 +20,7 @@ CRASH = ("Error", "Exception", "Traceback", "exit", "log file")
 
 @pytest.fixture
 def folder(study_folder: StudyFolder, tmp_path: Path) -> StudyFolder:
-    """A study of one model and one editor: six jobs, one after another where one core is given."""
+    """A study of one model and one editor: six jobs, which run in sequence on one core."""
     folder = study_folder.copy(tmp_path)
     editors = {"rome": {"options": {"layer": 1, "steps": 3}}}
     folder.configure(models={"gpt2": {"source": "models/gpt2"}}, editors=editors, mechanism=None)
@@ -28,9 +28,9 @@ def folder(study_folder: StudyFolder, tmp_path: Path) -> StudyFolder:
 
 
 def start(folder: StudyFolder, **environment: str) -> "subprocess.Popen[str]":
-    """The study as a terminal starts it: in a process group of its own, both streams read.
+    """The study as a terminal starts it: in its own process group, with both streams read.
 
-    The tests may themselves run under bootstrap.py, whose command is not the one to print.
+    The tests may themselves run under bootstrap.py, whose command must not be printed.
     """
     own = {name: value for name, value in folder.environment.items() if name != "EDITCORE_COMMAND"}
     return subprocess.Popen(
@@ -40,7 +40,7 @@ def start(folder: StudyFolder, **environment: str) -> "subprocess.Popen[str]":
 
 
 def members(session: int) -> Iterator[str]:
-    """The command lines of a session's processes, the dead ones left out."""
+    """The command lines of a session's living processes."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
             words = status.read_text(encoding="utf-8").rpartition(")")[2].split()
@@ -52,15 +52,15 @@ def members(session: int) -> Iterator[str]:
 
 
 def wait(run: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
-    """Until the run has come to where `ready` is true."""
+    """Wait until `ready` is true."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not ready():
-        assert time.monotonic() < deadline and run.poll() is None, "the run never came there"
+        assert time.monotonic() < deadline and run.poll() is None, "the run ended or took too long"
         time.sleep(0.02)
 
 
 def interrupted(run: "subprocess.Popen[str]", status: tuple[int, ...] = (1,)) -> str:
-    """What is printed after Ctrl-C, which reaches every process of the group."""
+    """The output after Ctrl-C, which reaches every process of the group."""
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=DEADLINE_SECONDS)
     assert run.returncode in status, output
@@ -110,7 +110,7 @@ JOB = "results/jobs/prefixes/model=gpt2.json"
 def test_ctrl_c_while_a_job_imports_its_libraries_is_one_line(folder: StudyFolder) -> None:
     planned, output = folder.snakemake("-n")
     assert planned == 0, output
-    # Press it as torch begins to be imported: transformers calls an interrupted import its own.
+    # Interrupt as the import of torch begins: transformers reports it as an error of its own.
     code = (
         "import os, signal, sys\n"
         "class Press:\n"

@@ -40,7 +40,7 @@ def test_the_papers_studies_resolve_without_a_network(
     assert re.search(r"^edit +\d+$", output, re.MULTILINE)
 
 
-def test_the_world_can_be_rebuilt_where_there_is_none(
+def test_the_world_can_be_rebuilt_if_there_is_none(
     study_folder: StudyFolder, tmp_path: Path
 ) -> None:
     folder = study_folder.copy(tmp_path)
@@ -50,7 +50,7 @@ def test_the_world_can_be_rebuilt_where_there_is_none(
     assert "bundled_model" in output
 
 
-def test_only_fetching_goes_ahead_where_cases_wait_for_a_tokenizer(
+def test_only_fetching_runs_while_cases_wait_for_a_tokenizer(
     study_folder: StudyFolder, tmp_path: Path
 ) -> None:
     folder = study_folder.copy(tmp_path)

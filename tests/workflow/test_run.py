@@ -1,4 +1,4 @@
-"""A study of random models runs from facts to report, and runs again only where it must."""
+"""A study of random models runs from facts to report, and reruns only what it must."""
 
 import os
 import re
@@ -18,7 +18,7 @@ DEADLINE_SECONDS = 900
 
 
 def jobs(output: str) -> dict[str, int]:
-    """How many jobs of each rule a dry run names."""
+    """The number of jobs of each rule in a dry run."""
     return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)}
 
 
@@ -61,7 +61,7 @@ def test_one_editor_s_option_reruns_its_shards_alone(finished: StudyFolder, tmp_
     assert "with c-rome on" not in output
 
 
-def test_tasks_come_behind_all_edits_and_change_none(finished: StudyFolder, tmp_path: Path) -> None:
+def test_tasks_come_after_all_edits_and_change_none(finished: StudyFolder, tmp_path: Path) -> None:
     folder = finished.copy(tmp_path)
     folder.configure(downstream={"tasks": ["world_questions"], "count": 2})
     status, output = folder.snakemake("--dry-run")
@@ -99,7 +99,7 @@ def test_moments_of_other_texts_or_tokens_run_every_shard_again(
     assert (jobs(output)["moments"], jobs(output)["edit"]) == (len(MODELS), 2 * len(MODELS))
 
 
-def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Path) -> None:
+def test_a_model_that_changed_is_edited_again(finished: StudyFolder, tmp_path: Path) -> None:
     from editcore.testing.models import save_tiny_model
 
     folder = finished.copy(tmp_path)
@@ -110,7 +110,7 @@ def test_a_model_that_changed_is_edited_anew(finished: StudyFolder, tmp_path: Pa
 
 
 def wait_for(process: "subprocess.Popen[str]", folder: StudyFolder, count: int) -> None:
-    """Wait until `count` shards are there."""
+    """Wait until there are `count` shards."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while len(folder.files("edits")) < count:
         assert process.poll() is None, "the run ended before it could be aborted"
@@ -134,7 +134,7 @@ def test_an_aborted_run_resumes(finished: StudyFolder, tmp_path: Path) -> None:
     )
     wait_for(process, folder, count=1)
     (first,) = folder.files("edits")
-    # One job at a time: once the second shard is there, Snakemake has taken note of the first.
+    # One job at a time: once there is a second shard, Snakemake has recorded the first.
     wait_for(process, folder, count=2)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(DEADLINE_SECONDS) != 0
@@ -147,7 +147,7 @@ def test_an_aborted_run_resumes(finished: StudyFolder, tmp_path: Path) -> None:
     assert f"Edit {model} with {editor} on" not in output
 
 
-def test_snakemake_s_own_report_carries_page_and_figures(finished: StudyFolder) -> None:
+def test_snakemake_s_own_report_contains_page_and_figures(finished: StudyFolder) -> None:
     status, output = finished.snakemake("--report", "snakemake-report.html")
     assert status == 0, output
     text = (finished.path / "snakemake-report.html").read_text(encoding="utf-8")
@@ -181,14 +181,14 @@ def test_snakemake_s_report_is_made_and_seen_without_a_network(finished: StudyFo
         page.value(f"{figures}.click()")
         assert "perplexity-model=gpt2" in page.value("document.body.innerText")
         assert all(url.startswith(("file:", "data:")) for url in page.requests())
-        # Tailwind, which is embedded, says on the console that its command line is to be preferred.
+        # Tailwind, which is embedded, recommends its command line on the console.
         assert not [line for line in page.complaints() if "cdn.tailwindcss.com" not in line]
 
 
 def test_only_the_main_process_writes_job_files(study_folder: StudyFolder, tmp_path: Path) -> None:
     folder = study_folder.copy(tmp_path)
     target = "results/artefacts/model=gpt2/prefixes.json"
-    # How a cluster's executor starts the job on its node.
+    # As a cluster's executor starts the job on its node.
     status, output = folder.snakemake("--dry-run", "--mode", "remote", target)
     assert (status, jobs(output)["prefixes"]) == (0, 1), output
     assert not (folder.path / "results" / "jobs").exists()

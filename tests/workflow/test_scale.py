@@ -1,4 +1,4 @@
-"""The whole of both papers is planned quickly, into few jobs, on a machine without any model."""
+"""Both papers in full are planned quickly, as few jobs, on a machine without any model."""
 
 import json
 import re
@@ -19,7 +19,7 @@ DRY_RUN_SECONDS = 15
 
 
 def planned(folder: Path, stage: str) -> list[dict[str, Any]]:
-    """The jobs of a stage, as the dry run has written them."""
+    """The jobs of a stage, as written by the dry run."""
     files = (folder / "results" / "jobs" / stage).rglob("*.json")
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
@@ -30,7 +30,7 @@ def group(job: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def counted(jobs: list[dict[str, Any]]) -> Counter[tuple[str, str, str]]:
-    """How many cases each group has in all of its jobs."""
+    """The number of cases of each group, over all jobs."""
     cases: Counter[tuple[str, str, str]] = Counter()
     for job in jobs:
         cases[group(job)] += len(job["case_ids"])
@@ -70,6 +70,6 @@ def test_both_papers_are_few_jobs_and_a_quick_dry_run(tmp_path: Path) -> None:
     )
     for stage in ("downstream", "mechanism"):
         assert {job["model"]["name"] for job in planned(tmp_path, stage)} == MODELS
-    # Its own time, since other processes share the machine.
+    # Processor time, since other processes share the machine.
     seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     assert seconds < DRY_RUN_SECONDS

@@ -1,4 +1,4 @@
-"""Sequential edits run as a stage of their own, after what single edits have left."""
+"""Sequential edits run as a stage of their own, after single edits."""
 
 from pathlib import Path
 
