@@ -31,7 +31,7 @@ def check(
     `model` is a bundled name, a folder or a hub id; `prompt` has `{}` in place of the subject;
     `neighbours` maps prompts whose answers must not change to those answers. `options` override
     those of the study `config` (by default the default study, for bundled models). Artefacts are
-    kept in `cache`; `say` is called with a sentence before each step. Torch is imported in the
+    kept in `cache`; `say` is called with a message on each step. Torch is imported in the
     call. Raises `EditcoreError` if the request is invalid or the edit fails.
     """
     from editcore.runs.adhoc.check import check_request

@@ -149,7 +149,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def _move(folder: Path) -> None:
-    """Move the complete files; the caller holds the lock. No old file is left beside a new one."""
+    """Move the complete files; the caller holds the lock. Old and new files are never mixed."""
     complete = folder / COMPLETE
     if not complete.is_dir():
         return

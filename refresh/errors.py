@@ -1,7 +1,7 @@
 """Lists the errors that docs/errors.md does not explain: `python -m refresh.errors`.
 
-An entry of the page is a heading with a message, … for what is put in, and what to do about it.
-Each group of entries ends with a list of the other messages of some modules, made from the code.
+An entry of the page is a heading with a message, … for inserted values, and the remedy. Each group
+of entries ends with a list of the other messages of some modules, made from the code.
 """
 
 import ast
@@ -29,7 +29,7 @@ Functions = Mapping[str, list[tuple[str, ast.FunctionDef]]]
 
 @dataclass(frozen=True)
 class Message:
-    """What an error says, … for what is put in, and the module that raises it."""
+    """The text of an error, with … for inserted values, and the module that raises it."""
 
     module: str
     text: str
@@ -48,12 +48,12 @@ def messages(root: Path) -> list[Message]:
 
 
 def _module(file: Path) -> str:
-    """The path of a module, without the folder `editcore` of the library's."""
+    """The path of a module, without the folder `editcore` of the library."""
     return file.with_suffix("").as_posix().removeprefix("editcore/")
 
 
 def _error_names(trees: Trees) -> frozenset[str]:
-    """The names of the error that all of ours derive from, and of those that do."""
+    """The name of the base class of our errors, and of its subclasses."""
     bases = {
         node.name: set(map(_name, node.bases))
         for tree in trees.values()
@@ -67,7 +67,7 @@ def _error_names(trees: Trees) -> frozenset[str]:
 
 
 def _constants(trees: Trees) -> dict[str, str]:
-    """The texts of constants, by name; not those of a name that has several."""
+    """The texts of constants, by name; names with several texts are left out."""
     found: dict[str, set[str]] = {}
     for node in (node for tree in trees.values() for node in tree.body):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
@@ -79,7 +79,7 @@ def _constants(trees: Trees) -> dict[str, str]:
 
 
 def _functions(trees: Trees) -> Functions:
-    """The functions and properties that return a text, each with its module, by name."""
+    """The functions and properties that return text, with their modules, by name."""
     found: dict[str, list[tuple[str, ast.FunctionDef]]] = {}
     for module, tree in trees.items():
         for node in ast.walk(tree):
@@ -90,14 +90,14 @@ def _functions(trees: Trees) -> Functions:
 
 @dataclass(frozen=True)
 class Reader:
-    """Finds the messages of errors in a module, as far as the code shows what they can be."""
+    """Finds the messages of errors in a module, as far as they can be read from the code."""
 
     errors: frozenset[str]
     constants: Mapping[str, str]
     functions: Functions
 
     def found(self, module: str, tree: ast.Module) -> Iterator[Message]:
-        """What errors are made with, wherever they are raised."""
+        """The messages of all errors that are made in a module."""
         for scope in ast.walk(tree):
             if isinstance(scope, ast.FunctionDef):
                 for node in ast.walk(scope):
@@ -108,7 +108,7 @@ class Reader:
     def _possible(
         self, node: ast.AST | None, module: str, scope: ast.FunctionDef
     ) -> Iterator[Message]:
-        """What an expression in a function can be: a text, a variable, or what a function gives."""
+        """The possible values of an expression: a text, a variable, or a function's results."""
         if isinstance(node, ast.Constant | ast.JoinedStr):
             text = re.sub(rf"{GAP}+", GAP, self._template(node)).replace("\n", " ")
             if len(re.findall(r"\w\w+", text)) > 1:

@@ -21,7 +21,8 @@ ClampNormFactor = Annotated[
 class ValueSite(BaseModel):
     """Which output v* replaces: that of one block's MLP (ROME), or of the whole block (MEMIT).
 
-    Adding δ to either changes the residual stream in the same way; only its starting point differs.
+    Adding δ to either changes the residual stream in the same way; what differs is the initial
+    output that δ is added to.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -83,4 +84,4 @@ class ValueSearchOptions(BaseModel):
 
 
 class ValueOptions(ValueSearchOptions, ValueSite):
-    """All options that determine v*; their hash names the file of found values."""
+    """All options that determine v*; their hash names the folder of found values."""

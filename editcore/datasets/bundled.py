@@ -12,7 +12,10 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def resources_folder() -> Path | None:
-    """The folder `resources`: from the environment, beside the package, or in the current one."""
+    """The folder `resources`; None if there is none.
+
+    It is the one that the environment names, next to the package, or in the working directory.
+    """
     candidates = [
         *([Path(named)] if (named := os.environ.get(VARIABLE)) else []),
         Path(__file__).resolve().parents[2] / "resources",

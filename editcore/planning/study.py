@@ -171,7 +171,7 @@ class Study:
         return int(self.config.models[model].device.startswith("cuda"))
 
     def write(self) -> list[Path]:
-        """Write the job files that changed, and the manifest; returns the files written."""
+        """Write the job files and the manifest if they changed; returns the files written."""
         return [path for path, text in self._files() if write_if_changed(path, text)]
 
     def _files(self) -> Iterator[tuple[Path, str]]:

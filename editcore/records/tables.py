@@ -74,7 +74,7 @@ def read_table(path: Path, schema: pa.Schema) -> pl.DataFrame:
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """How a table was made, from its metadata; raises `DataError` if these are missing."""
+    """How a table was made, from its metadata; raises `DataError` if it has none."""
     found = _metadata(path, PROVENANCE_KEY)
     if found is None:
         raise DataError(f"{path}: has no provenance; give a file that editcore wrote")

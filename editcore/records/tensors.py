@@ -1,4 +1,4 @@
-"""Safetensors files written by this project: each carries a digest, checked on reading."""
+"""Safetensors files written by this project, each with a digest that is checked on reading."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ class TensorFile:
 def save_tensors(
     path: Path, tensors: "Mapping[str, torch.Tensor]", about: Mapping[str, str]
 ) -> None:
-    """Write tensors and metadata with their digest, whole or not at all."""
+    """Write tensors and metadata with their digest, atomically."""
     here = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_tensors(path, here, {**about, DIGEST: digest(here, about)})
 
@@ -52,8 +52,8 @@ def opened(
 ) -> Iterator[TensorFile]:
     """A block that reads a file's tensors and metadata, and does nothing else.
 
-    Anything wrong with the file or its content becomes one `DataError`, as in `reading`, also a
-    missing digest, or one that does not match the content.
+    Anything wrong with the file or its content becomes one `DataError`, as in `reading`; so does a
+    missing digest, or one that does not match.
     """
     with reading(path, holds, remedy):
         try:
@@ -66,9 +66,9 @@ def opened(
 
 
 def digest(tensors: "Mapping[str, torch.Tensor]", about: Mapping[str, str]) -> str:
-    """SHA-256 of all names, number types, shapes, numbers and metadata but the digest itself.
+    """SHA-256 of all names, dtypes, shapes, numbers and metadata except the digest itself.
 
-    Tensors are on the processor. Their order, here and in a file, does not matter.
+    Tensors must be on the CPU. Their order, here and in a file, does not matter.
     """
     import torch
 
@@ -85,7 +85,7 @@ def _check(path: Path, file: TensorFile, remedy: str) -> None:
 
 
 def check_digest(path: Path, written: object, own: str, remedy: str) -> None:
-    """Raise `DataError` where a file carries no digest, or another than its content has."""
+    """Raise `DataError` if a file has no digest, or not that of its content."""
     if written is None:
         raise DataError(
             f"{path} has no digest, so what it contains cannot be checked (editcore before 0.2 "

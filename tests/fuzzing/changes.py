@@ -55,8 +55,7 @@ def places(document: Any, at: Path = ()) -> list[Path]:
 def changed(draw: st.DrawFn, document: Any, large: bool = False) -> Any:
     """A JSON document with one to three changes at different places.
 
-    With `large`, large numbers are put anywhere, otherwise only where they do not set the amount of
-    work.
+    With `large`, large numbers are put anywhere, otherwise not at keys that set the amount of work.
     """
     document = copy.deepcopy(document)
     for _ in range(draw(FEW)):

@@ -37,7 +37,7 @@ def small_study(folder: Path) -> Iterator[None]:
 
 
 def hunt(kind: str, inputs: int, start: int | None = None) -> Counter[tuple[str, str]]:
-    """The numbers of ends of commands, for `inputs` of one kind; raises with a minimised bad input.
+    """How often commands ended in each way, for `inputs` of a kind; a bad end raises, minimised.
 
     Changes are drawn in the same way each time, or from the seed `start`; the changed files contain
     measured times. The working directory is that of `small_study`.

@@ -15,7 +15,7 @@ from editcore.report import sections, write_report
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
 from editcore.report.papers import comparison, published_figures
-from editcore.report.papers.comparison import beside
+from editcore.report.papers.comparison import compared_tables
 from editcore.report.papers.ours import OURS
 from editcore.report.papers.published import compared, content, curves, published
 
@@ -98,7 +98,7 @@ def test_ours_are_in_the_rows_of_the_published(study: ReportData, with_papers: S
 
 
 def test_a_study_of_other_editors_is_compared_with_nothing(study: ReportData) -> None:
-    assert beside(study, *OURS) == ()
+    assert compared_tables(study, *OURS) == ()
 
 
 def test_digitised_points_agree_with_the_tables() -> None:

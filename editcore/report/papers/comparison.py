@@ -36,7 +36,7 @@ def with_papers(study: ReportData, sections: Sequence[PageSection]) -> list[Page
 
 
 def _with_papers(study: ReportData, section: PageSection) -> PageSection:
-    tables = beside(study, *TABLES.get(section.anchor, ()))
+    tables = compared_tables(study, *TABLES.get(section.anchor, ()))
     if not tables:
         return section
     drawings = FIGURES[section.anchor]() if section.anchor in FIGURES else []
@@ -47,7 +47,7 @@ def _with_papers(study: ReportData, section: PageSection) -> PageSection:
     )
 
 
-def beside(study: ReportData, *names: str) -> tuple[Table, ...]:
+def compared_tables(study: ReportData, *names: str) -> tuple[Table, ...]:
     """The compared tables for which the study has results."""
     found = (compared(study, name) for name in names)
     return tuple(table for table in found if table is not None)
