@@ -1,8 +1,9 @@
-"""Where a model keeps the parts that editors touch, found by its structure and one forward pass.
+"""Where a model keeps the parts that editors touch, found from its structure and forward passes.
 
-The blocks are the longest list of modules with as many entries as the configuration has layers. In
-a block, the down-projection is the last linear map outside attention that runs; the MLP is the
-module around it. How a block uses its MLP's output is measured, not declared.
+The blocks are the list of modules with as many entries as the configuration has layers; of several
+such lists, the one with the most parameters. In a block, the down-projection is the last linear map
+to run outside attention; the MLP is the module around it. How a block uses its MLP's output is
+measured, not declared.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +21,9 @@ from editcore.errors import EditcoreError, ModelError, PluginError
 from editcore.registry.hookspecs import ModelFamilyInfo
 
 LINEAR = (nn.Linear, Conv1D)
-# How large what is added is, to measure how a block uses it, as a share of the block's states.
+# Norm of what is added to measure how a block uses its MLP's output, relative to the states'.
 SHARE = 0.5
-# How far what arrives may be from what was added, as a share of it, beside rounding.
+# Largest relative difference between what was added and what arrives, apart from rounding.
 CLOSE = 0.01
 
 
@@ -31,10 +32,11 @@ class Anatomy:
     """The paths of a model's parts, and how a block uses its MLP.
 
     `blocks` is the path of the list of blocks; the other paths are relative to a block. `mlp` is
-    the module whose output is the MLP's: the MLP itself or, where none gives that, the
-    down-projection. `maps` are the linear maps of the MLP. A block `joins` its MLP's output to the
-    states if it adds it as it is: no norm, no factor. A block is `flat` if it passes its rows to
-    the MLP as one long row. The head is `plain` if it alone gives the logits: no cap, no factor.
+    the module whose output is the MLP's: the MLP itself or, if no module has that output, the
+    down-projection. `maps` are the linear maps of the MLP. `joins`: blocks add their MLP's output
+    to the states unchanged, without a norm or a factor. `gives_tuple`: blocks return a tuple with
+    the states first. `flat`: blocks pass all rows to the MLP as one long row. `plain_head`: the
+    output embeddings alone give the logits, without a cap or a factor.
     """
 
     blocks: str
@@ -54,10 +56,11 @@ class Anatomy:
 def anatomy_of(
     model: PreTrainedModel, ids: Sequence[int], family: ModelFamilyInfo | None = None
 ) -> Anatomy:
-    """Find a model's parts; those that a `family` names are taken from there.
+    """Find a model's parts, at the paths that `family` names if one is given.
 
-    `ids` is a text to read. Raises `ModelError` where the structure is not that of a language model
-    with one MLP in each block, `PluginError` where a family's paths lead nowhere.
+    `ids` are the tokens of any text, to run the model on. Raises `ModelError` if the structure is
+    not that of a language model with one MLP per block, `PluginError` if a family's path does not
+    exist.
     """
     blocks = family.blocks if family else _path_of_blocks(model)
     every = _blocks_at(model, blocks, family)
@@ -84,7 +87,7 @@ def anatomy_of(
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a block gave in a forward pass: its states, and its modules' outputs in their order."""
+    """A block's states in a forward pass, and its modules' outputs in the order they ran."""
 
     states: Tensor
     outputs: Mapping[str, Tensor]
@@ -170,7 +173,7 @@ def _absent(model: PreTrainedModel, path: str, family: ModelFamilyInfo | None) -
 
 
 def _down(model: PreTrainedModel, block: nn.Module, seen: _Seen) -> str:
-    """The last linear map outside attention that gives as wide a vector as the block does."""
+    """The last linear map to run outside attention whose output is as wide as the block's."""
     width = seen.states.shape[-1]
     found = [
         path
@@ -215,7 +218,7 @@ def _has_plain_head(model: PreTrainedModel, text: Tensor) -> bool:
 
 @torch.no_grad()
 def _joins(model: PreTrainedModel, block: nn.Module, down: str, text: Tensor) -> bool:
-    """Whether what is added to the down-projection's output arrives in the states as it is."""
+    """Whether a block's states change by just what is added to the down-projection's output."""
     states: list[Tensor] = []
     added: list[Tensor] = []
 

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from editcore.errors import ModelError
 from editcore.models.anatomy import Anatomy
 
-# Where a linear map of a flat block finds how many rows and positions its block reads.
+# Attribute of a flat block's linear maps: how many rows and positions the block reads.
 ROWS = "_rows_and_positions"
 
 
@@ -36,7 +36,7 @@ class ModelParts:
         return len(self.blocks)
 
     def block(self, layer: int) -> nn.Module:
-        """The block at `layer`; `ModelError` where the model is not that deep."""
+        """The block at `layer`; `ModelError` if the model is not that deep."""
         if not 0 <= layer < self.depth:
             raise ModelError(
                 f"layer {layer} is outside the model, whose layers are 0 to {self.depth - 1}; "
@@ -66,8 +66,8 @@ class ModelParts:
     def logits(self, hidden: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row vocabulary"]:
         """The model's logits for last hidden states, with the caps and factors that it applies.
 
-        Those come from the model's own forward pass, in which `hidden` takes the place of what the
-        blocks give.
+        Unless the head is plain, they are computed by the model's own forward pass, with `hidden`
+        in place of the decoder's output.
         """
         if self.anatomy.plain_head:
             plain: Tensor = self._model.get_output_embeddings()(hidden)
@@ -86,7 +86,7 @@ class ModelParts:
 def _note_rows(
     maps: Sequence[str], block: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
 ) -> None:
-    """Write down at the linear maps of a flat block how many rows and positions it reads."""
+    """Record on the linear maps of a flat block how many rows and positions the block reads."""
     states = inputs[0] if inputs else named["hidden_states"]
     for path in maps:
         block.get_submodule(path).__dict__[ROWS] = states.shape[:2]

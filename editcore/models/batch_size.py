@@ -1,4 +1,4 @@
-"""How much work fits into memory at once, so that batches follow from a budget."""
+"""Batch sizes from a memory budget."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -10,7 +10,7 @@ from editcore.models.loading import LoadedModel
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# Larger batches than fit the caches of a processor are no faster; graphics cards take what is free.
+# On a CPU, batches larger than its caches are no faster; a GPU takes a share of its free memory.
 CPU_BUDGET = 2**29
 SHARE_OF_FREE = 0.4
 
@@ -18,10 +18,10 @@ SHARE_OF_FREE = 0.4
 def in_halves(
     work: Callable[[Sequence[ItemT]], ResultT], items: Sequence[ItemT]
 ) -> Iterator[tuple[Sequence[ItemT], ResultT]]:
-    """Yield what `work` makes of `items`; where memory runs out, of their halves, and so on.
+    """Yield `items` with the result of `work`; if memory runs out, do so for each half, and so on.
 
-    A budget is an estimate, and other processes take memory too. What one item alone needs cannot
-    be cut: its error is raised.
+    A budget is an estimate, and other processes use memory too. If a single item does not fit, its
+    error is raised.
 
     >>> def work(items):
     ...     if len(items) > 2:
@@ -38,7 +38,7 @@ def in_halves(
     else:
         yield items, result
         return
-    # Only here are the frames gone that held the tensors of the failed try.
+    # Outside of the except clause, so that the frames that hold the failed call's tensors are gone.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     middle = len(items) // 2
@@ -47,14 +47,14 @@ def in_halves(
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether torch, on any device, could not allocate."""
+    """Whether the error is a failed allocation, on any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return "allocate memory" in str(error) or "out of memory" in str(error).lower()
 
 
 def budget(device: torch.device) -> int:
-    """Bytes that one batch may take."""
+    """Number of bytes that one batch may take."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(SHARE_OF_FREE * free)
@@ -62,10 +62,10 @@ def budget(device: torch.device) -> int:
 
 
 def tokens_per_search(model: LoadedModel, layer: int) -> int:
-    """Tokens whose activations after block `layer` fit the budget, kept for the way back.
+    """Number of tokens whose activations from block `layer` on fit the budget, with gradients.
 
-    Counted per token: in each block about 16 vectors as wide as the states and 3 as wide as a key,
-    and at the head three rows as wide as the vocabulary for every third token; in float32.
+    A token counts, in float32: in each block about 16 vectors as wide as the states and 3 as wide
+    as a key; at the head, for every third token, three rows as wide as the vocabulary.
     """
     width, key = _widths(model)
     floats = (model.parts.depth - layer) * (16 * width + 3 * key) + _vocabulary(model)
@@ -73,13 +73,13 @@ def tokens_per_search(model: LoadedModel, layer: int) -> int:
 
 
 def tokens_per_pass(model: LoadedModel) -> int:
-    """Tokens that take an eighth of the budget in a pass that keeps nothing for a way back."""
+    """Number of tokens that take an eighth of the budget in a pass without gradients."""
     width, key = _widths(model)
     return max(1, budget(model.device) // 8 // (4 * (8 * width + 3 * key)))
 
 
 def rows_of_logits(model: LoadedModel) -> int:
-    """Rows of float32 logits that take an eighth of the budget."""
+    """Number of rows of float32 logits that take an eighth of the budget."""
     return max(1, budget(model.device) // 8 // (4 * _vocabulary(model)))
 
 
@@ -90,6 +90,6 @@ def _vocabulary(model: LoadedModel) -> int:
 def _widths(model: LoadedModel) -> tuple[int, int]:
     """The widths of the states and of a key."""
     width = int(model.model.config.hidden_size)
-    weight = model.parts.down(0).weight  # no parameter in a model of reduced precision
+    weight = model.parts.down(0).weight  # a buffer in a model of reduced precision
     assert isinstance(weight, torch.Tensor)
     return width, weight.numel() // width

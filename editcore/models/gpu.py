@@ -1,7 +1,7 @@
-"""Which graphics processor a job takes on a machine that several jobs share.
+"""Leases one GPU to each job on a machine that several jobs share.
 
-A lease is an advisory lock (flock) on a file for each device. The kernel frees it when its process
-ends, however that ends.
+A lease is an advisory lock (flock) on a file for each device. The kernel releases it when its
+process ends, for whatever reason.
 """
 
 import logging
@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import lock_descriptor
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-# Set beside VISIBLE, so that a leased process and its children lease no second one.
+# Set along with VISIBLE, so that a process with a lease and its children do not lease a second GPU.
 LEASED = "EDITCORE_LEASED_GPU"
 UNDER_SLURM = "SLURM_JOB_ID"
 POLL_SECONDS = 1.0
@@ -29,11 +29,12 @@ def lease(
     folder: Path | None = None,
     devices: Path = Path("/dev"),
 ) -> str | None:
-    """Take a device that no other job has, wait for one if need be, and make it the visible one.
+    """Lease a GPU that no other job has, waiting if necessary, and make it the only visible one.
 
-    It is kept until the process ends. Only `cuda` leases: `cuda:1` is somebody's own choice. Under
-    SLURM, which hands out devices itself, and where no device is seen, nothing happens (None).
-    Call it before CUDA starts, since CUDA reads the environment once.
+    Returns its number or name; the lease lasts until the process ends. Returns None, and does
+    nothing, for any device but `cuda` (`cuda:1` is an explicit choice), under SLURM, which assigns
+    devices itself, with a lease already held, and on a machine without a GPU. Call it before CUDA
+    starts, because CUDA reads the environment only once.
     """
     environment = os.environ if environment is None else environment
     if device != "cuda" or UNDER_SLURM in environment or LEASED in environment:
@@ -48,7 +49,7 @@ def lease(
 
 
 def _visible(environment: MutableMapping[str, str], devices: Path) -> list[str]:
-    """The devices that CUDA would see: by number or name; it reads no further than a -1."""
+    """The devices that CUDA would see, by number or name; it ignores everything from a -1 on."""
     if (named := environment.get(VISIBLE)) is None:
         return [str(n) for n in range(len(list(devices.glob("nvidia[0-9]*"))))]
     names = [name.strip() for name in named.split(",") if name.strip()]
@@ -62,13 +63,13 @@ def _wait_for(candidates: list[str], folder: Path) -> str:
             if _locked(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"):
                 return name
         if not told:
-            log.warning("all graphics processors (%s) are taken; waiting", ", ".join(candidates))
+            log.warning("all GPUs (%s) are in use; waiting", ", ".join(candidates))
             told = True
         time.sleep(POLL_SECONDS)
 
 
 def _locked(file: Path) -> bool:
-    """Lock a file for the life of this process: its descriptor is never closed."""
+    """Try to lock a file until this process ends; its descriptor is never closed."""
     flags = os.O_RDONLY | os.O_NOFOLLOW
     try:
         descriptor = os.open(file, flags)
@@ -80,7 +81,7 @@ def _locked(file: Path) -> bool:
 
 
 def _shared(folder: Path) -> Path:
-    """A folder in which every user of the machine may lock and add files, and none delete."""
+    """A folder where every user may add and lock files, and delete only their own."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)

@@ -1,4 +1,4 @@
-"""Reading activations, adding to them, and ending a forward pass where nothing more is needed."""
+"""Hooks that read activations, add to them, and end a forward pass early or start it late."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from editcore.models.architectures import ROWS, ModelParts
 
-# Dimensions of what a block hands to its MLP as one long row.
+# Number of dimensions of the MLP's input in a flat block.
 FLAT = 2
 
 
@@ -80,9 +80,9 @@ def adding(
 def only_at(
     module: nn.Module, rows: Int[Tensor, " place"], columns: Int[Tensor, " place"]
 ) -> Iterator[None]:
-    """Let a module that treats each position alone run at some places; elsewhere it gives 0.
+    """Run a position-wise module at the given places alone; elsewhere its output is 0.
 
-    No place occurs twice.
+    The places must be distinct.
     """
     whole = module.forward
 
@@ -102,10 +102,10 @@ def only_at(
 def resuming_after(
     parts: ModelParts, layer: int, states: Float[Tensor, "row position d_model"] | None
 ) -> Iterator[None]:
-    """Let forward passes resume after block `layer`, whose output is `states`; None for all blocks.
+    """Let forward passes start after block `layer`, with `states` as its output.
 
-    Works for every family, since it only replaces the `forward` of that block and of those below
-    it, which do not run.
+    None runs all blocks. It works for every family, because it only replaces the `forward` of that
+    block and of those before it, which do not run.
     """
     if states is None:
         yield
@@ -126,10 +126,10 @@ def resuming_after(
 
 
 def last_settled(parts: ModelParts, layer: int) -> int:
-    """The last block that need not run again when more comes from `layer`'s down-projection.
+    """The last block that need not run again if something is added to `layer`'s down-projection.
 
-    That block itself if it joins what its MLP gives to the states, else the one before; -1 for
-    none.
+    `layer` itself if blocks add their MLP's output unchanged (`Anatomy.joins`), otherwise the block
+    before it; -1 if all must run.
     """
     return layer if parts.anatomy.joins else layer - 1
 
@@ -141,10 +141,10 @@ def resuming_with(
     states: Float[Tensor, "row position d_model"] | None,
     added: Float[Tensor, "row position d_model"],
 ) -> Iterator[None]:
-    """Let forward passes resume with `added` on top of what `layer`'s down-projection gave.
+    """Let forward passes start late, with `added` added to the output of `layer`'s down-projection.
 
-    `states` are those after block `last_settled(parts, layer)`, None where that is -1. Gradients
-    flow into `added`.
+    `states` are those after block `last_settled(parts, layer)`, None if that is -1. Gradients flow
+    into `added`.
     """
     if parts.anatomy.joins:
         assert states is not None
@@ -173,6 +173,6 @@ def adding_everywhere(
 def by_row(
     module: nn.Module, tensor: Float[Tensor, "*place width"]
 ) -> Float[Tensor, "row position width"]:
-    """What passes through a module, by row and position, also in a flat block (`Anatomy`)."""
+    """A module's input or output by row and position, in a flat block too (`Anatomy.flat`)."""
     rows = module.__dict__.get(ROWS)
     return tensor if rows is None or tensor.ndim != FLAT else tensor.reshape(*rows, -1)

@@ -1,4 +1,4 @@
-"""Whether the hub answers, asked once and briefly: its own client tries again for minutes."""
+"""Whether the hub answers, asked once with a short timeout: its own client retries for minutes."""
 
 import threading
 
@@ -12,11 +12,11 @@ CONFIG_FILE = "config.json"
 def cache_only(source: str, revision: str | None = None) -> bool:
     """Whether a model has to come from the hub's cache on this machine; false for folders.
 
-    Raises `ModelError` where the hub does not answer and the model is not in the cache either.
+    Raises `ModelError` if the hub does not answer and the model is not in the cache either.
     """
     if model_folder(source) is not None or not (silent := silence()):
         return False
-    # Imported late, as in the other function: it slows the start of every command.
+    # Imported late, here and below, because it slows the start of every command.
     from huggingface_hub import try_to_load_from_cache
 
     if not isinstance(try_to_load_from_cache(source, CONFIG_FILE, revision=revision), str):
@@ -29,9 +29,10 @@ def cache_only(source: str, revision: str | None = None) -> bool:
 
 
 def fetch_description(source: str, revision: str | None = None) -> None:
-    """Get a model's `config.json` into the hub's cache, so that it is known before it is loaded.
+    """Download a model's `config.json` to the hub's cache, so that its type is known early.
 
-    Nothing for a folder. Raises `ModelError` as `cache_only`, and where the hub has no such model.
+    Does nothing for a folder. Raises `ModelError` as `cache_only` does, and if the hub has no such
+    model.
     """
     if model_folder(source) is not None or cache_only(source, revision):
         return
@@ -47,7 +48,7 @@ def fetch_description(source: str, revision: str | None = None) -> None:
 
 
 def silence(seconds: float = SECONDS) -> str:
-    """Why the hub does not answer; empty where it does, whatever it answers."""
+    """Why the hub does not answer; empty if it does, even with an error."""
     from huggingface_hub import constants, get_session
 
     if constants.is_offline_mode():
@@ -61,7 +62,7 @@ def silence(seconds: float = SECONDS) -> str:
         except Exception as error:  # the client's transport has errors of its own
             answers.append(reason(error))
 
-    # Looking a name up can take longer than any timeout of the client.
+    # The client's timeout does not cover the look-up of the hub's address.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds + 1)

@@ -1,4 +1,4 @@
-"""Attention keys and values of tokens that were read before, to continue from."""
+"""The KV cache: attention keys and values of tokens already read, from which a pass continues."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,7 +11,7 @@ KeysValues = list[tuple[_Heads, _Heads]]
 
 
 def cache(past: KeysValues) -> DynamicCache:
-    """A cache that starts with given keys and values; growing it leaves those alone."""
+    """A cache that starts with given keys and values, which it does not change as it grows."""
     started = DynamicCache()
     for keys, values in past:
         layer = DynamicLayer()
@@ -22,12 +22,12 @@ def cache(past: KeysValues) -> DynamicCache:
 
 
 def shape_only(keys: _Heads, values: _Heads) -> tuple[_Heads, _Heads]:
-    """What stands for keys and values that no block reads: their length remains."""
+    """Placeholders for keys and values that no block reads: only rows and positions remain."""
     return keys[:, :1, :, :1].clone(), values[:, :1, :, :1].clone()
 
 
 def held(by: DynamicCache) -> KeysValues:
-    """The keys and values in a cache, of the blocks that ran."""
+    """The keys and values in a cache, for the blocks that ran."""
     return [
         (layer.keys, layer.values)
         for layer in by.layers
@@ -42,9 +42,9 @@ def read_after(
     positions: Int[Tensor, "row position"],
     before: DynamicCache,
 ) -> Float[Tensor, "row position d_last"]:
-    """The states of tokens read after those in a cache, which grows.
+    """The last hidden states of tokens read after those in a cache, which they are added to.
 
-    `mask` covers both.
+    `mask` covers the cached tokens and these.
     """
     states: Tensor = model.base_model(
         input_ids=ids,

@@ -1,4 +1,4 @@
-"""Loads a model by bundled name, folder or hub id, in the dtype asked for."""
+"""Loads a model by bundled name, folder or hub id, in a given dtype."""
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -53,23 +53,23 @@ class LoadedModel:
 
     @cached_property
     def parts(self) -> ModelParts:
-        """Where the model keeps its parts."""
+        """The model's parts, by layer."""
         return ModelParts(self.model, self.anatomy)
 
     @cached_property
     def frozen(self) -> "LoadedModel":
-        """The model for passes that may run in `precision`, inside `arithmetic`."""
+        """The model for passes that may run in `precision`; they run inside `arithmetic`."""
         if self.precision != "bfloat16":
             return self
         return replace(self, model=reduced(self.model))
 
     def follow(self, parameters: Iterable[str]) -> None:
-        """Let `frozen` follow parameters whose change outlasts a pass."""
+        """Update `frozen` after a change of these parameters that outlasts a pass."""
         if self.frozen is not self:
             refresh(self.frozen.model, self.model, parameters)
 
     def arithmetic(self) -> AbstractContextManager[None]:
-        """A block whose matrix products are in the model's `precision`."""
+        """A block whose float32 products run in TF32 if that is the model's `precision`."""
         return arithmetic(self.precision)
 
     @property
@@ -93,7 +93,7 @@ class LoadedModel:
     def check_length(self, prompt: str, tokens: int, prefix: str = "") -> None:
         """Raise `RequestError` if a prompt takes more tokens than the model has positions.
 
-        `prefix` is the text before it whose tokens are counted, too.
+        `prefix` is the text before the prompt; `tokens` includes its tokens.
         """
         if tokens > self.max_positions:
             after = f" after the prefix {_shortened(prefix)!r}" if prefix else ""
@@ -116,8 +116,8 @@ def wrap_model(
 ) -> LoadedModel:
     """Freeze a model that is already in memory, find its parts, and prove that they are right.
 
-    A family in the registry, that of the installed plugins if left out, can name the parts. Raises
-    `ModelError` where the model is of a type that editcore refuses, or the proof fails.
+    A family in `registry`, by default that of the installed plugins, can name the parts. Raises
+    `ModelError` if the model is of a type that editcore refuses, or if the proof fails.
     """
     refuse_unfit(name, model.config.to_dict())
     known = load_registry() if registry is None else registry
@@ -144,9 +144,9 @@ def load_model(
     """Load `source` (bundled name, folder, or hub id) from safetensors.
 
     `dtype` is a torch name and always explicit, since transformers otherwise takes the
-    checkpoint's. The model's family is looked up in `registry`, that of the installed plugins if
-    left out. Raises `ModelError` with the remedy where files are missing, weights are not
-    safetensors, or a change of them by `editcore apply` has not ended.
+    checkpoint's. The model's family is looked up in `registry`, by default that of the installed
+    plugins. Raises `ModelError` with the remedy if files are missing, weights are not safetensors,
+    or an `editcore apply` was interrupted while it changed them.
     """
     place = model_source(source)
     refuse_interrupted(Path(place))
@@ -168,7 +168,7 @@ def load_model(
             )
     except ModelError:
         raise
-    except Exception as error:  # tokenizers and safetensors raise kinds of their own
+    except Exception as error:  # tokenizers and safetensors have errors of their own
         raise ModelError(
             f"model {name!r} cannot be loaded from {source!r}: {reason(error)}{_remedy(place)}"
         ) from error
@@ -182,7 +182,7 @@ def load_model(
 
 
 def fuse_activations(model: PreTrainedModel) -> None:
-    """Let GPT-2's tanh-GELU, written as eight operations, be one: the same function, in place."""
+    """Replace GPT-2's tanh-GELU, written as eight operations, by torch's single one, in place."""
     for module in model.modules():
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
@@ -190,7 +190,7 @@ def fuse_activations(model: PreTrainedModel) -> None:
 
 
 def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
-    """Load the model that a job names, on a graphics processor of its own where it asks for one."""
+    """Load the model that a job names, on a GPU of its own if its device is `cuda`."""
     lease(spec.device)
     _require_device(spec.name, spec.device)
     return load_model(
@@ -208,14 +208,14 @@ def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """A tokenizer without its model: that of a bundled name, a folder or a hub id.
 
-    Raises `DataError` where there is none.
+    Raises `DataError` if there is none.
     """
     place, cached = model_source(source), cache_only(source)
     try:
         return _tried(source, AutoTokenizer.from_pretrained(place, local_files_only=cached))
     except ModelError:
         raise
-    except Exception as error:  # tokenizers raise kinds of their own
+    except Exception as error:  # tokenizers have errors of their own
         raise DataError(
             f"no tokenizer can be loaded from {source!r}: {reason(error)}; give a bundled name, "
             "a folder, or a hub id"
@@ -241,9 +241,9 @@ def _remedy(place: str) -> str:
 
 
 def _tried(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer, used once, since what is wrong in some of its files shows only then.
+    """The tokenizer, after one use, since some damaged files raise an error only then.
 
-    Where its files are missing, transformers makes a tokenizer without words.
+    If its files are missing, transformers makes a tokenizer without a vocabulary.
     """
     if not tokenizer(ANY_TEXT)["input_ids"]:
         raise ModelError(
@@ -256,7 +256,7 @@ def _tried(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizer
 def _refuse_tokens_beyond(
     name: str, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
 ) -> None:
-    """Texts must become tokens that the model has; some models lack special ones, such as padding.
+    """Refuse a tokenizer with more tokens than the model, special ones such as padding excepted.
 
     torch's own error would come in the middle of a run, at the first text that has such a token.
     """
@@ -272,7 +272,7 @@ def _refuse_tokens_beyond(
 
 
 def _refuse_missing_weights(name: str, found: Mapping[str, Collection[Any]]) -> None:
-    """What a checkpoint lacks, transformers fills with random numbers and a warning."""
+    """Refuse a checkpoint without all weights: transformers only warns, and draws random ones."""
     for parameter, given, needed in found["mismatched_keys"]:
         raise ModelError(
             f"the weights of model {name!r} contain {parameter} of shape {tuple(given)}, but its "

@@ -18,7 +18,7 @@ from editcore.config.study import Precision
 
 
 class ReducedLinear(nn.Module):
-    """A frozen linear map whose product is in bfloat16, and its input and output as they were."""
+    """A frozen linear map that multiplies in bfloat16; its output has the dtype of its input."""
 
     weight: BFloat16[Tensor, "d_out d_in"]
     bias: Float[Tensor, " d_out"] | None
@@ -29,7 +29,7 @@ class ReducedLinear(nn.Module):
         self.bias = whole.bias
 
     def forward(self, inputs: Float[Tensor, "*row d_in"]) -> Float[Tensor, "*row d_out"]:
-        """The map's output, in the inputs' number type."""
+        """The map's output, in the inputs' dtype."""
         product = linear(inputs.to(torch.bfloat16), self.weight).to(inputs.dtype)
         return product if self.bias is None else product + self.bias
 
@@ -46,7 +46,7 @@ def reduced(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def refresh(twin: PreTrainedModel, model: PreTrainedModel, parameters: Iterable[str]) -> None:
-    """Round the changed weights of the model again; the twin shares everything else.
+    """Round the model's changed weights again; the twin shares everything else.
 
     A weight may have several names, for example when head and embedding are tied.
     """
@@ -66,7 +66,7 @@ def _rounded(whole: nn.Linear | Conv1D) -> BFloat16[Tensor, "d_out d_in"]:
 
 @contextmanager
 def arithmetic(precision: Precision) -> Iterator[None]:
-    """Let float32 products run in TF32 inside the block, where asked for and where there is any."""
+    """Let float32 products on CUDA run in TF32 inside the block, if `precision` is `tf32`."""
     before = torch.backends.cuda.matmul.allow_tf32
     try:
         torch.backends.cuda.matmul.allow_tf32 = before or precision == "tf32"

@@ -1,7 +1,7 @@
-"""The proof, at loading, that a model's parts are right: fast ways give what plain ways give.
+"""The proof, at loading, that a model's parts are right: fast computations agree with plain ones.
 
-Everything that editcore computes rests on these equalities, so a model for which one fails is
-refused, with the one that failed.
+Everything that editcore computes relies on these equalities, so a model for which one fails is
+refused with an error that names it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,19 +18,19 @@ from editcore.models.architectures import ModelParts, stores_transposed
 from editcore.models.kv_cache import cache, held, read_after
 from editcore.models.tokenization import pad_rows
 
-# How far the fast way may be from the plain one, as a share of what it is to reproduce.
+# Largest relative difference between a fast computation and the plain one,
 CLOSE = 0.01
-# And in numbers of few bits, in units of their precision.
+# plus this number of the dtype's roundings.
 ROUNDINGS = 16
-# What is added to a state, as a share of it.
+# Size of what is added to a state, relative to it.
 SHARE = 0.5
 
 
 @torch.no_grad()
 def prove(model: PreTrainedModel, parts: ModelParts, ids: Sequence[int]) -> None:
-    """Raise `ModelError`, with the part that differed, unless all of `CLAIMS` hold on a text.
+    """Raise `ModelError`, with the claim that failed, unless all of `CLAIMS` hold on a text.
 
-    A model whose logits are not finite there is left to others to refuse.
+    A model whose logits are not finite there passes: its perplexity is refused when it is measured.
     """
     bench = _Bench(model, parts, torch.tensor([[*ids]], device=model.device))
     if not bench.plain.isfinite().all():
@@ -58,19 +58,19 @@ class _Bench:
         self.column = torch.tensor([ids.shape[1] // 2], device=ids.device)
 
     def logits(self) -> Tensor:
-        """Those of the model as it is."""
+        """The model's logits, with the hooks and weights that are in place."""
         logits: Tensor = self.model(input_ids=self.ids, use_cache=False).logits
         return logits
 
     def hidden(self) -> Tensor:
-        """The last hidden states of the model as it is."""
+        """The model's last hidden states."""
         states: Tensor = self.model.base_model(
             input_ids=self.ids, use_cache=False
         ).last_hidden_state
         return states
 
     def recorded(self, layer: int) -> hooks.Recorded:
-        """What passes through a block."""
+        """A block's input and output."""
         with hooks.recording(self.parts.block(layer)) as seen:
             self.logits()
         return seen
@@ -82,7 +82,7 @@ class _Bench:
         return SHARE * states[0, self.column].roll(1, -1)
 
     def same(self, found: Tensor, expected: Tensor, effect: Tensor | None = None) -> bool:
-        """Whether two are equal to rounding, which counts in the size of `effect`."""
+        """Whether two tensors agree, relative to the norm of `effect` (default `expected`)."""
         scale = expected if effect is None else effect
         allowed = CLOSE + ROUNDINGS * torch.finfo(found.dtype).eps
         return bool((found.double() - expected.double()).norm() <= allowed * scale.double().norm())
@@ -90,7 +90,7 @@ class _Bench:
 
 def _is_causal(bench: _Bench) -> bool:
     other, last = bench.ids.clone(), bench.ids[0, -1]
-    other[0, -1] = bench.ids[bench.ids != last][0]  # a tokenizer may begin as it ends
+    other[0, -1] = bench.ids[bench.ids != last][0]  # not simply the first, which may equal the last
     found = bench.model(input_ids=other, use_cache=False).logits[:, :-1]
     return bench.same(found, bench.plain[:, :-1])
 
@@ -106,7 +106,7 @@ def _resumes(bench: _Bench) -> bool:
 
 
 def _continues(bench: _Bench) -> bool:
-    """Padded on the left, read in two parts, the second after the kept attention of the first."""
+    """Read a row, padded on the left, in two parts, the second from the first one's KV cache."""
     half = bench.ids.shape[1] // 2
     row = bench.ids[0].tolist()
     padded = pad_rows([row], row[0], "left", bench.ids.device, len(row) + 2)
@@ -136,7 +136,7 @@ def _value_arrives(bench: _Bench) -> bool:
 
 
 def _weight_is_right(bench: _Bench) -> bool:
-    """ΔW = δ kᵀ / (k·k) in the weight, and δ added where the key is k."""
+    """ΔW = δ kᵀ / (k·k) in the weight does what adding δ (k·k′) / (k·k) at each key k′ does."""
     parts, layer = bench.parts, bench.layer
     with hooks.recording(parts.down(layer)) as down:
         bench.logits()
@@ -169,8 +169,8 @@ CLAIMS: Mapping[str, Claim] = MappingProxyType(
         "later tokens changing no earlier prediction": _is_causal,
         "the head giving the logits": _head_is_right,
         "a pass resuming after a block": _resumes,
-        "a pass continuing from kept attention": _continues,
-        "what is added to an MLP's output arriving as in a whole pass": _value_arrives,
-        "a changed down-projection adding what its change gives": _weight_is_right,
+        "a pass continuing from a KV cache": _continues,
+        "a pass that starts at a layer using what is added to its MLP's output": _value_arrives,
+        "a change ΔW of the down-projection adding ΔW k to its output": _weight_is_right,
     }
 )

@@ -1,4 +1,4 @@
-"""Loads without transformers' own progress bar, which says nothing of folders of this machine."""
+"""Turns off transformers' progress bars while a model is loaded from a local folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from transformers.utils import logging
 
 @contextmanager
 def quiet_for_folders(place: str) -> Iterator[None]:
-    """A block without transformers' bars where `place` is a folder; downloads keep theirs.
+    """A block without transformers' bars if `place` is a folder; downloads keep theirs.
 
-    transformers has one switch for all threads; it is set back after the block.
+    The switch is one for all threads, and is set back after the block.
     """
     if not Path(place).is_dir() or not logging.is_progress_bar_enabled():
         yield

@@ -1,4 +1,4 @@
-"""From prompts to token ids: where the subject ends, and what a target is in its context."""
+"""From prompts to token ids: the subject's last token, and a target's ids after its prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ def tokenize_prompt(
 ) -> TokenizedPrompt:
     """Tokenise `template` with `subject` for its `{}`, and find the subject's last token.
 
-    The last token is the one that covers the subject's last character, special tokens counted.
-    Raises `RequestError` where that token reaches beyond the subject, because an edit there would
-    change other words too.
+    The last token is the one that covers the subject's last character; its index counts special
+    tokens. Raises `RequestError` if that token extends beyond the subject, because an edit there
+    would change other words too.
     """
     start = template.index(SLOT)
     end = start + len(subject)
@@ -53,10 +53,10 @@ def tokenize_prompt(
 def continuation_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: str, target: str
 ) -> tuple[int, ...]:
-    """The ids that `target` adds after `prompt`, one space between them.
+    """The ids that `target` adds after `prompt`, with one space between them.
 
-    Where the tokenizer would merge across the border, the target is tokenised alone.
-    Raises `RequestError` for a prompt or a target of no tokens.
+    If the tokenizer would merge across the border, the target is tokenised alone.
+    Raises `RequestError` for a prompt or a target without tokens.
     """
     spaced = target if target.startswith(" ") else f" {target}"
     before = tokenizer(prompt)["input_ids"]
@@ -73,7 +73,7 @@ def continuation_ids(
 
 @dataclass(frozen=True)
 class PaddedRows:
-    """Rows filled to one length; `mask` is 1 where a token is real."""
+    """Rows padded to one length; `mask` is 1 at real tokens."""
 
     ids: Int[Tensor, "row position"]
     mask: Int[Tensor, "row position"]
@@ -81,7 +81,7 @@ class PaddedRows:
 
     @property
     def length(self) -> int:
-        """Tokens in a row, padding counted."""
+        """Number of tokens in a row, including padding."""
         return int(self.ids.shape[1])
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "PaddedRows":
@@ -96,9 +96,9 @@ def pad_rows(
     device: torch.device,
     length: int = 0,
 ) -> PaddedRows:
-    """Fill rows of ids up to the longest, or to `length` if that is more.
+    """Pad rows of ids to the longest, or to `length` if that is more.
 
-    Real tokens are numbered from 0 wherever they are.
+    Positions count the real tokens from 0, on whichever side the padding is.
     """
     length = max(length, *map(len, rows))
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
@@ -112,9 +112,9 @@ def pad_rows(
 
 
 def bucket_by_length(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Group rows of like length, shortest first, so that padding stays below a fifth.
+    """Group the indices of rows of similar length, shortest first; padding stays below a fifth.
 
-    A group holds at most `tokens` tokens, padding counted, or one row.
+    A group holds at most `tokens` tokens, including padding, or one row.
 
     >>> bucket_by_length([10, 30, 11, 29], tokens=1000)
     [[0, 2], [3, 1]]
