@@ -1,4 +1,4 @@
-"""What every edit is once it is made: a change of a model that is in place for a while."""
+"""An edit as a value: a change of a model that can be put in place and taken out again."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Change(ABC):
 
     @abstractmethod
     def applied(self, model: nn.Module) -> AbstractContextManager[None]:
-        """A block in which the model is the edited one; after it, bit by bit what it was."""
+        """A block in which the change is in place; afterwards the model is bit by bit as before."""
 
     @abstractmethod
     def finite(self) -> bool:
@@ -22,15 +22,15 @@ class Change(ABC):
 
     @abstractmethod
     def norm(self) -> float | None:
-        """The Frobenius norm of the change of weights; None where no weight changes."""
+        """The Frobenius norm of the change of weights; None if no weight changes."""
 
     @abstractmethod
     def places(self, parts: ModelParts) -> Mapping[str, int | None]:
-        """What it changes, by name, and the block that this belongs to; None for outside of all."""
+        """What it changes, by name, each with its layer; None for what is outside all blocks."""
 
     @abstractmethod
     def check(self, model: nn.Module) -> None:
-        """Raise `PluginError` where it does not fit the model."""
+        """Raise `PluginError` if it does not fit the model."""
 
     def first_block(self, parts: ModelParts) -> int:
         """The first block whose output it can alter."""

@@ -1,8 +1,9 @@
-"""Sequential edits: weights that stay changed, kept as one file that makes the changes again.
+"""Sequential edits: weights that stay changed, and a file from which the changes can be repeated.
 
-Sums of floating-point numbers depend on their order, so what is kept is no sum: low-rank changes
-stay apart, in order, and are added again one by one; a parameter that was changed densely is kept
-as the bits in which it now differs. Hashes in the file say what was changed and what came out.
+Sums of floating-point numbers depend on their order, so the file holds no sums: low-rank changes
+are kept separately, in order, and added again one by one; a parameter that was changed densely is
+kept as the bits in which it now differs. Hashes of the weights before and after identify the model
+and check the result.
 """
 
 import hashlib
@@ -40,18 +41,18 @@ class CumulativeDelta:
         return list(self._originals)
 
     def first_block(self) -> int:
-        """The first block whose output can be another than the unedited model's."""
+        """The first block whose output can differ from the unedited model's."""
         blocks = (self._model.parts.block_of(name) or 0 for name in self._originals)
         return min(blocks, default=0)
 
     @torch.no_grad()
     def norm(self) -> float:
-        """The Frobenius norm of everything that was changed, over all parameters together."""
+        """The Frobenius norm of the whole change, over all parameters together."""
         changes = (self._now(n).double() - before for n, before in self._originals.items())
         return float(sum(float(change.norm()) ** 2 for change in changes) ** 0.5)
 
     def add(self, delta: Delta) -> None:
-        """Change the weights; a `PluginError` for a change that does not fit leaves them alone."""
+        """Add a delta to the weights; `PluginError`, and no change, if it does not fit."""
         delta.check(self._model.model)
         laid_out = Delta({name: self._laid_out(update) for name, update in delta.updates.items()})
         for name, update in laid_out.updates.items():
@@ -66,7 +67,7 @@ class CumulativeDelta:
         self._model.follow(delta.updates)
 
     def try_out(self, delta: Delta) -> Callable[[], None]:
-        """Add a change; calling the result removes it bit by bit, if nothing was added since."""
+        """Add a delta; calling the result restores the bits from before, if nothing followed it."""
         delta.check(self._model.model)
         before = {name: self._now(name).clone() for name in delta.updates}
         originals = dict(self._originals)
@@ -92,7 +93,7 @@ class CumulativeDelta:
         self._factors.clear()
 
     def tensors(self) -> dict[str, Tensor]:
-        """What makes the changes again: factors in their order, with their ranks, or bits."""
+        """The changes by parameter: factors in their order, with their ranks, or differing bits."""
         found: dict[str, Tensor] = {}
         for name, original in self._originals.items():
             updates = self._factors.get(name)
@@ -110,10 +111,10 @@ class CumulativeDelta:
         return json.dumps(hashes)
 
     def restore(self, tensors: Mapping[str, Tensor], record: str, where: Path) -> None:
-        """Make the changes that `tensors` and `record` tell of; the model must be unedited.
+        """Repeat the changes in `tensors` and `record`, on the unedited model.
 
-        Raises `DataError`, the model unedited again, where it is another model or the weights come
-        out different.
+        Raises `DataError`, with the model unedited again, if they belong to another model or the
+        resulting weights differ from those saved.
         """
         try:
             with reading(where, "accumulated edits"):
@@ -162,9 +163,9 @@ class CumulativeDelta:
             self.add(Delta({name: LowRankUpdate(*factors)}))
 
     def _laid_out(self, update: Update) -> Update:
-        """Factors as they will be when they are read again.
+        """Factors with the dtype and memory layout that they will have when read from a file.
 
-        A product depends in its last bits on how its factors lie in memory.
+        The last bits of a product depend on how its factors are laid out in memory.
         """
         if not isinstance(update, LowRankUpdate):
             return update
@@ -189,7 +190,7 @@ def accumulating(model: LoadedModel) -> Iterator[CumulativeDelta]:
 
 
 def save(changes: CumulativeDelta, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write everything that was changed as one safetensors file, whole or not at all."""
+    """Write all changes as one safetensors file, whole or not at all."""
     save_tensors(path, changes.tensors(), {**metadata, PARAMETERS: changes.record()})
 
 
@@ -197,7 +198,7 @@ def save(changes: CumulativeDelta, path: Path, metadata: Mapping[str, str]) -> N
 def applied(path: Path, model: LoadedModel) -> Iterator[CumulativeDelta]:
     """A block in which the model carries, bit by bit, the changes that `save` wrote.
 
-    Raises `DataError` for a file that is no such, or does not belong to the model.
+    Raises `DataError` for any other file, and for one that does not belong to the model.
     """
     with opened(path, "accumulated edits", REMEDY) as file:
         tensors, record = file.all(), file.about[PARAMETERS]

@@ -64,7 +64,7 @@ class LowRankUpdate:
 
 @dataclass(frozen=True)
 class DenseUpdate:
-    """ΔW itself; also for parameters that are no matrices, in their own shape."""
+    """ΔW itself; also for parameters that are not matrices, in their own shape."""
 
     change: Float[Tensor, "*shape"]
 
@@ -91,7 +91,7 @@ class DenseUpdate:
 
 
 Update = LowRankUpdate | DenseUpdate
-"""The change ΔW `[d_out, d_in]` of one parameter, by its factors or as it is."""
+"""The change ΔW `[d_out, d_in]` of one parameter, as factors or dense."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Delta(Change):
         return all(update.finite() for update in self.updates.values())
 
     def places(self, parts: ModelParts) -> dict[str, int | None]:
-        """The parameters, and the blocks that they belong to."""
+        """The parameters, each with its layer; None for those outside all blocks."""
         return {name: parts.block_of(name) for name in self.updates}
 
     def check(self, model: nn.Module) -> None:
@@ -148,7 +148,7 @@ class Delta(Change):
 
     @torch.no_grad()
     def alters(self, model: nn.Module) -> bool:
-        """Whether a weight differs once it is added; below the weights' rounding, none does."""
+        """Whether adding it alters any weight; a change below the weights' rounding does not."""
         before = {name: _parameter(model, name).detach().clone() for name in self.updates}
         with self.applied(model):
             return any(not torch.equal(_parameter(model, n), old) for n, old in before.items())
@@ -168,7 +168,7 @@ class Delta(Change):
 
 
 def combine_deltas(deltas: Sequence[Delta]) -> Delta:
-    """Sequential edits of one model as one delta; low ranks add up to a low rank."""
+    """The sum of sequential edits as one delta; a parameter with any dense update becomes dense."""
     names = dict.fromkeys(name for delta in deltas for name in delta.updates)
     return Delta(
         {name: _sum([d.updates[name] for d in deltas if name in d.updates]) for name in names}
@@ -196,7 +196,7 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter:
 def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, str]) -> None:
     """Write the deltas of many cases into one safetensors file, as factors, whole or not at all.
 
-    The metadata list the cases, since a delta that changes nothing has no tensor to show for it.
+    The metadata list the cases, since a delta without updates has no tensors.
     """
     tensors: dict[str, Tensor] = {}
     for case_id, delta in deltas.items():
@@ -207,7 +207,7 @@ def save_deltas(deltas: Mapping[int, Delta], path: Path, metadata: Mapping[str, 
 
 
 def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, Delta]:
-    """What `save_deltas` wrote, by case, of all or `only` some; `DataError` for another file."""
+    """What `save_deltas` wrote, by case, all or `only` some; `DataError` for any other file."""
     with opened(path, "deltas", REMEDY) as file:
         found: dict[int, dict[str, dict[str, Tensor]]] = {
             case: {} for case in cases(file.about, file.names) if only is None or case in only

@@ -1,7 +1,7 @@
-"""What is kept of weights that were replaced in a model's folder, so that they can be put back.
+"""The record of weights that were replaced in a model's folder, from which they can be put back.
 
-A record is a safetensors file with the old tensors. Its name has an ending of its own while the
-weights change: who finds that ending knows that some may be old and some new.
+A record is a safetensors file with the old tensors. While the weights change, its name has a
+special ending: a file with that ending means that some weights may be old and some new.
 """
 
 import json
@@ -24,8 +24,8 @@ REMEDY = (
     "the old weights are lost; remove this file to keep the weights as they are, "
     "or get the model again"
 )
-# The format's names of the kinds of numbers that can be changed, and numpy's. It has no bfloat16:
-# these are kept as integers of the same bits.
+# The dtypes that can be changed, as safetensors and numpy name them. Numpy has no bfloat16: such
+# numbers are kept as integers with the same bits.
 FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 
 
@@ -38,11 +38,11 @@ class EditRecord:
     written: Mapping[str, str]
 
     def end(self) -> "EditRecord":
-        """The record under the name that says that all its weights are new."""
+        """Rename the record to mark that all its weights are new."""
         return self._named(self.file.name.removesuffix(UNFINISHED))
 
     def reopen(self) -> "EditRecord":
-        """The record under the name that says that some of its weights may be old again."""
+        """Rename the record to mark that some of its weights may be old again."""
         return self._named(f"{self.file.name.removesuffix(UNFINISHED)}{UNFINISHED}")
 
     def _named(self, name: str) -> "EditRecord":
@@ -55,12 +55,12 @@ def applied(folder: Path) -> list[Path]:
 
 
 def unfinished(folder: Path) -> Path | None:
-    """The record of the change that has begun and not ended, if there is one."""
+    """The record of a change that was begun but not finished, if there is one."""
     return min((folder / APPLIED).glob(f"*.safetensors{UNFINISHED}"), default=None)
 
 
 def read_record(file: Path) -> EditRecord:
-    """A record as it was written; `DataError` where it is damaged."""
+    """Read a record; `DataError` if it is damaged."""
     with reading(file, "weights of an earlier state", REMEDY):
         header = read_header(file, REMEDY)
         written = dict(json.loads(header.metadata["written"]))
@@ -78,7 +78,7 @@ def begin_record(
     new: Mapping[str, bytes],
     about: Mapping[str, Any],
 ) -> EditRecord:
-    """Write the record of a change that begins: from now on the old bytes are on disk."""
+    """Write the record of a change before the first weight is replaced, with the old bytes."""
     number = max((int(file.stem) for file in applied(folder) if file.stem.isdigit()), default=0) + 1
     old = {key: places[key].read() for key in new}
     written = {key: digest(content) for key, content in new.items()}
@@ -94,7 +94,7 @@ def begin_record(
         key: np.frombuffer(content, number_kind(key, places[key])).reshape(places[key].shape)
         for key, content in old.items()
     }
-    # Not by the library's `save_file`: killed, it leaves a file of a name that we do not know.
+    # Not with safetensors' `save_file`: if killed, it leaves a file whose name we do not know.
     with replacing(file) as partial:
         partial.write_bytes(save(tensors, metadata))
     return EditRecord(file, old, written)
@@ -106,7 +106,7 @@ def digest(content: bytes) -> str:
 
 
 def number_kind(key: str, place: TensorPlace) -> str:
-    """How numpy calls a weight's kind of numbers; `ModelError` for one that cannot be changed."""
+    """The dtype of a weight as numpy names it; `ModelError` for one that cannot be changed."""
     if place.dtype not in FLOATS:
         raise ModelError(
             f"{place.file} stores {key} as {place.dtype}, but only {', '.join(FLOATS)} can be "

@@ -1,4 +1,4 @@
-"""Edits that change no weights: a patch answers in the model's place where it applies."""
+"""Edits that change no weights, but what passes between them."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -13,22 +13,22 @@ from editcore.updates.change import Change
 class Patch(Change):
     """An edit as hooks, such as a codebook at one layer or demonstrations before the prompt.
 
-    A patch is the whole of what its editor has done so far: in a sequence, the next edit is made on
-    the model without it, from the `state` handed on, and the newest patch stands for all.
+    In a sequence, a patch contains all edits so far: the next edit is made on the model without it,
+    from the `state` of the last result, and its patch replaces the one before.
     """
 
     first_layer: int | None
     """The first block whose output may differ; None for a patch that begins before all blocks.
 
-    Measurements resume from the unedited model right before it, so a number too high gives wrong
-    rows. None is always right.
+    Measurements reuse the unedited model's states before it, so a number that is too high gives
+    wrong results. None is always right.
     """
 
     @abstractmethod
     def applied(self, model: nn.Module) -> AbstractContextManager[None]:
         """A block in which the patch is in place.
 
-        Its hooks come in, and all go out again, after an exception too. Batches are padded on the
+        All its hooks are removed at the end, after an exception too. Batches are padded on the
         right, and a forward pass may hold several prompts. Outside the block the model must be
         exactly what it was: the weights, the hooks, the modules' methods.
         """
@@ -37,7 +37,7 @@ class Patch(Change):
         """None: no weight changes."""
 
     def places(self, parts: ModelParts) -> Mapping[str, int | None]:
-        """The first block alone; `ModelError` for one that the model does not have."""
+        """The hidden states from the first block on; `ModelError` if there is no such block."""
         if self.first_layer is not None:
             parts.block(self.first_layer)
         return {"the hidden states": self.first_layer}

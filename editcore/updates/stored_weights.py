@@ -1,4 +1,4 @@
-"""Where each weight of a saved model lies in its files, found as transformers finds them."""
+"""The file and offset of each weight of a saved model, found as transformers finds them."""
 
 import json
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ REMEDY = "get the model again, or save it with save_pretrained"
 def stored_weights(folder: Path) -> dict[str, TensorPlace]:
     """The place of every weight, by its name in the files.
 
-    They are in `model.safetensors`, or in the files that the index names. Raises `ModelError` where
-    neither is there, the index does not fit its files, or a file is damaged.
+    They are in `model.safetensors`, or in the files that the index names. Raises `ModelError` if
+    neither exists, the index does not fit its files, or a file is damaged.
     """
     try:
         if (folder / WHOLE).is_file():
@@ -29,7 +29,7 @@ def stored_weights(folder: Path) -> dict[str, TensorPlace]:
 
 
 def _index(file: Path) -> dict[str, str]:
-    """The file of every weight, names of files in the same folder and no others."""
+    """The name of every weight's file, which must be in the same folder."""
     with reading(file, "index of a model's files", REMEDY):
         names = json.loads(file.read_text(encoding="utf-8"))["weight_map"].items()
         for weight, name in names:

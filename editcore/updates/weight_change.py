@@ -20,9 +20,9 @@ from editcore.updates.stored_weights import stored_weights
 def new_weights(delta: Delta, folder: Path) -> dict[str, bytes]:
     """The bytes of each changed weight, by its name in the files of the model in `folder`.
 
-    Raises `ModelError` where the folder is no model or stores a changed weight under no known name
-    or in another shape, `PluginError` where the delta is another model's, `DataError` where a new
-    weight would not be finite.
+    Raises `ModelError` if the folder is not a model or stores a changed weight under no known name
+    or in another shape, `PluginError` if the delta is another model's, `DataError` if a new weight
+    would not be finite.
     """
     preflight.model_files(str(folder))
     places = stored_weights(folder)
@@ -39,12 +39,12 @@ def new_weights(delta: Delta, folder: Path) -> dict[str, bytes]:
 
 
 def _skeleton(folder: Path) -> nn.Module:
-    """The model without numbers, which is enough to know shapes and orientations."""
+    """The model without weights, which is enough to know shapes and orientations."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):
             model: nn.Module = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # transformers raises kinds of its own, and what models' code raises
+    except Exception as error:  # transformers has errors of its own, and models' code has others
         raise ModelError(
             f"{folder / preflight.CONFIG_FILE} describes no model that transformers knows "
             f"({reason(error)}); get the model again"
@@ -53,7 +53,7 @@ def _skeleton(folder: Path) -> nn.Module:
 
 
 def _key(model: nn.Module, name: str, places: Mapping[str, TensorPlace], folder: Path) -> str:
-    """The name of a parameter in the files: some models are saved without their outermost part."""
+    """A parameter's name in the files: some models are saved without the prefix of their base."""
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     for key in (name, name.removeprefix(prefix), f"{prefix}{name}"):
         if key in places:
@@ -65,7 +65,7 @@ def _key(model: nn.Module, name: str, places: Mapping[str, TensorPlace], folder:
 
 
 def _sum(key: str, place: TensorPlace, change: torch.Tensor) -> bytes:
-    """The weight in its file and the change of it, added as `Delta.applied` adds them."""
+    """The bytes of weight plus change, added as `Delta.applied` adds them."""
     if place.shape != tuple(change.shape):
         raise ModelError(
             f"{place.file} has {key} of shape {place.shape}, but the model's config.json requires "

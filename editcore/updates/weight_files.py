@@ -1,8 +1,9 @@
-"""The weights in a saved model's files: replaced, and put back, as one step each.
+"""Replaces weights in a saved model's files, and puts them back, each as one step.
 
 Only the bytes of the changed weights are replaced; headers and all other tensors stay. A change
-begins with a record of the old bytes, and ends when the record gets its final name. Who finds one
-without that name, after a kill or a loss of power, puts the old bytes back.
+begins with a record of the old bytes, and ends when the record gets its final name. After a kill or
+a loss of power in between, the next run finds the record without that name and puts the old bytes
+back.
 """
 
 import logging
@@ -26,10 +27,10 @@ from editcore.updates.edit_record import (
 )
 from editcore.updates.stored_weights import stored_weights
 
-# What a killed run has left beside the files that it was about to replace.
+# Files that a killed run left next to those that it was about to replace.
 LEFTOVERS = ".*.safetensors*.partial"
 
-# Gives the new bytes of some weights of the model in a folder, by their names in its files.
+# Returns the new bytes of some weights of the model in a folder, by their names in its files.
 NewWeights = Callable[[Path], Mapping[str, bytes]]
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ log = logging.getLogger(__name__)
 def change_in_place(make: NewWeights, folder: Path, about: Mapping[str, Any]) -> Path:
     """Replace weights in a model's folder; returns the file that keeps the old ones.
 
-    `make` runs when no other process changes the folder. Raises `ModelError` where the folder is no
-    model, or shares its files with others by links; then, and where `make` raises, nothing changes.
+    `make` runs while no other process changes the folder. Raises `ModelError` if the folder is no
+    model, or shares its files with others by links; then, and if `make` raises, nothing changes.
     """
     folder = folder.resolve()
     with _alone(folder):
@@ -53,8 +54,8 @@ def change_in_place(make: NewWeights, folder: Path, about: Mapping[str, Any]) ->
 def edited_copy(make: NewWeights, source: Path, target: Path, about: Mapping[str, Any]) -> Path:
     """Copy a model's folder with some weights replaced; returns the file that keeps the old ones.
 
-    `target` appears when everything in it is written and checked. Raises `EditcoreError` where it
-    exists already or cannot be written, `ModelError` where the source is no model; then, and where
+    `target` appears when everything in it is written and checked. Raises `EditcoreError` if it
+    exists already or cannot be written, `ModelError` if the source is not a model; then, and if
     `make` raises, it does not appear.
     """
     source = source.resolve()
@@ -71,10 +72,10 @@ def edited_copy(make: NewWeights, source: Path, target: Path, about: Mapping[str
 
 
 def revert(folder: Path) -> Path:
-    """Take the newest change out of a model's folder, or one that was interrupted.
+    """Revert an interrupted change of a model's folder, or else the newest one.
 
-    Returns the file that had kept the old weights. Raises `ModelError` where nothing was applied,
-    `DataError` where the weights are no longer what was written: then nothing is touched.
+    Returns the file that had kept the old weights. Raises `ModelError` if nothing was applied,
+    `DataError` if the weights are no longer what was written: then nothing is touched.
     """
     folder = folder.resolve()
     with _alone(folder):
@@ -87,14 +88,14 @@ def revert(folder: Path) -> Path:
 
 
 def refuse_inside(target: Path, source: Path) -> None:
-    """Raise `ModelError` for a copy that is to be made in the folder that is copied."""
+    """Raise `ModelError` for a copy inside the folder that is copied."""
     if target.resolve().is_relative_to(source.resolve()):
         raise ModelError(f"{target} is inside {source}; choose a folder outside it for the copy")
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """A block in which no other process changes the folder, free of what killed ones have left."""
+    """A block in which no other process changes the folder, with leftovers of killed ones gone."""
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}; give the folder of a model")
     records = folder / preflight.APPLIED
@@ -110,7 +111,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _unchanged(folder: Path) -> Iterator[None]:
-    """A block in which nobody changes the folder, unless it is one that we cannot write to."""
+    """A block in which no other process changes the folder; not locked if we cannot write to it."""
     with ExitStack() as stack:
         if os.access(folder, os.W_OK):
             stack.enter_context(locked(folder / LOCK, folder))
@@ -132,7 +133,7 @@ def _replace(folder: Path, new: Mapping[str, bytes], about: Mapping[str, Any]) -
 
 
 def _put_back(file: Path, folder: Path) -> Path:
-    """Put the old bytes back that a record holds, and remove it; returns its path."""
+    """Put a record's old bytes back, and remove the record; returns its path."""
     record, places = read_record(file), stored_weights(folder)
     present = {key: places[key].read() for key in record.old if key in places}
     for key, content in record.old.items():
@@ -165,7 +166,7 @@ def _overwrite(contents: Mapping[TensorPlace, bytes]) -> None:
 
 
 def _refuse_links(files: Iterable[Path]) -> None:
-    """Raise `ModelError` for a link: a hub's cache, for one, keeps one file for several folders."""
+    """Raise `ModelError` for a link; the hub's cache, for example, shares files between folders."""
     for file in files:
         if file.is_symlink():
             raise ModelError(
@@ -184,7 +185,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _check(folder: Path, kept: Path) -> None:
-    """Read a copy again: all its files are whole, and hold what was to be written."""
+    """Raise `ModelError` unless a copy's files, read again, hold what was to be written."""
     record, places = read_record(kept), stored_weights(folder)
     for key, expected in record.written.items():
         if digest(places[key].read()) != expected:
