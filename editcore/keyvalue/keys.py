@@ -1,4 +1,4 @@
-"""Keys and values of a subject under every template, and the strategies that choose.
+"""A subject's keys under every template, and the strategies that choose among them.
 
 The key k is the input of the down-projection at the subject's last token; with the bare prompt it
 is kᵘ, and k̄ is its mean over the templates (Meng et al. 2022, eq. 3; "The Fall of ROME", eq. 4).
@@ -25,7 +25,10 @@ from editcore.requests import EditRequest
 
 @dataclass(frozen=True)
 class SubjectKeys:
-    """A subject's keys and outputs, float32 in any model; row 0 is the bare prompt's."""
+    """A subject's keys, and the down-projection's outputs at them, with its bias if it has one.
+
+    Both are float32 in any model; row 0 is the bare prompt's.
+    """
 
     keys: Float32[Tensor, "template d_key"]
     outputs: Float32[Tensor, "template d_model"]
@@ -37,7 +40,7 @@ class SubjectKeys:
 
     @property
     def mean(self) -> Float32[Tensor, " d_key"]:
-        """k̄: the mean over all templates, the bare one counted."""
+        """k̄: the mean over all templates, including the bare prompt."""
         return self.keys.mean(0)
 
 
@@ -70,7 +73,7 @@ def unprefixed(keys: SubjectKeys) -> KeyPair:
 
 
 def fill(template: str, prompt: str) -> str:
-    """Put a prompt, `{}` and all, into a context template.
+    """Put a prompt, with its own `{}`, into a context template.
 
     >>> fill("Therefore. {}", "{} is made by")
     'Therefore. {} is made by'
@@ -81,7 +84,7 @@ def fill(template: str, prompt: str) -> str:
 def tokenize_templates(
     model: LoadedModel, request: EditRequest, templates: Sequence[str]
 ) -> list[TokenizedPrompt]:
-    """The prompt after every template; `RequestError` where the subject cannot be found."""
+    """The prompt in every template; `RequestError` if the subject has no last token of its own."""
     return [
         tokenize_prompt(model.tokenizer, fill(template, request.prompt), request.subject)
         for template in templates
@@ -94,7 +97,7 @@ def collect_keys(
 ) -> list[SubjectKeys]:
     """The keys of several cases, each under its templates, in passes that end at `layer`.
 
-    What they give serves every strategy, and W kᵘ is also where the search for v* begins.
+    They are the same for every strategy.
     """
     rows = [prompt.ids[: prompt.subject + 1] for case in prompts for prompt in case]
     batches = bucket_by_length([len(row) for row in rows], tokens_per_pass(model))
@@ -112,7 +115,7 @@ def collect_keys(
 def _at_the_end(
     model: LoadedModel, layer: int, rows: Sequence[tuple[int, ...]]
 ) -> tuple[Float32[Tensor, "row d_key"], Float32[Tensor, "row d_model"]]:
-    """Key and output of the down-projection at the last token of every row."""
+    """The down-projection's input (the key) and output at the last token of every row."""
     padded = pad_rows(rows, model.pad_id, "right", model.device)
     with hooks.recording(model.parts.down(layer), stop=True) as seen:
         model.model(input_ids=padded.ids, attention_mask=padded.mask, use_cache=False)

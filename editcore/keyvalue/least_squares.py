@@ -1,7 +1,7 @@
-"""The least-squares update that binds many keys to many values at once (Meng et al. 2023, eq. 14).
+"""The least-squares update for many keys and values at once (Meng et al. 2023, eq. 14).
 
-Δ = R Kᵀ (λC + K Kᵀ)⁻¹ moves W k by about r for each key k of K and its residual r of R, while
-λ holds back what it does to the keys of running text, whose second moment is C.
+Δ = R Kᵀ (λC + K Kᵀ)⁻¹ moves W k by about r for each column k of K and the same column r of R; the
+larger λ, the less it changes the outputs at keys of running text, whose second moment is C.
 """
 
 import torch
@@ -17,8 +17,8 @@ def weigh(
 ) -> Float64[Tensor, "d_key case"]:
     """(λC + K Kᵀ)⁻¹K for keys K and λ = `weight`.
 
-    By Woodbury's identity it is Z (I + KᵀZ)⁻¹ with Z = C⁻¹K / λ, so that C's own factor does for
-    every edit and only a system as large as their number is solved again.
+    By the push-through identity it is Z (I + KᵀZ)⁻¹ with Z = C⁻¹K / λ: C is factored only once, and
+    each call solves a system whose size is the number of cases.
     """
     scaled = moment.solve(keys.T).T / weight
     system = torch.eye(keys.shape[1], dtype=torch.float64) + keys.double().cpu().T @ scaled
@@ -32,5 +32,5 @@ def solve_least_squares(
     moment: SecondMoment,
     weight: float,
 ) -> LowRankUpdate:
-    """Δ for residuals R and keys K, of a rank that is the number of cases, kept as float32."""
+    """Δ for residuals R and keys K, in float32; its rank is at most the number of cases."""
     return LowRankUpdate(residuals.cpu().float(), weigh(keys, moment, weight).float())

@@ -34,7 +34,7 @@ class MomentSums:
     batches: int = 0
 
     def add(self, keys: Mapping[int, Float[Tensor, "token d_key"]]) -> None:
-        """Count one batch: for each layer the keys of the same tokens."""
+        """Add one batch: for each layer the keys of the same tokens."""
         for layer, rows in keys.items():
             rows = rows.to(_exact_place(rows.device)).double()
             if layer in self.by_layer:
@@ -46,18 +46,15 @@ class MomentSums:
 
 
 def _exact_place(device: torch.device) -> torch.device:
-    """Where float64 exists: the keys' own device, or the processor for Apple's graphics."""
+    """A device that has float64: the keys' own, or the CPU for an Apple GPU."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
 class MomentCheckpoint(checkpoint.Checkpoint):
-    """Keeps the sums of an unfinished measurement.
-
-    They are float64, so that what continues from them ends with the same bytes.
-    """
+    """The sums of an unfinished measurement, in float64: a resumed one ends with the same bytes."""
 
     def load(self, device: torch.device) -> MomentSums:
-        """The sums to continue from; empty ones where there are none, or of something else."""
+        """The saved sums; empty ones if there are none, or those of another measurement."""
         kept = self.read()
         if kept is None:
             return MomentSums()
@@ -71,7 +68,7 @@ class MomentCheckpoint(checkpoint.Checkpoint):
             return MomentSums()
 
     def save_if_due(self, sums: MomentSums) -> None:
-        """Write the sums where the last time was long enough ago."""
+        """Write the sums if the last write was long enough ago."""
         done = {"tokens": sums.tokens, "batches": sums.batches}
         tensors = {str(layer): total for layer, total in sums.by_layer.items()}
         self.write_if_due(lambda: checkpoint.Progress(tensors, done))
@@ -87,9 +84,10 @@ def measure_moments(
 ) -> dict[int, SecondMoment]:
     """The second moments of several layers over the first `tokens` tokens of texts, in one pass.
 
-    Texts longer than the model's positions are cut there, as the papers' code does. Which tokens
-    count is settled before any are batched, so the result depends on texts and budget alone. With a
-    checkpoint, an earlier measurement that was killed continues from where it was.
+    Texts longer than the model's positions are cut there, as the papers' code does, or at
+    `BATCH_TOKENS`. Which tokens count is decided before batching, so the result depends on texts
+    and `tokens` alone. With a checkpoint, an interrupted measurement resumes. Raises `DataError` if
+    the texts have no tokens.
     """
     wanted = sorted(set(layers))
     sums = MomentSums() if checkpoint is None else checkpoint.load(model.device)
@@ -139,16 +137,16 @@ def texts_within(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Ite
 
 
 def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
-    """The ids of the texts that count."""
+    """The ids of the texts that are read."""
     return (row for _, row in _counted(model, texts, tokens))
 
 
 def _counted(
     model: "LoadedModel", texts: Iterable[str], tokens: int
 ) -> Iterator[tuple[str, list[int]]]:
-    """Each text and its ids, cut at the model's positions, until together they are `tokens`.
+    """Each text and its ids, cut at the model's positions, until there are `tokens` in all.
 
-    The last row is cut to the budget: in a causal model no key depends on what follows it.
+    The last row is cut to that number: in a causal model no key depends on what follows it.
     """
     longest = min(model.max_positions, BATCH_TOKENS)
     for text in texts:
@@ -161,9 +159,9 @@ def _counted(
 
 
 def _batches(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
-    """Rows in batches of at most `BATCH_TOKENS`, padding counted; similar lengths are together.
+    """Rows in batches of at most `BATCH_TOKENS`, including padding; similar lengths are together.
 
-    Rows change places only inside windows of neighbours, so that a corpus need not fit in memory.
+    Rows are sorted only within windows of neighbours, so that a corpus need not fit in memory.
     """
     for window in _windows(rows):
         batch: list[list[int]] = []

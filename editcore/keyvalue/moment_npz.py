@@ -15,14 +15,14 @@ from editcore.errors import DataError
 from editcore.keyvalue.second_moment import SecondMoment
 
 SUM, COUNT = "mom2.mom2", "mom2.count"
-# The sums were made in float32 on a GPU; more than this is no rounding.
+# The sums were made in float32 on a GPU; a relative asymmetry above this is not rounding.
 ASYMMETRY = 1e-3
 
 
 def read(path: Path, layer: int) -> SecondMoment:
-    """The published second moment of one layer; the file itself does not say which layer it is.
+    """The published second moment of one layer; the file does not contain the layer's number.
 
-    Raises `DataError` where the file is missing, truncated, or holds no sums of k kᵀ.
+    Raises `DataError` if the file is missing or truncated, or does not hold sums of k kᵀ.
     """
     try:
         # Without pickle, a file from elsewhere cannot run code.

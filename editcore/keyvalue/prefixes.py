@@ -30,8 +30,8 @@ REMEDY = "delete it and run again, so that `editcore prefixes` writes it"
 class ContextPrefixes:
     """Templates with `{}` for the prompt; the first is the bare prompt, `{}`.
 
-    `groups` are the sizes of the runs of templates of like length after the bare prompt; left out,
-    all of them are one group. Raises `ValueError` where they do not add up.
+    `groups` are the numbers of consecutive templates of similar length after the bare prompt; by
+    default all of them are one group. Raises `ValueError` if they do not add up.
     """
 
     templates: tuple[str, ...]
@@ -48,11 +48,11 @@ class ContextPrefixes:
 
     @property
     def hash(self) -> str:
-        """Twelve digits that name these templates in every row that used them."""
+        """Twelve hexadecimal digits that identify these templates in every row that used them."""
         return hashlib.sha256(json.dumps(self.templates).encode()).hexdigest()[:12]
 
     def for_test(self, seed: int, case_id: int) -> str:
-        """The template that a case is tested after: drawn by seed and case, whatever the shard."""
+        """The template of a case's prefixed tests, drawn by seed and case, whatever its shard."""
         sampled = self.templates[1:] or self.templates
         return random.Random(f"{seed}:{case_id}").choice(sampled)
 
@@ -60,7 +60,7 @@ class ContextPrefixes:
 def sample_prefixes(
     model: "LoadedModel", lengths: Sequence[tuple[int, int]], seeds: Sequence[str], seed: int
 ) -> ContextPrefixes:
-    """Sample `n` prefixes of each `(tokens, n)` in `lengths`, opening with `seeds` in turn.
+    """Sample `n` prefixes for each `(tokens, n)` in `lengths`, which begin with `seeds` in turn.
 
     Raises `ConfigError` for lengths or seeds that the model cannot take, `ModelError` where its
     probabilities are not finite.
@@ -83,7 +83,7 @@ def sample_prefixes(
 
 @torch.no_grad()
 def _continue(model: "LoadedModel", opening: str, tokens: int, generator: torch.Generator) -> str:
-    """Top-k sampling up to `tokens` tokens, the opening word's own counted."""
+    """Top-k sampling up to `tokens` tokens, including those of the opening word."""
     ids = model.tokenizer(opening, return_tensors="pt")["input_ids"]
     if ids.shape[1] == 0:
         raise ConfigError(f"the prefix seed {opening!r} has no tokens in {model.name!r}; change it")

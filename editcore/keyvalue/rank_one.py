@@ -1,4 +1,4 @@
-"""The rank-one update that makes a linear map say v* at one key (Meng et al. 2022, eq. 2)."""
+"""The rank-one update that makes a linear map's output v* at one key (Meng et al. 2022, eq. 2)."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from editcore.updates.delta import LowRankUpdate
 
 @dataclass(frozen=True)
 class RankOne:
-    """Δ = (v* − W k_s) uᵀ / (uᵀk_s) with u = C⁻¹k_u normalised to unit length, and its two numbers.
+    """Δ = (v* − W k_s) uᵀ / (uᵀk_s), in which u is C⁻¹k_u scaled to unit length.
 
     `numerator_norm` is ‖v* − W k_s‖ and `denominator` |uᵀk_s|: the quantities of Table 1 of "The
     Fall of ROME". A small denominator makes a large update.
@@ -26,7 +26,7 @@ class RankOne:
 def solve_rank_one(
     value: Float[Tensor, " d_model"], keys: KeyPair, moment: SecondMoment | None
 ) -> RankOne:
-    """The update for v*, in float64, kept as float32; without a moment, u is k_u."""
+    """The update for v*, solved in float64 and kept in float32; without a moment, C is I."""
     direction = keys.direction.double().cpu() if moment is None else moment.solve(keys.direction)
     unit = direction / direction.norm()
     numerator = (value - keys.solve_output).double().cpu()

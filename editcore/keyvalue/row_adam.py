@@ -1,4 +1,4 @@
-"""Adam on rows that end at different steps."""
+"""Adam for rows that end at different steps."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ EPSILON = 1e-8
 class RowAdam:
     """Adam (Kingma & Ba 2015, algorithm 1) on tensors that share their first dimension, the rows.
 
-    Each number is stepped by itself, so leaving rows out changes nothing for the others.
+    Every number has its own moments, so leaving rows out changes nothing for the others.
     """
 
     def __init__(self, tensors: Sequence[Float[Tensor, " row ..."]], learning_rate: float) -> None:
@@ -24,7 +24,7 @@ class RowAdam:
         self._steps = 0
 
     def step(self, gradients: Sequence[Float[Tensor, " row ..."]]) -> None:
-        """Move every tensor by one step, in place."""
+        """Update every tensor in place, by one step."""
         self._steps += 1
         one, two = BETAS
         size = self._learning_rate / (1 - one**self._steps)

@@ -1,7 +1,7 @@
 """The uncentred second moment C = E[k kᵀ] of a layer's keys (Meng et al. 2022, eq. 2).
 
-The papers' text multiplies keys by C⁻¹, so that an update disturbs other keys as little as
-possible.
+The papers' text multiplies keys by C⁻¹, so that an update changes the outputs at other keys as
+little as possible.
 """
 
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ class SecondMoment:
     def from_matrix(
         cls, layer: int, matrix: Float[Tensor, "d_key d_key"], tokens: int
     ) -> "SecondMoment":
-        """Factor C; `DataError` where even a tiny ridge leaves it not definite.
+        """Factor C; `DataError` if it is not positive definite even with a tiny ridge.
 
-        The ridge is added only where the factorisation fails without it, as it does with fewer
-        tokens than keys have dimensions, or with sums made in float32: the least of `RIDGES` that
-        is enough, as a share of the mean diagonal.
+        The ridge is added only to the factored matrix, and only if the factorisation fails without
+        it, as it does with fewer tokens than keys have dimensions, or with sums made in float32. It
+        is the least of `RIDGES` that is enough, times the mean of the diagonal.
         """
         matrix = matrix.double().cpu()
         for ridge in RIDGES:
@@ -54,7 +54,7 @@ class SecondMoment:
         )
 
     def solve(self, keys: Float[Tensor, "*case d_key"]) -> Float64[Tensor, "*case d_key"]:
-        """C⁻¹k for one key or for several.
+        """C⁻¹k for one key or for several, in float64 on the CPU.
 
         >>> moment = SecondMoment.from_matrix(0, torch.diag(torch.tensor([4.0, 2.0])), tokens=9)
         >>> moment.solve(torch.tensor([8.0, 8.0])).round().tolist()
@@ -82,7 +82,7 @@ def load(path: Path) -> SecondMoment:
 
 
 def load_for(model: "LoadedModel", layer: int, path: Path) -> SecondMoment:
-    """Read the second moment of a model's layer; `DataError` where its keys have another width."""
+    """Read the second moment of a model's layer; `DataError` if its keys have another width."""
     moment = load(path)
     name = model.parts.down_weight(layer)
     width = model.model.get_parameter(name).shape[0 if stores_transposed(model.model, name) else 1]

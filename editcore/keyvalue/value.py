@@ -1,9 +1,10 @@
-"""v*: the value that makes the model say the new object, for many cases at once.
+"""v*: the value that makes the model predict the new object.
 
-Meng et al. 2022, eq. 4, as released: δ is added to the MLP's output (in MEMIT the block's, which
-has the same effect) at the subject's last token under every template; Adam lowers the mean NLL of
-the target, plus a KL term at the subject of "{subject} is a" and a term in ‖δ‖.
-`editcore.keyvalue.value_search` makes it cheap.
+Meng et al. 2022, eq. 4, as released: δ is added to the MLP's output (in MEMIT, to the block's) at
+the subject's last token under every template; Adam lowers the mean NLL of the target's tokens, plus
+a multiple of KL(after ‖ before) at the subject's last token in "{subject} is a", plus a multiple of
+‖δ‖ / ‖v₀‖², where v₀ is the output under the bare prompt. `editcore.keyvalue.value_search` does so
+for many cases at once.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ NONFINITE = "the search for v* met a non-finite loss; nothing was edited"
 
 @dataclass(frozen=True)
 class Value:
-    """v* = initial + delta for one case, with how the search ended."""
+    """v* = initial + delta for one case, with the number of steps and the last loss."""
 
     initial: Float[Tensor, " d_model"]
     delta: Float[Tensor, " d_model"]
@@ -47,20 +48,21 @@ class ValueProblem:
 
     @property
     def suffix(self) -> int:
-        """Columns from the subject's last token to the end of the row, the most over all rows."""
+        """Columns from the subject's last token to the end of the row, in the row with most."""
         spans = [len(p.ids) - p.subject + len(self.target) - 1 for p in self.prompts]
         return max(*spans, len(self.kl_prompt.ids) - self.kl_prompt.subject)
 
     @property
     def tokens(self) -> int:
-        """Tokens that run again in every step of the search, padding counted."""
+        """Number of tokens that run again in every step of the search, including padding."""
         return (len(self.prompts) + 1) * self.suffix
 
 
 def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> ValueProblem:
     """Tokenise a request.
 
-    `RequestError` where subject or target cannot be placed, or all is longer than the model takes.
+    Raises `RequestError` if the request has a flaw, if its subject or target cannot be tokenised,
+    and if a prompt is longer than the model takes.
     """
     if request.flaw:
         raise RequestError(request.flaw)

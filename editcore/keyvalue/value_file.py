@@ -1,4 +1,4 @@
-"""v* of a shard's cases as a file, so that editors that differ in their keys alone share it."""
+"""v* of a shard's cases as a file, shared by editors that differ only in their keys."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,18 +18,18 @@ REMEDY = "delete it and run again, so that `editcore values` writes it"
 
 @dataclass(frozen=True)
 class StoredValues:
-    """What a file holds by case: v*, or the reason why there is none."""
+    """The content of a file by case: v*, or the reason why there is none."""
 
     path: Path
     by_case: Mapping[int, Value | str]
 
     def __getitem__(self, case_id: int) -> Value | str:
-        """Of one case; `DataError` where the file does not hold it."""
+        """The entry of one case; `DataError` if the file lacks it."""
         self.require([case_id])
         return self.by_case[case_id]
 
     def require(self, case_ids: Iterable[int]) -> None:
-        """Raise `DataError` where the file does not hold one of the cases."""
+        """Raise `DataError` if the file lacks one of the cases."""
         for case_id in case_ids:
             if case_id not in self.by_case:
                 raise DataError(
@@ -39,7 +39,7 @@ class StoredValues:
 
 
 def under(planned: Mapping[ValueOptions, StoredValues], options: ValueOptions) -> StoredValues:
-    """The file of v* found under some options; `DataError` where none was planned for them."""
+    """The file of v* found with given options; `DataError` if none was planned for them."""
     if (found := planned.get(options)) is not None:
         return found
     given, asked = next(iter(planned)).model_dump(), options.model_dump()
@@ -56,7 +56,7 @@ def under(planned: Mapping[ValueOptions, StoredValues], options: ValueOptions) -
 
 
 def save(values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write v* `[n, d_model]` twice (start and δ), and why other cases have none."""
+    """Write v* as its two parts, start and δ `[case, d_model]`, and why other cases have none."""
     found = {case: value for case, value in values.items() if isinstance(value, Value)}
     reasons = {case: value for case, value in values.items() if isinstance(value, str)}
     empty = torch.empty(0)

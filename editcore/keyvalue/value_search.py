@@ -1,9 +1,9 @@
-"""The search for v* over one batch of cases, run so that no step repeats what does not change.
+"""The search for v*, batched over cases, in which no step repeats what does not change.
 
-Rows are padded on the left, so that all share the columns from the subject on; what is before
-them enters as constant attention keys and values. Blocks before the edited one never run again,
-nor does that one if δ joins the residual stream as it is. The head, and the last block's MLP, run
-only where a token is predicted. Cases that have ended leave the batch. None of this changes a
+Rows are padded on the left, so that all share the columns from the subject on; the tokens before
+them are read once and kept as a KV cache. Blocks before the edited one never run again, nor does
+that one if δ joins the residual stream unchanged. The head and the last block's MLP run only at
+places where a token is predicted. Cases that have ended leave the batch. None of this changes a
 result.
 """
 
@@ -46,11 +46,11 @@ class _Places:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The columns of every row that run again, and what is constant before them.
+    """The columns of every row that run again (the suffix), and what is constant before them.
 
-    `states` are those after the last block that does not run again, None if all do; `past` holds
-    the attention of the columns before the suffix, and `mask` covers both; `kl` are the cases' KL
-    rows.
+    `states` are those after the last block that does not run again, None if all do; `past` is the
+    KV cache of the columns before the suffix, and `mask` covers both; `kl` are the indices of the
+    cases' KL rows.
     """
 
     ids: Int[Tensor, "row position"]
@@ -87,9 +87,9 @@ class _Rows:
 
 @dataclass
 class _Running:
-    """The cases still in the batch, by their index in it, and how far their search is.
+    """The cases still in the batch, by their index in it, and the state of their search.
 
-    `alive` are those that have not ended; the others leave when it is worth the copying.
+    `alive` are those that have not ended; the others are dropped when that is worth the copy.
     """
 
     rows: _Rows
@@ -105,11 +105,11 @@ class _Running:
         return self.adam.tensors[0]
 
     def value(self, place: int, step: int, loss: float) -> Value:
-        """What has been found for the case at a place."""
+        """The current v* of the case at a place."""
         return Value(self.initial[place], self.delta.detach()[place].clone(), step, loss)
 
     def shrink(self) -> None:
-        """Leave out the cases that have ended."""
+        """Drop the cases that have ended."""
         kept = self.alive.nonzero()[:, 0]
         self.rows = self.rows.keep(kept)
         self.adam.keep(kept)
@@ -119,7 +119,7 @@ class _Running:
 
 
 class ValueSearch:
-    """The joint optimisation of one batch: constants first, then the steps."""
+    """The joint optimisation of one batch: what is constant is computed first, then the steps."""
 
     def __init__(
         self, model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
@@ -179,9 +179,10 @@ class ValueSearch:
         return block.output
 
     def run(self) -> Iterator[tuple[int, Value]]:
-        """Yield (index, v*) as cases end: at the last step, or below the loss at which to stop.
+        """Yield (index, v*) as cases end: at the last step, or with a loss below `stop_loss`.
 
-        Adam and the norm's clamp act on each case alone; a non-finite loss ends its case alone.
+        Adam and the clamp of ‖δ‖ act on each case separately, and a non-finite loss ends only its
+        own case.
         """
         options, now = self._options, self._running
         for step in range(1, options.steps + 1):
@@ -221,7 +222,7 @@ class ValueSearch:
     def _scores(
         self, rows: _Rows, delta: Float[Tensor, "case d_model"]
     ) -> Float32[Tensor, "place_and_case vocabulary"]:
-        """Logits in float32 where they are read; δ is in place."""
+        """Logits in float32, with δ in place, at the target's places and then at the KL rows'."""
         parts, layer = self._model.parts, self._options.layer
         row = torch.cat([rows.places.row, rows.kl])
         column = torch.cat([rows.places.column, rows.subject[rows.kl]])
@@ -263,7 +264,7 @@ def _clamp(delta: Float[Tensor, "case d_model"], limit: Float[Tensor, "case 1"])
 def _initial(
     model: LoadedModel, problems: Sequence[ValueProblem], options: ValueOptions
 ) -> Float32[Tensor, "case d_model"]:
-    """What δ is added to, under the bare prompt: the site's output."""
+    """The site's output under the bare prompt, to which δ is added."""
     parts, layer = model.parts, options.layer
     site = parts.mlp(layer) if options.site == "mlp" else parts.block(layer)
     bare = [problem.prompts[0] for problem in problems]
@@ -275,7 +276,7 @@ def _initial(
 
 
 def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device) -> _Places:
-    """The target's places, under every template, counted in columns of the suffix."""
+    """The places of the target's tokens under every template, as columns of the suffix."""
     places: list[tuple[int, int, int, int, float]] = []
     first_row = 0
     for case, problem in enumerate(problems):
@@ -293,9 +294,9 @@ def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device)
 def _attention_of(
     model: LoadedModel, prefixes: Sequence[tuple[int, ...]], length: int
 ) -> KeysValues:
-    """Attention keys and values of `[rows, length]` tokens, layer by layer.
+    """The KV cache of `[rows, length]` tokens, layer by layer.
 
-    Many cases share their prefixes, which are the templates; each is run once.
+    Many cases share their prefixes, which are the templates; each is read once.
     """
     unique = {prefix: i for i, prefix in enumerate(dict.fromkeys(prefixes))}
     rows = pad_rows([*unique], model.pad_id, "left", model.device, length)
@@ -306,7 +307,7 @@ def _attention_of(
 
 
 def _forget(past: KeysValues, layer: int) -> KeysValues:
-    """Free what the blocks up to `layer` held, since they do not run again; shapes remain."""
+    """Free the KV cache of blocks up to `layer`, which do not run again; its length remains."""
     return [
         shape_only(keys, values) if i <= layer else (keys, values)
         for i, (keys, values) in enumerate(past)
@@ -321,8 +322,8 @@ def find_values(
 ) -> list[Value | str]:
     """v* of each request, or the reason why there is none.
 
-    All are searched for together; where the model raises, each that is left is searched for alone,
-    so that whatever one case does is the reason of that case only.
+    The search is joint; if the model raises an error, each case that is left is searched alone, so
+    that a case that fails affects no other.
     """
     posed = [_pose(model, request, templates) for request in requests]
     places = [i for i, problem in enumerate(posed) if isinstance(problem, ValueProblem)]
@@ -368,10 +369,11 @@ def optimise(
     *,
     tokens_per_batch: int | None = None,
 ) -> Iterator[tuple[int, Value]]:
-    """Yield (index, v*) of every problem as they are found; each gets what it would get alone.
+    """Yield (index, v*) of every problem as it is found; each gets what it would get alone.
 
-    Problems of like suffix are optimised together, at most `tokens_per_batch` tokens of suffix in
-    one batch; by default as many as the memory budget of `editcore.models.batch_size` allows.
+    Problems with suffixes of similar length are optimised together, at most `tokens_per_batch`
+    tokens of suffix in one batch; by default as many as the memory budget of
+    `editcore.models.batch_size` allows.
     """
     budget = tokens_per_batch or tokens_per_search(model, options.layer)
     order = sorted(range(len(problems)), key=lambda i: (problems[i].suffix, i))
