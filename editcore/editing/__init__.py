@@ -1,1 +1,1 @@
-"""What an editor is, and an editor at work on a loaded model."""
+"""The base class of editors, and an editor at work on a loaded model."""

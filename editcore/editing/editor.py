@@ -1,4 +1,4 @@
-"""What every editor is: a class whose edits are values, never changes left in the model."""
+"""The base class of editors: their edits are values, never changes left in the model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,11 +31,11 @@ ConfigT = TypeVar("ConfigT", bound=EditorConfig)
 
 @dataclass(frozen=True)
 class EditContext:
-    """What an editor works with: the model, and what its options asked for.
+    """What an editor works with: the model, and the artefacts that its options require.
 
-    `moments` is keyed by layer, `values` by the options of the search; it is empty where no search
-    was planned for the job. `prefixes`, `trained` and `key_strategy` are None unless the editor
-    requires them.
+    `moments` is keyed by layer, `values` by the options of the search; `values` is empty if no
+    search was planned for the job. `prefixes`, `trained` and `key_strategy` are None unless the
+    editor requires them.
     """
 
     model: "LoadedModel"
@@ -52,8 +52,8 @@ class EditResult:
     """One edit as a value: a weight change or a patch, or the reason why there is none.
 
     `diagnostics` are numbers known from making the edit (`numerator_norm`, `denominator`, `steps`,
-    …); `state` is what a sequence of edits carries to its next step. `key_strategy` names what
-    chose the keys and `second_moment` is whether C entered the edit; both None for editors without
+    …); `state` is passed to the next edit of a sequence. `key_strategy` is the name of the strategy
+    that chose the keys, and `second_moment` whether C was used; both are None for editors without
     such a choice.
     """
 
@@ -67,12 +67,12 @@ class EditResult:
 
     @property
     def change(self) -> "Change | None":
-        """Whichever of the two there is."""
+        """The weight change or the patch, whichever there is; None for a failed edit."""
         return self.patch if self.delta is None else self.delta
 
 
 class Editor(ABC, Generic[ConfigT]):
-    """Base of every editor. Subclasses leave the model as they found it."""
+    """Base class of all editors. Subclasses leave the model as they found it."""
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -80,10 +80,10 @@ class Editor(ABC, Generic[ConfigT]):
     def train(
         self, context: EditContext, data: Sequence[Path], checkpoint: "Checkpoint"
     ) -> "TrainedParts":
-        """What an editor that requires `Trained` learns of the model from files of `data`.
+        """Learn about the model from the files in `data`, if the editor requires `Trained`.
 
-        It begins from `checkpoint.read()` where an earlier run was killed, keeps its progress there
-        with `write_if_due`, and ends with what the whole run would have ended with.
+        An implementation resumes from `checkpoint.read()`, saves its progress with `write_if_due`,
+        and returns the same whether or not it was interrupted.
         """
         raise PluginError(
             f"{type(self).__name__} requires trained parts but has no `train`; "
@@ -97,8 +97,8 @@ class Editor(ABC, Generic[ConfigT]):
     def save_state(self, state: Any) -> "Mapping[str, Tensor]":
         """The state of a sequence as tensors, for its checkpoint; None is saved as no tensors.
 
-        An editor whose state is neither None nor a mapping from names to tensors overrides this and
-        `load_state`; until it does, a sequence of its edits is a `PluginError`.
+        An editor whose state is neither None nor a mapping from names to tensors must override this
+        and `load_state`; otherwise this raises `PluginError`.
         """
         tensors: Mapping[str, Tensor] = {} if state is None else state
         if not isinstance(tensors, Mapping) or not all(map(_is_tensor, tensors.values())):
@@ -116,15 +116,15 @@ class Editor(ABC, Generic[ConfigT]):
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """Edit all `requests` together, on the model as it is now, into one change."""
+        """One change that makes all `requests` together, for the model as it is now."""
 
     def edit_each(
         self, context: EditContext, requests: Sequence[EditRequest]
     ) -> Iterator[EditResult]:
         """Edit each request alone, each from the same weights, in the order given.
 
-        A request that cannot be carried out gives a result whose status says why. Editors that can
-        share work between independent edits override this.
+        A request that cannot be carried out gives a result whose status is the reason. Editors that
+        can share work between independent edits override this.
         """
         for request in requests:
             try:
@@ -143,7 +143,7 @@ def _is_tensor(value: Any) -> bool:
 def refuse_undeclared(
     editor: str, options: EditorConfig, parts: "ModelParts", change: "Change"
 ) -> None:
-    """An editor that says which layers it edits must keep to them; a `PluginError` otherwise."""
+    """Raise `PluginError` for a change outside the layers that the editor declares, if it does."""
     declared, places = options.edited_layers(), change.places(parts)
     outside = [name for name, block in places.items() if block not in declared]
     if declared and outside:

@@ -1,7 +1,7 @@
-"""The plain way to an edit and its perplexity: whole model, right padding, one case at a time.
+"""The reference implementation: whole passes, right padding, one case at a time.
 
-It follows the published implementations step by step, and is what the fast way in `values`, `keys`,
-`overlay` and `perplexity` has to agree with, and races against.
+It follows the published implementations step by step. The faster `value_search`, `keys`, `overlay`
+and `perplexity` must agree with it, and are timed against it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from editcore.updates.delta import Delta
 
 
 def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOptions) -> Value:
-    """v* of one case, every step a pass through the whole model (Meng et al. 2022, eq. 4)."""
+    """v* of one case, with a pass through the whole model in every step (see `keyvalue.value`)."""
     prompts, device = problem.prompts, model.device
     everything = [p.ids + problem.target[:-1] for p in prompts] + [problem.kl_prompt.ids]
     rows = pad_rows(everything, model.pad_id, "right", device)
@@ -77,7 +77,7 @@ def keys_of_one(model: LoadedModel, layer: int, prompts: Sequence[TokenizedPromp
 def edit_one(
     model: LoadedModel, problem: ValueProblem, options: ValueOptions, strategy: KeyStrategy
 ) -> Delta:
-    """The rank-one update of one case, without C, as the published configurations have it."""
+    """The rank-one update of one case, without C, as in the published configurations."""
     keys = keys_of_one(model, options.layer, problem.prompts)
     value = optimise_one(model, problem, options)
     update = solve_rank_one(value.target, strategy(keys), None).update
@@ -86,7 +86,7 @@ def edit_one(
 
 @torch.no_grad()
 def perplexity(model: LoadedModel, texts: Sequence[str], batch: int = 10) -> float:
-    """The mean of exp(mean NLL): all texts tokenised again and padded to the longest of them."""
+    """The mean over texts of exp(mean NLL), all of them padded to the longest."""
     ids = [model.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     whole = pad_rows(ids, model.pad_id, "right", model.device)
     found = []

@@ -1,4 +1,4 @@
-"""An editor at work on a loaded model, as a job names them: shared by all that edits."""
+"""An editor at work on a loaded model, as a job names them; every command that edits uses it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from editcore.updates.change import Change
 
 @dataclass(frozen=True)
 class Session:
-    """Model and artefacts, the editor, and what is done to each of its weight changes."""
+    """Model and artefacts, the editor, and the transforms of its weight changes."""
 
     info: EditorInfo
     context: EditContext
@@ -32,7 +32,7 @@ class Session:
 
     @classmethod
     def open(cls, job: EditorJob, registry: Registry) -> "Session":
-        """Load model, artefacts and plugins; any of them missing is an `EditcoreError`."""
+        """Load model, artefacts and plugins; `EditcoreError` if any of them is missing."""
         info = registry.editors[job.editor.uses].record
         model = load_spec(job.model, registry)
         config = validated(info.config, job.editor.options, f"options of {job.editor.label}")
@@ -45,7 +45,7 @@ class Session:
     def edit(self, requests: Sequence[EditRequest], state: Any) -> EditResult:
         """The next edit of a sequence, on the model as it is now, or the reason why there is none.
 
-        What the editor or its change raises is a reason too. The model stays as it is.
+        An error of the editor or of its change becomes that reason. The model stays as it is.
         """
         if flaw := next((request.flaw for request in requests if request.flaw), ""):
             return EditResult(status=flaw)
@@ -57,16 +57,16 @@ class Session:
                 refuse_undeclared(self.info.name, options, context.model.parts, result.change)
                 if result.patch is not None:
                     with result.patch.applied(context.model.model):
-                        pass  # one that cannot be put in fails here, not where it is measured
+                        pass  # so that one that cannot be applied fails here, not when measured
         except Exception as error:  # a third party's editor may raise anything
             return EditResult(status=in_one_line(error))
         return result
 
     def finished(self, result: EditResult) -> EditResult:
-        """An edit as it is measured: transformed, and a failed one where it is no edit.
+        """The result after all transforms, or a failed one if it is not a valid edit.
 
-        That is where it holds non-finite numbers, or not the change that the editor's capabilities
-        announce.
+        An edit is invalid if it holds non-finite numbers, or is not the kind of change that the
+        editor's capabilities announce.
         """
         if not isinstance(result, EditResult):
             return self._refused(f"returned {type(result).__name__}, not an EditResult")
@@ -86,7 +86,7 @@ class Session:
         )
 
     def _wrong_kind(self, result: EditResult) -> str:
-        """What keeps the result from being an edit of the announced kind."""
+        """Why the result is not an edit of the announced kind; empty if it is one."""
         changes = {"weight change": result.delta, "patch": result.patch}
         wanted, other = changes if self.info.capabilities.changes_weights else reversed(changes)
         if changes[other] is not None:
@@ -102,7 +102,7 @@ class Session:
 
 
 def make_editor(info: EditorInfo, config: EditorConfig) -> Editor[Any]:
-    """The editor with its options; `PluginError` where its factory raises or gives no `Editor`."""
+    """The editor with its options; `PluginError` if its factory raises or returns no `Editor`."""
     factory = resolve_factory(info.factory)
     try:
         editor = factory(config)
@@ -120,7 +120,7 @@ def make_editor(info: EditorInfo, config: EditorConfig) -> Editor[Any]:
 
 
 def resolved_key_strategy(config: EditorConfig, registry: Registry) -> KeyStrategy | None:
-    """The key strategy that the options ask for; `PluginError` where it is not installed."""
+    """The key strategy that the options require; `PluginError` if it is not installed."""
     if (name := key_strategy_of(config)) is None:
         return None
     strategy: KeyStrategy = resolve_factory(registry.key_strategies[name].record.factory)

@@ -21,7 +21,7 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class TrainedParts:
-    """The tensors that training gave, and what the editor wrote down about them, as JSON."""
+    """The tensors that training gave, and what the editor recorded about them, for JSON."""
 
     tensors: Mapping[str, torch.Tensor]
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class TrainedParts:
 def fingerprint(model: "LoadedModel", layers: Sequence[int]) -> str:
     """A hash of the weights of some blocks and of the model's shape.
 
-    Weights count to the precision of bfloat16, so that one model in two dtypes is the same model.
+    Weights are rounded to bfloat16 first, so that a model has one hash in float32 and bfloat16.
     """
     config = model.model.config
     shape = (config.model_type, model.parts.depth, config.hidden_size, config.vocab_size)
@@ -77,5 +77,5 @@ def _remedy(model: "LoadedModel") -> str:
     again = "leave the option out to train again, or give the file of this model"
     if model.model.dtype != torch.float16:
         return again
-    # It rounds to nearest twice on the way to bfloat16, and loses small numbers.
+    # From float16, weights are rounded a second time, and small ones are lost.
     return f"float16 changes weights, so load the model in another dtype; or {again}"

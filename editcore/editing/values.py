@@ -1,4 +1,4 @@
-"""v* of requests to edit: as planned for the job, or searched for where nothing was planned."""
+"""v* of requests to edit: from the files planned for the job, or searched for if there are none."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ def values_of_each(
 ) -> list[Value | str]:
     """v* of each request, or the reason why there is none.
 
-    A job with planned files reads them, and a file that lacks what was planned is a `DataError`.
-    Sequences have none, since v* of an edited model is another; they search, as single edits
-    outside a study do.
+    A job with planned files reads them; a file that lacks one of the requests is a `DataError`.
+    Sequences have no such files, since v* depends on the edits so far; they search, and so do
+    single edits outside a study.
     """
     assert context.prefixes is not None
     if context.values:

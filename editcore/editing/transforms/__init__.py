@@ -1,4 +1,4 @@
-"""Delta transforms: what is done to any editor's weight change before it is measured."""
+"""Delta transforms: functions applied to an editor's weight change before it is measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class BoundTransform:
 
 
 def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTransform, ...]:
-    """The transforms that a job names, in its order; `PluginError` where one is not installed."""
+    """The transforms that a job names, in its order; `PluginError` if one is not installed."""
     found = [(spec, registry.delta_transforms[spec.uses].record) for spec in specs]
     return tuple(
         BoundTransform(
@@ -45,7 +45,7 @@ def transformed(
     result: EditResult, transforms: Sequence[BoundTransform], model: "LoadedModel"
 ) -> EditResult:
     """The result with its delta transformed; a transform that raises makes it a failed one."""
-    # Here, because the planner reads this module, and never imports torch.
+    # Imported late, because the planner imports this module, and must not import torch.
     from editcore.updates.delta import Delta
 
     for transform in transforms:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class NormCapConfig(TransformConfig):
-    """How large an update may be."""
+    """Options of `norm_cap`."""
 
     ratio: PositiveFloat = Field(
         description="Largest Frobenius norm of an update, relative to its parameter's."
@@ -21,7 +21,7 @@ class NormCapConfig(TransformConfig):
 
 
 def norm_cap(delta: "Delta", model: "LoadedModel", config: NormCapConfig) -> "Delta":
-    """Scale each parameter's ΔW so that ‖ΔW‖ ≤ ratio·‖W‖; an update within it keeps its bits."""
+    """Scale each parameter's ΔW so that ‖ΔW‖ ≤ ratio·‖W‖; smaller updates keep their bits."""
 
     def capped(name: str, update: "Update") -> "Update":
         norm = update.norm()
