@@ -1,4 +1,4 @@
-"""Greedy generation: the text after a context, the most probable token each time."""
+"""Greedy generation: the text after a context, always taking the most probable token."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import bucket_by_length
 from editcore.updates.change import Change
 
-# A block in which the contexts of some numbers, in that order, are read.
+# Given indices of contexts, a block in which these are read, in that order.
 Reading = Callable[[Sequence[int]], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Said:
-    """The text that a model went on with, and whether all its logits were finite."""
+class Generated:
+    """A generated text, and whether all logits were finite."""
 
     text: str
     finite: bool
@@ -33,7 +33,7 @@ class Said:
 
 @dataclass
 class _Row:
-    """A context's number, and what was said after it."""
+    """A context's index, and the tokens generated after it."""
 
     index: int
     tokens: list[int]
@@ -41,16 +41,16 @@ class _Row:
 
 
 class Answering:
-    """Contexts in tokens, laid out once and answered after every edit.
+    """Contexts in tokens, batched once and continued after every edit.
 
-    An answer ends at a stop, at the model's end of text, or after `most` tokens; the text is cut
-    before the stop. Where logits are not finite, nothing more is said.
+    An answer ends at a stop, at the model's end of text, after `most` tokens, or at logits that are
+    not finite; the text is cut before the stop.
     """
 
     def __init__(
         self, model: LoadedModel, contexts: Sequence[Tokens], stops: Sequence[str], most: int
     ) -> None:
-        """Contexts that leave no room for an answer lose their beginning."""
+        """Contexts that leave no room for `most` tokens lose their beginning."""
         self._model, self._stops, self._most = model, [stop for stop in stops if stop], most
         kept = [context[-max(1, model.max_positions - most) :] for context in contexts]
         room = Room.on(model)
@@ -62,22 +62,24 @@ class Answering:
         ]
 
     @torch.no_grad()
-    def answers(self, start: int = -1, reading: Reading = lambda _: nullcontext()) -> list[Said]:
-        """What the model as it is, whose blocks up to `start` are unedited, says to each.
+    def answers(
+        self, start: int = -1, reading: Reading = lambda _: nullcontext()
+    ) -> list[Generated]:
+        """The model's answer to each context; its blocks up to `start` are unedited.
 
-        Each forward pass happens inside `reading` of the contexts in it.
+        Each forward pass runs inside `reading` of its contexts.
         """
-        found: dict[int, Said] = {}
+        found: dict[int, Generated] = {}
         with self._model.arithmetic():
             for batch, contexts in self._batches:
                 rows = [_Row(i, []) for i in batch]
                 with reading(batch):
                     read = contexts.read(start)
-                self._go_on(rows, read, reading)
-                found |= {row.index: Said(self._text(row), row.finite) for row in rows}
+                self._generate(rows, read, reading)
+                found |= {row.index: Generated(self._text(row), row.finite) for row in rows}
         return [found[i] for i in range(len(found))]
 
-    def _go_on(self, rows: Sequence[_Row], read: Read, reading: Reading) -> None:
+    def _generate(self, rows: Sequence[_Row], read: Read, reading: Reading) -> None:
         running = list(rows)
         for step in range(self._most):
             logits = self._model.parts.logits(read.last).float()
@@ -120,8 +122,8 @@ class Answering:
 def continuations(model: LoadedModel, prompts: Sequence[str], tokens: int) -> list[str]:
     """The text of up to `tokens` tokens after each prompt.
 
-    It ends early at the end of text, at the model's last position, and where logits are not finite.
-    Each prompt is read alone and whole for every token, so that it works for any patch.
+    It ends early at the end of text, at the model's last position, and at logits that are not
+    finite. Each prompt is read alone and in full for every token, so that any patch works.
     """
     return [_continuation(model, prompt, tokens) for prompt in prompts]
 
@@ -133,8 +135,8 @@ def _continuation(model: LoadedModel, prompt: str, tokens: int) -> str:
         return ""
     # A copy without the checkpoint's own settings, such as a penalty on repetition; it shares all
     # weights and hooks.
-    speaker: Any = copy.copy(model.model)
-    speaker.generation_config = GenerationConfig(
+    generator: Any = copy.copy(model.model)
+    generator.generation_config = GenerationConfig(
         max_new_tokens=room,
         eos_token_id=model.tokenizer.eos_token_id,
         pad_token_id=model.pad_id,
@@ -142,10 +144,10 @@ def _continuation(model: LoadedModel, prompt: str, tokens: int) -> str:
         output_logits=True,
         return_dict_in_generate=True,
     )
-    made = speaker.generate(ids, attention_mask=torch.ones_like(ids))
+    made = generator.generate(ids, attention_mask=torch.ones_like(ids))
     sound = takewhile(lambda logits: bool(logits.isfinite().all()), made.logits)
-    said = made.sequences[0, length : length + len(list(sound))]
-    return str(model.tokenizer.decode(said, skip_special_tokens=True))
+    new = made.sequences[0, length : length + len(list(sound))]
+    return str(model.tokenizer.decode(new, skip_special_tokens=True))
 
 
 def edited_continuations(
@@ -153,16 +155,16 @@ def edited_continuations(
 ) -> list[tuple[str, str]]:
     """The text after each prompt before and after its own edit, many edits in one pass.
 
-    As `continuations` of the model and of each edited model.
+    The texts are those of `continuations`, from the model and from each edited model.
     """
     contexts = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
-    before = [said.text for said in Answering(model.frozen, contexts, [], tokens).answers()]
+    before = [answer.text for answer in Answering(model.frozen, contexts, [], tokens).answers()]
     after: dict[int, str] = {}
     for group in edited_models(model, changes):
         if isinstance(group, Overlay):
             asked = Answering(group.reader, [contexts[i] for i in group.members], [], tokens)
-            said = asked.answers(reading=partial(_laid_over, group))
-            after |= zip(group.members, (answer.text for answer in said), strict=True)
+            answers = asked.answers(reading=partial(_laid_over, group))
+            after |= zip(group.members, (answer.text for answer in answers), strict=True)
             continue
         for i in group.members:
             with group.in_place(), group.reader.arithmetic():

@@ -1,8 +1,8 @@
 """lm-eval's tasks on edited models: the only module that imports `lm_eval`.
 
-Model, tokenizer and tasks are loaded once; requests are built, tokenised and laid out once and
-read by every edited model. lm-eval's own cache of responses is not used, since its keys say
-nothing of the weights.
+Model, tokenizer and tasks are loaded once; requests are built, tokenised and batched once and read
+by every edited model. lm-eval's own cache of responses is not used, since its keys do not depend on
+the weights.
 """
 
 import importlib.metadata
@@ -28,21 +28,21 @@ from editcore.datasets.bundled import data_file
 from editcore.datasets.readers import read_records
 from editcore.datasets.task_files import label, task_file
 from editcore.errors import ConfigError, EditcoreError, in_one_line, reason
-from editcore.evaluation.generation import Answering, Said
+from editcore.evaluation.generation import Answering, Generated
 from editcore.evaluation.loglikelihood import Continuations, Pair, Scored
 from editcore.models.loading import LoadedModel
 from editcore.requests import OK
 from editcore.updates.change import Change
 
 NONFINITE = "nonfinite"
-# lm-eval's own default where a task names no limit.
+# lm-eval's own default for tasks without a limit.
 MOST_TOKENS = 256
 
 
 class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval has no types
     """A loaded model as lm-eval sees it; inside `edited`, the edited one.
 
-    `finite` says whether all logits were finite that the last call has read.
+    `finite` is whether all logits of the last call were finite.
     """
 
     def __init__(self, model: LoadedModel) -> None:
@@ -76,14 +76,14 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
 
     @property
     def prefix_token_id(self) -> int:
-        """The token that stands for an empty context."""
+        """The token that takes the place of an empty context."""
         first = self.tokenizer.bos_token_id
         return self.eot_token_id if first is None else int(first)
 
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **_: Any
     ) -> list[int]:
-        """The ids of a text; with the tokenizer's own special tokens unless told otherwise."""
+        """The ids of a text; by default with the special tokens that the tokenizer adds."""
         special = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
         ids: list[int] = self.tokenizer(string, **special)["input_ids"]
         return ids
@@ -95,7 +95,7 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
         key = tuple(request.args for request in requests)
         if key not in self._scored:
             self._scored[key] = Continuations(self._model, map(self._pair, key))
-        return self._told(self._scored[key].scores(self._start))
+        return self._results(self._scored[key].scores(self._start))
 
     def _pair(self, texts: tuple[str, str]) -> Pair:
         context, continuation = texts
@@ -106,7 +106,7 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
             before = [self.prefix_token_id]
         return tuple(before), tuple(scored)
 
-    def _told(self, scores: Sequence[Scored]) -> list[tuple[float, bool]]:
+    def _results(self, scores: Sequence[Scored]) -> list[tuple[float, bool]]:
         self.finite = all(score.finite for score in scores)
         return [(score.log_probability, score.greedy) for score in scores]
 
@@ -114,7 +114,7 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
         self, requests: list[tuple[tuple[str, str], list[int], list[int]]], **_: Any
     ) -> list[tuple[float, bool]]:
         pairs = [(tuple(context), tuple(scored)) for _, context, scored in requests]
-        return self._told(Continuations(self._model, pairs).scores(self._start))
+        return self._results(Continuations(self._model, pairs).scores(self._start))
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -132,15 +132,15 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
             for context, scored in map(lm_eval.utils.make_disjoint_window, found):
                 windows.append((tuple(context), tuple(scored)))
                 text_of.append(i)
-        told = self._told(Continuations(self._model, windows).scores(self._start))
+        results = self._results(Continuations(self._model, windows).scores(self._start))
         totals = [0.0] * len(requests)
-        for i, (log_probability, _) in zip(text_of, told, strict=True):
+        for i, (log_probability, _) in zip(text_of, results, strict=True):
             totals[i] += log_probability
         return totals
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """What the model says to each context, up to a stop; always greedily."""
-        said: dict[int, Said] = {}
+        """The model's answer to each context, generated greedily up to a stop."""
+        answers: dict[int, Generated] = {}
         for options, places in _by_options(requests).items():
             stops, most = options
             contexts = tuple(requests[i].args[0] for i in places)
@@ -148,13 +148,13 @@ class EditedLM(lm_eval.api.model.TemplateLM):  # type: ignore[misc] # lm-eval ha
             if key not in self._answered:
                 tokens = [tuple(self.tok_encode(context)) for context in contexts]
                 self._answered[key] = Answering(self._model, tokens, stops, most)
-            said |= zip(places, self._answered[key].answers(self._start), strict=True)
-        self.finite = all(answer.finite for answer in said.values())
-        return [said[i].text for i in range(len(requests))]
+            answers |= zip(places, self._answered[key].answers(self._start), strict=True)
+        self.finite = all(answer.finite for answer in answers.values())
+        return [answers[i].text for i in range(len(requests))]
 
 
 def _by_options(requests: Sequence[Instance]) -> dict[tuple[tuple[str, ...], int], list[int]]:
-    """The requests' places by what ends their answers: the stops, and the most tokens."""
+    """Indices of the requests by what ends their answers: the stops, and the most tokens."""
     found: dict[tuple[tuple[str, ...], int], list[int]] = {}
     for i, request in enumerate(requests):
         options = request.args[1]
@@ -172,9 +172,10 @@ def _by_options(requests: Sequence[Instance]) -> dict[tuple[tuple[str, ...], int
 
 @dataclass(frozen=True)
 class TaskScore:
-    """A model's score in a task, null where its logits were not finite.
+    """A model's score in a task, None if some logits were not finite.
 
-    `random` is what guessing gives; `stderr` is that of the mean over `n_items`.
+    `random` is the score expected from guessing, `stderr` the standard error of the mean over
+    `n_items`, `seconds` the time taken.
     """
 
     task: str
@@ -197,9 +198,8 @@ class Suite:
     def load(cls, names: Sequence[str], limit: int | None, seed: int = 0) -> "Suite":
         """Load tasks and build their requests, from the first `limit` items of each.
 
-        `seed` draws the examples of tasks that show some.
-
         A name is that of a YAML file or of one of lm-eval's own tasks; `ConfigError` for others.
+        `seed` is that of few-shot examples.
         """
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         loader = _Loader()
@@ -212,7 +212,7 @@ class Suite:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions of the harness, of each task, and of its data where they are from the hub."""
+        """Versions of lm-eval, of each task, and of its data if they are from the hub."""
         own = {
             f"task {t.task_name}": str(t.VERSION) for tasks in self.tasks.values() for t in tasks
         }
@@ -224,7 +224,7 @@ class Suite:
         return {"lm_eval": importlib.metadata.version("lm_eval")} | own | data
 
     def scores(self, lm: EditedLM) -> list[TaskScore]:
-        """The scores of the model as it is."""
+        """The scores of the model: inside `lm.edited`, of the edited one."""
         return [self._score(name, tasks, lm) for name, tasks in self.tasks.items()]
 
     def _score(self, name: str, tasks: Sequence[Task], lm: EditedLM) -> TaskScore:
@@ -252,10 +252,10 @@ class Suite:
 
 
 def data_commits(names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Load the data of tasks, from the hub where they are not here; by name, what came from there.
+    """Load the data of tasks, downloading what is missing; returns the commits of data by name.
 
-    That is the commit of the data of each task by its name; none for data from files.
-    `ConfigError` as in `Suite.load`.
+    For each name, they are those of its tasks' data on the hub; data from files have none. Raises
+    `ConfigError` as `Suite.load` does.
     """
     loader = _Loader()
     return {name: _commits(loader.load(name)) for name in names}
@@ -266,7 +266,7 @@ def _commits(tasks: Sequence[Task]) -> dict[str, str]:
     for task in tasks:
         files = [file for split in task.dataset.values() for file in split.cache_files]
         if files:
-            # The cache keeps each commit of a data set in a folder of its name.
+            # In the cache, the folder of a data set's files is named after their commit.
             found[str(task.task_name)] = Path(files[0]["filename"]).parent.name
     return found
 
@@ -293,13 +293,13 @@ def _items(task: Task) -> list[list[Instance]]:
 
 
 def _guesses(task: Task, metric: str) -> list[float]:
-    """What guessing gives for each item: one of the choices right, and 0 where there are none."""
+    """The score expected from guessing, for each item: 1 / its number of choices, 0 without any."""
     chance = task.OUTPUT_TYPE == "multiple_choice" and metric.startswith("acc")
     return [1 / len(item) if chance else 0.0 for item in _items(task)]
 
 
 def _metric(name: str, task: Task) -> str:
-    """The metric that stands for a task: the first of its list that is better when higher."""
+    """The metric that represents a task: the first of its list that is better when higher."""
     better = task.higher_is_better()
     metric = next((metric for metric in task.aggregation() if better.get(metric)), None)
     if metric is None:
@@ -308,7 +308,7 @@ def _metric(name: str, task: Task) -> str:
 
 
 class _Loader:
-    """Loads tasks by file or by name; lm-eval's own are looked through only when needed."""
+    """Loads tasks by file or by name; lm-eval's own are listed only when needed."""
 
     def __init__(self) -> None:
         self._manager: TaskManager | None = None
@@ -348,7 +348,7 @@ def _task(file: str, config: dict[str, Any]) -> Task:
 
 @contextmanager
 def _in_plain_words(name: str) -> Iterator[None]:
-    """Say which task it was that lm-eval, or the library of its data, could not make."""
+    """Raise `ConfigError` with the task's name if lm-eval, or the library of its data, fails."""
     try:
         yield
     except EditcoreError:
@@ -361,7 +361,7 @@ def _in_plain_words(name: str) -> Iterator[None]:
 
 
 def _splits(files: Mapping[str, str]) -> dict[str, datasets.Dataset]:
-    """A task's items, from files of JSON; read here, so that nothing asks a network or a cache."""
+    """A task's items, from JSON files; read here, so that no network or cache is needed."""
     return {
         split: datasets.Dataset.from_list(read_records(data_file(file)))
         for split, file in files.items()

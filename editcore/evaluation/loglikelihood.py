@@ -25,7 +25,7 @@ Pair = tuple[Tokens, Tokens]
 class Scored:
     """log p(continuation | context) in nats, and whether each of its tokens is the most probable.
 
-    `finite` says whether all logits that it was read from are.
+    `finite` is whether all logits at its tokens are.
     """
 
     log_probability: float
@@ -35,10 +35,11 @@ class Scored:
 
 @dataclass
 class _Batch:
-    """Contexts with their continuations: `row` is the context's, `first` the token it predicts.
+    """Contexts with their continuations (`pairs`).
 
-    `longer` are the continuations of two tokens and more, padded on the right without their last
-    token; `targets` are theirs from the second on.
+    For each pair, `row` is the row of its context, `first` its continuation's first token. `longer`
+    are the pairs with two tokens and more, `tails` those tokens but the last, padded on the right,
+    and `targets` those from the second on.
     """
 
     pairs: Sequence[int]
@@ -51,10 +52,10 @@ class _Batch:
 
 
 class Continuations:
-    """Pairs of context and continuation in tokens, laid out once and scored after every edit."""
+    """Pairs of context and continuation in tokens, batched once and scored after every edit."""
 
     def __init__(self, model: LoadedModel, pairs: Iterable[Pair]) -> None:
-        """Contexts that are too long lose their beginning."""
+        """Contexts, and then continuations, that are too long lose their beginning."""
         self._model, self._room = model, Room.on(model)
         self._pairs = [_fit(pair, model.max_positions) for pair in pairs]
         together: dict[Tokens, list[int]] = {}
@@ -88,7 +89,7 @@ class Continuations:
 
     @torch.no_grad()
     def scores(self, start: int = -1) -> list[Scored]:
-        """Each pair's score by the model as it is, whose blocks up to `start` are unedited."""
+        """Each pair's score by the model, whose blocks up to `start` are unedited."""
         found: dict[int, Scored] = {}
         with self._model.arithmetic():
             for batch in self._batches:
@@ -117,7 +118,7 @@ class Continuations:
     def _states(
         self, batch: _Batch, tails: Resumable, read: Read, start: int
     ) -> Float[Tensor, "longer position d_model"]:
-        """The states of the continuations' tokens."""
+        """The last hidden states at the tokens of `tails`."""
         before = read.rows(batch.row[batch.longer])
         mask = torch.cat([before.mask, tails.padded.mask], 1)
         positions = before.lengths[:, None] + tails.padded.positions
@@ -133,7 +134,10 @@ class Continuations:
         place: Int[Tensor, " place"],
         token: Int[Tensor, " place"],
     ) -> tuple[Float32[Tensor, " place"], Bool[Tensor, " place"], Bool[Tensor, " place"]]:
-        """What states say of tokens: log-probability, whether most probable, whether finite."""
+        """Each token's log-probability, whether it is the argmax, and whether logits are finite.
+
+        Token i is predicted from `states[place[i]]`.
+        """
         chunk = rows_of_logits(self._model)
         found = []
         for first in range(0, len(states), chunk):
@@ -150,7 +154,7 @@ class Continuations:
 
 
 def _fit(pair: Pair, positions: int) -> Pair:
-    """A pair whose tokens but the last fit into the model, the context cut from the left."""
+    """A pair whose tokens, except the last, fit into the model, the context cut from the left."""
     context, continuation = pair
     continuation = continuation[-positions:]
     return context[-(positions + 1 - len(continuation)) :], continuation

@@ -25,10 +25,10 @@ from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
 
 @dataclass(frozen=True)
 class StartPoint:
-    """Where edited models begin to differ: after block `layer`, -1 for before the first.
+    """Where edited models begin to differ: after block `layer`, or before all blocks if it is -1.
 
-    With `at_down`, that block's down-projection alone is changed in it, and what this adds is added
-    to the block's output, for which the projection's input is recorded too.
+    With `at_down`, that block's down-projection is changed, and nothing else in it. Its change ΔW
+    then adds ΔW k to the block's output, so the keys k are recorded too.
     """
 
     layer: int
@@ -37,19 +37,19 @@ class StartPoint:
 
 @dataclass
 class Activations:
-    """The unedited model at a start; None where unused."""
+    """The unedited model's states after a start's block, and its keys if needed."""
 
     states: Float[Tensor, "row position d_model"] | None = None
     keys: Float[Tensor, "row position d_key"] | None = None
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "Activations":
-        """The same for chosen rows."""
+        """Those of chosen rows."""
         chosen = (None if t is None else t[index] for t in (self.states, self.keys))
         return Activations(*chosen)
 
     @classmethod
     def joined(cls, parts: Sequence["Activations"]) -> "Activations":
-        """The rows of several, of one length, one after another."""
+        """All rows of several, which have one length."""
         if len(parts) == 1:
             return parts[0]
         columns = ([each.states for each in parts], [each.keys for each in parts])
@@ -63,8 +63,8 @@ def recording_activations(
 ) -> Iterator[Activations]:
     """Record what edited models start from; with `stop`, end the forward pass right after it.
 
-    The forward pass must be the last statement of the `with` block; it is not needed where edits
-    begin before the first block.
+    The forward pass must be the last statement of the `with` block; it is not needed if edits begin
+    before the first block.
     """
     found, parts = Activations(), model.parts
     if start.layer < 0:
@@ -80,7 +80,7 @@ def recording_activations(
 
 
 class EditedModels(ABC):
-    """One or more edited models, read by `reader`; `members` are their places among the changes."""
+    """One or more edited models, read by `reader`; `members` are the indices of their changes."""
 
     reader: LoadedModel
     members: Sequence[int]
@@ -94,14 +94,14 @@ class EditedModels(ABC):
     def hidden(
         self, rows: PaddedRows, before: Activations, edit: Int[Tensor, " row"]
     ) -> Float[Tensor, "row position d_last"]:
-        """Last hidden states; row i is read by the model `edit[i]`.
+        """Last hidden states; row i is read by the edited model `members[edit[i]]`.
 
-        `edit` counts among the members, and `before` is what the unedited model has at `start`.
+        `before` are the unedited model's activations at `start`.
         """
 
 
 def edited_models(model: LoadedModel, changes: Sequence[Change]) -> list[EditedModels]:
-    """Group edits that can share a forward pass; those that cannot are groups of their own."""
+    """Group edits that can share a forward pass; each of the others is a group of its own."""
     found: list[EditedModels] = []
     together: dict[tuple[tuple[str, type[Update]], ...], dict[int, Delta]] = {}
     for i, change in enumerate(changes):
@@ -139,7 +139,7 @@ def _fitting(model: LoadedModel, alike: Mapping[int, Delta]) -> Iterator[Mapping
 
 
 def _bytes(update: Update) -> int:
-    """What an update takes in float32."""
+    """The size of an update in float32, in bytes."""
     return sum(4 * tensor.numel() for tensor in vars(update).values())
 
 
@@ -149,7 +149,7 @@ def run_from(
     start: StartPoint,
     states: Float[Tensor, "row position d_model"] | None,
 ) -> Float[Tensor, "row position d_last"]:
-    """The last hidden states, run from `states` at the start where there are any."""
+    """The last hidden states of a pass that begins with `states` after `start`, if given."""
     with model.arithmetic(), ExitStack() as stack:
         if states is not None:
             stack.enter_context(hooks.resuming_after(model.parts, start.layer, states))
@@ -161,7 +161,7 @@ def run_from(
 
 @dataclass(frozen=True)
 class Applied(EditedModels):
-    """One edited model whose change is really in place while it reads."""
+    """One edited model whose change is applied to the model while it reads."""
 
     reader: LoadedModel
     members: Sequence[int]
@@ -171,7 +171,7 @@ class Applied(EditedModels):
 
     @classmethod
     def of(cls, model: LoadedModel, change: Change, place: int) -> "Applied":
-        """Begin before the first block whose output the edit can alter."""
+        """One that begins before the first block whose output the edit can alter."""
         start = StartPoint(change.first_block(model.parts) - 1)
         return cls(model.frozen, (place,), start, model, change)
 
@@ -203,12 +203,12 @@ class Added(ABC):
     def added(
         self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
     ) -> Float[Tensor, " row #position d_out"]:
-        """What is added for some inputs; row i is read by the edit `edit[i]`."""
+        """What is added for some inputs; row i is of the edit `edit[i]`."""
 
 
 @dataclass(frozen=True)
 class BatchedFactors(Added):
-    """Low-rank changes of a weight; lower ranks are filled with zeros."""
+    """Low-rank changes of a weight; lower ranks are padded with zeros."""
 
     outputs: Float[Tensor, "edit d_out rank"]
     inputs: Float[Tensor, "edit d_in rank"]
@@ -232,14 +232,14 @@ class BatchedFactors(Added):
 
 @dataclass(frozen=True)
 class Matrices(Added):
-    """Changes of a weight as they are."""
+    """Dense changes of a weight."""
 
     changes: Float32[Tensor, "edit d_out d_in"]
 
     def added(
         self, inputs: Float[Tensor, "row position d_in"], edit: Int[Tensor, " row"]
     ) -> Float[Tensor, " row #position d_out"]:
-        """See `Added.added`; edit by edit, since a copy of its matrix for every row is large."""
+        """See `Added.added`; edit by edit, since a matrix for every row would be large."""
         size = (*inputs.shape[:-1], self.changes.shape[1])
         found = torch.empty(size, dtype=self.changes.dtype, device=inputs.device)
         for one in edit.unique().tolist():
@@ -282,7 +282,7 @@ class Overlay(EditedModels):
 
     @classmethod
     def of(cls, model: LoadedModel, members: Mapping[int, Delta]) -> "Overlay":
-        """Lay changes of the same linear maps over the model; keyed by their places."""
+        """Overlay changes of the same linear maps, which are keyed by their indices."""
         parts, deltas = model.parts, list(members.values())
         places, first = deltas[0].places(parts), deltas[0].first_block(parts)
         down = parts.down_weight(first).removesuffix("weight")
@@ -317,7 +317,7 @@ class Overlay(EditedModels):
             return run_from(self.reader, rows, self.start, states)
 
     def laid_over(self, edit: Int[Tensor, " row"]) -> AbstractContextManager[None]:
-        """A block in which row i of each pass, run from the first block, is the model `edit[i]`."""
+        """A block in which row i of each whole pass is read by the model `members[edit[i]]`."""
         return self._adding(self.changes, edit)
 
     @contextmanager
@@ -331,7 +331,7 @@ class Overlay(EditedModels):
 
 @contextmanager
 def overlaying(module: nn.Module, changes: Added, edit: Int[Tensor, " row"]) -> Iterator[None]:
-    """Let a linear map give what the maps of the rows' edits give."""
+    """Let a linear map's output be, row by row, that of the edited maps."""
 
     def add(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         given = hooks.by_row(module, output)

@@ -1,9 +1,9 @@
 """Perplexity as the papers measure it, over texts tokenised once and bucketed by length.
 
 No start token; a text's perplexity is exp of the mean NLL of its tokens after the first; the
-corpus's is the arithmetic mean over texts ("The Butterfly Effect of Model Editing", §3). The sums
-are next to it, so that any other mean can be had. Tokens whose logits are not finite are counted,
-and make their text's perplexity infinite.
+perplexity of several texts is their arithmetic mean ("The Butterfly Effect of Model Editing", §3).
+The sums are kept too, for other means. A token whose NLL is not finite is counted, and makes its
+text's perplexity infinite.
 """
 
 import math
@@ -51,7 +51,7 @@ class Perplexity:
 
     @property
     def per_text(self) -> Float64[Tensor, " text"]:
-        """exp(mean NLL) of each text; inf where a token was not finite."""
+        """exp(mean NLL) of each text; inf if a token's NLL is not finite."""
         return (self.nll / self.tokens).exp()
 
     @property
@@ -61,12 +61,15 @@ class Perplexity:
 
     @property
     def corpus(self) -> float:
-        """Exp of the mean NLL over all tokens of all texts."""
+        """The corpus perplexity: exp of the mean NLL over all tokens of all texts."""
         return float((self.nll.sum() / self.tokens.sum()).exp())
 
 
 def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
-    """Tokenise texts without special tokens; `DataError` for one of under two tokens."""
+    """Tokenise texts without special tokens, cut at the model's last position.
+
+    Raises `DataError` for a text with fewer than two tokens.
+    """
     rows = [
         model.tokenizer(text, add_special_tokens=False)["input_ids"][: model.max_positions]
         for text in texts
@@ -86,7 +89,7 @@ def measure_unedited(
 ) -> tuple[TokenizedTexts, Perplexity]:
     """The texts that a job names, and the model's perplexity on them before any edit.
 
-    Raises `DataError` where it is not finite, since no edit can be judged then.
+    Raises `DataError` if it is not finite, since no edit can be judged then.
     """
     texts = tokenize(model, read_texts(spec.path, spec.texts))
     found = measure(model, texts)
@@ -100,7 +103,7 @@ def measure_unedited(
 
 @torch.no_grad()
 def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
-    """The NLLs of the model as it is, over the texts in their order in the file."""
+    """The model's perplexity over the texts, in their order in the file."""
     parts = []
     for batch in texts.batches:
 
@@ -120,8 +123,8 @@ def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
 class EditedPerplexity:
     """The perplexity of edited models over the same texts, many in one pass.
 
-    What the unedited model makes of the texts is run once and kept: `[tokens, d_model + d_key]`
-    numbers for each block at which edits begin.
+    The unedited model's activations are computed once and kept: for each token and each block at
+    which edits begin, `d_model` numbers, plus `d_key` if they begin at its down-projection.
     """
 
     model: LoadedModel
@@ -130,7 +133,7 @@ class EditedPerplexity:
 
     @torch.no_grad()
     def of(self, changes: Sequence[Change]) -> list[Perplexity]:
-        """One perplexity for each edit; the model's weights stay, or return bit by bit."""
+        """One perplexity for each edit; afterwards the weights are bit by bit as before."""
         found: dict[int, Perplexity] = {}
         for group in edited_models(self.model, changes):
             found |= zip(group.members, self._of_group(group), strict=True)
@@ -138,9 +141,9 @@ class EditedPerplexity:
 
     @torch.no_grad()
     def now(self, first: int) -> Perplexity:
-        """That of the model as its weights are now, if no block before `first` was ever changed.
+        """The perplexity with the weights as they are now; no block before `first` may ever change.
 
-        What the blocks before it make of the texts is kept from one call to the next.
+        The output of those blocks is kept from one call to the next.
         """
         start = StartPoint(first - 1)
         as_it_is = Applied(self.model.frozen, (0,), start, self.model, Delta({}))
@@ -183,7 +186,7 @@ def _record(group: EditedModels, batch: PaddedRows) -> Activations:
 
 
 def _parts(group: EditedModels, rows: PaddedRows, before: Activations, edits: range) -> list[_Part]:
-    """One batch of texts under some of the edits, which are one after the other."""
+    """One batch of texts under some consecutive edits."""
     height, model = len(rows.ids), group.reader
 
     def read(some: Sequence[tuple[int, int]]) -> _Part:

@@ -1,8 +1,8 @@
-"""Contexts that a model reads again after every edit, begun after what the edit leaves alone.
+"""Contexts re-read after every edit, resuming after the last block that the edit leaves unchanged.
 
-What a model makes of a context up to the last block before the edited one is the same for all edits
-there. It is kept, as far as memory allows. Rows are padded on the left, so that whatever follows
-them is in the same columns.
+Up to that block, a context's states and KV cache are the same for all edits there. They are kept,
+as far as memory allows. Contexts are padded on the left, so that whatever follows them begins in
+the same column.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,22 +20,22 @@ from editcore.models.tokenization import PaddedRows, pad_rows
 
 Tokens = tuple[int, ...]
 Run = Callable[[DynamicCache], Float[Tensor, "row position d_model"]]
-"""Reads rows after what a cache holds, which grows, and gives their last states."""
+"""Reads rows after those in a cache, which they are added to; returns their last hidden states."""
 
 
 @dataclass
 class Room:
-    """Bytes that may still be kept between edits."""
+    """The number of bytes that may still be kept between edits."""
 
     left: int
 
     @classmethod
     def on(cls, model: LoadedModel) -> "Room":
-        """As much as two batches may take."""
+        """Twice the memory budget of a batch."""
         return cls(2 * budget(model.device))
 
     def takes(self, size: int) -> bool:
-        """Whether this many bytes fit; if so, they are taken."""
+        """Whether this number of bytes fits; if so, it is reserved."""
         if size > self.left:
             return False
         self.left -= size
@@ -44,7 +44,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Begun:
-    """Rows after a block: its states, and attention up to that block."""
+    """A block's states for some rows, and the KV cache up to that block."""
 
     states: Float[Tensor, "row position d_model"]
     past: KeysValues
@@ -54,7 +54,7 @@ class Begun:
 class Resumable:
     """Rows of tokens that are read after every edit; the blocks before the edited one run once.
 
-    `with_past` keeps their attention too, for rows that others follow.
+    `with_past` keeps their KV cache too, for rows that others follow.
     """
 
     model: LoadedModel
@@ -66,10 +66,10 @@ class Resumable:
     def read(
         self, start: int, run: Run, past: KeysValues
     ) -> tuple[Float[Tensor, "row position d_model"], KeysValues]:
-        """The states that `run` gives after `past`, and the attention of past and rows.
+        """The states that `run` returns after the KV cache `past`, and the cache of past and rows.
 
-        Blocks up to `start` are unedited; -1 for none. Where they did not run again, attention
-        of theirs is given only with `with_past`.
+        Blocks up to `start` are unedited; -1 for none. If they did not run again, their part of the
+        cache is returned only with `with_past`.
         """
         begun = self._begun_after(start, run, past)
         if begun is None:
@@ -94,20 +94,20 @@ class Resumable:
         return Begun(seen.output, held(known)[: start + 1] if self.with_past else [])
 
     def _size(self, start: int) -> int:
-        """The bytes of states, and of keys and values up to a block, each as wide as a state."""
+        """The bytes of a block's states, and of keys and values up to it, as wide as states."""
         vectors = 2 * (start + 1) + 1 if self.with_past else 1
         width = int(self.model.model.config.hidden_size)
         return self.padded.ids.numel() * vectors * width * self.model.model.dtype.itemsize
 
 
 def _without(past: KeysValues, layer: int) -> KeysValues:
-    """Attention without that of blocks up to `layer`, which will not run; lengths remain."""
+    """A KV cache without that of blocks up to `layer`, which will not run; lengths remain."""
     return [shape_only(*kv) if i <= layer else kv for i, kv in enumerate(past)]
 
 
 @dataclass(frozen=True)
 class Read:
-    """What a model has after a batch of contexts: states of the last token, and its attention."""
+    """A batch of contexts after reading: the states of their last tokens, and the KV cache."""
 
     last: Float[Tensor, "row d_model"]
     mask: Int[Tensor, "row position"]
@@ -115,7 +115,7 @@ class Read:
     past: KeysValues
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "Read":
-        """The same for chosen rows; one may be chosen several times."""
+        """Those of chosen rows; one may be chosen several times."""
         past = [(keys[index], values[index]) for keys, values in self.past]
         return Read(self.last[index], self.mask[index], self.lengths[index], past)
 
@@ -128,12 +128,12 @@ class Contexts:
 
     @classmethod
     def of(cls, model: LoadedModel, contexts: Sequence[Tokens], room: Room) -> "Contexts":
-        """Lay contexts out."""
+        """Pad contexts into one batch."""
         padded = pad_rows(contexts, model.pad_id, "left", model.device)
         return cls(Resumable(model, padded, room, with_past=True))
 
     def read(self, start: int) -> Read:
-        """What the model as it is has after the contexts; blocks up to `start` are unedited."""
+        """Read the contexts with the model, whose blocks up to `start` are unedited."""
         model, padded = self.rows.model, self.rows.padded
 
         def run(known: DynamicCache) -> Tensor:

@@ -1,4 +1,4 @@
-"""How far a generated answer is the one wanted: exact match and F1 over words, as SQuAD scores."""
+"""Exact match and F1 over words of a generated answer and the wanted one, as in SQuAD."""
 
 import re
 import string
@@ -20,7 +20,7 @@ def words(answer: str) -> list[str]:
 
 
 def f1(answer: str, wanted: str) -> float:
-    """F1 of the words that both share (Rajpurkar et al. 2016); of two empty answers 1.
+    """F1 of the words that both share (Rajpurkar et al. 2016); 1 for two empty answers.
 
     >>> f1("a black dog", "black horse"), f1("", ""), f1("no", "")
     (0.5, 1.0, 0.0)
@@ -33,10 +33,10 @@ def f1(answer: str, wanted: str) -> float:
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """The scores of one item of a task, the best over the answers that it accepts.
+    """The scores of one item of a task: for each metric, the best over the accepted answers.
 
-    Accepted are `answer`, or `answers` as SQuAD has them; an empty list means that the question
-    has no answer (Rajpurkar et al. 2018), which only an empty string gives.
+    Accepted are `answer`, or `answers` as in SQuAD; an empty list means that the question has no
+    answer (Rajpurkar et al. 2018), so that only an answer without words is right.
     """
     accepted = [doc["answer"]] if "answer" in doc else [*doc["answers"]["text"]] or [""]
     answer = results[0]

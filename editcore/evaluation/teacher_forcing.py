@@ -1,4 +1,4 @@
-"""What models say to cases' prompts, teacher-forced, many cases and edits in one forward pass."""
+"""Teacher forcing: models' predictions of given targets, many cases and edits in one pass."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +30,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """The target's ids, the argmax at each of their places, and the mean token's log-probability.
+    """The target's ids, the argmax at each of their places, and their mean log-probability in nats.
 
-    A model with non-finite logits predicts nothing: its `predicted` ids are -1, its log-probability
-    NaN.
+    Where a logit is not finite, the `predicted` id is -1; a NaN or +∞ makes `log_probability` NaN.
     """
 
     target: tuple[int, ...]
@@ -47,38 +46,38 @@ class Answer:
         return hits / len(self.target)
 
     def agreement(self, other: "Answer") -> float:
-        """Share of places where two models' argmax is the same; if they say any."""
+        """Share of places at which two models have the same argmax; -1 agrees with nothing."""
         pairs = zip(self.predicted, other.predicted, strict=True)
         return sum(a == b and a >= 0 for a, b in pairs) / len(self.predicted)
 
 
 @dataclass(frozen=True)
 class CaseQuestions:
-    """The questions of one case, by use; each list is as long as the request has such prompts."""
+    """The questions of one case, by use: a list has one for each such prompt of the request."""
 
     request: EditRequest
     test_prefix: str
 
-    def _behind(self, prompt: str, prefixed: bool) -> str:
+    def _text(self, prompt: str, prefixed: bool) -> str:
         return fill(self.test_prefix, prompt) if prefixed else prompt
 
     def rewrite(self, target: str, *, prefixed: bool = False) -> list[Question]:
         """The edited prompt itself."""
-        return [Question(self._behind(self.request.text, prefixed), target)]
+        return [Question(self._text(self.request.text, prefixed), target)]
 
     def paraphrases(self, target: str, *, prefixed: bool = False) -> list[Question]:
         """The fact in other words."""
-        return [Question(self._behind(text, prefixed), target) for text in self.request.paraphrases]
+        return [Question(self._text(text, prefixed), target) for text in self.request.paraphrases]
 
     def neighbours(self, target: str | None = None, *, prefixed: bool = False) -> list[Question]:
-        """Facts that must stay: each with its own true object, or with `target`."""
+        """Facts that must not change: each with its own true object, or with `target`."""
         return [
-            Question(self._behind(probe.prompt, prefixed), target or probe.target)
+            Question(self._text(probe.prompt, prefixed), target or probe.target)
             for probe in self.request.neighbours
         ]
 
     def all(self) -> list[Question]:
-        """Every question that the built-in metrics ask."""
+        """Every question that the built-in metrics use."""
         new, true = self.request.target_new, self.request.target_true
         asked: list[Question] = []
         for prefixed in (False, True):
@@ -90,9 +89,9 @@ class CaseQuestions:
         return asked + self.neighbours(new)
 
     def known(self, before: "Answers") -> bool | None:
-        """Whether a model that gave these answers says the true object; None where there is none.
+        """Whether a model that gave these answers knows the true object; None if there is none.
 
-        It ranks each token of it first, so greedy generation would begin with it.
+        It does if each of the object's tokens is the argmax: greedy generation begins with it.
         """
         if not (true := self.request.target_true):
             return None
@@ -101,12 +100,12 @@ class CaseQuestions:
 
 
 Answers = Mapping[Question, Answer]
-"""What one model answers to the questions of a case."""
+"""One model's answers to the questions of a case."""
 
 
 @dataclass(frozen=True)
 class TokenizedQuestions:
-    """The different questions of one case in tokens; `rows[i]` is prompt i and most of target i."""
+    """The distinct questions of a case in tokens; `rows[i]` is prompt and target i but its last."""
 
     questions: tuple[Question, ...]
     rows: tuple[tuple[int, ...], ...]
@@ -127,13 +126,13 @@ def tokenize_questions(model: LoadedModel, questions: Iterable[Question]) -> Tok
 
 
 def ask(model: LoadedModel, asked: TokenizedQuestions) -> Answers:
-    """What the model as it is answers."""
+    """The model's answers to the questions of one case."""
     return ask_all(model, [asked])[0]
 
 
 @torch.no_grad()
 def ask_all(model: LoadedModel, asked: Sequence[TokenizedQuestions]) -> list[Answers]:
-    """What the model as it is answers to the questions of each case, many cases in one pass."""
+    """The model's answers to the questions of each case, many cases in one pass."""
     return _Asking(model.frozen, asked).unedited()
 
 
@@ -151,7 +150,7 @@ def ask_edited(
 
 @dataclass(frozen=True)
 class _Kept:
-    """A batch of rows, and what the unedited model made of them."""
+    """A batch of rows, and the unedited model's activations for them."""
 
     batch: Sequence[int]
     rows: PaddedRows
@@ -174,7 +173,7 @@ class _Asking:
         self._batches = bucket_by_length([len(row) for row in self._rows], tokens_per_pass(model))
 
     def unedited(self) -> list[Answers]:
-        """Every case's answers from the model as it is."""
+        """Every case's answers from the unedited model."""
         found: dict[int, Answer] = {}
         for batch in self._batches:
             for _, answers in in_halves(self._ask, batch):
@@ -209,7 +208,7 @@ class _Asking:
     def _ask_again(
         self, group: EditedModels, kept: "_Kept", places: Sequence[int]
     ) -> dict[int, Answer]:
-        """What the edited models answer to some rows of a batch that was kept."""
+        """The edited models' answers to some rows of a batch that was kept."""
         batch = [kept.batch[place] for place in places]
         device = self._model.device
         index = torch.tensor(places, device=device)
@@ -228,7 +227,7 @@ class _Asking:
         return hidden
 
     def _read(self, batch: Sequence[int], hidden: torch.Tensor) -> dict[int, Answer]:
-        """The answers of a batch's rows, by the number of the row."""
+        """The answers of a batch's rows, by the index of the row."""
         targets = [self._targets[i] for i in batch]
         places = [
             (row, len(self._rows[i]) - len(target) + k, token)

@@ -1,4 +1,4 @@
-"""Metrics of one edit, from what the model said before and after it."""
+"""Metrics of one edit, from the model's answers before and after it."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MetricInput:
-    """What a metric sees of one edit.
+    """What a metric is given of one edit.
 
-    `before` and `after` hold the answers to `questions.all()`. A metric that asks the edited model
-    more does it inside `with case.edited() as model:`, where the edit is in place.
+    `before` and `after` hold the answers to `questions.all()`. To ask the edited model anything
+    else, use `with case.edited() as model:`, a block in which the edit is in place.
     """
 
     questions: "CaseQuestions"
@@ -30,18 +30,18 @@ class MetricInput:
 
 
 Metric = Callable[[MetricInput], Mapping[str, float | None]]
-"""Gives the columns that it announces, of one edit; None where there is nothing to measure."""
+"""Returns the columns that it declares, for one edit; None if there is nothing to measure."""
 
 
 @dataclass(frozen=True)
 class NamedMetric:
-    """A metric under its name, kept to the columns and numbers that it announced."""
+    """A metric, checked to return the columns that it declares, each a number or None."""
 
     info: MetricInfo
     function: Metric
 
     def __call__(self, case: MetricInput) -> Mapping[str, float | None]:
-        """The columns of one edit; `PluginError` for whatever the metric does wrong."""
+        """The columns of one edit; `PluginError` for any error of the metric."""
         try:
             found = self.function(case)
             if odd := found.keys() ^ set(self.info.columns):
@@ -60,7 +60,7 @@ def bind(
 ) -> tuple[NamedMetric, ...]:
     """The metrics that a job names, in its order.
 
-    Raises `PluginError` where one is not installed, or brings a column that is another's or one of
+    Raises `PluginError` if one is not installed, or provides a column that is another's or one of
     `reserved`.
     """
     found = [registry.metrics[name].record for name in names]
@@ -76,7 +76,7 @@ def bind(
 
 
 def number(column: str, value: float | None) -> float | None:
-    """A plugin's number as a table can hold it; raises where it is NaN, or no number at all."""
+    """A plugin's value as a float or None; raises if it is NaN or not a number."""
     if value is None:
         return None
     if math.isnan(value := float(value)):
@@ -85,7 +85,7 @@ def number(column: str, value: float | None) -> float | None:
 
 
 def mean_or_none(values: list[float]) -> float | None:
-    """The mean, or None where there is nothing to average: not measured is not zero.
+    """The mean, or None if there is nothing to average: not measured is not zero.
 
     >>> mean_or_none([0.0, 1.0]), mean_or_none([])
     (0.5, None)

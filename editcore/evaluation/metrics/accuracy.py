@@ -1,9 +1,9 @@
 """Efficacy, generalization and locality as both papers measure them: agreement of the argmax.
 
 Efficacy and generalization are the share of the new object's tokens that are the argmax after the
-prompt and after its paraphrases; locality is the share of places in the true object after the
-neighbours' prompts whose argmax the edit left as it was. Each also after a context prefix ("The
-Fall of ROME", Table 5).
+prompt and after its paraphrases; locality is the share of the tokens of the neighbours' objects at
+which the edit leaves the argmax unchanged. Each is also measured after a context prefix ("The Fall
+of ROME", Table 5).
 """
 
 from editcore.evaluation.metrics import MetricInput, mean_or_none
@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def accuracy(case: MetricInput) -> dict[str, float | None]:
-    """The six columns for one edit."""
+    """The six columns for one edit; None if the record has no such prompts."""
     questions, target = case.questions, case.questions.request.target_new
     columns: dict[str, float | None] = {}
     for ending, prefixed in (("", False), ("_prefixed", True)):

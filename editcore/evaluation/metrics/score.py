@@ -1,8 +1,8 @@
 """Efficacy, paraphrase and neighbourhood score: which object is more probable.
 
-Meng et al. 2022, §3.4. The share of prompts at which the new object is more probable than the true
-one (efficacy, paraphrases), and the other way round at the neighbours. Probability is that of the
-mean token, as the published code has it.
+Meng et al. 2022, §3.4. The share of prompts after which the new object is more probable than the
+true one (efficacy, paraphrases), and of neighbours' prompts after which it is less probable.
+Objects are compared by the mean log-probability of their tokens, as in the published code.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ COLUMNS = ("efficacy_score", "paraphrase_score", "neighborhood_score")
 
 
 def score(case: MetricInput) -> dict[str, float | None]:
-    """The three columns for one edit; None where the record lacks the object or the prompts."""
+    """The three columns for one edit; None if the record lacks the object or the prompts."""
     questions, request, after = case.questions, case.questions.request, case.after
     new, true = request.target_new, request.target_true
     columns: dict[str, float | None] = dict.fromkeys(COLUMNS)
@@ -33,7 +33,7 @@ def score(case: MetricInput) -> dict[str, float | None]:
 def _share(
     after: "Answers", wanted: "Sequence[Question]", other: "Sequence[Question]"
 ) -> float | None:
-    """Share of pairs whose wanted object is the more probable; a comparison with NaN is lost."""
+    """Share of pairs in which the wanted object is more probable; with NaN, it is not."""
     pairs = zip(wanted, other, strict=True)
     return mean_or_none(
         [float(after[w].log_probability > after[o].log_probability) for w, o in pairs]
