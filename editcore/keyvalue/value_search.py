@@ -49,8 +49,7 @@ class _Rows:
     """The columns of every row that run again (the suffix), and what is constant before them.
 
     `states` are those after the last block that does not run again, None if all do; `past` is the
-    KV cache of the columns before the suffix, and `mask` covers both; `kl` are the indices of the
-    cases' KL rows.
+    KV cache of the columns before the suffix, `mask` covers both; `kl` are the cases' KL rows.
     """
 
     ids: Int[Tensor, "row position"]
@@ -181,8 +180,7 @@ class ValueSearch:
     def run(self) -> Iterator[tuple[int, Value]]:
         """Yield (index, v*) as cases end: at the last step, or with a loss below `stop_loss`.
 
-        Adam and the clamp of ‖δ‖ act on each case separately, and a non-finite loss ends only its
-        own case.
+        Adam and the clamp of ‖δ‖ act on each case alone; a non-finite loss ends its case alone.
         """
         options, now = self._options, self._running
         for step in range(1, options.steps + 1):
@@ -372,8 +370,7 @@ def optimise(
     """Yield (index, v*) of every problem as it is found; each gets what it would get alone.
 
     Problems with suffixes of similar length are optimised together, at most `tokens_per_batch`
-    tokens of suffix in one batch; by default as many as the memory budget of
-    `editcore.models.batch_size` allows.
+    tokens of suffix in one batch; by default as many as fit the budget of `tokens_per_search`.
     """
     budget = tokens_per_batch or tokens_per_search(model, options.layer)
     order = sorted(range(len(problems)), key=lambda i: (problems[i].suffix, i))
