@@ -1,4 +1,4 @@
-"""Makes the artefacts that edits read: prefixes, second moments, v*, and what an editor learns."""
+"""Makes the artefacts that edits need: prefixes, second moments, v*, and what an editor learns."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def write_prefixes(job: PrefixJob, out: Path) -> None:
 
 
 def write_values(job: ValueJob, out: Path) -> None:
-    """Search for v* of a job's cases and save them."""
+    """Search for v* of a job's cases and save it."""
     registry = load_registry()
     model = load_spec(job.model, registry)
     requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
@@ -39,10 +39,10 @@ def write_values(job: ValueJob, out: Path) -> None:
 
 
 def write_moments(job: MomentJob, folder: Path, seconds: float = MOMENT_CHECKPOINT_SECONDS) -> None:
-    """Write the second moment of each layer that a job asks for, measured or as published.
+    """Write the second moment of each layer that a job names, measured or as published.
 
-    Beside the folder, the sums of a measurement are kept every `seconds`; a run that was killed
-    continues from there.
+    The sums of a measurement are saved next to the folder every `seconds`; an interrupted run
+    resumes from them.
     """
     about = as_metadata(of_job(job))
     checkpoint = _moment_checkpoint(job, folder, seconds)
@@ -66,7 +66,7 @@ def _measured(job: MomentJob, checkpoint: MomentCheckpoint) -> dict[int, SecondM
 
 
 def _moment_checkpoint(job: MomentJob, folder: Path, seconds: float) -> MomentCheckpoint:
-    """Beside the folder, which the workflow empties before each try."""
+    """A file next to the folder, which the workflow empties before each attempt."""
     sizes = (moment_accumulator.BATCH_TOKENS, moment_accumulator.WINDOW_TOKENS)
     identity = _identity(job, job.model, job.sources, *sizes)
     path = folder.with_name(f"{folder.name}.checkpoint.safetensors")
@@ -76,8 +76,8 @@ def _moment_checkpoint(job: MomentJob, folder: Path, seconds: float) -> MomentCh
 def train_editor(job: TrainJob, out: Path, seconds: float = TRAINING_CHECKPOINT_SECONDS) -> None:
     """Train the editor of a job for its model and write what it learnt.
 
-    Beside `out`, the editor's progress is kept every `seconds`; a run that was killed continues
-    from there.
+    The editor's progress is saved next to `out` every `seconds`; an interrupted run resumes from
+    it.
     """
     session = Session.open(job, load_registry())
     path = out.with_name(f"{out.stem}.checkpoint.safetensors")
@@ -91,6 +91,6 @@ def train_editor(job: TrainJob, out: Path, seconds: float = TRAINING_CHECKPOINT_
 def _identity(
     job: Job, model: ModelSpec, sources: "list[str] | tuple[str, ...]", *more: int
 ) -> str:
-    """What a checkpoint belongs to: the job, the files as they are, the versions of packages."""
+    """What a checkpoint belongs to: the job, its files as they are now, and package versions."""
     files = [*map(Path, sources), *preflight.model_files(model.source)]
     return json.dumps([job.model_dump(mode="json"), stamps(files), versions(), *more])

@@ -1,4 +1,4 @@
-"""What every run begins with: an editor on a loaded model, and the unedited model measured."""
+"""What every run with an editor begins with: the loaded model, and its unedited perplexity."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from editcore.registry.registry import Registry
 
 @dataclass(frozen=True)
 class Baseline:
-    """A session, the perplexity of its unedited model, and the same texts for edited ones."""
+    """A session, its unedited model's perplexity, and that of edited ones on the same texts."""
 
     session: Session
     unedited: Perplexity
@@ -19,9 +19,10 @@ class Baseline:
 
     @classmethod
     def open(cls, job: EditJob | SequenceJob | MechanismJob, registry: Registry) -> "Baseline":
-        """Load what a job names and measure the model; any of it missing is an `EditcoreError`.
+        """Load what a job names and measure the unedited model.
 
-        `DataError` too where the unedited model's perplexity is not finite.
+        Raises `EditcoreError` if anything is missing, `DataError` if the model's perplexity is not
+        finite.
         """
         session = Session.open(job, registry)
         texts, unedited = measure_unedited(session.context.model, job.perplexity)

@@ -19,7 +19,7 @@ OPTIONAL = ("snakemake", "lm_eval")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and how it is; a `note` is healthy, but should be known."""
+    """The state of one thing that was examined; a `note` is healthy, but should be known."""
 
     subject: str
     text: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def examine(results: Path) -> list[Finding]:
-    """Every finding, the healthy ones too; of the folder of results only what is mixed in it."""
+    """All findings, healthy or not; of the results only which were made by different versions."""
     python = Finding("python", platform.python_version())
     mixed = (
         Finding(subject, text, note=True) for subject, text in code_versions.described(results)
@@ -49,7 +49,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _package(name: str, needed: bool) -> Finding:
-    """Import a package, since only that shows whether it works."""
+    """Import a package, because only that shows whether it works."""
     try:
         importlib.import_module(name)
         return Finding(name, importlib.metadata.version(name))

@@ -64,7 +64,7 @@ def _with_deltas(chosen: pl.DataFrame) -> Iterator[tuple[Chosen, Delta]]:
 
 
 def _rows(job: DownstreamJob, suite: Suite, lm: EditedLM, edit: Chosen) -> list[Row]:
-    """A row per task for the model as it is; one without a case is the unedited."""
+    """A row per task for the model, edited or not; without a case, it is the unedited one."""
     about = {name: edit.get(name) for name in ("editor", "dataset", "case_id", "perplexity")}
     chosen_for = {name: edit.get(name, False) for name in ("spread", "top")}
     return [
@@ -74,11 +74,11 @@ def _rows(job: DownstreamJob, suite: Suite, lm: EditedLM, edit: Chosen) -> list[
 
 
 def selected(edits: pl.DataFrame, count: int, top: int) -> pl.DataFrame:
-    """The chosen edits, with `spread` and `top` saying what each was chosen for.
+    """The chosen edits, with the columns `spread` and `top` for the reason of each choice.
 
     `spread` are `count` edits at even steps of log perplexity from the least to the greatest finite
-    one, the nearest to each step that is not yet taken; `top` those with the highest perplexity,
-    infinite ones included. Ties go by model, editor, data set and case, so a choice repeats.
+    one, for each step the nearest that is not yet chosen; `top` are those with the highest
+    perplexity, infinite ones included. Ties are broken by model, editor, data set and case.
     """
     measured = edits.filter(pl.col("status") == OK, pl.col("perplexity").is_not_null())
     measured = measured.sort(CASE_KEYS).with_row_index("place")

@@ -29,7 +29,7 @@ TOGETHER = 32
 def run(job: EditJob, out: Path, deltas_out: Path) -> None:
     """Carry out a job: rows to `out` (Parquet), weight changes to `deltas_out` (safetensors).
 
-    Edits that change no weights are measured while they are there, and not kept.
+    Patches are measured, but not saved.
     """
     shard = Shard.open(job)
     rows: list[Row] = []
@@ -65,9 +65,9 @@ class Shard:
 
     @classmethod
     def open(cls, job: EditJob, registry: Registry | None = None) -> "Shard":
-        """Load model, artefacts and data; any of them missing is an `EditcoreError`.
+        """Load model, artefacts and data; `EditcoreError` if any of them is missing.
 
-        Without a registry, that of the installed plugins is loaded.
+        The default registry is that of the installed plugins.
         """
         registry = load_registry() if registry is None else registry
         baseline = Baseline.open(job, registry)
@@ -78,16 +78,16 @@ class Shard:
         return cls(baseline.session, requests, rows)
 
     def results(self) -> Iterator[MadeEdit]:
-        """Each request with its edit; the editor never sees a flawed one."""
+        """Each request with its edit; flawed ones are not passed to the editor."""
         made = self._made([request for request in self.requests if not request.flaw])
         for request in self.requests:
             flawed = MadeEdit(request, EditResult(None, request.flaw), 0.0)
             yield flawed if request.flaw else next(made)
 
     def _made(self, requests: Sequence[EditRequest]) -> Iterator[MadeEdit]:
-        """All together while the editor manages; from the first failure on, one at a time.
+        """All requests together; from the editor's first exception on, one at a time.
 
-        An editor that prepares many requests at once raises before it has said which one was at
+        An editor that prepares many requests at once may raise an error without naming the one at
         fault. Alone, each request gets the result that it would get without the others.
         """
         together = self._edits(requests)
@@ -108,7 +108,7 @@ class Shard:
             yield MadeEdit(request, result, time.perf_counter() - started)
 
     def _alone(self, request: EditRequest) -> EditResult:
-        """The edit of one request without the others; the failed result says why there is none."""
+        """The edit of one request without the others; a failed one contains the reason."""
         try:
             return self.session.finished(next(self._edits([request])))
         except Exception as error:  # a third party's editor may raise anything

@@ -1,4 +1,4 @@
-"""Edits as rows of the results: what identifies each, and what its edited model shows."""
+"""Edits as rows of the results: what identifies each, and the measurements of its edited model."""
 
 import math
 import time
@@ -68,7 +68,7 @@ class Rows:
 
     @classmethod
     def open(cls, job: EditJob, baseline: Baseline, metrics: Sequence[Metric]) -> "Rows":
-        """The rows of a job's edits, as compared with the unedited model."""
+        """What turns a job's edits into rows, which compare them with the unedited model."""
         context = baseline.session.context
         return cls(
             job,
@@ -84,7 +84,7 @@ class Rows:
     def of(self, edits: Sequence[MadeEdit]) -> list[Row]:
         """The rows of some edits, in their order.
 
-        A case that fails says why in `status`, and nothing of it is measured.
+        If a case fails, `status` is the reason, and its columns of measurements are empty.
         """
         started = time.perf_counter()
         rows = [self._identity(edit) for edit in edits]
@@ -123,7 +123,7 @@ class Rows:
         }
 
     def questions(self, request: EditRequest) -> tuple[CaseQuestions, TokenizedQuestions]:
-        """What metrics ask of a case; `RequestError` where the model cannot take one of them."""
+        """The questions of a case for its metrics; `RequestError` if the model cannot take one."""
         questions = CaseQuestions(request, self._test_prefix(request))
         return questions, tokenize_questions(self.model, questions.all())
 
@@ -132,7 +132,7 @@ class Rows:
         return templates.for_test(self.job.seed, request.case_id) if templates else SLOT
 
     def _sound(self, row: Row, edit: MadeEdit) -> _Sound | None:
-        """What is known of the edit goes into its row; None where nothing can be measured."""
+        """Fill the row with what is known of the edit; None if it cannot be measured."""
         request, result = edit.request, edit.result
         if request.flaw:
             return None
@@ -149,7 +149,7 @@ class Rows:
             row["status"] = in_one_line(error)
             return None
         row["weight_norm"] = self._weight_norm(change) if isinstance(change, Delta) else None
-        row |= self._foreknown(change)
+        row |= self._predictors(change)
         return _Sound(row, change, questions, tokens)
 
     def _known(self, result: EditResult) -> Row:
@@ -159,8 +159,8 @@ class Rows:
         steps = found["steps"]
         return found | {"steps": None if steps is None else int(steps)}
 
-    def _foreknown(self, change: Change) -> Row:
-        """What a weight change will do, as far as it is known before any weight changes."""
+    def _predictors(self, change: Change) -> Row:
+        """What predicts a collapse, known before any weight changes; None for a patch."""
         if not isinstance(change, Delta):
             return {"denominator_usual": None, "warning": None}
         usual = self.shift.usual_denominator(change)
@@ -177,8 +177,8 @@ class Rows:
     def _measure(self, sound: Sequence[_Sound]) -> None:
         """Complete the rows: all weight changes in shared passes, each patch in passes of its own.
 
-        Where shared passes raise, each edit is measured alone, so that one fails for itself only. A
-        patch runs a third party's code in the model.
+        If a shared pass raises an error, each edit is measured alone, so that only the faulty one
+        fails. Patches run third parties' code in the model, so they are always alone.
         """
         deltas = [each for each in sound if isinstance(each.change, Delta)]
         alone = [each for each in sound if not isinstance(each.change, Delta)]
@@ -197,22 +197,22 @@ class Rows:
         changes = [each.change for each in sound]
         answers = ask_edited(self.model, [each.tokens for each in sound], changes)
         perplexities = self.edited.of(changes)
-        said = self._continuations(sound, changes)
-        for each, (before, after), found, words in zip(
-            sound, answers, perplexities, said, strict=True
+        texts = self._continuations(sound, changes)
+        for each, (before, after), found, text in zip(
+            sound, answers, perplexities, texts, strict=True
         ):
-            each.row.update(self.perplexity_columns(found) | words)
+            each.row.update(self.perplexity_columns(found) | text)
             each.row.update(self._metric_columns(each, before, after))
             each.row["known"] = each.questions.known(before)
 
     def _continuations(self, sound: Sequence[_Sound], changes: Sequence[Change]) -> list[Row]:
-        """How each case's prompt continues, before and after the edit."""
+        """The text generated after each case's prompt, before and after the edit."""
         tokens = self.job.continuation_tokens
         if not tokens:
             return [{} for _ in sound]
         prompts = [each.questions.request.text for each in sound]
-        said = edited_continuations(self.model, prompts, changes, tokens)
-        return [{"continuation_base": before, "continuation": after} for before, after in said]
+        texts = edited_continuations(self.model, prompts, changes, tokens)
+        return [{"continuation_base": before, "continuation": after} for before, after in texts]
 
     def _metric_columns(self, case: _Sound, before: Answers, after: Answers) -> Row:
         @contextmanager
@@ -223,7 +223,7 @@ class Rows:
         return self.scores(MetricInput(case.questions, before, after, edited))
 
     def scores(self, given: MetricInput) -> Row:
-        """The metrics' columns for one edit; `status` is why one of them failed, if one did."""
+        """The metrics' columns for one edit; if one of them failed, `status` is the reason."""
         columns: Row = {}
         for metric in self.metrics:
             try:
@@ -233,7 +233,7 @@ class Rows:
         return columns
 
     def perplexity_columns(self, edited: Perplexity) -> Row:
-        """The columns of an edited model's perplexity, beside the unedited one's."""
+        """The columns of an edited model's perplexity, with the unedited one's."""
         unedited = self.unedited
         return {
             "perplexity": edited.mean,

@@ -1,6 +1,6 @@
 """Downloads what a study needs from the hub once, so that everything else runs without a network.
 
-Neither this module nor what it says of a study imports anything heavy before it downloads.
+Nothing heavy is imported before a download begins.
 """
 
 import json
@@ -19,10 +19,10 @@ WANTED = ("*.json", "*.safetensors", "*.model", "*.txt")
 
 
 def run(config: StudyConfig, out: Path) -> None:
-    """Fetch models, encoder and the data of tasks into the hub's caches; `out` gets the commits.
+    """Download models, encoder and data of tasks to the hub's caches; write the commits to `out`.
 
-    What is in a cache already is only checked. Raises `ModelError` where a model cannot be had or
-    its revision does not exist, and `ConfigError` for a task whose data cannot be had.
+    What is in a cache already is only checked. Raises `ModelError` if a model cannot be downloaded
+    or its revision does not exist, and `ConfigError` for a task whose data cannot be downloaded.
     """
     wanted = list(_from_hub(config))
     silent = silence() if wanted else ""
@@ -32,7 +32,7 @@ def run(config: StudyConfig, out: Path) -> None:
     ]
     tasks: Mapping[str, Mapping[str, str]] = {}
     if names := _tasks(config):
-        # lm-eval, which studies without tasks do without.
+        # Imported late: lm-eval, which studies without tasks do not need.
         from editcore.evaluation.lm_eval_adapter import data_commits
 
         tasks = data_commits(names)
@@ -41,7 +41,7 @@ def run(config: StudyConfig, out: Path) -> None:
 
 
 def covers(config: StudyConfig, fetched: Path) -> bool:
-    """Whether the file that `run` wrote names all that a study needs from the hub."""
+    """Whether the file that `run` wrote lists all that a study needs from the hub."""
     if not fetched.is_file():
         return False
     try:
@@ -49,7 +49,7 @@ def covers(config: StudyConfig, fetched: Path) -> bool:
         models = {(m["source"], m[key]) for m in there["models"] for key in ("revision", "commit")}
         tasks = set(there["tasks"])
     except (OSError, ValueError, KeyError, TypeError):
-        # Another version's, or somebody else's: then nothing is known to be here.
+        # Written by another version or program: nothing is known to be here.
         return False
     needed = {(source, revision) for _, source, revision in _from_hub(config)}
     return needed <= models and set(_tasks(config)) <= tasks
@@ -62,7 +62,7 @@ def _tasks(config: StudyConfig) -> list[str]:
 
 
 def _from_hub(config: StudyConfig) -> Iterator[tuple[str, str, str | None]]:
-    """Each model that is a hub id: where the study names it, its id, and the revision asked for."""
+    """Each model that is a hub id: its place in the study, its id, and the revision."""
     named = [
         (f"models.{label}", choice.source or label, choice.revision)
         for label, choice in config.models.items()
@@ -94,5 +94,5 @@ def _fetch(place: str, source: str, revision: str | None, silent: str) -> str:
             f"{place}: {source!r} has no weights as safetensors; save it with "
             "save_pretrained and give that folder"
         )
-    # The cache keeps each commit in a folder of its name.
+    # In the cache, the folder is named after the commit.
     return Path(folder).name

@@ -1,7 +1,7 @@
-"""A model and an editor made ready outside the workflow: one study, one editor, one shard.
+"""Prepares one model and one editor outside the workflow, as a study with a single shard.
 
-`check`, `guard` and `harden` go through here: options are settled as a study settles them, the jobs
-are those that it would plan, and only the place of the artefacts differs. Imports no torch.
+`check`, `guard` and `harden` use it: options are resolved and jobs planned as in any study; only
+the place of the artefacts differs. Imports no torch.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ CASES = "cases"
 ONE_SHARD = 1_000_000
 # Enough for keys of some hundreds of dimensions, and seconds of work on a small model.
 BUNDLED_TOKENS = 50_000
-# What a study may leave out: the stages after its edits.
+# The optional sections of a study: the stages after its edits.
 FURTHER_STAGES = {name: None for name, f in StudyConfig.model_fields.items() if f.default is None}
 
 Say = Callable[[str], None]
@@ -40,9 +40,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Choice:
-    """Which model is edited how: names as people give them, and options that go before a study's.
+    """A model and an editor, by name, and options that override a study's.
 
-    `config` is a study whose settings apply; left out, bundled models take the default study's,
+    `config` is a study whose settings apply; by default, bundled models use the default study's,
     others the defaults.
     """
 
@@ -53,15 +53,15 @@ class Choice:
 
 
 def default_cache() -> Path:
-    """The folder for artefacts: from the variable, else the user's own cache."""
+    """The folder for artefacts: that of the variable EDITCORE_CACHE, or one in the user's cache."""
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named)
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "editcore"
 
 
-def settled(choice: Choice, cases: DatasetSection) -> StudyConfig:
-    """The study of one model and one editor, as people name them, on `cases`."""
+def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:
+    """The study of the chosen model and editor on `cases`."""
     found = _base(choice)
     label, model = _model(choice, found)
     models, editors = {label: model}, {choice.editor: _editor(choice, found, label)}
@@ -77,9 +77,9 @@ def settled(choice: Choice, cases: DatasetSection) -> StudyConfig:
 def single_study(
     config: StudyConfig, model: str, editor: str, cases: DatasetSection
 ) -> StudyConfig:
-    """A study cut down to one of its models, one of its editors, and `cases`, all in one shard.
+    """A study reduced to one of its models, one of its editors, and `cases`, all in one shard.
 
-    Both are given by label. Whatever comes after the edits is left out.
+    Both are given by label. The stages after the edits are left out.
     """
     chosen = config.editors[editor]
     options = {label: given for label, given in chosen.options_by_model.items() if label == model}
@@ -97,11 +97,11 @@ def single_study(
 def prepare(
     config: StudyConfig, where: str, cache: Path, say: Say, registry: "Registry | None" = None
 ) -> "EditJob":
-    """The edit job of a `single_study`, with its artefacts in `cache`: found there, or made.
+    """The edit job of a `single_study`, with its artefacts in `cache`, where missing ones are made.
 
-    `where` is what messages point to, and `say` is told each step; without a registry, that of the
-    installed plugins is loaded. v* is not made, so the edits
-    search for it. Raises `EditcoreError` for whatever a study would be refused for.
+    `where` is the place that errors name; `say` is called with each step; the default registry is
+    that of the installed plugins. v* is not made, so the edits search for it. Raises
+    `EditcoreError` for whatever a study would be refused for.
     """
     study = plan(config, where, registry)
     (job,) = study.edits.values()
@@ -110,7 +110,7 @@ def prepare(
 
 
 def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":
-    from editcore.runs import artefacts  # torch, which a wrong option does without
+    from editcore.runs import artefacts  # imported late: torch, not needed to refuse an option
 
     files = study.model_files[job.model.name]
     changes: dict[str, Any] = {"values": ()}
@@ -158,7 +158,7 @@ def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSectio
 
 
 def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSection:
-    """The editor with the study's options, those of this model and those given, the last first."""
+    """The editor with its options: given ones override those for this model, and these the rest."""
     found = config.editors.get(choice.editor) if config else None
     found = found or validated(EditorSection, {"uses": choice.editor}, "editor")
     options = found.options | found.options_by_model.get(model, {}) | dict(choice.options)
@@ -166,7 +166,7 @@ def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSec
 
 
 def _place(cache: Path, model: "ModelSpec", job: "Job", files: Sequence[str]) -> Path:
-    """A folder of the cache that is named by what an artefact is made from."""
+    """A folder of the cache, named after the model and a hash of what the artefact is made from."""
     content = json.dumps([CACHE_FORMAT, job.as_json(), stamps(files)])
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     return cache / f"{model.name}-{digest}"

@@ -1,6 +1,6 @@
-"""The absolute change of an edited matrix, small enough to be shown.
+"""The absolute change of an edited matrix, reduced to a size that can be shown.
 
-As "The Butterfly Effect of Model Editing", Figure 3, shows it.
+As in Figure 3 of "The Butterfly Effect of Model Editing".
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,8 +25,8 @@ MOST_ROWS, MOST_COLUMNS = 40, 80
 def run(cases: Path, jobs: Sequence[EditJob], out: Path) -> None:
     """Write the changed matrices of a collapsed edit and of a stable one, for every model.
 
-    `cases` are the judged rows of the edits that `jobs` made. Raises `DataError` where a shard has
-    lost a weight change.
+    `cases` is the table of judged rows of the edits that `jobs` made. Raises `DataError` if a shard
+    lacks a weight change.
     """
     table = read_table(cases, CASES)
     models = table["model"].unique().sort()
@@ -36,9 +36,10 @@ def run(cases: Path, jobs: Sequence[EditJob], out: Path) -> None:
 
 
 def contrasted(edits: pl.DataFrame) -> pl.DataFrame:
-    """The edit that collapsed the model most, and the same editor's of median size that did not.
+    """The edit with the highest perplexity that collapsed the model, and one that did not.
 
-    Infinite perplexity is left out, and so is an editor whose edits all went the same way.
+    The other is of the same editor, with the median ‖ΔW‖ of those that did not. Infinite
+    perplexities are left out, and so is an editor whose edits all collapsed the model.
     """
     measured = edits.filter(
         pl.col("status") == OK, pl.col("perplexity").is_finite(), pl.col("delta_norm") > 0
@@ -55,7 +56,7 @@ def contrasted(edits: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pictures(edits: pl.DataFrame, jobs: Sequence[EditJob]) -> Iterator[Row]:
-    """The blocks of the first matrix that each of the edits changes."""
+    """The pooled change of the first matrix that each of the edits changes, a row per block."""
     for edit in edits.iter_rows(named=True):
         matrices = ((n, u) for n, u in _delta(edit, jobs).updates.items() if len(u.shape) == 2)
         if (found := next(matrices, None)) is None:
@@ -84,7 +85,7 @@ def _delta(edit: Row, jobs: Sequence[EditJob]) -> Delta:
 
 
 def pooled(change: torch.Tensor) -> torch.Tensor:
-    """The largest absolute number of each block of a matrix, `[<= 40, <= 80]`.
+    """The largest absolute value in each block of a matrix, in at most 40 x 80 blocks.
 
     >>> pooled(torch.tensor([[1.0, -3.0]]))
     tensor([[1., 3.]])

@@ -10,7 +10,7 @@ import torch
 from editcore import EditRequest, read_requests
 from editcore.datasets.bundled import data_file
 from editcore.runs.adhoc import guard as guarding
-from editcore.runs.adhoc.setup import made_ready
+from editcore.runs.adhoc.setup import set_up
 from editcore.runs.adhoc.trials import Trials
 from editcore.runs.prepare import Choice
 from editcore.updates.cumulative_delta import accumulating
@@ -55,7 +55,7 @@ def test_the_numbers_are_those_of_edits_applied_from_the_unedited_weights(study:
 
 
 def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Path) -> None:
-    shard = made_ready(Choice("tiny-gpt2", "rome", {}, study), facts(), study.parent, silent).shard
+    shard = set_up(Choice("tiny-gpt2", "rome", {}, study), facts(), study.parent, silent).shard
     model = shard.session.context.model.model
     first, second, *_ = shard.requests
     before = {name: weight.clone() for name, weight in model.state_dict().items()}

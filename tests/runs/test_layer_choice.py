@@ -15,7 +15,7 @@ from editcore.config.study import DatasetSection
 from editcore.errors import PluginError
 from editcore.registry.registry import load_registry
 from editcore.runs.adhoc.layer_choice import with_layers
-from editcore.runs.prepare import Choice, settled
+from editcore.runs.prepare import Choice, study_for
 
 ModelSaver = Callable[..., Path]
 BLOCKS = 3
@@ -31,7 +31,7 @@ def own(saved_model: ModelSaver) -> str:
 def choose(choice: Choice) -> tuple[Mapping[str, Any], list[str]]:
     """The editor's options afterwards, and what was told."""
     told: list[str] = []
-    config = with_layers(settled(choice, CASES), load_registry(), told.append)
+    config = with_layers(study_for(choice, CASES), load_registry(), told.append)
     return config.editors[choice.editor].options, told
 
 

@@ -1,4 +1,4 @@
-"""One edit, made and measured: what it does to its fact, and what it does to the model."""
+"""One edit, made and measured: its effect on the fact, and on the model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from editcore.config.options import key_strategy_of
 from editcore.errors import RequestError
 from editcore.requests import OK
 from editcore.runs.adhoc.check_report import CheckReport, Continuation, KeyFacts, forecast
-from editcore.runs.adhoc.setup import made_ready
+from editcore.runs.adhoc.setup import set_up
 from editcore.runs.prepare import Choice, Say
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from editcore.updates.change import Change
     from editcore.updates.delta import Delta
 
-# Continued before and after the edit, like the edited prompt: openings that no edit is about.
+# Continued before and after the edit, like the edited prompt: openings unrelated to any edit.
 OPENINGS = ("The people of", "She said that", "In the morning")
 TOKENS = 16
 
@@ -29,12 +29,12 @@ TOKENS = 16
 def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say) -> CheckReport:
     """Make one edit and measure it; the model's weights are as before when this returns.
 
-    Raises `EditcoreError` for what a study would be refused for, `RequestError` where the edit
-    cannot be made.
+    Raises `EditcoreError` for what a study would be refused for, `RequestError` if the edit cannot
+    be made.
     """
     if request.flaw:
         raise RequestError(request.flaw)
-    ready = made_ready(choice, [request], cache, say)
+    ready = set_up(choice, [request], cache, say)
     shard, rule = ready.shard, ready.rule
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
@@ -46,16 +46,16 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     if row["status"] != OK:
         raise RequestError(f"the edit could not be made: {row['status']}")
     prompts = (request.text, *OPENINGS)
-    said = _said(shard, made.result.change, prompts)
+    texts = _continuations(shard, made.result.change, prompts)
     keys = key_facts(shard, request, ready.registry)
     row |= vars(judge(row["perplexity"], row["perplexity_base"], rule))
     job = shard.rows.job
-    altered = _altered(shard, made.result, said)
-    return CheckReport(request, row, said, keys, warning, rule, job, made.result.delta, altered)
+    altered = _altered(shard, made.result, texts)
+    return CheckReport(request, row, texts, keys, warning, rule, job, made.result.delta, altered)
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
-    """The prediction before any weight changes; None for edits that change none."""
+    """The prediction of a collapse, before any weight changes; None for a patch."""
     if delta is None:
         return None
     from editcore.collapse.verdict import warn
@@ -64,29 +64,29 @@ def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
     return warn(context.model, delta, context.moments)
 
 
-def _altered(shard: "Shard", result: "EditResult", said: Sequence[Continuation]) -> bool:
-    """Whether the edited model is another: in any weight or, if those stay, in what it says."""
+def _altered(shard: "Shard", result: "EditResult", texts: Sequence[Continuation]) -> bool:
+    """Whether the edit alters any weight or, if it is a patch, any of the generated texts."""
     if result.delta is not None:
         return result.delta.alters(shard.session.context.model.model)
-    return any(each.before != each.after for each in said)
+    return any(each.before != each.after for each in texts)
 
 
-def _said(
+def _continuations(
     shard: "Shard", change: "Change | None", prompts: Sequence[str]
 ) -> tuple[Continuation, ...]:
     from editcore.evaluation.generation import edited_continuations
 
     assert change is not None
     changes = [change] * len(prompts)
-    said = edited_continuations(shard.session.context.model, prompts, changes, TOKENS)
+    texts = edited_continuations(shard.session.context.model, prompts, changes, TOKENS)
     return tuple(
         Continuation(prompt, before, after)
-        for prompt, (before, after) in zip(prompts, said, strict=True)
+        for prompt, (before, after) in zip(prompts, texts, strict=True)
     )
 
 
 def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> KeyFacts | None:
-    """The subject's keys as an editor with a key strategy sees them; None for other editors."""
+    """The subject's keys, for an editor with a key strategy and one layer; None for others."""
     from torch.nn.functional import cosine_similarity
 
     from editcore.keyvalue.keys import collect_keys, tokenize_templates

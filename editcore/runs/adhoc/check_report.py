@@ -1,4 +1,4 @@
-"""The report of a check: the verdict, its reason, and the numbers behind it."""
+"""The report of a check: the verdict, its reason, and the measurements."""
 
 import json
 import math
@@ -25,7 +25,7 @@ SHOWN = (
     ("locality", "neighbours unchanged"),
 )
 WIDTH = 96
-# Below this share of what another key strategy divides by, the denominator is the reason.
+# A denominator below this share of another key strategy's is given as the reason.
 SMALL = 0.2
 HALF = 0.5
 
@@ -34,7 +34,7 @@ Outcome = Literal["safe", "collapsed", "no edit"]
 
 @dataclass(frozen=True)
 class Continuation:
-    """What the model wrote after a prompt, before and after the edit."""
+    """The text generated after a prompt, before and after the edit."""
 
     prompt: str
     before: str
@@ -45,8 +45,8 @@ class Continuation:
 class KeyFacts:
     """The subject's keys at the edited layer.
 
-    `cosine` is between the bare key and the mean key, `denominators` are what the update would be
-    divided by under each key strategy that is installed.
+    `cosine` is between the bare key and the mean key, `denominators` are |uᵀk_s| under each
+    installed key strategy.
     """
 
     layer: int
@@ -57,11 +57,11 @@ class KeyFacts:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The verdict on one edit, and everything that it rests on.
+    """The verdict on one edit, and the measurements that it is based on.
 
-    `row` has the columns of `edits/…/shard-*.parquet` (results/README.md); printed, the report says
-    the verdict and its reason in words. `altered` is false where the edited model is bit by bit
-    the unedited one.
+    `row` has the columns of `edits/…/shard-*.parquet` (results/README.md); `str(report)` is the
+    report in words. `altered` is false if the edit changes no bit of the weights or, for a patch,
+    none of the `continuations`.
     """
 
     request: "EditRequest"
@@ -76,19 +76,19 @@ class CheckReport:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the edit ruins the model, by the rule of the study."""
+        """Whether the edited model has collapsed, by the rule of the study."""
         return bool(self.row["collapsed"])
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict; "no edit" where nothing changed and the new object is not said either."""
+        """The verdict; "no edit" if nothing changed and the new object is not predicted either."""
         if self.collapsed:
             return "collapsed"
-        return "safe" if self.altered or self.says_new else "no edit"
+        return "safe" if self.altered or self.gives_new else "no edit"
 
     @property
-    def says_new(self) -> bool:
-        """Whether the edited model says the new object to the bare prompt."""
+    def gives_new(self) -> bool:
+        """Whether at least half of the new object's tokens are predicted after the bare prompt."""
         return (self.row.get("efficacy") or 0.0) >= HALF
 
     @property
@@ -97,7 +97,7 @@ class CheckReport:
         return float(self.row["perplexity_ratio"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain data that JSON can hold; what overflowed is the text `inf`."""
+        """The whole report as plain data for JSON; numbers that are not finite become texts."""
         plain = {
             "verdict": self.outcome,
             "sentence": verdict(self),
@@ -117,7 +117,8 @@ class CheckReport:
     def save(self, folder: Path | str) -> Path:
         """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path.
 
-        Both are of one run, whatever kills it. `ConfigError` for an editor that changes no weights.
+        Both are always of the same run, even if one is killed. Raises `ConfigError` for an editor
+        that changes no weights.
         """
         from editcore.updates.delta import save_deltas
 
@@ -135,7 +136,7 @@ class CheckReport:
 
 
 def finite(value: Any) -> Any:
-    """The value with every infinite number in it as text, since JSON has none.
+    """The value with every number in it that is not finite as text, since JSON has none.
 
     >>> finite({"a": [float("inf"), 1.0]})
     {'a': ['inf', 1.0]}
@@ -150,7 +151,7 @@ def finite(value: Any) -> Any:
 
 
 def verdict(report: CheckReport) -> str:
-    """Whether the model survives the edit, and by which rule."""
+    """The verdict as a sentence, with the perplexities and the limit."""
     row, rule = report.row, report.collapse
     change = f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
     if report.outcome == "no edit":
@@ -160,7 +161,7 @@ def verdict(report: CheckReport) -> str:
 
 
 def forecast(warning: Forecast) -> str:
-    """The prediction of a collapse that is made before the edit."""
+    """The prediction from before the edit, as a clause."""
     expected = "collapse" if warning.collapse else "no collapse"
     return (
         f"before the edit: {expected} (the change adds {number(warning.score)} times the layer's "
@@ -169,7 +170,7 @@ def forecast(warning: Forecast) -> str:
 
 
 def reason(report: CheckReport) -> str:
-    """The reason, as far as keys and denominator explain it."""
+    """The reason of the verdict, as far as keys and denominator explain it."""
     row, keys = report.row, report.keys
     if row["denominator"] is None and row["delta_norm"] is None:
         return f"{report.job.editor.label} changes no weights."
@@ -198,7 +199,7 @@ def reason(report: CheckReport) -> str:
 
 
 def page(report: CheckReport) -> str:
-    """The whole check for people."""
+    """The whole report as text."""
     request, row = report.request, report.row
     lines = [
         f"{report.job.editor.label} on {report.job.model.name}: "
@@ -213,12 +214,12 @@ def page(report: CheckReport) -> str:
         bare, prefixed = row.get(name), row.get(f"{name}_prefixed")
         if bare is not None:
             lines.append(f"{name:<15}{share(bare)}, after a prefix {share(prefixed)}   {words}")
-    if report.outcome == "safe" and not report.says_new:
+    if report.outcome == "safe" and not report.gives_new:
         taken = (row.get("efficacy_prefixed") or 0.0) >= HALF
-        said = (
+        but = (
             "gives the new object only after a prefix" if taken else "does not give the new object"
         )
-        lines.append(f"The model survives, but it {said}.")
+        lines.append(f"The model survives, but it {but}.")
     lines += ["", "Generated text, before and after the edit:"]
     for each in report.continuations:
         lines += [
@@ -236,7 +237,7 @@ def _prediction(report: CheckReport) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """Text on one line, as generated text may contain line breaks."""
+    """Generated text without its line breaks."""
     return " ".join(text.split()) or "(nothing: its probabilities are not finite)"
 
 

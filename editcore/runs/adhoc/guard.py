@@ -1,4 +1,4 @@
-"""A list of edits, one after the other, of which those are refused that would ruin the model."""
+"""Sequential edits, except those that would collapse the model, which are refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from editcore.progress import progress_bar
 from editcore.records.provenance import versions
 from editcore.records.schemas import GUARD
 from editcore.records.tables import write_table
-from editcore.runs.adhoc.setup import made_ready
+from editcore.runs.adhoc.setup import set_up
 from editcore.runs.prepare import Choice, Say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ACCUMULATED = 0
 
 @dataclass(frozen=True)
 class Guarded:
-    """What came of a list of edits: a row for each, and those accepted as one weight change."""
+    """The outcome of a list of edits: a row for each, and those accepted as one weight change."""
 
     rows: Sequence[dict[str, Any]]
     delta: "Delta"
@@ -53,10 +53,11 @@ class Guarded:
 def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Guarded:
     """Edit in sequence; an edit after which the model has collapsed is refused.
 
-    Each edit is made on the model with the accepted ones in place and judged by the perplexity of
-    the outcome against that of the unedited model. Raises `EditcoreError` as `check` does.
+    Each edit is made on the model with the accepted ones in place and judged by the resulting
+    perplexity, compared with the unedited model's. Raises `EditcoreError` as `check` does, and
+    `ConfigError` for an editor that changes no weights.
     """
-    ready = made_ready(choice, requests, cache, say)
+    ready = set_up(choice, requests, cache, say)
     shard = ready.shard
     if not shard.session.info.capabilities.changes_weights:
         raise ConfigError(
@@ -81,7 +82,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
 
 
 def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
-    """The columns of the table, those that were not measured as None."""
+    """The columns of the table; those that were not measured are None."""
     status = row["status"] if accepted else f"{REFUSED}{row['status']}"
     return {name: row.get(name) for name in GUARD.names} | {
         "step": step,
@@ -91,21 +92,21 @@ def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
 
 
 def _objection(rule: CollapseSection, row: dict[str, Any]) -> str:
-    """Why the model with this edit is not to be kept; empty where it is sound."""
+    """Why the edit is refused; empty if the model has not collapsed."""
     collapsed = judge(row["perplexity"], row["perplexity_base"], rule).collapsed
     return _reason(row) if collapsed else ""
 
 
 def _reason(row: dict[str, Any]) -> str:
     change = f"{number(row['perplexity_base'])} → {number(row['perplexity'])}"
-    told = f"the model would collapse, perplexity {change} ({times(row['perplexity_ratio'])})"
+    collapse = f"the model would collapse, perplexity {change} ({times(row['perplexity_ratio'])})"
     if row["denominator"] is None:
-        return told
-    return f"{told}; the denominator of the update is {number(row['denominator'])}"
+        return collapse
+    return f"{collapse}; the denominator of the update is {number(row['denominator'])}"
 
 
 def page(guarded: Guarded) -> str:
-    """The outcome for people, one line per edit."""
+    """The outcome as text: one line per edit, with the reason of each refusal."""
     lines = []
     for row in guarded.rows:
         fact = f"{row['prompt'].replace('{}', row['subject'])} → {row['target_new']}"

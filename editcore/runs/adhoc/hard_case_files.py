@@ -1,4 +1,4 @@
-"""A file of hard cases, from the recipe to the record of how it was made."""
+"""Writes a file of hard cases, and the record of how it was made."""
 
 import hashlib
 import importlib.metadata
@@ -23,7 +23,7 @@ from editcore.runs.prepare import Say
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the generator is given."""
+    """The input of the generator."""
 
     tokenizer: str
     words: Path
@@ -34,7 +34,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Filter:
-    """The study's models and editor by which a case is hard, and where editing leaves its files."""
+    """The study's models and editor that decide whether a case is hard, and a working folder."""
 
     study: Path
     models: tuple[str, ...]
@@ -43,14 +43,16 @@ class Filter:
 
 
 def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int, int]:
-    """Write the cases to `out` and their provenance beside it; how many were made, and kept.
+    """Write the cases to `out` and their provenance next to it; returns how many are made and kept.
 
-    Without `judges` all are kept. `say` is told each step of filtering.
+    Without `judges`, all are kept. `say` is called with each step of filtering.
     """
     relations, vocabulary = read_relations(recipe.relations), read_vocabulary(recipe.words)
     model_source(recipe.tokenizer)
     config = _study(judges) if judges else None
-    from editcore.models.loading import load_tokenizer  # torch, which a wrong name does without
+    from editcore.models.loading import (
+        load_tokenizer,
+    )  # imported late: torch, not needed to refuse a name
 
     tokenizer = load_tokenizer(recipe.tokenizer)
     made = generate(vocabulary, relations, tokenizer, recipe.count, recipe.seed)
@@ -75,7 +77,7 @@ def _study(judges: Filter) -> StudyConfig:
 def _judged(
     made: list[Record], judges: Filter, config: StudyConfig, say: Say
 ) -> dict[str, list[int]]:
-    """By model, the cases whose edit collapses it."""
+    """For each model, the ids of the cases whose edit collapses it."""
     candidates = judges.work / "candidates.json"
     write_text(candidates, json.dumps(made))
     return {

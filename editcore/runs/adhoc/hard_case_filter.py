@@ -1,7 +1,7 @@
-"""Keeps of candidate cases those that are hard: whose edit alone collapses a model.
+"""Finds the candidate cases that are hard: a single edit of them collapses a model.
 
-"The Butterfly Effect of Model Editing", §6, filters so with one editor and one model; here any
-model and editor of a study can be the judge, under the study's own thresholds.
+"The Butterfly Effect of Model Editing", §6, does so with one editor and one model; here it can be
+any model and editor of a study, with the study's own thresholds.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from editcore.runs.prepare import Say, prepare, single_study
 
 
 def require_judges(config: StudyConfig, where: str, model: str, editor: str) -> None:
-    """Raise `ConfigError` where the study has no model or editor of these labels."""
+    """Raise `ConfigError` if the study has no model or no editor of these labels."""
     for section, label in (("models", model), ("editors", editor)):
         if label not in (known := getattr(config, section)):
             raise ConfigError(
@@ -30,13 +30,13 @@ def collapsing(
 ) -> list[int]:
     """The ids of those cases in the file `cases` whose edit collapses the model.
 
-    `model` and `editor` are labels of the study, whose settings count; what editing leaves behind
-    stays in the folder `work`, and artefacts found there are used again.
+    `model` and `editor` are labels of the study, whose settings apply. The rows, the weight changes
+    and the artefacts are written to the folder `work`; artefacts found there are used again.
     """
     require_judges(config, where, model, editor)
     candidates = DatasetSection(path=str(cases), format="counterfact")
     job = prepare(single_study(config, model, editor, candidates), where, work, say)
-    from editcore.runs import edit  # torch, which wrong labels do without
+    from editcore.runs import edit  # imported late: torch, not needed to refuse labels
 
     rows = work / "rows.parquet"
     edit.run(job, rows, work / "deltas.safetensors")

@@ -1,8 +1,8 @@
-"""Hard cases after the published pattern of HardEdit, for any tokenizer, from words and relations.
+"""Generates hard cases on the pattern of HardEdit, for any tokenizer, from words and relations.
 
-"The Butterfly Effect of Model Editing", §6: the subject is one common word, one token, that opens
-the prompt; the new object is plausible and false; relations vary. Which words are one token is a
-matter of the tokenizer, so each has a set of its own.
+"The Butterfly Effect of Model Editing", §6: the subject is one common word that opens the prompt
+and is one token; the new object is plausible and false; relations vary. Which words are one token
+depends on the tokenizer, so each tokenizer has its own cases.
 """
 
 import json
@@ -26,10 +26,10 @@ NEIGHBOURS = 5
 
 
 class Relation(BaseModel):
-    """How a relation is said: `template` opens with the subject, `paraphrases` say it otherwise.
+    """A relation: `template` opens with the subject, `paraphrases` express it in other words.
 
-    It takes subjects of the `kinds` of words named, and one of `objects`; `neighbours` are subjects
-    that the relation is also true of.
+    Its subjects are words of the named `kinds`, its objects one of `objects`; `neighbours` are
+    subjects for the neighbours' prompts, by default other words of those kinds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,9 +70,9 @@ def generate(
 ) -> list[Record]:
     """`count` hard cases as COUNTERFACT's records; the same arguments give the same cases.
 
-    Relations take turns, and no word comes twice before all have come once. The true object is
-    drawn at random as well, because a common word has no true object. Raises `DataError` if words
-    and relations give fewer.
+    Relations are used equally often as far as possible, and no word is used twice before all have
+    been used once. The true object is drawn at random as well, because a common word has no true
+    object. Raises `DataError` if words and relations give fewer cases.
     """
     draw = random.Random(seed)
     pairs = list(_pairs(vocabulary, relations, tokenizer, draw))
@@ -90,7 +90,7 @@ def _pairs(
     tokenizer: "PreTrainedTokenizerBase",
     draw: random.Random,
 ) -> Iterator[tuple[str, Relation]]:
-    """Words with relations, each pair once: in each round every word, if a relation is left."""
+    """Pairs of word and relation, each once, in rounds over the words that have one left."""
     kinds = {word: kind for kind, some in vocabulary.words.items() for word in some}
     words = sorted(kinds)
     draw.shuffle(words)
@@ -113,8 +113,8 @@ def _pairs(
 
 
 def opens_as_one_token(tokenizer: "PreTrainedTokenizerBase", template: str, word: str) -> bool:
-    """Whether the word, where the template opens with it, is one token and nothing more."""
-    from editcore.models.tokenization import tokenize_prompt  # torch, which reading does without
+    """Whether the word is exactly one token if the template opens with it."""
+    from editcore.models.tokenization import tokenize_prompt  # imported late: torch
 
     try:
         place = tokenize_prompt(tokenizer, template, word)
@@ -147,12 +147,12 @@ def _record(
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
-    """The words of a file `{"words": {"animal": ["Otter", …], …}}`; `EditcoreError` otherwise."""
+    """The words of a file `{"words": {"animal": ["Otter", …], …}}`; `EditcoreError` for others."""
     return _read(Vocabulary, path)
 
 
 def read_relations(path: Path) -> tuple[Relation, ...]:
-    """The relations of a file `{"relations": [{"id": …}, …]}`; `EditcoreError` otherwise."""
+    """The relations of a file `{"relations": [{"id": …}, …]}`; `EditcoreError` for others."""
     return _read(RelationFile, path).relations
 
 

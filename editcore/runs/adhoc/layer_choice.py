@@ -1,4 +1,4 @@
-"""Which layers `check` and `guard` edit where nobody names them."""
+"""Which layers `check` and `guard` edit if none is given."""
 
 import json
 from typing import Any
@@ -14,8 +14,8 @@ from editcore.runs.prepare import Say
 def with_layers(config: StudyConfig, registry: Registry, say: Say) -> StudyConfig:
     """A study of one model and one editor, with options that follow from the model's depth.
 
-    Only options that the study leaves out are added, each told to `say` with how to choose another.
-    Raises `ModelError` for a hub id that is not in the cache and cannot be asked about.
+    Only missing options are added; `say` is called with each, and with how to choose another.
+    Raises `ModelError` for a hub id whose configuration is neither in the cache nor on the hub.
     """
     ((name, model),) = config.models.items()
     ((label, editor),) = config.editors.items()

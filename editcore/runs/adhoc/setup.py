@@ -1,4 +1,4 @@
-"""The requests of one call as a shard, with model, artefacts and editor loaded."""
+"""Sets up the requests of one call as a shard, with model, artefacts and editor loaded."""
 
 import json
 import tempfile
@@ -13,7 +13,7 @@ from editcore.config.study import DatasetSection
 from editcore.datasets.writers import flat_record
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.adhoc.layer_choice import with_layers
-from editcore.runs.prepare import Choice, Say, prepare, settled
+from editcore.runs.prepare import Choice, Say, prepare, study_for
 
 if TYPE_CHECKING:
     from editcore.requests import EditRequest
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """A shard whose cases are the requests of one call, and when its model counts as collapsed."""
+    """A shard whose cases are the requests of one call, and the rule for a collapse."""
 
     registry: Registry
     shard: "Shard"
     rule: CollapseSection
 
 
-def made_ready(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Ready:
-    """The requests with model, artefacts and editor loaded; what a cache lacks is made and kept.
+def set_up(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Ready:
+    """The requests with model, artefacts and editor loaded; what `cache` lacks is made and kept.
 
-    `say` is told each step. Raises `EditcoreError` for whatever a study would be refused for.
+    `say` is called with each step. Raises `EditcoreError` for anything that a study is refused for.
     """
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "requests.json"
         write_text(data, json.dumps([flat_record(request) for request in requests]))
         registry = load_registry()
-        config = settled(choice, DatasetSection(path=str(data), format="flat"))
+        config = study_for(choice, DatasetSection(path=str(data), format="flat"))
         config = with_layers(config, registry, say)
         job = prepare(config, "these options", cache, say, registry)
         from editcore.runs.edit import Shard

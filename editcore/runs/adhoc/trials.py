@@ -1,4 +1,4 @@
-"""Edits tried in sequence, in a model's own weights: each stays, or is taken out bit by bit."""
+"""Edits tried in sequence, in a model's own weights: each stays, or is reverted bit by bit."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Fact:
-    """A fact's questions, and what the unedited model answers."""
+    """A fact's questions, and the unedited model's answers."""
 
     questions: CaseQuestions
     tokens: TokenizedQuestions
@@ -30,7 +30,7 @@ class Trials:
     """The facts of a shard, edited in sequence in the weights that `changes` keeps."""
 
     def __init__(self, shard: Shard, changes: CumulativeDelta) -> None:
-        """Ask the unedited model about every fact, since it is not to be had later."""
+        """Ask about every fact now, while the model is unedited."""
         self._shard, self._changes = shard, changes
         self._facts = {r.case_id: _asked(shard, r) for r in shard.requests}
         self._state = shard.session.editor.start(shard.session.context)
@@ -40,8 +40,8 @@ class Trials:
     ) -> tuple[Row, Delta | None]:
         """The row of one more edit, and its weight change if it stays.
 
-        It stays unless it cannot be made or measured, or `objection` finds one in its row; then
-        weights and state are as they were, and the row's status is the reason.
+        It stays unless it cannot be made or measured, or `objection` returns a reason against its
+        row; then weights and state are as before, and the row's status is the reason.
         """
         row, fact = self._identity(request), self._facts[request.case_id]
         if isinstance(fact, str):
@@ -72,7 +72,7 @@ class Trials:
         }
 
     def _measured(self, fact: _Fact, result: EditResult) -> Row:
-        """What the model as it is now shows; where that cannot be measured, `status` is why."""
+        """The measurements of the model as it is now; if they fail, `status` is the reason."""
         rows = self._shard.rows
         try:
             denominator = number("denominator", result.diagnostics.get("denominator"))
@@ -86,7 +86,7 @@ class Trials:
 
 
 def _asked(shard: Shard, request: EditRequest) -> _Fact | str:
-    """The fact as the unedited model knows it, or why it cannot be asked."""
+    """A fact with the model's answers, or the reason why it cannot be asked about it."""
     if request.flaw:
         return request.flaw
     try:

@@ -1,4 +1,4 @@
-"""The sets of keys that the paper's figures show, and where they lie in two dimensions.
+"""The sets of keys in the paper's figures, and their projections to two dimensions.
 
 Figure 2 has kᵘ and k̄ of both sets, and C⁻¹k̄; Figure 4 the keys of first tokens, and the collapse
 cases after a prefix.
@@ -20,7 +20,7 @@ from editcore.runs.mechanism.material import (
     NORMAL,
     Case,
     Material,
-    behind_prefixes,
+    keys_after_prefixes,
     stacked,
 )
 
@@ -46,7 +46,7 @@ class Clouds:
 
     @classmethod
     def of(cls, material: Material) -> "Clouds":
-        """Collect them: what the cases have, the first tokens, and the cases after prefixes."""
+        """Collect the keys of the cases, of first tokens, and of collapse cases after prefixes."""
         found: dict[str, Tensor] = {}
         for name, cases in material.sets.items():
             found[BARE[name]] = stacked([case.keys.bare for case in cases])
@@ -54,13 +54,13 @@ class Clouds:
             found[DIRECTION[name]] = material.moment.solve(found[MEAN[name]])
         found[FIRST] = _first(material, material.sets[NORMAL])
         longest = max(material.job.prefix_lengths)
-        found[PREFIXED] = behind_prefixes(material, material.sets[COLLAPSE], longest)
+        found[PREFIXED] = keys_after_prefixes(material, material.sets[COLLAPSE], longest)
         return cls(material.job.model.name, material.job.seed, found)
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Rows of `POINTS`: every panel by principal components and by t-SNE.
 
-        In the panel `directions` each vector has length one: its direction alone enters an update.
+        In the panel `directions` each vector has length one: only its direction affects an update.
         """
         for panel, names in PANELS.items():
             clouds = {name: self.by_name[name] for name in names}
@@ -93,7 +93,7 @@ def placed(
 
 
 def _first(material: Material, cases: Sequence[Case]) -> Float64[Tensor, "token d_key"]:
-    """Keys of the first position of prompts, one for each different first token."""
+    """The key of each distinct first token of the cases' prompts, at the first position."""
     tokens = sorted({case.prompt.ids[0] for case in cases})
     prompts = [[TokenizedPrompt((token,), 0, 1)] for token in tokens]
     return stacked([keys.bare for keys in collect_keys(material.model, material.layer, prompts)])

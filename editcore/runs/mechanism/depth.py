@@ -1,7 +1,7 @@
-"""Where in the depth the first position departs from all others (Figure 4, by layer).
+"""At which layers the first position differs from all others (Figure 4, by layer).
 
 At every layer: the norm of keys and of states, their cosine to the mean over later positions, and
-how far a position's keys are from those of later positions.
+the distance of a position's keys to those of later positions.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ def record(
     ids: Int[Tensor, "row position"],
     places: Mapping[int, tuple[nn.Module, nn.Module]],
 ) -> dict[int, LayerActivations]:
-    """What passes at each layer; `places` are its down-projection and its block."""
+    """Keys and states of each layer; `places` are its down-projection and its block."""
     with ExitStack() as stack:
         seen = {
             layer: [stack.enter_context(hooks.recording(module)) for module in modules]
@@ -56,7 +56,7 @@ def windows(
     """Rows of `length` tokens cut from long ones, after the special tokens in `start`."""
     inner = length - len(start)
     long = [row for row in rows if len(row) >= inner][:ROWS]
-    # Where a cut begins differs from row to row, so that the first tokens are all kinds of tokens.
+    # Cuts begin at different places, so that their first tokens vary.
     offsets = [7 * i % (len(row) - inner + 1) for i, row in enumerate(long)]
     cut = [[*start, *row[o : o + inner]] for row, o in zip(long, offsets, strict=True)]
     return torch.tensor(cut)
@@ -80,9 +80,10 @@ def described(
 ) -> Iterator[dict[str, Any]]:
     """Rows of `DEPTH`: one for each layer and shown position.
 
-    `distance` is the mean cosine distance of the position's keys to those of later positions (from
-    the second on, one position drawn per row; a key is not compared with its own row's), `within`
-    that of the position's keys to each other, and `gap` the energy distance of the two.
+    `distance` is the mean cosine distance of the position's keys to keys of later positions: one
+    per row, drawn from the second position on; a key is not compared with that of its own row.
+    `within` is the mean distance of the position's keys to each other, and `gap` the energy
+    distance of the two sets.
     """
     for layer, each in found.items():
         count, length = each.keys.shape[:2]
@@ -118,6 +119,6 @@ def _within(keys: Float[Tensor, "row d_key"], seed: int) -> float:
 
 
 def _to_mean(vectors: Float[Tensor, "row position width"], position: int) -> float:
-    """Mean cosine of a position's vectors to the mean over all later than the first."""
+    """Mean cosine of a position's vectors to the mean over all positions but the first."""
     mean = vectors[:, 1:].flatten(0, 1).mean(0)
     return float((1 - geometry.cosine(vectors[:, position], mean[None])).mean())

@@ -1,4 +1,4 @@
-"""How far the clouds of keys are from each other in the space itself: what projections may hide."""
+"""Distances between the clouds of keys in the full space, which projections may distort."""
 
 from collections.abc import Iterator
 from itertools import combinations_with_replacement
@@ -10,9 +10,9 @@ from editcore.runs.mechanism.material import Material
 
 
 def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:
-    """Rows of `DISTANCES`: mean over pairs, within each cloud and between every two.
+    """Rows of `DISTANCES`: the mean over pairs, within each cloud and between every two.
 
-    C⁻¹k̄ is no key, so that only angles are taken to it.
+    C⁻¹k̄ is not a key, so only cosine distances are taken to it.
     """
     for first, second in combinations_with_replacement(sorted(clouds.by_name), 2):
         a, b = clouds.by_name[first], clouds.by_name[second]

@@ -1,4 +1,4 @@
-"""First against later tokens in an encoder, where no position is without a context (Figure 5)."""
+"""First and later tokens in an encoder, in which every position has a context (Figure 5)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,9 +20,10 @@ FIRST, LATER = "first token", "later tokens"
 
 
 def keys(job: MechanismJob, material: Material) -> dict[int, LayerActivations]:
-    """What passes at every layer of the job's encoder, on the texts that C is estimated from.
+    """Keys and states at every layer of the job's encoder, on the texts that C is estimated from.
 
-    The encoder's own tokenizer reads them, without an end of sequence.
+    They are tokenised by the encoder's own tokenizer, without an end-of-sequence token. Raises
+    `ModelError` if the encoder cannot be loaded.
     """
     assert job.encoder is not None
     place = model_source(job.encoder)
@@ -57,7 +58,7 @@ def rows(
 def points(
     job: MechanismJob, found: Mapping[int, LayerActivations] | None
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `POINTS`: keys of the last block, the published one, first and later tokens."""
+    """Rows of `POINTS`: keys of the last block, as published, of first and of later tokens."""
     if found:
         last = found[max(found)].keys
         clouds = {FIRST: last[:, 0], LATER: last[:, 1::5].flatten(0, 1)}

@@ -1,4 +1,4 @@
-"""Distances between clouds of keys in the space itself, with intervals, and their projections."""
+"""Distances between clouds of keys, with bootstrap intervals, and projections of the clouds."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ NEIGHBOURS = 30.0  # t-SNE's "perplexity", as published
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the bounds between which 95 % of its bootstrap draws lie."""
+    """A mean and its 95 % bootstrap interval, from percentiles."""
 
     mean: float
     low: float
@@ -53,14 +53,14 @@ def distances(
     second: Float[Tensor, "second d_key"],
     moment: SecondMoment,
 ) -> Float[Tensor, "first second"]:
-    """Every pair's distance by either metric."""
+    """The distance of every pair, by either metric."""
     return cosine(first, second) if metric == COSINE else mahalanobis(first, second, moment)
 
 
 def whitened(
     keys: Float[Tensor, "case d_key"], moment: SecondMoment
 ) -> Float64[Tensor, "case d_key"]:
-    """L⁻¹k for C = LLᵀ: there the Mahalanobis distance is the plain one."""
+    """L⁻¹k for C = LLᵀ: Mahalanobis distances of keys are Euclidean distances of these."""
     columns = keys.double().cpu().T
     found: Tensor = torch.linalg.solve_triangular(moment.factor, columns, upper=False).T
     return found
@@ -69,7 +69,7 @@ def whitened(
 def interval(distances: Float[Tensor, "first second"], *, same: bool, seed: int) -> Interval:
     """The mean over pairs and its bootstrap interval; members are resampled, not pairs.
 
-    `same`: both clouds are one, so that a member's distance to itself does not count.
+    `same`: row i and column i are one member, resampled together, and their distance is left out.
     """
     matrix = distances.double().numpy()
     counted = np.ones_like(matrix)
@@ -91,7 +91,8 @@ def interval(distances: Float[Tensor, "first second"], *, same: bool, seed: int)
 def gap(between: float, first: float, second: float) -> float:
     """Energy distance of two clouds, from mean distances (Székely and Rizzo 2013).
 
-    About 0 where both have one distribution, however wide that is.
+    About 0 if both have the same distribution, however wide it is. With cosine distances, it
+    estimates ‖ā − b̄‖² for the means ā and b̄ of their unit vectors.
 
     >>> gap(between=2.0, first=2.0, second=2.0)
     0.0

@@ -1,4 +1,4 @@
-"""What the experiments share: the model, C, the cases' keys and v*, and the texts."""
+"""The input that the experiments share: the model, C, the cases' keys and v*, and the texts."""
 
 import math
 import random
@@ -62,7 +62,7 @@ class Material:
 
     @classmethod
     def open(cls, job: MechanismJob) -> "Material":
-        """Load everything; `EditcoreError` for whatever is missing."""
+        """Load everything; `EditcoreError` if anything is missing."""
         registry = load_registry()
         baseline = Baseline.open(job, registry)
         context, model = baseline.session.context, baseline.model
@@ -87,7 +87,7 @@ class Material:
 
     @cached_property
     def rows(self) -> list[list[int]]:
-        """The texts in tokens, none of them special."""
+        """The texts in tokens, without special ones."""
         tokens: list[list[int]] = self.model.tokenizer(list(self.texts), add_special_tokens=False)[
             "input_ids"
         ]
@@ -101,11 +101,11 @@ class Material:
         return {token: count / total for token, count in counts.items()}
 
     def solve(self, case: Case, keys: KeyPair, *, second_moment: bool = True) -> RankOne:
-        """The update that binds a case's v* to the keys chosen."""
+        """The rank-one update for a case's v* and the given keys, with or without C."""
         return solve_rank_one(case.value.target, keys, self.moment if second_moment else None)
 
     def perplexities(self, edits: Sequence[RankOne]) -> list[float]:
-        """The perplexity of the model under each update; inf for one that is not finite."""
+        """The edited model's perplexity for each update; inf for an update that is not finite."""
         name = self.model.parts.down_weight(self.layer)
         sound = [i for i, edit in enumerate(edits) if edit.update.finite()]
         measured = self.edited.of([Delta({name: edits[i].update}) for i in sound])
@@ -155,16 +155,16 @@ def _fitting(material: Material) -> Material:
 
 
 def stacked(keys: Sequence[Float[Tensor, " d_key"]]) -> Float64[Tensor, "case d_key"]:
-    """Keys as rows, on the processor."""
+    """Keys as rows, in float64 on the CPU."""
     return torch.stack([key.double().cpu() for key in keys])
 
 
-def behind_prefixes(
+def keys_after_prefixes(
     material: Material, cases: Sequence[Case], length: int
 ) -> Float64[Tensor, "case d_key"]:
-    """kᵘ of some cases, each after `length` tokens cut at random out of the texts.
+    """The key of each case's subject, after a prefix of `length` tokens cut from the texts.
 
-    Which tokens is drawn by seed, case and length.
+    The prefix is drawn by seed, case and length; with a length of 0, the key is kᵘ.
     """
     prompts = [[_prefixed(material, case, length)] for case in cases]
     return stacked([keys.bare for keys in collect_keys(material.model, material.layer, prompts)])

@@ -1,4 +1,4 @@
-"""How the keys of collapse cases move as a prefix grows in front of them (Figure 4 b)."""
+"""How the keys of collapse cases move as the prefix before them grows (Figure 4 b)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,19 +9,19 @@ from torch import Tensor
 
 from editcore.runs.mechanism import geometry
 from editcore.runs.mechanism.clouds import BARE, Clouds
-from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Material, behind_prefixes
+from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Material, keys_after_prefixes
 
 
 def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:
-    """Rows of `MOVED`: how near the moved keys are to the bare keys of both sets.
+    """Rows of `MOVED`: how near the moved keys are to the bare keys of each set.
 
-    By mean distance; by the energy distance, since a mean distance also grows with a cloud's own
-    width; and by the share of them whose nearest bare key, other than their own case's, is of that
-    set.
+    Measured by mean distance; by energy distance (`gap`), since a mean distance also grows with a
+    cloud's own width; and by the share of moved keys whose nearest bare key, other than their own
+    case's, is in that set (`nearest`).
     """
     bare = {name: clouds.by_name[BARE[name]] for name in (COLLAPSE, NORMAL)}
     for length in material.job.prefix_lengths:
-        moved = behind_prefixes(material, material.sets[COLLAPSE], length)
+        moved = keys_after_prefixes(material, material.sets[COLLAPSE], length)
         for metric in (geometry.COSINE, geometry.MAHALANOBIS):
             matrices = {
                 name: geometry.distances(metric, moved, cloud, material.moment)
@@ -46,7 +46,7 @@ def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:
 
 
 def nearest_shares(matrices: Mapping[str, Float[Tensor, "case _other"]]) -> dict[str, float]:
-    """By set, the share of rows whose least distance is to it; no row is compared with its own."""
+    """By set, the share of rows whose least distance is to it; row i's own case is left out."""
     least = {}
     for name, matrix in matrices.items():
         counted = matrix.clone()

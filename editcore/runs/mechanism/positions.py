@@ -1,8 +1,8 @@
-"""Whether the position embedding makes the first token strange (Table 3).
+"""Whether the position embedding makes the first token different (Table 3).
 
-The collapse cases' first token is given the second position while they are edited, and the subject
-of normal cases that is the second token is given the first. With rotary positions it is the
-rotation that changes; a first token that attends to itself alone cannot notice.
+kᵘ is read with another position for the subject's last token: the second instead of the first in
+collapse cases, the first instead of the second in normal cases. With rotary embeddings only
+relative positions matter, so the first token, which attends to itself alone, keeps its key.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material
 def bare_keys(
     model: LoadedModel, layer: int, prompts: Sequence[TokenizedPrompt], shift: int
 ) -> tuple[Float32[Tensor, "case d_key"], Float32[Tensor, "case d_model"]]:
-    """kᵘ and W kᵘ, the subject's last token numbered `shift` positions later."""
+    """kᵘ and W kᵘ, with the subject's last token `shift` positions later."""
     rows = [prompt.ids[: prompt.subject + 1] for prompt in prompts]
     padded = pad_rows(rows, model.pad_id, "right", model.device)
     last = torch.arange(len(rows)), torch.tensor([prompt.subject for prompt in prompts])
@@ -42,9 +42,9 @@ def bare_keys(
 
 
 def rows(material: Material) -> list[dict[str, Any]]:
-    """Rows of `POSITIONS`, `mixed` keys with C: each case as it is and with its positions swapped.
+    """Rows of `POSITIONS`, for `mixed` keys with C: each case with its own position and the other.
 
-    Only cases whose subject ends at the first position (collapse) or the second (normal) take part.
+    Only cases whose subject ends at the first position (collapse) or the second (normal) are used.
     """
     found: list[dict[str, Any]] = []
     for name, place, shift in ((COLLAPSE, 0, 1), (NORMAL, 1, -1)):

@@ -1,6 +1,6 @@
 """Why edits collapse a model: the experiments of "The Fall of ROME", for any model, as tables.
 
-One file per experiment. `run` does all of one model; `editcore.summary.mechanism` joins the
+One module per experiment. `run` does all of one model; `editcore.summary.mechanism` joins the
 tables of several.
 """
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def run(job: "MechanismJob", folder: Path) -> None:
-    """Carry out all experiments of one model and write a table of each into `folder`.
+    """Carry out all experiments on one model and write the tables to `folder`.
 
-    Cases that cannot take part are in the tables' provenance, under `left_out`, with the reasons.
+    Cases that cannot be used are in the tables' provenance, under `left_out`, with the reasons.
     """
     from editcore.records.mechanism_schemas import TABLES
     from editcore.records.provenance import of_job

@@ -1,6 +1,6 @@
 """Numerator, denominator and perplexity of every implementation (Tables 1 and 2).
 
-The three key strategies, each with C and without, on the same v*: six edited models per case.
+The three key strategies, each with and without C, for the same v*: six edited models per case.
 """
 
 from itertools import product
@@ -48,7 +48,7 @@ def rows(material: Material) -> list[dict[str, Any]]:
 
 
 def _shared(material: Material, case: Case) -> dict[str, Any]:
-    """What a subject is: its place, its length, and how frequent its last token is in the texts."""
+    """A subject's position, its length, and how frequent its last token is in the texts."""
     last = case.prompt.ids[case.prompt.subject]
     return {
         "subject": case.request.subject,

@@ -1,1 +1,1 @@
-"""Sequential editing: many edits of one model, measured on the way."""
+"""Sequential editing: many edits of one model, measured along the way."""

@@ -1,4 +1,4 @@
-"""How far a sequence has come, kept beside its table: rows, changes of weights, and state."""
+"""The checkpoint of a sequence, next to its table: rows, changes of weights, and state."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ CHANGE, STATE = "change", "state"
 
 @dataclass(frozen=True)
 class Resumed:
-    """The rows of the steps so far, and the editor's state as it saves it."""
+    """The rows of the steps so far, and the editor's state as `save_state` returned it."""
 
     rows: list[dict[str, Any]]
     state: Mapping[str, torch.Tensor]
@@ -28,28 +28,28 @@ class Resumed:
 
 @dataclass(frozen=True)
 class SequenceProgress:
-    """The file that one job keeps while it runs."""
+    """The checkpoint file of one job."""
 
     file: Checkpoint
 
     @classmethod
     def beside(cls, out: Path, job: SequenceJob) -> "SequenceProgress":
-        """The hidden file that belongs to the table `out`; that of another job counts as none."""
+        """The hidden file next to the table `out`; one of another job is ignored."""
         path = out.with_name(f".{out.name}.checkpoint.safetensors")
         identity = json.dumps(of_job(job), sort_keys=True)
         return cls(Checkpoint(path, identity, seconds=0))
 
     def write(self, changes: CumulativeDelta, resumed: Resumed) -> None:
-        """Replace what was there."""
+        """Write the progress, replacing the last."""
         parts = {CHANGE: changes.tensors(), STATE: resumed.state}
         known = {"rows": resumed.rows, PARAMETERS: changes.record()}
         self.file.write_if_due(lambda: Progress.of(parts, known))
 
     def resume(self, changes: CumulativeDelta, first: Mapping[str, Any]) -> Resumed | None:
-        """Change the model as it was and say how far it had come; None where it has to begin.
+        """Repeat the saved changes on the model and return the progress; None to start over.
 
-        `first` is the row of the unedited model: where it differs from the one that was saved, the
-        model or the texts have changed since.
+        `first` is the row of the unedited model: if it differs from the saved one, the model or the
+        texts have changed since.
         """
         progress = self.file.read()
         if progress is None or progress.state["rows"][:1] != [first]:
@@ -60,5 +60,5 @@ class SequenceProgress:
         return None
 
     def remove(self) -> None:
-        """The job is done."""
+        """Delete the file, when the job is done."""
         self.file.remove()

@@ -1,4 +1,4 @@
-"""What is left of a sequence's edits, and of the facts around them, in the model as it is now."""
+"""How much of a sequence's edits, and of their neighbours, the current model retains."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,7 +21,7 @@ from editcore.updates.patch import Patch
 
 @dataclass(frozen=True)
 class _Case:
-    """A fact's questions, and what the unedited model answered."""
+    """A fact's questions, and the unedited model's answers."""
 
     request: EditRequest
     questions: CaseQuestions
@@ -30,13 +30,13 @@ class _Case:
 
 
 _Posed = tuple[CaseQuestions, TokenizedQuestions]
-# What is measured of the edits so far, in the order in which `now` finds it.
+# The columns that `now` measures, in its order.
 LEFT = ("efficacy_so_far", "efficacy_so_far_prefixed", "generalization_so_far", "locality")
 
 
 @dataclass(frozen=True)
 class Retention:
-    """The facts of a sequence as the unedited model knew their neighbours, by case.
+    """The facts of a sequence with the unedited model's answers, by case.
 
     `unfit` are those that the model cannot be asked about, each with the reason.
     """
@@ -49,7 +49,7 @@ class Retention:
     def before(
         cls, model: LoadedModel, requests: Sequence[EditRequest], prefixes: Mapping[int, str]
     ) -> "Retention":
-        """Ask the unedited model; `prefixes` are, by case, the templates of the prefixed tests."""
+        """Ask the unedited model; `prefixes` are the templates of the prefixed tests, by case."""
         posed: list[_Posed] = []
         unfit: dict[int, str] = {}
         for request in requests:
@@ -73,9 +73,9 @@ class Retention:
     ) -> dict[str, float | int | None]:
         """Efficacy, generalization and locality as in `metrics.accuracy`, each a mean over facts.
 
-        The facts in `edited` count, of which none is unfit; beside each mean is over how many of
-        them it is, since a fact may have no paraphrases or no neighbours. A neighbour that was
-        itself edited is none any more. With a `patch`, the model answers under it.
+        Only the cases in `edited` count, none of them unfit. Each mean comes with the number of
+        facts that it is over, since a fact may have no paraphrases or no neighbours. Neighbours
+        that were themselves edited are left out. With a `patch`, the model is asked under it.
         """
         cases = [self.cases[case_id] for case_id in edited]
         if not cases:
@@ -104,7 +104,7 @@ def _posed(model: LoadedModel, questions: CaseQuestions) -> _Posed:
 
 
 def _answers(model: LoadedModel, posed: Sequence[_Posed]) -> Sequence[Answers | str]:
-    """Of each case its answers, or why there are none; asked together while the model manages."""
+    """Each case's answers, or why there are none; if they fail together, each is asked alone."""
     try:
         return ask_all(model, [tokens for _, tokens in posed]) if posed else []
     except Exception as error:  # a third party's model may raise anything

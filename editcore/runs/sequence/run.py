@@ -1,6 +1,6 @@
 """Sequential editing: one sequence of edits, measured as it grows.
 
-"The Butterfly Effect of Model Editing", §5, and any other order, length and editor.
+As in "The Butterfly Effect of Model Editing", §5, but with any order, length and editor.
 """
 
 import json
@@ -41,7 +41,7 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
     """Carry out a job: a row per step to `out`, all changes to `changes_out`.
 
     `out` is Parquet and `changes_out` safetensors. An interrupted run resumes from its last
-    checkpoint, a file beside `out` that is gone once both are written.
+    checkpoint, a file next to `out` that is deleted once both are written.
     """
     sequence = SequenceRun.open(job, registry or load_registry())
     kept = SequenceProgress.beside(out, job)
@@ -56,14 +56,14 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
 
 
 def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgress) -> list[Row]:
-    """The rows that a checkpoint held, and those of the steps after them."""
+    """The rows of a checkpoint, if there is one, and those of the steps after it."""
     job, editor, context = sequence.job, sequence.session.editor, sequence.session.context
     first = sequence.unedited_row()
     resumed = kept.resume(changes, first)
     state = editor.load_state(context, resumed.state) if resumed else editor.start(context)
     rows = resumed.rows if resumed else [first]
     current = SequenceState(changes, state)
-    # A patch stands for all that was edited, and no file keeps it.
+    # A patch contains all edits so far and cannot be saved, so its sequence cannot resume.
     keeps = sequence.session.info.capabilities.changes_weights
     title = f"{job.model.name} {job.editor.label} {job.dataset.name} {job.order}"
     total = len(sequence.batches)
@@ -80,9 +80,9 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
 
 @dataclass
 class SequenceState:
-    """What the edits so far have left: weights that stay changed, or the newest patch, and state.
+    """The result of the edits so far: weights that stay changed, or the newest patch, and state.
 
-    Weights are the model's own, so that the next edit sees them; a patch it does not see.
+    The changed weights are in the model, so the next edit starts from them; a patch is not.
     """
 
     changes: CumulativeDelta
@@ -99,7 +99,7 @@ class SequenceState:
 
 @dataclass(frozen=True)
 class SequenceRun:
-    """What all steps share; the facts of step i are `batches[i - 1]`."""
+    """What all steps of a sequence share; the facts of step i are `batches[i - 1]`."""
 
     job: SequenceJob
     session: Session
@@ -123,7 +123,7 @@ class SequenceRun:
         return cls(job, session, batches, *measured, retention, _task_scores(job, model))
 
     def unedited_row(self) -> Row:
-        """Step 0."""
+        """The row of step 0."""
         row = self._identity(0) | self._perplexity(self.unedited) | {"status": OK, "made": False}
         return row | self._scores(None)
 
@@ -131,8 +131,8 @@ class SequenceRun:
         """Edit the next facts, and measure what is due.
 
         A fact that cannot be edited is in `failed` with the reason, and the others of its step are
-        edited without it. Where none is left, `status` is the reason too, and weights and state
-        stay as they are.
+        edited without it. If none is left, `status` is the reason, and weights and state stay as
+        they are.
         """
         started = time.perf_counter()
         row = self._identity(step)
@@ -160,8 +160,8 @@ class SequenceRun:
     ) -> tuple[EditResult, dict[int, str]]:
         """The edit of those facts that can be edited, and why others cannot, by case.
 
-        An editor that refuses several facts does not say which was at fault, so each is tried alone
-        then, on the model as it is.
+        If an editor refuses several facts together, each is tried alone, on the model as it is, to
+        find those at fault.
         """
         unfit = self.retention.unfit
         failed = {r.case_id: unfit[r.case_id] for r in requests if r.case_id in unfit}
@@ -179,7 +179,7 @@ class SequenceRun:
         return result, failed
 
     def _stops(self, row: Row) -> bool:
-        """Whether the job's rule ends the sequence at this row."""
+        """Whether the job's stop rule ends the sequence at this row."""
         rule, perplexity = self.job.stop_rule, row.get("perplexity")
         if rule is None or perplexity is None:
             return False
@@ -232,14 +232,14 @@ def _task_scores(job: SequenceJob, model: LoadedModel) -> "TaskScores | None":
     if not job.tasks:
         return None
     from editcore.runs.sequence.task_scores import (
-        TaskScores,  # lm-eval, which sequences without tasks do without
+        TaskScores,  # imported late: lm-eval, which sequences without tasks do not need
     )
 
     return TaskScores.of(model, job)
 
 
 def _known(result: EditResult) -> Row:
-    """Whether there is an edit, and the numbers of it that have columns."""
+    """The columns that are known of an edit before the model is measured."""
     if result.change is None or result.status != OK:
         return {"made": False}
     denominator = number("denominator", result.diagnostics.get("denominator"))
@@ -247,7 +247,7 @@ def _known(result: EditResult) -> Row:
 
 
 def _passes(before: int, now: int, every: int) -> bool:
-    """Whether a multiple of `every` is after `before`, up to `now`.
+    """Whether there is a multiple of `every` after `before`, up to `now`.
 
     >>> [_passes(a, b, 10) for a, b in ((8, 9), (9, 10), (8, 24))]
     [False, True, True]

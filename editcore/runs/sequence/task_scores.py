@@ -1,4 +1,4 @@
-"""What a sequence's model can still do, as it is now: its scores in lm-eval's tasks."""
+"""The lm-eval scores of a sequence's current model."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from editcore.updates.patch import Patch
 
 @dataclass(frozen=True)
 class TaskScores:
-    """Tasks laid out once, for one model and whatever its weights become."""
+    """Tasks prepared once, for one model whose weights change."""
 
     model: LoadedModel
     lm: EditedLM
@@ -20,13 +20,13 @@ class TaskScores:
 
     @classmethod
     def of(cls, model: LoadedModel, job: SequenceJob) -> "TaskScores":
-        """Those that a job asks for; `ConfigError` for one that cannot be loaded."""
+        """The tasks of a job; `ConfigError` for one that cannot be loaded."""
         return cls(model, EditedLM(model), Suite.load(job.tasks, job.task_items, job.seed))
 
     def now(self, patch: Patch | None = None) -> dict[str, float | None]:
-        """By column, the score in each task and what guessing gives there.
+        """The model's score in each task, and the score expected from guessing, by column.
 
-        A score is None where the logits are not finite. With a `patch`, the model answers under it.
+        A score is None if some logits are not finite. With a `patch`, the model is asked under it.
         """
         with patch.applied(self.model.model) if patch else nullcontext():
             scores = self.suite.scores(self.lm)
