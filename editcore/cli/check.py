@@ -15,7 +15,7 @@ COLLAPSED, NO_EDIT = 3, 4
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that name a model, an editor and its options."""
+    """Adds the options that name a model, an editor and its options."""
     for option in (
         click.option("--cache", type=OUT_FOLDER, help="The folder where artefacts are cached."),
         click.option(
@@ -50,7 +50,7 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--prompt", required=True, help="The fact, with {} in place of its subject.")
 @click.option("--subject", required=True, help="The subject.")
 @click.option("--target", required=True, help="The new object: what the model should answer.")
-@click.option("--true", default="", help="The present object, for scores that compare the two.")
+@click.option("--true", default="", help="The current object, for scores that compare the two.")
 @click.option("--paraphrase", multiple=True, help="The prompt in other words; repeatable.")
 @click.option(
     "--neighbour",
@@ -148,7 +148,7 @@ def guard(
 
 
 def say(step: str) -> None:
-    """One step of the work, on the error stream."""
+    """Print one step of the work on the error stream."""
     click.echo(f"· {step}", err=True)
 
 

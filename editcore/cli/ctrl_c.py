@@ -1,4 +1,4 @@
-"""Ctrl-C, noted when it comes: libraries turn the exception that it raises into their own."""
+"""Notes Ctrl-C when it is pressed, because libraries may replace the exception that it raises."""
 
 import signal
 import threading
@@ -10,10 +10,10 @@ from typing import NoReturn
 
 @contextmanager
 def noted() -> Iterator[Callable[[], bool]]:
-    """A block that is told whether Ctrl-C was pressed in it; `KeyboardInterrupt` is raised as ever.
+    """A block with a function that returns whether Ctrl-C was pressed in it.
 
-    Where Ctrl-C is ignored or somebody else handles it, and outside the main thread, nothing is
-    noted.
+    `KeyboardInterrupt` is raised as usual. If Ctrl-C is ignored or has another handler, and outside
+    the main thread, nothing is noted.
     """
     pressed: list[int] = []
 

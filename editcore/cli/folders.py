@@ -1,4 +1,4 @@
-"""The commands that write a weight change into a model's folder, and take it out again."""
+"""The commands that write a weight change to a model's folder, and revert it."""
 
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ PATH = click.Path(path_type=Path)
     "--out", type=OUT_FOLDER, help="Copy the model to this new folder and change the copy."
 )
 @click.option("--in-place", is_flag=True, help="Change the model's own files.")
-@click.option("--case", type=int, help="Which case of DELTA; needed where it holds several.")
+@click.option("--case", type=int, help="Which case of DELTA; needed if it contains several.")
 def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int | None) -> None:
     """Add DELTA, as `check --save`, `guard` or a study wrote it, to the weights of MODEL.
 
@@ -39,7 +39,7 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     file = delta / "delta.safetensors" if delta.is_dir() else delta
     finish_moves(file.parent)
     chosen = _case(file, case)
-    # All that is asked for has been checked, before the seconds that torch takes to be imported.
+    # Imported after all checks, because importing torch takes seconds.
     from editcore.updates.delta import load_deltas
     from editcore.updates.weight_change import new_weights
 
@@ -53,7 +53,7 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
 
 
 def _model(model: str, out: Path | None, in_place: bool) -> Path:
-    """The model's folder, one that may be changed as asked for."""
+    """The model's folder, after checking that it may be changed as asked for."""
     from editcore.atomic import refuse_existing
     from editcore.datasets.bundled import bundled_models, model_folder
     from editcore.planning.preflight import model_files
@@ -75,7 +75,7 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
     if out is not None:
         refuse_existing(out)
         refuse_inside(out, folder)
-    if out is not None or unfinished(folder) is None:  # a change in place ends an unfinished one
+    if out is not None or unfinished(folder) is None:  # a change in place reverts an unfinished one
         model_files(str(folder))
     return folder
 
@@ -95,15 +95,15 @@ def _case(file: Path, case: int | None) -> int:
 
 
 @click.command(
-    short_help="Take the latest weight change out of a model's folder.",
+    short_help="Revert the latest weight change in a model's folder.",
     epilog=examples("editcore revert path/to/edited", "editcore revert path/to/edited --all"),
 )
 @click.argument("folder", type=FOLDER)
-@click.option("--all", "everything", is_flag=True, help="Take out every change, the newest first.")
+@click.option("--all", "everything", is_flag=True, help="Revert every change, newest first.")
 def revert(folder: Path, everything: bool) -> None:
     """Put back the bytes that `editcore apply` replaced in the model in FOLDER.
 
-    A change that was interrupted comes out first.
+    A change that was interrupted is reverted first.
     """
     from editcore.updates.edit_record import applied
     from editcore.updates.weight_files import revert as take_out

@@ -54,7 +54,7 @@ def harden(
     study: Path | None,
     work: Path | None,
 ) -> None:
-    """Generate facts whose subject is one common one-token word that opens the prompt.
+    """Generate facts whose subject is a common word of one token that opens the prompt.
 
     With a filter, only cases are kept whose edit, made from the unedited model, collapses one of
     the given models. A file .provenance.json next to the output records how they were made.

@@ -24,8 +24,8 @@ class Output:
 class JobCommand:
     """A command that reads one job file and calls one function with the job and the outputs.
 
-    `job` is the class in `editcore.planning.jobs`, `function` is "module:name" and imported only
-    when the command runs. `help` is what its own --help shows, `brief` its line in the list.
+    `job` is the name of a class in `editcore.planning.jobs`, `function` is "module:name", imported
+    only when the command runs. `help` is the text of its own --help, `brief` its line in the list.
     """
 
     name: str
@@ -55,7 +55,7 @@ class JobCommand:
         return found
 
     def command(self) -> click.Command:
-        """The command as click knows it."""
+        """The command for click."""
         job = click.Option(
             ["--job"],
             required=True,
@@ -83,7 +83,7 @@ TABLE = (
         function="editcore.runs.artefacts:write_prefixes",
         outputs=(Output("out", OUT_FILE, "The JSON file to write."),),
         brief="Generate the context prefixes of a model.",
-        help="Generate the context prefixes that keys are averaged over with a model, and save "
+        help="Generate with a model the context prefixes that its keys are averaged over, and save "
         "them.",
         examples=(
             "editcore prefixes --job results/jobs/prefixes/model=tiny-gpt2.json --out P.json",

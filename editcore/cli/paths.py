@@ -1,4 +1,4 @@
-"""Files and folders as the commands take them."""
+"""The types of the commands' files and folders."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 
 
 class OutPath(click.Path):
-    """A file or folder to write, refused before the work where the system would refuse it after."""
+    """A file or folder to write, refused before the work if it could not be written after it."""
 
     def convert(
         self,
@@ -16,7 +16,7 @@ class OutPath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> Any:
-        """The path; a usage error where it or a folder of it cannot be made."""
+        """The path; a usage error if it or a folder above it cannot be made."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if flaw := _flaw(path.absolute(), is_folder=self.dir_okay):
             self.fail(f"{path} cannot be written: {flaw}; choose another", param, ctx)
@@ -30,7 +30,7 @@ OUT_FOLDER = OutPath(path_type=Path, file_okay=False)
 
 
 def _flaw(path: Path, *, is_folder: bool) -> str:
-    """Why a path cannot be written, empty where it can: a file is written beside, then moved."""
+    """Why a path cannot be written; empty if it can. A file is written next to it, then moved."""
     place = _nearest(path if is_folder else path.parent)
     if not place.is_dir():
         return f"{place} is a file"
@@ -38,7 +38,7 @@ def _flaw(path: Path, *, is_folder: bool) -> str:
 
 
 def _nearest(path: Path) -> Path:
-    """The path, or the deepest folder above it that exists; `OSError` where it can have no file."""
+    """The path, or the deepest folder above it that exists; `OSError` if the path is invalid."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -26,7 +26,7 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
     default="edits",
     help="The kind of results; edits by default.",
 )
-@click.option("--ratio", type=float, help="Collapsed above this multiple of the unedited one's.")
+@click.option("--ratio", type=float, help="Collapsed above this multiple of the unedited model's.")
 @click.option("--perplexity", type=float, help="Collapsed above this perplexity.")
 @click.option(
     "--verdict",
