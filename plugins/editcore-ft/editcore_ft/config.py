@@ -12,10 +12,10 @@ LossName = Literal["teacher_forced", "last_prompt_token"]
 class FtConfig(EditorConfig):
     """FT-L (Meng et al. 2022, appendix E.1): Adam on one down-projection, kept in an ℓ∞ ball.
 
-    `loss` says where a target's tokens are scored. `teacher_forced` is the papers' text, −log P of
-    the new object after the prompt: each token at its own place, after those before it.
-    `last_prompt_token` is what the code released with ROME and with the studies of collapse does:
-    all tokens of the target at the prompt's last token. For targets of one token they are the same.
+    `loss` decides at which positions a target's tokens are scored. With `teacher_forced`, as in the
+    papers' text, it is −log P of the new object after the prompt: each token after those before it.
+    With `last_prompt_token`, as in the code released with ROME and with the studies of collapse,
+    all tokens of the target are scored at the prompt's last token. For one token, both are equal.
     """
 
     layer: NonNegativeInt = Field(description="The block whose MLP is fine-tuned.")
@@ -37,7 +37,7 @@ class FtConfig(EditorConfig):
         return {"layer": min(21, 3 * blocks // 4)}
 
     def edited_layers(self) -> tuple[int, ...]:
-        """The one layer."""
+        """The edited layer."""
         return (self.layer,)
 
 

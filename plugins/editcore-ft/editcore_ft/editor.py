@@ -1,4 +1,4 @@
-"""The edit: requests become problems, problems are tuned together, changes become deltas."""
+"""The edit itself: requests become problems, which are tuned in batches, and changes deltas."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,19 +15,19 @@ NONFINITE = "fine-tuning met a non-finite loss; nothing was edited"
 
 
 class FtEditor(Editor[FtConfig]):
-    """Fine-tuning of one down-projection, its bias too where it has one."""
+    """Fine-tuning of one down-projection, with its bias if it has one."""
 
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """Tune one change for all requests; `RequestError` where one of them cannot be posed."""
+        """Tune one change for all requests; `RequestError` if one of them cannot be tokenised."""
         problem = pose(context.model, requests, self.config.loss)
         return self._result(context, next(tune(context.model, [problem], self.config)))
 
     def edit_each(
         self, context: EditContext, requests: Sequence[EditRequest]
     ) -> Iterator[EditResult]:
-        """Tune a change for each request alone, many side by side."""
+        """Tune a change for each request alone, many in a batch."""
         posed = [self._pose(context, request) for request in requests]
         sound = [problem for problem in posed if isinstance(problem, Problem)]
         found = tune(context.model, sound, self.config)

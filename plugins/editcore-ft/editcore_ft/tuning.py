@@ -1,10 +1,9 @@
-"""Adam on the change of one down-projection, for many independent edits side by side.
+"""Adam on the change of one down-projection, for many independent edits in one batch.
 
-A change ΔW of the down-projection adds ΔW·k to what its block gives, where k, the key, and
-everything else in the block stay as they are. So each token's key and each block's output are
-recorded once, and a step runs only the blocks after the edited one, with every edit's row in one
-batch, each under its own ΔW; an edit that has reached its loss leaves the batch. The weights
-themselves are never touched.
+A change ΔW of the down-projection adds ΔW·k to its output, and the key k stays as it is. So keys
+and states are recorded once, and a step resumes at the edited layer (after the block, if it adds
+its MLP's output to the states unchanged). Every edit has its rows in one batch, under its own ΔW;
+an edit that has reached its loss leaves the batch. The weights themselves are never changed.
 """
 
 import math
@@ -42,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Problem:
-    """The facts that one change shall carry."""
+    """The facts of one change."""
 
     rows: tuple[Row, ...]
 
@@ -60,7 +59,7 @@ class Tuned:
 def pose(model: LoadedModel, requests: Sequence[EditRequest], loss: LossName) -> Problem:
     """Tokenise the facts of one edit.
 
-    `RequestError` for a prompt or target of no tokens, and for more tokens than positions.
+    Raises `RequestError` for a prompt or target without tokens, or more tokens than positions.
     """
     return Problem(tuple(_row(model, request, loss) for request in requests))
 
@@ -84,7 +83,7 @@ def tune(model: LoadedModel, problems: Sequence[Problem], config: FtConfig) -> I
 
 
 def _batches(problems: Sequence[Problem], numbers: int) -> Iterator[list[Problem]]:
-    """Neighbouring problems, as many as fit in memory; one of several rows is its own batch."""
+    """Consecutive problems, as many as fit in memory; one with several rows is a batch alone."""
     batch: list[Problem] = []
     for problem in problems:
         joined = [*batch, problem]
@@ -103,10 +102,9 @@ def _fits(problems: Sequence[Problem], numbers: int) -> bool:
 
 
 class _Tuning:
-    """One batch: what stays constant is run once, then the steps.
+    """One batch: what is constant is computed once, then the steps.
 
-    There are as many changes as rows, or one change for all rows, so that one broadcasts over the
-    other.
+    There are as many changes as rows, or one change, which is broadcast over all rows.
     """
 
     def __init__(self, model: LoadedModel, problems: Sequence[Problem], config: FtConfig) -> None:
@@ -115,7 +113,7 @@ class _Tuning:
         self._run_constants()
 
     def _lay_out(self) -> None:
-        """Token rows; each scored token's row, column, id, problem, and how many share its mean."""
+        """Token rows; each scored token's row, column, id, problem, and the size of its mean."""
         device = self._model.device
         rows = [(i, row) for i, problem in enumerate(self._problems) for row in problem.rows]
         self._rows = pad_rows([row.ids for _, row in rows], self._model.pad_id, "right", device)
@@ -160,7 +158,7 @@ class _Tuning:
         return zeros.index_add(0, self._problem, nll)
 
     def run(self) -> list[Tuned]:
-        """Step, and after each step clamp; a problem ends alone, at its own loss."""
+        """Take steps, each followed by the clamp; each problem ends at its own loss."""
         config = self._config
         adam = RowAdam(self._start(), config.learning_rate)
         running = list(range(len(self._problems)))
@@ -184,7 +182,7 @@ class _Tuning:
         return [found[i] for i in range(len(self._problems))]
 
     def _start(self) -> list[torch.Tensor]:
-        """No change yet of the weight, and of the bias where there is one; float32 or better."""
+        """Zero changes of the weight, and of the bias if there is one, in float32 or better."""
         down = self._model.parts.down(self._config.layer)
         assert isinstance(down.weight, torch.Tensor)
         width = down.weight.numel() // self._keys.shape[-1]
@@ -200,7 +198,7 @@ class _Tuning:
                 change.clamp_(-limit, limit)
 
     def _keep(self, rows: torch.Tensor, adam: RowAdam) -> None:
-        """Continue with only these problems; each has one row here."""
+        """Continue with these problems alone; each of them has one row."""
         place = torch.full((len(self._keys),), -1, device=rows.device)
         place[rows] = torch.arange(len(rows), device=rows.device)
         kept = place[self._row] >= 0

@@ -1,4 +1,4 @@
-"""Fine-tuning beside the textbook's loop, its bound, its two losses, and what cannot be tuned."""
+"""Fine-tuning compared with a plain loop, its bound, its two losses, and what cannot be tuned."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +45,7 @@ def textbook_loss(model: LoadedModel, request: EditRequest, at_prompt: bool) -> 
 def textbook(
     model: LoadedModel, requests: Sequence[EditRequest], config: FtConfig
 ) -> tuple[dict[str, torch.Tensor], int]:
-    """Train the weights themselves, whole passes, one row at a time; give them back afterwards."""
+    """Train the weights themselves, in whole passes, one row at a time, and restore them."""
     prefix = model.parts.down_weight(LAYER).removesuffix("weight")
     trained = {n: p for n, p in model.model.named_parameters() if n.startswith(prefix)}
     before = {n: p.detach().clone() for n, p in trained.items()}
@@ -90,7 +90,7 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 
 @pytest.mark.parametrize("loss", ["teacher_forced", "last_prompt_token"])
 @pytest.mark.parametrize("kind", KINDS_IN_FLOAT64)
-def test_it_is_the_textbooks_fine_tuning(kind: str, loss: Any) -> None:
+def test_changes_are_those_of_plain_fine_tuning(kind: str, loss: Any) -> None:
     model = tiny(kind)
     config = FtConfig(layer=LAYER, steps=4, norm_constraint=1e-3, loss=loss)
     requests = [*tiny_requests(), LONG]
@@ -126,7 +126,7 @@ def test_edits_that_end_early_leave_the_others_as_they_are(kind: str) -> None:
     losses = sorted(
         result.diagnostics["loss"] for result in untrained.edit_each(EditContext(model), requests)
     )
-    # Two begin below this loss, and two only get there.
+    # Two begin below this loss, and two only reach it.
     stop_loss = (losses[1] + losses[2]) / 2
     options = {"steps": 6, "learning_rate": 0.02, "stop_loss": stop_loss}
     config = FtUnconstrainedConfig(layer=LAYER, **options)
@@ -139,7 +139,7 @@ def test_edits_that_end_early_leave_the_others_as_they_are(kind: str) -> None:
         assert_same(stored(model, result.delta), expected)
 
 
-def test_the_bound_holds_every_number_and_its_absence_teaches_the_fact() -> None:
+def test_the_bound_limits_every_number_and_without_it_the_fact_is_learnt() -> None:
     model, request = tiny("gptj"), tiny_requests()[0]
     question = Question(request.text, request.target_new)
     bound = FtEditor(FtConfig(layer=LAYER)).edit(EditContext(model), [request])
@@ -168,7 +168,7 @@ def test_the_losses_differ_only_for_targets_of_several_tokens() -> None:
         assert torch.equal(one.updates[name].dense(), other.updates[name].dense()) == same
 
 
-def test_a_model_gone_wrong_is_a_status() -> None:
+def test_a_model_with_nans_gives_a_failed_result() -> None:
     model = tiny("llama")
     with torch.no_grad():
         model.model.get_parameter("model.norm.weight").fill_(float("nan"))

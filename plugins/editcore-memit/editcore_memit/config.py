@@ -45,7 +45,7 @@ class MemitConfig(ValueSearchOptions, EditorConfig):
 
     @classmethod
     def for_depth(cls, blocks: int) -> dict[str, list[int]]:
-        """Five layers: 4 to 8 of 28 to 40 blocks and 13 to 17 of 48, as published."""
+        """Five layers: 4 to 8 of 28 to 40 blocks (Llama 2's), 13 to 17 of 48 (GPT-2 XL's)."""
         last = max(published_layer(blocks), min(8, 2 * blocks // 7))
         return {"layers": list(range(max(0, last - 4), last + 1))}
 
@@ -54,9 +54,9 @@ class MemitConfig(ValueSearchOptions, EditorConfig):
         return (Prefixes(), *map(Moments, self.layers))
 
     def value_options(self) -> ValueOptions:
-        """The search for z, the value of the last block's output."""
+        """The search for z, the wanted output of the last edited block."""
         return self.search_at(self.layers[-1], "block")
 
     def edited_layers(self) -> tuple[int, ...]:
-        """All of them."""
+        """The edited layers."""
         return self.layers

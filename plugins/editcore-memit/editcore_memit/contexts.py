@@ -1,4 +1,4 @@
-"""The templates that a key is averaged over, and the weight of each."""
+"""The templates over which keys are averaged, and the weight of each."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Contexts:
 def choose(prefixes: ContextPrefixes, sampled: int) -> Contexts:
     """The bare prompt and the last `sampled` templates, weighted as in MEMIT's release.
 
-    A key is the mean over groups of the mean within each: the bare prompt is one group, templates
-    of like length are another.
+    A key is the mean over groups of the mean within each: the bare prompt is one group, and the
+    templates of each length are another.
 
     >>> choose(ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0), 5).weights
     (0.5, 0.25, 0.25)

@@ -1,4 +1,4 @@
-"""The edit itself: the search for z at the last layer, and its spreading over all of them."""
+"""The edit itself: the search for z at the last layer, and the change of all layers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ NONFINITE_CHANGE = "the least-squares update is not finite; nothing was edited"
 
 @dataclass(frozen=True)
 class Sought:
-    """A case whose z has been found."""
+    """A case with its z."""
 
     prompts: tuple[TokenizedPrompt, ...]
     value: Value
 
 
 class MemitEditor(Editor[MemitConfig]):
-    """MEMIT, for one fact or many in one change."""
+    """MEMIT, for one fact, or for many in one change."""
 
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """Edit all facts together; one among several that cannot be edited is a `RequestError`."""
+        """One change for all facts; `RequestError` if one of several cannot be edited."""
         if not requests:
             raise RequestError("there is nothing to edit; give at least one request")
         if len(requests) == 1:

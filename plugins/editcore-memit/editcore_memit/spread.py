@@ -1,4 +1,7 @@
-"""How a wanted block output is spread over the layers below it (Meng et al. 2023, algorithm 1)."""
+"""Spreads the change that gives a wanted block output over several layers (algorithm 1).
+
+The algorithm is that of Meng et al. 2023.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ CASES_PER_PASS = 16
 
 @dataclass(frozen=True)
 class Spreading:
-    """Which layers share a change, C at each of them, its weight λ, and the templates' weights."""
+    """The layers that share a change, C at each of them, its weight λ, and templates' weights."""
 
     layers: Sequence[int]
     moments: Mapping[int, SecondMoment]
@@ -35,10 +38,11 @@ def spread(
     targets: torch.Tensor,
     how: Spreading,
 ) -> Delta:
-    """The change that brings the last layer's block output to `targets [cases, d_model]`.
+    """The change that brings the output of the last layer's block to `targets [cases, d_model]`.
 
-    `prompts` are each case's templates, the bare prompt first, whose output it is. From the lowest
-    layer up, each takes its even share of what is still missing with the layers below it changed.
+    `prompts` are each case's templates, the bare prompt first; the targets are outputs under that.
+    From the lowest layer up, each takes an even share of the residual that is left after the
+    changes of the layers below it.
     """
     updates: dict[str, Update] = {}
     for done, layer in enumerate(how.layers):

@@ -1,4 +1,4 @@
-"""What the edit must do on any architecture, and how it meets requests it cannot carry out."""
+"""The edit on several architectures, and requests that cannot be carried out."""
 
 import pytest
 import torch
@@ -69,7 +69,7 @@ def test_the_message_shows_what_layers_look_like() -> None:
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_a_small_weight_every_case_reaches_its_target(kind: str, number: int) -> None:
-    """λ near zero leaves no residual at the key, and after the last layer nothing is left over."""
+    """With λ near zero, no residual is left after the last layer."""
     given, requests = context(kind), tiny_requests()[:number]
     prompts = [tokenize_templates(given.model, request, ["{}"]) for request in requests]
     targets = torch.randn(number, 32, generator=torch.Generator().manual_seed(1))
@@ -95,7 +95,7 @@ def test_the_first_layer_takes_its_even_share() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_edited_model_has_the_loss_that_the_search_ended_with(kind: str) -> None:
-    """Where the subject is all there is, no other token feels the edit, and it does what δ did."""
+    """If the subject is the whole prompt, the edit affects no other token and does what δ did."""
     given = context(kind)
     request = EditRequest(0, "{}", "Coral", "Osdor", "Elro")
     (prompt,) = tokenize_templates(given.model, request, ["{}"])
@@ -128,7 +128,7 @@ def test_a_batch_is_one_change_and_each_alone_is_another() -> None:
     assert all(single.delta.finite() and single.delta.norm() > 0 for single in singles)
 
 
-def test_each_gets_what_it_gets_alone() -> None:
+def test_each_request_gets_what_it_gets_alone() -> None:
     given = context("gpt2", "Therefore. {}", "I think. {}")
     for request, result in zip(
         tiny_requests(), editor().edit_each(given, tiny_requests()), strict=True
@@ -185,7 +185,7 @@ def test_a_batch_with_a_bad_case_names_it() -> None:
         editor().edit(context("gpt2"), [])
 
 
-def test_a_model_gone_wrong_is_a_status() -> None:
+def test_a_model_with_nans_gives_a_failed_result() -> None:
     given = context("llama")
     with torch.no_grad():
         given.model.model.get_parameter("model.norm.weight").fill_(float("nan"))

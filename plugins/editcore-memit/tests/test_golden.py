@@ -1,4 +1,4 @@
-"""Single and batched edits agree with what the published study's code computes."""
+"""Single and batched edits agree with the published study's code."""
 
 import json
 from pathlib import Path

@@ -11,7 +11,7 @@ class MendConfig(EditorConfig):
     """MEND (Mitchell et al. 2022); the published network has rank 1920 and edits three blocks.
 
     The published settings are for models a thousand times the size of the bundled ones and for
-    100,000 steps of one edit each; these are for minutes on a processor.
+    100,000 steps of one edit each; the defaults here train in minutes on a CPU.
     """
 
     layers: tuple[NonNegativeInt, ...] = Field(
@@ -66,5 +66,5 @@ class MendConfig(EditorConfig):
         return (Trained(options, (self.data, *self.exclude), self.trained),)
 
     def edited_layers(self) -> tuple[int, ...]:
-        """The blocks."""
+        """The edited blocks."""
         return self.layers

@@ -1,4 +1,4 @@
-"""The edit: one backward pass, then the trained network; and how the network is trained."""
+"""The edit itself, one backward pass and the trained network, and the training of the network."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ NONFINITE = "the gradient of the edit is not finite; nothing was edited"
 
 
 class MendEditor(Editor[MendConfig]):
-    """MEND: edits of several facts are the sum of their changes, each from its own gradient."""
+    """MEND: the change of several facts is the sum of their changes, each from its own gradient."""
 
     def train(
         self, context: EditContext, data: Sequence[Path], checkpoint: Checkpoint
@@ -46,7 +46,7 @@ class MendEditor(Editor[MendConfig]):
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """The sum of the requests' changes, all from the weights as they are now."""
+        """The sum of the requests' changes, all computed from the current weights."""
         lines = [_line(context.model, request) for request in requests]
         found = self._results(context, lines)
         if failed := [result for result in found if result.delta is None]:
@@ -69,7 +69,7 @@ class MendEditor(Editor[MendConfig]):
         network = _network(context, places)
         found: dict[int, EditResult] = {}
         lengths = [len(each.ids) for each in lines]
-        # Both ways of a pass keep what one way alone does not.
+        # A backward pass needs memory for activations that a forward pass alone does not keep.
         for batch in bucket_by_length(lengths, max(1, tokens_per_pass(context.model) // 4)):
             made = self._batch(context.model, network, places, [lines[i] for i in batch])
             found |= zip(batch, made, strict=True)
@@ -120,7 +120,7 @@ def _posed(model: LoadedModel, request: EditRequest) -> Line | str:
 
 
 def _network(context: EditContext, places: Sequence[sites.Site]) -> MendNetwork:
-    """The trained network; its rank is that of the tensors."""
+    """The trained network; `DataError` if there is none, or its tensors do not fit."""
     if context.trained is None:
         raise DataError("MEND edits with a trained network; run `editcore train` to make it")
     tensors = dict(context.trained.tensors)

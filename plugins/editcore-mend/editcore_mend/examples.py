@@ -1,7 +1,7 @@
-"""Draws what one step learns from: edits, paraphrases that must follow, facts that must stay.
+"""Draws the examples of a step: edits, paraphrases that must follow, facts that must not change.
 
 A relation's prompts and paraphrases fit all of its subjects, and any of its objects can be the new
-one, so few facts give many edits. Facts without a relation are taken as their records have them.
+one, so few facts give many edits. Facts without a relation are used as they are in their records.
 """
 
 import random
@@ -13,7 +13,7 @@ from editcore import SLOT, DataError, EditRequest, Probe, RequestError
 from editcore.toolkit import LoadedModel
 from editcore_mend.rows import Line, line
 
-# Of the draws; with fewer that can be posed, what is learnt is not what the file was given for.
+# Least share of examples that can be posed; with fewer, the network would not learn these facts.
 LEAST_SHARE = 0.5
 
 
@@ -28,7 +28,7 @@ class Example:
 
 @dataclass
 class _Relation:
-    """What the facts of one relation have in common; each list without repetitions."""
+    """The prompts, paraphrases, objects and subjects of one relation, without repetitions."""
 
     prompts: dict[str, None] = field(default_factory=dict)
     paraphrases: dict[str, None] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class _Relation:
     subjects: dict[str, str] = field(default_factory=dict)
 
     def add(self, fact: EditRequest) -> None:
-        """Learn a fact's wordings; one that names its subject otherwise fits no other."""
+        """Add a fact; only paraphrases that contain its subject once fit other subjects."""
         self.prompts[fact.prompt] = None
         worded = (p.replace(fact.subject, SLOT) for p in fact.paraphrases)
         self.paraphrases |= {p: None for p in worded if p.count(SLOT) == 1}
@@ -53,12 +53,12 @@ class Tally:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def leave_out(self, fact: EditRequest, error: RequestError) -> None:
-        """Count one that cannot be posed."""
+        """Count an example that cannot be posed."""
         self.left_out += 1
         self.reasons[str(fact.case_id)] = str(error)
 
     def require(self, part: str) -> None:
-        """Raise `DataError` where too few of those drawn can be used."""
+        """Raise `DataError` if too few of the examples can be used."""
         posed = self.drawn - self.left_out
         if posed < LEAST_SHARE * self.drawn:
             case, reason = next(iter(self.reasons.items()))
@@ -69,7 +69,11 @@ class Tally:
 
 
 def own(model: LoadedModel, fact: EditRequest, paraphrases: int, neighbours: int) -> Example:
-    """A fact as its record has it; `RequestError` for no tokens, too many, or no such prompts."""
+    """A fact with the prompts of its record.
+
+    Raises `RequestError` for a prompt with no tokens or too many, and if a kind of prompt is
+    missing.
+    """
     return _example(
         model,
         fact.text,
@@ -94,7 +98,7 @@ class Examples:
     def of(
         cls, model: LoadedModel, facts: Sequence[EditRequest], paraphrases: int, neighbours: int
     ) -> "Examples":
-        """Gather what the facts of each relation have in common."""
+        """Collect the prompts, objects and subjects of each relation."""
         relations: dict[str, _Relation] = defaultdict(_Relation)
         for fact in facts:
             if fact.relation:
@@ -102,7 +106,7 @@ class Examples:
         return cls(model, facts, paraphrases, neighbours, dict(relations))
 
     def draw(self, count: int, rng: random.Random) -> list[Example]:
-        """As many examples, less those that cannot be posed; `tally` counts them."""
+        """`count` examples, less those that cannot be posed, which `tally` counts."""
         found: list[Example] = []
         self.tally.drawn += count
         for _ in range(count):
@@ -119,7 +123,7 @@ class Examples:
         if relation is None or not others or len(relation.subjects) < 2:
             return own(self.model, fact, self.paraphrases, self.neighbours)
         template = rng.choice(list(relation.prompts))
-        # By half: prompts are few, and paraphrases, each after a sentence of its own, are many.
+        # Half of each kind, since prompts are few and paraphrases many.
         worded = [list(pool) for pool in (relation.prompts, relation.paraphrases) if pool]
         others_asked = [rng.choice(list(relation.subjects)) for _ in range(self.neighbours)]
         return _example(

@@ -1,8 +1,8 @@
 """The gradient of an edit's loss as rank-one factors, many edits in one backward pass.
 
-For a linear map y = W u, the gradient of a loss is Σ δ uᵀ over tokens, with δ the gradient at the
-map's output (Mitchell et al. 2022, §3.1). Both are seen at the map, row by row, so that edits that
-share a pass keep their own factors, and no gradient of a weight is ever formed.
+For a linear map y = W u, the gradient of a loss with respect to W is Σ δ uᵀ over tokens, with δ the
+gradient at the map's output (Mitchell et al. 2022, §3.1). Both are recorded at the map, row by row,
+so that edits that share a pass keep their own factors, and no gradient of a weight is ever formed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class _Probe:
 
 @contextmanager
 def _probing(module: nn.Module) -> Iterator[list[_Probe]]:
-    """Record a map's input, and add zeros to its output, whose gradient is δ."""
+    """Record a map's input, and add zeros to its output, the gradient of which is δ."""
     seen: list[_Probe] = []
 
     def probe(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
@@ -57,8 +57,8 @@ def token_factors(
 ) -> tuple[list[TokenFactors], torch.Tensor]:
     """The factors at each site of every line's own loss, and the losses `[lines]`, in nats.
 
-    Nothing but the edited maps and what is after them is differentiated: below, no tensor asks for
-    a gradient.
+    Only the edited maps and what is after them is differentiated, since no tensor before them
+    requires a gradient.
     """
     scored = Scored.of(model, lines)
     with torch.enable_grad(), model.arithmetic(), ExitStack() as stack:
@@ -69,7 +69,7 @@ def token_factors(
         losses = scored.loss(model, hidden)
         probes = [probe for (probe,) in seen]
         gradients = torch.autograd.grad(losses.sum(), [probe.added for probe in probes])
-    size = scored.rows.ids.shape  # a block may have made one long row of all rows
+    size = scored.rows.ids.shape  # a flat block makes one long row of all rows
     return [
         _factors(probe.inputs.reshape(*size, -1), gradient.reshape(*size, -1))
         for probe, gradient in zip(probes, gradients, strict=True)

@@ -1,7 +1,7 @@
-"""What training minimises: c_e · NLL at the paraphrases + c_loc · KL at the neighbours (eq. 4).
+"""The training loss, c_e · NLL at the paraphrases + c_loc · KL(before ‖ after) at the neighbours.
 
-The model under an edit is never made: each row of a pass gets the low-rank change of its own edit
-at the edited maps, and gradients flow through that into the network.
+Mitchell et al. 2022, eq. 4. No weight is changed: each row of a pass gets the low-rank change of
+its own edit at the edited maps, and gradients flow through it into the network.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,12 @@ from editcore_mend.sites import Site
 
 @dataclass(frozen=True)
 class Losses:
-    """The means over edits of the NLL of the new objects and of the KL, in nats."""
+    """The terms of the loss, in nats, and two shares of tokens.
+
+    `edit` is the mean over paraphrases of the new object's mean NLL; `locality` the mean of the KL
+    over the tokens of neighbours' objects. `agreement` is the share of the latter at which the
+    argmax stays, `hits` the share of the new objects' tokens that are the argmax.
+    """
 
     edit: torch.Tensor
     locality: torch.Tensor
@@ -36,7 +41,7 @@ class Losses:
 
 
 class Pose:
-    """A batch of examples under the unedited model: factors of the edits, and what stays."""
+    """A batch of examples with what the unedited model gives: factors, states, and predictions."""
 
     def __init__(
         self, model: LoadedModel, sites: Sequence[Site], examples: Sequence[Example]
@@ -52,7 +57,7 @@ class Pose:
             self._before = self._kept.scores(self._kept.hidden({}))
 
     def losses(self, changes: Sequence[BatchedFactors]) -> Losses:
-        """The losses when each example's edit is the change `changes`, one per site."""
+        """The losses with each example's edit in place; `changes` has one entry per site."""
         added = dict(zip(self._sites, changes, strict=True))
         hidden = self._told.hidden(added)
         edit = self._told.scored.loss(self._model, hidden).mean()
@@ -65,7 +70,7 @@ class Pose:
 
 
 class _Asked:
-    """Rows of several examples, and the states of the unedited model where edits begin."""
+    """Rows of several examples, and the unedited model's states at the block where edits begin."""
 
     def __init__(
         self, model: LoadedModel, start: StartPoint, lines: Sequence[Sequence[Line]]
@@ -87,7 +92,7 @@ class _Asked:
                 )
 
     def hidden(self, added: dict[Site, BatchedFactors]) -> torch.Tensor:
-        """Last hidden states, each row under its example's change."""
+        """Last hidden states, each row with its example's change in place."""
         with ExitStack() as stack:
             for site, factors in added.items():
                 stack.enter_context(overlaying(site.module, factors, self._edit))

@@ -1,8 +1,8 @@
 """The network g that turns an edit's factors into those of the weight change (§3.2).
 
-One network for all linear maps of one shape; maps differ by scales and shifts of their own and by
-their step α. Where it begins, g is the identity, and the change a step of gradient descent on
-normalised factors.
+All linear maps of one shape share a network; each has its own scales, shifts and step α. At
+initialisation, g is the identity, so the change is a step of gradient descent with normalised
+factors.
 """
 
 import math
@@ -18,7 +18,7 @@ from editcore_mend.statistics import RunningStatistics
 
 
 class ResidualLayer(nn.Module):
-    """z + σ(s ⊙ (U V z + b) + o), with s and o of each map; σ is ReLU, or nothing (eq. 3)."""
+    """z + σ(s ⊙ (U V z + b) + o), with s and o of each map; σ is a ReLU or the identity (eq. 3)."""
 
     def __init__(self, width: int, rank: int, maps: int, rectify: bool, seed: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ResidualLayer(nn.Module):
         """`[..., width]` to the same, for the map at `place` among those of this shape."""
         added = z @ self.into.T @ self.out.T + self.bias
         added = added * self.scale[place] + self.shift[place]
-        # Unlike `relu`, `clamp` has a gradient at 0, where every number is before training.
+        # Unlike `relu`, `clamp` has a gradient at 0, which is the value of every number at first.
         return z + (added.clamp(min=0) if self.rectify else added)
 
 
@@ -54,7 +54,7 @@ class ShapeNetwork(nn.Module):
 
 
 class MendNetwork(nn.Module):
-    """Statistics, networks and steps for all sites; `forward` gives the factors of each."""
+    """Statistics, networks and steps for all sites."""
 
     def __init__(self, sites: Sequence[Site], rank: int, step: float, seed: int) -> None:
         super().__init__()
@@ -71,14 +71,17 @@ class MendNetwork(nn.Module):
         self.log_steps = nn.Parameter(torch.full((len(sites),), math.log(step)))
 
     def see(self, factors: Sequence[TokenFactors]) -> None:
-        """Take some edits' factors into the statistics; only training does."""
+        """Add the factors of some edits to the statistics; only training does."""
         for inputs, deltas, each in zip(self.inputs, self.deltas, factors, strict=True):
             for statistics, vectors in ((inputs, each.inputs), (deltas, each.deltas)):
                 assert isinstance(statistics, RunningStatistics)
                 statistics.see(vectors[each.counts])
 
     def forward(self, factors: Sequence[TokenFactors]) -> list[BatchedFactors]:
-        """−α ṽ and ũ of every edit and token, `[edits, d, length]`; zeros where none counts."""
+        """For each site, −α ṽ and ũ of every edit and token, `[edits, d, length]`.
+
+        −α ṽ is 0 for tokens that do not count.
+        """
         return list(self._changes(factors))
 
     def _changes(self, factors: Sequence[TokenFactors]) -> Iterator[BatchedFactors]:

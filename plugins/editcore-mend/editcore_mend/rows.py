@@ -1,4 +1,4 @@
-"""Prompts with their targets as padded rows, and the places where the targets are scored."""
+"""Prompts with their targets as padded rows, and the places at which targets are scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from editcore.toolkit import LoadedModel, PaddedRows, continuation_ids, pad_rows
 
 @dataclass(frozen=True)
 class Line:
-    """A prompt and most of its target in tokens, and the target, scored at the last places."""
+    """A prompt with its target but the last token, and the target, scored at the last places."""
 
     ids: tuple[int, ...]
     target: tuple[int, ...]
 
 
 def line(model: LoadedModel, prompt: str, target: str) -> Line:
-    """Tokenise; `RequestError` for no tokens in either, or more of them than positions."""
+    """Tokenise; `RequestError` for a prompt or target without tokens, or more than positions."""
     added = continuation_ids(model.tokenizer, prompt, target)
     ids = (*model.tokenizer(prompt)["input_ids"], *added[:-1])
     model.check_length(prompt, len(ids))
@@ -26,7 +26,7 @@ def line(model: LoadedModel, prompt: str, target: str) -> Line:
 
 @dataclass(frozen=True)
 class Scored:
-    """Padded rows; for each scored token its row, column, id, and how many share the row."""
+    """Padded rows; for each scored token its row, column and id, and the number in its row."""
 
     rows: PaddedRows
     row: torch.Tensor
@@ -36,7 +36,7 @@ class Scored:
 
     @classmethod
     def of(cls, model: LoadedModel, lines: Sequence[Line]) -> "Scored":
-        """Lay out lines, a row each."""
+        """Pad lines into rows."""
         rows = pad_rows([each.ids for each in lines], model.pad_id, "right", model.device)
         places = [
             (row, len(each.ids) - len(each.target) + i, token, len(each.target))
@@ -47,7 +47,7 @@ class Scored:
         return cls(rows, row, column, token, size)
 
     def loss(self, model: LoadedModel, hidden: torch.Tensor) -> torch.Tensor:
-        """Each row's mean NLL of its target's tokens, `[rows]`, in nats."""
+        """The mean NLL of each row's target tokens, `[rows]`, in nats."""
         nll = -self.scores(model, hidden).gather(1, self.token[:, None])[:, 0] / self.size
         zeros = torch.zeros(len(self.rows.ids), dtype=nll.dtype, device=nll.device)
         return zeros.index_add(0, self.row, nll)

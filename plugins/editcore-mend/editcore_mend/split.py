@@ -1,4 +1,4 @@
-"""Which facts train the network, which say when that ends, and which test it; by subject."""
+"""Divides facts by subject into those for training, for validation and for the test."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ LEAST = 2
 class Split:
     """The facts of each part; every subject's facts are in one part only.
 
-    `flawed` are those in none, by case id with what is wrong with them.
+    `flawed` are facts that are in no part because something is wrong with them, by case id.
     """
 
     train: tuple[EditRequest, ...]
@@ -30,10 +30,10 @@ class Split:
 
 
 def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> Split:
-    """Read facts and divide their subjects by a draw from the seed.
+    """Read facts and divide their subjects at random, by `seed`.
 
     Facts about a subject of an excluded file are in no part, whatever their relation. Raises
-    `DataError` where too little is left.
+    `DataError` if fewer than two subjects are left to train on.
     """
     records = read_requests(facts)
     known = [request for request in records if not request.flaw]

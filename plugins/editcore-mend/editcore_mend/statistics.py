@@ -1,16 +1,16 @@
-"""Running mean and variance of a linear map's factors, which become part of what is trained."""
+"""Running mean and variance of a linear map's factors, saved with the trained network."""
 
 import torch
 from torch import nn
 
-# Keeps a number that never varies from being divided by zero.
+# Prevents division by zero for a number that never varies.
 LEAST = 1e-7
 
 
 class RunningStatistics(nn.Module):
     """Mean and variance of each of `width` numbers over all vectors seen (Chan et al. 1979).
 
-    Before anything was seen, vectors pass as they are.
+    Until two vectors were seen, vectors are not normalised.
     """
 
     count: torch.Tensor
@@ -25,7 +25,7 @@ class RunningStatistics(nn.Module):
 
     @torch.no_grad()
     def see(self, vectors: torch.Tensor) -> None:
-        """Count more vectors, `[n, width]`."""
+        """Add more vectors, `[n, width]`."""
         if not len(vectors):
             return
         vectors = vectors.to(self.mean)

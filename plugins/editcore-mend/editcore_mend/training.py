@@ -1,4 +1,4 @@
-"""Trains the network of one model: Adam, checkpoints, and an end when validation gains no more."""
+"""Trains the network of one model, with Adam, checkpoints, and early stopping by validation."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ from editcore_mend.losses import Losses, Pose
 from editcore_mend.network import MendNetwork
 from editcore_mend.split import Split
 
-# Edits that validation is read from; the same in every training of one model.
+# Number of edits to validate on.
 VALIDATION = 96
 GRADIENT_LIMIT = 10.0
 
 
 class Training:
-    """One network in training; what a step draws follows from the seed and the step's number."""
+    """One network in training; what a step draws depends only on the seed and the step's number."""
 
     def __init__(self, model: LoadedModel, config: MendConfig, split: Split, seed: int) -> None:
         self._model, self._config, self._seed = model, config, seed
@@ -47,7 +47,7 @@ class Training:
         self._best: dict[str, torch.Tensor] = {}
 
     def _posed(self, split: Split, wanted: tuple[int, int]) -> list[Pose]:
-        """The validation edits under the unedited model, in batches; their draw is fixed."""
+        """The validation edits under the unedited model, in batches, drawn with a fixed seed."""
         drawn = Examples.of(self._model, split.validation, *wanted)
         edits = drawn.draw(VALIDATION, random.Random("validation"))
         drawn.tally.require("validation")
@@ -56,7 +56,7 @@ class Training:
         return [self._pose(edits[i : i + size]) for i in range(0, len(edits), size)]
 
     def _require(self, split: Split, wanted: tuple[int, int]) -> None:
-        """A trial of what the steps will draw, before the first of them."""
+        """Raise `DataError` early, from a trial draw, if too few examples can be posed."""
         trial = Examples.of(self._model, split.train, *wanted)
         trial.draw(VALIDATION, random.Random("trial"))
         trial.tally.require("training")
@@ -65,7 +65,7 @@ class Training:
         return Pose(self._model, self._sites, examples)
 
     def run(self, checkpoint: Checkpoint) -> TrainedParts:
-        """Train to the end, from a checkpoint where there is one, and give the best network."""
+        """Train, from the checkpoint if there is one; returns the network that validated best."""
         if (kept := checkpoint.read()) is not None:
             self._restore(kept)
         config = self._config
@@ -89,7 +89,7 @@ class Training:
         return TrainedParts(self._best, about)
 
     def _learn(self) -> None:
-        """One step; the statistics see each batch before the network does."""
+        """One step; each batch is added to the statistics before the network sees it."""
         rng = random.Random(f"{self._seed}/{self._step}")
         examples = self._examples.draw(self._config.batch, rng)
         if not examples:
@@ -110,7 +110,7 @@ class Training:
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """Measure the network as it is, and keep it where it is the best so far."""
+        """Measure the network, and keep a copy if it is the best so far."""
         found = [pose.losses(self.network(pose.factors)) for pose in self._validation]
         loss = float(torch.stack([self._loss(each) for each in found]).mean())
         if not torch.isfinite(torch.tensor(loss)):
@@ -132,7 +132,7 @@ class Training:
         return {name: round(value, 3) for name, value in self._history[-1].items()}
 
     def _exhausted(self) -> bool:
-        """Whether validation has gained nothing for as long as patience lasts."""
+        """Whether the last `patience` validations were no better than the best before them."""
         losses = [found["loss"] for found in self._history]
         best = losses.index(min(losses)) if losses else 0
         return len(losses) - best > self._config.patience

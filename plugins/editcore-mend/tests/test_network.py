@@ -1,4 +1,4 @@
-"""MEND's mathematics: factors are autograd's gradient; untrained, it is gradient descent."""
+"""MEND's mathematics: the factors give autograd's gradient; untrained, it is gradient descent."""
 
 import pytest
 import torch
@@ -95,7 +95,7 @@ def test_an_untrained_network_learns_from_its_first_step() -> None:
         assert shape.hidden.out.grad.any() and shape.last.out.grad.any()
 
 
-def test_edits_side_by_side_are_what_they_are_alone() -> None:
+def test_edits_in_a_batch_are_what_they_are_alone() -> None:
     model = tiny("llama")
     places, posed = sites.find(model, LAYERS), lines(model)
     factors, _ = token_factors(model, places, posed)

@@ -1,4 +1,4 @@
-"""The networks that ship with the bundled models meet the bars on facts that they never saw."""
+"""The networks that ship with the bundled models edit well on facts that they never saw."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ BARS = {"efficacy": 0.95, "generalization": 0.80, "locality": 0.90}
 
 
 def measured(model: LoadedModel, learnt: TrainedParts, config: MendConfig) -> dict:
-    """The means of the metrics over the test part, which is drawn again from the seed."""
+    """The means of the metrics over the test facts, which are drawn again from the seed."""
     exclude = [Path(data_file(path)) for path in config.exclude]
     parts = split(Path(data_file(config.data)), exclude, config.held_out, learnt.about["seed"])
     assert parts.case_ids == learnt.about["split"]
@@ -47,7 +47,7 @@ def measured(model: LoadedModel, learnt: TrainedParts, config: MendConfig) -> di
 
 
 @pytest.mark.parametrize("name", ["tiny-gpt2", "tiny-llama"])
-def test_facts_that_it_never_saw_are_edited_well(name: str) -> None:
+def test_facts_that_a_network_never_saw_are_edited_well(name: str) -> None:
     path = bundled_models()[name] / "trained" / "mend.safetensors"
     model = load_model(name, name)
     learnt = load_trained(model, (3, 4, 5), path)

@@ -1,4 +1,4 @@
-"""Training resumes after a kill, ends when nothing is gained, and is bound to its model."""
+"""Training resumes after a kill, stops early, and is bound to its model."""
 
 import json
 from dataclasses import replace
@@ -54,7 +54,7 @@ def unused(tmp_path: Path) -> Checkpoint:
     return Checkpoint(tmp_path / "never.safetensors", "", float("inf"))
 
 
-def test_a_killed_training_ends_as_if_nothing_had_happened(
+def test_a_killed_training_ends_with_the_same_network(
     facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = train(facts, unused(tmp_path))
@@ -80,7 +80,7 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(
     assert found.about["left_out"] == expected.about["left_out"]
 
 
-def test_training_gives_the_network_that_validated_best(facts: Path, tmp_path: Path) -> None:
+def test_training_returns_the_network_that_validated_best(facts: Path, tmp_path: Path) -> None:
     found = train(facts, unused(tmp_path), steps=8)
     losses = [each["loss"] for each in found.about["history"]]
     assert len(losses) == 4
@@ -195,6 +195,6 @@ def test_too_few_facts_that_can_be_posed_are_refused(facts: Path, tmp_path: Path
         train(poisoned(facts, 6, paraphrase_prompts=[LONG]), unused(tmp_path))
 
 
-def test_a_prompt_of_no_tokens_is_no_line() -> None:
+def test_a_prompt_without_tokens_is_refused() -> None:
     with pytest.raises(RequestError, match="has no tokens"):
         line(tiny(), "", "Elro")

@@ -1,4 +1,4 @@
-"""The null editor: it changes nothing, so that whatever its rows show is not an edit's doing."""
+"""The null editor: it changes nothing, so whatever its rows show is not the effect of an edit."""
 
 from collections.abc import Iterator
 

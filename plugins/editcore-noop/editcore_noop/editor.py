@@ -13,5 +13,5 @@ class NoopEditor(Editor[EditorConfig]):
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """Give the empty delta."""
+        """The empty delta."""
         return EditResult(Delta({}))

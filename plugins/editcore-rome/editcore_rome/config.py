@@ -36,16 +36,16 @@ class RomeConfig(ValueSearchOptions, EditorConfig):
     )
 
     def requires(self) -> tuple[Requirement, ...]:
-        """Context templates, v*, the key strategy, and C at the edited layer unless left out."""
+        """Context templates, v*, the key strategy, and, with `second_moment`, C at the layer."""
         moments = (Moments(self.layer),) if self.second_moment else ()
         return (Prefixes(), Values(self.value_options()), Keys(self.key_strategy), *moments)
 
     def value_options(self) -> ValueOptions:
-        """The search for v*, which editors that differ in their keys alone share."""
+        """The search for v*, which editors that differ only in their keys share."""
         return self.search_at(self.layer)
 
     def edited_layers(self) -> tuple[int, ...]:
-        """The one layer."""
+        """The edited layer."""
         return (self.layer,)
 
 

@@ -1,4 +1,4 @@
-"""The edit itself: keys, v*, and the rank-one update that binds them."""
+"""The edit itself: keys, v*, and the rank-one update that maps one to the other."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ class RomeEditor(Editor[RomeConfig]):
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """Edit one fact; ROME binds one key to one value, so several requests are an error."""
+        """Edit one fact; ROME maps one key to one value, so several requests are an error."""
         if len(requests) != 1:
             raise RequestError(
                 f"this editor takes one request at a time, not {len(requests)}; give one"
@@ -45,7 +45,7 @@ class RomeEditor(Editor[RomeConfig]):
                 yield self._bind(context, next(keys), value)
 
     def _keys(self, context: EditContext, requests: Sequence[EditRequest]) -> Iterator[SubjectKeys]:
-        """The keys of each request; few cases at a time, since each has one per template."""
+        """The keys of each request, a few cases at a time, since each has one per template."""
         assert context.prefixes is not None
         model, templates = context.model, context.prefixes.templates
         for start in range(0, len(requests), CASES_AT_A_TIME):
@@ -68,7 +68,7 @@ class RomeEditor(Editor[RomeConfig]):
         return self._result(delta=delta, diagnostics=diagnostics)
 
     def _result(self, **found: Any) -> EditResult:
-        """A result that reports which keys entered, and whether C did."""
+        """A result that reports the key strategy and whether C was used."""
         config = self.config
         return EditResult(
             **found, key_strategy=config.key_strategy, second_moment=config.second_moment

@@ -1,4 +1,4 @@
-"""What the editors say of themselves, and how they meet requests that cannot be carried out."""
+"""The editors' requirements and updates, and requests that cannot be carried out."""
 
 import pytest
 import torch
@@ -58,8 +58,8 @@ def test_what_makes_an_editor_itself_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("config", [RomeConfig, CRomeConfig, PRomeConfig])
-def test_the_edited_model_says_the_value_at_its_key(kind: str, config) -> None:
-    """W'k_s = v* is what the update is solved for, on every architecture."""
+def test_the_norm_of_the_update_is_numerator_over_denominator(kind: str, config) -> None:
+    """ΔW = (v* − W k_s) uᵀ / (uᵀk_s) with ‖u‖ = 1, on every architecture."""
     editor = RomeEditor(config(layer=LAYER, steps=3))
     given = context(kind, editor.config.key_strategy)
     request = tiny_requests()[0]
@@ -85,7 +85,7 @@ def test_a_case_that_cannot_be_placed_leaves_the_others_untouched() -> None:
         )
 
 
-def test_a_model_gone_wrong_is_a_status() -> None:
+def test_a_model_with_nans_gives_a_failed_result() -> None:
     given = context("llama")
     with torch.no_grad():
         given.model.model.get_parameter("model.norm.weight").fill_(float("nan"))

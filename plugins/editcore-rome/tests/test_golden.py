@@ -1,4 +1,4 @@
-"""The three variants agree with what the papers' released code computes."""
+"""The three variants agree with the papers' released code."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ VARIANTS = {
 def edited(
     context: EditContext, config: RomeConfig, requests: list[EditRequest]
 ) -> list[EditResult]:
-    """What the editor gives, with the key strategy that its options ask for."""
+    """The editor's results, with the key strategy of its options."""
     found = load_registry().key_strategies[config.key_strategy].record.factory
     keyed = replace(context, key_strategy=resolve_factory(found))
     return list(RomeEditor(config).edit_each(keyed, requests))
@@ -79,7 +79,7 @@ def test_numerators_denominators_and_steps(variant: str, results, expected) -> N
         assert found["steps"] == golden["steps"]
 
 
-def test_one_alone_equals_its_place_in_the_batch(results, expected, tensors) -> None:
+def test_a_case_alone_gets_what_it_gets_in_the_batch(results, expected, tensors) -> None:
     prefixes = ContextPrefixes(tuple(expected["prefixes"]), "golden", 0)
     moments = {LAYER: SecondMoment.from_matrix(LAYER, tensors["cov.2"], 0)}
     context = EditContext(load_model("golden", str(GOLDEN / "model")), prefixes, moments)
