@@ -1,4 +1,4 @@
-"""The suite that every editor passes, and what only this package promises."""
+"""The suite that every editor passes, and tests of this package's own promises."""
 
 from typing import Any, ClassVar
 
@@ -31,21 +31,21 @@ def about(subject: str, target: str, prompt: str = "{} is made by") -> EditReque
     return EditRequest(0, prompt, subject, target, ELRO)
 
 
-def said(context: EditContext, request: EditRequest) -> float:
-    """The share of the target that the model as it is says."""
+def accuracy(context: EditContext, request: EditRequest) -> float:
+    """The share of the target's tokens that the model predicts."""
     question = Question(request.text, request.target_new)
     return ask(context.model, tokenize_questions(context.model, [question]))[question].accuracy
 
 
-def test_an_edit_is_said_and_leaves_other_prompts_alone(context: EditContext) -> None:
+def test_an_edit_takes_effect_and_leaves_other_prompts_alone(context: EditContext) -> None:
     first, other, *_ = tiny_requests()
     result = CodebookEditor(CONFIG).edit(context, [first])
     unedited = context.model.tokenizer(other.text, return_tensors="pt")
     before = context.model.model(**unedited).logits
-    assert said(context, first) < 1
+    assert accuracy(context, first) < 1
     assert result.patch is not None
     with result.patch.applied(context.model.model):
-        assert said(context, first) == 1
+        assert accuracy(context, first) == 1
         assert torch.equal(context.model.model(**unedited).logits, before)
 
 
@@ -60,7 +60,7 @@ def test_a_sequence_keeps_what_it_learnt(context: EditContext) -> None:
     assert torch.equal(together.state.keys, state.keys)
     assert result.patch is not None
     with result.patch.applied(context.model.model):
-        assert [said(context, request) for request in requests] == [1, 1, 1]
+        assert [accuracy(context, request) for request in requests] == [1, 1, 1]
 
 
 def test_the_same_target_nearby_expands_a_key(context: EditContext) -> None:
@@ -84,16 +84,16 @@ def test_another_target_nearby_splits_the_room_between_keys(context: EditContext
     assert book.radii.tolist() == pytest.approx([distance / 2] * 2, rel=1e-5)
     assert result.patch is not None
     with result.patch.applied(context.model.model):
-        assert [said(context, request) for request in requests] == [1, 1]
+        assert [accuracy(context, request) for request in requests] == [1, 1]
 
 
-def test_the_same_prompt_again_is_learnt_anew(context: EditContext) -> None:
+def test_an_edit_of_the_same_prompt_replaces_the_first(context: EditContext) -> None:
     editor = CodebookEditor(CONFIG)
     result = editor.edit(context, [about("Coral", OSDOR), about("Coral", "Tavel")])
     assert len(result.state.keys) == 1
     assert result.patch is not None
     with result.patch.applied(context.model.model):
-        assert said(context, about("Coral", "Tavel")) == 1
+        assert accuracy(context, about("Coral", "Tavel")) == 1
 
 
 def test_answers_come_from_the_nearest_key_within_its_radius() -> None:

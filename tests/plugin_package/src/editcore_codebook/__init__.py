@@ -1,4 +1,4 @@
-"""What this distribution brings; read when a study is planned, so no torch here."""
+"""What this distribution provides; imported when a study is planned, so it imports no torch."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ EDITCORE_HOOKSPEC = 2
 
 
 class CodebookConfig(EditorConfig):
-    """Where the codebook stands, and how its entries are made."""
+    """The codebook's layer, and how its entries are made."""
 
     layer: int = Field(ge=0, description="The block whose MLP gets the codebook.")
     radius: float = Field(
@@ -27,14 +27,14 @@ class CodebookConfig(EditorConfig):
         description="The deferral radius of a new key, relative to the key's norm (the paper gives "
         "it in the model's own units).",
     )
-    steps: int = Field(100, ge=1, description="Most steps of the search for a value.")
-    learning_rate: float = Field(0.5, gt=0, description="Adam's, for that search.")
+    steps: int = Field(100, ge=1, description="Maximum steps of the search for a value.")
+    learning_rate: float = Field(0.5, gt=0, description="Adam's learning rate in that search.")
     target_loss: float = Field(
         0.05, ge=0, description="The search ends at this mean NLL of the target's tokens, in nats."
     )
 
     def edited_layers(self) -> tuple[int, ...]:
-        """So that a layer outside the model is refused before anything runs."""
+        """The edited layer; one outside the model is refused before anything runs."""
         return (self.layer,)
 
 
@@ -56,7 +56,7 @@ def editcore_metrics() -> Iterator[MetricInfo]:
     """One metric."""
     yield MetricInfo(
         name="fluency",
-        summary="Entropy of the n-grams that the edited model writes after the edited prompt.",
+        summary="Entropy of the n-grams that the edited model generates after the edited prompt.",
         paper="Meng et al. 2022, §3.4",
         factory="editcore_codebook.fluency:fluency",
         columns=("fluency",),

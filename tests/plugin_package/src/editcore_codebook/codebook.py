@@ -1,4 +1,4 @@
-"""The codebook, which is the state of a sequence, and the patch that answers from it."""
+"""The codebook, which is the state of a sequence, and the patch that applies it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ from torch import nn
 
 from editcore.toolkit import Patch
 
-# An expanded radius reaches a little beyond its outermost input, which rounding moves.
+# An expanded radius reaches a little beyond its outermost input, because of rounding.
 SLACK = 1.001
-# Inputs closer than this share of the key's norm are one and the same prompt's.
+# Inputs closer than this share of the key's norm are those of the same prompt.
 SAME = 1e-4
 
 
@@ -40,9 +40,9 @@ class Codebook:
         return found.values, found.indices
 
     def answers(self, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
-        """`outputs`, with the nearest key's value wherever an input lies within its radius.
+        """`outputs`, replaced by the nearest key's value where an input is within its radius.
 
-        Hartvigsen et al. 2023, §2.1; asked at every position, since each is the last of some text.
+        Hartvigsen et al. 2023, §2.1; at every position, since each is the last of some text.
         """
         flat = inputs.reshape(-1, inputs.shape[-1])
         distance, entry = self.nearest(flat)
@@ -51,19 +51,19 @@ class Codebook:
         return answered.view_as(outputs)
 
     def expanded(self, entry: int, distance: float) -> "Codebook":
-        """The same with a radius that reaches `distance`: another input with the same target."""
+        """The codebook with one radius enlarged to `distance`, that of an input with its target."""
         radii = self.radii.clone()
         radii[entry] = max(float(radii[entry]), SLACK * distance)
         return replace(self, radii=radii)
 
     def split(self, entry: int, distance: float) -> "Codebook":
-        """The same with a radius that ends halfway to an input with another target."""
+        """The codebook with one radius at most half of `distance`, to an input of other target."""
         radii = self.radii.clone()
         radii[entry] = min(float(radii[entry]), distance / 2)
         return replace(self, radii=radii)
 
     def without(self, entry: int) -> "Codebook":
-        """The same without one entry."""
+        """The codebook without one entry."""
         kept = [i for i in range(len(self.keys)) if i != entry]
         return Codebook(
             self.keys[kept],
@@ -75,7 +75,7 @@ class Codebook:
     def extended(
         self, key: torch.Tensor, value: torch.Tensor, radius: float, target: tuple[int, ...]
     ) -> "Codebook":
-        """The same with one more entry."""
+        """The codebook with one more entry."""
         return Codebook(
             torch.cat([self.keys, key[None]]),
             torch.cat([self.values, value[None]]),
@@ -86,20 +86,20 @@ class Codebook:
 
 @dataclass(frozen=True)
 class CodebookPatch(Patch):
-    """A codebook in place at the module `path`."""
+    """A codebook at the module `path`."""
 
     first_layer: int | None
     path: str
     codebook: Codebook
 
     def finite(self) -> bool:
-        """Whether its keys and values are."""
+        """Whether all its keys, values and radii are finite."""
         book = self.codebook
         return all(bool(part.isfinite().all()) for part in (book.keys, book.values, book.radii))
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """The module's output is what the codebook answers."""
+        """A block in which the module's output comes from `Codebook.answers`."""
 
         def answer(_: nn.Module, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
             return self.codebook.answers(inputs[0], output)

@@ -1,4 +1,4 @@
-"""The editor: each edit adds an entry to the codebook, or moves the borders between entries."""
+"""The editor: each edit adds an entry to the codebook, or changes the radii of entries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from editcore_codebook.codebook import SAME, Codebook, CodebookPatch
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with its target after it `[1, length]`, and where the prompt ends."""
+    """A prompt and its target in tokens, `[1, length]`, with the prompt's last position."""
 
     ids: torch.Tensor
     end: int
@@ -23,7 +23,7 @@ class Question:
 
     @classmethod
     def of(cls, model: LoadedModel, request: EditRequest) -> "Question":
-        """The request in tokens; `RequestError` for no tokens, or more than positions."""
+        """The request in tokens; `RequestError` for none, or more than positions."""
         prompt = list(model.tokenizer(request.text)["input_ids"])
         target = continuation_ids(model.tokenizer, request.text, request.target_new)
         model.check_length(request.text, len(prompt) + len(target) - 1)
@@ -41,7 +41,7 @@ class CodebookEditor(Editor[CodebookConfig]):
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
     ) -> EditResult:
-        """Take the requests into the codebook one after the other."""
+        """Add the requests to the codebook one after another."""
         book, steps = self.start(context) if state is None else state, 0
         for request in requests:
             book, needed = self._with(context.model, book, Question.of(context.model, request))
@@ -69,7 +69,7 @@ class CodebookEditor(Editor[CodebookConfig]):
 
     @torch.no_grad()
     def _seen(self, model: LoadedModel, question: Question) -> tuple[torch.Tensor, torch.Tensor]:
-        """The MLP's input and output at the end of the prompt, in the model without codebook."""
+        """The MLP's input and output at the end of the prompt, without the codebook."""
         with recording(model.parts.mlp(self.config.layer), stop=True) as seen:
             model.model(input_ids=question.ids[:, : question.end + 1], use_cache=False)
         assert seen.input is not None and seen.output is not None
@@ -78,7 +78,7 @@ class CodebookEditor(Editor[CodebookConfig]):
     def _value(
         self, model: LoadedModel, question: Question, output: torch.Tensor
     ) -> tuple[torch.Tensor, int]:
-        """The output that makes the model say the target, searched from the MLP's own."""
+        """The MLP output that makes the model predict the target, and the steps of its search."""
         config, end = self.config, torch.tensor([question.end], device=model.device)
         wanted = torch.tensor(question.target, device=model.device)
         moved = torch.zeros_like(output)[None].requires_grad_()

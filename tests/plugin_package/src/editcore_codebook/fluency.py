@@ -1,4 +1,4 @@
-"""How varied the text is that an edited model writes: a collapsed one repeats itself."""
+"""How varied the text is that an edited model generates: a collapsed one repeats itself."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ WEIGHTS = {2: 1 / 3, 3: 2 / 3}
 
 
 def fluency(case: MetricInput) -> dict[str, float | None]:
-    """Mean entropy in bits of the bigrams and trigrams, of tokens, in a greedy continuation."""
+    """Weighted mean of the entropies in bits of token bigrams and trigrams in generated text."""
     with case.edited() as model:
         written = _continued(model, case.questions.request.text)
     return {"fluency": sum(weight * entropy(written, n) for n, weight in WEIGHTS.items())}

@@ -1,4 +1,4 @@
-"""MQuAKE's records (Zhong et al. 2023): facts to edit, with questions that follow from them."""
+"""MQuAKE's records (Zhong et al. 2023): facts to edit, with questions about their consequences."""
 
 from collections.abc import Mapping
 from typing import Any
