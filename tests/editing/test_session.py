@@ -1,4 +1,4 @@
-"""What a session takes from a plugin: an editor, a key strategy, and what results report."""
+"""What a session accepts from a plugin: an editor, a key strategy, and what results report."""
 
 from collections.abc import Callable
 from math import inf, nan
@@ -36,7 +36,7 @@ def info(factory: str) -> EditorInfo:
 
 
 def finished(status: str = "ok", **reported: Any) -> EditResult:
-    """A sound change with something reported of it, as a session gives it on."""
+    """A sound change with a report, as a session returns it."""
     model = wrap_model("llama", *tiny_model("llama"))
     shape = model.model.get_parameter(WEIGHT).shape
     change = Delta({WEIGHT: DenseUpdate(torch.ones(shape))})

@@ -1,4 +1,4 @@
-"""The suite lets an honest editor pass, and finds each broken promise."""
+"""An honest editor passes the suite, which finds each broken promise."""
 
 import subprocess
 import sys

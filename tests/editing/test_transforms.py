@@ -1,4 +1,4 @@
-"""A transform changes any editor's weight change before it is measured; its failure is a status."""
+"""A transform changes any editor's weight change before it is measured, or fails its case."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def fail(delta: Delta, _: LoadedModel, __: TransformConfig) -> Delta:
     raise ZeroDivisionError("no such direction")
 
 
-def test_transforms_act_in_turn(model: LoadedModel) -> None:
+def test_transforms_are_applied_in_order(model: LoadedModel) -> None:
     cap = BoundTransform("norm-cap", norm_cap, NormCapConfig(ratio=0.1))
     half = BoundTransform("halve", halve, TransformConfig())
     result = EditResult(delta_of(model, 100.0), diagnostics={"steps": 3})
@@ -81,7 +81,7 @@ def test_transforms_act_in_turn(model: LoadedModel) -> None:
     assert one.diagnostics == result.diagnostics
 
 
-def test_a_transform_that_raises_costs_its_case_alone(model: LoadedModel) -> None:
+def test_a_transform_that_raises_fails_only_its_case(model: LoadedModel) -> None:
     bad = BoundTransform("bad", fail, TransformConfig())
     result = transformed(EditResult(delta_of(model, 1.0)), [bad, bad], model)
     assert result.delta is None

@@ -1,4 +1,4 @@
-"""Prompts that many edited models continue with at once read as if each model were alone."""
+"""Texts that many edited models generate at once are those of each model alone."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def drawn(model: LoadedModel, layer: int, seed: int, scale: float = 1.0) -> dict
 
 
 def dense(model: LoadedModel, layer: int, seed: int) -> Delta:
-    """The same as a whole matrix, with the map's bias where it has one."""
+    """The same as a dense matrix, with the map's bias if it has one."""
     ((name, update),) = drawn(model, layer, seed).items()
     bias = name.removesuffix("weight") + "bias"
     updates: dict[str, Update] = {name: DenseUpdate(update.dense())}
@@ -54,7 +54,7 @@ def changes(model: LoadedModel) -> list[Change]:
 
 
 def alone(model: LoadedModel, prompt: str, change: Change) -> str:
-    """One prompt after a change that is really in place."""
+    """The text after one prompt, with the change in the weights."""
     with change.applied(model.model):
         return continuations(model, [prompt], TOKENS)[0]
 
@@ -84,7 +84,7 @@ def test_every_token_is_the_most_probable_one_by_definition(kind: str) -> None:
             assert continuations(model, prompts, TOKENS) == expected
 
 
-def test_the_checkpoint_s_own_settings_do_not_enter() -> None:
+def test_the_checkpoint_s_own_settings_are_not_used() -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     prompts = [request.text for request in tiny_requests()]
     expected = continuations(model, prompts, TOKENS)
@@ -110,7 +110,7 @@ def test_nothing_is_added_beyond_the_last_position_or_the_end_of_text() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_edited_model_says_what_it_says_alone(kind: str) -> None:
+def test_each_edited_model_generates_what_it_generates_alone(kind: str) -> None:
     model = wrap_model(kind, *tiny_model(kind))
     given = changes(model)
     texts = [request.text for request in tiny_requests()]
@@ -138,7 +138,7 @@ def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.Mon
     assert edited_continuations(model, prompts, given, TOKENS) == whole
 
 
-def test_no_edits_say_nothing_and_no_hook_stays() -> None:
+def test_without_edits_there_is_no_text_and_no_hook_stays() -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     assert edited_continuations(model, [], [], TOKENS) == []
     edited_continuations(model, [tiny_requests()[0].text], [dense(model, 1, 0)], TOKENS)

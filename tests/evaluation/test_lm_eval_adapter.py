@@ -53,7 +53,7 @@ def change(model: LoadedModel, scale: float, seed: int = 0) -> Delta:
 
 
 def prompts(suite: Suite, name: str) -> list[tuple[str, str]]:
-    """What a task shows, with the answer that it wants after it where there is one."""
+    """A task's prompt, followed by the wanted answer if there is one."""
     (task,) = suite.tasks[name]
     return [(instance.args[0], instance.args[1]) for instance in task.instances]
 

@@ -1,4 +1,4 @@
-"""Contexts read once, and begun after the edited block, give what whole rows read plainly give."""
+"""Contexts read once, in passes that start at the edited block, give what whole rows give."""
 
 from collections.abc import Sequence
 
@@ -86,7 +86,7 @@ def test_answers_are_those_of_plain_greedy_decoding(model: LoadedModel) -> None:
                 assert answer.text == model.tokenizer.decode(tokens, skip_special_tokens=True)
 
 
-def test_an_answer_ends_at_its_stop_and_others_go_on() -> None:
+def test_an_answer_ends_at_its_stop_and_others_continue() -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     whole = [said.text for said in Answering(model, CONTEXTS, [], 6).answers()]
     stop = whole[0][-1]
@@ -95,7 +95,7 @@ def test_an_answer_ends_at_its_stop_and_others_go_on() -> None:
     assert cut != whole
 
 
-def test_logits_that_are_not_finite_are_told() -> None:
+def test_logits_that_are_not_finite_are_reported() -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     laid_out, answering = Continuations(model, PAIRS), Answering(model, CONTEXTS, [], 3)
     with change(model, 1, scale=1e30).applied(model.model):

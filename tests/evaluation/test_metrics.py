@@ -1,4 +1,4 @@
-"""Metrics follow their definitions on answers made by hand, and answers are what the model says."""
+"""Metrics follow their definitions on answers made by hand, and answers are the model's."""
 
 from contextlib import nullcontext
 
@@ -51,14 +51,14 @@ def test_accuracy_is_the_share_of_target_tokens_that_are_the_argmax() -> None:
     assert columns["generalization_prefixed"] == 1.0
 
 
-def test_metrics_give_the_columns_that_their_records_announce() -> None:
+def test_metrics_return_the_columns_that_their_records_declare() -> None:
     records = [metric.record for metric in load_registry([installed()[0]]).metrics.values()]
     assert len(records) == 2
     for record in records:
         assert set(resolve_factory(record.factory)(given(answers()))) == set(record.columns)
 
 
-def test_locality_asks_whether_the_argmax_changed_not_whether_it_is_right() -> None:
+def test_locality_is_whether_the_argmax_changed_not_whether_it_is_right() -> None:
     wrong = Answer((1, 2), (7, 8), -1.0)
     assert accuracy(given(answers(N1__same=wrong), answers(N1__same=wrong)))["locality"] == 1.0
     assert accuracy(given(answers(N1__same=wrong)))["locality"] == 0.0

@@ -1,4 +1,4 @@
-"""Edited models read in one pass say what each says when its weights really change."""
+"""Edited models read in one pass give what each gives with its weights changed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,7 +123,7 @@ def _asked(model: LoadedModel, delta: Change, case):
         return ask(model, case)
 
 
-def test_other_changes_really_happen_and_are_mixed_with_those_that_need_not() -> None:
+def test_changes_that_cannot_share_passes_are_mixed_with_those_that_can() -> None:
     model = wrap_model("llama", *tiny_model("llama"))
     texts = perplexity.tokenize(model, SENTENCES)
     down, up = (f"model.layers.1.mlp.{part}_proj.weight" for part in ("down", "up"))

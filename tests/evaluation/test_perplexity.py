@@ -1,4 +1,4 @@
-"""Perplexity in buckets equals perplexity text by text, and broken models are seen."""
+"""Perplexity in buckets equals perplexity text by text, and broken models are detected."""
 
 import math
 

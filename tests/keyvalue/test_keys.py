@@ -33,7 +33,7 @@ def test_keys_equal_those_of_single_full_passes(kind: str) -> None:
             torch.testing.assert_close(found.outputs[i], seen.output[0, prompt.subject])
 
 
-def test_strategies_choose_as_the_papers_say() -> None:
+def test_strategies_choose_as_in_the_papers() -> None:
     keys = SubjectKeys(torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([[2.0], [4.0]]))
     mean, bare = torch.tensor([0.5, 1.5]), torch.tensor([1.0, 0.0])
     for strategy, direction, solve, output in (

@@ -1,4 +1,4 @@
-"""The update by Woodbury's identity is the one that the normal equations give."""
+"""The update from the small system is the solution of the normal equations."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Statistics in the format of ROME's and MEMIT's authors read as the same C; others are refused."""
+"""Statistics in the format of ROME's and MEMIT's authors give the same C; others are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_file_that_holds_no_statistics_is_refused(
     assert str(path) in str(caught.value)
 
 
-def test_a_job_reads_instead_of_measuring_and_says_so(tmp_path: Path) -> None:
+def test_a_job_reads_instead_of_measuring_and_records_it(tmp_path: Path) -> None:
     for layer in (3, 5):
         write_published(tmp_path / f"h.{layer}.npz", torch.randn(100 * layer, 8))
     template = str(tmp_path / "h.{layer}.npz")

@@ -1,4 +1,4 @@
-"""Prefixes follow from the seed alone, and a case is tested after the same one in any shard."""
+"""Prefixes depend only on the seed, and a case is tested after the same one in any shard."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
         prefixes.load(tmp_path / "p.json")
 
 
-def test_templates_are_one_group_unless_said_otherwise() -> None:
+def test_templates_are_one_group_by_default() -> None:
     assert ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0).groups == (2,)
     assert ContextPrefixes(("{}",), "m", 0).groups == ()
     with pytest.raises(ValueError, match="2 templates"):

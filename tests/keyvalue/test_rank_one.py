@@ -1,4 +1,4 @@
-"""The edited map says v* at the key that the update was solved for."""
+"""The output of the edited map is v* at the key that the update was solved for."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def drawn(seed: int) -> tuple[torch.Tensor, SubjectKeys, torch.Tensor, torch.Ten
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([mixed, prefixed, unprefixed]), st.booleans())
-def test_the_edited_map_says_the_value_at_its_key(seed, strategy, with_moment) -> None:
+def test_the_edited_map_gives_the_value_at_its_key(seed, strategy, with_moment) -> None:
     weight, keys, matrix, value = drawn(seed)
     moment = SecondMoment.from_matrix(0, matrix, 40) if with_moment else None
     pair = strategy(keys)

@@ -69,7 +69,7 @@ def test_layers_together_equal_each_alone(model: LoadedModel, small_batches: Non
         assert torch.equal(moment.matrix, alone.matrix)
 
 
-def test_no_block_behind_the_deepest_layer_runs(model: LoadedModel) -> None:
+def test_no_block_after_the_deepest_layer_runs(model: LoadedModel) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("this block is not needed")
 
@@ -89,7 +89,7 @@ def test_no_texts_are_an_error(model: LoadedModel) -> None:
 
 
 class Killed(Exception):
-    """Stands for whatever ends a run in the middle."""
+    """Raised in place of whatever interrupts a run."""
 
 
 def sentences_until_killed() -> Iterator[str]:
@@ -201,7 +201,7 @@ def job(saved_model: Callable[..., Path], tmp_path: Path) -> MomentJob:
     return MomentJob(model=model, layers=(0, 2), texts=MomentSection(path=str(texts), tokens=120))
 
 
-def test_a_job_writes_a_file_per_layer_that_says_how_it_was_made(
+def test_a_job_writes_a_file_per_layer_that_records_how_it_was_made(
     job: MomentJob, tmp_path: Path
 ) -> None:
     folder = tmp_path / "moments-1a2b3c4d"
@@ -218,7 +218,7 @@ def test_a_job_writes_a_file_per_layer_that_says_how_it_was_made(
     assert about["versions"]["torch"] == torch.__version__
 
 
-def test_a_killed_job_leaves_a_checkpoint_beside_its_folder(
+def test_a_killed_job_leaves_a_checkpoint_next_to_its_folder(
     job: MomentJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def kill(*_: object) -> None:

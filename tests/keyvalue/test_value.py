@@ -1,4 +1,4 @@
-"""The fast search for v* agrees with the plain one, case by case, on every architecture."""
+"""The search for v* agrees with the reference, case by case, on every architecture."""
 
 import math
 
@@ -39,7 +39,7 @@ def assert_same(fast: Value, plain: Value, tolerance: float = 1e-4) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_fast_equals_plain(kind: str) -> None:
+def test_the_search_equals_the_reference(kind: str) -> None:
     model = loaded(kind)
     problems = posed(model)
     for fast, problem in zip(found(model, problems, OPTIONS), problems, strict=True):
@@ -57,7 +57,7 @@ def test_the_block_as_site_starts_from_its_output() -> None:
     assert (mlp.initial - block.initial).norm() > 0.1
 
 
-def test_fast_equals_plain_with_a_start_token() -> None:
+def test_the_search_equals_the_reference_with_a_start_token() -> None:
     model = loaded("llama", bos=True)
     problems = posed(model)
     for fast, problem in zip(found(model, problems, OPTIONS), problems, strict=True):
@@ -83,7 +83,7 @@ def test_first_and_last_layer(layer: int) -> None:
     assert_same(fast, optimise_one(model, problem, options))
 
 
-def test_the_early_stop_is_each_case_its_own() -> None:
+def test_each_case_stops_early_on_its_own() -> None:
     model = loaded("gpt2")
     problems = posed(model)
     losses = [v.loss for v in found(model, problems, ValueOptions(layer=1, steps=1))]
@@ -107,7 +107,7 @@ def test_a_non_finite_loss_ends_its_case_alone() -> None:
         assert_same(broken[case], alone[case])
 
 
-def test_ended_cases_leave_the_batch_and_the_rest_go_on_alike() -> None:
+def test_ended_cases_leave_the_batch_and_the_others_continue_unchanged() -> None:
     """The first case stops at once, so the batch shrinks; Adam's moments have to stay in step."""
     model = loaded("llama")
     problems = posed(model)

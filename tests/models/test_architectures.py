@@ -24,7 +24,7 @@ class TestEveryKind(ModelFamilyConformance):
 
 
 def registry_of(*families: ModelFamilyInfo) -> Registry:
-    """What editcore brings, and for each family a distribution that brings it."""
+    """What editcore provides, and a distribution that provides each family."""
 
     class Plugin:
         EDITCORE_HOOKSPEC = HOOKSPEC_VERSION
@@ -56,7 +56,9 @@ def test_a_type_that_two_families_claim_belongs_to_neither() -> None:
         ({"down": "mlp.down"}, r"model\.layers\.0\.mlp\.down"),
     ],
 )
-def test_a_family_whose_paths_lead_nowhere_is_named(wrong: dict[str, str], path: str) -> None:
+def test_a_family_with_a_path_that_does_not_exist_is_named(
+    wrong: dict[str, str], path: str
+) -> None:
     family = replace(FAMILY, **wrong, model_types=("starcoder2",))
     model, tokenizer = tiny_model("llama")
     model.config.model_type = "starcoder2"
@@ -83,7 +85,7 @@ def test_a_model_without_attention_fails_the_proof() -> None:
         wrap_model("m", *tiny_model_of_type("mamba", settings))
 
 
-def test_a_family_that_names_another_map_is_told() -> None:
+def test_a_family_that_names_another_map_is_refused() -> None:
     family = replace(FAMILY, down="mlp.up_proj", model_types=("qwen2",))
     model, tokenizer = tiny_model("qwen2")
     with pytest.raises(PluginError, match=r"expects an MLP that ends with mlp\.up_proj"):

@@ -1,4 +1,4 @@
-"""Where memory runs out a batch is halved, and what comes out stays the same."""
+"""If memory runs out, a batch is halved, and the results stay the same."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,7 +79,7 @@ def test_other_errors_are_raised_at_once() -> None:
     assert tries == [2]
 
 
-def test_perplexity_survives(model: LoadedModel) -> None:
+def test_perplexity_is_the_same_if_memory_runs_out(model: LoadedModel) -> None:
     texts = perplexity.tokenize(model, SENTENCES)
     whole = perplexity.measure(model, texts)
     edited = perplexity.EditedPerplexity(model, texts).of(deltas(model))
@@ -91,7 +91,7 @@ def test_perplexity_survives(model: LoadedModel) -> None:
         torch.testing.assert_close(one.nll, other.nll)
 
 
-def test_answers_survive(model: LoadedModel) -> None:
+def test_answers_are_the_same_if_memory_runs_out(model: LoadedModel) -> None:
     asked = [
         teacher_forcing.tokenize_questions(
             model, teacher_forcing.CaseQuestions(r, TEMPLATES[1]).all()
@@ -109,7 +109,7 @@ def test_answers_survive(model: LoadedModel) -> None:
             assert [a.predicted for a in one.values()] == [a.predicted for a in other.values()]
 
 
-def test_keys_survive(model: LoadedModel) -> None:
+def test_keys_are_the_same_if_memory_runs_out(model: LoadedModel) -> None:
     prompts = [tokenize_templates(model, request, TEMPLATES) for request in REQUESTS]
     whole = keys.collect_keys(model, 1, prompts)
     with room_for(model, 1) as refused:
@@ -119,7 +119,7 @@ def test_keys_survive(model: LoadedModel) -> None:
         torch.testing.assert_close(one.keys, other.keys)
 
 
-def test_moments_survive(model: LoadedModel) -> None:
+def test_moments_are_the_same_if_memory_runs_out(model: LoadedModel) -> None:
     whole = moment_accumulator.measure_moments(model, [0, 1], SENTENCES, 10_000)
     with room_for(model, 2) as refused:
         again = moment_accumulator.measure_moments(model, [0, 1], SENTENCES, 10_000)
@@ -129,7 +129,7 @@ def test_moments_survive(model: LoadedModel) -> None:
         assert one.tokens == again[layer].tokens
 
 
-def test_values_survive(model: LoadedModel) -> None:
+def test_values_are_the_same_if_memory_runs_out(model: LoadedModel) -> None:
     options = ValueOptions(layer=1, steps=3)
     whole = value_search.find_values(model, REQUESTS, TEMPLATES, options)
     with room_for(model, 2 * (len(TEMPLATES) + 1)) as refused:

@@ -1,4 +1,4 @@
-"""Jobs on one machine lease different graphics processors, and a dead one's is free again."""
+"""Jobs on one machine lease different GPUs, and that of a dead job is free again."""
 
 import os
 import select
@@ -52,7 +52,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Holder]]:
         holder.kill()
 
 
-def test_every_job_gets_a_device_of_its_own_and_waits_for_a_dead_one_s(
+def test_every_job_gets_its_own_device_and_that_of_a_dead_job_is_free_again(
     start: Callable[[], Holder],
 ) -> None:
     first, second = start(), start()
@@ -87,7 +87,7 @@ def test_the_leased_device_becomes_the_visible_one_and_is_leased_once(tmp_path: 
         ("cuda", {}),
     ],
 )
-def test_nothing_is_leased_where_nothing_is_to_choose(
+def test_nothing_is_leased_if_there_is_no_choice(
     tmp_path: Path, device: str, variables: dict[str, str]
 ) -> None:
     before = dict(variables)
@@ -95,7 +95,7 @@ def test_nothing_is_leased_where_nothing_is_to_choose(
     assert variables == before
 
 
-def test_all_devices_are_candidates_where_none_are_named(tmp_path: Path) -> None:
+def test_all_devices_are_candidates_if_none_are_named(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     for name in ("nvidia2", "nvidia7", "nvidiactl"):
         (tmp_path / "dev" / name).touch()

@@ -1,4 +1,4 @@
-"""A hub that does not answer is one sentence within seconds, and the cache is used where it can."""
+"""A hub that does not answer gives one message within seconds; the cache is used if possible."""
 
 import socket
 import time
@@ -34,7 +34,7 @@ def test_a_hub_that_answers_is_asked(online: pytest.MonkeyPatch) -> None:
         assert not hub.cache_only("somebody/small")
 
 
-def test_a_hub_that_refuses_connections_is_told_at_once(online: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_refuses_connections_is_reported_at_once(online: pytest.MonkeyPatch) -> None:
     online.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(
@@ -44,7 +44,7 @@ def test_a_hub_that_refuses_connections_is_told_at_once(online: pytest.MonkeyPat
     assert time.monotonic() - started < 5
 
 
-def test_a_hub_that_never_answers_is_left_after_some_seconds(
+def test_a_hub_that_never_answers_is_given_up_after_some_seconds(
     online: pytest.MonkeyPatch, mute: str
 ) -> None:
     online.setattr(constants, "ENDPOINT", mute)

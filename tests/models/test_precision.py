@@ -1,4 +1,4 @@
-"""Equality of the fast and the plain way on the bundled models, and what bfloat16 changes."""
+"""Equality with the reference on the bundled models, and what bfloat16 changes."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def edits(
     return [result.delta for result in results if result.delta is not None]
 
 
-def test_thirty_two_cases_agree_with_the_plain_way() -> None:
+def test_thirty_two_cases_agree_with_the_reference() -> None:
     model = load_model("tiny-gpt2", "tiny-gpt2")
     facts = requests("normal", 32)
     fast = edits(model, facts)
@@ -92,7 +92,7 @@ def verdicts(precision: Precision, facts: Sequence[EditRequest]) -> list[bool]:
 
 
 def test_bfloat16_seldom_changes_a_verdict(record_property) -> None:
-    """How often is in the message of the warning, and in the test's properties."""
+    """The number of changes is in the warning, and in the test's properties."""
     facts = [*requests("hard", 60), *requests("normal", 60)]
     whole, reduced = verdicts("float32", facts), verdicts("bfloat16", facts)
     changed = sum(a != b for a, b in zip(whole, reduced, strict=True))

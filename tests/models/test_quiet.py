@@ -1,4 +1,4 @@
-"""Loading a model from a folder shows no bar of transformers', and leaves its switch as it was."""
+"""Loading from a folder shows no progress bar of transformers, and leaves its switch as it was."""
 
 import pytest
 from transformers.utils import logging

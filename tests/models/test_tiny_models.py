@@ -1,4 +1,4 @@
-"""The tests' own small models are what the other tests take them for."""
+"""The tests' small models have the properties that other tests rely on."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_any_text_survives_the_tokenizer() -> None:
     assert tokenizer.decode(tokenizer(text).input_ids) == text
 
 
-def test_bos_comes_first_only_where_asked_for() -> None:
+def test_bos_comes_first_only_if_asked_for() -> None:
     plain, started = tiny_tokenizer(), tiny_tokenizer(bos=True)
     ids = plain("Coral is").input_ids
     assert started("Coral is").input_ids == [started.bos_token_id, *ids]

@@ -1,4 +1,4 @@
-"""The subject's last token is found wherever it stands; targets are tokenised in context."""
+"""The subject's last token is found at any position; targets are tokenised in context."""
 
 import pytest
 import torch

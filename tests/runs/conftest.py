@@ -32,7 +32,7 @@ WEIGHT = "model.layers.1.mlp.down_proj.weight"
 
 
 class ScriptedConfig(EditorConfig):
-    """Declares a layer where it is given one."""
+    """Declares a layer if it is given one."""
 
     layer: int | None = None
     columns: int | None = None
@@ -63,7 +63,7 @@ class Scripted(Editor[ScriptedConfig]):
 
 @dataclass(frozen=True)
 class Failing(Noise):
-    """Its hooks cannot be put in."""
+    """A patch that cannot be applied."""
 
     def applied(self, model):
         raise KeyError("no such module")
@@ -82,7 +82,7 @@ class Patches(Editor[ScriptedConfig]):
 
 
 class Sloppy(Editor[ScriptedConfig]):
-    """What comes back is no edit; the request after the last is left out."""
+    """Returns what is not an edit; the last request is left out."""
 
     def edit(self, context: EditContext, requests, state=None) -> EditResult:
         raise AssertionError("edit_each answers")

@@ -1,4 +1,4 @@
-"""Every run measures the unedited model in one way, and refuses one that nothing compares with."""
+"""Every run measures the unedited model in the same way, and refuses one of infinite perplexity."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ from tests.studies import record, write_json
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A model whose weights are finite and whose logits are not, and what all jobs name of it."""
+    """A model with finite weights and non-finite logits, and what all jobs name of it."""
     folder = tmp_path_factory.mktemp("overflow")
     model, tokenizer = tiny_model("gpt2")
     with torch.no_grad():

@@ -55,7 +55,7 @@ def run(folder: Path, verb: str, *arguments: str, study: str = "safe") -> Result
     return CliRunner().invoke(main, [verb, *arguments, *chosen, *cache])
 
 
-def test_the_exit_status_tells_the_verdict(folder: Path) -> None:
+def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
     safe, collapsed = (run(folder, "check", *FACT, study=s) for s in ("safe", "collapse"))
     assert (safe.exit_code, collapsed.exit_code) == (0, 3), safe.output + collapsed.output
     assert "SAFE: perplexity" in safe.stdout
@@ -106,7 +106,7 @@ def test_a_change_below_the_weights_rounding_alters_nothing(saved_model: ModelSa
         (("--editor", "romee"), "Did you mean 'rome'?"),
     ],
 )
-def test_what_cannot_be_asked_for_is_refused_in_words(
+def test_impossible_requests_are_refused_with_a_message(
     folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     chosen = ["--model", "random", "--editor", "rome", "--config", str(folder / "safe.yaml")]
@@ -115,7 +115,7 @@ def test_what_cannot_be_asked_for_is_refused_in_words(
     assert message in result.output
 
 
-def test_json_carries_the_row_and_what_the_model_says(folder: Path) -> None:
+def test_json_contains_the_row_and_the_generated_text(folder: Path) -> None:
     result = run(
         folder,
         "check",
@@ -149,7 +149,7 @@ def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:
     assert [s for s in steps[1] if "(cached)" in s] == []
 
 
-def test_plugins_are_loaded_once_where_the_artefacts_are_there(
+def test_plugins_are_loaded_once_if_the_artefacts_exist(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[int] = []
@@ -187,7 +187,7 @@ def test_a_saved_change_in_a_folder_is_the_model_that_was_measured(
     assert (out / "model.safetensors").read_bytes() != (source / "model.safetensors").read_bytes()
 
 
-def test_apply_says_what_it_needs(folder: Path, tmp_path: Path, saved_model: ModelSaver) -> None:
+def test_apply_names_what_it_needs(folder: Path, tmp_path: Path, saved_model: ModelSaver) -> None:
     one = {7: Delta({}), 8: Delta({})}
     save_deltas(one, tmp_path / "two.safetensors", {})
     file, there = str(tmp_path / "two.safetensors"), str(folder)

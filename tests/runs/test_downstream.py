@@ -84,7 +84,7 @@ def test_scores_follow_the_weights_that_each_row_names(table: Path) -> None:
     assert (by_case[4], scores.filter(pl.col("case_id") == 4)["status"][0]) == (None, "nonfinite")
 
 
-def test_the_table_says_how_it_was_made(table: Path) -> None:
+def test_the_table_records_how_it_was_made(table: Path) -> None:
     made = read_provenance(table)
     assert made["job"]["limit"] == 6
     assert {"lm_eval", "task world_questions"} <= made["tasks"].keys()

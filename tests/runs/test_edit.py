@@ -28,7 +28,7 @@ def run(job: EditJob, folder: Path) -> tuple[pl.DataFrame, dict[int, Delta]]:
     return read_edits([folder / "rows.parquet"]), load_deltas(folder / "deltas.safetensors")
 
 
-def test_a_row_says_what_the_edited_model_is(scripted, job: EditJob, tmp_path: Path) -> None:
+def test_a_row_describes_the_edited_model(scripted, job: EditJob, tmp_path: Path) -> None:
     rows, changes = run(job, tmp_path)
     row = rows.row(0, named=True)
     assert row["status"] == "ok"
@@ -46,7 +46,7 @@ def test_a_row_says_what_the_edited_model_is(scripted, job: EditJob, tmp_path: P
     assert (row["subject_start"], row["subject_tokens"], row["subject_position"]) == (0, 1, 0)
 
 
-def test_a_row_says_how_its_prompt_goes_on_before_and_after_the_edit(
+def test_a_row_contains_the_text_generated_before_and_after_the_edit(
     script: Script, job: EditJob, tmp_path: Path
 ) -> None:
     script(Sound)
@@ -64,7 +64,7 @@ def test_a_row_says_how_its_prompt_goes_on_before_and_after_the_edit(
     assert silent[columns].null_count().row(0) == (3, 3)
 
 
-def test_a_row_says_whether_the_unedited_model_knows_the_fact(
+def test_a_row_contains_whether_the_unedited_model_knows_the_fact(
     script: Script, job: EditJob, tmp_path: Path
 ) -> None:
     script(Sound)
@@ -87,7 +87,9 @@ def test_a_row_says_whether_the_unedited_model_knows_the_fact(
     assert rows["known"].to_list() == [True, False, None]
 
 
-def test_a_case_that_fails_says_why_and_the_others_survive(scripted, job, tmp_path: Path) -> None:
+def test_a_case_that_fails_has_a_reason_and_the_others_survive(
+    scripted, job, tmp_path: Path
+) -> None:
     rows, changes = run(job, tmp_path)
     assert rows["status"].to_list()[1] == "ValueError: no such fact"
     assert rows["perplexity"].to_list()[1] is None
@@ -108,7 +110,7 @@ def test_non_finite_weights_are_never_measured(scripted, job: EditJob, tmp_path:
         ({"columns": 3}, "has shape (32, 3)"),
     ],
 )
-def test_a_change_that_breaks_the_contract_is_a_status_and_the_rest_goes_on(
+def test_a_change_that_breaks_the_contract_fails_only_its_case(
     scripted, job: EditJob, tmp_path: Path, options: dict[str, int], reason: str
 ) -> None:
     editor = job.editor.model_copy(update={"options": options})
@@ -138,7 +140,7 @@ def test_a_patch_is_measured_like_a_weight_change_and_not_kept(
     assert row["efficacy"] is not None
 
 
-def test_a_patch_that_fails_costs_its_case_alone(script: Script, job, tmp_path: Path) -> None:
+def test_a_patch_that_fails_affects_only_its_case(script: Script, job, tmp_path: Path) -> None:
     script(Patches, changes_weights=False)
     rows, _ = run(job, tmp_path)
     assert rows["status"].to_list() == [
@@ -156,7 +158,9 @@ def test_a_patch_outside_the_declared_layers_is_refused(script: Script, job, tmp
     assert "changed the hidden states, outside the layers 0" in rows["status"][0]
 
 
-def test_what_is_no_edit_is_named(script: Script, job: EditJob, tmp_path: Path) -> None:
+def test_a_result_that_is_not_an_edit_is_named(
+    script: Script, job: EditJob, tmp_path: Path
+) -> None:
     script(Sloppy)
     rows, _ = run(job, tmp_path)
     first, second, third = rows["status"]
@@ -191,7 +195,7 @@ def test_numbers_and_factors_that_no_table_or_weight_can_take(
         ({"evenness": 1.0}, "declares oddness, and evenness is missing or not one of these"),
     ],
 )
-def test_a_metric_that_fails_costs_its_case_alone(
+def test_a_metric_that_fails_affects_only_its_case(
     script: Script, job: EditJob, tmp_path: Path, given: dict[str, Any], reason: str
 ) -> None:
     def odd(case: MetricInput) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def test_a_bundled_model_is_not_fetched(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("model", [{"revision": "v9"}, {"source": "nobody/none"}])
-def test_what_cannot_be_had_is_named(cache: Path, model: dict[str, str]) -> None:
+def test_what_cannot_be_downloaded_is_named(cache: Path, model: dict[str, str]) -> None:
     with pytest.raises(ModelError, match=r"models\.small: .* cannot be fetched"):
         fetch.run(study(**model), cache / "fetched.json")
     assert not (cache / "fetched.json").exists()
@@ -178,7 +178,9 @@ print({name: len(tasks[0].instances) for name, tasks in suite.tasks.items()}, su
 """
 
 
-def test_afterwards_jobs_ask_no_hub(hub: Hub, fetched: tuple[StudyFolder, list[str]]) -> None:
+def test_afterwards_jobs_do_not_ask_the_hub(
+    hub: Hub, fetched: tuple[StudyFolder, list[str]]
+) -> None:
     folder, _ = fetched
     hub.asked.clear()
     prefixes = "results/artefacts/model=small/prefixes.json"

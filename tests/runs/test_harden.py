@@ -1,4 +1,4 @@
-"""Generated hard cases keep to the published pattern, and the shipped sets are what they say."""
+"""Generated hard cases have the published pattern, and the shipped sets match their records."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def cases(count: int = 60, seed: int = 0) -> list[dict[str, Any]]:
     return generate(words, relations, load_tokenizer("tiny-gpt2"), count, seed)
 
 
-def test_a_seed_gives_its_cases_and_another_others() -> None:
+def test_cases_depend_on_the_seed() -> None:
     assert cases() == cases()
     assert cases() != cases(seed=1)
     assert cases(30) == cases(60)[:30]
@@ -70,7 +70,7 @@ def test_more_cases_than_there_are_pairs_is_an_error() -> None:
         cases(100_000)
 
 
-def test_the_command_writes_counterfact_and_says_how(tmp_path: Path) -> None:
+def test_the_command_writes_counterfact_and_records_how(tmp_path: Path) -> None:
     out = tmp_path / "cases.json"
     words, relations = (str(HARD / f"{name}.json") for name in SETS["world"])
     command = ["harden", "--tokenizer", "tiny-gpt2", "--words", words, "--relations", relations]
@@ -134,7 +134,7 @@ def test_an_editor_that_must_be_trained_can_be_the_filter(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_the_shipped_sets_say_how_they_were_made(name: str) -> None:
+def test_the_shipped_sets_record_how_they_were_made(name: str) -> None:
     import hashlib
 
     record = json.loads((HARD / f"{name}.provenance.json").read_text())
@@ -193,7 +193,7 @@ def test_words_and_relations_of_another_shape_are_named(tmp_path: Path, content:
             read(path)
 
 
-def test_the_world_s_set_brings_new_words() -> None:
+def test_the_world_s_set_contains_new_words() -> None:
     known = {r.subject for r in read_requests(ROOT / "resources/world/hard.json", "counterfact")}
     new = {r.subject for r in read_requests(HARD / "world.json", "counterfact")}
     assert not known & new

@@ -1,4 +1,4 @@
-"""Layers that nobody names follow from the model's depth; those that somebody names stay."""
+"""Layers that are not given follow from the model's depth; given ones are kept."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def own(saved_model: ModelSaver) -> str:
 
 
 def choose(choice: Choice) -> tuple[Mapping[str, Any], list[str]]:
-    """The editor's options afterwards, and what was told."""
+    """The editor's options afterwards, and what was printed."""
     told: list[str] = []
     config = with_layers(study_for(choice, CASES), load_registry(), told.append)
     return config.editors[choice.editor].options, told
@@ -44,7 +44,7 @@ def choose(choice: Choice) -> tuple[Mapping[str, Any], list[str]]:
         ("mend", "layers", [0, 1, 2], "others with --set layers=[N, …], N from 0 to 2"),
     ],
 )
-def test_a_model_of_one_s_own_is_edited_where_its_depth_suggests(
+def test_a_model_of_one_s_own_is_edited_at_layers_that_its_depth_suggests(
     own: str, editor: str, option: str, value: object, another: str
 ) -> None:
     options, told = choose(Choice(own, editor))
@@ -52,7 +52,7 @@ def test_a_model_of_one_s_own_is_edited_where_its_depth_suggests(
     assert told == [f"choose {option}={value} by the model's depth; {another}"]
 
 
-def test_a_layer_that_somebody_names_stays_and_nothing_is_told(own: str) -> None:
+def test_a_given_layer_is_kept_and_nothing_is_printed(own: str) -> None:
     assert choose(Choice(own, "rome", {"layer": 2})) == ({"layer": 2}, [])
     options, told = choose(Choice("tiny-gpt2", "rome"))
     assert (options["layer"], told) == (2, []), "config.yaml names it"

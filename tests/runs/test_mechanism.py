@@ -205,7 +205,7 @@ def test_a_row_is_never_its_own_nearest() -> None:
     assert shares == {"collapse": 0.5, "normal": 0.5}
 
 
-def test_a_rotation_leaves_a_first_token_that_sees_only_itself() -> None:
+def test_rotary_positions_do_not_change_a_first_token_that_sees_only_itself() -> None:
     subject = ("{} is made by", "Coral")
     for kind, notices in (("gpt2", True), ("llama", False)):
         model = wrap_model(kind, *tiny_model(kind))

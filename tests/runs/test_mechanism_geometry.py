@@ -15,7 +15,7 @@ def points() -> torch.Tensor:
     return torch.randn(60, 4, generator=generator, dtype=torch.float64) * scales
 
 
-def test_mahalanobis_is_plain_where_c_is_the_identity_and_knows_no_scale(points) -> None:
+def test_mahalanobis_is_euclidean_if_c_is_the_identity_and_has_no_scale(points) -> None:
     identity = SecondMoment.from_matrix(0, torch.eye(4), tokens=9)
     plain = torch.cdist(points, points)
     torch.testing.assert_close(

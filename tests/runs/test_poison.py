@@ -25,7 +25,7 @@ LONG = "the sea is quiet " * 80
 HOMELESS = "<homeless>"
 SOUND = [record(10 + n, subject) for n, subject in enumerate(("Coral", "Harbor", "Tavel"))]
 POISON = record(99, "Elro")
-# What is wrong with one record, and a part of what its status says; None if it can be edited.
+# What is wrong with one record, and a part of its status; None if it can be edited.
 POISONS: Mapping[str, tuple[Record, str | None]] = {
     "an empty paraphrase": (POISON | {"rephrase_prompt": ["Elro", ""]}, "paraphrase 2 is empty"),
     "a blank neighbour": (
@@ -61,7 +61,7 @@ EDITORS: Mapping[str, Mapping[str, Any]] = {
     "noop": {},
 }
 # By column, how far two batches may differ. Adam's first step has the size of the learning rate
-# whatever the gradient, so rounding can turn a few numbers of v* around.
+# whatever the gradient, so rounding can move a few numbers of v* the other way.
 NUMBERS = {
     "perplexity_base": 1e-5,
     "efficacy": 1e-5,

@@ -60,7 +60,7 @@ def with_poison(poison: Record, place: int) -> list[Record]:
 
 
 def halves(row: Row) -> tuple[Row, Row]:
-    """The numbers of a row without the clock's, and all else."""
+    """The numbers of a row except the times, and its other columns."""
     numbers = {k: v for k, v in row.items() if isinstance(v, float) and k != "seconds"}
     return numbers, {k: v for k, v in row.items() if not isinstance(v, float)}
 

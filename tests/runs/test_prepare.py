@@ -1,4 +1,4 @@
-"""One way to make a model and an editor ready, whatever study their settings come from."""
+"""One way to prepare a model and an editor, whatever study their settings come from."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ OPTIONAL = [name for name, f in StudyConfig.model_fields.items() if f.default is
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_no_stage_after_the_edits_can_stand_in_the_way(name: str) -> None:
+def test_no_stage_after_the_edits_can_prevent_it(name: str) -> None:
     base = {
         "models": {"tiny-gpt2": {}},
         "editors": {"rome": {"options": {"layer": 2}}},
@@ -54,7 +54,7 @@ def test_no_stage_after_the_edits_can_stand_in_the_way(name: str) -> None:
     assert plan(single_study(config, "tiny-gpt2", "rome", HARD), "s").edits
 
 
-def test_artefacts_that_the_place_holds_in_this_format_are_used_again(
+def test_artefacts_in_the_cache_in_this_format_are_used_again(
     tmp_path: Path, saved_model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = str(write_json(tmp_path / "texts.json", TEXTS))

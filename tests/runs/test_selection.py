@@ -1,4 +1,4 @@
-"""Edited models are chosen from all over the range of perplexity, and the worst besides."""
+"""Edited models are chosen from the whole range of perplexity, and the worst as well."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Sequential edits: what their rows say, and that a kill changes nothing."""
+"""Sequential edits: what their rows contain, and that a kill changes nothing."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def test_perplexity_is_that_of_all_edits_together(
 
 
 def test_each_edit_starts_from_those_before_it(job: SequenceJob, tmp_path: Path) -> None:
-    """The change of the second edit is another one than from the unedited model."""
+    """The second edit's change differs from the one made on the unedited model."""
     sequence = run(job, tmp_path / "sequence")
     alone = run(job.model_copy(update={"case_ids": (10, 12)}), tmp_path / "alone")
     norms = sequence.filter(pl.col("case_id") == 10)["delta_norm"][0], alone["delta_norm"][1]
@@ -125,7 +125,7 @@ def test_what_is_measured_when(job: SequenceJob, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stops", [True, False])
-def test_a_collapsed_sequence_stops_or_goes_on(
+def test_a_collapsed_sequence_stops_or_continues(
     job: SequenceJob, stops: bool, tmp_path: Path
 ) -> None:
     at_once = {"stop_rule": CollapseSection(ratio=1e-6) if stops else None}
@@ -138,8 +138,8 @@ def test_a_collapsed_sequence_stops_or_goes_on(
         assert rows["status"].to_list() == ["ok"] * 7
 
 
-def test_tasks_are_asked_of_the_model_as_it_stands(job: SequenceJob, tmp_path: Path) -> None:
-    """Of a bundled model, whose scores move under edits: those of its accumulated edits."""
+def test_tasks_are_run_on_the_current_model(job: SequenceJob, tmp_path: Path) -> None:
+    """With a bundled model, whose scores edits change: they are those of its accumulated edits."""
     model = ModelSpec(name="tiny-gpt2", source="tiny-gpt2")
     options = {"layer": 2, "learning_rate": 0.5, "steps": 8, "norm_constraint": None}
     spec = EditorSpec(label="ft", uses="ft", options=options)
@@ -171,7 +171,9 @@ def test_facts_are_edited_in_batches(job: SequenceJob, tmp_path: Path) -> None:
     assert rows["efficacy_so_far"].null_count() == 1
 
 
-def test_a_step_that_fails_says_why_and_changes_nothing(job: SequenceJob, tmp_path: Path) -> None:
+def test_a_step_that_fails_has_a_reason_and_changes_nothing(
+    job: SequenceJob, tmp_path: Path
+) -> None:
     facts = json.loads(Path(job.dataset.path).read_text())
     facts[0]["prompt"] = "no subject here"
     write_json(Path(job.dataset.path), facts)
@@ -218,7 +220,7 @@ def test_a_resumed_sequence_ends_with_the_same_table(
     assert not checkpoint.file.path.exists()
 
 
-def test_a_checkpoint_of_another_job_is_none(job: SequenceJob, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_job_is_ignored(job: SequenceJob, tmp_path: Path) -> None:
     run(job, tmp_path / "out")
     other = job.model_copy(update={"every": 2})
     registry = load_registry()
@@ -274,7 +276,7 @@ class Counting(Editor[EditorConfig]):
         )
 
 
-def test_the_editor_s_state_goes_along_and_into_the_checkpoint() -> None:
+def test_the_editor_s_state_is_passed_on_and_saved_in_the_checkpoint() -> None:
     editor, context = Counting(EditorConfig()), None
     state = {"count": torch.tensor([3.0])}
     loaded = editor.load_state(context, editor.save_state(state))  # type: ignore[arg-type]
@@ -285,7 +287,7 @@ def test_the_editor_s_state_goes_along_and_into_the_checkpoint() -> None:
 
 
 def test_sequences_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path) -> None:
-    """Also where some were asked to do tasks and others were not."""
+    """Even if only some of them have task scores."""
     short = job.model_copy(update={"case_ids": (10, 11)})
     files = []
     for order, each in enumerate((short, asked(short))):
@@ -305,14 +307,14 @@ def test_sequences_are_gathered_into_one_table(job: SequenceJob, tmp_path: Path)
 
 @dataclass(frozen=True)
 class Failing(Noise):
-    """Its hooks cannot be put in."""
+    """A patch that cannot be applied."""
 
     def applied(self, model: Any) -> Any:
         raise KeyError("no such module")
 
 
 class Patching(Editor[EditorConfig]):
-    """A patch that grows with the number of edits; the third cannot be put in."""
+    """A patch that grows with the number of edits; the third cannot be applied."""
 
     def start(self, context: Any) -> Any:
         return {"count": torch.zeros(1)}
@@ -325,7 +327,7 @@ class Patching(Editor[EditorConfig]):
         return EditResult(patch=patch, state={"count": count})
 
 
-def test_the_newest_patch_stands_for_all(
+def test_the_newest_patch_replaces_all_before_it(
     job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = types.ModuleType("patching")

@@ -15,7 +15,7 @@ from editcore.planning.jobs import DatasetSpec, SequenceJob
 from tests.runs.test_sequence import CLOCK, edited_by, job, run
 from tests.studies import record, write_json
 
-# What is wrong with one fact, and a part of the reason that its row gives.
+# What is wrong with one fact, and a part of the reason in its row.
 POISONS = {
     "a paraphrase too long": ({"rephrase_prompt": "the sea is quiet " * 80}, "positions"),
     "an empty paraphrase": ({"rephrase_prompt": ["Poison", ""]}, "paraphrase 2 is empty"),

@@ -1,4 +1,4 @@
-"""A collapsed edit's matrix is shown beside a stable one's, in blocks that lose no large number."""
+"""A collapsed edit's matrix is shown next to a stable one's, in blocks that keep large numbers."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[EditJob]:
     return made
 
 
-def test_a_collapsed_matrix_is_shown_beside_a_stable_one(jobs: list[EditJob]) -> None:
+def test_a_collapsed_matrix_is_shown_next_to_a_stable_one(jobs: list[EditJob]) -> None:
     run(CASES_FILE, jobs, Path("pictures.parquet"))
     weights = read_table(Path("pictures.parquet"), WEIGHTS)
     assert weights.select("case_id", "collapsed").unique().sort("case_id").rows() == [
@@ -77,7 +77,7 @@ def test_blocks_keep_their_largest_number() -> None:
     assert pooled(torch.tensor([[2.0, -5.0]])).tolist() == [[2.0, 5.0]]
 
 
-def test_an_editor_whose_edits_all_went_one_way_shows_no_contrast() -> None:
+def test_an_editor_whose_edits_all_had_one_outcome_shows_no_contrast() -> None:
     rows = [edit_row(i, 400.0) for i in range(3)]
     assert contrasted(judged_rows(rows)).is_empty()
     assert len(contrasted(judged_rows([*rows, edit_row(9)]))) == 2

@@ -20,7 +20,7 @@ def changes(model: LoadedModel, kind: str, seed: int) -> Delta:
     names = [model.parts.down_weight(layer) for layer in LAYERS]
     if kind == "low":
         factors = [[torch.randn(n, 3, generator=draw) for n in (32, 64)] for _ in names]
-        # A transposed factor has the numbers of its twin, and another parts in memory.
+        # A transposed factor has the same numbers in another memory layout.
         factors[1][1] = factors[1][1].T.contiguous().T
         updates = [LowRankUpdate(outputs, inputs) for outputs, inputs in factors]
         return Delta(dict(zip(names, updates, strict=True)))
@@ -45,7 +45,7 @@ def model(request: pytest.FixtureRequest) -> LoadedModel:
 
 
 @pytest.mark.parametrize("kinds", [["low", "low"], ["dense", "low"], ["low", "dense"]])
-def test_a_change_that_was_tried_is_taken_out_bit_by_bit(
+def test_a_change_that_was_tried_is_reverted_bit_by_bit(
     model: LoadedModel, kinds: list[str], tmp_path: Path
 ) -> None:
     original = state(model)
@@ -117,7 +117,7 @@ def test_low_ranks_are_kept_as_factors(model: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
-def test_other_number_types_come_back_as_well(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_other_dtypes_are_restored_too(dtype: torch.dtype, tmp_path: Path) -> None:
     network, tokenizer = tiny_model("llama")
     model = wrap_model("llama", network.to(dtype), tokenizer)
     with accumulating(model) as kept:

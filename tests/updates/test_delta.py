@@ -82,7 +82,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert torch.equal(read[9].updates["b"].dense(), written[9].updates["b"].dense())
 
 
-def test_a_change_of_nothing_is_kept_and_applied(tmp_path: Path) -> None:
+def test_an_empty_change_is_kept_and_applied(tmp_path: Path) -> None:
     save_deltas({3: Delta({})}, tmp_path / "d.safetensors", {})
     ((case, nothing),) = load_deltas(tmp_path / "d.safetensors").items()
     assert (case, nothing.norm(), nothing.finite()) == (3, 0.0, True)
@@ -122,7 +122,7 @@ def test_non_finite_numbers_are_seen() -> None:
     assert Delta({"a": DenseUpdate(torch.ones(1))}).finite()
 
 
-def test_edits_on_top_of_each_other_are_one_delta() -> None:
+def test_sequential_edits_are_one_delta() -> None:
     torch.manual_seed(0)
     first, second = (LowRankUpdate(torch.randn(4, r), torch.randn(3, r)) for r in (1, 2))
     change = DenseUpdate(torch.randn(4, 3))

@@ -165,7 +165,7 @@ def test_links_to_shared_weights_are_not_replaced(model: Path, delta: Path, tmp_
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_two_changes_are_taken_out_byte_by_byte(
+def test_two_changes_are_reverted_byte_by_byte(
     kind: str, tmp_path: Path, saved_model: ModelSaver
 ) -> None:
     source, edited = saved_model(kind), tmp_path / "edited"
@@ -302,7 +302,7 @@ def interrupted(model: Path, delta: Path) -> Path:
     return model
 
 
-def test_an_interrupted_change_is_named_by_whoever_reads_the_model(
+def test_an_interrupted_change_is_named_by_every_command_that_reads_the_model(
     interrupted: Path, delta: Path, tmp_path: Path
 ) -> None:
     message = refused(run("apply", delta, interrupted, "--out", tmp_path / "out"))
@@ -313,15 +313,13 @@ def test_an_interrupted_change_is_named_by_whoever_reads_the_model(
             read(str(interrupted))
 
 
-def test_revert_ends_an_interrupted_change_and_takes_out_no_other(
-    base: Path, interrupted: Path
-) -> None:
+def test_revert_undoes_an_interrupted_change_and_no_other(base: Path, interrupted: Path) -> None:
     result = run("revert", interrupted)
     assert result.exit_code == 0, result.output
     assert contents(interrupted) == contents(base)
 
 
-def test_a_change_after_an_interrupted_one_takes_that_out_first(
+def test_a_change_after_an_interrupted_one_reverts_that_first(
     base: Path, interrupted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = write_delta(tmp_path / "other.safetensors", seed=1)
