@@ -62,7 +62,7 @@ def sample_prefixes(
 ) -> ContextPrefixes:
     """Sample `n` prefixes for each `(tokens, n)` in `lengths`, which begin with `seeds` in turn.
 
-    Raises `ConfigError` for lengths or seeds that the model cannot take, `ModelError` where its
+    Raises `ConfigError` for lengths or seeds that the model cannot take, `ModelError` if its
     probabilities are not finite.
     """
     longest = max(tokens for tokens, _ in lengths)

@@ -193,7 +193,7 @@ def project(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 def test_the_example_project_passes_its_tests(project: tuple[Path, Path]) -> None:
     folder, site = project
-    # Two of the nine architectures are enough to see that the page's class collects the suite.
+    # Two of the architectures are enough to see that the page's class collects the suite.
     options = ("-q", "-p", "no:cacheprovider", "-k", "gpt2 or llama")
     done = run(site, "pytest", *options, "tests", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -211,7 +211,7 @@ def test_one_of_its_edits_can_be_checked_but_there_is_nothing_to_save(
 
 def test_it_passes_its_own_tests_where_it_is_installed(environment: Environment) -> None:
     shutil.copytree(PACKAGE / "tests", environment.folder / "tests")
-    # Two of the nine architectures are enough here: all nine are run in editors' own repositories.
+    # Two of the architectures are enough here; all are run in editors' own repositories.
     options = ("-q", "-p", "no:cacheprovider", "-k", "gpt2 or llama or not Codebook")
     done = environment.run("python", "-m", "pytest", *options, "tests")
     assert int(done.stdout.split(" passed")[0].split()[-1]) > 30, "the suite ran"

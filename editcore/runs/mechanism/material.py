@@ -171,7 +171,7 @@ def keys_after_prefixes(
 
 
 def _prefixed(material: Material, case: Case, length: int) -> TokenizedPrompt:
-    """The prompt after its prefix; `RequestError` where that is longer than the model takes."""
+    """The prompt after its prefix; `RequestError` if that is longer than the model takes."""
     model, request = material.model, case.request
     template = _template(material, case, length)
     prompt = tokenize_prompt(model.tokenizer, fill(template, request.prompt), request.subject)
