@@ -272,10 +272,10 @@ def test_the_function_is_there_without_torch() -> None:
 
 def test_a_bundled_model_takes_the_default_study_s_options() -> None:
     from editcore.config.study import DatasetSection
-    from editcore.runs.prepare import Choice, settled
+    from editcore.runs.prepare import Choice, study_for
 
     asked = DatasetSection(path="asked.json")
-    study = settled(Choice("tiny-llama", "rome", {"steps": 7}), asked)
+    study = study_for(Choice("tiny-llama", "rome", {"steps": 7}), asked)
     options = study.editors["rome"].options
     assert options["steps"] == 7
     assert "layer" in options

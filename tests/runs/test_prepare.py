@@ -9,7 +9,7 @@ import pytest
 
 from editcore.config.study import DatasetSection, StudyConfig, load, parse
 from editcore.planning.planner import plan
-from editcore.runs.prepare import Choice, prepare, settled, single_study
+from editcore.runs.prepare import Choice, prepare, single_study, study_for
 from tests.studies import TEXTS, record, write_config, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def test_artefacts_in_the_cache_in_this_format_are_used_again(
         "moments": {"path": texts, "tokens": 300},
     }
     choice = Choice("random", "rome", {}, write_config(tmp_path / "study.yaml", study))
-    config = settled(choice, DatasetSection(path=str(facts), format="flat"))
+    config = study_for(choice, DatasetSection(path=str(facts), format="flat"))
     cache = tmp_path / "cache"
     told: list[list[str]] = [[], [], [], []]
     one = prepare(config, "s", cache, told[0].append)
