@@ -46,6 +46,7 @@ OF_THE_WORKFLOW = (
     summarise,
     JOB_COMMANDS["downstream"],
     correlate,
+    JOB_COMMANDS["layers"],
     JOB_COMMANDS["mechanism"],
     mechanism_tables,
 )

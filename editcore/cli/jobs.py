@@ -176,6 +176,21 @@ TABLE = (
         ),
     ),
     JobCommand(
+        "layers",
+        job="LayersJob",
+        function="editcore.runs.layers:run",
+        outputs=(
+            Output("out", OUT_FILE, "The Parquet file to write, one row per case and layer."),
+        ),
+        brief="Compare bare and mean keys at every layer.",
+        help="Compare the key of each subject in the bare prompt with its mean key after the "
+        "prefixes, at every layer of a model.\n\nWhere the two differ, ROME's denominator is small "
+        "and its edit large.",
+        examples=(
+            "editcore layers --job results/jobs/layers/model=tiny-gpt2.json --out layers.parquet",
+        ),
+    ),
+    JobCommand(
         "mechanism",
         job="MechanismJob",
         function="editcore.runs.mechanism.run:run",

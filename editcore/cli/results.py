@@ -15,6 +15,7 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore summarise shard-000.parquet shard-001.parquet --out summary",
         "editcore summarise --what sequences --study results/jobs/study.json --out results/summary",
+        "editcore summarise --what layers --study results/jobs/study.json --out results/summary",
     ),
 )
 @click.argument("files", nargs=-1, type=FILE)
@@ -22,7 +23,7 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
 @click.option(
     "--what",
-    type=click.Choice(["edits", "sequences"]),
+    type=click.Choice(["edits", "sequences", "layers"]),
     default="edits",
     help="The kind of results; edits by default.",
 )
@@ -36,18 +37,30 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 def summarise(
     files: tuple[Path, ...], study: Path | None, out: Path, what: str, **thresholds: Any
 ) -> None:
-    """Judge the rows of all FILES (Parquet) and collect them in tables for the report.
+    """Collect the rows of all FILES (Parquet) in tables for the report, and judge edited models.
 
     Edits give cases.parquet, verdicts.parquet and warning.parquet; the last shows how well
-    quantities known before an edit predict a collapse. Sequences give sequences.parquet. Thresholds
-    are those of the study, or the defaults; --ratio, --perplexity and --verdict override them.
+    quantities known before an edit predict a collapse. Sequences give sequences.parquet, and keys
+    at every layer give layers.parquet. Thresholds are those of the study, or the defaults; --ratio,
+    --perplexity and --verdict override them.
     """
     from editcore.config.collapse import CollapseSection, replaced
-    from editcore.planning.study import listed_config, listed_edits, listed_sequences
+    from editcore.planning.study import (
+        listed_config,
+        listed_edits,
+        listed_layers,
+        listed_sequences,
+    )
     from editcore.summary.edits import write_summary
+    from editcore.summary.layers import write_layers
     from editcore.summary.sequences import write_sequences
 
     given = {name: value for name, value in thresholds.items() if value is not None}
+    if what == "layers":
+        if given:
+            raise click.UsageError(f"--{next(iter(given))}: keys at every layer are not judged")
+        write_layers([*files, *(listed_layers(study) if study else [])], out)
+        return
     rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
     listed, write = (
         (listed_edits, write_summary) if what == "edits" else (listed_sequences, write_sequences)

@@ -247,6 +247,17 @@ class DownstreamSection(Section):
     )
 
 
+class LayerSection(Section):
+    """The keys of subjects at every layer: where on the depth the first position differs."""
+
+    datasets: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="Labels of data sets; all if null."
+    )
+    cases: Positive = Field(
+        default=40, description="Number of cases of each data set, spread evenly over it."
+    )
+
+
 class MechanismSection(Section):
     """The experiments on why edits collapse a model."""
 
@@ -331,6 +342,9 @@ class StudyConfig(Section):
     )
     downstream: DownstreamSection | None = Field(
         default=None, description="Tasks for edited models; by default none."
+    )
+    layers: LayerSection | None = Field(
+        default=None, description="Keys of subjects at every layer; by default not measured."
     )
     mechanism: MechanismSection | None = Field(
         default=None, description="Experiments on why edits collapse a model; by default none."

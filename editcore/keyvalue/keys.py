@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float32
-from torch import Tensor
+from torch import Tensor, nn
 
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves, tokens_per_pass
@@ -110,6 +110,45 @@ def collect_keys(
     sizes = [len(case) for case in prompts]
     keys, outputs = (torch.cat(part)[back].split(sizes) for part in zip(*found, strict=True))
     return [SubjectKeys(k, o) for k, o in zip(keys, outputs, strict=True)]
+
+
+@torch.no_grad()
+def keys_by_layer(
+    model: LoadedModel, prompts: Sequence[Sequence[TokenizedPrompt]]
+) -> list[Float32[Tensor, "layer template d_key"]]:
+    """The keys of several cases at every layer, each under its templates; row 0 is the bare one.
+
+    One pass over the blocks serves all layers. On the processor.
+    """
+    rows = [prompt.ids[: prompt.subject + 1] for case in prompts for prompt in case]
+    batches = bucket_by_length([len(row) for row in rows], tokens_per_pass(model))
+
+    def read(batch: Sequence[int]) -> Float32[Tensor, "layer row d_key"]:
+        return _at_every_layer(model, [rows[i] for i in batch])
+
+    found = [keys for batch in batches for _, keys in in_halves(read, batch)]
+    back = torch.tensor([i for batch in batches for i in batch]).argsort()
+    return list(torch.cat(found, 1)[:, back].split([len(case) for case in prompts], 1))
+
+
+def _at_every_layer(
+    model: LoadedModel, rows: Sequence[tuple[int, ...]]
+) -> Float32[Tensor, "layer row d_key"]:
+    """Key of every down-projection at the last token of every row, the others not kept."""
+    padded = pad_rows(rows, model.pad_id, "right", model.device)
+    last = torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])
+    parts, found = model.parts, []
+
+    def keep(down: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found.append(hooks.by_row(down, inputs[0])[last].float().cpu())
+
+    handles = [parts.down(i).register_forward_pre_hook(keep) for i in range(parts.depth)]
+    try:
+        model.model.base_model(input_ids=padded.ids, attention_mask=padded.mask, use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.stack(found)
 
 
 def _at_the_end(

@@ -14,6 +14,7 @@ from editcore.planning.jobs import (
     EditJob,
     EditorJob,
     Job,
+    LayersJob,
     MechanismJob,
     ModelSpec,
     MomentJob,
@@ -72,7 +73,7 @@ def _files(part: BaseModel) -> Iterator[str]:
             yield from (part.rows, part.deltas)
         case CaseSet():
             yield part.values
-        case ValueJob():
+        case ValueJob() | LayersJob():
             yield part.prefixes
         case MomentJob():
             yield from part.sources

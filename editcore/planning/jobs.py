@@ -282,6 +282,21 @@ class DownstreamJob(Job):
     perplexity: PerplexitySection
 
 
+class LayerSet(Job):
+    """Some cases of a data set."""
+
+    dataset: DatasetSpec
+    case_ids: CaseIds
+
+
+class LayersJob(Job):
+    """Compare the bare and the mean keys of some subjects at every layer of one model."""
+
+    model: ModelSpec
+    prefixes: str
+    sets: Annotated[tuple[LayerSet, ...], Field(min_length=1)]
+
+
 class CaseSet(Job):
     """Some cases of a data set, and the file with their v*."""
 

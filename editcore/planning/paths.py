@@ -125,6 +125,16 @@ def downstream(model: str) -> Path:
     return RESULTS / "downstream" / f"model={model}" / "scores.parquet"
 
 
+def layers_job(model: str) -> Path:
+    """The job that compares keys at every layer of a model."""
+    return RESULTS / "jobs" / "layers" / f"model={model}.json"
+
+
+def layers(model: str) -> Path:
+    """The table of a model's keys at every layer."""
+    return RESULTS / "layers" / f"model={model}.parquet"
+
+
 def mechanism_job(model: str) -> Path:
     """The job of a model's experiments on why edits collapse it."""
     return RESULTS / "jobs" / "mechanism" / f"model={model}.json"

@@ -26,6 +26,8 @@ from editcore.planning.jobs import (
     EditFiles,
     EditJob,
     EditorSpec,
+    LayerSet,
+    LayersJob,
     MechanismJob,
     ModelSpec,
     MomentJob,
@@ -107,6 +109,7 @@ class _Planner:
             files,
             sequences=self._sequences(edited, cases, perplexity),
             downstream=self._downstream_jobs(models, edits, perplexity),
+            layers=self._layers_jobs(models, cases),
             mechanism=self._mechanism_jobs(edited, shards, perplexity),
         )
 
@@ -258,6 +261,27 @@ class _Planner:
     def _changes_weights(self, editor: EditorSpec) -> bool:
         return self._registry.editors[editor.uses].record.capabilities.changes_weights
 
+    def _layers_jobs(
+        self, models: Sequence[ModelSpec], cases: Sequence[_Cases]
+    ) -> dict[str, LayersJob]:
+        if (choice := self._config.layers) is None:
+            return {}
+        known = {each.dataset.name: each for each in cases}
+        for label in choice.datasets or ():
+            if label not in known:
+                raise ConfigError(
+                    f"{self._where}: layers.datasets: no data set has the label {label!r}. "
+                    f"{nearest(label, known)}"
+                )
+        sets = tuple(
+            LayerSet(dataset=known[label].dataset, case_ids=_evenly(known[label].ids, choice.cases))
+            for label in choice.datasets or known
+        )
+        return {
+            model.name: LayersJob(model=model, prefixes=str(paths.prefixes(model.name)), sets=sets)
+            for model in models
+        }
+
     def _mechanism_jobs(
         self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: PerplexitySection
     ) -> dict[str, MechanismJob]:
@@ -329,8 +353,15 @@ def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
 
 
 def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
-    """Cases spread evenly over a shard, since files often sort cases by their kind."""
     (values,) = _value_jobs(pair, shard)
-    count, given = min(limit, len(shard.ids)), shard.ids
-    ids = tuple(given[i * len(given) // count] for i in range(count))
-    return CaseSet(dataset=shard.dataset, case_ids=ids, values=str(paths.values(*values.key)))
+    return CaseSet(
+        dataset=shard.dataset,
+        case_ids=_evenly(shard.ids, limit),
+        values=str(paths.values(*values.key)),
+    )
+
+
+def _evenly(ids: Sequence[int], limit: int) -> tuple[int, ...]:
+    """At most `limit` cases, spread evenly, since files often sort cases by their kind."""
+    count = min(limit, len(ids))
+    return tuple(ids[i * len(ids) // count] for i in range(count))

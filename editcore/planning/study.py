@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from editcore.config.messages import explain
 from editcore.config.study import StudyConfig
@@ -19,6 +19,7 @@ from editcore.planning.jobs import (
     EditorJob,
     Job,
     JobT,
+    LayersJob,
     MechanismJob,
     MomentJob,
     PrefixJob,
@@ -41,12 +42,13 @@ class StudyList(Job):
     edits: dict[str, str]
     sequences: dict[str, str]
     scores: dict[str, str]
+    layers: dict[str, str] = Field(default_factory=dict)
     config: StudyConfig
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs, by key; prefixes, tasks and mechanism by model.
+    """A study as jobs, by key; prefixes, tasks, layers and mechanism by model.
 
     `model_files` are the files that each model is loaded from, so that a changed model is edited
     again.
@@ -61,6 +63,7 @@ class Study:
     model_files: Mapping[str, tuple[str, ...]]
     sequences: Mapping[SequenceKey, SequenceJob] = field(default_factory=dict)
     downstream: Mapping[str, DownstreamJob] = field(default_factory=dict)
+    layers: Mapping[str, LayersJob] = field(default_factory=dict)
     mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
 
     @property
@@ -74,12 +77,13 @@ class Study:
         names = ["cases", "verdicts", "warning"]
         names += ["downstream", "correlation", "weight_change"] if self.downstream else []
         names += ["sequences"] if self.sequences else []
+        names += ["layers"] if self.layers else []
         return [*(str(paths.summary(name)) for name in names), *self.mechanism_tables]
 
     @property
     def tables(self) -> list[str]:
         """Every table of the study; a missing one is made again, whatever else exists."""
-        own = [*self.edit_files, *self.sequence_files, *self.score_files]
+        own = [*self.edit_files, *self.sequence_files, *self.score_files, *self.layer_files]
         return [*own, *self.mechanism_folders, *self.summaries]
 
     @property
@@ -91,6 +95,17 @@ class Study:
     def score_files(self) -> list[str]:
         """The tables of downstream scores, one for each model."""
         return [str(paths.downstream(model)) for model in self.downstream]
+
+    @property
+    def layer_files(self) -> list[str]:
+        """The tables of keys at every layer, one for each model."""
+        return [str(paths.layers(model)) for model in self.layers]
+
+    def layers_inputs(self, model: str) -> list[str]:
+        """The files, besides the job, that a model's keys at every layer are read from."""
+        job = self.layers[model]
+        data = [each.dataset.path for each in job.sets]
+        return [job.prefixes, *data, *self.model_files[model]]
 
     @property
     def mechanism_folders(self) -> list[str]:
@@ -189,6 +204,8 @@ class Study:
             yield paths.sequences_job(*sequence_key), sequence_job.as_json()
         for model, downstream_job in self.downstream.items():
             yield paths.downstream_job(model), downstream_job.as_json()
+        for model, layers_job in self.layers.items():
+            yield paths.layers_job(model), layers_job.as_json()
         for model, mechanism_job in self.mechanism.items():
             yield paths.mechanism_job(model), mechanism_job.as_json()
         listed = StudyList(
@@ -199,6 +216,7 @@ class Study:
             scores={
                 str(paths.downstream(m)): str(paths.downstream_job(m)) for m in self.downstream
             },
+            layers={str(paths.layers(m)): str(paths.layers_job(m)) for m in self.layers},
             config=self.config,
         )
         yield paths.STUDY_FILE, listed.as_json()
@@ -234,6 +252,11 @@ def listed_sequences(study_file: Path) -> dict[Path, SequenceJob]:
 def listed_scores(study_file: Path) -> dict[Path, DownstreamJob]:
     """The tables of scores, each with its job."""
     return _read_jobs(_listed(study_file).scores, DownstreamJob)
+
+
+def listed_layers(study_file: Path) -> dict[Path, LayersJob]:
+    """The tables of keys at every layer, each with its job."""
+    return _read_jobs(_listed(study_file).layers, LayersJob)
 
 
 def listed_config(study_file: Path) -> StudyConfig:

@@ -14,7 +14,8 @@ rule downstream:
     priority: 1
     conda:
         "../envs/editcore.yaml"
-    threads: 1
+    # One job per model, after its edits: with fewer models than cores, each takes several.
+    threads: max(1, (workflow.cores or 1) // max(1, len(study.downstream)))
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
     message:

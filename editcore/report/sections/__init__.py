@@ -5,6 +5,7 @@ from editcore.report.section import MakeSection, PageSection
 from editcore.report.sections import (
     hard_cases,
     keys,
+    layers,
     pilot,
     prompting,
     sequences,
@@ -21,6 +22,7 @@ SECTIONS: tuple[MakeSection, ...] = (
     weight_change.section,
     sequences.section,
     warning.section,
+    layers.section,
     updates.section,
     keys.section,
     prompting.section,
