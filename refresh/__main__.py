@@ -1,4 +1,4 @@
-"""Regenerates the sections of documents on the default study: `python -m refresh results`."""
+"""Regenerates the sections of documents on a study: `python -m refresh results`."""
 
 import sys
 from pathlib import Path
@@ -9,14 +9,19 @@ from editcore.errors import EditcoreError
 from editcore.planning.study import listed_config
 from editcore.report.data import ReportData, read
 from refresh.claims import claims
-from refresh.documents import write
+from refresh.documents import write, write_first_look
 from refresh.repository import root_option
 
 
 @click.command()
 @click.argument("results", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--first-look",
+    is_flag=True,
+    help="RESULTS are of config/smollm2.yaml: write README.md's section on it and its figures.",
+)
 @root_option
-def main(results: Path, root: Path) -> None:
+def main(results: Path, root: Path, *, first_look: bool) -> None:
     """Write README.md's section on the default study, its figure, and docs/reproduction.md.
 
     Sentences of the README that the study in RESULTS does not support are left out and listed; the
@@ -26,7 +31,7 @@ def main(results: Path, root: Path) -> None:
         study = study_in(results)
     except EditcoreError as error:
         raise click.UsageError(str(error)) from error
-    for path in write(study, root):
+    for path in (write_first_look if first_look else write)(study, root):
         click.echo(f"written: {path}")
     failed = [claim.text for claim in claims(study) if not claim.holds]
     for text in failed:

@@ -7,9 +7,10 @@ import polars as pl
 
 from editcore.collapse.backtest import ALL
 from editcore.numbers import number, real, share
-from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED, WARNING
+from editcore.records.schemas import CORRELATION, LAYERS, SEQUENCES_JUDGED, WARNING
 from editcore.report.data import ReportData
 from editcore.report.page.sentences import listed
+from editcore.report.sections.layers import by_layer, edited_layers
 
 EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
 
@@ -24,7 +25,7 @@ class Claim:
 
 def claims(study: ReportData) -> list[Claim]:
     """All sentences for which the study has results, in the order of the README."""
-    makers = (collapse, remedy, sequences, tasks, warning)
+    makers = (collapse, remedy, layers, sequences, tasks, warning)
     return [claim for make in makers for claim in make(study)]
 
 
@@ -72,6 +73,34 @@ def remedy(study: ReportData) -> Iterator[Claim]:
         f" reports of large models: efficacy {listed(shown)}.",
         all(r["efficacy_mean"] < 0.2 and r["efficacy_prefixed_mean"] > 0.8 for r in rows),
     )
+
+
+def layers(study: ReportData) -> Iterator[Claim]:
+    """At the edited layer, the bare key of hard cases has little of the mean key's direction."""
+    rows = study.table("layers", LAYERS)
+    if rows is None:
+        return
+    found = by_layer(rows)
+    apart, shown = True, []
+    for model in study.models:
+        for layer in edited_layers(study, model):
+            share_of = dict(
+                found.filter(model=model, layer=layer)
+                .select("dataset", "denominator_share_median")
+                .iter_rows()
+            )
+            if {HARD, NORMAL} <= share_of.keys():
+                apart &= share_of[HARD] < 0.2 * share_of[NORMAL]
+                shown.append(
+                    f"{number(share_of[HARD])} on hard and {number(share_of[NORMAL])} on normal "
+                    f"cases at layer {layer} of `{model}`"
+                )
+    if shown:
+        yield Claim(
+            "**The keys show it before any edit**: the product of bare and mean key, as a share of "
+            f"the mean key's squared norm, is {listed(shown)} (medians).",
+            apart,
+        )
 
 
 def sequences(study: ReportData) -> Iterator[Claim]:

@@ -7,11 +7,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from editcore.atomic import write_text
 from editcore.numbers import number, share
+from editcore.records.schemas import LAYERS
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import save
 from editcore.report.drawing.style import drawing
 from editcore.report.papers.ours import OURS
 from editcore.report.papers.published import compared, published
+from editcore.report.sections import layers
 from editcore.report.tables import Table
 from refresh.claims import claims
 from refresh.figure import draw
@@ -20,6 +22,11 @@ REPRODUCTION = Path("docs/reproduction.md")
 FIGURE = Path("docs/collapse.svg")
 README = Path("README.md")
 START, END = "<!-- python -m refresh writes from here -->", "<!-- to here -->"
+FIRST_LOOK = (
+    "<!-- python -m refresh --first-look writes from here -->",
+    "<!-- the first look ends here -->",
+)
+FIRST_FIGURE, LAYERS_FIGURE = Path("docs/smollm2.svg"), Path("docs/smollm2-layers.svg")
 
 
 def write(study: ReportData, root: Path) -> list[Path]:
@@ -35,15 +42,34 @@ def write(study: ReportData, root: Path) -> list[Path]:
     return [*texts, FIGURE]
 
 
+def write_first_look(study: ReportData, root: Path) -> list[Path]:
+    """Write the README's section on a real model, and its figures; the paths written."""
+    text = _summary("first_look.md.jinja", study)
+    readme = (root / README).read_text(encoding="utf-8")
+    write_text(root / README, between(readme, text, *FIRST_LOOK))
+    with drawing():
+        save(draw(study), root / FIRST_FIGURE)
+        written = [README, FIRST_FIGURE]
+        if (rows := study.table("layers", LAYERS)) is not None:
+            (model,) = study.models
+            save(layers.draw(study, layers.by_layer(rows), model), root / LAYERS_FIGURE)
+            written.append(LAYERS_FIGURE)
+    return written
+
+
 def reproduction(table: Callable[[str], str]) -> str:
     """The page on the papers; `table` returns the text of the table of a name."""
     return _render("reproduction.md.jinja", table=table)
 
 
 def summary(study: ReportData) -> str:
-    """The README's section on the study."""
+    """The README's section on the default study."""
+    return _summary("results.md.jinja", study)
+
+
+def _summary(template: str, study: ReportData) -> str:
     return _render(
-        "results.md.jinja",
+        template,
         table=markdown(verdicts(study)),
         claims=[claim.text for claim in claims(study) if claim.holds],
         threshold=number(study.collapse.ratio),
