@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from editcore.numbers import number
 from editcore.records.schemas import LAYERS
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import SMALL, TYPE, Mark, marks, panels
+from editcore.report.drawing.logaxis import log_scale
+from editcore.report.drawing.style import HEIGHT, MUTED, WIDTH, Mark, marks, panels
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
@@ -58,31 +59,22 @@ def by_layer(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def draw(study: ReportData, found: pl.DataFrame, model: str) -> Figure:
-    """Cosine and quotient over the depth, a line per data set."""
+    """Cosine and quotient over the depth, a line per data set; edited layers are marked."""
     datasets = marks(found["dataset"].unique(maintain_order=True).to_list())
-    figure, (cosine, share) = panels(list(TITLES.values()), 2)
-    figure.suptitle(model, x=0.01, ha="left", fontsize=TYPE + 1, fontweight="bold")
+    figure, grid = panels([f"{model}: {title}" for title in TITLES.values()], 2)
+    figure.set_size_inches(2 * WIDTH * 0.8, HEIGHT * 0.85)
     edited = edited_layers(study, model)
-    for axes, name in ((cosine, "key_cosine"), (share, "denominator_share")):
+    listed = f" (dashed: {', '.join(map(str, edited))}, edited here)" if edited else ""
+    for axes, name in zip(grid, TITLES, strict=True):
         for dataset, mark in datasets.items():
             _line(axes, found.filter(dataset=dataset).sort("layer"), name, mark, dataset)
-        axes.set_xlabel("layer")
+        axes.set_xlabel(f"layer{listed}")
         for layer in edited:
-            axes.axvline(layer, color="0.6", linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
-    share.set_yscale("log")
-    handles, labels = cosine.get_legend_handles_labels()
+            axes.axvline(layer, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+    shares = [found[f"denominator_share_{part}"].clip(LEAST) for part in ("low", "high")]
+    log_scale([1.0, *shares[0], *shares[1]]).apply(grid[1], "y")
+    handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    if edited:
-        note = f"edited: {', '.join(map(str, edited))}"
-        cosine.annotate(
-            note,
-            (edited[0], 1),
-            (3, -3),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            size=SMALL,
-            va="top",
-        )
     return figure
 
 
@@ -92,16 +84,9 @@ def _line(axes: Axes, rows: pl.DataFrame, name: str, mark: Mark, label: str) -> 
     low, median, high = (
         rows[f"{name}_{part}"].clip(least).to_list() for part in ("low", "median", "high")
     )
-    axes.fill_between(layers, low, high, color=mark.colour, alpha=0.18, linewidth=0)
-    axes.plot(
-        layers,
-        median,
-        color=mark.colour,
-        marker=mark.marker,
-        markersize=3.5,
-        label=label,
-        linewidth=1.2,
-    )
+    colour, marker = mark.colour, mark.marker
+    axes.fill_between(layers, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(layers, median, color=colour, marker=marker, ms=3.5, lw=1.2, label=label)
 
 
 def edited_layers(study: ReportData, model: str) -> Sequence[int]:
