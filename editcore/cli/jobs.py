@@ -184,8 +184,8 @@ TABLE = (
         ),
         brief="Compare bare and mean keys at every layer.",
         help="Compare the key of each subject in the bare prompt with its mean key after the "
-        "prefixes, at every layer of a model.\n\nWhere the two differ, ROME's denominator is small "
-        "and its edit large.",
+        "prefixes, at every layer of a model.\n\nWhere the two differ, an update with mixed keys "
+        "has a small denominator and is large.",
         examples=(
             "editcore layers --job results/jobs/layers/model=tiny-gpt2.json --out layers.parquet",
         ),

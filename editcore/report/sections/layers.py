@@ -36,9 +36,9 @@ def section(study: ReportData) -> PageSection | None:
     ]
     words = (
         "The key of a subject in the bare prompt, kᵘ, against its mean over the context prefixes, "
-        "k̄. ROME divides by k̄·kᵘ and C-ROME by k̄·k̄ (here without C). Where their quotient is 0.01, "
-        "ROME’s edit is 100 times as large as C-ROME’s of the same fact, and that is where it "
-        "collapses a model.",
+        "k̄. An update with mixed keys divides by k̄·kᵘ, one with mean keys alone by k̄·k̄ (both here "
+        "without C). Where the quotient is 0.01, mixed keys make the edit 100 times as large, and "
+        "that is where it collapses a model.",
     )
     return PageSection("layers", "Keys by layer", words, tuple(drawings), (_table(found),))
 
