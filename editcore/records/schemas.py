@@ -354,8 +354,8 @@ LAYERS = schema(
         real("mean_norm", "norm of k̄"),
         real(
             "denominator_share",
-            "k̄·kᵘ / k̄·k̄: the denominator with mixed keys relative to that with mean keys alone, both "
-            "without C",
+            "k̄·kᵘ / k̄·k̄: the denominator with mixed keys relative to that with mean keys alone, "
+            "both without C",
         ),
     ),
 )
