@@ -10,6 +10,7 @@ import polars as pl
 from editcore.collapse import calibration as calibrations
 from editcore.collapse.calibration import Calibration, Forecast
 from editcore.config.collapse import CollapseSection
+from editcore.errors import DataError
 
 if TYPE_CHECKING:
     from editcore.keyvalue.second_moment import SecondMoment
@@ -45,8 +46,15 @@ def judge(perplexity: float, unedited: float, rule: CollapseSection) -> Verdict:
 def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
     """Measured rows with the columns of `Verdict`; null if no perplexity was measured.
 
-    The columns `perplexity` and `perplexity_base` are read.
+    The columns `perplexity` and `perplexity_base` are read. Raises `DataError` for a row with the
+    first and without the second.
     """
+    lacking = rows.filter(pl.col("perplexity").is_not_null(), pl.col("perplexity_base").is_null())
+    if len(lacking):
+        raise DataError(
+            f"perplexity_base is null in {len(lacking)} rows with a perplexity, so their collapse "
+            "cannot be judged; delete the table that they come from and run its job again"
+        )
     verdicts = [
         None if perplexity is None else judge(perplexity, unedited, rule)
         for perplexity, unedited in rows.select("perplexity", "perplexity_base").iter_rows()

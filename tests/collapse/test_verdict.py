@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from editcore.collapse.verdict import VERDICT_COLUMNS, judge, judged
 from editcore.config.collapse import CollapseSection, replaced
-from editcore.errors import ConfigError
+from editcore.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,9 @@ def test_thresholds_are_replaced_and_checked() -> None:
     assert replaced(CollapseSection(), {"ratio": 3}) == CollapseSection(ratio=3.0)
     with pytest.raises(ConfigError, match="these thresholds: ratio"):
         replaced(CollapseSection(), {"ratio": -1.0})
+
+
+def test_a_row_that_lacks_the_unedited_model_s_perplexity_is_refused() -> None:
+    rows = pl.DataFrame({"perplexity": [3.0, None, 4.0], "perplexity_base": [2.0, None, None]})
+    with pytest.raises(DataError, match="null in 1 rows with a perplexity"):
+        judged(rows, CollapseSection())
