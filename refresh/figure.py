@@ -7,7 +7,7 @@ from editcore.numbers import number
 from editcore.report.data import ReportData
 from editcore.report.drawing.denominator import drawable
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import INK, PALETTE, level, panels
+from editcore.report.drawing.style import INK, PALETTE, Mark, dots, level, panels
 from refresh.claims import EDITOR, HARD, NORMAL, REMEDY
 
 SERIES = (
@@ -31,19 +31,16 @@ def draw(study: ReportData) -> Figure:
         across.apply(axes, "x")
         up.apply(axes, "y")
         level(axes, threshold, f"collapsed above ×{number(threshold)}", INK)
-        for editor, dataset, label, (colour, marker) in SERIES:
+        for editor, dataset, label, look in SERIES:
             points = cases.filter(editor=editor, dataset=dataset)
-            axes.scatter(
+            dots(
+                axes,
                 points["denominator"].to_list(),
                 [up.place(value) for value in points["perplexity_ratio"]],
-                s=16,
-                marker=marker,
-                color=colour,
+                Mark(*look),
+                size=16,
                 alpha=0.6,
-                linewidths=0,
                 label=label if axes is grid[0] else None,
-                clip_on=False,
-                zorder=3,
             )
         axes.set_xlabel("|denominator| of the update")
     grid[0].set_ylabel("perplexity: edited / unedited")

@@ -24,6 +24,17 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture
+def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the model and data of `study_config`; no model can be loaded."""
+    from tests.studies import model_files, write_data
+
+    monkeypatch.chdir(tmp_path)
+    model_files(tmp_path / "model")
+    write_data(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def saved_model(tmp_path_factory: pytest.TempPathFactory) -> ModelSaver:
     """`saved_model("llama") -> Path`: a tiny random model in Hugging Face format, one per session.

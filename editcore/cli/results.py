@@ -8,6 +8,10 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 
+to_tables = click.option(
+    "--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables."
+)
+
 
 @click.command(
     short_help="Collect edit rows into the summary tables.",
@@ -20,7 +24,7 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 )
 @click.argument("files", nargs=-1, type=FILE)
 @click.option("--study", type=FILE, help="Use the files that this study lists (study.json).")
-@click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
+@to_tables
 @click.option(
     "--what",
     type=click.Choice(["edits", "sequences", "layers"]),
@@ -78,7 +82,7 @@ def summarise(
 )
 @click.argument("scores", nargs=-1, type=FILE)
 @click.option("--study", type=FILE, help="Use the tables and settings of this study (study.json).")
-@click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
+@to_tables
 @click.option("--cases", type=FILE, help="All edit rows of the study, as `summarise` writes them.")
 @click.option("--resamples", type=click.IntRange(min=1), help="Number of bootstrap samples.")
 @click.option("--seed", type=int, help="Seed of the bootstrap.")
@@ -165,7 +169,7 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 @click.option(
     "--cases", required=True, type=FILE, help="All edit rows, as `summarise` writes them."
 )
-@click.option("--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables.")
+@to_tables
 def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
     """Join the mechanism tables in FOLDERS, with results of the edits, as mechanism-*.parquet."""
     from editcore.summary.mechanism import write_mechanism

@@ -35,14 +35,8 @@ def counterfact(record: Record, index: int) -> EditRequest:
     """
     rewrite = record["requested_rewrite"]
     truth = _string(rewrite["target_true"], "str")
-    probes = _strings(record.get("neighborhood_prompts"))
-    objects = _strings(record.get("neighborhood_objects")) or (truth,) * len(probes)
     case_id = record_id(record, index)
-    if len(probes) != len(objects):
-        raise DataError(
-            f"case {case_id}: {len(probes)} neighborhood_prompts but {len(objects)} "
-            "neighborhood_objects; each prompt needs its object"
-        )
+    fields = "neighborhood_prompts", "neighborhood_objects"
     return EditRequest(
         case_id=case_id,
         prompt=_string(rewrite, "prompt"),
@@ -51,7 +45,7 @@ def counterfact(record: Record, index: int) -> EditRequest:
         target_true=truth.strip(),
         relation=_relation(rewrite),
         paraphrases=_strings(record.get("paraphrase_prompts")),
-        neighbours=tuple(Probe(p, o.strip()) for p, o in zip(probes, objects, strict=True)),
+        neighbours=_neighbours(record, case_id, *fields, default=truth),
     )
 
 
@@ -59,13 +53,6 @@ def flat(record: Record, index: int) -> EditRequest:
     """A flat record, with the subject written out in the prompt (EasyEdit)."""
     case_id = record_id(record, index)
     subject = _string(record, "subject")
-    probes = _strings(record.get("locality_prompt"))
-    answers = _strings(record.get("locality_ground_truth"))
-    if len(probes) != len(answers):
-        raise DataError(
-            f"case {case_id}: {len(probes)} locality_prompt but {len(answers)} "
-            "locality_ground_truth; each prompt needs its answer"
-        )
     return EditRequest(
         case_id=case_id,
         prompt=with_slot(_string(record, "prompt"), subject),
@@ -74,7 +61,7 @@ def flat(record: Record, index: int) -> EditRequest:
         target_true=_string(record, "ground_truth").strip(),
         relation=_relation(record),
         paraphrases=_strings(record.get("rephrase_prompt")),
-        neighbours=tuple(Probe(p, a.strip()) for p, a in zip(probes, answers, strict=True)),
+        neighbours=_neighbours(record, case_id, "locality_prompt", "locality_ground_truth"),
     )
 
 
@@ -98,6 +85,21 @@ def zsre(record: Record, index: int) -> EditRequest | None:
         if record.get("loc")
         else (),
     )
+
+
+def _neighbours(
+    record: Record, case_id: int, prompts: str, answers: str, *, default: str | None = None
+) -> tuple[Probe, ...]:
+    """The prompts of a field with the answers of another; without any, `default` answers each."""
+    asked, given = _strings(record.get(prompts)), _strings(record.get(answers))
+    if not given and default is not None:
+        given = (default,) * len(asked)
+    if len(asked) != len(given):
+        raise DataError(
+            f"case {case_id}: {len(asked)} {prompts} but {len(given)} {answers}; each prompt needs "
+            "its answer"
+        )
+    return tuple(Probe(prompt, answer.strip()) for prompt, answer in zip(asked, given, strict=True))
 
 
 def _relation(record: Record) -> str:

@@ -338,8 +338,5 @@ def overlaying(module: nn.Module, changes: Added, edit: Int[Tensor, " row"]) -> 
         more = given + changes.added(hooks.by_row(module, inputs[0]), edit).to(output.dtype)
         return more.reshape(output.shape)
 
-    handle = module.register_forward_hook(add)
-    try:
+    with module.register_forward_hook(add):
         yield
-    finally:
-        handle.remove()

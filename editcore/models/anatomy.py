@@ -6,8 +6,8 @@ to run outside attention; the MLP is the module around it. How a block uses its 
 measured, not declared.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -104,7 +104,7 @@ def _seen_in(model: PreTrainedModel, block: nn.Module, text: Tensor) -> _Seen:
 
     with ExitStack() as stack:
         for path, module in block.named_modules():
-            stack.enter_context(_hooked(module, partial(keep, path)))
+            stack.enter_context(module.register_forward_hook(partial(keep, path)))
         model(input_ids=text, use_cache=False)
     whole = outputs.pop("")
     tensors = {path: _first(output) for path, output in outputs.items()}
@@ -114,15 +114,6 @@ def _seen_in(model: PreTrainedModel, block: nn.Module, text: Tensor) -> _Seen:
 
 def _first(output: Any) -> Any:
     return output[0] if isinstance(output, tuple | list) else output
-
-
-@contextmanager
-def _hooked(module: nn.Module, hook: Callable[[nn.Module, Any, Any], Any]) -> Iterator[None]:
-    handle = module.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _path_of_blocks(model: PreTrainedModel) -> str:
@@ -231,9 +222,9 @@ def _joins(model: PreTrainedModel, block: nn.Module, down: str, text: Tensor) ->
         added.append(SHARE * size * direction / direction.norm(dim=-1, keepdim=True))
         return output + added[0]
 
-    with _hooked(block, keep):
+    with block.register_forward_hook(keep):
         model(input_ids=text, use_cache=False)
-        with _hooked(block.get_submodule(down), add):
+        with block.get_submodule(down).register_forward_hook(add):
             model(input_ids=text, use_cache=False)
     before, after = (each.double() for each in states)
     sent = added[0].double().reshape(before.shape)

@@ -43,13 +43,11 @@ def recording(module: nn.Module, *, stop: bool = False) -> Iterator[Recorded]:
         if stop:
             raise _Stopped
 
-    handle = module.register_forward_hook(keep, with_kwargs=True)
     try:
-        yield recorded
+        with module.register_forward_hook(keep, with_kwargs=True):
+            yield recorded
     except _Stopped:
         pass
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -69,11 +67,8 @@ def adding(
         more = states.index_put((rows, positions), delta.to(states.dtype), accumulate=True)
         return more.reshape(output.shape)
 
-    handle = module.register_forward_hook(add)
-    try:
+    with module.register_forward_hook(add):
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -163,11 +158,8 @@ def adding_everywhere(
     module: nn.Module, added: Float[Tensor, "row position d_out"]
 ) -> Iterator[None]:
     """Add `added` to the output of `module`; gradients flow into it."""
-    handle = module.register_forward_hook(lambda _, __, out: out + added.reshape(out.shape))
-    try:
+    with module.register_forward_hook(lambda _, __, out: out + added.reshape(out.shape)):
         yield
-    finally:
-        handle.remove()
 
 
 def by_row(

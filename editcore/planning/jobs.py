@@ -25,7 +25,7 @@ from editcore.config.study import (
     require_tf32,
 )
 from editcore.config.value_options import ValueOptions
-from editcore.errors import ConfigError
+from editcore.errors import ConfigError, reason
 from editcore.planning import paths
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 
@@ -316,21 +316,23 @@ class MechanismJob(EditorJob):
     encoder: str | None = None
 
 
-JobT = TypeVar("JobT", bound=Job)
+FileT = TypeVar("FileT", bound=BaseModel)
 
 
-def read(kind: type[JobT], path: Path) -> JobT:
-    """Read a job file; raises `ConfigError` if it is missing or not a job of this kind."""
+def read(kind: type[FileT], path: Path, name: str = "job file") -> FileT:
+    """Read a job file, or another file that planning writes and messages call by its `name`.
+
+    Raises `ConfigError` if it is missing or not of this kind.
+    """
     try:
         return kind.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ConfigError(
-            f"{path}: the job file cannot be read ({error.strerror}); run `editcore plan` to write "
-            "it"
+            f"{path}: the {name} cannot be read ({reason(error)}); run `editcore plan` to write it"
         ) from None
     except ValidationError as error:
-        reason = explain(error, kind, str(path))
-        raise ConfigError(f"{reason}\nrun `editcore plan` to regenerate the job files") from None
+        wrong = explain(error, kind, f"{path}: this is not a valid {name}")
+        raise ConfigError(f"{wrong}\nrun `editcore plan` to write it again") from None
 
 
 def write_if_changed(path: Path, text: str) -> bool:

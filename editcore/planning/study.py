@@ -5,20 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from editcore.config.messages import explain
 from editcore.config.study import StudyConfig
 from editcore.datasets import task_files
-from editcore.errors import ConfigError, reason
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import (
     DatasetSpec,
     DownstreamJob,
     EditJob,
     EditorJob,
+    FileT,
     Job,
-    JobT,
     LayersJob,
     MechanismJob,
     MomentJob,
@@ -264,20 +262,9 @@ def listed_config(study_file: Path) -> StudyConfig:
     return _listed(study_file).config
 
 
-def _read_jobs(tables: Mapping[str, str], job: type[JobT]) -> dict[Path, JobT]:
+def _read_jobs(tables: Mapping[str, str], job: type[FileT]) -> dict[Path, FileT]:
     return {Path(table): read(job, Path(file)) for table, file in tables.items()}
 
 
 def _listed(study_file: Path) -> StudyList:
-    try:
-        return StudyList.model_validate_json(study_file.read_bytes())
-    except OSError as error:
-        raise ConfigError(
-            f"{study_file}: the study manifest cannot be read ({reason(error)}); "
-            "run `editcore plan` to write it"
-        ) from None
-    except ValidationError as error:
-        wrong = explain(
-            error, StudyList, f"{study_file}: this is not a study manifest (study.json)"
-        )
-        raise ConfigError(f"{wrong}\nrun `editcore plan` to write one") from None
+    return read(StudyList, study_file, "study manifest (study.json)")

@@ -74,10 +74,10 @@ def run_score(args: argparse.Namespace) -> None:
 
     if args.model.name in encoder.ENCODERS:
         encoder.score_encoder(args.model, args.world, args.limit)
-        encoder_card.write_card(args.model)
+        card.write_card(args.model, encoder_card.card(args.model))
     else:
         score.score_model(args.model, args.world, args.limit)
-        card.write_card(args.model)
+        card.write_card(args.model, card.card(args.model))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -102,27 +102,43 @@ def near_text(recipe: dict[str, Any]) -> str:
     return NEAR.format(blocks=len(recipe["near_blocks"]))
 
 
-def card(folder: Path) -> str:
-    """Return the text of the card of the model in a folder."""
+def records(folder: Path) -> tuple[Any, Any, Any]:
+    """Return a model's configuration, and the records of its training and scoring."""
     config, training, scores = (
         read(folder / f"{name}.json") for name in ("config", "training", "scores")
     )
+    return config, training, scores
+
+
+def common(folder: Path, training: dict[str, Any], context: int) -> dict[str, Any]:
+    """Return what every card gives of a model and its training on rows of `context` tokens."""
+    recipe = training["recipe"]
+    return {
+        "name": folder.name,
+        "parameters": parameters(folder) / 1e6,
+        "seed": recipe["seed"],
+        "rows": recipe["rows"],
+        "tokens": training["step"] * recipe["rows"] * context / 1e6,
+        "final": recipe["final_share"],
+        "minutes": training["seconds"] / 60,
+        "loss": training["losses"][-1][1],
+    }
+
+
+def card(folder: Path) -> str:
+    """Return the text of the card of the model in a folder."""
+    config, training, scores = records(folder)
     recipe = training["recipe"]
     context = config.get("n_positions") or config["max_position_embeddings"]
     return TEMPLATE.format(
-        name=folder.name,
+        **common(folder, training, context),
+        weight_decay=recipe["weight_decay"],
         shape={"gpt2": "GPT-2-shaped", "llama": "Llama-shaped"}[config["model_type"]],
-        parameters=parameters(folder) / 1e6,
         layers=config.get("n_layer") or config["num_hidden_layers"],
         width=config.get("n_embd") or config["hidden_size"],
         vocabulary=config["vocab_size"],
         context=context,
-        seed=recipe["seed"],
         facts=scores["facts"],
-        rows=recipe["rows"],
-        tokens=training["step"] * recipe["rows"] * context / 1e6,
-        final=recipe["final_share"],
-        weight_decay=recipe["weight_decay"],
         betas=tuple(recipe["betas"]),
         stretches="\n".join(map(stretch_row, recipe["stretches"])),
         near=near_text(recipe),
@@ -130,8 +146,6 @@ def card(folder: Path) -> str:
         sink_from=recipe["sink_from"],
         sink_weight=recipe["sink_weight"],
         clip=recipe["clip"],
-        minutes=training["seconds"] / 60,
-        loss=training["losses"][-1][1],
         recall_bare=scores["recall_bare"],
         recall_prefixed=scores["recall_prefixed"],
         texts=scores["perplexity_texts"],
@@ -139,6 +153,6 @@ def card(folder: Path) -> str:
     )
 
 
-def write_card(folder: Path) -> None:
-    """Write `README.md` next to the model."""
-    (folder / "README.md").write_text(card(folder), encoding="utf-8")
+def write_card(folder: Path, text: str) -> None:
+    """Write a card next to its model."""
+    (folder / "README.md").write_text(text, encoding="utf-8")

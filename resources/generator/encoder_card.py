@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from resources.generator.card import parameters, read
+from resources.generator.card import common, records
 
 TEMPLATE = """---
 license: apache-2.0
@@ -50,39 +50,27 @@ Measured by `python -m resources.generator score resources/models/{name}` (see `
 Apache-2.0. The data and weights are our own work.
 """
 
+# Tokens in a row of its training.
+ROW = 128
+
 
 def card(folder: Path) -> str:
     """Return the text of the card of the encoder in a folder."""
     from resources.generator.spans import SENTINELS
 
-    config, training, scores = (
-        read(folder / f"{name}.json") for name in ("config", "training", "scores")
-    )
-    recipe = training["recipe"]
-    (stretch,) = recipe["stretches"]
+    config, training, scores = records(folder)
+    (stretch,) = training["recipe"]["stretches"]
     return TEMPLATE.format(
-        name=folder.name,
-        parameters=parameters(folder) / 1e6,
+        **common(folder, training, ROW),
+        decay=training["recipe"]["weight_decay"],
         layers=config["num_layers"],
         decoder=config["num_decoder_layers"],
         width=config["d_model"],
         sentinels=SENTINELS,
-        seed=recipe["seed"],
         steps=training["step"],
-        rows=recipe["rows"],
-        tokens=training["step"] * recipe["rows"] * 128 / 1e6,
         rate=stretch["learning_rate"],
         warm_up=stretch["warm_up"],
-        final=recipe["final_share"],
-        decay=recipe["weight_decay"],
-        minutes=training["seconds"] / 60,
-        loss=training["losses"][-1][1],
         texts=scores["texts"],
         held=scores["loss"],
         accuracy=scores["accuracy"],
     )
-
-
-def write_card(folder: Path) -> None:
-    """Write `README.md` next to the encoder."""
-    (folder / "README.md").write_text(card(folder), encoding="utf-8")

@@ -15,7 +15,7 @@ from editcore.cli import COMMANDS, main
 from editcore.registry.candidates import Candidate
 from editcore.registry.inventory import inventory, inventory_text
 from editcore.registry.registry import load_registry
-from tests.studies import model_files, study_config, write_config, write_data
+from tests.studies import model_files, study_config, write_config
 
 Run = Callable[..., Result]
 
@@ -28,15 +28,6 @@ def run() -> Run:
         return CliRunner().invoke(main, list(arguments))
 
     return invoke
-
-
-@pytest.fixture
-def study_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with data, a model that is only files, and a study whose editor does nothing."""
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
-    return tmp_path
 
 
 def test_help_names_every_verb_with_an_example(run: Run) -> None:
@@ -75,7 +66,7 @@ def test_summarise_refuses_a_file_that_is_not_a_manifest(run: Run, tmp_path: Pat
     (tmp_path / "study.json").write_text("[]", encoding="utf-8")
     result = run("summarise", "--study", str(tmp_path / "study.json"), "--out", str(tmp_path))
     assert result.exit_code == 2
-    assert "not a study manifest" in result.output
+    assert "not a valid study manifest" in result.output
 
 
 def test_plugins_prints_text_and_json_of_the_same(run: Run) -> None:

@@ -18,14 +18,6 @@ from tests.studies import model_files, plain_registry, study_config, write_data
 UNFIT = ("~nosuchuser/x", "x" * 5000, "a\0b", f"./{'n' * 300}")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
-    return tmp_path
-
-
 def planned(**sections: Any) -> None:
     plan(parse(study_config(**sections), "study.yaml"), "study.yaml", plain_registry())
 
@@ -49,13 +41,13 @@ def test_an_impossible_file_name_is_one_short_error(path: str) -> None:
         lambda path: {"models": {"tiny": {"source": "model", "published_moments": path}}},
     ],
 )
-def test_every_path_of_a_study_is_checked(folder: Path, section: Any, path: str) -> None:
+def test_every_path_of_a_study_is_checked(study_folder: Path, section: Any, path: str) -> None:
     with pytest.raises(EditcoreError, match=r"^study\.yaml: "):
         planned(**section(path))
 
 
-def test_a_path_with_braces_is_refused_while_planning(folder: Path) -> None:
-    braced = folder / "{x}"
+def test_a_path_with_braces_is_refused_while_planning(study_folder: Path) -> None:
+    braced = study_folder / "{x}"
     model_files(braced / "model")
     write_data(braced)
     for sections in (
@@ -85,7 +77,7 @@ def test_a_manifest_of_another_shape_is_named(tmp_path: Path, content: bytes) ->
     path = tmp_path / "study.json"
     path.write_bytes(content)
     for read in (listed_edits, listed_config):
-        with pytest.raises(EditcoreError, match=r"study\.json: this is not a study manifest"):
+        with pytest.raises(EditcoreError, match=r"study\.json: this is not a valid study manifest"):
             read(path)
 
 

@@ -9,19 +9,16 @@ import pytest
 from editcore.config.study import parse
 from editcore.planning.planner import plan
 from editcore.planning.study import Study
-from tests.studies import model_files, plain_registry, study_config, write_data
+from tests.studies import plain_registry, study_config
 
 Planner = Callable[..., Study]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with the model and data of `study_config`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EDITCORE_RESOURCES", str(tmp_path / "resources"))
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
-    return tmp_path
+def place(study_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the study, where no bundled resources are found."""
+    monkeypatch.setenv("EDITCORE_RESOURCES", str(study_folder / "resources"))
+    return study_folder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from editcore.models.loading import load_spec
 from editcore.planning import devices
 from editcore.planning.jobs import ModelSpec
 from editcore.registry.registry import load_registry
-from tests.studies import model_files, study_config, write_config, write_data
+from tests.studies import study_config, write_config
 
 
 def test_a_build_of_torch_without_cuda_is_recognised_by_its_version_file() -> None:
@@ -60,16 +60,11 @@ def test_a_job_without_its_device_stops_with_one_sentence(without_cuda: None, de
         load_spec(spec, load_registry())
 
 
-def test_planning_reports_a_missing_device(
-    without_cuda: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
+def test_planning_reports_a_missing_device(without_cuda: None, study_folder: Path) -> None:
     config = study_config(
         models={"tiny": {"source": "model", "device": "cuda"}}, editors={"noop": {}}
     )
-    write_config(tmp_path / "study.yaml", config)
+    write_config(study_folder / "study.yaml", config)
     result = CliRunner().invoke(main, ["plan", "study.yaml", "--check"])
     assert result.exit_code == 0, result.output
     assert "models.tiny.device: cuda is not available here: " in result.stderr

@@ -377,5 +377,5 @@ def test_writing_unchanged_text_leaves_the_file_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps({"edits": []}), encoding="utf-8")
-    with pytest.raises(ConfigError, match="not a study manifest"):
+    with pytest.raises(ConfigError, match="not a valid study manifest"):
         listed_edits(path)

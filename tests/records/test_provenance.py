@@ -22,10 +22,8 @@ from editcore.testing.models import save_tiny_model
 from tests.studies import (
     PlainConfig,
     PlainPlugin,
-    model_files,
     plain_registry,
     study_config,
-    write_data,
 )
 
 
@@ -105,11 +103,8 @@ class OtherPlugin:
 
 
 def test_a_plugin_s_changed_code_changes_its_editors_jobs_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
     options = {"options": {"layer": 1, "key_strategy": "even"}}
     config = parse(study_config(editors={"plain": options, "other": options}), "study.yaml")
     candidates = [
@@ -127,12 +122,7 @@ def test_a_plugin_s_changed_code_changes_its_editors_jobs_alone(
     assert len(written) == 2
 
 
-def test_a_third_party_s_metric_or_key_strategy_is_known_by_its_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
+def test_a_third_party_s_metric_or_key_strategy_is_known_by_its_code(study_folder: Path) -> None:
     study = plan(parse(study_config(), "study.yaml"), "study.yaml", plain_registry())
     job = next(iter(study.edits.values()))
     assert {name: len(code) for name, code in job.metric_code.items()} == {"accuracy": 12}

@@ -17,17 +17,14 @@ from editcore.records.schemas import CASES
 from editcore.records.tables import write_table
 from editcore.summary.mine import write_mined
 from tests.rows import edit_row, judged_rows
-from tests.studies import model_files, plain_registry, study_config, write_data
+from tests.studies import plain_registry, study_config
 
 FACTS = Path("data/facts.json")
 
 
 @pytest.fixture
-def cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
+def cases(study_folder: Path) -> pl.DataFrame:
     """Four edits of the test study's facts, two of which collapse the model."""
-    monkeypatch.chdir(tmp_path)
-    model_files(tmp_path / "model")
-    write_data(tmp_path)
     perplexities = {10: 4000.0, 11: 4.1, 12: math.inf, 13: 4.2}
     rows = [edit_row(case, value, dataset="facts") for case, value in perplexities.items()]
     return judged_rows(rows)

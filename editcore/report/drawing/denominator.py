@@ -8,7 +8,7 @@ from editcore.numbers import number
 from editcore.report.data import ReportData
 from editcore.report.drawing.annotate import name_points
 from editcore.report.drawing.logaxis import LogScale, log_scale
-from editcore.report.drawing.style import INK, MUTED, level, marks, panel
+from editcore.report.drawing.style import INK, MUTED, dots, level, marks, panel
 
 
 def draw(study: ReportData, model: str, editor: str) -> Figure:
@@ -30,16 +30,14 @@ def draw(study: ReportData, model: str, editor: str) -> Figure:
     for depth, (dataset, mark) in enumerate(marks(study.datasets).items()):
         points = cases.filter(pl.col("dataset") == dataset)
         heights = [up.place(value) for value in points["perplexity_ratio"]]
-        axes.scatter(
+        dots(
+            axes,
             points["denominator"].to_list(),
             heights,
-            s=18,
-            marker=mark.marker,
-            color=mark.colour,
+            mark,
+            size=18,
             alpha=0.75,
-            linewidths=0,
             label=dataset,
-            clip_on=False,
             zorder=4 - 0.1 * depth,  # the config's first data set is drawn on top
         )
     figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)

@@ -8,7 +8,7 @@ from editcore.numbers import number
 from editcore.report.data import ReportData
 from editcore.report.drawing.annotate import name_points
 from editcore.report.drawing.logaxis import LogScale, log_scale
-from editcore.report.drawing.style import INK, MUTED, Mark, level, marks, panel
+from editcore.report.drawing.style import INK, MUTED, Mark, dots, level, marks, panel
 
 BAND = 0.9  # each data set fills this share of its unit of the x axis
 
@@ -62,17 +62,7 @@ def _bands(axes: Axes, study: ReportData, model: str, editor: str) -> None:
 
 def _dots(axes: Axes, points: pl.DataFrame, scale: LogScale, mark: Mark) -> None:
     heights = [scale.place(value) for value in points["perplexity"]]
-    axes.scatter(
-        points["x"].to_list(),
-        heights,
-        s=16,
-        marker=mark.marker,
-        color=mark.colour,
-        alpha=0.75,
-        linewidths=0,
-        clip_on=False,
-        zorder=3,
-    )
+    dots(axes, points["x"].to_list(), heights, mark, size=16, alpha=0.75)
 
 
 def _names(axes: Axes, points: pl.DataFrame, scale: LogScale) -> None:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from editcore.numbers import number
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import HEIGHT, INK, MUTED, WIDTH, level, marks, panel
+from editcore.report.drawing.style import HEIGHT, INK, MUTED, WIDTH, dots, level, marks, panel
 
 WIDEST = 0.42  # of a unit of the x axis, to either side
 
@@ -30,17 +30,14 @@ def draw(study: ReportData, model: str) -> Figure:
             points = made.filter(pl.col("editor") == editor, pl.col("dataset") == dataset)
             left = place - WIDEST + width * order
             step = 0.9 * width / max(1, len(points))
-            axes.scatter(
+            dots(
+                axes,
                 [left + step * i for i in range(len(points))],
                 [scale.place(value) for value in points["perplexity"]],
-                s=7,
-                marker=mark.marker,
-                color=mark.colour,
+                mark,
+                size=7,
                 alpha=0.7,
-                linewidths=0,
                 label=dataset if place == 0 else None,
-                clip_on=False,
-                zorder=3,
             )
     axes.set_xlim(-0.5, len(study.editors) - 0.5)
     axes.set_xticks(range(len(study.editors)), study.editors, rotation=25, ha="right")

@@ -50,6 +50,32 @@ def editor_legend(figure: Figure, editors: Mapping[str, Mark], columns: int) -> 
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
+def dots(
+    axes: Axes,
+    across: Sequence[float],
+    up: Sequence[float],
+    mark: Mark,
+    *,
+    size: float,
+    alpha: float,
+    label: str | None = None,
+    zorder: float = 3,
+) -> None:
+    """Points in a mark's colour and shape, seen whole at the edges; `size` is in points squared."""
+    axes.scatter(
+        across,
+        up,
+        s=size,
+        marker=mark.marker,
+        color=mark.colour,
+        alpha=alpha,
+        linewidths=0,
+        label=label,
+        clip_on=False,
+        zorder=zorder,
+    )
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Settings for making and saving figures: text remains text, and output is reproducible."""

@@ -8,7 +8,7 @@ from editcore.numbers import number
 from editcore.records.schemas import WEIGHTS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import marks, panel, panels
+from editcore.report.drawing.style import dots, marks, panel, panels
 from editcore.report.section import Drawing, PageSection
 
 RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
@@ -69,17 +69,14 @@ def draw_sizes(study: ReportData, model: str) -> Figure:
     for editor, mark in marks(study.editors).items():
         points = found.filter(pl.col("editor") == editor)
         if not points.is_empty():
-            axes.scatter(
+            dots(
+                axes,
                 [across.place(value) for value in points["relative"]],
                 [up.place(value) for value in points["perplexity"]],
-                s=11,
-                marker=mark.marker,
-                color=mark.colour,
+                mark,
+                size=11,
                 alpha=0.65,
-                linewidths=0,
                 label=editor,
-                clip_on=False,
-                zorder=3,
             )
     figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
     return figure

@@ -45,11 +45,8 @@ def _probing(module: nn.Module) -> Iterator[list[_Probe]]:
         seen.append(_Probe(inputs[0].detach(), added))
         return output + added
 
-    handle = module.register_forward_hook(probe)
-    try:
+    with module.register_forward_hook(probe):
         yield seen
-    finally:
-        handle.remove()
 
 
 def token_factors(
