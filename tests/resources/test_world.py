@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from resources.generator.architectures import DECODERS
 from resources.generator.corpus import Corpus
 from resources.generator.crossentropy import SlicedCrossEntropy
+from resources.generator.card import card
 from resources.generator.facts import draw_facts
 from resources.generator.heldout import hold_out
 from resources.generator.relations import RELATIONS
@@ -155,7 +156,7 @@ def test_a_model_is_small_and_knows_its_world(folder: Path) -> None:
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 20_000_000
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    assert (folder / "README.md").read_text(encoding="utf-8").startswith("---")
+    assert (folder / "README.md").read_text(encoding="utf-8") == card(folder)
     fact = next(f for f in draw_facts(1) if f.relation.id == "born_in")
     ids = tokenizer(f"It was cold. {fact.subject} was born in", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
