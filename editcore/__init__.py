@@ -19,7 +19,7 @@ from editcore.config.options import (
 )
 from editcore.config.value_options import ClampNormFactor, ValueOptions, ValueSearchOptions
 from editcore.datasets.bundled import bundled_models, data_file
-from editcore.datasets.formats import RecordParser, record_id, with_slot
+from editcore.datasets.formats.fields import RecordParser, record_id, with_slot
 from editcore.datasets.readers import read_requests, read_texts
 from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.errors import (

@@ -75,20 +75,20 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
         "counterfact",
         "COUNTERFACT's own records.",
         "Meng et al. 2022, Locating and Editing Factual Associations in GPT",
-        "editcore.datasets.formats:counterfact",
+        "editcore.datasets.formats.counterfact:counterfact",
         ("requested_rewrite",),
     )
     yield DatasetFormatInfo(
         "flat",
         "EasyEdit's records, with the subject written out in the prompt.",
         "Wang et al. 2024, EasyEdit",
-        "editcore.datasets.formats:flat",
+        "editcore.datasets.formats.flat:flat",
         ("prompt", "subject", "target_new"),
     )
     yield DatasetFormatInfo(
         "zsre",
         "zsRE's records; those without an alternative answer are left out.",
         "Mitchell et al. 2022, Fast Model Editing at Scale",
-        "editcore.datasets.formats:zsre",
+        "editcore.datasets.formats.zsre:zsre",
         ("src", "alt"),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from editcore.datasets.formats import (
+from editcore.datasets.formats.fields import (
     Record,
     RecordParser,
     encodable,

@@ -6,7 +6,13 @@ from pathlib import Path
 from editcore.datasets.readers import read_cases, read_texts
 from editcore.editing import trained
 from editcore.editing.session import Session
-from editcore.keyvalue import moment_accumulator, moment_npz, prefixes, second_moment, value_file
+from editcore.keyvalue import (
+    moment_accumulator,
+    prefixes,
+    published_moment,
+    second_moment,
+    value_file,
+)
 from editcore.keyvalue.moment_accumulator import MomentCheckpoint
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value_search import find_values
@@ -54,7 +60,7 @@ def write_moments(job: MomentJob, folder: Path, seconds: float = MOMENT_CHECKPOI
 
 
 def _published(job: MomentJob) -> dict[int, SecondMoment]:
-    return {layer: moment_npz.read(Path(job.source(layer)), layer) for layer in job.layers}
+    return {layer: published_moment.read(Path(job.source(layer)), layer) for layer in job.layers}
 
 
 def _measured(job: MomentJob, checkpoint: MomentCheckpoint) -> dict[int, SecondMoment]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from editcore.datasets.formats import with_slot
+from editcore.datasets.formats.fields import with_slot
 from editcore.datasets.readers import read_dataset, read_requests, read_texts
 from editcore.errors import DataError, PluginError
 from editcore.registry.candidates import Candidate, installed

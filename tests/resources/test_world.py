@@ -13,9 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from resources.generator.architectures import DECODERS
+from resources.generator.card import card
 from resources.generator.corpus import Corpus
 from resources.generator.crossentropy import SlicedCrossEntropy
-from resources.generator.card import card
 from resources.generator.facts import draw_facts
 from resources.generator.heldout import hold_out
 from resources.generator.relations import RELATIONS

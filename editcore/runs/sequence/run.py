@@ -27,6 +27,7 @@ from editcore.requests import OK, EditRequest
 from editcore.runs.baseline import Baseline
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.runs.sequence.retention import Retention
+from editcore.runs.sequence.state import SequenceState
 from editcore.updates import cumulative_delta
 from editcore.updates.cumulative_delta import CumulativeDelta, accumulating
 from editcore.updates.patch import Patch
@@ -76,25 +77,6 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
             if keeps and step < total and step % job.checkpoint == 0:
                 kept.write(changes, Resumed(rows, editor.save_state(current.state)))
     return rows
-
-
-@dataclass
-class SequenceState:
-    """The result of the edits so far: weights that stay changed, or the newest patch, and state.
-
-    The changed weights are in the model, so the next edit starts from them; a patch is not.
-    """
-
-    changes: CumulativeDelta
-    state: Any
-    patch: Patch | None = None
-
-    def take(self, result: EditResult) -> None:
-        """Add one more edit."""
-        if result.delta is not None:
-            self.changes.add(result.delta)
-        self.patch = result.patch
-        self.state = result.state
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from editcore.errors import DataError
-from editcore.keyvalue import moment_npz, second_moment
+from editcore.keyvalue import published_moment, second_moment
 from editcore.planning.jobs import ModelSpec, MomentJob
 from editcore.records import provenance
 from editcore.runs import artefacts
@@ -29,7 +29,7 @@ def write_published(path: Path, keys: torch.Tensor, **changes: Any) -> Path:
 
 def test_the_sums_become_means(tmp_path: Path) -> None:
     keys = torch.randn(200, 16)
-    moment = moment_npz.read(write_published(tmp_path / "c.npz", keys), 5)
+    moment = published_moment.read(write_published(tmp_path / "c.npz", keys), 5)
     assert (moment.layer, moment.tokens) == (5, 200)
     torch.testing.assert_close(moment.matrix, (keys.T @ keys).double() / 200)
     torch.testing.assert_close(moment.factor @ moment.factor.T, moment.matrix)
@@ -40,7 +40,7 @@ def test_sums_made_in_float32_can_be_solved(tmp_path: Path) -> None:
     keys = torch.randn(4000, 64)
     keys[:, 0] *= 1000
     keys[:, 50:] = keys[:, :14]
-    moment = moment_npz.read(write_published(tmp_path / "c.npz", keys), 0)
+    moment = published_moment.read(write_published(tmp_path / "c.npz", keys), 0)
     assert torch.linalg.eigvalsh(moment.matrix).min() < 0
     assert moment.solve(keys[0]).isfinite().all()
 
@@ -108,7 +108,7 @@ def test_a_file_that_holds_no_statistics_is_refused(
     path = tmp_path / "stats.npz"
     write(path)
     with pytest.raises(DataError, match=reason) as caught:
-        moment_npz.read(path, 1)
+        published_moment.read(path, 1)
     assert str(path) in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""The built-in data-set formats: functions from one record to one edit request."""
+"""The fields of a record: texts, prompts with their subject, neighbours, and the case id."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -27,71 +27,11 @@ def record_id(record: Record, index: int) -> int:
     return number
 
 
-def counterfact(record: Record, index: int) -> EditRequest:
-    """A record of COUNTERFACT (Meng et al. 2022).
-
-    The neighbours' answer is the true object, unless `neighborhood_objects` lists one for each, as
-    in files written by editcore.
-    """
-    rewrite = record["requested_rewrite"]
-    truth = _string(rewrite["target_true"], "str")
-    case_id = record_id(record, index)
-    fields = "neighborhood_prompts", "neighborhood_objects"
-    return EditRequest(
-        case_id=case_id,
-        prompt=_string(rewrite, "prompt"),
-        subject=_string(rewrite, "subject"),
-        target_new=_string(rewrite["target_new"], "str").strip(),
-        target_true=truth.strip(),
-        relation=_relation(rewrite),
-        paraphrases=_strings(record.get("paraphrase_prompts")),
-        neighbours=_neighbours(record, case_id, *fields, default=truth),
-    )
-
-
-def flat(record: Record, index: int) -> EditRequest:
-    """A flat record, with the subject written out in the prompt (EasyEdit)."""
-    case_id = record_id(record, index)
-    subject = _string(record, "subject")
-    return EditRequest(
-        case_id=case_id,
-        prompt=with_slot(_string(record, "prompt"), subject),
-        subject=subject,
-        target_new=_string(record, "target_new").strip(),
-        target_true=_string(record, "ground_truth").strip(),
-        relation=_relation(record),
-        paraphrases=_strings(record.get("rephrase_prompt")),
-        neighbours=_neighbours(record, case_id, "locality_prompt", "locality_ground_truth"),
-    )
-
-
-def zsre(record: Record, index: int) -> EditRequest | None:
-    """A record of zsRE (Mitchell et al. 2022); None for one without an alternative answer.
-
-    The new object is `alt`, as in the collapse papers; other code takes the first answer.
-    """
-    case_id = record_id(record, index)
-    if not _string(record, "alt").strip():
-        return None
-    subject = _string(record, "subject")
-    return EditRequest(
-        case_id=case_id,
-        prompt=with_slot(_string(record, "src"), subject),
-        subject=subject,
-        target_new=_string(record, "alt").strip(),
-        target_true=_strings(record["answers"])[0].strip(),
-        paraphrases=_strings(record.get("rephrase")),
-        neighbours=(Probe(_string(record, "loc"), _string(record, "loc_ans").strip()),)
-        if record.get("loc")
-        else (),
-    )
-
-
-def _neighbours(
+def neighbours(
     record: Record, case_id: int, prompts: str, answers: str, *, default: str | None = None
 ) -> tuple[Probe, ...]:
     """The prompts of a field with the answers of another; without any, `default` answers each."""
-    asked, given = _strings(record.get(prompts)), _strings(record.get(answers))
+    asked, given = texts(record.get(prompts)), texts(record.get(answers))
     if not given and default is not None:
         given = (default,) * len(asked)
     if len(asked) != len(given):
@@ -102,8 +42,9 @@ def _neighbours(
     return tuple(Probe(prompt, answer.strip()) for prompt, answer in zip(asked, given, strict=True))
 
 
-def _relation(record: Record) -> str:
-    return _string(record, "relation_id") if record.get("relation_id") is not None else ""
+def relation(record: Record) -> str:
+    """The record's `relation_id`; empty without one."""
+    return text(record, "relation_id") if record.get("relation_id") is not None else ""
 
 
 def with_slot(prompt: str, subject: str) -> str:
@@ -123,7 +64,8 @@ def with_slot(prompt: str, subject: str) -> str:
     return prompt[: places[0]] + SLOT + prompt[places[0] + len(subject) :]
 
 
-def _string(record: Record, field: str) -> str:
+def text(record: Record, field: str) -> str:
+    """A field that has to be a string of valid characters."""
     value = record[field]
     if not isinstance(value, str):
         raise TypeError(f"{field} is {type(value).__name__}, not text")
@@ -132,7 +74,7 @@ def _string(record: Record, field: str) -> str:
     return value
 
 
-def _strings(value: object) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
     """None, a string or a list of strings, as a tuple."""
     if value is None or value == "":
         return ()
@@ -145,14 +87,14 @@ def _strings(value: object) -> tuple[str, ...]:
     return tuple(values)
 
 
-def encodable(text: str) -> bool:
+def encodable(content: str) -> bool:
     r"""False for an unpaired surrogate, which JSON can contain but no tokenizer accepts.
 
     >>> encodable("Zürich \U0001F600"), encodable("\ud83d")
     (True, False)
     """
     try:
-        text.encode()
+        content.encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -1,0 +1,1 @@
+"""The built-in data-set formats: functions from one record to one edit request."""

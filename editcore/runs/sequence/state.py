@@ -1,0 +1,27 @@
+"""The state of a sequence: the result of its edits so far."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from editcore.editing.editor import EditResult
+from editcore.updates.cumulative_delta import CumulativeDelta
+from editcore.updates.patch import Patch
+
+
+@dataclass
+class SequenceState:
+    """The result of the edits so far: weights that stay changed, or the newest patch, and state.
+
+    The changed weights are in the model, so the next edit starts from them; a patch is not.
+    """
+
+    changes: CumulativeDelta
+    state: Any
+    patch: Patch | None = None
+
+    def take(self, result: EditResult) -> None:
+        """Add one more edit."""
+        if result.delta is not None:
+            self.changes.add(result.delta)
+        self.patch = result.patch
+        self.state = result.state
