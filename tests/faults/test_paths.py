@@ -106,5 +106,5 @@ def test_a_job_of_another_shape_is_refused_before_it_starts(
     arguments = ["prefixes", "--job", str(tmp_path / "job.json"), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2, result.exception
-    assert f"job.json: {next(iter(changed))}" in result.output
+    assert f"job.json: this is not a valid job file: {next(iter(changed))}" in result.output
     assert not (tmp_path / "out").exists()
