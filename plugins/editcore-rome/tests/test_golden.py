@@ -1,4 +1,4 @@
-"""The three variants agree with the papers' released code."""
+"""The three variants agree with the papers' released code, on two kinds of model."""
 
 import json
 from dataclasses import replace
@@ -37,21 +37,30 @@ def edited(
     return list(RomeEditor(config).edit_each(keyed, requests))
 
 
-@pytest.fixture(scope="module")
-def expected() -> dict[str, Any]:
-    return json.loads((GOLDEN / "expected.json").read_text())
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def folder(request) -> Path:
+    return GOLDEN / request.param
 
 
 @pytest.fixture(scope="module")
-def tensors() -> dict[str, torch.Tensor]:
-    return load_file(GOLDEN / "expected.safetensors")
+def expected(folder) -> dict[str, Any]:
+    return json.loads((folder / "expected.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def results(expected, tensors) -> dict[str, list[EditResult]]:
+def tensors(folder) -> dict[str, torch.Tensor]:
+    return load_file(folder / "expected.safetensors")
+
+
+@pytest.fixture(scope="module")
+def context(folder, expected, tensors) -> EditContext:
     prefixes = ContextPrefixes(tuple(expected["prefixes"]), "golden", 0)
     moments = {LAYER: SecondMoment.from_matrix(LAYER, tensors["cov.2"], 0)}
-    context = EditContext(load_model("golden", str(GOLDEN / "model")), prefixes, moments)
+    return EditContext(load_model("golden", str(folder / "model")), prefixes, moments)
+
+
+@pytest.fixture(scope="module")
+def results(context, expected) -> dict[str, list[EditResult]]:
     requests = [
         EditRequest(i, case["prompt"], case["subject"], case["target_new"], case["target_true"])
         for i, case in enumerate(expected["cases"])
@@ -65,24 +74,21 @@ def test_directions(variant: str, results, tensors) -> None:
         (update,) = result.delta.updates.values()
         assert isinstance(update, LowRankUpdate)
         for side, name in ((update.inputs, "u"), (update.outputs, "v")):
-            golden = tensors[f"{case}.{variant}.{name}"]
-            assert torch.cosine_similarity(side[:, 0], golden, 0) >= 0.9999, (case, name)
-            assert float(side.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
+            found, golden = side[:, 0].double(), tensors[f"{case}.{variant}.{name}"].double()
+            assert torch.cosine_similarity(found, golden, 0) >= 1 - 1e-8, (case, name)
+            assert float(found.norm()) == pytest.approx(float(golden.norm()), rel=1e-4)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_numerators_denominators_and_steps(variant: str, results, expected) -> None:
     for result, case in zip(results[variant], expected["cases"], strict=True):
         found, golden = result.diagnostics, case[variant]
-        assert found["numerator_norm"] == pytest.approx(golden["numerator_norm"], rel=1e-3)
-        assert found["denominator"] == pytest.approx(golden["abs_denominator"], rel=1e-3)
+        assert found["numerator_norm"] == pytest.approx(golden["numerator_norm"], rel=1e-4)
+        assert found["denominator"] == pytest.approx(golden["abs_denominator"], rel=1e-4)
         assert found["steps"] == golden["steps"]
 
 
-def test_a_case_alone_gets_what_it_gets_in_the_batch(results, expected, tensors) -> None:
-    prefixes = ContextPrefixes(tuple(expected["prefixes"]), "golden", 0)
-    moments = {LAYER: SecondMoment.from_matrix(LAYER, tensors["cov.2"], 0)}
-    context = EditContext(load_model("golden", str(GOLDEN / "model")), prefixes, moments)
+def test_a_case_alone_gets_what_it_gets_in_the_batch(context, results, expected) -> None:
     case = expected["cases"][3]
     request = EditRequest(3, case["prompt"], case["subject"], case["target_new"], "")
     (alone,) = edited(context, VARIANTS["rome"], [request])
