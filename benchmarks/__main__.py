@@ -11,11 +11,12 @@ from typing import Any
 import click
 import torch
 
+from benchmarks.moments import Comparison
 from benchmarks.sequence import race
 from benchmarks.shapes import SHAPES, build
 from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
-from editcore.models.loading import load_tokenizer
+from editcore.models.loading import load_model, load_tokenizer
 
 OPTIONS = (
     click.option(
@@ -61,6 +62,7 @@ def main() -> None:
       python -m benchmarks sweep --shape tiny-gpt2 --growth 1,4,16,64,1000
       python -m benchmarks sweep --shape gpt2-xl --device cuda --precision bfloat16
       python -m benchmarks sequence --shape gpt2-small --edits 50
+      python -m benchmarks moments --model path/to/model --layers 7 --real texts.jsonl
     """
 
 
@@ -100,6 +102,50 @@ def sequence(shape: str, out: Path | None, edits: int, **given: Any) -> None:
     workload, how = prepare(given)
     found = {"shape": shape, **race(shape, build(shape, **how), workload, edits)}
     finish(found | machine(given), out)
+
+
+@main.command()
+@click.option("--model", "source", required=True, help="A folder, or any other source of a model.")
+@click.option("--layers", default="7", show_default=True, help="Layers to edit, one at a time.")
+@click.option(
+    "--real",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of real texts, with more than twice as many tokens as are used.",
+)
+@click.option(
+    "--other",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of other texts, named after its folder.",
+)
+@click.option("--tokens", default=40_000, show_default=True, help="Tokens that each C is from.")
+@click.option("--cases", default=20, show_default=True, help="Hard facts, and as many normal ones.")
+@click.option(
+    "--texts", default=10, show_default=True, help="Texts that perplexity is measured on."
+)
+@click.option(
+    "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
+)
+def moments(
+    source: str,
+    layers: str,
+    real: Path,
+    other: Path | None,
+    tokens: int,
+    cases: int,
+    texts: int,
+    out: Path | None,
+) -> None:
+    """Compare C from a model's own texts with C from real ones, and with no C, in ROME's edits.
+
+    Facts and perplexity texts are those of resources/real.
+    """
+    model = load_model("model", source)
+    facts, running = Path("resources/real/facts.json"), Path("resources/real/perplexity.json")
+    compared = Comparison.of(model, source, facts, cases, running, texts)
+    by_source = compared.moments(numbers(layers), tokens, real, other)
+    found = {f"layer {n}": compared.at(n, by_source) for n in numbers(layers)}
+    finish({"tokens": tokens, "texts": texts, **found}, out)
 
 
 def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

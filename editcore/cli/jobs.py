@@ -90,6 +90,18 @@ TABLE = (
         ),
     ),
     JobCommand(
+        "texts",
+        job="TextJob",
+        function="editcore.runs.artefacts:write_texts",
+        outputs=(Output("out", OUT_FILE, "The JSON file to write."),),
+        brief="Let a model write the texts that C is estimated from.",
+        help="Let a model write texts, from which C, the second moment of its keys, is estimated "
+        "if the study names no file of texts.\n\nAn interrupted run resumes from its checkpoint.",
+        examples=(
+            "editcore texts --job results/jobs/texts/model=M/1a2b3c4d.json --out texts.json",
+        ),
+    ),
+    JobCommand(
         "moments",
         job="MomentJob",
         function="editcore.runs.artefacts:write_moments",

@@ -24,6 +24,8 @@ def plan(config: Path, check: bool) -> None:
     registry = load_registry()
     study = plan_study(load(config), str(config), registry)
     written = [] if check else study.write()
+    for note in study.notes:
+        click.echo(note)
     for place, reason in preflight.flaws(study.datasets, registry):
         click.echo(f"{place} is excluded from all averages: {reason}", err=True)
     for place, reason in devices.missing(job.model for job in study.prefixes.values()):

@@ -135,10 +135,12 @@ class DatasetSection(Section):
 class PerplexitySection(Section):
     """The texts whose perplexity decides whether a model has collapsed."""
 
-    path: str = Field(
-        default="resources/world/perplexity.json",
+    path: str | None = Field(
+        default=None,
         min_length=1,
-        description="The file of texts, relative to the working directory.",
+        description="The file of texts, relative to the working directory; by default "
+        "resources/world/perplexity.json for bundled models, resources/real/perplexity.json for "
+        "others.",
     )
     texts: Positive = Field(default=50, description="Number of texts, from the start of the file.")
 
@@ -161,12 +163,29 @@ class PrefixSection(Section):
 class MomentSection(Section):
     """The text from which the second moment C of a layer's keys is estimated."""
 
-    path: str = Field(
-        default="resources/world/moments.json",
+    path: str | None = Field(
+        default=None,
         min_length=1,
-        description="The file of texts, relative to the working directory.",
+        description="The file of texts, relative to the working directory; by default "
+        "resources/world/moments.json for bundled models, while others write their own texts.",
     )
-    tokens: Positive = Field(default=200_000, description="The maximum number of tokens used.")
+    source: Literal["model"] | None = Field(
+        default=None,
+        description="model: each model writes its own texts, bundled or not; instead of `path`.",
+    )
+    tokens: Positive | None = Field(
+        default=None,
+        description="The maximum number of tokens used; by default 200,000 of a file, 60,000 of a "
+        "model's own texts.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.path is not None and self.source is not None:
+            raise ValueError(
+                "`path` and `source: model` are two answers to where texts are from; give one"
+            )
+        return self
 
 
 class SequenceSection(Section):

@@ -31,6 +31,15 @@ def bundled_models() -> dict[str, Path]:
     return {file.parent.name: file.parent for file in found}
 
 
+def is_bundled(source: str) -> bool:
+    """Whether a model's source is a bundled model, by its name or its folder."""
+    bundled = bundled_models()
+    if source in bundled:
+        return True
+    place = Path(source).resolve()
+    return any(folder.resolve() == place for folder in bundled.values())
+
+
 def model_folder(source: str) -> Path | None:
     """The folder of a bundled model or at a path; None if `source` is a hub id.
 

@@ -15,7 +15,6 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from editcore.config.study import PerplexitySection
 from editcore.datasets.readers import read_texts
 from editcore.errors import DataError
 from editcore.evaluation.overlay import (
@@ -29,6 +28,7 @@ from editcore.evaluation.overlay import (
 from editcore.models.batch_size import in_halves, rows_of_logits, tokens_per_pass
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, bucket_by_length, pad_rows
+from editcore.planning.jobs import PerplexitySpec
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta
 
@@ -84,9 +84,7 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
     )
 
 
-def measure_unedited(
-    model: LoadedModel, spec: PerplexitySection
-) -> tuple[TokenizedTexts, Perplexity]:
+def measure_unedited(model: LoadedModel, spec: PerplexitySpec) -> tuple[TokenizedTexts, Perplexity]:
     """The texts that a job names, and the model's perplexity on them before any edit.
 
     Raises `DataError` if it is not finite, since no edit can be judged then.

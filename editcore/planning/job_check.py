@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from editcore.config.study import MomentSection, PerplexitySection
 from editcore.planning import editor_options, preflight
 from editcore.planning.jobs import (
     CaseSet,
@@ -18,7 +17,9 @@ from editcore.planning.jobs import (
     MechanismJob,
     ModelSpec,
     MomentJob,
+    PerplexitySpec,
     SequenceJob,
+    TextSpec,
     TrainJob,
     TransformSpec,
     ValueFile,
@@ -67,7 +68,7 @@ def _require_other(part: BaseModel, registry: Registry) -> None:
 def _files(part: BaseModel) -> Iterator[str]:
     """The files that one part of a job reads, without those of its own parts."""
     match part:
-        case DatasetSpec() | PerplexitySection() | MomentSection() | ValueFile():
+        case DatasetSpec() | PerplexitySpec() | TextSpec() | ValueFile():
             yield part.path
         case EditFiles():
             yield from (part.rows, part.deltas)

@@ -15,9 +15,7 @@ from editcore.config.messages import explain
 from editcore.config.study import (
     Device,
     FloatType,
-    MomentSection,
     Natural,
-    PerplexitySection,
     Positive,
     Precision,
     PrefixTokens,
@@ -104,6 +102,20 @@ class DatasetSpec(Job):
     format_code: str = ABSENT
 
 
+class PerplexitySpec(Job):
+    """The first `texts` texts of a file, on which perplexity is measured."""
+
+    path: str
+    texts: Positive
+
+
+class TextSpec(Job):
+    """The first `tokens` tokens of a file's texts, from which second moments are estimated."""
+
+    path: str
+    tokens: Positive
+
+
 class PrefixJob(Job):
     """Generate the context prefixes of one model; `lengths` are pairs of (tokens, number)."""
 
@@ -111,6 +123,26 @@ class PrefixJob(Job):
     lengths: Annotated[tuple[tuple[PrefixTokens, Positive], ...], Field(min_length=1)]
     seeds: Annotated[tuple[str, ...], Field(min_length=1)]
     seed: Seed
+
+
+class TextJob(Job):
+    """Let one model write texts of at least `tokens` tokens."""
+
+    model: ModelSpec
+    tokens: Positive
+    seed: Seed
+
+    @property
+    def key(self) -> ArtefactKey:
+        """The model, and a short hash of what its texts depend on."""
+        model = {"source", "revision", "dtype"}
+        text = self.model_dump_json(include={"model": model, "tokens": True, "seed": True})
+        return ArtefactKey(self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8])
+
+    @property
+    def spec(self) -> TextSpec:
+        """Where the texts will be."""
+        return TextSpec(path=str(paths.texts(*self.key)), tokens=self.tokens)
 
 
 class MomentJob(Job):
@@ -122,7 +154,7 @@ class MomentJob(Job):
 
     model: ModelSpec
     layers: Annotated[tuple[Natural, ...], Field(min_length=1)]
-    texts: MomentSection | None = None
+    texts: TextSpec | None = None
     published: str | None = None
 
     @property
@@ -219,7 +251,7 @@ class EditJob(EditorJob):
     dataset: DatasetSpec
     shard: Natural
     case_ids: CaseIds
-    perplexity: PerplexitySection
+    perplexity: PerplexitySpec
     metrics: tuple[str, ...]
     continuation_tokens: Natural = 0
     metric_code: dict[str, str] = {}
@@ -246,7 +278,7 @@ class SequenceJob(EditorJob):
     every: Positive
     checks: tuple[Positive, ...]
     checkpoint: Positive
-    perplexity: PerplexitySection
+    perplexity: PerplexitySpec
     stop_rule: CollapseSection | None = None
     tasks: tuple[str, ...] = ()
     task_items: Positive | None = None
@@ -279,7 +311,7 @@ class DownstreamJob(Job):
     top: Natural
     limit: Positive | None
     seed: Seed
-    perplexity: PerplexitySection
+    perplexity: PerplexitySpec
 
 
 class LayerSet(Job):
@@ -310,8 +342,8 @@ class MechanismJob(EditorJob):
 
     hard_cases: CaseSet
     normal_cases: CaseSet
-    texts: MomentSection
-    perplexity: PerplexitySection
+    texts: TextSpec
+    perplexity: PerplexitySpec
     prefix_lengths: Annotated[tuple[Natural, ...], Field(min_length=1)]
     encoder: str | None = None
 

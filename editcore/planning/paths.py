@@ -35,7 +35,7 @@ class SequenceKey(NamedTuple):
 
 
 class ArtefactKey(NamedTuple):
-    """The key of second moments or a training; `digest` is a hash of how they are made."""
+    """The key of texts, second moments or a training; `digest` is a hash of how they are made."""
 
     model: str
     digest: str
@@ -49,6 +49,16 @@ def prefixes_job(model: str) -> Path:
 def prefixes(model: str) -> Path:
     """A model's context prefixes."""
     return RESULTS / "artefacts" / f"model={model}" / "prefixes.json"
+
+
+def texts_job(model: str, digest: str) -> Path:
+    """The job in which a model writes the texts that its second moments are estimated from."""
+    return RESULTS / "jobs" / "texts" / f"model={model}" / f"{digest}.json"
+
+
+def texts(model: str, digest: str) -> Path:
+    """The texts that a model has written."""
+    return RESULTS / "artefacts" / f"model={model}" / f"texts-{digest}.json"
 
 
 def moments_job(model: str, digest: str) -> Path:

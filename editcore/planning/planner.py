@@ -3,17 +3,11 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from editcore.config.messages import nearest
 from editcore.config.options import Values, needs
-from editcore.config.study import (
-    MomentSection,
-    PerplexitySection,
-    StudyConfig,
-    parse,
-)
+from editcore.config.study import StudyConfig, parse
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError, at
@@ -31,15 +25,18 @@ from editcore.planning.jobs import (
     MechanismJob,
     ModelSpec,
     MomentJob,
+    PerplexitySpec,
     PrefixJob,
     SequenceJob,
+    TextJob,
+    TextSpec,
     TrainJob,
     ValueFile,
     ValueJob,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import SequencePlanner
-from editcore.planning.sources import dataset_spec, model_spec
+from editcore.planning.sources import dataset_spec, model_spec, moment_texts, perplexity_spec
 from editcore.planning.study import Study
 from editcore.registry.registry import Registry, load_registry
 
@@ -70,6 +67,10 @@ class _Edited:
     trained: str | None
 
 
+# By model, the texts that its perplexity is measured on.
+_Perplexity = Mapping[str, PerplexitySpec]
+
+
 @dataclass(frozen=True)
 class _Cases:
     """A data set, and the cases of it that the study, or one shard of it, edits."""
@@ -87,6 +88,7 @@ class _Planner:
         self._where = where
         self._registry = registry
         self._editors = EditorPlanner(config, where, registry)
+        self._texts: dict[ArtefactKey, TextJob] = {}
 
     def study(self) -> Study:
         """The study; every section is checked before any is combined."""
@@ -96,7 +98,7 @@ class _Planner:
         edited = [self._edited(spec, label) for spec in models for label in self._config.editors]
         cases = [self._cases(label, models) for label in self._config.datasets]
         shards = [shard for each in cases for shard in self._shards(each)]
-        perplexity = self._perplexity()
+        perplexity = {spec.name: self._perplexity(spec) for spec in models}
         edits = [self._edit_job(e, s, perplexity) for e in edited for s in shards]
         values = [job for e in edited for s in shards for job in _value_jobs(e, s)]
         return Study(
@@ -111,10 +113,11 @@ class _Planner:
             downstream=self._downstream_jobs(models, edits, perplexity),
             layers=self._layers_jobs(models, cases),
             mechanism=self._mechanism_jobs(edited, shards, perplexity),
+            texts=self._texts,
         )
 
     def _sequences(
-        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: PerplexitySection
+        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: _Perplexity
     ) -> dict[SequenceKey, SequenceJob]:
         if (choice := self._config.sequences) is None:
             return {}
@@ -130,7 +133,7 @@ class _Planner:
                 order=seed,
                 case_ids=planner.drawn(facts, each.dataset.name, seed),
                 batch=planner.batch(pair.editor),
-                perplexity=perplexity,
+                perplexity=perplexity[pair.model.name],
                 **measured,
             )
             for pair in edited
@@ -179,12 +182,9 @@ class _Planner:
         with self._at(f"datasets.{label}"):
             return _Cases(*dataset_spec(label, self._config.datasets[label], self._registry, specs))
 
-    def _perplexity(self) -> PerplexitySection:
-        spec = self._config.perplexity
+    def _perplexity(self, model: ModelSpec) -> PerplexitySpec:
         with self._at("perplexity"):
-            path = data_file(spec.path)
-            preflight.texts(path, spec.texts)
-        return PerplexitySection(path=path, texts=spec.texts)
+            return perplexity_spec(self._config.perplexity, model)
 
     def _prefix_job(self, model: ModelSpec) -> PrefixJob:
         choice = self._config.prefixes
@@ -202,22 +202,23 @@ class _Planner:
                 job = MomentJob(model=model, layers=layers, published=data_file(published))
                 preflight.files(job.sources)
             return job
-        return MomentJob(model=model, layers=layers, texts=self._moment_texts)
+        return MomentJob(model=model, layers=layers, texts=self._moment_texts(model))
 
-    @cached_property
-    def _moment_texts(self) -> MomentSection:
-        choice = self._config.moments
+    def _moment_texts(self, model: ModelSpec) -> TextSpec:
+        """Where texts for C are; a job that writes them is noted."""
         with self._at("moments"):
-            path = data_file(choice.path)
-            preflight.texts(path, None)
-        return choice.model_copy(update={"path": path})
+            found = moment_texts(self._config.moments, model, self._config.seed)
+        if isinstance(found, TextSpec):
+            return found
+        self._texts[found.key] = found
+        return found.spec
 
     def _shards(self, cases: _Cases) -> list[_Cases]:
         size = self._config.shard_size
         starts = range(0, len(cases.ids), size)
         return [_Cases(cases.dataset, cases.ids[i : i + size], n) for n, i in enumerate(starts)]
 
-    def _edit_job(self, pair: _Edited, cases: _Cases, perplexity: PerplexitySection) -> EditJob:
+    def _edit_job(self, pair: _Edited, cases: _Cases, perplexity: _Perplexity) -> EditJob:
         return EditJob(
             **self._artefacts(pair),
             values=tuple(
@@ -227,14 +228,14 @@ class _Planner:
             dataset=cases.dataset,
             shard=cases.shard,
             case_ids=cases.ids,
-            perplexity=perplexity,
+            perplexity=perplexity[pair.model.name],
             metrics=self._config.metrics,
             continuation_tokens=self._config.continuation_tokens,
             metric_code=self._registry.metrics.foreign_code(self._config.metrics),
         )
 
     def _downstream_jobs(
-        self, models: Sequence[ModelSpec], edits: Sequence[EditJob], perplexity: PerplexitySection
+        self, models: Sequence[ModelSpec], edits: Sequence[EditJob], perplexity: _Perplexity
     ) -> dict[str, DownstreamJob]:
         """A job per model with edits that are weight changes; none if the study asks for none."""
         if (choice := self._config.downstream) is None:
@@ -253,7 +254,7 @@ class _Planner:
                     model=model,
                     edits=shards,
                     seed=self._config.seed,
-                    perplexity=perplexity,
+                    perplexity=perplexity[model.name],
                     **choice.model_dump(exclude={"resamples"}),
                 )
         return jobs
@@ -283,7 +284,7 @@ class _Planner:
         }
 
     def _mechanism_jobs(
-        self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: PerplexitySection
+        self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: _Perplexity
     ) -> dict[str, MechanismJob]:
         if (choice := self._config.mechanism) is None:
             return {}
@@ -305,7 +306,7 @@ class _Planner:
         return {pair.model.name: self._mechanism_job(pair, shards, perplexity) for pair in pairs}
 
     def _mechanism_job(
-        self, pair: _Edited, shards: Sequence[_Cases], perplexity: PerplexitySection
+        self, pair: _Edited, shards: Sequence[_Cases], perplexity: _Perplexity
     ) -> MechanismJob:
         choice = self._config.mechanism
         assert choice is not None
@@ -319,8 +320,8 @@ class _Planner:
             **self._artefacts(pair),
             hard_cases=_case_set(pair, first[choice.hard], choice.cases),
             normal_cases=_case_set(pair, first[choice.normal], choice.cases),
-            texts=self._moment_texts,
-            perplexity=perplexity,
+            texts=self._moment_texts(pair.model),
+            perplexity=perplexity[pair.model.name],
             prefix_lengths=choice.prefix_lengths,
             encoder=choice.encoder,
         )

@@ -1,15 +1,20 @@
-"""The models and data sets of a study, with the hashes of third-party code that reads them."""
+"""The models, data sets and texts of a study, with hashes of third-party code that reads them."""
 
 from collections.abc import Sequence
 
-from editcore.config.study import DatasetSection, ModelSection
+from editcore.config.study import DatasetSection, ModelSection, MomentSection, PerplexitySection
 from editcore.datasets.bundled import data_file
+from editcore.datasets.invented_world import moment_file, perplexity_file
 from editcore.errors import at
 from editcore.planning import hard_cases, preflight
-from editcore.planning.jobs import DatasetSpec, ModelSpec
+from editcore.planning.jobs import DatasetSpec, ModelSpec, PerplexitySpec, TextJob, TextSpec
 from editcore.planning.model_types import refuse_unfit
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry
+
+# Own texts cost more: a model reads a file of texts several times as fast as it writes one.
+FILE_TOKENS = 200_000
+OWN_TOKENS = 60_000
 
 
 def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpec:
@@ -39,3 +44,23 @@ def dataset_spec(
     code = registry.dataset_formats[found].foreign_code
     spec = DatasetSpec(name=label, path=path, format=choice.format, format_code=code)
     return spec, tuple(request.case_id for request in requests[: choice.limit])
+
+
+def perplexity_spec(choice: PerplexitySection, model: ModelSpec) -> PerplexitySpec:
+    """The texts that a model's perplexity is measured on; `DataError` where there are too few."""
+    path = data_file(perplexity_file(choice.path, model.source))
+    preflight.texts(path, choice.texts)
+    return PerplexitySpec(path=path, texts=choice.texts)
+
+
+def moment_texts(choice: MomentSection, model: ModelSpec, seed: int) -> TextSpec | TextJob:
+    """The texts that a model's second moments are estimated from, or the job that writes them.
+
+    Raises `DataError` where a file is missing or has no texts.
+    """
+    file = None if choice.source else moment_file(choice.path, model.source)
+    if file is None:
+        return TextJob(model=model, tokens=choice.tokens or OWN_TOKENS, seed=seed)
+    path = data_file(file)
+    preflight.texts(path, None)
+    return TextSpec(path=path, tokens=choice.tokens or FILE_TOKENS)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from editcore.config.study import StudyConfig
-from editcore.datasets import task_files
+from editcore.datasets import invented_world, task_files
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import (
     DatasetSpec,
@@ -22,6 +22,7 @@ from editcore.planning.jobs import (
     MomentJob,
     PrefixJob,
     SequenceJob,
+    TextJob,
     TrainJob,
     ValueJob,
     read,
@@ -63,6 +64,12 @@ class Study:
     downstream: Mapping[str, DownstreamJob] = field(default_factory=dict)
     layers: Mapping[str, LayersJob] = field(default_factory=dict)
     mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
+    texts: Mapping[ArtefactKey, TextJob] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever reads the results should know first, a sentence each; mostly none."""
+        return invented_world.notes(self.config)
 
     @property
     def edit_files(self) -> list[str]:
@@ -142,6 +149,10 @@ class Study:
         """The files, besides the job, that a model's prefixes are made from."""
         return list(self.model_files[model])
 
+    def texts_inputs(self, model: str, digest: str) -> list[str]:
+        """The files, besides the job, that a model's own texts are made from."""
+        return list(self.model_files[model])
+
     def moments_inputs(self, model: str, digest: str) -> list[str]:
         """The files, besides the job, that second moments are made from."""
         return [*self.moments[ArtefactKey(model, digest)].sources, *self.model_files[model]]
@@ -190,6 +201,8 @@ class Study:
     def _files(self) -> Iterator[tuple[Path, str]]:
         for model, prefix_job in self.prefixes.items():
             yield paths.prefixes_job(model), prefix_job.as_json()
+        for texts_key, text_job in self.texts.items():
+            yield paths.texts_job(*texts_key), text_job.as_json()
         for moments_key, moment_job in self.moments.items():
             yield paths.moments_job(*moments_key), moment_job.as_json()
         for value_key, value_job in self.values.items():

@@ -8,6 +8,7 @@ from editcore.editing import trained
 from editcore.editing.session import Session
 from editcore.keyvalue import (
     moment_accumulator,
+    own_texts,
     prefixes,
     published_moment,
     second_moment,
@@ -18,13 +19,22 @@ from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import load_spec
 from editcore.planning import paths, preflight
-from editcore.planning.jobs import Job, ModelSpec, MomentJob, PrefixJob, TrainJob, ValueJob
+from editcore.planning.jobs import (
+    Job,
+    ModelSpec,
+    MomentJob,
+    PrefixJob,
+    TextJob,
+    TrainJob,
+    ValueJob,
+)
 from editcore.records.checkpoint import Checkpoint
 from editcore.records.provenance import as_metadata, of_job, stamps, versions
 from editcore.registry.registry import load_registry
 
 MOMENT_CHECKPOINT_SECONDS = 120.0
 TRAINING_CHECKPOINT_SECONDS = 60.0
+TEXT_CHECKPOINT_SECONDS = 60.0
 
 
 def write_prefixes(job: PrefixJob, out: Path) -> None:
@@ -42,6 +52,19 @@ def write_values(job: ValueJob, out: Path) -> None:
     values = find_values(model, requests, context.templates, job.options)
     by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
     value_file.save(by_case, out, as_metadata(of_job(job, prefixes_hash=context.hash)))
+
+
+def write_texts(job: TextJob, out: Path, seconds: float = TEXT_CHECKPOINT_SECONDS) -> None:
+    """Let the model of a job write texts, and save them.
+
+    Beside `out`, the texts so far are kept every `seconds`; a run that was killed continues from
+    there.
+    """
+    model = load_spec(job.model, load_registry())
+    path = out.with_name(f"{out.stem}.checkpoint.safetensors")
+    checkpoint = Checkpoint(path, _identity(job, job.model, []), seconds)
+    own_texts.save(own_texts.write_own_texts(model, job.tokens, job.seed, checkpoint), out)
+    checkpoint.remove()
 
 
 def write_moments(job: MomentJob, folder: Path, seconds: float = MOMENT_CHECKPOINT_SECONDS) -> None:

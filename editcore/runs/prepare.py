@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from editcore.config.messages import validated
 from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
-from editcore.datasets.bundled import bundled_models, resources_folder
+from editcore.datasets.bundled import bundled_models, is_bundled, resources_folder
 from editcore.planning import paths
 from editcore.planning.planner import plan
 from editcore.records.provenance import stamps
@@ -66,11 +66,11 @@ def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:
     label, model = _model(choice, found)
     models, editors = {label: model}, {choice.editor: _editor(choice, found, label)}
     config = found or StudyConfig(models=models, editors=editors, datasets={CASES: cases})
-    tokens = config.moments.tokens
-    if choice.model in bundled_models():
-        tokens = min(tokens, BUNDLED_TOKENS)
-    moments = config.moments.model_copy(update={"tokens": tokens})
-    config = config.model_copy(update={"models": models, "editors": editors, "moments": moments})
+    config = config.model_copy(update={"models": models, "editors": editors})
+    if is_bundled(model.source or label):
+        tokens = min(config.moments.tokens or BUNDLED_TOKENS, BUNDLED_TOKENS)
+        moments = config.moments.model_copy(update={"tokens": tokens})
+        config = config.model_copy(update={"moments": moments})
     return single_study(config, label, choice.editor, cases)
 
 
@@ -121,7 +121,16 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
             say(f"generate the context prefixes of {job.model.name} (cached)")
             artefacts.write_prefixes(prefix_job, path)
         changes["prefixes"] = str(path)
-    for moment_job in study.moments.values():
+    written = {}
+    for text_job in study.texts.values():
+        path = _place(cache, job.model, text_job, files) / "texts.json"
+        if not path.exists():
+            say(f"let {job.model.name} write {text_job.tokens} tokens of text (cached)")
+            artefacts.write_texts(text_job, path)
+        written[text_job.spec] = text_job.spec.model_copy(update={"path": str(path)})
+    for planned in study.moments.values():
+        texts = written.get(planned.texts, planned.texts) if planned.texts else None
+        moment_job = planned.model_copy(update={"texts": texts})
         folder = _place(cache, job.model, moment_job, (*files, *moment_job.sources)) / "moments"
         places = {layer: paths.moment(folder, layer) for layer in moment_job.layers}
         if not all(place.exists() for place in places.values()):

@@ -107,9 +107,9 @@ def test_every_shipped_study_is_valid(path: Path) -> None:
 
 # Only here the default study differs from the defaults, as its comments explain.
 CHANGED: dict[str, dict[str, Any]] = {
-    "perplexity": {"texts": 30},
+    "perplexity": {"path": "resources/world/perplexity.json", "texts": 30},
     "prefixes": {"lengths": ((10, 10),)},
-    "moments": {"tokens": 100_000},
+    "moments": {"path": "resources/world/moments.json", "tokens": 100_000},
     "report": {"papers": True},
 }
 

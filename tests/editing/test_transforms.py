@@ -7,11 +7,17 @@ import pytest
 import torch
 
 from editcore import EditResult, TransformConfig
-from editcore.config.study import PerplexitySection
 from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.editing.transforms.norm_cap import NormCapConfig, norm_cap
 from editcore.models.loading import LoadedModel, wrap_model
-from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, TransformSpec
+from editcore.planning.jobs import (
+    DatasetSpec,
+    EditJob,
+    EditorSpec,
+    ModelSpec,
+    PerplexitySpec,
+    TransformSpec,
+)
 from editcore.registry.registry import load_registry
 from editcore.runs import edit
 from editcore.testing.models import tiny_model
@@ -102,7 +108,7 @@ def test_a_study_measures_the_transformed_change(tmp_path: Path) -> None:
         dataset=DatasetSpec(name="facts", path=str(tmp_path / "data" / "facts.json")),
         shard=0,
         case_ids=(10,),
-        perplexity=PerplexitySection(path=str(tmp_path / "data" / "texts.json"), texts=2),
+        perplexity=PerplexitySpec(path=str(tmp_path / "data" / "texts.json"), texts=2),
         metrics=("accuracy",),
         seed=0,
     )

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.config.study import MomentSection
 from editcore.errors import DataError
 from editcore.keyvalue import moment_accumulator, second_moment
 from editcore.keyvalue.moment_accumulator import MomentCheckpoint
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel, wrap_model
-from editcore.planning.jobs import ModelSpec, MomentJob
+from editcore.planning.jobs import ModelSpec, MomentJob, TextSpec
 from editcore.records import provenance
 from editcore.runs import artefacts
 from editcore.testing.models import SENTENCES, tiny_model
@@ -198,7 +197,7 @@ def job(saved_model: Callable[..., Path], tmp_path: Path) -> MomentJob:
     texts = tmp_path / "texts.json"
     texts.write_text(json.dumps(SENTENCES), encoding="utf-8")
     model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
-    return MomentJob(model=model, layers=(0, 2), texts=MomentSection(path=str(texts), tokens=120))
+    return MomentJob(model=model, layers=(0, 2), texts=TextSpec(path=str(texts), tokens=120))
 
 
 def test_a_job_writes_a_file_per_layer_that_records_how_it_was_made(

@@ -44,3 +44,24 @@ def test_a_sequence_is_raced_and_ends_as_the_reference_does(tmp_path: Path) -> N
     assert found["edits"] == 3
     assert found["ratio"] > 1
     assert found["largest_relative_difference_of_perplexity"] < 1e-3
+
+
+def test_sources_of_c_are_compared_in_keys_and_in_edits(tmp_path: Path) -> None:
+    out = tmp_path / "moments.json"
+    real = ["--real", "resources/world/moments.json", "--tokens", "900"]
+    few = ["--layers", "2", "--cases", "2", "--texts", "2", "--json", str(out)]
+    result = CliRunner().invoke(main, ["moments", "--model", "tiny-gpt2", *real, *few])
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())["layer 2"]
+    assert found["cosine with real"].keys() == {
+        "real, other texts",
+        "own",
+        "own, half as many tokens",
+        "none",
+    }
+    for source in ("none", "real", "own"):
+        for kind in ("hard", "normal"):
+            outcome = found[f"edits, C {source}"][kind]
+            assert outcome["cases"] == 2
+            assert 0 <= outcome["efficacy"] <= 1
+            assert outcome["ratio, median"] <= outcome["ratio, worst"]

@@ -19,9 +19,8 @@ from editcore import (
     EditResult,
     MetricInfo,
 )
-from editcore.config.study import PerplexitySection
 from editcore.evaluation.metrics import Metric
-from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
+from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
 from editcore.runs import edit
 from editcore.testing.models import SENTENCES, tiny_requests
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
@@ -189,7 +188,7 @@ def job(saved_model, tmp_path: Path) -> EditJob:
         dataset=DatasetSpec(name="cases", path=str(cases)),
         shard=0,
         case_ids=(0, 1, 2),
-        perplexity=PerplexitySection(path=str(texts), texts=4),
+        perplexity=PerplexitySpec(path=str(texts), texts=4),
         metrics=("accuracy", "score"),
         continuation_tokens=5,
         seed=0,

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from editcore.config.study import MomentSection, PerplexitySection
 from editcore.errors import DataError
 from editcore.keyvalue.moment_accumulator import measure_moments, texts_within
 from editcore.models.loading import wrap_model
@@ -20,7 +19,9 @@ from editcore.planning.jobs import (
     EditorSpec,
     MechanismJob,
     ModelSpec,
+    PerplexitySpec,
     SequenceJob,
+    TextSpec,
 )
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
@@ -47,8 +48,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     cases = str(write_json(folder / "cases.json", [record(1, "Coral")]))
     return {
         "model": ModelSpec(name="loud", source=str(folder / "model")),
-        "perplexity": PerplexitySection(path=texts, texts=2),
-        "texts": MomentSection(path=texts, tokens=50),
+        "perplexity": PerplexitySpec(path=texts, texts=2),
+        "texts": TextSpec(path=texts, tokens=50),
         "dataset": DatasetSpec(name="cases", path=cases),
     }
 

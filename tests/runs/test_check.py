@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner, Result
 from polars.testing import assert_frame_equal
 
@@ -280,3 +281,28 @@ def test_a_bundled_model_takes_the_default_study_s_options() -> None:
     assert options["steps"] == 7
     assert "layer" in options
     assert set(study.models) == {"tiny-llama"}
+
+
+def test_a_model_writes_its_texts_once_and_what_it_knows_nothing_of_is_noted_first(
+    folder: Path,
+) -> None:
+    study = yaml.safe_load((folder / "safe.yaml").read_text(encoding="utf-8"))
+    study["moments"] = {"tokens": 300}
+    study["perplexity"] = {"path": "resources/world/perplexity.json", "texts": 2}
+    write_config(folder / "own.yaml", study)
+    first, second = (run(folder, "check", *FACT, study="own") for _ in range(2))
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output
+    note = "note: random is not a bundled model, but is measured on the invented world"
+    use = "perplexity on resources/world/perplexity.json"
+    for lines in (first.stdout.splitlines(), first.stderr.splitlines()):
+        assert note in lines[0]
+        assert use in lines[0]
+    assert "write 300 tokens of text" in first.stderr
+    assert "write 300 tokens of text" not in second.stderr
+    assert second.stdout == first.stdout
+    facts = str(folder / "facts.json")
+    guarded = run(folder, "guard", facts, "--out", str(folder / "guarded"), study="own")
+    assert guarded.stdout.startswith(note)
+    planned = CliRunner().invoke(main, ["plan", str(folder / "own.yaml"), "--check"])
+    assert planned.stdout.startswith(note)
+    assert not run(folder, "check", *FACT).stdout.startswith("note")

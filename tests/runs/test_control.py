@@ -5,8 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from editcore.config.study import PerplexitySection
-from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
+from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
 from editcore.runs import edit
 from editcore.testing.models import save_tiny_model
 from tests.studies import write_data
@@ -21,7 +20,7 @@ def test_every_measure_of_the_model_stays(tmp_path: Path, kind: str) -> None:
         dataset=DatasetSpec(name="facts", path=str(tmp_path / "data" / "facts.json")),
         shard=0,
         case_ids=(10, 11),
-        perplexity=PerplexitySection(path=str(tmp_path / "data" / "texts.json"), texts=4),
+        perplexity=PerplexitySpec(path=str(tmp_path / "data" / "texts.json"), texts=4),
         metrics=("accuracy", "score"),
         seed=0,
     )

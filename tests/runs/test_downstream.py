@@ -10,9 +10,8 @@ import torch
 from click.testing import CliRunner
 
 from editcore.cli import main
-from editcore.config.study import PerplexitySection
 from editcore.errors import DataError
-from editcore.planning.jobs import DownstreamJob, EditFiles, ModelSpec
+from editcore.planning.jobs import DownstreamJob, EditFiles, ModelSpec, PerplexitySpec
 from editcore.records.schemas import CORRELATION, DOWNSTREAM, EDITS
 from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.runs.downstream import run
@@ -54,7 +53,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> DownstreamJob:
         top=2,
         limit=6,
         seed=0,
-        perplexity=PerplexitySection(texts=3),
+        perplexity=PerplexitySpec(path="resources/world/perplexity.json", texts=3),
     )
 
 

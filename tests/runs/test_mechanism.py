@@ -11,7 +11,7 @@ import torch
 from polars.testing import assert_frame_equal
 from transformers import T5Config, T5EncoderModel
 
-from editcore.config.study import FloatType, MomentSection, PerplexitySection
+from editcore.config.study import FloatType
 from editcore.config.value_options import ValueOptions
 from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
@@ -22,7 +22,9 @@ from editcore.planning.jobs import (
     MechanismJob,
     ModelSpec,
     MomentJob,
+    PerplexitySpec,
     PrefixJob,
+    TextSpec,
     ValueJob,
 )
 from editcore.records.mechanism_schemas import TABLES
@@ -74,7 +76,7 @@ def planned(
     hard = [*json.loads(files["hard"].read_text(encoding="utf-8")), *poison]
     files["hard"].write_text(json.dumps(hard), encoding="utf-8")
     model = ModelSpec(name="tiny", source=str(saved_model("gpt2")), dtype=dtype)
-    texts = MomentSection(path=str(files["texts"]), tokens=400)
+    texts = TextSpec(path=str(files["texts"]), tokens=400)
     written = folder / "prefixes.json"
     artefacts.write_prefixes(
         PrefixJob(model=model, lengths=((3, 3),), seeds=("The",), seed=0), written
@@ -106,7 +108,7 @@ def planned(
         hard_cases=sets["hard"],
         normal_cases=sets["normal"],
         texts=texts,
-        perplexity=PerplexitySection(path=str(files["texts"]), texts=3),
+        perplexity=PerplexitySpec(path=str(files["texts"]), texts=3),
         prefix_lengths=(0, 12),
     )
 

@@ -20,13 +20,12 @@ from safetensors.torch import load_file
 from editcore import Editor, EditorConfig, EditResult
 from editcore.collapse.verdict import VERDICT_COLUMNS
 from editcore.config.collapse import CollapseSection
-from editcore.config.study import PerplexitySection
 from editcore.errors import PluginError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.keyvalue.prefixes import ContextPrefixes, save
 from editcore.models.loading import load_model
-from editcore.planning.jobs import DatasetSpec, EditorSpec, ModelSpec, SequenceJob
+from editcore.planning.jobs import DatasetSpec, EditorSpec, ModelSpec, PerplexitySpec, SequenceJob
 from editcore.records.schemas import SEQUENCES, SEQUENCES_JUDGED
 from editcore.records.tables import read_provenance, read_table
 from editcore.registry.hookspecs import Capabilities, EditorInfo
@@ -66,7 +65,7 @@ def job(saved_model: Any, tmp_path: Path) -> SequenceJob:
         every=1,
         checks=(3,),
         checkpoint=2,
-        perplexity=PerplexitySection(path=str(texts), texts=4),
+        perplexity=PerplexitySpec(path=str(texts), texts=4),
         prefixes=str(tmp_path / "prefixes.json"),
     )
 

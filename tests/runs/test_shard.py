@@ -9,10 +9,17 @@ import pytest
 import torch
 
 from editcore import ValueOptions
-from editcore.config.study import PerplexitySection
 from editcore.errors import DataError
 from editcore.keyvalue import prefixes, value_file
-from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, ValueFile, ValueJob
+from editcore.planning.jobs import (
+    DatasetSpec,
+    EditJob,
+    EditorSpec,
+    ModelSpec,
+    PerplexitySpec,
+    ValueFile,
+    ValueJob,
+)
 from editcore.records.tables import read_edits
 from editcore.runs import artefacts, edit
 from editcore.testing.models import CONTEXT, SENTENCES, save_tiny_model
@@ -50,7 +57,7 @@ def make(tmp_path: Path) -> Maker:
             dataset=DatasetSpec(name="cases", path=str(cases)),
             shard=0,
             case_ids=cases_of,
-            perplexity=PerplexitySection(path=str(texts), texts=4),
+            perplexity=PerplexitySpec(path=str(texts), texts=4),
             metrics=("accuracy", "score"),
             seed=0,
             prefixes=str(templates),

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.config.study import PerplexitySection
 from editcore.errors import DataError
 from editcore.planning import paths
-from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
+from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
 from editcore.records.schemas import CASES, WEIGHTS
 from editcore.records.tables import read_table, write_table
 from editcore.runs.weight_pictures import contrasted, pooled, run
@@ -39,7 +38,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[EditJob]:
             dataset=DatasetSpec(name="hard", path="nowhere"),
             shard=shard,
             case_ids=cases,
-            perplexity=PerplexitySection(),
+            perplexity=PerplexitySpec(path="resources/world/perplexity.json", texts=50),
             metrics=(),
         )
         deltas = {case: Delta({PARAMETER: DenseUpdate(matrix(case))}) for case in cases}

@@ -22,6 +22,28 @@ rule prefixes:
         "editcore prefixes --job {input.job:q} --out {output:q} 2> {log:q}"
 
 
+# Only for models whose second moments are estimated from no file of texts.
+rule texts:
+    input:
+        lambda wildcards: study.texts_inputs(**wildcards),
+        job="results/jobs/texts/model={model}/{digest}.json",
+    output:
+        "results/artefacts/model={model}/texts-{digest}.json",
+    log:
+        "results/logs/texts/model={model}/{digest}.log",
+    benchmark:
+        "results/benchmarks/texts/model={model}/{digest}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 2
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    message:
+        "Let {wildcards.model} write the texts for its second moments"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore texts --job {input.job:q} --out {output:q} 2> {log:q}"
+
+
 rule moments:
     input:
         lambda wildcards: study.moments_inputs(**wildcards),

@@ -26,6 +26,8 @@ try:
     # Each cluster job evaluates this file again, and must not change files that others read.
     if workflow.is_main_process:
         study.write()
+        for note in study.notes:
+            print(note, file=sys.stderr)
 except EditcoreError as error:
     raise WorkflowError(f"\n{error}\n") from None
 

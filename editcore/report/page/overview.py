@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from editcore.datasets.invented_world import perplexity_file
 from editcore.numbers import duration, number, plural
 from editcore.report.data import ReportData
 from editcore.report.tables import Table
@@ -54,7 +55,9 @@ def dataset_table(study: ReportData) -> Table:
 def settings(study: ReportData) -> list[tuple[str, str]]:
     """The remaining settings, the time that the edits took, and the versions used."""
     config = study.config
-    texts = f"{plural(config.perplexity.texts, 'text')} of {config.perplexity.path}"
+    sources = (model.source or label for label, model in config.models.items())
+    files = sorted({perplexity_file(config.perplexity.path, source) for source in sources})
+    texts = f"{plural(config.perplexity.texts, 'text')} of {' or '.join(files)}"
     lengths = ", ".join(f"{n} of {tokens} tokens" for tokens, n in config.prefixes.lengths)
     seconds = float(study.cases["seconds"].sum())
     return [

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from editcore.datasets.invented_world import notes
 from editcore.numbers import number, plural, real, times
 from editcore.report.data import ReportData
 
@@ -13,8 +14,8 @@ Row = dict[str, Any]
 
 
 def findings(study: ReportData) -> list[str]:
-    """Sentences on each model and editor with edits."""
-    found = []
+    """Sentences on each model and editor with edits, after the notes to read first."""
+    found = notes(study.config)
     for model in study.models:
         for editor in study.editors:
             rows = [r for r in study.groups() if (r["model"], r["editor"]) == (model, editor)]

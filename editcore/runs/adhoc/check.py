@@ -51,7 +51,8 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     row |= vars(judge(row["perplexity"], row["perplexity_base"], rule))
     job = shard.rows.job
     altered = _altered(shard, made.result, texts)
-    return CheckReport(request, row, texts, keys, warning, rule, job, made.result.delta, altered)
+    delta, notes = made.result.delta, tuple(ready.notes)
+    return CheckReport(request, row, texts, keys, warning, rule, job, delta, altered, notes)
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":

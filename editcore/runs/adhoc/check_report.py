@@ -61,7 +61,7 @@ class CheckReport:
 
     `row` has the columns of `edits/…/shard-*.parquet` (results/README.md); `str(report)` is the
     report in words. `altered` is false if the edit changes no bit of the weights or, for a patch,
-    none of the `continuations`.
+    none of the `continuations`. `notes` are what its reader should know first.
     """
 
     request: "EditRequest"
@@ -73,6 +73,7 @@ class CheckReport:
     job: "EditJob"
     delta: "Delta | None"
     altered: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def collapsed(self) -> bool:
@@ -99,6 +100,7 @@ class CheckReport:
     def as_dict(self) -> dict[str, Any]:
         """The whole report as plain data for JSON; numbers that are not finite become texts."""
         plain = {
+            "notes": list(self.notes),
             "verdict": self.outcome,
             "sentence": verdict(self),
             "reason": reason(self),
@@ -202,6 +204,7 @@ def page(report: CheckReport) -> str:
     """The whole report as text."""
     request, row = report.request, report.row
     lines = [
+        *report.notes,
         f"{report.job.editor.label} on {report.job.model.name}: "
         f"{request.text} → {request.target_new}",
         "",

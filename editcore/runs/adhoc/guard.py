@@ -28,11 +28,15 @@ ACCUMULATED = 0
 
 @dataclass(frozen=True)
 class Guarded:
-    """The outcome of a list of edits: a row for each, and those accepted as one weight change."""
+    """The outcome of a list of edits: a row for each, and those accepted as one weight change.
+
+    `notes` are what the reader should know first.
+    """
 
     rows: Sequence[dict[str, Any]]
     delta: "Delta"
     job: str
+    notes: Sequence[str] = ()
 
     @property
     def refused(self) -> list[dict[str, Any]]:
@@ -78,7 +82,7 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
             if delta is not None:
                 accepted.append(delta)
             rows.append(_row(row, step, accepted=delta is not None))
-    return Guarded(rows, combine_deltas(accepted), shard.rows.job.model_dump_json())
+    return Guarded(rows, combine_deltas(accepted), shard.rows.job.model_dump_json(), ready.notes)
 
 
 def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def _reason(row: dict[str, Any]) -> str:
 
 def page(guarded: Guarded) -> str:
     """The outcome as text: one line per edit, with the reason of each refusal."""
-    lines = []
+    lines = [*guarded.notes]
     for row in guarded.rows:
         fact = f"{row['prompt'].replace('{}', row['subject'])} → {row['target_new']}"
         if row["accepted"]:

@@ -11,6 +11,7 @@ from typing import Any
 from editcore.atomic import together, write_text
 from editcore.config.study import StudyConfig, load
 from editcore.datasets.bundled import model_source
+from editcore.datasets.invented_world import notes
 from editcore.datasets.writers import Record
 from editcore.runs.adhoc.hard_case_filter import collapsing, require_judges
 from editcore.runs.adhoc.hard_case_generator import (
@@ -50,6 +51,8 @@ def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int
     relations, vocabulary = read_relations(recipe.relations), read_vocabulary(recipe.words)
     model_source(recipe.tokenizer)
     config = _study(judges) if judges else None
+    for note in notes(config) if config else ():
+        say(note)
     from editcore.models.loading import (
         load_tokenizer,
     )  # imported late: torch, not needed to refuse a name

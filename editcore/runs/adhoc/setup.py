@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from editcore.atomic import write_text
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import DatasetSection
+from editcore.datasets.invented_world import notes
 from editcore.datasets.writers import flat_record
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.adhoc.layer_choice import with_layers
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """A shard whose cases are the requests of one call, and the rule for a collapse."""
+    """A shard whose cases are the requests of one call, and the rule for a collapse.
+
+    `notes` are what the reader of the results should know first.
+    """
 
     registry: Registry
     shard: "Shard"
     rule: CollapseSection
+    notes: Sequence[str] = ()
 
 
 def set_up(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Ready:
@@ -39,9 +44,12 @@ def set_up(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: 
         write_text(data, json.dumps([flat_record(request) for request in requests]))
         registry = load_registry()
         config = study_for(choice, DatasetSection(path=str(data), format="flat"))
+        told = notes(config)
+        for note in told:
+            say(note)
         config = with_layers(config, registry, say)
         job = prepare(config, "these options", cache, say, registry)
         from editcore.runs.edit import Shard
 
         say(f"load {job.model.name} and measure its unedited perplexity")
-        return Ready(registry, Shard.open(job, registry), config.collapse)
+        return Ready(registry, Shard.open(job, registry), config.collapse, told)
