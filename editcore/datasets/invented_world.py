@@ -9,6 +9,7 @@ from pathlib import Path
 from editcore.config.study import StudyConfig
 from editcore.datasets import task_files
 from editcore.datasets.bundled import data_file, is_bundled, resources_folder
+from editcore.errors import ConfigError
 
 FOLDER = "world"
 PERPLEXITY = "resources/world/perplexity.json"
@@ -52,8 +53,15 @@ def _invented(config: StudyConfig, source: str) -> Iterator[str]:
             yield f"{use} {path}"
     chosen = [part.tasks for part in (config.downstream, config.sequences) if part is not None]
     names = dict.fromkeys(name for tasks in chosen for name in tasks)
-    if tasks := [name for name in names if any(map(_of_the_world, task_files.files(name)))]:
+    if tasks := [name for name in names if _asks_of_the_world(name)]:
         yield f"tasks {', '.join(tasks)}"
+
+
+def _asks_of_the_world(task: str) -> bool:
+    try:
+        return any(map(_of_the_world, task_files.files(task)))
+    except ConfigError:  # planning refuses it; a report is also made where its files are not
+        return False
 
 
 def _of_the_world(path: str) -> bool:

@@ -229,3 +229,17 @@ def test_long_tables_are_folded_and_short_ones_are_not(
     assert text.count("<details>") == 4, "verdicts, denominators and two of metrics"
     assert 'class="figures many"' in text
     assert text.index("Comparison of the editors") < text.index("<details>")
+
+
+def test_the_summary_begins_with_a_note_on_models_measured_on_the_invented_world(
+    study: ReportData,
+) -> None:
+    raw = study.config.model_dump(mode="json")
+    assert not sentences.findings(study)[0].startswith("note")
+    raw["perplexity"]["path"] = "resources/world/perplexity.json"
+    noted = sentences.findings(replace(study, config=StudyConfig.model_validate(raw)))
+    assert [line.split(" is not a bundled")[0] for line in noted[:2]] == [
+        "note: small",
+        "note: large",
+    ]
+    assert noted[2:] == sentences.findings(study)

@@ -36,6 +36,7 @@ def test_the_default_study_cut_down_is_one_edit_job_with_the_study_s_settings() 
 SECTIONS: dict[str, Any] = {
     "sequences": {"datasets": ["other"], "edits": 1},
     "downstream": {"tasks": ["no_such_task"]},
+    "layers": {"datasets": ["no_such_set"]},
     "mechanism": {"editor": "rome", "hard": "other", "normal": "other"},
 }
 
