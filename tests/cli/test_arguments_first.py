@@ -40,6 +40,7 @@ STUDY = study_config(
     editors={"rome": {"options": {"layer": 1}}, "mend": {"options": {"layers": [1, 2]}}},
     sequences={"editors": ["rome"], "edits": 2},
     downstream={"tasks": [TASK]},
+    layers={},
     mechanism={"editor": "rome", "hard": "facts", "normal": "facts"},
 )
 JOBS = Path("results") / "jobs"
