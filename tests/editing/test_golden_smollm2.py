@@ -19,7 +19,7 @@ from editcore.keyvalue.value_search import find_values
 from editcore.toolkit import ContextPrefixes, LoadedModel, LowRankUpdate, load_model
 
 GOLDEN = Path(__file__).parent / "golden" / "smollm2"
-TEXTS = Path(__file__).parents[4] / "shared" / "data" / "me-ppl" / "ME-PPL_50.json"
+TEXTS = Path(__file__).parents[3] / "shared" / "data" / "me-ppl" / "ME-PPL_50.json"
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
 # Three of the twelve edits, since a search for v* takes a quarter of a minute: two collapse the
 # model, and C-ROME on the first of them does not.
