@@ -35,7 +35,8 @@ def check(
     call. Raises `EditcoreError` if the request is invalid or the edit fails.
     """
     from editcore.runs.adhoc.check import check_request
-    from editcore.runs.prepare import Choice, default_cache
+    from editcore.runs.prepare import Choice
+    from editcore.sources.cache import default_cache
 
     probes = tuple(Probe(*pair) for pair in (neighbours or {}).items())
     request = EditRequest(

@@ -28,6 +28,7 @@ ORDER = (
     "config",
     "registry",
     "datasets",
+    "sources",
     "planning",
     "records",
     "models",

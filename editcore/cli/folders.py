@@ -29,8 +29,8 @@ PATH = click.Path(path_type=Path)
 def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int | None) -> None:
     """Add DELTA, as `check --save`, `guard` or a study wrote it, to the weights of MODEL.
 
-    MODEL is a folder or, with --out, a bundled name. The original content is kept in the folder
-    editcore-applied, and `editcore revert` puts it back byte by byte.
+    MODEL is a folder or, with --out, a bundled name or a .gguf file. The original content is kept
+    in the folder editcore-applied, and `editcore revert` puts it back byte by byte.
     """
     from editcore.atomic import finish_moves
     from editcore.updates import weight_files
@@ -57,6 +57,7 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
     from editcore.atomic import refuse_existing
     from editcore.datasets.bundled import bundled_models, model_folder
     from editcore.planning.preflight import model_files
+    from editcore.sources.places import gguf_file
     from editcore.updates.edit_record import unfinished
     from editcore.updates.weight_files import refuse_inside
 
@@ -66,7 +67,13 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
         raise ModelError(
             f"{model} is a bundled model, which is shared; give --out FOLDER for an edited copy"
         )
-    folder = model_folder(model)
+    gguf = gguf_file(model)
+    if gguf is not None and out is None:
+        raise ModelError(
+            f"{model}: a .gguf file cannot be changed in place; give --out FOLDER for an edited "
+            "copy"
+        )
+    folder = _converted(gguf) if gguf is not None else model_folder(model)
     if folder is None:
         raise ModelError(
             f"{model!r} is not a folder; give a model's folder, or download it first (`hf "
@@ -78,6 +85,13 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
     if out is not None or unfinished(folder) is None:  # a change in place reverts an unfinished one
         model_files(str(folder))
     return folder
+
+
+def _converted(gguf: Path) -> Path:
+    """The folder that a GGUF file's model is loaded from."""
+    from editcore.models.gguf import converted  # torch, which other models do without here
+
+    return converted(gguf)
 
 
 def _case(file: Path, case: int | None) -> int:

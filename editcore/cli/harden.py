@@ -6,6 +6,7 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
+from editcore.cli.steps import say
 
 
 @click.command(
@@ -21,7 +22,7 @@ from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
 @click.option(
     "--tokenizer",
     required=True,
-    help="A bundled model's name, a folder, or a hub id.",
+    help="A bundled model's name, a folder, a hub id, or a .gguf file.",
 )
 @click.option("--words", required=True, type=FILE, help="Common words by kind (JSON).")
 @click.option("--relations", required=True, type=FILE, help="Relations: templates, objects (JSON).")
@@ -59,7 +60,6 @@ def harden(
     With a filter, only cases are kept whose edit, made from the unedited model, collapses one of
     the given models. A file .provenance.json next to the output records how they were made.
     """
-    from editcore.cli.check import say
     from editcore.runs.adhoc.hard_case_files import Filter, Recipe, run
 
     filters = [filter_editor, study]

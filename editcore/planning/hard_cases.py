@@ -1,17 +1,18 @@
 """Selects the cases that are hard for a study's models: a one-token subject opens the prompt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from editcore.config.study import Only
-from editcore.errors import ConfigError, DataError, ModelError, in_one_line
+from editcore.errors import DataError, ModelError, in_one_line
 from editcore.planning import preflight
 from editcore.planning.jobs import ModelSpec
 from editcore.requests import EditRequest
+from editcore.sources.wheel_file import Unfetched
 
 
-class TokenizerMissing(ConfigError):
+class TokenizerMissing(Unfetched):
     """Cases cannot be selected because a model's tokenizer is not on this machine."""
 
 
@@ -45,22 +46,13 @@ def is_hard(request: EditRequest, tokenizer: Any) -> bool:
     return bool(spans.count((0, len(request.subject))) == 1)
 
 
-def before_fetching(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The study without `only`, to be planned before its tokenizers are downloaded."""
-    datasets = {
-        label: {key: value for key, value in section.items() if key != "only"}
-        for label, section in raw["datasets"].items()
-    }
-    return {**raw, "datasets": datasets}
-
-
 def _tokenizer(model: ModelSpec) -> Any:
     file = preflight.tokenizer_file(model.source, model.revision)
     if file is None:
         raise TokenizerMissing(
             f"which cases are hard depends on the tokenizer, and {model.source} has no "
-            "tokenizer.json on this machine; `snakemake fetch` downloads that of a hub id, and "
-            "save_pretrained writes one"
+            "tokenizer.json on this machine; `snakemake fetch` gets that of a hub id or of a .gguf "
+            "file, and save_pretrained writes one"
         )
     return _read(file)
 

@@ -43,7 +43,7 @@ class Job(BaseModel):
 
 
 class ModelSpec(Job):
-    """A model and how it is loaded; `source` is a bundled name, a folder or a hub id.
+    """A model and how it is loaded; `source` and `sha256` are as in the study.
 
     `family_code` is the source hash of the plugin that provides its family, if a third party's.
     """
@@ -54,6 +54,7 @@ class ModelSpec(Job):
     device: Device = "cpu"
     precision: Precision = "float32"
     revision: str | None = None
+    sha256: str | None = Field(default=None, exclude_if=lambda value: value is None)
     trust_remote_code: bool = False
     family_code: str = ABSENT
 

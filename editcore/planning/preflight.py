@@ -13,6 +13,9 @@ from editcore.datasets.readers import read_dataset, read_requests, read_texts
 from editcore.errors import ConfigError, DataError, ModelError, reading, require
 from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
+from editcore.sources import gguf_model
+from editcore.sources.places import gguf_file
+from editcore.sources.wheel_file import wheel_file
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import DatasetSpec
@@ -28,11 +31,14 @@ DEPTH_KEYS = ("num_hidden_layers", "n_layer", "num_layers")
 
 
 def model_files(source: str) -> list[Path]:
-    """The files that a model is loaded from: weights, configuration, tokenizer; none for a hub id.
+    """The files that a model is loaded from: weights, configuration, tokenizer; or a GGUF file.
 
-    Raises `ModelError` if a folder lacks its configuration, weights or tokenizer, or if a change of
-    its weights was interrupted.
+    None for a hub id and a wheel. Raises `ModelError` if a folder lacks its configuration, weights
+    or tokenizer, or if a change of its weights was interrupted; for a GGUF file as `gguf_file`.
     """
+    if (file := gguf_file(source)) is not None:
+        # A version of a wheel never changes, wherever its file is kept.
+        return [] if wheel_file(source) else [file]
     folder = model_folder(source)
     if folder is None:
         return []
@@ -71,14 +77,24 @@ def depth(source: str, revision: str | None = None) -> int | None:
 
 
 def configuration(source: str, revision: str | None) -> dict[str, Any]:
-    """The content of the model's `config.json`; empty if it is not on this machine."""
-    file = _local_file(source, revision, CONFIG_FILE)
+    """The content of the model's `config.json`, or its main keys from the header of a GGUF file.
+
+    Empty for a hub id that is not on this machine.
+    """
+    if (gguf := gguf_file(source)) is not None:
+        return gguf_model.configuration(gguf)
+    file = configuration_file(source, revision)
     if file is None:
         return {}
     with reading(file, "model's configuration", "save the model again"):
         config = json.loads(file.read_text(encoding="utf-8"))
         require(isinstance(config, dict), f"it is a {type(config).__name__}")
         return dict(config)
+
+
+def configuration_file(source: str, revision: str | None = None) -> Path | None:
+    """The model's `config.json`; None if it is not on this machine."""
+    return _local_file(source, revision, CONFIG_FILE)
 
 
 def tokenizer_file(source: str, revision: str | None = None) -> Path | None:
@@ -88,7 +104,9 @@ def tokenizer_file(source: str, revision: str | None = None) -> Path | None:
 
 def _local_file(source: str, revision: str | None, name: str) -> Path | None:
     """A file in the model's folder, or in the local cache of the hub; None if it is not there."""
-    if (folder := model_folder(source)) is not None:
+    gguf = gguf_file(source)
+    folder = gguf_model.converted_folder(gguf) if gguf else model_folder(source)
+    if folder is not None:
         return file if (file := folder / name).is_file() else None
     # Imported late: only hub ids need it, and it slows the start of every command.
     from huggingface_hub import try_to_load_from_cache

@@ -11,6 +11,7 @@ from editcore.planning.jobs import DatasetSpec, ModelSpec, PerplexitySpec, TextJ
 from editcore.planning.model_types import refuse_unfit
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry
+from editcore.sources.places import require_sha256
 
 # Own texts cost more: a model reads a file of texts several times as fast as it writes one.
 FILE_TOKENS = 200_000
@@ -21,6 +22,7 @@ def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpe
     """A model and its label; raises `ModelError` if its configuration rules it out."""
     options = choice.model_dump(exclude={"source", "published_moments"})
     source = choice.source or label
+    require_sha256(source, choice.sha256)
     config = preflight.configuration(source, choice.revision)
     refuse_unfit(label, config)
     family = family_of(str(config.get("model_type")), registry)

@@ -13,7 +13,10 @@ from editcore.datasets.bundled import model_folder
 from editcore.errors import DataError
 from editcore.planning import preflight
 from editcore.records.safetensors_header import read_header
+from editcore.records.stored_precision import stored_precision
 from editcore.registry.registry import code_hash
+from editcore.sources.cache import sha256_of
+from editcore.sources.places import gguf_file
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job, ModelSpec
@@ -34,8 +37,8 @@ def of_job(job: "Job", **more: Any) -> dict[str, Any]:
     """The provenance of every file that a job makes; the same on every machine.
 
     `job` is the whole job: model, dtype, device, seed, `trust_remote_code`, the editor's options,
-    distribution and source hash. `config` is its hash, `code` that of editcore's own sources, and
-    `revision` the version of the model that was loaded.
+    distribution and source hash. `config` is its hash, `code` that of editcore's own sources,
+    `revision` the version of the model that was loaded, and `stored_as` its precision on disk.
     """
     known = {
         "job": job.model_dump(mode="json"),
@@ -44,7 +47,10 @@ def of_job(job: "Job", **more: Any) -> dict[str, Any]:
         "versions": versions(),
     }
     model: ModelSpec | None = getattr(job, "model", None)
-    return known | ({"revision": model_revision(model)} if model else {}) | more
+    if model is None:
+        return known | more
+    read = {"revision": model_revision(model), "stored_as": stored_precision(model)}
+    return known | read | more
 
 
 def as_metadata(record: dict[str, Any]) -> dict[str, str]:
@@ -53,10 +59,13 @@ def as_metadata(record: dict[str, Any]) -> dict[str, str]:
 
 
 def model_revision(spec: "ModelSpec") -> str | None:
-    """The commit of a hub id, or a hash of a folder's files; None if neither is on this machine.
+    """The commit of a hub id, or a hash of the model's files; None if neither is on this machine.
 
-    Of large files, the size and both ends are hashed, which differ between checkpoints.
+    A GGUF file's is the beginning of its SHA-256. Of large files in a folder, the size and both
+    ends are hashed, which differ between checkpoints.
     """
+    if (file := gguf_file(spec.source)) is not None:
+        return sha256_of(file)[:12]
     if model_folder(spec.source) is not None:
         digest = hashlib.sha256()
         for file in preflight.model_files(spec.source):

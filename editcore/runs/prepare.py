@@ -6,7 +6,6 @@ the place of the artefacts differs. Imports no torch.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from editcore.planning.study import Study
     from editcore.registry.registry import Registry
 
-CACHE_VARIABLE = "EDITCORE_CACHE"
 # Of the files in the cache; a new number leaves older ones unfound. 2: files carry digests.
 CACHE_FORMAT = 2
 CASES = "cases"
@@ -50,14 +48,6 @@ class Choice:
     editor: str
     options: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None
-
-
-def default_cache() -> Path:
-    """The folder for artefacts: that of the variable EDITCORE_CACHE, or one in the user's cache."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named)
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "editcore"
 
 
 def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:

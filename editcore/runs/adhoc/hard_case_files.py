@@ -10,9 +10,9 @@ from typing import Any
 
 from editcore.atomic import together, write_text
 from editcore.config.study import StudyConfig, load
-from editcore.datasets.bundled import model_source
 from editcore.datasets.invented_world import notes
 from editcore.datasets.writers import Record
+from editcore.planning import preflight
 from editcore.runs.adhoc.hard_case_filter import collapsing, require_judges
 from editcore.runs.adhoc.hard_case_generator import (
     generate,
@@ -49,7 +49,7 @@ def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int
     Without `judges`, all are kept. `say` is called with each step of filtering.
     """
     relations, vocabulary = read_relations(recipe.relations), read_vocabulary(recipe.words)
-    model_source(recipe.tokenizer)
+    preflight.tokenizer_file(recipe.tokenizer)
     config = _study(judges) if judges else None
     for note in notes(config) if config else ():
         say(note)

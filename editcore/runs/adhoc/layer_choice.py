@@ -15,12 +15,12 @@ def with_layers(config: StudyConfig, registry: Registry, say: Say) -> StudyConfi
     """A study of one model and one editor, with options that follow from the model's depth.
 
     Only missing options are added; `say` is called with each, and with how to choose another.
-    Raises `ModelError` for a hub id whose configuration is neither in the cache nor on the hub.
+    Raises `ModelError` for a hub id or a wheel that is neither in the cache nor can be downloaded.
     """
     ((name, model),) = config.models.items()
     ((label, editor),) = config.editors.items()
     uses = editor.uses or label
-    if uses not in registry.editors or (blocks := _depth(name, model)) is None:
+    if uses not in registry.editors or (blocks := _depth(name, model, say)) is None:
         return config  # planning names the editors that there are, or the option that is missing
     given = editor.options_by_model.get(name, {}) | editor.options
     usual = _usual(registry, uses, blocks)
@@ -31,9 +31,9 @@ def with_layers(config: StudyConfig, registry: Registry, say: Say) -> StudyConfi
     return config.model_copy(update={"editors": {label: options}})
 
 
-def _depth(name: str, model: ModelSection) -> int | None:
+def _depth(name: str, model: ModelSection, say: Say) -> int | None:
     source = model.source or name
-    fetch_description(source, model.revision)
+    fetch_description(source, model.revision, model.sha256, say)
     return preflight.depth(source, model.revision)
 
 

@@ -21,6 +21,7 @@ from editcore.planning.jobs import SequenceJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import as_metadata, of_job
 from editcore.records.schemas import SEQUENCES, STOPPED
+from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
@@ -89,6 +90,7 @@ class SequenceRun:
     unedited: Perplexity
     edited: EditedPerplexity
     retention: Retention
+    stored_as: str | None
     task_scores: "TaskScores | None" = None
 
     @classmethod
@@ -101,8 +103,9 @@ class SequenceRun:
         templates = session.context.prefixes
         drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
         retention = Retention.before(model, requests, drawn)
-        measured = baseline.unedited, baseline.edited
-        return cls(job, session, batches, *measured, retention, _task_scores(job, model))
+        measured = baseline.unedited, baseline.edited, retention
+        stored = stored_precision(job.model)
+        return cls(job, session, batches, *measured, stored, _task_scores(job, model))
 
     def unedited_row(self) -> Row:
         """The row of step 0."""
@@ -198,6 +201,7 @@ class SequenceRun:
             "edits": sum(map(len, self.batches[:step])),
             "case_id": self.batches[step - 1][0].case_id if step else None,
             "seed": job.seed,
+            "stored_as": self.stored_as,
         }
 
     def _perplexity(self, now: Perplexity) -> Row:
