@@ -1,7 +1,8 @@
-# ruff: noqa: F401, F811  `job` is a fixture of that file
+# ruff: noqa: F401, F811  `job` and `folder` are fixtures of those files
 """A fact of a sequence that cannot be edited or asked has a reason, and no other fact changes."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ from editcore_ft.editor import FtEditor
 from polars.testing import assert_frame_equal
 
 from editcore import EditResult
+from editcore.config.study import SequenceSection
+from editcore.planning import paths
 from editcore.planning.jobs import DatasetSpec, SequenceJob
+from editcore.planning.planner import plan
+from editcore.runs import artefacts
+from tests.runs.test_poison import EDITORS, SOUND, folder, study
 from tests.runs.test_sequence import CLOCK, edited_by, job, run
 from tests.studies import record, write_json
 
@@ -86,3 +92,53 @@ def test_facts_that_only_the_editor_refuses_are_found_one_by_one(
     alone = run(edited_by(job, "ft", case_ids=(12, 15), batch=2), tmp_path / "without")
     assert json.loads(rows["failed"][1]) == {"10": "IndexError: not this one"}
     assert_frame_equal(rows.drop(NUMBERS), alone.drop(NUMBERS), check_exact=True)
+
+
+# By case, the kinds of poison as facts of one file.
+POISONED = {90 + n: POISONS[name] for n, name in enumerate(POISONS)}
+FACTS = [*SOUND, *(record(case, "Poison") | poison for case, (poison, _) in POISONED.items())]
+SOUND_CASES = tuple(fact["case_id"] for fact in SOUND)
+
+
+@pytest.fixture(scope="module")
+def jobs(folder: Path) -> Mapping[str, SequenceJob]:
+    """A sequence of the sound facts by every editor, with its artefacts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        section = SequenceSection(edits=1, every=1, checks=(1,))
+        config = study(folder, FACTS, EDITORS).model_copy(update={"sequences": section})
+        planned = plan(config, "study")
+        for model, prefix_job in planned.prefixes.items():
+            artefacts.write_prefixes(prefix_job, paths.prefixes(model))
+        for (model, digest), moment_job in planned.moments.items():
+            artefacts.write_moments(moment_job, paths.moments(model, digest))
+    changes = {"case_ids": SOUND_CASES, "values": (), "stop_rule": None, "checks": (1, 2, 3, 4)}
+    return {j.editor.label: j.model_copy(update=changes) for j in planned.sequences.values()}
+
+
+@pytest.mark.parametrize("editor", ["ft", "memit", "mend", "noop"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_no_editor_lets_a_poisoned_fact_at_any_place_change_another(
+    folder: Path,
+    jobs: Mapping[str, SequenceJob],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    editor: str,
+    batch: int,
+) -> None:
+    """In steps of one fact, and with all facts in one step."""
+    monkeypatch.chdir(folder)
+    job = jobs[editor].model_copy(update={"batch": batch})
+    alone = run(job, tmp_path / "without")
+    assert set(alone["status"]) == {"ok"}
+    for place in range(len(SOUND) + 1):
+        case, (_, reason) = list(POISONED.items())[place % len(POISONED)]
+        cases = (*SOUND_CASES[:place], case, *SOUND_CASES[place:])
+        rows = run(job.model_copy(update={"case_ids": cases}), tmp_path / f"{place}")
+        ((failed, why),) = json.loads(rows["failed"].drop_nulls().item()).items()
+        assert failed == str(case)
+        assert reason in why
+        made = rows.filter(pl.col("case_id").is_null() | pl.col("made"))
+        # The first case of a step is its own, and that may be the poisoned one.
+        unlike = (*NUMBERS, "case_id") if batch > 1 else NUMBERS
+        assert_frame_equal(made.drop(unlike), alone.drop(unlike), check_exact=True)
