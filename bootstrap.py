@@ -166,7 +166,7 @@ def digest(files: Iterable[Path], extra: str) -> str:
 def commands(verb: str, rest: list[str]) -> list[str]:
     """The command line of `verb`; empty if there is nothing to run."""
     if verb == "study":
-        return ["snakemake", *rest]
+        return ["python", "-m", "editcore_start", *rest]
     if verb == "test":
         return ["pytest", *(rest or WHOLE_SUITE)]
     if verb == "run" and not rest:

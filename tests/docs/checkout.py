@@ -24,7 +24,14 @@ from tests.docs.pages import EDITOR_PAGE, ROOT, code, write_package
 from tests.docs.shown_commands import COMMANDS, Run
 
 PARTS = ("benchmarks", "config", "editcore", "plugins", "refresh", "resources", "tests", "workflow")
-FILES = ("bootstrap.py", "config.yaml", "pyproject.toml", "requirements.lock", "README.md")
+FILES = (
+    "bootstrap.py",
+    "config.yaml",
+    "editcore_start.py",
+    "pyproject.toml",
+    "requirements.lock",
+    "README.md",
+)
 UNUSED = shutil.ignore_patterns("__pycache__", ".*cache", "*.egg-info")
 # The environment counts as installed: everything that the two stages install is on its path.
 INSTALLED = """\

@@ -98,7 +98,7 @@ def test_the_environment_is_made_again_when_its_python_is_gone(project: Path) ->
 @pytest.mark.parametrize(
     ("verb", "rest", "command"),
     [
-        ("study", ["-n"], ["snakemake", "-n"]),
+        ("study", ["-n"], ["python", "-m", "editcore_start", "-n"]),
         ("test", ["-x"], ["pytest", "-x"]),
         ("test", [], ["pytest", *bootstrap.WHOLE_SUITE]),
         ("run", ["editcore", "--help"], ["editcore", "--help"]),

@@ -14,7 +14,7 @@ import pytest
 from tests.workflow.conftest import ROOT, StudyFolder
 
 DEADLINE_SECONDS = 300
-SENTENCE = "The study was interrupted. Finished jobs are kept; this resumes it:\n  "
+SENTENCE = "\nThe study was interrupted. Finished jobs are kept; this resumes it:\n  "
 CRASH = ("Error", "Exception", "Traceback", "exit", "log file")
 
 
@@ -110,22 +110,56 @@ JOB = "results/jobs/prefixes/model=gpt2.json"
 def test_ctrl_c_while_a_job_imports_its_libraries_is_one_line(folder: StudyFolder) -> None:
     planned, output = folder.snakemake("-n")
     assert planned == 0, output
-    # Interrupt as the import of torch begins: transformers reports it as an error of its own.
+    # transformers reports an interrupted import as an error of its own.
+    start = "from editcore.cli import main"
+    arguments = ("prefixes", "--job", JOB, "--out", "o.json")
+    done = pressed(folder, "transformers.modeling_utils", start, "main()", *arguments)
+    assert (done.returncode, done.stderr) == (130, "editcore: stopped\n")
+
+
+def pressed(
+    folder: StudyFolder, module: str, start: str, call: str, *arguments: str
+) -> "subprocess.CompletedProcess[str]":
+    """A program in which Ctrl-C is pressed as a module begins to be imported, after `start`."""
     code = (
         "import os, signal, sys\n"
         "class Press:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'transformers.modeling_utils':\n"
+        f"        if name == {module!r}:\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
-        "from editcore.cli import main\n"
+        f"{start}\n"
         "sys.meta_path.insert(0, Press())\n"
-        "main(sys.argv[1:])\n"
+        f"{call}\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "prefixes", "--job", JOB, "--out", "o.json"],
-        cwd=folder.path, env=folder.environment, capture_output=True, text=True, check=False,
+    own = {name: value for name, value in folder.environment.items() if name != "EDITCORE_COMMAND"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder.path, env=own, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (130, "editcore: stopped\n")
+
+
+@pytest.mark.parametrize("module", ["editcore", "pydantic", "editcore.cli.study"])
+def test_ctrl_c_while_the_command_line_is_imported_is_one_line(
+    folder: StudyFolder, module: str
+) -> None:
+    done = pressed(folder, module, "import editcore_start", "editcore_start.editcore()", "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "editcore: stopped\n")
+
+
+@pytest.mark.parametrize("module", ["snakemake", "snakemake.workflow"])
+def test_ctrl_c_while_snakemake_is_imported_is_the_same_sentence(
+    folder: StudyFolder, module: str
+) -> None:
+    start, call = "import editcore_start", "editcore_start.study()"
+    done = pressed(folder, module, start, call, "--cores", "1")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == f"{SENTENCE}snakemake --cores 1\n"
+
+
+def test_an_ignored_ctrl_c_stays_ignored_while_libraries_are_imported(folder: StudyFolder) -> None:
+    start = "import editcore_start; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    done = pressed(folder, "pydantic", start, "editcore_start.editcore()", "--version")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_bootstrap_passes_on_what_was_typed(tmp_path: Path) -> None:

@@ -2,18 +2,14 @@
 # look like a crash.
 import logging
 import os
-import shlex
 import signal
 import sys
 import threading
 import time
 
+from editcore_start import interrupted
 from snakemake.logging import logger
 
-INTERRUPTED = """
-The study was interrupted. Finished jobs are kept; this resumes it:
-  {command}
-"""
 pressed = []
 
 
@@ -21,9 +17,8 @@ def interrupt(number, frame):
     """Print the sentence; Snakemake then ends the jobs as usual, without logging."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for a second Ctrl-C
     pressed.append(number)
-    typed = os.environ.get("EDITCORE_COMMAND") or shlex.join(["snakemake", *sys.argv[1:]])
     # Not `print`, which the signal may have interrupted.
-    os.write(sys.stderr.fileno(), INTERRUPTED.format(command=typed).encode())
+    os.write(sys.stderr.fileno(), interrupted().encode())
     # Before the first job, Snakemake would print a traceback.
     raise KeyboardInterrupt if getattr(workflow, "scheduler", None) else SystemExit(130)
 

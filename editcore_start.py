@@ -1,0 +1,61 @@
+"""Starts `editcore`, or Snakemake: Ctrl-C while their libraries are imported is one sentence, too.
+
+A module of its own, because a package is imported before any of its modules can catch something.
+"""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+STOPPED = 130  # as shells report a program that Ctrl-C ended
+INTERRUPTED = """
+The study was interrupted. Finished jobs are kept; this resumes it:
+  {command}
+"""
+
+
+def editcore() -> None:
+    """The command line; once it is imported, it has its own way to stop."""
+    _until_imported(lambda: "editcore: stopped\n")
+    from editcore.cli import main
+
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    main()
+
+
+def study() -> None:
+    """Snakemake with this process's arguments; its Snakefile has a way of its own to stop."""
+    sys.argv[0] = "snakemake"
+    _until_imported(interrupted)
+    from snakemake.cli import main
+
+    main()
+
+
+def interrupted() -> str:
+    """What an interrupted study prints, with the command that resumes it."""
+    typed = os.environ.get("EDITCORE_COMMAND") or shlex.join(["snakemake", *sys.argv[1:]])
+    return INTERRUPTED.format(command=typed)
+
+
+def _until_imported(sentence: Callable[[], str]) -> None:
+    """Let Ctrl-C print a sentence and end the process at once, unless Ctrl-C is ignored.
+
+    So far nothing needs to be tidied up, and libraries may turn an exception into one of theirs.
+    """
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        os.write(sys.stderr.fileno(), sentence().encode())
+        os._exit(STOPPED)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, end)
+
+
+if __name__ == "__main__":
+    study()
