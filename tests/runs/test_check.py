@@ -116,6 +116,35 @@ def test_impossible_requests_are_refused_with_a_message(
     assert message in result.output
 
 
+LONG = "the sea is quiet " * 80
+
+
+@pytest.mark.parametrize(
+    ("poison", "message"),
+    [
+        (("--paraphrase", ""), "paraphrase 1 is empty"),
+        (("--paraphrase", "Coral is", "--paraphrase", "\n"), "paraphrase 2 is empty"),
+        (("--paraphrase", LONG), "positions; shorten it"),
+        (("--neighbour", " =quiet"), "--neighbour ' =quiet': give two parts"),
+        (("--neighbour", "The sea is="), "answer of neighbour 1 is empty"),
+        (("--neighbour", f"{LONG}=quiet"), "positions; shorten it"),
+        (("--target", " "), "target_new is empty"),
+        (("--target", LONG), "positions; shorten it"),
+        (("--subject", ""), "subject is empty"),
+        (("--prompt", f"{LONG} {{}} is"), "positions; shorten it"),
+    ],
+)
+def test_check_refuses_a_poisoned_fact_in_one_sentence(
+    folder: Path, poison: tuple[str, ...], message: str
+) -> None:
+    result = run(folder, "check", *FACT, *poison)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert isinstance(result.exception, SystemExit)
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("editcore: error: ") and message in last
+    assert "Traceback" not in result.stderr
+
+
 def test_json_contains_the_row_and_the_generated_text(folder: Path) -> None:
     result = run(
         folder,
