@@ -71,6 +71,40 @@ def reading(path: Path, holds: str, remedy: str = "delete it and run again") -> 
         raise DataError(f"{path} contains no {holds} ({reason(error)}); {remedy}") from error
 
 
+# How torch reports that memory could not be had, on any device, in lower case.
+NO_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "size calculation overflowed",
+    "invalid buffer size",
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, as Python or torch reports it.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("CUDA out of memory"))
+    (True, True)
+    """
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    return any(words in str(error).lower() for words in NO_MEMORY)
+
+
+@contextmanager
+def enough_memory(work: str) -> Iterator[None]:
+    """A block in which a lack of memory is one `ModelError`, which names the work."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        raise ModelError(
+            f"there is not enough memory to {work} ({reason(error)}); use a smaller model, a dtype "
+            "of fewer bits, or a machine with more memory"
+        ) from error
+
+
 def require(condition: bool, flaw: str) -> None:
     """Raise `ValueError` with `flaw`, inside such a block, unless `condition` holds."""
     if not condition:

@@ -17,7 +17,7 @@ from editcore.cli.jobs import JOB_COMMANDS, renamed
 from editcore.cli.results import correlate, mechanism_tables, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.study import fetch, plan, schema
-from editcore.errors import EditcoreError
+from editcore.errors import EditcoreError, out_of_memory, reason
 
 FOR_PEOPLE = (
     check,
@@ -97,9 +97,11 @@ class PlainErrors(click.Group):
                 self._end(f"error: {error}", WRONG)
             case OSError() if error.errno != errno.EPIPE:  # the reader closed the pipe
                 self._end(f"error: {_sentence(error)}", WRONG)
-            case MemoryError():
+            case _ if out_of_memory(error):
                 self._end(
-                    "error: out of memory; use smaller batches or fewer cases at a time", WRONG
+                    f"error: out of memory ({reason(error)}); use smaller batches, fewer cases or "
+                    "texts at a time, or a machine with more memory",
+                    WRONG,
                 )
 
     @staticmethod

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import torch
 
+from editcore.errors import out_of_memory
 from editcore.models.loading import LoadedModel
 
 ItemT = TypeVar("ItemT")
@@ -33,7 +34,7 @@ def in_halves(
     try:
         result = work(items)
     except (MemoryError, RuntimeError) as error:
-        if len(items) < 2 or not _out_of_memory(error):
+        if len(items) < 2 or not out_of_memory(error):
             raise
     else:
         yield items, result
@@ -44,13 +45,6 @@ def in_halves(
     middle = len(items) // 2
     yield from in_halves(work, items[:middle])
     yield from in_halves(work, items[middle:])
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether the error is a failed allocation, on any device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return "allocate memory" in str(error) or "out of memory" in str(error).lower()
 
 
 def budget(device: torch.device) -> int:

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 
 from editcore.config.study import Precision
-from editcore.errors import DataError, ModelError, RequestError, reason
+from editcore.errors import DataError, ModelError, RequestError, enough_memory, reason
 from editcore.gc_pause import uncollected
 from editcore.models.anatomy import Anatomy, anatomy_of
 from editcore.models.architectures import ModelParts
@@ -160,7 +160,7 @@ def load_model(
         "local_files_only": cache_only(source, revision),
     }
     try:
-        with uncollected(), quiet_for_folders(place):
+        with uncollected(), quiet_for_folders(place), enough_memory(f"load model {name!r}"):
             tokenizer = _tried(name, AutoTokenizer.from_pretrained(place, **options))
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 place,
@@ -180,7 +180,8 @@ def load_model(
     _refuse_missing_weights(name, loaded[1])
     _refuse_unfit_weights(name, model)
     _refuse_tokens_beyond(name, tokenizer, model)
-    torch.nn.Module.to(model, device)
+    with enough_memory(f"move model {name!r} to {device}"):
+        torch.nn.Module.to(model, device)
     fuse_activations(model)
     return wrap_model(name, model, tokenizer, precision, registry)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from editcore.errors import ModelError
+from editcore.errors import ModelError, enough_memory, out_of_memory
 from editcore.models import hooks
 from editcore.models.architectures import ModelParts, stores_transposed
 from editcore.models.kv_cache import cache, held, read_after
@@ -31,7 +31,13 @@ def prove(model: PreTrainedModel, parts: ModelParts, ids: Sequence[int]) -> None
     """Raise `ModelError`, with the claim that failed, unless all of `CLAIMS` hold on a text.
 
     A model whose logits are not finite there passes: its perplexity is refused when it is measured.
+    If memory runs out, nothing is known about the model, and the error is about that.
     """
+    with enough_memory(f"run a model of type {model.config.model_type!r} on {len(ids)} tokens"):
+        _prove(model, parts, ids)
+
+
+def _prove(model: PreTrainedModel, parts: ModelParts, ids: Sequence[int]) -> None:
     bench = _Bench(model, parts, torch.tensor([[*ids]], device=model.device))
     if not bench.plain.isfinite().all():
         return
@@ -39,6 +45,8 @@ def prove(model: PreTrainedModel, parts: ModelParts, ids: Sequence[int]) -> None
         try:
             held_up = holds(bench)
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+            if out_of_memory(error):
+                raise
             held_up, claim = False, f"{claim} ({type(error).__name__})"
         if not held_up:
             raise ModelError(

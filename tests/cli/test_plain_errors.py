@@ -5,6 +5,7 @@ import os
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from editcore.cli import PlainErrors, main
@@ -35,6 +36,7 @@ def test_a_name_that_the_system_refuses_is_one_plain_error(arguments: tuple[str,
         (PermissionError(errno.EACCES, "Permission denied", "b"), 2, "b: Permission denied"),
         (OSError("cannot mmap"), 2, "system error: cannot mmap"),
         (MemoryError(), 2, "out of memory"),
+        (RuntimeError("CPUAllocator: can't allocate memory"), 2, "(CPUAllocator: can't allocate"),
         (KeyboardInterrupt(), 130, "editcore: stopped"),
     ],
 )
@@ -52,12 +54,27 @@ def test_what_stops_a_command_is_one_line(raised: BaseException, status: int, me
     assert result.output.count("\n") == 1
 
 
-def test_a_mistake_of_our_own_keeps_its_traceback() -> None:
+def test_what_no_machine_can_allocate_is_one_line() -> None:
     @click.group(cls=PlainErrors)
     def group() -> None: ...
 
     @group.command()
     def work() -> None:
-        raise ZeroDivisionError
+        torch.empty(2**60)
 
-    assert isinstance(CliRunner().invoke(group, ["work"]).exception, ZeroDivisionError)
+    result = CliRunner().invoke(group, ["work"])
+    assert result.exit_code == 2
+    assert result.output.startswith("editcore: error: out of memory (")
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("raised", [ZeroDivisionError(), RuntimeError("shapes do not match")])
+def test_a_mistake_of_our_own_keeps_its_traceback(raised: Exception) -> None:
+    @click.group(cls=PlainErrors)
+    def group() -> None: ...
+
+    @group.command()
+    def work() -> None:
+        raise raised
+
+    assert CliRunner().invoke(group, ["work"]).exception is raised

@@ -85,6 +85,14 @@ def overwrite(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_text("{oops") and None
 
 
+def ask(**sizes: int) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        file = folder / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **sizes}))
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
@@ -98,6 +106,8 @@ def overwrite(name: str) -> Callable[[Path], None]:
         (overwrite("config.json"), ["cannot be loaded"]),
         (overwrite("tokenizer.json"), ["cannot be loaded"]),
         (strange_token, ["makes tokens up to 1", "get the tokenizer that belongs"]),
+        (ask(n_embd=2**24), ["not enough memory to load model 'tiny'", "a machine with more"]),
+        (ask(n_inner=2**60), ["not enough memory to load model 'tiny'", "a machine with more"]),
         (settings(model_max_length=[]), ["cannot be loaded", "'int' and 'list'"]),
         (settings(pad_token=1e308), ["cannot be loaded", "pad_token has to be"]),
     ],

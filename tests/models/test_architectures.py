@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from editcore import ModelFamilyInfo, hookimpl
 from editcore.errors import ModelError, PluginError
 from editcore.models.loading import LoadedModel, load_model, wrap_model
+from editcore.models.proof import prove
 from editcore.registry.candidates import Candidate, installed
 from editcore.registry.families import family_of
 from editcore.registry.hookspecs import HOOKSPEC_VERSION
@@ -83,6 +85,20 @@ def test_a_model_without_attention_fails_the_proof() -> None:
     with pytest.raises(ModelError, match="'mamba' cannot be edited"):
         settings = {"hidden_size": 32, "num_hidden_layers": 2}
         wrap_model("m", *tiny_model_of_type("mamba", settings))
+
+
+@pytest.mark.parametrize("passes", [0, 1, 5])
+def test_a_lack_of_memory_in_the_proof_is_no_failed_proof(passes: int) -> None:
+    loaded = wrap_model("m", *tiny_model("gpt2"))
+    left = iter(range(passes))
+
+    def allocate(*_: object) -> None:
+        if next(left, None) is None:
+            torch.empty(2**60)
+
+    loaded.model.register_forward_pre_hook(allocate)
+    with pytest.raises(ModelError, match="not enough memory to run a model of type 'gpt2' on 5"):
+        prove(loaded.model, loaded.parts, [1, 2, 3, 4, 5])
 
 
 def test_a_family_that_names_another_map_is_refused() -> None:
