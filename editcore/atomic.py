@@ -34,6 +34,10 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with _writing(path):
+            if irregular(path):
+                raise EditcoreError(
+                    f"{path} cannot be written: it is a device, not a file; choose another"
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
             if durable:
@@ -140,6 +144,14 @@ def rename(path: Path, name: str) -> Path:
         os.replace(path, moved)
     _sync_names(path.parent)
     return moved
+
+
+def irregular(path: Path) -> bool:
+    """Whether something is at `path` that is no file and no folder, such as `/dev/null`.
+
+    Root could replace it by a file, for every program of the system.
+    """
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def refuse_existing(path: Path) -> None:

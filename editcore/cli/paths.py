@@ -1,10 +1,14 @@
 """The types of the commands' files and folders."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
+
+from editcore.atomic import irregular
+from editcore.errors import reason
 
 
 class OutPath(click.Path):
@@ -31,10 +35,17 @@ OUT_FOLDER = OutPath(path_type=Path, file_okay=False)
 
 def _flaw(path: Path, *, is_folder: bool) -> str:
     """Why a path cannot be written; empty if it can. A file is written next to it, then moved."""
+    if not is_folder and irregular(path):
+        return "it is a device, not a file"
     place = _nearest(path if is_folder else path.parent)
     if not place.is_dir():
-        return f"{place} is a file"
-    return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} is not yours to write to"
+        return f"{place} is not a folder"
+    try:
+        # Only a try shows what the system allows: root may write everywhere but in some folders.
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        return f"{place} takes no file ({reason(error)})"
+    return ""
 
 
 def _nearest(path: Path) -> Path:

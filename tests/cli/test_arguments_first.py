@@ -111,6 +111,15 @@ FOR_PEOPLE = (
     Wrong(("new-plugin", "-x-"), "No such option"),
     Wrong(("new-plugin", "mine", "--into", BELOW_A_FILE), "cannot be written"),
 )  # fmt: skip
+# Whoever runs them: root may write anywhere, and replace a device by a file.
+UNWRITABLE = (
+    *(Wrong((*HARDEN[:-1], place, *FILES), f"{place} cannot be written")
+      for place in ("/dev/null", "/dev/stdout", "/proc/o.json")),
+    *(Wrong(("guard", "data/facts.json", *OWN, "--out", place), f"{place} cannot be written")
+      for place in ("/dev/null", "/dev/null/x", "/proc/o")),
+    Wrong((*HARDEN[:-1], "data", *FILES), "'data' is a directory"),
+    Wrong(("check", *OWN, *FACT, "--save", "bad.json"), "'bad.json' is a file"),
+)  # fmt: skip
 OF_TABLES = (
     Wrong(("fetch", "--study", "none.json", "--out", "o"), "the study manifest"),
     Wrong(("fetch", "--study", "none.json", "--out", BELOW_A_FILE), "cannot be written"),
@@ -151,7 +160,7 @@ def spoilt(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return out
 
 
-ALL = (*FOR_PEOPLE, *of_jobs(), *OF_TABLES)
+ALL = (*FOR_PEOPLE, *UNWRITABLE, *of_jobs(), *OF_TABLES)
 
 
 @pytest.fixture(scope="module")
