@@ -1,5 +1,6 @@
 """Writes files and folders atomically: complete or not at all, even if the process is killed."""
 
+import json
 import logging
 import os
 import shutil
@@ -222,7 +223,7 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(
     path: Path, tensors: "Mapping[str, torch.Tensor]", metadata: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file atomically."""
+    """Write a safetensors file atomically; equal content gives equal bytes."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -232,3 +233,19 @@ def write_tensors(
             save_file(whole, partial, metadata=dict(metadata))
         except SafetensorError as error:  # raised if the disk is full
             raise OSError(str(error)) from error
+        sort_metadata(partial)
+
+
+def sort_metadata(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which the library writes in a random order.
+
+    The header is JSON after its length in eight bytes, and may end in spaces.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        assert len(text) == length, "the order of keys changes no length"
+        file.seek(8)
+        file.write(text)

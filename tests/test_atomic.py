@@ -9,10 +9,44 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 
 from editcore import atomic
-from editcore.atomic import finish_moves, locked, new_folder, together
+from editcore.atomic import (
+    finish_moves,
+    locked,
+    new_folder,
+    together,
+    write_tensors,
+    write_text,
+)
 from editcore.errors import EditcoreError
+
+
+def test_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    """Named as root would name `/dev/null`, which root may replace."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(EditcoreError, match="it is a device, not a file; choose another"):
+            write_text(path, "text")
+    assert pipe.is_fifo()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+
+def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
+    about = {f'key {n} é\n\x01\x7f"': f"{{'value': {n}}}\u2028" for n in range(12)}
+    tensors = {name: torch.arange(5.0) for name in ("b", "a", "c")}
+    files = [tmp_path / f"{n}.safetensors" for n in range(4)]
+    for file in files:
+        write_tensors(file, tensors, about)
+    assert len({file.read_bytes() for file in files}) == 1
+    with safe_open(files[0], framework="pt") as read:
+        assert read.metadata() == about
+        assert all(torch.equal(read.get_tensor(name), tensors[name]) for name in tensors)
 
 
 def test_who_waits_for_a_lock_waits_no_longer_than_allowed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from editcore.atomic import rename, replacing
+from editcore.atomic import rename, replacing, sort_metadata
 from editcore.errors import ModelError, reading, require
 from editcore.planning.preflight import APPLIED, UNFINISHED
 from editcore.records.provenance import versions
@@ -97,6 +97,7 @@ def begin_record(
     # Not with safetensors' `save_file`: if killed, it leaves a file whose name we do not know.
     with replacing(file) as partial:
         partial.write_bytes(save(tensors, metadata))
+        sort_metadata(partial)
     return EditRecord(file, old, written)
 
 
