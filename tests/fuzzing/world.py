@@ -1,6 +1,7 @@
 """A small finished study with every kind of file that a command reads, to be damaged."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,8 @@ def make(folder: Path) -> None:
     write_json(folder / "data" / "words.json", WORDS)
     write_json(folder / "data" / "relations.json", RELATIONS)
     write_config(folder / "study.yaml", STUDY)
+    for file in folder.rglob("*"):
+        os.utime(file, (0, 0))  # the names of cached artefacts depend on it
     run("plan", "study.yaml")
     for _, arguments in jobs(Path()):
         run(*arguments)
