@@ -6,6 +6,8 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from editcore.planning.jobs import Job, ModelSpec
 
 MADE_WITH = ("editcore", "torch", "transformers", "tokenizers", "numpy", "polars", "pyarrow")
-# Of weight files only this much at both ends is hashed: hashing everything takes minutes.
-SAMPLED_BYTES = 2**20
+# Files are hashed in blocks of this size, by this many threads.
+BLOCK_BYTES = 2**24
+HASHERS = 8
 
 
 def versions() -> dict[str, str]:
@@ -61,16 +64,16 @@ def as_metadata(record: dict[str, Any]) -> dict[str, str]:
 def model_revision(spec: "ModelSpec") -> str | None:
     """The commit of a hub id, or a hash of the model's files; None if neither is on this machine.
 
-    A GGUF file's is the beginning of its SHA-256. Of large files in a folder, the size and both
-    ends are hashed, which differ between checkpoints.
+    A GGUF file's is the beginning of its SHA-256. Of a folder, the whole content of all files is
+    hashed, so a model edited in place has another revision. A gigabyte takes 0.8 s of one processor
+    core, and all cores share the work.
     """
     if (file := gguf_file(spec.source)) is not None:
         return sha256_of(file)[:12]
     if model_folder(spec.source) is not None:
         digest = hashlib.sha256()
         for file in preflight.model_files(spec.source):
-            digest.update(f"{file.name} {file.stat().st_size} ".encode())
-            digest.update(_ends(file))
+            digest.update(f"{file.name} {_content(file)} ".encode())
         return digest.hexdigest()[:12]
     from huggingface_hub import try_to_load_from_cache
 
@@ -85,11 +88,17 @@ def stamps(files: Iterable[Path | str]) -> list[tuple[str, int, int]]:
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found]
 
 
-def _ends(path: Path) -> bytes:
+def _content(path: Path) -> str:
+    """SHA-256 of the SHA-256 of each block of a file; several processors hash at a time."""
+    with ThreadPoolExecutor(HASHERS) as pool:
+        digests = pool.map(partial(_block, path), range(0, path.stat().st_size, BLOCK_BYTES))
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _block(path: Path, start: int) -> bytes:
     with path.open("rb") as file:
-        start = file.read(SAMPLED_BYTES)
-        file.seek(max(len(start), path.stat().st_size - SAMPLED_BYTES))
-        return start + file.read()
+        file.seek(start)
+        return hashlib.sha256(file.read(BLOCK_BYTES)).digest()
 
 
 def read(path: Path) -> dict[str, Any]:

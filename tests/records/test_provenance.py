@@ -22,6 +22,7 @@ from editcore.testing.models import save_tiny_model
 from tests.studies import (
     PlainConfig,
     PlainPlugin,
+    model_files,
     plain_registry,
     study_config,
 )
@@ -64,6 +65,21 @@ def test_a_retrained_or_copied_model_is_recognised_by_its_revision(tmp_path: Pat
         for folder in (first, other, copied)
     ]
     assert revisions[0] == revisions[2] != revisions[1]
+
+
+@pytest.mark.parametrize("byte", [0, 2**20 + 1, provenance.BLOCK_BYTES, -1])
+def test_a_model_edited_in_place_is_told_by_its_revision(tmp_path: Path, byte: int) -> None:
+    spec = ModelSpec(name="m", source=str(model_files(tmp_path / "model")))
+    weights = tmp_path / "model" / "model.safetensors"
+    content = bytearray(provenance.BLOCK_BYTES + 2**20)
+    weights.write_bytes(content)
+    before = provenance.model_revision(spec)
+    content[byte] = 1
+    weights.write_bytes(content)
+    assert provenance.model_revision(spec) != before
+    content[byte] = 0
+    weights.write_bytes(content)
+    assert provenance.model_revision(spec) == before
 
 
 def test_the_commit_of_a_hub_id_is_its_revision(
