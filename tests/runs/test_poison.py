@@ -23,7 +23,7 @@ MENDED = "trained.safetensors"
 LONG = "the sea is quiet " * 80
 # A token that the tokenizer knows and the model has no embedding for.
 HOMELESS = "<homeless>"
-SOUND = [record(10 + n, subject) for n, subject in enumerate(("Coral", "Harbor", "Tavel"))]
+SOUND = [record(10 + n, subject) for n, subject in enumerate(("Coral", "Harbor"))]
 POISON = record(99, "Elro")
 # What is wrong with one record, and a part of its status; None if it can be edited.
 POISONS: Mapping[str, tuple[Record, str | None]] = {
@@ -134,7 +134,7 @@ def alone(folder: Path) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("name", "place"), [(name, number % 4) for number, name in enumerate(POISONS)]
+    ("name", "place"), [(name, number % 3) for number, name in enumerate(POISONS)]
 )
 def test_a_poisoned_case_changes_no_other(
     folder: Path, alone: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, name: str, place: int
