@@ -4,6 +4,15 @@ from typing import Any, ClassVar
 
 from editcore.testing import EditorConformance
 
+# One kind for each trait that an editor could trip over: transposed weights, parallel blocks, local
+# attention, gated MLPs, normalised outputs and capped logits, flattened states, a norm after the
+# sum, ALiBi, scaled logits, scaled outputs. Enough for an editor that shares its code with one that
+# is tested on every kind.
+TRAITS = (
+    "gpt2", "gptj", "gpt-neo", "llama", "gemma2", "opt", "opt-post-norm", "bloom", "cohere",
+    "granite",
+)  # fmt: skip
+
 
 class TestRome(EditorConformance):
     editor = "rome"
@@ -12,11 +21,13 @@ class TestRome(EditorConformance):
 
 class TestCRome(EditorConformance):
     editor = "c-rome"
+    kinds = TRAITS
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}
 
 
 class TestPRome(EditorConformance):
     editor = "p-rome"
+    kinds = TRAITS
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}
 
 
@@ -39,8 +50,10 @@ class TestFt(EditorConformance):
 
 class TestFtUnconstrained(EditorConformance):
     editor = "ft-unconstrained"
+    kinds = TRAITS
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3, "loss": "last_prompt_token"}
 
 
 class TestNoop(EditorConformance):
     editor = "noop"
+    kinds = TRAITS
