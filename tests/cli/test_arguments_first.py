@@ -144,7 +144,7 @@ def of_jobs() -> Iterator[Wrong]:
         if entry.name in ("train", "edit", "sequence", "mechanism"):
             kinds |= {f"{entry.name}-uses.json": "unknown editor 'romee'"}
             kinds |= {f"{entry.name}-options.json": "unknown key"}
-        if entry.name in ("values", "edit", "sequence", "downstream", "mechanism"):
+        if entry.name in ("values", "edit", "sequence", "downstream", "layers", "mechanism"):
             kinds |= {f"{entry.name}-as-planned.json": "there is no file results/"}
         for job, error in kinds.items():
             yield Wrong((entry.name, "--job", job, *outs), error)
