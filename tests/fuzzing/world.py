@@ -45,6 +45,7 @@ STUDY: dict[str, Any] = {
     "collapse": {"ratio": 1.0001},
     "sequences": {"editors": ["rome"], "edits": 2, "every": 1, "checks": [1]},
     "downstream": {"tasks": ["data/task.yaml"], "count": 1, "top": 1, "limit": 2, "resamples": 9},
+    "layers": {"cases": 2},
     "mechanism": {
         "editor": "rome", "hard": "facts", "normal": "facts", "cases": 2, "prefix_lengths": [0, 1],
     },
@@ -153,6 +154,8 @@ def jobs(out: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
         )
     for model in study.downstream:
         yield _job("downstream", paths.downstream_job(model), out / paths.downstream(model))
+    for model in study.layers:
+        yield _job("layers", paths.layers_job(model), out / paths.layers(model))
     for model in study.mechanism:
         yield _job("mechanism", paths.mechanism_job(model), out / paths.mechanism(model))
 
@@ -167,6 +170,7 @@ def summaries(out: str = str(SUMMARY)) -> Iterator[tuple[str, ...]]:
     study = ("--study", STUDY_FILE)
     yield ("summarise", *study, "--out", out)
     yield ("summarise", "--what", "sequences", *study, "--out", out)
+    yield ("summarise", "--what", "layers", *study, "--out", out)
     yield ("correlate", *study, "--cases", CASES, "--out", out)
     yield ("mechanism-tables", "results/mechanism/model=tiny", "--cases", CASES, "--out", out)
     yield ("mine", *study, "--out", f"{out}/mined")
