@@ -16,7 +16,7 @@ import torch
 
 from editcore.atomic import write_text
 from editcore.errors import ConfigError, ModelError, reading, require
-from editcore.records.tensors import DIGEST, check_digest
+from editcore.records.digests import DIGEST, check_digest
 from editcore.requests import SLOT
 
 if TYPE_CHECKING:

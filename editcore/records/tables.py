@@ -13,12 +13,15 @@ import pyarrow.parquet as pq
 from editcore.atomic import replacing
 from editcore.errors import DataError, reading
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
+from editcore.records.digests import REMEDY, check_digest, of_table
 from editcore.records.schemas import CASE_KEYS, CASES, EDITS
 
 Row = Mapping[str, Any]
 Provenance = Mapping[str, Any]
+Metadata = Mapping[bytes, bytes]
 
 PROVENANCE_KEY = b"editcore.provenance"
+ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 OLD_EDITS = "edits/1"
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 NEW_SINCE_OLD = ("known",)
@@ -32,16 +35,19 @@ def write_table(
 ) -> None:
     """Write a table ordered by its keys, atomically, with `provenance` in its metadata.
 
-    Columns that are not in `schema` (third parties' metrics) follow as float64, by name. Raises
-    `DataError` if a key is null, a row appears twice, a number is NaN, a value has the wrong type,
-    or the keys contradict a folder such as `model=tiny`.
+    The metadata also contain the number of rows and a digest, both checked on reading. Columns that
+    are not in `schema` (third parties' metrics) follow as float64, by name. Raises `DataError` if a
+    key is null, a row appears twice, a number is NaN, a value has the wrong type, or the keys
+    contradict a folder such as `model=tiny`.
     """
     table = _as_table(path, content, schema)
     named_by = keys(schema)
     table = table.sort_by([(key, "ascending") for key in named_by])
     _check_values(path, table, named_by)
     _check_folders(path, table)
-    metadata = {**(schema.metadata or {}), PROVENANCE_KEY: json.dumps(provenance, sort_keys=True)}
+    known = json.dumps(provenance, sort_keys=True).encode()
+    metadata = {**(schema.metadata or {}), PROVENANCE_KEY: known}
+    metadata |= {ROWS_KEY: b"%d" % len(table), DIGEST_KEY: _digest(table, metadata).encode()}
     with replacing(path) as partial:
         pq.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd")
 
@@ -75,7 +81,7 @@ def read_table(path: Path, schema: pa.Schema) -> pl.DataFrame:
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """How a table was made, from its metadata; raises `DataError` if it has none."""
-    found = _metadata(path, PROVENANCE_KEY)
+    found = _metadata(path).get(PROVENANCE_KEY)
     if found is None:
         raise DataError(f"{path}: has no provenance; give a file that editcore wrote")
     with reading(path, "provenance that can be read"):
@@ -155,22 +161,22 @@ def _check_folders(path: Path, table: pa.Table) -> None:
             )
 
 
-def _metadata(path: Path, key: bytes) -> bytes | None:
-    """An entry of the metadata, without reading the rows; `DataError` as in `_read`."""
+def _metadata(path: Path) -> Metadata:
+    """The metadata, without reading the rows; `DataError` as in `_read`."""
     with _opening(path):
-        found: bytes | None = (pq.read_schema(path).metadata or {}).get(key)
-        return found
+        return pq.read_schema(path).metadata or {}
 
 
-def _read(path: Path) -> pa.Table:
-    """All rows, validated against their types, without the file's metadata.
+def _read(path: Path) -> tuple[pa.Table, Metadata]:
+    """All rows, validated against their types, and apart from them the file's metadata.
 
     Metadata can be any bytes, and polars aborts the process if they are not UTF-8.
     """
     with _opening(path):
         table = pq.ParquetFile(path).read()
         table.validate(full=True)
-        return pa.table(dict(zip(table.column_names, table.columns, strict=True)))
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        return pa.table(columns), table.schema.metadata or {}
 
 
 @contextmanager
@@ -201,17 +207,25 @@ def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
-    """A table checked against `schema`; one of the `older` version is converted."""
-    table = _read(path)
+    """A table checked against `schema` and its digest; one of the `older` version is converted."""
+    table, metadata = _read(path)
     wanted = schema_name(schema)
-    found = (_metadata(path, SCHEMA_KEY) or b"none").decode(errors="replace")
-    if found == older:
-        table = _renewed(table, schema)
-    elif found != wanted:
+    found = metadata.get(SCHEMA_KEY, b"none").decode(errors="replace")
+    if found not in (wanted, older):
         raise DataError(
             f"{path}: a table with the schema {wanted} is needed, but this one has {found}; "
             "delete it and run again with this version of editcore"
         )
+    if found == older:
+        table = _renewed(table, schema)
+    _check_columns(path, table, schema)
+    if found != older:
+        _check_content(path, table, metadata)
+    _check_folders(path, table)
+    return table
+
+
+def _check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     for field in schema:
         if (
             field.name not in table.column_names
@@ -225,8 +239,23 @@ def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
             raise DataError(
                 f"{path}: {field.name} is null in at least one row; delete the file and run again"
             )
-    _check_folders(path, table)
-    return table
+
+
+def _check_content(path: Path, table: pa.Table, metadata: Metadata) -> None:
+    """Raise `DataError` where rows, values or provenance are not those that were written."""
+    written = metadata.get(ROWS_KEY, b"").decode(errors="replace")
+    if written and written != str(len(table)):
+        raise DataError(
+            f"{path}: has {len(table)} rows, but editcore wrote {written}; delete it and run again"
+        )
+    digest = metadata.get(DIGEST_KEY)
+    own = _digest(table, metadata)
+    check_digest(path, digest and digest.decode(errors="replace"), own, REMEDY)
+
+
+def _digest(table: pa.Table, metadata: Metadata) -> str:
+    """Of all columns, the schema's name and the provenance."""
+    return of_table(table, {key: metadata.get(key, b"") for key in (SCHEMA_KEY, PROVENANCE_KEY)})
 
 
 def _to_polars(table: pa.Table) -> pl.DataFrame:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from editcore.atomic import write_tensors
-from editcore.errors import DataError, reading
+from editcore.errors import reading
+from editcore.records.digests import DIGEST, REMEDY, check_digest
 
 if TYPE_CHECKING:
     import torch
-
-DIGEST = "digest"
-REMEDY = "delete it and run again"
 
 
 class TensorFile:
@@ -82,14 +80,3 @@ def digest(tensors: "Mapping[str, torch.Tensor]", about: Mapping[str, str]) -> s
 
 def _check(path: Path, file: TensorFile, remedy: str) -> None:
     check_digest(path, file.about.get(DIGEST), digest(file.all(), file.about), remedy)
-
-
-def check_digest(path: Path, written: object, own: str, remedy: str) -> None:
-    """Raise `DataError` if a file has no digest, or not that of its content."""
-    if written is None:
-        raise DataError(
-            f"{path} has no digest, so what it contains cannot be checked (editcore before 0.2 "
-            f"wrote none); {remedy}"
-        )
-    if written != own:
-        raise DataError(f"{path} has changed since editcore wrote it; {remedy}")

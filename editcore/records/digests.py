@@ -1,0 +1,66 @@
+"""Digests of what is on disk: written with it, and checked on reading."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from editcore.errors import DataError
+
+DIGEST = "digest"
+REMEDY = "delete it and run again"
+
+
+def check_digest(path: Path, written: object, own: str, remedy: str) -> None:
+    """Raise `DataError` where a file carries no digest, or another than its content has."""
+    if written is None:
+        raise DataError(
+            f"{path} has no digest, so what it contains cannot be checked (editcore before 0.2 "
+            f"wrote none); {remedy}"
+        )
+    if written != own:
+        raise DataError(f"{path} has changed since editcore wrote it; {remedy}")
+
+
+def of_table(table: pa.Table, about: Mapping[bytes, bytes]) -> str:
+    """SHA-256 of a table and of `about`, the same however a file groups or compresses the rows.
+
+    Of each column, by name: the type, which rows are null, and the numbers or texts of the others.
+    """
+    texts = {key.decode(): value.hex() for key, value in about.items()}
+    found = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
+    for name in sorted(table.column_names):
+        column = table.column(name)
+        found.update(json.dumps([name, str(column.type), len(column)]).encode())
+        found.update(np.packbits(column.is_null().to_numpy()).data)
+        for part in _texts(column) if _is_text(column.type) else _numbers(column):
+            found.update(part)
+    return found.hexdigest()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _texts(column: pa.ChunkedArray) -> Iterator[bytes | memoryview]:
+    """The lengths of all texts in bytes, then the texts in one piece."""
+    array = pc.fill_null(column, "").cast(pa.large_binary()).combine_chunks()
+    if not len(array):
+        return
+    _, offsets, content = array.buffers()
+    ends = np.frombuffer(offsets, "<i8")[array.offset : array.offset + len(array) + 1]
+    yield np.diff(ends).tobytes()
+    if content is not None:
+        yield memoryview(content)[ends[0] : ends[-1]]
+
+
+def _numbers(column: pa.ChunkedArray) -> Iterator[bytes]:
+    """All numbers or truth values, 0 where there is none; nothing for other types."""
+    kind = column.type
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        numbers = pc.fill_null(column, pa.scalar(0).cast(kind)).to_numpy()
+        yield numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
