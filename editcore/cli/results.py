@@ -66,10 +66,12 @@ def summarise(
         write_layers([*files, *(listed_layers(study) if study else [])], out)
         return
     rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
-    listed, write = (
-        (listed_edits, write_summary) if what == "edits" else (listed_sequences, write_sequences)
-    )
-    write([*files, *(listed(study) if study else [])], out, rule)
+    if what == "edits":
+        edits = listed_edits(study) if study else {}
+        write_summary([*files, *edits], out, rule, edits)
+    else:
+        sequences = listed_sequences(study) if study else {}
+        write_sequences([*files, *sequences], out, rule, sequences)
 
 
 @click.command(
@@ -107,17 +109,19 @@ def correlate(
     preflight.files([str(cases)] if cases else [])
     config = listed_config(study) if study else None
     choice = (config.downstream if config else None) or DownstreamSection()
+    jobs = listed_scores(study) if study else {}
     write_correlation(
-        [*scores, *(listed_scores(study) if study else [])],
+        [*scores, *jobs],
         out,
         choice.resamples if resamples is None else resamples,
         (config.seed if config else 0) if seed is None else seed,
+        jobs,
     )
     if study and cases:
         from editcore.runs import weight_pictures  # imports torch, which scores do not need
 
-        jobs = list(listed_edits(study).values())
-        weight_pictures.run(cases, jobs, out / "weight_change.parquet")
+        edits = list(listed_edits(study).values())
+        weight_pictures.run(cases, edits, out / "weight_change.parquet")
 
 
 @click.command(

@@ -1,4 +1,4 @@
-"""Digests of what is on disk: written with it, and checked on reading."""
+"""Digests of files: written with the content, and checked on reading."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ REMEDY = "delete it and run again"
 
 
 def check_digest(path: Path, written: object, own: str, remedy: str) -> None:
-    """Raise `DataError` where a file carries no digest, or another than its content has."""
+    """Raise `DataError` if a file has no digest, or one that does not match its content."""
     if written is None:
         raise DataError(
             f"{path} has no digest, so what it contains cannot be checked (editcore before 0.2 "
@@ -27,9 +27,9 @@ def check_digest(path: Path, written: object, own: str, remedy: str) -> None:
 
 
 def of_table(table: pa.Table, about: Mapping[bytes, bytes]) -> str:
-    """SHA-256 of a table and of `about`, the same however a file groups or compresses the rows.
+    """SHA-256 of a table's content and of `about`, whatever the row groups and compression.
 
-    Of each column, by name: the type, which rows are null, and the numbers or texts of the others.
+    For each column, by name: its type, which rows are null, and the numbers or texts of the others.
     """
     texts = {key.decode(): value.hex() for key, value in about.items()}
     found = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
@@ -47,7 +47,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _texts(column: pa.ChunkedArray) -> Iterator[bytes | memoryview]:
-    """The lengths of all texts in bytes, then the texts in one piece."""
+    """The lengths of all texts in bytes, then all texts joined."""
     array = pc.fill_null(column, "").cast(pa.large_binary()).combine_chunks()
     if not len(array):
         return
@@ -59,7 +59,7 @@ def _texts(column: pa.ChunkedArray) -> Iterator[bytes | memoryview]:
 
 
 def _numbers(column: pa.ChunkedArray) -> Iterator[bytes]:
-    """All numbers or truth values, 0 where there is none; nothing for other types."""
+    """All numbers or truth values, 0 for null; nothing for other types."""
     kind = column.type
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         numbers = pc.fill_null(column, pa.scalar(0).cast(kind)).to_numpy()

@@ -12,6 +12,10 @@ import pyarrow as pa
 from editcore.records.columns import Column, flag, real, schema, text, whole
 from editcore.records.schemas import CASES
 
+# The two sets of cases, and the key strategies of the updates, as the tables name them.
+COLLAPSE, NORMAL = "collapse", "normal"
+STRATEGIES = ("mixed", "prefixed", "unprefixed")
+
 _MODEL = text("model", "the model's label in the study")
 _SET = (
     text("cases", "the set that the case belongs to: `collapse` or `normal`"),

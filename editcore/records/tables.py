@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -12,9 +13,13 @@ import pyarrow.parquet as pq
 
 from editcore.atomic import replacing
 from editcore.errors import DataError, reading
+from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
 from editcore.records.digests import REMEDY, check_digest, of_table
 from editcore.records.schemas import CASE_KEYS, CASES, EDITS
+
+if TYPE_CHECKING:
+    from editcore.planning.jobs import Job
 
 Row = Mapping[str, Any]
 Provenance = Mapping[str, Any]
@@ -22,6 +27,7 @@ Metadata = Mapping[bytes, bytes]
 
 PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
+NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 OLD_EDITS = "edits/1"
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 NEW_SINCE_OLD = ("known",)
@@ -52,16 +58,21 @@ def write_table(
         pq.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd")
 
 
-def read_edits(paths: Iterable[Path]) -> pl.DataFrame:
+def read_edits(paths: Iterable[Path], jobs: Mapping[Path, "Job"] = NO_JOBS) -> pl.DataFrame:
     """The rows of the listed edit files, ordered by model, editor, dataset and case.
 
-    A table of `edits/1` is read without its verdicts, and with null for columns it lacks. Raises
-    `DataError` naming a file that is missing, truncated, of another kind or in the wrong folder, or
-    a case that is in two files.
+    A file must have one row for each case of its job in `jobs`; if it has none there, for each case
+    of the job in its own provenance. A table of `edits/1` is read without its verdicts, and with
+    null for columns it lacks. Raises `DataError` naming a file that is missing, truncated, of
+    another kind, in the wrong folder or not as planned, or a case that is in two files.
     """
     tables = {path: _read_checked(path, EDITS, OLD_EDITS) for path in paths}
     if not tables:
         raise DataError("no edit files were given; run `editcore edit` first")
+    for path, table in tables.items():
+        if cases := planned.case_ids(planned.job_of(path, jobs, read_provenance(path))):
+            found = (f"case {case}" for case in table.column("case_id").to_pylist())
+            planned.require(path, [f"case {case}" for case in cases], found)
     frames = [_to_polars(table) for table in tables.values()]
     edits = pl.concat(frames, how="diagonal").sort(CASE_KEYS)
     twice = edits.filter(edits.select(CASE_KEYS).is_duplicated())
@@ -242,7 +253,7 @@ def _check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:
 
 
 def _check_content(path: Path, table: pa.Table, metadata: Metadata) -> None:
-    """Raise `DataError` where rows, values or provenance are not those that were written."""
+    """Raise `DataError` if rows, values or provenance are not as written."""
     written = metadata.get(ROWS_KEY, b"").decode(errors="replace")
     if written and written != str(len(table)):
         raise DataError(

@@ -17,7 +17,7 @@ from editcore.records.provenance import of_job
 from editcore.records.schemas import CASE_KEYS, DOWNSTREAM
 from editcore.records.tables import Row, read_edits, write_table
 from editcore.registry.registry import load_registry
-from editcore.requests import OK
+from editcore.summary.task_choice import selected
 from editcore.updates.delta import Delta, load_deltas
 
 Chosen = dict[str, Any]
@@ -71,33 +71,3 @@ def _rows(job: DownstreamJob, suite: Suite, lm: EditedLM, edit: Chosen) -> list[
         {"model": job.model.name, **about, **chosen_for, **vars(score)}
         for score in suite.scores(lm)
     ]
-
-
-def selected(edits: pl.DataFrame, count: int, top: int) -> pl.DataFrame:
-    """The chosen edits, with the columns `spread` and `top` for the reason of each choice.
-
-    `spread` are `count` edits at even steps of log perplexity from the least to the greatest finite
-    one, for each step the nearest that is not yet chosen; `top` are those with the highest
-    perplexity, infinite ones included. Ties are broken by model, editor, data set and case.
-    """
-    measured = edits.filter(pl.col("status") == OK, pl.col("perplexity").is_not_null())
-    measured = measured.sort(CASE_KEYS).with_row_index("place")
-    spread = _spread(measured.filter(pl.col("perplexity").is_finite()), count)
-    worst = measured.sort(["perplexity", "place"], descending=[True, False])["place"].head(top)
-    return measured.with_columns(
-        spread=pl.col("place").is_in(spread), top=pl.col("place").is_in(worst.to_list())
-    ).filter(pl.col("spread") | pl.col("top"))
-
-
-def _spread(edits: pl.DataFrame, count: int) -> list[int]:
-    if edits.is_empty():
-        return []
-    heights = dict(zip(edits["place"], edits["perplexity"].log(), strict=True))
-    low, high = min(heights.values()), max(heights.values())
-    chosen: list[int] = []
-    for step in range(min(count, len(heights))):
-        target = low + (high - low) * step / max(1, count - 1)
-        nearest = min(heights, key=lambda place: (abs(heights[place] - target), place))
-        del heights[nearest]
-        chosen.append(nearest)
-    return chosen

@@ -5,21 +5,34 @@ of Model Editing", Figure 2).
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
+from editcore.datasets.task_files import label
 from editcore.errors import DataError
+from editcore.planning.jobs import DownstreamJob
+from editcore.records import planned
 from editcore.records.provenance import made_by, merged
-from editcore.records.schemas import CORRELATION, DOWNSTREAM
-from editcore.records.tables import Row, read_provenance, read_table, write_table
+from editcore.records.schemas import CASE_KEYS, CORRELATION, DOWNSTREAM
+from editcore.records.tables import (
+    NO_JOBS,
+    Row,
+    read_edits,
+    read_provenance,
+    read_table,
+    write_table,
+)
 from editcore.requests import OK
+from editcore.summary.task_choice import selected
 
 CONFIDENCE = 0.95
+EDITED = CASE_KEYS[1:]
 
 
 @dataclass(frozen=True)
@@ -83,21 +96,59 @@ def correlation(scores: pl.DataFrame, resamples: int, seed: int) -> list[Row]:
 
 
 def write_correlation(
-    score_files: Sequence[Path], out_dir: Path, resamples: int, seed: int
+    score_files: Sequence[Path],
+    out_dir: Path,
+    resamples: int,
+    seed: int,
+    jobs: Mapping[Path, DownstreamJob] = NO_JOBS,
 ) -> None:
     """Write `downstream.parquet`, all scores, and `correlation.parquet`.
 
-    Raises `DataError` if no file is given, or one is not a table of scores.
+    Raises `DataError` if no file is given, or one is not a table of scores, or does not have every
+    task with every planned model: those that its job in `jobs` chooses from the edits; if it has
+    none there, those in the table.
     """
     if not score_files:
         raise DataError("no tables of scores were given; run `editcore downstream` first")
-    scores = pl.concat([read_table(path, DOWNSTREAM) for path in score_files])
+    tables = {path: read_table(path, DOWNSTREAM) for path in score_files}
+    made = {path: read_provenance(path) for path in score_files}
+    for path, rows in tables.items():
+        models = _chosen(jobs[path]) if path in jobs else _models(rows)
+        _require_planned(path, rows, models, planned.job_of(path, jobs, made[path]))
+    scores = pl.concat(tables.values())
     provenance = {
         "made_by": made_by(),
-        "scores": merged(read_provenance(path) for path in score_files),
+        "scores": merged(made.values()),
         "resamples": resamples,
         "seed": seed,
     }
     write_table(out_dir / "downstream.parquet", scores, DOWNSTREAM, provenance)
-    rows = correlation(scores, resamples, seed)
-    write_table(out_dir / "correlation.parquet", rows, CORRELATION, provenance)
+    found = correlation(scores, resamples, seed)
+    write_table(out_dir / "correlation.parquet", found, CORRELATION, provenance)
+
+
+def _models(rows: pl.DataFrame) -> pl.DataFrame:
+    """The edited models of a table."""
+    return rows.filter(pl.col("case_id").is_not_null()).unique(EDITED, maintain_order=True)
+
+
+def _chosen(job: DownstreamJob) -> pl.DataFrame:
+    """The edited models that a job chooses from its edits."""
+    return selected(read_edits([Path(shard.rows) for shard in job.edits]), job.count, job.top)
+
+
+def _require_planned(
+    path: Path, rows: pl.DataFrame, models: pl.DataFrame, job: Mapping[str, Any]
+) -> None:
+    """Raise `DataError` unless the unedited and all edited models have every task."""
+    if not (tasks := job.get("tasks")):
+        return
+    edited = [(None, None, None), *models.select(EDITED).rows()]
+    wanted = [_named((*model, label(task))) for model in edited for task in tasks]
+    planned.require(path, wanted, map(_named, rows.select(*EDITED, "task").rows()))
+
+
+def _named(row: tuple[Any, ...]) -> str:
+    editor, dataset, case, task = row
+    model = "the unedited model" if case is None else f"case {case} of {editor}, {dataset}"
+    return f"{model} in {task}"

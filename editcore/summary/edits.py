@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,9 +10,16 @@ import polars as pl
 from editcore.collapse import backtest
 from editcore.collapse.verdict import VERDICT_COLUMNS, judged
 from editcore.config.collapse import CollapseSection
+from editcore.planning.jobs import EditJob
 from editcore.records.provenance import made_by, origins
 from editcore.records.schemas import CASES, METRIC_COLUMNS, VERDICTS, WARNING
-from editcore.records.tables import extra_columns, read_edits, read_provenance, write_table
+from editcore.records.tables import (
+    NO_JOBS,
+    extra_columns,
+    read_edits,
+    read_provenance,
+    write_table,
+)
 from editcore.requests import OK
 
 log = logging.getLogger(__name__)
@@ -24,12 +31,17 @@ MIXED = (
 GROUP = ("model", "editor", "dataset")
 
 
-def write_summary(edit_files: Sequence[Path], out_dir: Path, rule: CollapseSection) -> None:
+def write_summary(
+    edit_files: Sequence[Path],
+    out_dir: Path,
+    rule: CollapseSection,
+    jobs: Mapping[Path, EditJob] = NO_JOBS,
+) -> None:
     """Judge all edits, and write three tables to `out_dir`: rows, groups and warnings.
 
-    Raises `DataError` naming the file that is not a table of edits.
+    Raises `DataError` as `read_edits` does.
     """
-    edits = judged(read_edits(edit_files), rule)
+    edits = judged(read_edits(edit_files, jobs), rule)
     provenance = {
         "made_by": made_by(),
         "files": len(edit_files),

@@ -35,7 +35,6 @@ def job(layer: int) -> dict[str, Any]:
         "model": {"name": "small"},
         "editor": {"label": "alpha", "options": {"layer": layer}},
         "dataset": {"name": "hard"},
-        "case_ids": [1, 2],
     }
 
 

@@ -14,15 +14,9 @@ from torch import Tensor
 
 from editcore.keyvalue.keys import collect_keys
 from editcore.models.tokenization import TokenizedPrompt
+from editcore.records.mechanism_schemas import COLLAPSE, NORMAL
 from editcore.runs.mechanism import geometry
-from editcore.runs.mechanism.material import (
-    COLLAPSE,
-    NORMAL,
-    Case,
-    Material,
-    keys_after_prefixes,
-    stacked,
-)
+from editcore.runs.mechanism.material import Case, Material, keys_after_prefixes, stacked
 
 BARE = {COLLAPSE: "collapse bare", NORMAL: "normal bare"}
 MEAN = {COLLAPSE: "collapse mean", NORMAL: "normal mean"}

@@ -25,12 +25,12 @@ from editcore.keyvalue.value import Value
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, tokenize_prompt
 from editcore.planning.jobs import CaseSet, MechanismJob
+from editcore.records.mechanism_schemas import COLLAPSE, NORMAL
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import SLOT, EditRequest
 from editcore.runs.baseline import Baseline
 from editcore.updates.delta import Delta
 
-COLLAPSE, NORMAL = "collapse", "normal"
 CASES_AT_A_TIME = 16
 
 

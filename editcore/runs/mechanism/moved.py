@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from editcore.records.mechanism_schemas import COLLAPSE, NORMAL
 from editcore.runs.mechanism import geometry
 from editcore.runs.mechanism.clouds import BARE, Clouds
-from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Material, keys_after_prefixes
+from editcore.runs.mechanism.material import Material, keys_after_prefixes
 
 
 def rows(material: Material, clouds: Clouds) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,8 @@ from editcore.keyvalue.keys import SubjectKeys, mixed
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, pad_rows
-from editcore.runs.mechanism.material import COLLAPSE, NORMAL, Case, Material
+from editcore.records.mechanism_schemas import COLLAPSE, NORMAL
+from editcore.runs.mechanism.material import Case, Material
 
 
 @torch.no_grad()

@@ -7,9 +7,10 @@ from itertools import product
 from typing import Any
 
 from editcore.keyvalue.keys import mixed, prefixed, unprefixed
+from editcore.records.mechanism_schemas import STRATEGIES
 from editcore.runs.mechanism.material import Case, Material
 
-STRATEGIES = {"mixed": mixed, "prefixed": prefixed, "unprefixed": unprefixed}
+KEYS = dict(zip(STRATEGIES, (mixed, prefixed, unprefixed), strict=True))
 
 
 def rows(material: Material) -> list[dict[str, Any]]:
@@ -22,7 +23,7 @@ def rows(material: Material) -> list[dict[str, Any]]:
         for strategy, with_moment in ways
     ]
     edits = [
-        material.solve(case, STRATEGIES[strategy](case.keys), second_moment=with_moment)
+        material.solve(case, KEYS[strategy](case.keys), second_moment=with_moment)
         for _, case, strategy, with_moment in each
     ]
     base = material.unedited.mean

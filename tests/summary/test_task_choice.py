@@ -4,7 +4,7 @@ import math
 
 import polars as pl
 
-from editcore.runs.downstream import selected
+from editcore.summary.task_choice import selected
 from tests.rows import edit_row, failed_row
 
 
