@@ -1,7 +1,7 @@
 """An editor at work on a loaded model, as a job names them; every command that edits uses it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from editcore.keyvalue import prefixes, second_moment, value_file
 from editcore.keyvalue.keys import KeyStrategy
 from editcore.models.loading import LoadedModel, load_spec
 from editcore.planning.jobs import EditorJob
+from editcore.records import digests
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registry, resolve_factory
 from editcore.requests import OK, EditRequest
@@ -23,12 +24,16 @@ from editcore.updates.change import Change
 
 @dataclass(frozen=True)
 class Session:
-    """Model and artefacts, the editor, and the transforms of its weight changes."""
+    """Model and artefacts, the editor, and the transforms of its weight changes.
+
+    `artefacts` has the digest of each file that the job names, by its path.
+    """
 
     info: EditorInfo
     context: EditContext
     editor: Editor[Any]
     transforms: Sequence[BoundTransform]
+    artefacts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, job: EditorJob, registry: Registry) -> "Session":
@@ -40,7 +45,8 @@ class Session:
             model.parts.block(layer)
         editor = make_editor(info, config)
         context = _context(job, model, config, registry)
-        return cls(info, context, editor, bind(job.editor.transforms, registry))
+        transforms = bind(job.editor.transforms, registry)
+        return cls(info, context, editor, transforms, digests.of_files(job.artefacts))
 
     def edit(self, requests: Sequence[EditRequest], state: Any) -> EditResult:
         """The next edit of a sequence, on the model as it is now, or the reason why there is none.

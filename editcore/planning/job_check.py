@@ -6,7 +6,6 @@ from pydantic import BaseModel
 
 from editcore.planning import editor_options, preflight
 from editcore.planning.jobs import (
-    CaseSet,
     DatasetSpec,
     DownstreamJob,
     EditFiles,
@@ -22,7 +21,6 @@ from editcore.planning.jobs import (
     TextSpec,
     TrainJob,
     TransformSpec,
-    ValueFile,
     ValueJob,
 )
 from editcore.registry.hookspecs import AUTO
@@ -68,18 +66,16 @@ def _require_other(part: BaseModel, registry: Registry) -> None:
 def _files(part: BaseModel) -> Iterator[str]:
     """The files that one part of a job reads, without those of its own parts."""
     match part:
-        case DatasetSpec() | PerplexitySpec() | TextSpec() | ValueFile():
+        case DatasetSpec() | PerplexitySpec() | TextSpec():
             yield part.path
         case EditFiles():
             yield from (part.rows, part.deltas)
-        case CaseSet():
-            yield part.values
         case ValueJob() | LayersJob():
             yield part.prefixes
         case MomentJob():
             yield from part.sources
         case EditorJob():
-            yield from filter(None, (part.prefixes, part.trained, *part.moments.values()))
+            yield from part.artefacts
             yield from part.data if isinstance(part, TrainJob) else ()
 
 

@@ -223,6 +223,13 @@ class EditorJob(Job):
     values: tuple[ValueFile, ...] = ()
     trained: str | None = None
 
+    @property
+    def artefacts(self) -> tuple[str, ...]:
+        """The files of all artefacts that the job's edits read."""
+        values = [source.path for source in self.values]
+        found = (self.prefixes, *self.moments.values(), *values, self.trained)
+        return tuple(path for path in found if path is not None)
+
 
 class TrainJob(EditorJob):
     """Train an editor for one model on data files, with the options that training depends on.
@@ -347,6 +354,11 @@ class MechanismJob(EditorJob):
     perplexity: PerplexitySpec
     prefix_lengths: Annotated[tuple[Natural, ...], Field(min_length=1)]
     encoder: str | None = None
+
+    @property
+    def artefacts(self) -> tuple[str, ...]:
+        """The files of all artefacts that the experiments read."""
+        return (*super().artefacts, self.hard_cases.values, self.normal_cases.values)
 
 
 FileT = TypeVar("FileT", bound=BaseModel)

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from editcore.errors import DataError
+from editcore.errors import DataError, reading
+from editcore.records.safetensors_header import read_header
 
 DIGEST = "digest"
 REMEDY = "delete it and run again"
@@ -24,6 +25,21 @@ def check_digest(path: Path, written: object, own: str, remedy: str) -> None:
         )
     if written != own:
         raise DataError(f"{path} has changed since editcore wrote it; {remedy}")
+
+
+def of_files(paths: Iterable[str]) -> dict[str, str]:
+    """By path, the digest in each file of tensors or of prefixes; the content is not checked.
+
+    Raises `DataError` if there is none.
+    """
+    return {path: _of_file(Path(path)) for path in paths}
+
+
+def _of_file(path: Path) -> str:
+    with reading(path, "digest", REMEDY):
+        if path.suffix == ".safetensors":
+            return read_header(path, REMEDY).metadata[DIGEST]
+        return str(json.loads(path.read_bytes())[DIGEST])
 
 
 def of_table(table: pa.Table, about: Mapping[bytes, bytes]) -> str:

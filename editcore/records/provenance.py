@@ -139,11 +139,14 @@ def made_by() -> dict[str, str]:
 def origins(sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The provenance of several shards as one: each model, editor and data set once."""
     jobs = [job for source in sources if isinstance(job := source.get("job"), Mapping)]
+    artefacts = [files for s in sources if isinstance(files := s.get("artefacts"), Mapping)]
     # Each shard has its own job and its hash.
-    rest = [{k: v for k, v in s.items() if k not in ("job", "config")} for s in sources]
+    own = ("job", "config", "artefacts")
+    rest = [{k: v for k, v in s.items() if k not in own} for s in sources]
     parts = (("models", "model", "name"), ("editors", "editor", "label"))
     return {
         "edits": merged(rest),
+        "artefacts": merged(artefacts),
         **{
             plural: {
                 label: merged(job[part] for job in jobs if _label(job, part, name) == label)

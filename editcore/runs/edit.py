@@ -45,8 +45,10 @@ def run(job: EditJob, out: Path, deltas_out: Path) -> None:
             }
             rows += made
             bar.update(len(edits))
-    prefixes = shard.session.context.prefixes
-    about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None)
+    session = shard.session
+    prefixes = session.context.prefixes
+    prefixes_hash = prefixes.hash if prefixes else None
+    about = of_job(job, prefixes_hash=prefixes_hash, artefacts=session.artefacts)
     save_deltas(changes, deltas_out, as_metadata(about))
     write_table(out, rows, EDITS, about)
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -26,7 +27,11 @@ log = logging.getLogger(__name__)
 
 MIXED = (
     "the shards were made by different versions of editcore's code (%s), which alone can make "
-    "their numbers differ; `snakemake --forcerun edits` makes all of them again"
+    "their numbers differ; `snakemake --forcerun edit` makes all of them again"
+)
+MIXED_ARTEFACTS = (
+    "the shards were made with different contents of %s, which alone can make their numbers "
+    "differ; `snakemake --forcerun edit` makes all of them again"
 )
 GROUP = ("model", "editor", "dataset")
 
@@ -48,11 +53,19 @@ def write_summary(
         "collapse": rule.model_dump(),
         **origins([read_provenance(path) for path in edit_files]),
     }
-    if isinstance(codes := provenance["edits"].get("code"), list):
-        log.warning(MIXED, " and ".join(codes))
+    _warn_of_mixed(provenance)
     write_table(out_dir / "cases.parquet", edits, CASES, provenance)
     write_table(out_dir / "verdicts.parquet", verdicts(edits, rule), VERDICTS, provenance)
     write_table(out_dir / "warning.parquet", backtest.evaluate(edits), WARNING, provenance)
+
+
+def _warn_of_mixed(provenance: Mapping[str, Any]) -> None:
+    """Log a warning if shards differ in what all of them should have been made with."""
+    if isinstance(codes := provenance["edits"].get("code"), list):
+        log.warning(MIXED, " and ".join(codes))
+    files = [file for file, of in provenance["artefacts"].items() if isinstance(of, list)]
+    if files:
+        log.warning(MIXED_ARTEFACTS, " and ".join(files))
 
 
 def verdicts(edits: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:

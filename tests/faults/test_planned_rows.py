@@ -3,6 +3,7 @@
 All is done through the command line.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from safetensors import safe_open
 
 from editcore.cli import main
 from editcore.records.mechanism_schemas import UPDATES
@@ -89,6 +91,32 @@ def by_editcore(path: Path, rows: pl.DataFrame, **changes: Any) -> None:
 
 def rows_of(path: Path) -> pl.DataFrame:
     return read_table(path, SCHEMAS[path])
+
+
+ARTEFACTS = Path("results/artefacts/model=tiny")
+
+
+@pytest.mark.parametrize("path", [EDITED, STEPS, KEYS])
+def test_rows_have_the_digest_of_every_artefact_that_they_were_computed_with(
+    study: None, path: Path
+) -> None:
+    made = read_provenance(path)
+    (moment,) = made["job"]["moments"].values()
+    (values,) = ARTEFACTS.glob("values-*/dataset=facts/shard-000.safetensors")
+    prefixes = ARTEFACTS / "prefixes.json"
+    found = {str(prefixes): json.loads(prefixes.read_text())["digest"]}
+    for file in (Path(moment), values):
+        with safe_open(file, framework="numpy") as tensors:
+            found[str(file)] = tensors.metadata()["digest"]
+    expected = found if path != STEPS else {k: v for k, v in found.items() if k != str(values)}
+    assert made["artefacts"] == expected
+
+
+def test_rows_of_a_trained_editor_have_the_digest_of_its_training(study: None) -> None:
+    made = read_provenance(Path(str(EDITED).replace("rome", "mend")))
+    trained = made["job"]["trained"]
+    with safe_open(trained, framework="numpy") as tensors:
+        assert made["artefacts"][trained] == tensors.metadata()["digest"]
 
 
 @pytest.mark.parametrize("path", SUMMARIES)

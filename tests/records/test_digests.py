@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from editcore.atomic import write_tensors
 from editcore.errors import DataError
-from editcore.records.digests import of_table
+from editcore.records.digests import of_files, of_table
 from editcore.records.schemas import EDITS
 from editcore.records.tables import DIGEST_KEY, PROVENANCE_KEY, read_edits, read_table, write_table
 from tests.rows import edit_row, failed_row
@@ -145,3 +147,18 @@ def test_a_table_without_digest_is_refused(path: Path) -> None:
 def test_an_empty_table_that_was_written_empty_is_read(tmp_path: Path) -> None:
     write_table(tmp_path / "none.parquet", [], EDITS, {})
     assert read_table(tmp_path / "none.parquet", EDITS).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.safetensors", b"{}"), ("a.json", b"{}"), ("a.json", b"[1]")]
+)
+def test_a_file_without_digest_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name} contains no .*delete it and run again"):
+        of_files([str(tmp_path / name)])
+
+
+def test_tensors_without_digest_are_named(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "a.safetensors", {"x": torch.ones(1)}, {"layer": "0"})
+    with pytest.raises(DataError, match=r"a\.safetensors contains no digest"):
+        of_files([str(tmp_path / "a.safetensors")])

@@ -200,7 +200,7 @@ def test_a_resumed_sequence_ends_with_the_same_table(
     monkeypatch.setattr(sequence.SequenceRun, "step", failing)
     with pytest.raises(KeyboardInterrupt):
         run(job, tmp_path / "cut")
-    checkpoint = SequenceProgress.beside(tmp_path / "cut" / "rows.parquet", job)
+    checkpoint = SequenceProgress.beside(tmp_path / "cut" / "rows.parquet", job, {})
     assert checkpoint.file.path.exists()
     steps: list[int] = []
 
@@ -219,18 +219,22 @@ def test_a_resumed_sequence_ends_with_the_same_table(
     assert not checkpoint.file.path.exists()
 
 
-def test_a_checkpoint_of_another_job_is_ignored(job: SequenceJob, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_job_or_of_other_artefacts_is_ignored(
+    job: SequenceJob, tmp_path: Path
+) -> None:
     run(job, tmp_path / "out")
     other = job.model_copy(update={"every": 2})
     registry = load_registry()
     opened = sequence.SequenceRun.open(job, registry)
     with cumulative_delta.accumulating(opened.session.context.model) as changes:
-        mine, theirs = (
-            SequenceProgress.beside(tmp_path / "out" / "x", each) for each in (job, other)
+        mine, theirs, changed = (
+            SequenceProgress.beside(tmp_path / "out" / "x", *each)
+            for each in ((job, {"C": "a"}), (other, {"C": "a"}), (job, {"C": "b"}))
         )
         mine.write(changes, Resumed([opened.unedited_row()], {}))
         assert mine.resume(changes, opened.unedited_row()) is not None
         assert theirs.resume(changes, opened.unedited_row()) is None
+        assert changed.resume(changes, opened.unedited_row()) is None
         assert mine.resume(changes, {**opened.unedited_row(), "perplexity": 1.0}) is None
 
 
@@ -246,7 +250,7 @@ def test_a_killed_run_ends_with_the_same_table(
     arguments += ["--deltas", str(out.with_name("all.safetensors"))]
     command = [sys.executable, "-c", "from editcore.cli import main; main()", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    checkpoint = SequenceProgress.beside(out, job).file.path
+    checkpoint = SequenceProgress.beside(out, job, {}).file.path
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -121,6 +121,22 @@ def test_provenance_names_each_editor_once_and_merges_the_rest(summary: Path) ->
     assert set(provenance["made_by"]) == {"editcore", "polars"}
 
 
+def test_shards_made_with_two_states_of_an_artefact_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shards = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for case, shard in enumerate(shards):
+        made_with = {"C": f"{case}", "prefixes": "same", f"values {case}": "own"}
+        write_table(shard, [edit_row(case)], EDITS, {"artefacts": made_with})
+    write_summary(shards[:1], tmp_path, RULE)
+    assert not caplog.messages
+    write_summary(shards, tmp_path, RULE)
+    (said,) = caplog.messages
+    assert said.startswith("the shards were made with different contents of C, which alone")
+    found = read_provenance(tmp_path / "cases.parquet")["artefacts"]
+    assert found == {"C": ["0", "1"], "prefixes": "same", "values 0": "own", "values 1": "own"}
+
+
 def test_merged_descends_into_mappings() -> None:
     first, second = {"a": {"x": 1, "y": 2}}, {"a": {"x": 1, "y": 3}}
     assert merged([first, second]) == {"a": {"x": 1, "y": [2, 3]}}

@@ -48,7 +48,8 @@ class Case:
 class Material:
     """A model with its cases, keys and texts; `texts` are those that C is estimated from.
 
-    `left_out` are the cases of each set that no experiment can use, by case id with the reason.
+    `left_out` are the cases of each set that no experiment can use, by case id with the reason,
+    `artefacts` the digests of the files that all this is read from, by path.
     """
 
     job: MechanismJob
@@ -59,6 +60,7 @@ class Material:
     unedited: Perplexity
     edited: EditedPerplexity
     left_out: Mapping[str, Mapping[int, str]]
+    artefacts: Mapping[str, str]
 
     @classmethod
     def open(cls, job: MechanismJob) -> "Material":
@@ -77,8 +79,8 @@ class Material:
         running = list(texts_within(model, read_texts(job.texts.path, None), job.texts.tokens))
         measured = baseline.unedited, baseline.edited
         reasons = {name: reasons for name, (_, reasons) in found.items()}
-        material = cls(job, model, context.moments[layer], sets, running, *measured, reasons)
-        return _fitting(material)
+        known = reasons, baseline.session.artefacts
+        return _fitting(cls(job, model, context.moments[layer], sets, running, *measured, *known))
 
     @property
     def layer(self) -> int:

@@ -34,6 +34,6 @@ def run(job: "MechanismJob", folder: Path) -> None:
         "depth": [*depth.rows(material), *encoder.rows(job, inner)],
         "positions": positions.rows(material),
     }
-    about = of_job(job, left_out=material.left_out)
+    about = of_job(job, left_out=material.left_out, artefacts=material.artefacts)
     for name, rows in found.items():
         write_table(folder / f"{name}.parquet", rows, TABLES[name], about)

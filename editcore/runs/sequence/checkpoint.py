@@ -33,10 +33,15 @@ class SequenceProgress:
     file: Checkpoint
 
     @classmethod
-    def beside(cls, out: Path, job: SequenceJob) -> "SequenceProgress":
-        """The hidden file next to the table `out`; one of another job is ignored."""
+    def beside(
+        cls, out: Path, job: SequenceJob, artefacts: Mapping[str, str]
+    ) -> "SequenceProgress":
+        """The hidden file next to the table `out`.
+
+        One of another job, or made with artefacts of other digests, is ignored.
+        """
         path = out.with_name(f".{out.name}.checkpoint.safetensors")
-        identity = json.dumps(of_job(job), sort_keys=True)
+        identity = json.dumps(of_job(job, artefacts=artefacts), sort_keys=True)
         return cls(Checkpoint(path, identity, seconds=0))
 
     def write(self, changes: CumulativeDelta, resumed: Resumed) -> None:

@@ -46,12 +46,17 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
     checkpoint, a file next to `out` that is deleted once both are written.
     """
     sequence = SequenceRun.open(job, registry or load_registry())
-    kept = SequenceProgress.beside(out, job)
-    with accumulating(sequence.session.context.model) as changes:
+    session = sequence.session
+    kept = SequenceProgress.beside(out, job, session.artefacts)
+    with accumulating(session.context.model) as changes:
         rows = _rows(sequence, changes, kept)
-        prefixes = sequence.session.context.prefixes
+        prefixes = session.context.prefixes
+        made = {
+            "artefacts": session.artefacts,
+            "prefixes_hash": prefixes.hash if prefixes else None,
+        }
         tasks = {"tasks": sequence.task_scores.suite.versions} if sequence.task_scores else {}
-        about = of_job(job, prefixes_hash=prefixes.hash if prefixes else None, **tasks)
+        about = of_job(job, **made, **tasks)
         cumulative_delta.save(changes, changes_out, as_metadata(about))
     write_table(out, rows, SEQUENCES, about)
     kept.remove()
