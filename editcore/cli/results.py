@@ -63,7 +63,8 @@ def summarise(
     if what == "layers":
         if given:
             raise click.UsageError(f"--{next(iter(given))}: keys at every layer are not judged")
-        write_layers([*files, *(listed_layers(study) if study else [])], out)
+        layers = listed_layers(study) if study else {}
+        write_layers([*files, *layers], out, layers)
         return
     rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
     if what == "edits":

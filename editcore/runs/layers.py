@@ -20,6 +20,7 @@ from editcore.models.loading import LoadedModel, load_spec
 from editcore.models.tokenization import TokenizedPrompt
 from editcore.planning.jobs import LayersJob
 from editcore.progress import progress_bar
+from editcore.records import digests
 from editcore.records.provenance import of_job
 from editcore.records.schemas import LAYERS
 from editcore.records.tables import Row, write_table
@@ -37,6 +38,7 @@ def run(job: LayersJob, out: Path) -> None:
     registry = load_registry()
     model = load_spec(job.model, registry)
     context = prefixes.load(Path(job.prefixes))
+    made_from = of_job(job, prefixes_hash=context.hash, artefacts=digests.of_files([job.prefixes]))
     rows: list[Row] = []
     total = sum(len(each.case_ids) for each in job.sets)
     with progress_bar(total=total, title=f"{job.model.name} layers", unit="case") as bar:
@@ -47,7 +49,7 @@ def run(job: LayersJob, out: Path) -> None:
                 about = {"model": job.model.name, "dataset": each.dataset.name}
                 rows += [{**about, **row} for row in _rows(model, some, context.templates)]
                 bar.update(len(some))
-    write_table(out, rows, LAYERS, of_job(job, prefixes_hash=context.hash))
+    write_table(out, rows, LAYERS, made_from)
 
 
 def _rows(

@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 import torch
 
+from editcore.errors import DataError
 from editcore.keyvalue.keys import collect_keys, keys_by_layer, tokenize_templates
 from editcore.models.loading import load_spec, wrap_model
 from editcore.planning.jobs import DatasetSpec, LayerSet, LayersJob, ModelSpec, PrefixJob
 from editcore.records.schemas import LAYERS
-from editcore.records.tables import read_table
+from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs import artefacts
@@ -96,3 +97,27 @@ def test_tables_of_all_models_are_joined(
     joined = read_table(tmp_path / "layers.parquet", LAYERS)
     assert len(joined) == 2 * len(table)
     assert joined["model"].unique(maintain_order=True).to_list() == ["gpt2", "twin"]
+
+
+def test_rows_of_a_case_that_are_missing_are_named(
+    job: LayersJob, table: pl.DataFrame, tmp_path: Path
+) -> None:
+    path = Path(job.prefixes).with_name("layers.parquet")
+    made, short = read_provenance(path), tmp_path / "short.parquet"
+    for rows, named in (
+        (table.clear(), "case 0 of facts, layer 0, case 1 of facts, layer 0"),
+        (table.filter(pl.col("case_id") != 1), "missing: case 1 of facts, layer 0, case 1"),
+        (table[1:], "missing: case 0 of facts, layer 0; delete it and run again"),
+    ):
+        write_table(short, rows, LAYERS, made)
+        with pytest.raises(DataError, match=rf"short\.parquet: .*{named}"):
+            write_layers([short], tmp_path)
+    larger = LayerSet(dataset=job.sets[0].dataset, case_ids=(0, 1, 2, 9, 10))
+    with pytest.raises(DataError, match="missing: case 10 of facts, layer 0"):
+        write_layers([path], tmp_path, {path: job.model_copy(update={"sets": (larger,)})})
+
+
+def test_rows_have_the_digest_of_the_prefixes(job: LayersJob, table: pl.DataFrame) -> None:
+    made = read_provenance(Path(job.prefixes).with_name("layers.parquet"))
+    digest = json.loads(Path(job.prefixes).read_text(encoding="utf-8"))["digest"]
+    assert made["artefacts"] == {job.prefixes: digest}
