@@ -158,6 +158,12 @@ class MomentJob(Job):
     texts: TextSpec | None = None
     published: str | None = None
 
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.texts is None) == (self.published is None):
+            raise ValueError("give either texts or published")
+        return self
+
     @property
     def key(self) -> ArtefactKey:
         """The model, and a short hash of everything that the moments depend on."""

@@ -10,6 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
+from editcore.records.columns import SCHEMA_KEY
+from editcore.records.digests import of_table
+from editcore.records.tables import DIGEST_KEY, PROVENANCE_KEY, ROWS_KEY
+
 Path = tuple[int | str, ...]
 
 # What people and programs write by mistake.
@@ -150,14 +154,25 @@ KINDS = (pa.int64(), pa.float64(), pa.string(), pa.bool_(), pa.float32(), pa.lis
 
 @st.composite
 def table(draw: st.DrawFn, content: bytes) -> bytes:
-    """A Parquet file with other columns, rows or metadata."""
+    """A Parquet file with other columns, rows or metadata; half with the digest of what it has."""
     rows = pq.read_table(io.BytesIO(content))
     change: Callable[[st.DrawFn, pa.Table], pa.Table] = draw(
         st.sampled_from([_metadata, _metadata, _column, _column, _rows, _cell, _cell])
     )
+    changed_rows = change(draw, rows)
     out = io.BytesIO()
-    pq.write_table(change(draw, rows), out)
+    pq.write_table(_signed(changed_rows) if draw(st.booleans()) else changed_rows, out)
     return out.getvalue()
+
+
+def _signed(rows: pa.Table) -> pa.Table:
+    """With the number of rows and the digest that editcore would write."""
+    about = dict(rows.schema.metadata or {})
+    if len(set(rows.column_names)) < rows.num_columns:
+        return rows
+    own = of_table(rows, {key: about.get(key, b"") for key in (SCHEMA_KEY, PROVENANCE_KEY)})
+    signed = {ROWS_KEY: str(len(rows)).encode(), DIGEST_KEY: own.encode()}
+    return rows.replace_schema_metadata(about | signed)
 
 
 def _metadata(draw: st.DrawFn, rows: pa.Table) -> pa.Table:
