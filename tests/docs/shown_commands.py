@@ -109,7 +109,8 @@ HARDEN = (
     "--relations resources/hard/{}relations.json"
 )
 GUARD = "editcore guard edits.json …"
-SMOKE = "python3 bootstrap.py study --configfile config/smoke.yaml"
+STUDY = "python3 bootstrap.py study --configfile"
+SMOKE = f"{STUDY} config/smoke.yaml"
 MINE = "snakemake --configfile mine.yaml"
 NEW = "python3 bootstrap.py run editcore new-plugin my-editor --into path/to"
 ADD = f"python3 bootstrap.py add -e {PLUGIN}"
@@ -128,6 +129,10 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "python3 bootstrap.py study -n": Run("\nreport "),
         "python3 bootstrap.py study --cores 8": Run("\nreport ", more="-n"),
         SMOKE: Elsewhere("a minute and a half of two cores", f".ci/run: {SMOKE}"),
+        f"{STUDY} config/smollm2.yaml": Elsewhere(
+            "it downloads a model and takes half an hour",
+            "tests/workflow/test_smollm2.py::test_rome_s_edits_of_hard_cases_alone_collapse_it",
+        ),
         "python3 bootstrap.py test": Elsewhere(
             "it is these tests", ".ci/run: python3 bootstrap.py test"
         ),

@@ -1,7 +1,6 @@
 """ROME and C-ROME agree with the papers' released code on a real pretrained model."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from editcore.evaluation.perplexity import EditedPerplexity, measure, tokenize
 from editcore.keyvalue.value_file import StoredValues
 from editcore.keyvalue.value_search import find_values
 from editcore.toolkit import ContextPrefixes, LoadedModel, LowRankUpdate, load_model
+from tests.smollm2 import fetched
 
 GOLDEN = Path(__file__).parent / "golden" / "smollm2"
 TEXTS = Path(__file__).parents[3] / "shared" / "data" / "me-ppl" / "ME-PPL_50.json"
@@ -34,10 +34,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    folder = os.environ.get("EDITCORE_SMOLLM2")
-    if folder is None:
-        pytest.skip("EDITCORE_SMOLLM2 does not name a folder with SmolLM2-135M-Instruct")
-    return load_model("smollm2", folder)
+    return load_model("smollm2", fetched())
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,65 @@
+"""The study of a real model, with a handful of its cases, from the wheel to the report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from editcore.sources.wheel_file import wheel_file
+from tests.smollm2 import SHA256, fetched
+from tests.workflow.conftest import ROOT, StudyFolder
+
+CASES = 2
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The summary of `config/smollm2.yaml` with few cases, texts and prefixes, and no tasks."""
+    source = fetched()
+    folder = StudyFolder(tmp_path_factory.mktemp("smollm2"))
+    raw: dict[str, Any] = yaml.safe_load((ROOT / "config" / "smollm2.yaml").read_text())
+    assert raw["models"]["smollm2"] == {"source": source, "sha256": SHA256}
+    del raw["downstream"]
+    for dataset in raw["datasets"].values():
+        dataset["limit"] = CASES
+    raw |= {
+        "perplexity": raw["perplexity"] | {"texts": 3},
+        "prefixes": raw["prefixes"] | {"lengths": [[10, 4]]},
+        "layers": {"cases": CASES},
+    }
+    (folder.path / "study.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    status, printed = folder.snakemake("--quiet")
+    assert status == 0, printed
+    assert (folder.path / "results" / "report.html").stat().st_size > 10_000
+    return folder.path / "results" / "summary"
+
+
+def worst(summary: Path) -> Mapping[tuple[str, str], float]:
+    """The greatest perplexity ratio of each editor and data set."""
+    cases = pl.read_parquet(summary / "cases.parquet")
+    assert cases["status"].unique().to_list() == ["ok"]
+    greatest = cases.group_by("editor", "dataset").agg(pl.col("perplexity_ratio").max())
+    return {(editor, dataset): ratio for editor, dataset, ratio in greatest.iter_rows()}
+
+
+def test_rome_s_edits_of_hard_cases_alone_collapse_it(summary: Path) -> None:
+    ratios = worst(summary)
+    assert ratios["rome", "hard"] > 100
+    others = {group: ratio for group, ratio in ratios.items() if group != ("rome", "hard")}
+    assert len(others) == 3
+    assert max(others.values()) < 1.3, others
+
+
+def test_the_keys_of_hard_cases_are_unlike_their_means_at_the_edited_layer(summary: Path) -> None:
+    keys = pl.read_parquet(summary / "layers.parquet").filter(layer=7)
+    shares = dict(keys.group_by("dataset").agg(pl.col("denominator_share").median()).iter_rows())
+    assert abs(shares["hard"]) < 0.2 * shares["normal"]
+
+
+def test_every_row_names_the_precision_on_disk(summary: Path) -> None:
+    stored = pl.read_parquet(summary / "cases.parquet")["stored_as"].unique().to_list()
+    assert wheel_file(fetched()) is not None
+    assert stored == ["Q4_1"]
