@@ -102,7 +102,7 @@ def correlate(
     With --study and --cases, also write weight_change.parquet: for each model, the changed matrix
     of an edit that collapsed it, and of one that did not.
     """
-    from editcore.config.study import DownstreamSection
+    from editcore.config.stages import DownstreamSection
     from editcore.planning import preflight
     from editcore.planning.study import listed_config, listed_edits, listed_scores
     from editcore.summary.correlation import write_correlation

@@ -12,16 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from editcore import atomic
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
-from editcore.config.study import (
-    Device,
-    FloatType,
-    Natural,
-    Positive,
-    Precision,
-    PrefixTokens,
-    Seed,
-    require_tf32,
-)
+from editcore.config.section import Natural, Positive, Seed
+from editcore.config.study import Device, FloatType, Precision, PrefixTokens, require_tf32
 from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError, reason
 from editcore.planning import paths

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from editcore.config.messages import nearest
-from editcore.config.study import SequenceSection, StudyConfig
+from editcore.config.stages import SequenceSection
+from editcore.config.study import StudyConfig
 from editcore.errors import ConfigError, at
 from editcore.planning import preflight
 from editcore.planning.jobs import EditorSpec

@@ -21,8 +21,8 @@ from tests.smollm2 import fetched
 GOLDEN = Path(__file__).parent / "golden" / "smollm2"
 TEXTS = Path(__file__).parents[3] / "shared" / "data" / "me-ppl" / "ME-PPL_50.json"
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
-# Two of the twelve edits, since a search for v* takes half a minute: ROME's collapses the model, and
-# C-ROME's of the same fact does not.
+# Two of the twelve edits, since a search for v* takes half a minute: ROME collapses the model, and
+# C-ROME with the same fact does not.
 CHOSEN = ((173, "rome_nocov"), (173, "crome_nocov"))
 CASES = [
     case

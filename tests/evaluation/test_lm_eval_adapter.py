@@ -16,7 +16,7 @@ from lm_eval.api.model import CachingLM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
-from editcore.config.study import DownstreamSection
+from editcore.config.stages import DownstreamSection
 from editcore.datasets import task_files
 from editcore.errors import ConfigError, EditcoreError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite

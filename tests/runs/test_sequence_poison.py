@@ -13,7 +13,7 @@ from editcore_ft.editor import FtEditor
 from polars.testing import assert_frame_equal
 
 from editcore import EditResult
-from editcore.config.study import SequenceSection
+from editcore.config.stages import SequenceSection
 from editcore.planning import paths
 from editcore.planning.jobs import SequenceJob
 from editcore.planning.planner import plan

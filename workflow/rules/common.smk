@@ -7,7 +7,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from editcore.cli.steps import say
-from editcore.config.study import LABEL_PATTERN, read_yaml
+from editcore.config.section import LABEL_PATTERN
+from editcore.config.study import read_yaml
 from editcore.config.study import parse as parse_study
 from editcore.errors import EditcoreError
 from editcore.planning import planner

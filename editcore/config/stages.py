@@ -1,0 +1,132 @@
+"""The sections of a study that add stages: sequences, tasks, keys by layer, the mechanism."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from editcore.config.section import Label, Natural, Positive, Section, Seed
+
+AfterCollapse = Literal["stop", "continue"]
+
+
+class SequenceSection(Section):
+    """Sequential edits: one sequence per model, editor, data set and seed."""
+
+    editors: tuple[Label, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Labels of editors; by default all that can edit in sequence.",
+    )
+    datasets: tuple[Label, ...] | None = Field(
+        default=None, min_length=1, description="Labels of data sets; by default all."
+    )
+    edits: Positive | None = Field(
+        default=None,
+        description="Facts per sequence, the same number from each data set; by default as many as "
+        "the smallest has.",
+    )
+    every: Positive = Field(default=5, description="Measure perplexity every N edits.")
+    checks: tuple[Positive, ...] = Field(
+        default=(10, 50),
+        description="Also measure the efficacy of all edits so far, and locality, after these "
+        "numbers of edits; always at the end.",
+    )
+    seeds: tuple[Seed, ...] = Field(
+        default=(0,),
+        min_length=1,
+        description="Each seed draws facts and their order for one sequence.",
+    )
+    batch: Positive = Field(
+        default=1, description="Facts per step, for editors that edit several at once."
+    )
+    after_collapse: AfterCollapse = Field(
+        default="stop", description="Whether a sequence ends when its model has collapsed."
+    )
+    checkpoint: Positive = Field(
+        default=20, description="Steps between checkpoints, from which an interrupted run resumes."
+    )
+    tasks: tuple[str, ...] = Field(
+        default=(),
+        description="Tasks to run on the model before the first edit and at the end, named as in "
+        "`downstream`; by default none.",
+    )
+    task_items: Positive | None = Field(
+        default=50, description="Use the first N items of each task; all if null."
+    )
+    task_checks: tuple[Positive, ...] = Field(
+        default=(), description="Also run the tasks after these numbers of edits."
+    )
+
+
+class DownstreamSection(Section):
+    """Tasks that are run on some edited models, to compare their scores with perplexity."""
+
+    tasks: tuple[str, ...] = Field(
+        default=(
+            "world_cloze",
+            "world_continuations",
+            "world_fact_choices",
+            "world_passages",
+            "world_questions",
+        ),
+        min_length=1,
+        description="Tasks: the path of a YAML file, or a name in resources/tasks or of lm-eval.",
+    )
+    count: Positive = Field(
+        default=30,
+        description="Edited models to test per model, spread evenly over log perplexity.",
+    )
+    top: int = Field(
+        default=10, ge=0, description="Further edited models, those with the highest perplexity."
+    )
+    limit: Positive | None = Field(
+        default=200, description="Use the first N items of each task; all if null."
+    )
+    resamples: Positive = Field(
+        default=2000, description="Bootstrap samples for the interval of each correlation."
+    )
+
+
+class LayerSection(Section):
+    """The keys of subjects at every layer: where on the depth the first position differs."""
+
+    datasets: tuple[Label, ...] | None = Field(
+        default=None, min_length=1, description="Labels of data sets; by default all."
+    )
+    cases: Positive = Field(
+        default=40, description="Number of cases of each data set, spread evenly over it."
+    )
+
+
+class MechanismSection(Section):
+    """The experiments on why edits collapse a model."""
+
+    editor: str = Field(
+        min_length=1,
+        description="The label of an editor that searches for v* and reads C at one layer; its "
+        "layer, search and v* are used.",
+    )
+    hard: str = Field(
+        min_length=1, description="The label of the data set whose cases collapse models."
+    )
+    normal: str = Field(min_length=1, description="The label of a data set for comparison.")
+    cases: Positive = Field(
+        default=40, description="Number of cases of each, spread evenly over its first shard."
+    )
+    prefix_lengths: tuple[Natural, ...] = Field(
+        default=(0, 1, 2, 4, 8, 16),
+        min_length=1,
+        description="Lengths in tokens of the random prefixes put before hard cases.",
+    )
+    encoder: str | None = Field(
+        default=None,
+        description="A T5 encoder for comparison: a bundled name, a folder or a hub id.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "collapse" in given:
+            raise ValueError("`collapse` is now called `hard`; rename this key")
+        return given
