@@ -52,15 +52,19 @@ def real(name: str, meaning: str, unit: str = "") -> Column:
 
 
 def schema(
-    name: str, keys: Sequence[str], columns: Sequence[Column], nullable: Sequence[str] = ()
+    name: str,
+    keys: Sequence[str],
+    columns: Sequence[Column],
+    nullable: Sequence[str] = (),
+    required: Sequence[str] = (),
 ) -> pa.Schema:
     """A table's schema: `name` ends in its version; `keys` identify a row and order the file.
 
-    Keys and `status` are never null, except for the keys in `nullable`; rows without these come
-    last.
+    Keys, `status` and the columns in `required` are never null, except for the keys in `nullable`;
+    rows without these come last.
     """
-    required = {*keys, "status"} - {*nullable}
-    fields = [column.field(nullable=column.name not in required) for column in columns]
+    never_null = {*keys, *required, "status"} - {*nullable}
+    fields = [column.field(nullable=column.name not in never_null) for column in columns]
     return pa.schema(fields, metadata={SCHEMA_KEY: name, SORT_KEY: ",".join(keys)})
 
 

@@ -85,6 +85,7 @@ DISTANCES = schema(
         whole("n_first", "members of the first cloud"),
         whole("n_second", "members of the second cloud"),
     ),
+    required=("n_first", "n_second"),
 )
 
 POINTS = schema(
@@ -127,6 +128,7 @@ MOVED = schema(
         ),
         whole("n", "cases"),
     ),
+    required=("n",),
 )
 
 DEPTH = schema(
@@ -154,6 +156,7 @@ DEPTH = schema(
         real("gap", "energy distance of its keys to those of later positions"),
         whole("n", "rows"),
     ),
+    required=("n",),
 )
 
 _POSITION_KEYS = ("model", "cases", "case_id", "swapped")
@@ -212,6 +215,7 @@ PROMPTING = schema(
         *_interval("share", "low", "high", "mean share of target tokens"),
         whole("n", "edits"),
     ),
+    required=("n",),
 )
 
 # The tables of one model's job, by file name.

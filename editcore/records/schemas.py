@@ -176,6 +176,10 @@ VERDICTS = schema(
         *(whole(f"{m}_n", f"number of edits in `{m}_mean`") for m in METRIC_COLUMNS),
         real("seconds", "sum of `seconds`", "s"),
     ),
+    required=(
+        *("n", "n_ok", "n_collapsed", "n_collapsed_perplexity", "n_collapsed_ratio"),
+        *("collapse_verdict", "collapse_perplexity", "collapse_ratio"),
+    ),
 )
 
 GUARD = schema(
@@ -277,6 +281,7 @@ DOWNSTREAM = schema(
         real("seconds", "time for the task", "s"),
     ),
     nullable=("editor", "dataset", "case_id"),
+    required=("metric", "random", "n_items"),
 )
 
 CORRELATION = schema(
@@ -296,6 +301,7 @@ CORRELATION = schema(
         real("ci_high", "upper end of that interval"),
         whole("n", "number of models; excludes those without a score or with infinite perplexity"),
     ),
+    required=("metric", "n"),
 )
 
 WEIGHTS = schema(
@@ -343,6 +349,7 @@ WARNING = schema(
         real("intercept", "P(collapse) = 1 / (1 + exp(−intercept − slope · log₁₀ value)), fitted"),
         real("slope", "the slope of that fit"),
     ),
+    required=("n", "n_collapsed"),
 )
 
 LAYERS = schema(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
+from editcore.errors import DataError
 from editcore.records.schemas import CASES, VERDICTS
 from editcore.records.tables import read_provenance, read_table
 from editcore.requests import OK
@@ -80,7 +81,9 @@ def read(summary_dir: Path, config: StudyConfig) -> ReportData:
 
 
 def _rule(verdicts: pl.DataFrame) -> CollapseSection:
-    """The rule that judged all groups of a table of verdicts."""
+    """The rule that judged all groups of a table of verdicts; `DataError` if it has none."""
+    if verdicts.is_empty():
+        raise DataError("verdicts.parquet has no rows; run `editcore summarise` to write it")
     columns = {name: f"collapse_{name}" for name in CollapseSection.model_fields}
     row = verdicts.row(0, named=True)
     return CollapseSection(**{name: row[column] for name, column in columns.items()})

@@ -10,7 +10,16 @@ import pytest
 
 from editcore.errors import DataError
 from editcore.records.columns import SCHEMA_KEY
-from editcore.records.schemas import CASE_KEYS, CASES, EDITS
+from editcore.records.mechanism_schemas import DEPTH, DISTANCES
+from editcore.records.schemas import (
+    CASE_KEYS,
+    CASES,
+    CORRELATION,
+    DOWNSTREAM,
+    EDITS,
+    VERDICTS,
+    WARNING,
+)
 from editcore.records.tables import (
     PROVENANCE_KEY,
     extra_columns,
@@ -199,3 +208,23 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["known"].to_list() == [None, True]
     with pytest.raises(DataError, match=r"edits/2 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        (VERDICTS, "n_ok"),
+        (WARNING, "n_collapsed"),
+        (CORRELATION, "n"),
+        (DOWNSTREAM, "random"),
+        (DISTANCES, "n_first"),
+        (DEPTH, "n"),
+    ],
+)
+def test_a_count_that_the_report_shows_is_never_null(
+    table: pa.Schema, column: str, tmp_path: Path
+) -> None:
+    values = {"string": "x", "int64": 1, "double": 0.5, "bool": True}
+    row = {field.name: values[str(field.type)] for field in table} | {column: None}
+    with pytest.raises(DataError, match=f"{column} is null"):
+        write_table(tmp_path / "table.parquet", [row], table, {})

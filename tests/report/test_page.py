@@ -10,8 +10,10 @@ import pytest
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
+from editcore.records.schemas import VERDICTS
+from editcore.records.tables import write_table
 from editcore.report import tables, write_report
-from editcore.report.data import ReportData
+from editcore.report.data import ReportData, read
 from editcore.report.drawing.figures import draw_all, draw_sections
 from editcore.report.drawing.style import panel
 from editcore.report.page import page, sentences
@@ -243,3 +245,12 @@ def test_the_summary_begins_with_a_note_on_models_measured_on_the_invented_world
         "note: large",
     ]
     assert noted[2:] == sentences.findings(study)
+
+
+def test_a_summary_without_verdicts_is_refused(
+    summary_dir: Path, config: StudyConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "cases.parquet").write_bytes((summary_dir / "cases.parquet").read_bytes())
+    write_table(tmp_path / "verdicts.parquet", [], VERDICTS, {})
+    with pytest.raises(DataError, match="has no rows"):
+        read(tmp_path, config)
