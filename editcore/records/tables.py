@@ -217,7 +217,7 @@ def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def _read_checked(path: Path, schema: pa.Schema, older: str = "") -> pa.Table:
+def _read_checked(path: Path, schema: pa.Schema, older: str | None = None) -> pa.Table:
     """A table checked against `schema` and its digest; one of the `older` version is converted."""
     table, metadata = _read(path)
     wanted = schema_name(schema)

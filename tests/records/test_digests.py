@@ -15,8 +15,9 @@ import torch
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
+from editcore.records.columns import SCHEMA_KEY
 from editcore.records.digests import of_files, of_table
-from editcore.records.schemas import EDITS
+from editcore.records.schemas import CORRELATION, EDITS
 from editcore.records.tables import DIGEST_KEY, PROVENANCE_KEY, read_edits, read_table, write_table
 from tests.rows import edit_row, failed_row
 
@@ -162,3 +163,13 @@ def test_tensors_without_digest_are_named(tmp_path: Path) -> None:
     write_tensors(tmp_path / "a.safetensors", {"x": torch.ones(1)}, {"layer": "0"})
     with pytest.raises(DataError, match=r"a\.safetensors contains no digest"):
         of_files([str(tmp_path / "a.safetensors")])
+
+
+def test_a_table_whose_schema_has_an_empty_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    row = {"model": "m", "task": "t", "metric": "acc", "n": 3}
+    write_table(path, [row], CORRELATION, {})
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata(table.schema.metadata | {SCHEMA_KEY: b""}), path)
+    with pytest.raises(DataError, match="a table with the schema correlation/1 is needed"):
+        read_table(path, CORRELATION)

@@ -8,10 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from editcore.records.schemas import DOWNSTREAM, WEIGHTS
+from editcore.records.schemas import CORRELATION, DOWNSTREAM, WEIGHTS
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import draw_sections
+from editcore.report.drawing.style import drawing
 from editcore.report.sections import hard_cases, pilot, surrogate, weight_change
 from editcore.summary.correlation import write_correlation
 
@@ -131,3 +132,14 @@ def test_a_study_without_tasks_or_collapse_has_fewer_sections(study: ReportData)
     assert surrogate.section(study) is None
     mild = replace(study, cases=study.cases.with_columns(collapsed=pl.lit(False)))
     assert hard_cases.section(mild) is None
+
+
+def test_a_task_without_a_correlation_is_drawn_without_it(with_tasks: ReportData) -> None:
+    scores = with_tasks.table("downstream", DOWNSTREAM)
+    found = with_tasks.table("correlation", CORRELATION)
+    assert scores is not None
+    assert found is not None
+    with drawing():
+        with_rho = surrogate.draw(scores, found, "small").axes[0].texts
+        without = surrogate.draw(scores, found.clear(), "small").axes[0].texts
+    assert len(with_rho) == len(without) + 1

@@ -66,7 +66,10 @@ def table(found: pl.DataFrame) -> Table:
 
 
 def draw(scores: pl.DataFrame, found: pl.DataFrame, model: str) -> Figure:
-    """Score against perplexity, for all models; the line is random guessing."""
+    """Score against perplexity, for all models; the line is random guessing.
+
+    A task that `found` has no correlation of is drawn without ρ.
+    """
     scores = scores.filter(pl.col("model") == model)
     tasks = scores["task"].unique().sort().to_list()
     figure, grid = panels(tasks, min(COLUMNS, len(tasks)))
@@ -75,20 +78,19 @@ def draw(scores: pl.DataFrame, found: pl.DataFrame, model: str) -> Figure:
         scale.apply(axes, "x", every=1 if len(scale.ticks()) <= FEW else 2)
         rows = scores.filter(pl.col("task") == task)
         _points(axes, rows, scale.place)
-        (rho,) = found.filter(pl.col("model") == model, pl.col("task") == task).to_dicts()
         axes.axhline(rows["random"][0], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set_ylim(-0.05, 1.08)
         axes.set_ylabel(rows["metric"][0])
-        words = f"ρ = {_signed(rho['rho'])}, n = {rho['n']}"
-        axes.annotate(
-            words,
-            (0.98, 0.97),
-            xycoords="axes fraction",
-            ha="right",
-            va="top",
-            size=SMALL,
-            color=INK,
-        )
+        for row in found.filter(model=model, task=task).iter_rows(named=True):
+            axes.annotate(
+                f"ρ = {_signed(row['rho'])}, n = {row['n']}",
+                (0.98, 0.97),
+                xycoords="axes fraction",
+                ha="right",
+                va="top",
+                size=SMALL,
+                color=INK,
+            )
     figure.supxlabel("perplexity")
     figure.suptitle(f"Tasks of {model}", x=0.01, ha="left", fontweight="bold")
     return figure
