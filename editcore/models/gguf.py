@@ -54,7 +54,11 @@ def _convert(file: Path, folder: Path) -> None:
             options = {"gguf_file": LINK, "local_files_only": True}
             tokenizer = AutoTokenizer.from_pretrained(place, **options)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                place, dtype=torch.float32, output_loading_info=True, **options
+                place,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
     except EditcoreError:
         raise

@@ -41,6 +41,7 @@ STUDY = study_config(
     sequences={"editors": ["rome"], "edits": 2},
     downstream={"tasks": [TASK]},
     layers={},
+    moments={"source": "model"},
     mechanism={"editor": "rome", "hard": "facts", "normal": "facts"},
 )
 JOBS = Path("results") / "jobs"

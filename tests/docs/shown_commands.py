@@ -172,6 +172,9 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         f"editcore plan {XL.split()[1]} --check": Run(PLANNED),
         f"snakemake {XL}": Run("\nreport ", more=DRY),
         f"snakemake -n {XL}": Run("\nreport ", given={"snakemake -n": "snakemake"}, more=DRY),
+        "snakemake fetch --configfile FILE": Run(
+            "\nfetch ", given={"FILE": "config/smoke.yaml"}, more=DRY
+        ),
         f"snakemake fetch {XL}": Run("\nfetch ", more=DRY),
         SLURM: Run("\nreport ", more=DRY),
         "snakemake … --until edit": Run("\nedit ", given=PAPERS, more=DRY),

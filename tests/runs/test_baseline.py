@@ -25,6 +25,7 @@ from editcore.planning.jobs import (
 )
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
+from editcore.records.tensors import save_tensors
 from editcore.registry.registry import load_registry
 from editcore.runs import downstream
 from editcore.runs.edit import Shard
@@ -69,7 +70,9 @@ def sequence(given: dict[str, Any], folder: Path) -> None:
 
 def mechanism(given: dict[str, Any], folder: Path) -> None:
     one = {name: given[name] for name in ("model", "perplexity", "texts")}
-    some = CaseSet(dataset=given["dataset"], case_ids=(1,), values="unread")
+    save_tensors(folder / "values.safetensors", {"unread": torch.zeros(1)}, {})
+    values = str(folder / "values.safetensors")
+    some = CaseSet(dataset=given["dataset"], case_ids=(1,), values=values)
     sets = {"hard_cases": some, "normal_cases": some, "prefix_lengths": (0,)}
     editor = EditorSpec(label="noop", uses="noop")
     Material.open(MechanismJob(**one, editor=editor, seed=0, **sets))

@@ -117,7 +117,7 @@ def cut(path: Path, keep: Callable[[bytes], bytes]) -> Path:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "not there": (lambda path: None, r"there is no model file '.*tiny\.gguf'"),
+    "not there": (lambda path: None, r"there is no model file '"),
     "empty": (lambda path: path.write_bytes(b""), r"contains no GGUF model .*it is empty"),
     "of another kind": (
         lambda path: path.write_bytes(b"PK\x03\x04" + b"\0" * 100),

@@ -50,7 +50,7 @@ def test_the_world_can_be_rebuilt_if_there_is_none(
     assert "bundled_model" in output
 
 
-def test_only_fetching_runs_while_cases_wait_for_a_tokenizer(
+def test_a_dry_run_is_refused_while_cases_wait_for_a_tokenizer(
     study_folder: StudyFolder, tmp_path: Path
 ) -> None:
     folder = study_folder.copy(tmp_path)
@@ -63,5 +63,4 @@ def test_only_fetching_runs_while_cases_wait_for_a_tokenizer(
     assert status != 0
     assert "Traceback" not in output
     assert "datasets.facts: data/facts.json: which cases are hard depends" in output
-    status, output = folder.snakemake("--dry-run", "fetch")
-    assert status == 0, output
+    assert "snakemake fetch" in output
