@@ -207,7 +207,13 @@ class Suite:
         for task in (task for tasks in suite.tasks.values() for task in tasks):
             task.set_fewshot_seed(seed)
             items = len(task.eval_docs)
-            task.build_all_requests(limit=min(limit or items, items), rank=0, world_size=1)
+            try:
+                task.build_all_requests(limit=min(limit or items, items), rank=0, world_size=1)
+            except Exception as error:  # lm-eval and templates raise kinds of their own
+                raise ConfigError(
+                    f"task {task.task_name}: lm-eval cannot build its questions ({reason(error)}); "
+                    "correct the task's data or templates"
+                ) from error
         return suite
 
     @property
