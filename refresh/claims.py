@@ -13,6 +13,7 @@ from editcore.report.page.sentences import listed
 from editcore.report.sections.layers import by_layer, edited_layers
 
 EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
+FEW = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,18 @@ def collapse(study: ReportData) -> Iterator[Claim]:
         f"{number(normal[m]['denominator_median'])})"
         for m in hard
     ]
+    some = [
+        f"{r['n_collapsed']} of {r['n_ok']} on `{m}`" for m, r in normal.items() if r["n_collapsed"]
+    ]
+    few = f" Of the normal cases, {listed(some)} collapse." if some else ""
     yield Claim(
         f"**ROME's edits of hard cases collapse the model ({listed(counts)}), and no single edit "
         "by another editor does.** ROME's median denominator on hard cases is "
-        f"{listed(below)}.",
+        f"{listed(below)}.{few}",
         others == 0
         and apart
         and all(r["n_collapsed"] > r["n_ok"] / 2 for r in hard.values())
-        and all(r["n_collapsed"] == 0 for r in normal.values()),
+        and all(r["n_collapsed"] <= FEW * r["n_ok"] for r in normal.values()),
     )
 
 

@@ -10,6 +10,7 @@ from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import INK, PALETTE, Mark, dots, level, panels
 from refresh.claims import EDITOR, HARD, NORMAL, REMEDY
 
+LEGEND = 5.8  # inches that the legend takes
 SERIES = (
     (EDITOR, HARD, "ROME, hard facts", PALETTE[0]),
     (EDITOR, NORMAL, "ROME, normal facts", PALETTE[1]),
@@ -20,7 +21,7 @@ SERIES = (
 def draw(study: ReportData) -> Figure:
     """A panel for each model, both axes logarithmic."""
     figure, grid = panels(study.models, max(1, len(study.models)))
-    figure.set_size_inches(3.7 * max(1, len(study.models)), 3.1)
+    figure.set_size_inches(max(LEGEND, 3.7 * len(study.models)), 3.1)
     for axes, model in zip(grid, study.models, strict=True):
         chosen = pl.col("editor").is_in([EDITOR, REMEDY])
         cases = drawable(study.made(model=model)).filter(chosen)

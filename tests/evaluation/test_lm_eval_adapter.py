@@ -280,6 +280,24 @@ def test_a_task_without_items_is_refused_by_name(tmp_path: Path) -> None:
         Suite.load((str(file),), 4)
 
 
+def test_a_task_whose_item_lacks_a_field_is_refused_by_name(tmp_path: Path) -> None:
+    items = [{"question": "Who?", "choices": ["A", "B"], "answer": 0}, {"question": "Who?"}]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, items)))
+    task = write_task(
+        tmp_path / "lacking.yaml",
+        task="lacking",
+        dataset_path="json",
+        dataset_kwargs={"data_files": {"test": str(tmp_path / "items.jsonl")}},
+        test_split="test",
+        output_type="multiple_choice",
+        doc_to_text="{{question}}",
+        doc_to_choice="choices",
+        doc_to_target="answer",
+    )
+    with pytest.raises(ConfigError, match=r"task lacking: lm-eval cannot build its questions"):
+        Suite.load([str(task)], None)
+
+
 def test_nothing_else_imports_lm_eval_and_nothing_its_cache() -> None:
     sources = {f.name: f.read_text(encoding="utf-8") for f in (ROOT / "editcore").rglob("*.py")}
     imports = re.compile(r"^\s*(?:from|import) lm_eval", re.MULTILINE)
