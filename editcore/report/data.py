@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -14,6 +15,9 @@ from editcore.errors import DataError
 from editcore.records.schemas import CASES, VERDICTS
 from editcore.records.tables import read_provenance, read_table
 from editcore.requests import OK
+
+# The section of a study that a table belongs to, if it is not the first part of the table's name.
+SECTIONS = MappingProxyType({"correlation": "downstream", "weight_change": "downstream"})
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,14 @@ class ReportData:
         return self.cases.filter(pl.col("status") == OK, *conditions)
 
     def table(self, name: str, schema: pa.Schema) -> pl.DataFrame | None:
-        """A further table of the summary by its file's name without ending; None if missing."""
+        """A further table of the summary by its file's name without ending; None if missing.
+
+        A table that another study left in the folder is not read: its section is not part of this
+        study.
+        """
+        section = SECTIONS.get(name, name.partition("-")[0])
+        if getattr(self.config, section, self) is None:
+            return None
         path = self.folder / f"{name}.parquet"
         return read_table(path, schema) if path.exists() else None
 

@@ -18,6 +18,12 @@ from tests.rows import study_rows
 
 Rows = list[dict[str, Any]]
 MakeStudy = Callable[[Rows], ReportData]
+STAGES: dict[str, Any] = {
+    "sequences": {},
+    "downstream": {"tasks": ["piqa"]},
+    "layers": {},
+    "mechanism": {"editor": "alpha", "hard": "hard", "normal": "normal"},
+}
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +33,7 @@ def config() -> StudyConfig:
         "models": {"small": {"source": "tiny"}, "large": None},
         "editors": {"alpha": {"options": {"layer": 2}}, "beta": None},
         "datasets": {"hard": {"path": "hard.json"}, "normal": {"path": "normal.json"}},
+        **STAGES,
     }
     return parse(raw, "test")
 
@@ -41,6 +48,7 @@ def with_papers() -> StudyConfig:
             "beta": None,
         },
         "datasets": {"hard": {"path": "hard.json"}, "normal": {"path": "normal.json"}},
+        **STAGES,
         "report": {"papers": True},
     }
     return parse(raw, "test")

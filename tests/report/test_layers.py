@@ -96,3 +96,10 @@ def test_a_study_of_one_model_fills_the_readme_s_first_look(
     assert between(new, "x", *FIRST_LOOK) != new
     assert f"]({FIRST_FIGURE})" in new
     assert (tmp_path / LAYERS_FIGURE).stat().st_size > 1000
+
+
+def test_tables_that_another_study_left_behind_are_not_shown(with_layers: Any) -> None:
+    study = with_layers(rows("hard", [0.02]))
+    assert layers.section(study) is not None
+    other = replace(study, config=study.config.model_copy(update={"layers": None}))
+    assert layers.section(other) is None
