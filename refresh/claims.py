@@ -147,7 +147,7 @@ def tasks(study: ReportData) -> Iterator[Claim]:
 def warning(study: ReportData) -> Iterator[Claim]:
     """The prediction before the edit separates edits that collapse the model from others."""
     found = study.table("warning", WARNING)
-    if found is None:
+    if found is None or not study.models[1:]:  # the claim is about another model, too
         return
     tested = found.filter(editor=ALL, predictor="warning").drop_nulls("auc")
     least = real(tested["auc"].min())

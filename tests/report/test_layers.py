@@ -95,6 +95,7 @@ def test_a_study_of_one_model_fills_the_readme_s_first_look(
     assert between(new, "x", *FIRST_LOOK) == between(old, "x", *FIRST_LOOK)
     assert between(new, "x", *FIRST_LOOK) != new
     assert f"]({FIRST_FIGURE})" in new
+    assert "on the other model" not in new.split(FIRST_LOOK[0])[1].split(FIRST_LOOK[1])[0]
     assert (tmp_path / LAYERS_FIGURE).stat().st_size > 1000
 
 
