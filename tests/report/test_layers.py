@@ -84,10 +84,11 @@ def test_the_claim_on_keys_holds_only_where_they_are_apart(with_layers: Any) -> 
 
 
 def test_a_study_of_one_model_fills_the_readme_s_first_look(
-    with_layers: Any, tmp_path: Path
+    with_layers: Any, summary_dir: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "docs").mkdir()
     shutil.copy(ROOT / README, tmp_path / README)
+    shutil.copy(summary_dir / "warning.parquet", tmp_path)
     both = with_layers(rows("hard", [0.02]))
     study = replace(both, models=("small",), verdicts=both.verdicts.filter(model="small"))
     assert write_first_look(study, tmp_path) == [README, FIRST_FIGURE, LAYERS_FIGURE]
