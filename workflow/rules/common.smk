@@ -1,9 +1,10 @@
-# Plans the study once; the rules get their files from `study`.
+# Plans the study once; the rules get their files from `study`. It is None only in a dry run of
+# `fetch` before the first download.
 import os
-import re
 import sys
 from pathlib import Path
 
+from snakemake.cli import get_argument_parser
 from snakemake.exceptions import WorkflowError
 
 from editcore.cli.steps import say
@@ -17,24 +18,36 @@ from editcore.sources.wheel_file import Unfetched
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 
+
+def arguments():
+    """Snakemake's own arguments, which it evaluates only after it has read this file."""
+    return get_argument_parser().parse_known_args(sys.argv[1:])[0]
+
+
 try:
     # Snakemake has read these files already, but it silently keeps the last of duplicate keys.
     for config_file in workflow.configfiles if workflow.is_main_process else ():
         read_yaml(Path(config_file))
+    study_config = parse_study(config, config_files)
+    fetching = workflow.is_main_process and "fetch" in sys.argv
+    only_listed = fetching and (given := arguments()).dryrun and [*given.targets] == ["fetch"]
+    for line in fetch.missing(study_config) if only_listed else ():
+        say(f"not here yet: {line}")
     try:
-        study = planner.plan_mapping(config, config_files)
+        study = planner.plan(study_config, config_files)
     except Unfetched:
         # Checking a model and selecting its cases needs files that are not on this machine yet.
-        # Snakemake knows whether this is a dry run only after it has read this file.
-        dry = any(re.fullmatch(r"--dry-?run|-[A-Za-z]*n[A-Za-z]*", given) for given in sys.argv)
-        if dry or not workflow.is_main_process:
+        if only_listed:
+            study = None
+        elif not workflow.is_main_process or arguments().dryrun:
             raise
-        if "fetch" in sys.argv:
-            os.environ.update(HF_HUB_OFFLINE="0")
-        fetch.run(parse_study(config, config_files), Path("results/fetched.json"), say)
-        study = planner.plan_mapping(config, config_files)
+        else:
+            if fetching:
+                os.environ.update(HF_HUB_OFFLINE="0")
+            fetch.run(study_config, Path("results/fetched.json"), say)
+            study = planner.plan(study_config, config_files)
     # Each cluster job evaluates this file again, and must not change files that others read.
-    if workflow.is_main_process:
+    if workflow.is_main_process and study is not None:
         study.write()
         for note in study.notes:
             print(note, file=sys.stderr)
@@ -42,7 +55,7 @@ except EditcoreError as error:
     raise WorkflowError(f"\n{error}\n") from None
 
 # Once everything is downloaded, no job should wait for a network; jobs on other nodes test this too.
-if fetch.covers(study.config, Path("results/fetched.json")):
+if fetch.covers(study_config, Path("results/fetched.json")):
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

@@ -7,7 +7,7 @@ localrules:
 
 rule fetch:
     input:
-        "results/jobs/study.json",
+        [] if study is None else "results/jobs/study.json",
     output:
         "results/fetched.json",
     log:
