@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from editcore.records.columns import Column, flag, real, schema, text, whole
-from editcore.records.schemas import CASES
+from editcore.records.schemas import CASES, STORED
 
 # The two sets of cases, and the key strategies of the updates, as the tables name them.
 COLLAPSE, NORMAL = "collapse", "normal"
@@ -56,6 +56,7 @@ _UPDATES = (
     real("numerator_norm", "norm of the residual that the update adds at the key"),
     real("denominator", "absolute value of the update's denominator"),
     *_PERPLEXITIES,
+    STORED,
 )
 
 UPDATES = schema("mechanism-updates/2", _UPDATE_KEYS, _UPDATES)
@@ -63,7 +64,7 @@ UPDATES = schema("mechanism-updates/2", _UPDATE_KEYS, _UPDATES)
 UPDATES_JUDGED = schema("mechanism-updates-judged/1", _UPDATE_KEYS, (*_UPDATES, *_VERDICTS))
 
 DISTANCES = schema(
-    "mechanism-distances/1",
+    "mechanism-distances/2",
     ("model", "first", "second", "metric"),
     (
         _MODEL,
@@ -84,12 +85,13 @@ DISTANCES = schema(
         ),
         whole("n_first", "members of the first cloud"),
         whole("n_second", "members of the second cloud"),
+        STORED,
     ),
     required=("n_first", "n_second"),
 )
 
 POINTS = schema(
-    "mechanism-points/1",
+    "mechanism-points/2",
     ("model", "panel", "method", "cloud", "number"),
     (
         _MODEL,
@@ -104,11 +106,12 @@ POINTS = schema(
         real("y", "second coordinate"),
         real("explained_x", "share of variance of the first component; null for t-SNE"),
         real("explained_y", "share of variance of the second component; null for t-SNE"),
+        STORED,
     ),
 )
 
 MOVED = schema(
-    "mechanism-moved/1",
+    "mechanism-moved/2",
     ("model", "length", "reference", "metric"),
     (
         _MODEL,
@@ -127,12 +130,13 @@ MOVED = schema(
             "this set",
         ),
         whole("n", "cases"),
+        STORED,
     ),
     required=("n",),
 )
 
 DEPTH = schema(
-    "mechanism-depth/1",
+    "mechanism-depth/2",
     ("model", "part", "layer", "position"),
     (
         _MODEL,
@@ -155,6 +159,7 @@ DEPTH = schema(
         real("within", "mean 1 − cosine among the position's keys"),
         real("gap", "energy distance of its keys to those of later positions"),
         whole("n", "rows"),
+        STORED,
     ),
     required=("n",),
 )
@@ -171,6 +176,7 @@ _POSITIONS = (
     real("key_cosine", "cosine of kᵘ to kᵘ at its own position"),
     real("denominator", "absolute value of the update's denominator (mixed keys, with C)"),
     *_PERPLEXITIES,
+    STORED,
 )
 
 POSITIONS = schema("mechanism-positions/2", _POSITION_KEYS, _POSITIONS)

@@ -52,7 +52,10 @@ def of_job(job: "Job", **more: Any) -> dict[str, Any]:
     model: ModelSpec | None = getattr(job, "model", None)
     if model is None:
         return known | more
-    read = {"revision": model_revision(model), "stored_as": stored_precision(model)}
+    read = {
+        "revision": model_revision(model),
+        "stored_as": stored_precision(model.source, model.revision),
+    }
     return known | read | more
 
 

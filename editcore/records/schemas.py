@@ -45,7 +45,7 @@ _VERDICTS = (
     ),
 )
 
-_STORED = text(
+STORED = text(
     "stored_as",
     "kind of number that most of the model's weights are stored as on disk, such as F32, or Q4_1 "
     "in a GGUF file",
@@ -123,7 +123,7 @@ _AROUND = (
     whole("seed", "the study's seed"),
     text("dtype", "number type of the weights"),
     text("precision", "precision of the frozen model's matrix products"),
-    _STORED,
+    STORED,
     text("prefixes_hash", "hash of the context prefixes"),
 )
 
@@ -247,7 +247,7 @@ _LEFT = (
     ),
     whole("locality_n", "facts that `locality` is over; one without such neighbours is not"),
     whole("seed", "the study's seed"),
-    _STORED,
+    STORED,
     real("seconds_editing", "time for making the edit", "s"),
     real("seconds", "time for the step, including all measurements", "s"),
 )
@@ -260,7 +260,7 @@ SEQUENCES = schema("sequences/2", _STEP_KEYS, (*_STEP, *_LEFT))
 SEQUENCES_JUDGED = schema("sequences-judged/1", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
 
 DOWNSTREAM = schema(
-    "downstream/1",
+    "downstream/2",
     (*CASE_KEYS, "task"),
     (
         *_GROUP,
@@ -278,6 +278,7 @@ DOWNSTREAM = schema(
         real("perplexity", "perplexity of the model, as in its edit row"),
         flag("spread", "whether the edit was chosen to cover the range of perplexity"),
         flag("top", "whether it was chosen as one of those with the highest perplexity"),
+        STORED,
         real("seconds", "time for the task", "s"),
     ),
     nullable=("editor", "dataset", "case_id"),
@@ -372,5 +373,6 @@ LAYERS = schema(
             "k̄·kᵘ / k̄·k̄: the denominator with mixed keys relative to that with mean keys alone, "
             "both without C",
         ),
+        STORED,
     ),
 )

@@ -3,25 +3,21 @@
 from collections import Counter
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from editcore.planning import preflight
 from editcore.records.safetensors_header import read_header
 from editcore.sources import gguf_header
 from editcore.sources.places import gguf_file
 
-if TYPE_CHECKING:
-    from editcore.planning.jobs import ModelSpec
 
-
-def stored_precision(spec: "ModelSpec") -> str | None:
+def stored_precision(source: str, revision: str | None = None) -> str | None:
     """The kind of most weights, in the file format's own words, such as `Q4_1` or `F32`.
 
     None if the model is not on this machine. Raises `DataError` for a damaged file.
     """
-    if (file := gguf_file(spec.source)) is not None:
+    if (file := gguf_file(source)) is not None:
         return gguf_header.read_header(file).precision
-    described = preflight.configuration_file(spec.source, spec.revision)
+    described = preflight.configuration_file(source, revision)
     counts: Counter[str] = Counter()
     for weights in _weights(described):
         for place in read_header(weights).places.values():

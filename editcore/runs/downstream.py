@@ -15,6 +15,7 @@ from editcore.planning.jobs import DownstreamJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import of_job
 from editcore.records.schemas import CASE_KEYS, DOWNSTREAM
+from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import Row, read_edits, write_table
 from editcore.registry.registry import load_registry
 from editcore.summary.task_choice import selected
@@ -30,12 +31,14 @@ def run(job: DownstreamJob, out: Path) -> None:
     model = load_spec(job.model, load_registry())
     _, unedited = measure_unedited(model, job.perplexity)
     lm, suite = EditedLM(model), Suite.load(job.tasks, job.limit, job.seed)
+    stored = stored_precision(job.model.source, job.model.revision)
     rows = _rows(job, suite, lm, {"perplexity": unedited.mean})
     with progress_bar(total=len(chosen), title=f"{job.model.name} downstream", unit="model") as bar:
         for edit, delta in _with_deltas(chosen):
             with lm.edited(delta):
                 rows += _rows(job, suite, lm, edit)
             bar.update()
+    rows = [{**row, "stored_as": stored} for row in rows]
     write_table(out, rows, DOWNSTREAM, of_job(job, tasks=suite.versions))
 
 

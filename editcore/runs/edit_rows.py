@@ -81,7 +81,7 @@ class Rows:
             baseline.unedited,
             baseline.edited,
             ActivationShift(context.model, context.moments),
-            stored_precision(job.model),
+            stored_precision(job.model.source, job.model.revision),
         )
 
     def of(self, edits: Sequence[MadeEdit]) -> list[Row]:

@@ -23,6 +23,7 @@ from editcore.progress import progress_bar
 from editcore.records import digests
 from editcore.records.provenance import of_job
 from editcore.records.schemas import LAYERS
+from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import Row, write_table
 from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
@@ -39,6 +40,7 @@ def run(job: LayersJob, out: Path) -> None:
     model = load_spec(job.model, registry)
     context = prefixes.load(Path(job.prefixes))
     made_from = of_job(job, prefixes_hash=context.hash, artefacts=digests.of_files([job.prefixes]))
+    stored = stored_precision(job.model.source, job.model.revision)
     rows: list[Row] = []
     total = sum(len(each.case_ids) for each in job.sets)
     with progress_bar(total=total, title=f"{job.model.name} layers", unit="case") as bar:
@@ -46,7 +48,7 @@ def run(job: LayersJob, out: Path) -> None:
             found = read_cases(each.dataset.path, each.dataset.format, each.case_ids, registry)
             for start in range(0, len(found), CASES_AT_A_TIME):
                 some = found[start : start + CASES_AT_A_TIME]
-                about = {"model": job.model.name, "dataset": each.dataset.name}
+                about = {"model": job.model.name, "dataset": each.dataset.name, "stored_as": stored}
                 rows += [{**about, **row} for row in _rows(model, some, context.templates)]
                 bar.update(len(some))
     write_table(out, rows, LAYERS, made_from)

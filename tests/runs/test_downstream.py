@@ -68,6 +68,7 @@ def table(job: DownstreamJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_chosen_model_has_a_row_per_task_and_the_unedited_too(table: Path) -> None:
     scores = read_table(table, DOWNSTREAM)
     assert len(scores) == 2 * 5
+    assert scores["stored_as"].unique().to_list() == ["F32"]
     assert scores["case_id"].unique(maintain_order=True).to_list() == [1, 2, 3, 4, None]
     chosen = scores.unique("case_id", maintain_order=True).select("case_id", "spread", "top")
     assert chosen.rows() == [

@@ -56,6 +56,7 @@ def test_every_case_has_a_row_per_layer(job: LayersJob, table: pl.DataFrame) -> 
     depth = load_spec(job.model, load_registry()).parts.depth
     expected = [(case, layer) for case in (0, 1, 2, 9) for layer in range(depth)]
     assert table.select("case_id", "layer").rows() == expected
+    assert table["stored_as"].unique().to_list() == ["F32"]
 
 
 def test_a_case_without_keys_says_why_and_changes_no_other(table: pl.DataFrame) -> None:

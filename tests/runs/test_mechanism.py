@@ -60,7 +60,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("encoder")
     tokenizer = tiny_tokenizer()
     sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
-    T5EncoderModel(T5Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(folder)
+    model = T5EncoderModel(T5Config(vocab_size=len(tokenizer), **sizes))
+    model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
 
@@ -189,6 +190,15 @@ def test_depth_has_all_layers_of_decoder_and_encoder(tables) -> None:
     layers = tables["depth"].group_by("part").agg(pl.col("layer").n_unique()).sort("part")
     assert layers.rows() == [("decoder", 3), ("encoder", 2)]
     assert set(tables["points"]["panel"]) == {"directions", "keys", "first", "encoder"}
+
+
+def test_rows_have_the_precision_on_disk_of_the_model_that_they_are_about(tables) -> None:
+    assert {table["stored_as"].null_count() for table in tables.values()} == {0}
+    for name, column in (("depth", "part"), ("points", "panel")):
+        of_encoder = tables[name][column] == "encoder"
+        assert tables[name].filter(of_encoder)["stored_as"].unique().to_list() == ["BF16"]
+        tables = tables | {name: tables[name].filter(~of_encoder)}
+    assert {kind for table in tables.values() for kind in table["stored_as"]} == {"F32"}
 
 
 def test_a_position_that_is_apart_has_a_gap_and_others_have_none() -> None:

@@ -109,7 +109,7 @@ class SequenceRun:
         drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
         retention = Retention.before(model, requests, drawn)
         measured = baseline.unedited, baseline.edited, retention
-        stored = stored_precision(job.model)
+        stored = stored_precision(job.model.source, job.model.revision)
         return cls(job, session, batches, *measured, stored, _task_scores(job, model))
 
     def unedited_row(self) -> Row:
