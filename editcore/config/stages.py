@@ -62,16 +62,13 @@ class SequenceSection(Section):
 class DownstreamSection(Section):
     """Tasks that are run on some edited models, to compare their scores with perplexity."""
 
-    tasks: tuple[str, ...] = Field(
-        default=(
-            "world_cloze",
-            "world_continuations",
-            "world_fact_choices",
-            "world_passages",
-            "world_questions",
-        ),
+    tasks: tuple[str, ...] | None = Field(
+        default=None,
         min_length=1,
-        description="Tasks: the path of a YAML file, or a name in resources/tasks or of lm-eval.",
+        description="Tasks: the path of a YAML file, or a name in resources/tasks or of lm-eval; "
+        "by default world_cloze, world_continuations, world_fact_choices, world_passages and "
+        "world_questions for bundled models, real_choices, real_cloze, real_grammar, "
+        "real_passages and real_questions for others.",
     )
     count: Positive = Field(
         default=30,

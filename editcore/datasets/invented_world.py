@@ -1,6 +1,6 @@
-"""Which texts belong to the invented world of the bundled models, and who is measured on them.
+"""Which texts and tasks are of the bundled models' invented world, and who is measured on them.
 
-Other models know nothing of that world: by default their texts are of the real one.
+Other models know nothing of that world: by default their texts and tasks are of the real one.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,14 @@ FOLDER = "world"
 PERPLEXITY = "resources/world/perplexity.json"
 REAL_PERPLEXITY = "resources/real/perplexity.json"
 MOMENTS = "resources/world/moments.json"
+TASKS = (
+    "world_cloze",
+    "world_continuations",
+    "world_fact_choices",
+    "world_passages",
+    "world_questions",
+)
+REAL_TASKS = ("real_choices", "real_cloze", "real_grammar", "real_passages", "real_questions")
 
 
 def perplexity_file(path: str | None, source: str) -> str:
@@ -25,6 +33,18 @@ def perplexity_file(path: str | None, source: str) -> str:
 def moment_file(path: str | None, source: str) -> str | None:
     """The texts that C of a model is estimated from; None if it is to write its own."""
     return path or (MOMENTS if is_bundled(source) else None)
+
+
+def downstream_tasks(names: tuple[str, ...] | None, source: str) -> tuple[str, ...]:
+    """The tasks that edits of a model are scored in, where a study gives `names`."""
+    return names or (TASKS if is_bundled(source) else REAL_TASKS)
+
+
+def tasks_of(config: StudyConfig, source: str) -> list[str]:
+    """The tasks that a model of the study is run on, each once."""
+    edited, edits = config.downstream, config.sequences
+    names = downstream_tasks(edited.tasks, source) if edited else ()
+    return list(dict.fromkeys([*names, *(edits.tasks if edits else ())]))
 
 
 def notes(config: StudyConfig) -> list[str]:
@@ -51,9 +71,7 @@ def _invented(config: StudyConfig, source: str) -> Iterator[str]:
     for use, path in (("perplexity on", perplexity), ("C from", moments)):
         if path is not None and _of_the_world(path):
             yield f"{use} {path}"
-    chosen = [part.tasks for part in (config.downstream, config.sequences) if part is not None]
-    names = dict.fromkeys(name for tasks in chosen for name in tasks)
-    if tasks := [name for name in names if _asks_of_the_world(name)]:
+    if tasks := [name for name in tasks_of(config, source) if _asks_of_the_world(name)]:
         yield f"tasks {', '.join(tasks)}"
 
 

@@ -10,6 +10,7 @@ from editcore.config.options import Values, needs
 from editcore.config.study import StudyConfig
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
+from editcore.datasets.invented_world import downstream_tasks
 from editcore.errors import ConfigError, at
 from editcore.planning import paths, preflight, training
 from editcore.planning.editors import EditorPlanner, moment_layers
@@ -235,10 +236,11 @@ class _Planner:
         """A job per model with edits that are weight changes; none if the study asks for none."""
         if (choice := self._config.downstream) is None:
             return {}
-        with self._at("downstream.tasks"):
-            preflight.tasks(choice.tasks)
         jobs = {}
         for model in models:
+            tasks = downstream_tasks(choice.tasks, model.source)
+            with self._at("downstream.tasks"):
+                preflight.tasks(tasks)
             shards = tuple(
                 EditFiles(rows=str(paths.edits(*job.key)), deltas=str(paths.deltas(*job.key)))
                 for job in edits
@@ -250,7 +252,8 @@ class _Planner:
                     edits=shards,
                     seed=self._config.seed,
                     perplexity=perplexity[model.name],
-                    **choice.model_dump(exclude={"resamples"}),
+                    tasks=tasks,
+                    **choice.model_dump(exclude={"resamples", "tasks"}),
                 )
         return jobs
 

@@ -12,6 +12,7 @@ from editcore.atomic import write_text
 from editcore.config.study import StudyConfig
 from editcore.datasets import task_files
 from editcore.datasets.bundled import model_folder
+from editcore.datasets.invented_world import tasks_of
 from editcore.errors import ModelError, reason
 from editcore.models.hub import silence
 from editcore.planning import preflight
@@ -87,9 +88,10 @@ def covers(config: StudyConfig, fetched: Path) -> bool:
 
 
 def _tasks(config: StudyConfig) -> list[str]:
-    """The tasks of edited models and of sequences, each once."""
-    sections = (config.downstream, config.sequences)
-    return list(dict.fromkeys(task for each in sections if each for task in each.tasks))
+    """The tasks of all models, each once."""
+    return list(
+        dict.fromkeys(t for source, _ in _sources(config) for t in tasks_of(config, source))
+    )
 
 
 def _from_hub(config: StudyConfig) -> Iterator[tuple[str, str, str | None]]:

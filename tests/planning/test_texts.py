@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from editcore.config.study import parse
+from editcore.datasets.invented_world import REAL_TASKS, TASKS
+from editcore.datasets.task_files import task_file
 from editcore.errors import ConfigError, DataError
 from editcore.planning import paths
 from editcore.planning.jobs import TextJob
@@ -80,6 +82,24 @@ def test_only_bundled_models_read_the_invented_world_by_default(
             own if name == "own" else ("resources/world/moments.json", 200_000)
         )
     assert study.notes == []
+
+
+def test_only_bundled_models_are_asked_of_the_invented_world_by_default(
+    worlds: Path, planned: Planner
+) -> None:
+    given: dict[str, Any] = {"models": MODELS, "perplexity": {"texts": 2}, "moments": {}}
+    study = planned(**given, downstream={})
+    jobs = study.downstream.items()
+    tasks = {name: {task.split("_")[0] for task in job.tasks} for name, job in jobs}
+    assert tasks == {"own": {"real"}, "small": {"world"}, "linked": {"world"}}
+    assert {len(job.tasks) for job in study.downstream.values()} == {5}
+    assert study.notes == []
+    named = planned(**given, downstream={"tasks": ["piqa"]})
+    assert {job.tasks for job in named.downstream.values()} == {("piqa",)}
+
+
+def test_every_default_task_is_described_in_a_file() -> None:
+    assert all(task_file(name) for name in (*TASKS, *REAL_TASKS))
 
 
 def test_an_own_model_on_the_invented_world_is_noted(worlds: Path, planned: Planner) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from editcore.config.study import StudyConfig, parse
+from editcore.datasets.invented_world import REAL_TASKS
 from editcore.errors import ModelError
 from editcore.models.loading import load_model
 from editcore.runs import fetch
@@ -92,6 +93,11 @@ def test_a_study_is_covered_by_what_was_fetched_for_it_and_by_nothing_else(cache
     assert not fetch.covers(study(revision="v9"), file)
     assert not fetch.covers(study(source="somebody/large"), file)
     assert not fetch.covers(study(task="piqa"), file)
+    asked = parse(study_config(models={"small": {"source": "somebody/small"}}, downstream={}), "s")
+    assert not fetch.covers(asked, file), "the tasks that own models have by default"
+    there = json.loads(file.read_text())
+    file.write_text(json.dumps(there | {"tasks": {name: {} for name in REAL_TASKS}}))
+    assert fetch.covers(asked, file)
     file.write_text(json.dumps({"small": COMMIT}))
     assert not fetch.covers(study(), file), "as an earlier version wrote it"
 
