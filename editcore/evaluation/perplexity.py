@@ -3,20 +3,23 @@
 No start token; a text's perplexity is exp of the mean NLL of its tokens after the first; the
 perplexity of several texts is their arithmetic mean ("The Butterfly Effect of Model Editing", §3).
 The sums are kept too, for other means. A token whose NLL is not finite is counted, and makes its
-text's perplexity infinite.
+text's perplexity infinite. The same passes measure how far an edited model's predictions moved from
+the unedited model's (`editcore.evaluation.disturbance`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import log_softmax
 
 from editcore.datasets.readers import read_texts
 from editcore.errors import DataError
+from editcore.evaluation.disturbance import Disturbance, Likeliest
 from editcore.evaluation.overlay import (
     Activations,
     Applied,
@@ -32,6 +35,10 @@ from editcore.planning.jobs import PerplexitySpec
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta
 
+SeenT = TypeVar("SeenT")
+# Called with the log-probabilities at a slice of the predicted tokens of a pass.
+_See = Callable[[slice, Tensor], SeenT]
+
 
 @dataclass(frozen=True)
 class TokenizedTexts:
@@ -43,11 +50,16 @@ class TokenizedTexts:
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Per text: the sum of NLLs in nats, the number of predicted tokens, and of non-finite ones."""
+    """Per text: the sum of NLLs in nats, the number of predicted tokens, and of non-finite ones.
+
+    `disturbance` compares an edited model's predictions with the unedited model's, if those were
+    given.
+    """
 
     nll: Float64[Tensor, " text"]
     tokens: Int[Tensor, " text"]
     nonfinite: Int[Tensor, " text"]
+    disturbance: Disturbance | None = None
 
     @property
     def per_text(self) -> Float64[Tensor, " text"]:
@@ -84,49 +96,77 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
     )
 
 
-def measure_unedited(model: LoadedModel, spec: PerplexitySpec) -> tuple[TokenizedTexts, Perplexity]:
-    """The texts that a job names, and the model's perplexity on them before any edit.
+@dataclass(frozen=True)
+class Unedited:
+    """The unedited model's perplexity over some texts, and its predictions in each batch of them.
+
+    A batch's predictions are in the order of its rows, and in a row in that of its tokens.
+    """
+
+    perplexity: Perplexity
+    predictions: tuple[Likeliest, ...]
+
+
+def measure_unedited(model: LoadedModel, spec: PerplexitySpec) -> tuple[TokenizedTexts, Unedited]:
+    """The texts that a job names, and what the model makes of them before any edit.
 
     Raises `DataError` if it is not finite, since no edit can be judged then.
     """
     texts = tokenize(model, read_texts(spec.path, spec.texts))
-    found = measure(model, texts)
-    if not math.isfinite(found.mean):
+    found = read_unedited(model, texts)
+    if not math.isfinite(found.perplexity.mean):
         raise DataError(
-            f"the unedited model {model.name!r} has a perplexity of {found.mean} on "
+            f"the unedited model {model.name!r} has a perplexity of {found.perplexity.mean} on "
             f"{spec.path}, so no edit of it can be judged; check its weights and dtype"
         )
     return texts, found
 
 
-@torch.no_grad()
 def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
     """The model's perplexity over the texts, in their order in the file."""
-    parts = []
+    return _whole_passes(model, texts, _nothing)[0]
+
+
+def read_unedited(model: LoadedModel, texts: TokenizedTexts) -> Unedited:
+    """The model's perplexity over the texts, with its predictions."""
+    perplexity, predictions = _whole_passes(model, texts, lambda _, logs: Likeliest.of(logs))
+    return Unedited(perplexity, tuple(Likeliest.joined(batch) for batch in predictions))
+
+
+@torch.no_grad()
+def _whole_passes(
+    model: LoadedModel, texts: TokenizedTexts, see: _See[SeenT]
+) -> tuple[Perplexity, list[list[SeenT]]]:
+    """The perplexity in whole passes of the model, and what `see` returned in each batch."""
+    parts, seen = [], []
     for batch in texts.batches:
 
-        def read(some: Sequence[int], batch: PaddedRows = batch) -> _Part:
+        def read(some: Sequence[int], batch: PaddedRows = batch) -> tuple[_Part, list[SeenT]]:
             rows = batch.rows(torch.tensor(some, device=model.device))
             with model.frozen.arithmetic():
                 hidden = model.frozen.model.base_model(
                     input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
                 ).last_hidden_state
-            return _nll(model.frozen, rows, hidden)
+            return _nll(model.frozen, rows, hidden, see)
 
-        parts += [part for _, part in in_halves(read, range(len(batch.ids)))]
-    return _joined(parts, texts)
+        found = [each for _, each in in_halves(read, range(len(batch.ids)))]
+        parts += [part for part, _ in found]
+        seen.append([each for _, some in found for each in some])
+    return _joined(parts, texts), seen
 
 
 @dataclass(frozen=True)
 class EditedPerplexity:
     """The perplexity of edited models over the same texts, many in one pass.
 
+    With the unedited model's predictions in each batch, their disturbance is measured too.
     The unedited model's activations are computed once and kept: for each token and each block at
     which edits begin, `d_model` numbers, plus `d_key` if they begin at its down-projection.
     """
 
     model: LoadedModel
     texts: TokenizedTexts
+    predictions: tuple[Likeliest, ...] | None = None
     _kept: dict[tuple[int, StartPoint], list[Activations]] = field(default_factory=dict)
 
     @torch.no_grad()
@@ -150,15 +190,24 @@ class EditedPerplexity:
     def _of_group(self, group: EditedModels) -> list[Perplexity]:
         count = len(group.members)
         parts: list[list[_Part]] = [[] for _ in range(count)]
+        moved: list[list[Disturbance]] = [[] for _ in range(count)]
         activations = self._activations(group)
+        predictions = self.predictions or (None,) * len(activations)
         with group.in_place():
-            for rows, before in zip(self.texts.batches, activations, strict=True):
+            for rows, before, likeliest in zip(
+                self.texts.batches, activations, predictions, strict=True
+            ):
                 together = max(1, tokens_per_pass(self.model) // rows.ids.numel())
                 for first in range(0, count, together):
                     edits = range(first, min(first + together, count))
-                    for i, part in zip(edits, _parts(group, rows, before, edits), strict=True):
+                    found = _Batch(group, rows, before, likeliest).under(edits)
+                    for i, (part, disturbance) in zip(edits, found, strict=True):
                         parts[i].append(part)
-        return [_joined(part, self.texts) for part in parts]
+                        moved[i] += disturbance
+        return [
+            _joined(part, self.texts, Disturbance.joined(each) if each else None)
+            for part, each in zip(parts, moved, strict=True)
+        ]
 
     def _activations(self, group: EditedModels) -> list[Activations]:
         key = id(group.reader.model), group.start
@@ -168,6 +217,10 @@ class EditedPerplexity:
 
 
 _Part = tuple[Float64[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, " row"]]
+
+
+def _nothing(_: slice, __: Tensor) -> None:
+    """See nothing."""
 
 
 def _record(group: EditedModels, batch: PaddedRows) -> Activations:
@@ -183,43 +236,79 @@ def _record(group: EditedModels, batch: PaddedRows) -> Activations:
     return Activations.joined([found for _, found in in_halves(run, range(len(batch.ids)))])
 
 
-def _parts(group: EditedModels, rows: PaddedRows, before: Activations, edits: range) -> list[_Part]:
-    """One batch of texts under some consecutive edits."""
-    height, model = len(rows.ids), group.reader
+@dataclass(frozen=True)
+class _Batch:
+    """One batch of texts, with the unedited model's activations and predictions."""
 
-    def read(some: Sequence[tuple[int, int]]) -> _Part:
+    group: EditedModels
+    rows: PaddedRows
+    before: Activations
+    likeliest: Likeliest | None
+
+    def under(self, edits: range) -> list[tuple[_Part, list[Disturbance]]]:
+        """What some consecutive edits make of it."""
+        height = len(self.rows.ids)
+        pairs = [(edit, row) for edit in edits for row in range(height)]
+        found = [each for _, each in in_halves(self._read, pairs)]
+        columns = (
+            torch.cat(column).split(height) for column in zip(*(p for p, _ in found), strict=True)
+        )
+        parts = list(zip(*columns, strict=True))
+        seen = [each for _, some in found for each in some if each is not None]
+        if not seen:
+            return [(part, []) for part in parts]
+        moved = Disturbance.joined(seen).split(len(edits))
+        return [(part, [each]) for part, each in zip(parts, moved, strict=True)]
+
+    def _read(self, some: Sequence[tuple[int, int]]) -> tuple[_Part, list[Disturbance | None]]:
+        model = self.group.reader
         edit, index = torch.tensor(some, device=model.device).T
-        several = rows.rows(index)
-        return _nll(model, several, group.hidden(several, before.rows(index), edit))
+        rows = self.rows.rows(index)
+        hidden = self.group.hidden(rows, self.before.rows(index), edit)
+        if self.likeliest is None:
+            return _nll(model, rows, hidden, _nothing)
+        before = self.likeliest.at(self._tokens(index))
+        return _nll(model, rows, hidden, lambda at, logs: Disturbance.between(before.at(at), logs))
 
-    pairs = [(edit, row) for edit in edits for row in range(height)]
-    found = [part for _, part in in_halves(read, pairs)]
-    columns = (torch.cat(column).split(height) for column in zip(*found, strict=True))
-    return list(zip(*columns, strict=True))
+    def _tokens(self, index: Int[Tensor, " chosen"]) -> Int[Tensor, " token"]:
+        """The places of the rows' predicted tokens among those of the batch."""
+        predicted = self.rows.mask[:, 1:].bool()
+        places = predicted.flatten().cumsum(0).view_as(predicted) - 1
+        return places[index][predicted[index]]
 
 
-def _joined(parts: Sequence[_Part], texts: TokenizedTexts) -> Perplexity:
+def _joined(
+    parts: Sequence[_Part], texts: TokenizedTexts, disturbance: Disturbance | None = None
+) -> Perplexity:
     back = torch.tensor(texts.order).argsort()
-    return Perplexity(*(torch.cat(part)[back] for part in zip(*parts, strict=True)))
+    nll, tokens, nonfinite = (torch.cat(part)[back] for part in zip(*parts, strict=True))
+    return Perplexity(nll, tokens, nonfinite, disturbance)
 
 
 def _nll(
-    model: LoadedModel, rows: PaddedRows, hidden: Float[Tensor, "row position d_last"]
-) -> _Part:
-    """Per row: the sum of NLLs, the number of predicted tokens, and of non-finite ones."""
+    model: LoadedModel,
+    rows: PaddedRows,
+    hidden: Float[Tensor, "row position d_last"],
+    see: _See[SeenT],
+) -> tuple[_Part, list[SeenT]]:
+    """Per row: the sum of NLLs, the number of predicted tokens, and of non-finite ones.
+
+    With them what `see` returned, some tokens at a time.
+    """
     predicted = rows.mask[:, 1:].bool()
     states, targets = hidden[:, :-1][predicted], rows.ids[:, 1:][predicted]
     chunk = rows_of_logits(model)
+    found, seen = [], []
     with model.arithmetic():
-        nll = torch.cat(
-            [
-                cross_entropy(model.parts.logits(some).float(), target, reduction="none")
-                for some, target in zip(states.split(chunk), targets.split(chunk), strict=True)
-            ]
-        )
+        for first in range(0, len(states), chunk):
+            at = slice(first, first + chunk)
+            logs = log_softmax(model.parts.logits(states[at]).float(), dim=-1)
+            found.append(-logs.gather(1, targets[at, None])[:, 0])
+            seen.append(see(at, logs))
+    nll = torch.cat(found)
     bad = ~nll.isfinite()
     row = torch.arange(len(rows.ids), device=nll.device)[:, None].expand_as(predicted)[predicted]
     zeros = torch.zeros(len(rows.ids), dtype=torch.float64, device=nll.device)
     total = zeros.index_add(0, row, nll.double().masked_fill(bad, torch.inf))
     nonfinite = zeros.index_add(0, row, bad.double()).long()
-    return total.cpu(), predicted.sum(1).cpu(), nonfinite.cpu()
+    return (total.cpu(), predicted.sum(1).cpu(), nonfinite.cpu()), seen

@@ -59,6 +59,18 @@ _FACT = (
     text("relation", "the fact's relation, as the data set names it"),
 )
 
+_DISTURBANCE = (
+    real(
+        "kl_mean",
+        "how far the edited model's predictions moved: mean Kullback-Leibler divergence per token "
+        "from the unedited model's next-token distribution on the perplexity texts (its 256 "
+        "likeliest tokens one by one, all others together); inf if a logit is not finite",
+        "nats",
+    ),
+    real("kl_upper", "the 99th percentile of that divergence over tokens", "nats"),
+    real("top1_kept", "share of tokens at which both models' likeliest next token is the same"),
+)
+
 _MEASURED = (
     *_FACT,
     small("subject_start", "characters before the subject; 0: it opens the prompt"),
@@ -97,6 +109,7 @@ _MEASURED = (
     real("nll_sum", "that sum", "nats"),
     whole("token_count", "predicted tokens"),
     whole("nonfinite_tokens", "predicted tokens whose likelihood is not finite"),
+    *_DISTURBANCE,
 )
 
 _AROUND = (
@@ -197,6 +210,7 @@ GUARD = schema(
         real("perplexity", "perplexity of the model with this edit and all accepted ones before"),
         real("perplexity_base", "perplexity of the unedited model"),
         real("perplexity_ratio", "`perplexity` / `perplexity_base`"),
+        *_DISTURBANCE,
         real("efficacy", "as in the edit rows, for that model and this edit's prompt"),
         real("locality", "as in the edit rows, for that model and this edit's neighbours"),
     ),
@@ -225,6 +239,7 @@ _STEP = (
     real("perplexity_base", "perplexity of the unedited model"),
     real("perplexity_ratio", "`perplexity` / `perplexity_base`"),
     whole("nonfinite_tokens", "predicted tokens whose likelihood is not finite"),
+    *_DISTURBANCE,
 )
 
 _LEFT = (

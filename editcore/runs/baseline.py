@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from editcore.editing.session import Session
+from editcore.evaluation.disturbance import Disturbance
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import EditJob, MechanismJob, SequenceJob
@@ -26,9 +27,17 @@ class Baseline:
         """
         session = Session.open(job, registry)
         texts, unedited = measure_unedited(session.context.model, job.perplexity)
-        return cls(session, unedited, EditedPerplexity(session.context.model, texts))
+        edited = EditedPerplexity(session.context.model, texts, unedited.predictions)
+        return cls(session, unedited.perplexity, edited)
 
     @property
     def model(self) -> LoadedModel:
         """The model."""
         return self.session.context.model
+
+
+def disturbance_columns(found: Disturbance | None) -> dict[str, float]:
+    """The columns of how far the edited model's predictions moved."""
+    if found is None:
+        return {}
+    return {"kl_mean": found.mean, "kl_upper": found.upper, "top1_kept": found.kept}

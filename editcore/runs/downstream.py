@@ -32,7 +32,7 @@ def run(job: DownstreamJob, out: Path) -> None:
     _, unedited = measure_unedited(model, job.perplexity)
     lm, suite = EditedLM(model), Suite.load(job.tasks, job.limit, job.seed)
     stored = stored_precision(job.model.source, job.model.revision)
-    rows = _rows(job, suite, lm, {"perplexity": unedited.mean})
+    rows = _rows(job, suite, lm, {"perplexity": unedited.perplexity.mean})
     with progress_bar(total=len(chosen), title=f"{job.model.name} downstream", unit="model") as bar:
         for edit, delta in _with_deltas(chosen):
             with lm.edited(delta):

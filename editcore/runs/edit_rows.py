@@ -27,7 +27,7 @@ from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import EditJob
 from editcore.records.stored_precision import stored_precision
 from editcore.requests import OK, SLOT, EditRequest
-from editcore.runs.baseline import Baseline
+from editcore.runs.baseline import Baseline, disturbance_columns
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta
 
@@ -247,4 +247,4 @@ class Rows:
             "nll_sum": float(edited.nll.sum()),
             "token_count": int(edited.tokens.sum()),
             "nonfinite_tokens": int(edited.nonfinite.sum()),
-        }
+        } | disturbance_columns(edited.disturbance)

@@ -25,7 +25,7 @@ from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
-from editcore.runs.baseline import Baseline
+from editcore.runs.baseline import Baseline, disturbance_columns
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.runs.sequence.retention import Retention
 from editcore.runs.sequence.state import SequenceState
@@ -216,7 +216,7 @@ class SequenceRun:
             "perplexity_base": base,
             "perplexity_ratio": now.mean / base,
             "nonfinite_tokens": int(now.nonfinite.sum()),
-        }
+        } | disturbance_columns(now.disturbance)
 
 
 def _task_scores(job: SequenceJob, model: LoadedModel) -> "TaskScores | None":

@@ -1,0 +1,101 @@
+"""How far an edited model's predictions moved from the unedited model's, token by token.
+
+The Kullback-Leibler divergence between next-token distributions, as is usual for judging
+quantisation: D(p || q) with the unedited model's p and the edited model's q. The `LIKELIEST` tokens
+of p are compared one by one, and all others as a single outcome. This is never more than the exact
+divergence, and equal to it if the vocabulary is no larger.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+LIKELIEST = 256
+UPPER_TAIL = 0.99
+# Below this, the probability of the other tokens is only the rounding error of a sum in float32.
+FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class Likeliest:
+    """The likeliest next tokens of the unedited model at some positions, the first of them first.
+
+    `ids` are tokens, and `logs` the logarithms of their probabilities.
+    """
+
+    ids: Int[Tensor, "*position likeliest"]
+    logs: Float[Tensor, "*position likeliest"]
+
+    @classmethod
+    def of(cls, logs: Float[Tensor, "position vocabulary"]) -> "Likeliest":
+        """Those of a model whose log-probabilities are given."""
+        values, ids = logs.topk(min(LIKELIEST, logs.shape[-1]))
+        return cls(ids.int(), values)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Likeliest]") -> "Likeliest":
+        """Those at the positions of several."""
+        return cls(
+            torch.cat([part.ids for part in parts]), torch.cat([part.logs for part in parts])
+        )
+
+    def at(self, positions: Int[Tensor, " chosen"] | slice) -> "Likeliest":
+        """Those at some of the positions."""
+        return Likeliest(self.ids[positions], self.logs[positions])
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """At each predicted token: the divergence in nats, and whether the likeliest token is the same.
+
+    The divergence is inf where a number of the edited model is not finite.
+    """
+
+    divergence: Float[Tensor, " token"]
+    same: Bool[Tensor, " token"]
+
+    @classmethod
+    def between(cls, before: Likeliest, after: Float[Tensor, "token vocabulary"]) -> "Disturbance":
+        """The disturbance of log-probabilities `after` the edit."""
+        ids = before.ids.long()
+        p, q = before.logs.double(), after.gather(1, ids).double()
+        rest_p, rest_q = (_rest(each) for each in (p, q))
+        terms = (p.exp() * (p - q)).sum(1) + rest_p * (rest_p / rest_q).log()
+        divergence = terms.clamp_min(0.0).nan_to_num(torch.inf, torch.inf)
+        return cls(divergence.cpu(), (after.argmax(1) == ids[:, 0]).cpu())
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Disturbance]") -> "Disturbance":
+        """The disturbance over the tokens of several."""
+        columns = ([part.divergence for part in parts], [part.same for part in parts])
+        return cls(*(torch.cat(column) for column in columns))
+
+    def split(self, count: int) -> "list[Disturbance]":
+        """Those of `count` edits that follow each other, each with the same number of tokens."""
+        each = len(self.same) // count
+        pairs = zip(self.divergence.split(each), self.same.split(each), strict=True)
+        return [Disturbance(*pair) for pair in pairs]
+
+    @property
+    def mean(self) -> float:
+        """The mean divergence per token, in nats."""
+        return float(self.divergence.mean())
+
+    @property
+    def upper(self) -> float:
+        """The divergence that a share `UPPER_TAIL` of the tokens does not exceed, in nats."""
+        place = max(0, -(-len(self.divergence) * round(100 * UPPER_TAIL) // 100) - 1)
+        return float(self.divergence.sort().values[place])
+
+    @property
+    def kept(self) -> float:
+        """The share of tokens at which both models' likeliest token is the same."""
+        return float(self.same.double().mean())
+
+
+def _rest(logs: Float[Tensor, "token likeliest"]) -> Float[Tensor, " token"]:
+    """The probability of all other tokens."""
+    return (1 - logs.exp().sum(1)).clamp_min(FLOOR)
