@@ -17,9 +17,11 @@ from polars.testing import assert_frame_equal
 
 import editcore
 from editcore.cli import main
+from editcore.collapse.calibration import Calibration
 from editcore.models.loading import load_model
 from editcore.registry import registry
 from editcore.registry.candidates import Candidate
+from editcore.runs.adhoc.check_report import forecast
 from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas
 from tests.studies import TEXTS, record, write_config, write_json
 
@@ -67,6 +69,7 @@ def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
         "before:",
         "after:",
         "efficacy",
+        "nats per token",
     ):
         assert words in collapsed.stdout
 
@@ -161,6 +164,19 @@ def test_json_contains_the_row_and_the_generated_text(folder: Path) -> None:
     assert found["keys"]["denominators"]["mixed"] == pytest.approx(found["denominator"], rel=1e-4)
     assert found["continuations"][0]["prompt"] == "Coral is made by"
     assert "reason" in found
+    assert 0.0 < found["kl_mean"] <= found["kl_upper"]
+    assert 0.0 <= found["top1_kept"] <= 1.0
+
+
+def test_a_low_score_predicts_nothing_for_a_model_that_the_threshold_was_not_fitted_on(
+    folder: Path,
+) -> None:
+    foreign = run(folder, "check", *FACT).stdout
+    assert "Predicted before the edit: unknown" in foreign
+    assert "was fitted on the bundled" in foreign
+    low, high = (Calibration(0.0, 1.0, 2.0, 9, 3).forecast(score) for score in (1.0, 3.0))
+    assert "no collapse" in forecast(low, "tiny-gpt2")
+    assert all("before the edit: collapse" in forecast(high, s) for s in ("tiny-gpt2", "foreign"))
 
 
 def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from editcore.cli import main
 from editcore.sources.wheel_file import wheel_file
 from tests.smollm2 import SHA256, fetched
 from tests.workflow.conftest import ROOT, StudyFolder
@@ -63,3 +65,14 @@ def test_every_row_names_the_precision_on_disk(summary: Path) -> None:
     stored = pl.read_parquet(summary / "cases.parquet")["stored_as"].unique().to_list()
     assert wheel_file(fetched()) is not None
     assert stored == ["Q4_1"]
+
+
+def test_the_full_study_plans_every_editor_on_at_least_180_cases() -> None:
+    fetched()
+    config = str(ROOT / "config" / "smollm2-full.yaml")
+    result = CliRunner().invoke(main, ["plan", config, "--check"])
+    assert result.exit_code == 0, result.output
+    for editor in ("rome", "c-rome", "p-rome", "rome-with-c", "c-rome-with-c", "memit", "ft"):
+        assert f"smollm2 / {editor} / hard: 60 cases" in result.stdout
+        assert f"smollm2 / {editor} / normal: 120 cases" in result.stdout
+    assert "3 sequences of 60 edits" in result.stdout

@@ -40,7 +40,7 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     (made,) = shard.results()
     warning = _warning(shard, made.result.delta)
     if warning is not None:
-        say(forecast(warning))
+        say(forecast(warning, shard.rows.job.model.source))
     say("measure the edited model")
     (row,) = shard.rows.of([made])
     if row["status"] != OK:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from editcore.atomic import together, write_text
 from editcore.collapse.calibration import Forecast
 from editcore.config.collapse import CollapseSection
+from editcore.datasets.bundled import is_bundled
 from editcore.errors import ConfigError
 from editcore.numbers import number, share, times
 
@@ -162,12 +163,20 @@ def verdict(report: CheckReport) -> str:
     return f"{word}: {change} ({times(report.ratio)}; the limit is {rule.in_words()})."
 
 
-def forecast(warning: Forecast) -> str:
-    """The prediction from before the edit, as a clause."""
-    expected = "collapse" if warning.collapse else "no collapse"
+def forecast(warning: Forecast, source: str) -> str:
+    """The prediction from before the edit of a model, as a clause.
+
+    The threshold was fitted on the bundled models. In others, collapses may begin far below it, so
+    a low score of theirs predicts nothing.
+    """
+    score = f"the change adds {number(warning.score)} times the layer's own output"
+    threshold = number(warning.threshold)
+    if is_bundled(source) or warning.collapse:
+        expected = "collapse" if warning.collapse else "no collapse"
+        return f"before the edit: {expected} ({score}; the threshold is {threshold})"
     return (
-        f"before the edit: {expected} (the change adds {number(warning.score)} times the layer's "
-        f"own output; the threshold is {number(warning.threshold)})"
+        f"before the edit: unknown ({score}; the threshold, {threshold}, was fitted on the bundled "
+        "models, and other models may collapse far below it)"
     )
 
 
@@ -211,6 +220,7 @@ def page(report: CheckReport) -> str:
         verdict(report),
         textwrap.fill(reason(report), WIDTH),
         *_prediction(report),
+        *_disturbance(row),
         "",
     ]
     for name, words in SHOWN:
@@ -236,7 +246,20 @@ def page(report: CheckReport) -> str:
 def _prediction(report: CheckReport) -> list[str]:
     if report.warning is None:
         return []
-    return [textwrap.fill(f"Predicted {forecast(report.warning)}.", WIDTH)]
+    return [textwrap.fill(f"Predicted {forecast(report.warning, report.job.model.source)}.", WIDTH)]
+
+
+def _disturbance(row: Mapping[str, Any]) -> list[str]:
+    """How far the predictions on ordinary text moved, which perplexity may not show."""
+    kept, mean, upper = (row.get(name) for name in ("top1_kept", "kl_mean", "kl_upper"))
+    if kept is None or mean is None or upper is None:
+        return []
+    sentence = (
+        f"On the perplexity texts, the likeliest next token stays the same in a share of "
+        f"{share(kept)}; the predictions moved by {number(mean)} nats per token (KL divergence; "
+        f"99th percentile {number(upper)})."
+    )
+    return [textwrap.fill(sentence, WIDTH)]
 
 
 def _line(text: str) -> str:
