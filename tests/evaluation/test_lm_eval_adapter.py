@@ -16,8 +16,8 @@ from lm_eval.api.model import CachingLM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 
-from editcore.config.stages import DownstreamSection
 from editcore.datasets import task_files
+from editcore.datasets.invented_world import downstream_tasks
 from editcore.errors import ConfigError, EditcoreError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.qa_overlap import process_results
@@ -26,7 +26,7 @@ from editcore.updates.delta import Delta, LowRankUpdate
 from resources.generator.tasks import Passage, written
 
 ROOT = Path(__file__).parents[2]
-NAMES = DownstreamSection().tasks
+NAMES = downstream_tasks(None, "tiny-gpt2")
 ITEMS = 8
 # Of the two readers' log-probabilities, in nats: they batch differently, so rounding differs.
 ROUNDING = 2e-4
