@@ -23,8 +23,10 @@ ENVIRONMENT = ROOT / ".venv"
 BIN = ENVIRONMENT / "bin"
 PINS = ROOT / "requirements.lock"
 OLDEST = (3, 11)
-# The whole suite uses every core; more than four workers only load torch more often.
-WHOLE_SUITE = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# The whole suite uses every core; more than four workers only load torch more often. By default,
+# files with few tests would be last, which are the longest; tests/conftest.py puts them first.
+WORKERS = ("-n", "auto", "--maxprocesses", "4")
+WHOLE_SUITE = (*WORKERS, "--dist", "loadfile", "--no-loadscope-reorder")
 
 EXAMPLES = """\
 examples:

@@ -16,12 +16,21 @@ collect_ignore = ["plugin_package"]
 
 ModelSaver = Callable[..., Path]
 
+# Folders whose files take minutes; as the last ones, they would leave the other workers idle.
+LONG = ("tests/cluster/", "tests/workflow/")
+
 
 def pytest_configure() -> None:
     """Give the tests no network and one thread each, before anything imports torch."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files if several workers share the tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @pytest.fixture
