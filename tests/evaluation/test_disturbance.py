@@ -33,13 +33,13 @@ def test_divergence_is_exact_if_the_vocabulary_is_small() -> None:
     assert found.same.tolist() == (before.argmax(1) == after.argmax(1)).tolist()
 
 
-def test_divergence_is_a_lower_bound_and_misses_little_of_a_large_vocabulary() -> None:
+def test_divergence_is_a_lower_bound_and_finds_most_of_it_in_a_large_vocabulary() -> None:
     before, after = (log_probabilities(50, 5000, seed) for seed in (0, 1))
     near = log_softmax(before + 0.1 * after, dim=-1)
     found = Disturbance.between(Likeliest.of(before), near).divergence
     whole = exact(before, near)
     assert (found <= whole + 1e-6).all()
-    assert found.mean() > 0.5 * whole.mean()
+    assert found.mean() > 0.85 * whole.mean()
 
 
 def test_nothing_moved_without_a_change() -> None:
