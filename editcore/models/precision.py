@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import BFloat16, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
@@ -16,11 +16,18 @@ from transformers.pytorch_utils import Conv1D
 
 from editcore.config.study import Precision
 
+# A processor with one of these multiplies bfloat16 faster than float32; another, many times slower.
+INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+
 
 class ReducedLinear(nn.Module):
-    """A frozen linear map that multiplies in bfloat16; its output has the dtype of its input."""
+    """A frozen linear map that multiplies in bfloat16; its output has the dtype of its input.
 
-    weight: BFloat16[Tensor, "d_out d_in"]
+    On a processor without such instructions, the weight and the inputs are rounded to bfloat16 and
+    multiplied in float32. The result is the same up to the order of summation.
+    """
+
+    weight: Float[Tensor, "d_out d_in"]
     bias: Float[Tensor, " d_out"] | None
 
     def __init__(self, whole: nn.Linear | Conv1D) -> None:
@@ -30,7 +37,8 @@ class ReducedLinear(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "*row d_in"]) -> Float[Tensor, "*row d_out"]:
         """The map's output, in the inputs' dtype."""
-        product = linear(inputs.to(torch.bfloat16), self.weight).to(inputs.dtype)
+        rounded = inputs.to(torch.bfloat16).to(self.weight.dtype)
+        product = linear(rounded, self.weight).to(torch.bfloat16).to(inputs.dtype)
         return product if self.bias is None else product + self.bias
 
 
@@ -59,9 +67,18 @@ def refresh(twin: PreTrainedModel, model: PreTrainedModel, parameters: Iterable[
                 child.weight = _rounded(whole)
 
 
-def _rounded(whole: nn.Linear | Conv1D) -> BFloat16[Tensor, "d_out d_in"]:
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether products of bfloat16 matrices are fast on a device."""
+    if device.type != "cpu":
+        return True
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in INSTRUCTIONS)
+
+
+def _rounded(whole: nn.Linear | Conv1D) -> Float[Tensor, "d_out d_in"]:
     weight = whole.weight.T if isinstance(whole, Conv1D) else whole.weight
-    return weight.detach().to(torch.bfloat16).contiguous()
+    rounded = weight.detach().to(torch.bfloat16).contiguous()
+    return rounded if multiplies_bfloat16(weight.device) else rounded.float()
 
 
 @contextmanager

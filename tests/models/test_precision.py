@@ -23,6 +23,7 @@ from editcore.keyvalue.keys import mixed
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import pose
+from editcore.models import precision
 from editcore.models.loading import LoadedModel, load_model
 from editcore.models.precision import ReducedLinear
 from editcore.updates.delta import Delta, DenseUpdate, save_deltas
@@ -117,6 +118,26 @@ def test_only_linear_maps_are_reduced_and_everything_else_is_shared() -> None:
     assert not torch.equal(whole, reduced)
     torch.testing.assert_close(reduced, whole, rtol=0.1, atol=0.3)
     assert load_model("tiny-llama", "tiny-llama").frozen.precision == "float32"
+
+
+def test_a_processor_without_bfloat16_gives_the_same_products(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = load_model("tiny-gpt2", "tiny-gpt2")
+    down = model.parts.down(1)
+    inputs = torch.randn(40, 5, down.weight.shape[0], requires_grad=True)
+
+    def product_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
+        product = ReducedLinear(down)(inputs)
+        return product, torch.autograd.grad(product.square().sum(), inputs)[0]
+
+    here = product_and_gradient()
+    monkeypatch.setattr(precision, "INSTRUCTIONS", ())
+    assert ReducedLinear(down).weight.dtype == torch.float32
+    step = torch.finfo(torch.bfloat16).eps
+    for found, expected in zip(product_and_gradient(), here, strict=True):
+        assert ((found == expected).float().mean()) > 0.98
+        torch.testing.assert_close(found, expected, rtol=2 * step, atol=step)
 
 
 def reduced_model() -> LoadedModel:
