@@ -16,20 +16,22 @@ from benchmarks.sequence import race
 from benchmarks.shapes import SHAPES, build
 from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
+from editcore.config.study import Precision
 from editcore.models.loading import load_model, load_tokenizer
 
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Precision of editcore's frozen model; the reference always uses float32.",
+)
 OPTIONS = (
     click.option(
         "--shape", type=click.Choice(list(SHAPES)), default="gpt2-small", show_default=True
     ),
     click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
-    click.option(
-        "--precision",
-        type=click.Choice(["float32", "tf32", "bfloat16"]),
-        default="float32",
-        show_default=True,
-        help="Precision of editcore's frozen model; the reference always uses float32.",
-    ),
+    PRECISION,
     click.option(
         "--threads", type=int, default=None, help="Number of threads; by default torch's choice."
     ),
@@ -126,6 +128,7 @@ def sequence(shape: str, out: Path | None, edits: int, **given: Any) -> None:
 @click.option(
     "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
 )
+@PRECISION
 def moments(
     source: str,
     layers: str,
@@ -135,12 +138,13 @@ def moments(
     cases: int,
     texts: int,
     out: Path | None,
+    precision: Precision,
 ) -> None:
     """Compare C from a model's own texts with C from real ones, and with no C, in ROME's edits.
 
     Facts and perplexity texts are those of resources/real.
     """
-    model = load_model("model", source)
+    model = load_model("model", source, precision=precision)
     facts, running = Path("resources/real/facts.json"), Path("resources/real/perplexity.json")
     compared = Comparison.of(model, source, facts, cases, running, texts)
     by_source = compared.moments(numbers(layers), tokens, real, other)
