@@ -16,6 +16,7 @@ from editcore.report.papers.published import compared, published
 from editcore.report.sections import layers
 from editcore.report.tables import Table
 from refresh.claims import claims
+from refresh.evidence import evidence
 from refresh.figure import draw
 
 REPRODUCTION = Path("docs/reproduction.md")
@@ -25,6 +26,10 @@ START, END = "<!-- python -m refresh writes from here -->", "<!-- to here -->"
 FIRST_LOOK = (
     "<!-- python -m refresh --first-look writes from here -->",
     "<!-- the first look ends here -->",
+)
+FULL = (
+    "<!-- python -m refresh --full writes from here -->",
+    "<!-- the full study ends here -->",
 )
 FIRST_FIGURE, LAYERS_FIGURE = Path("docs/smollm2.svg"), Path("docs/smollm2-layers.svg")
 
@@ -55,6 +60,18 @@ def write_first_look(study: ReportData, root: Path) -> list[Path]:
             save(layers.draw(study, layers.by_layer(rows), model), root / LAYERS_FIGURE)
             written.append(LAYERS_FIGURE)
     return written
+
+
+def write_full(study: ReportData, root: Path) -> list[Path]:
+    """Write the README's section on the full study of a real model; the path written."""
+    text = _render(
+        "full_study.md.jinja",
+        table=markdown(verdicts(study)),
+        claims=[claim.text for claim in evidence(study) if claim.holds],
+    )
+    readme = (root / README).read_text(encoding="utf-8")
+    write_text(root / README, between(readme, text, *FULL))
+    return [README]
 
 
 def reproduction(table: Callable[[str], str]) -> str:

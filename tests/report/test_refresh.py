@@ -2,16 +2,20 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from editcore.records.schemas import CORRELATION
+from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.papers.published import content
 from refresh.claims import EDITOR, Claim, claims, collapse
 from refresh.documents import (
     END,
     FIGURE,
+    FULL,
     README,
     REPRODUCTION,
     START,
@@ -20,7 +24,9 @@ from refresh.documents import (
     reproduction,
     shown,
     write,
+    write_full,
 )
+from refresh.evidence import tasks
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,6 +111,31 @@ def test_claims_need_what_they_claim(study: ReportData) -> None:
     assert "9 of 10 on `m`" in said(hard, normal).text
     assert not said(hard, normal, other).holds
     assert not said(hard, {**normal, "n_collapsed": 1}).holds
+
+
+def test_the_full_study_fills_its_part_of_the_readme(study: ReportData, tmp_path: Path) -> None:
+    shutil.copy(ROOT / README, tmp_path / README)
+    assert write_full(study, tmp_path) == [README]
+    new, old = ((folder / README).read_text(encoding="utf-8") for folder in (tmp_path, ROOT))
+    assert between(new, "x", *FULL) == between(old, "x", *FULL)
+    assert "| `small` | `alpha` | hard |" in new.split(FULL[0])[1].split(FULL[1])[0]
+
+
+@pytest.mark.parametrize(("strong", "holds"), [(2, False), (3, True)])
+def test_the_tasks_are_ranked_only_if_three_follow_perplexity(
+    study: ReportData, tmp_path: Path, *, strong: int, holds: bool
+) -> None:
+    names = ("a", "b", "c", "d", "e")
+    rows = [
+        dict.fromkeys(CORRELATION.names)
+        | {"model": "small", "task": name, "metric": "acc", "n": 30}
+        | {"rho": -0.9 if i < strong else -0.5}
+        for i, name in enumerate(names)
+    ]
+    write_table(tmp_path / "correlation.parquet", rows, CORRELATION, {})
+    (claim,) = tasks(replace(study, folder=tmp_path))
+    assert claim.holds is holds
+    assert "over 30 models is −0.900 in `a`" in claim.text
 
 
 @pytest.mark.parametrize("name", content()["tables"])
