@@ -42,6 +42,7 @@ def edit_row(
         "numerator_norm": 12.0,
         "denominator": denominator,
         "denominator_usual": 4.0,
+        "key_match": None if denominator is None else denominator / 5,
         "delta_norm": 3.0,
         "weight_norm": 80.0,
         "warning": 0.4 / (denominator or 1.0),

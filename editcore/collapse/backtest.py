@@ -29,6 +29,7 @@ KEYS = keys(WARNING)
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
     {
         "warning": pl.col("warning"),
+        "key_match": 1 / pl.col("key_match"),
         "relative_change": pl.col("delta_norm") / pl.col("weight_norm"),
         "denominator": 1 / pl.col("denominator"),
         "denominator_ratio": pl.col("denominator_usual") / pl.col("denominator"),

@@ -15,12 +15,15 @@ class RankOne:
     """Δ = (v* − W k_s) uᵀ / (uᵀk_s), in which u is C⁻¹k_u scaled to unit length.
 
     `numerator_norm` is ‖v* − W k_s‖ and `denominator` |uᵀk_s|: the quantities of Table 1 of "The
-    Fall of ROME". A small denominator makes a large update.
+    Fall of ROME". A small denominator makes a large update. `key_match` is |uᵀk_s| / |uᵀk_u|: the
+    denominator relative to the one that the key of the direction would have itself. It is 1 if both
+    keys are one, is near zero if they differ much, and does not depend on v*.
     """
 
     update: LowRankUpdate
     numerator_norm: float
     denominator: float
+    key_match: float
 
 
 def solve_rank_one(
@@ -31,5 +34,7 @@ def solve_rank_one(
     unit = direction / direction.norm()
     numerator = (value - keys.solve_output).double().cpu()
     denominator = unit @ keys.solve.double().cpu()
+    own = unit @ keys.direction.double().cpu()
     update = LowRankUpdate((numerator / denominator)[:, None].float(), unit[:, None].float())
-    return RankOne(update, float(numerator.norm()), float(denominator.abs()))
+    match = float((denominator / own).abs())
+    return RankOne(update, float(numerator.norm()), float(denominator.abs()), match)

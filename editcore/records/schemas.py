@@ -79,6 +79,12 @@ _MEASURED = (
     real("numerator_norm", "norm of the residual that the update adds at the key"),
     real("denominator", "absolute value of the update's denominator"),
     real(
+        "key_match",
+        "|uᵀk_s| / |uᵀk_u| for a rank-one update of direction u = C⁻¹k_u (k_u without C): its "
+        "denominator relative to that of one key in both places; known before v* is searched for; "
+        "null for other editors",
+    ),
+    real(
         "denominator_usual",
         "√(uᵀC u): the root mean square of uᵀk over running text, for the direction u of a "
         "rank-one update; null for other changes and if C is not known",
@@ -347,8 +353,8 @@ WARNING = schema(
         text(
             "predictor",
             "`warning` as in the edit rows; `relative_change` ‖Δ‖/‖W‖; `denominator`, its inverse; "
-            "`denominator_ratio`, `denominator_usual` over `denominator`; `subject_position`, "
-            "1 / (1 + position)",
+            "`denominator_ratio`, `denominator_usual` over `denominator`; `key_match`, its "
+            "inverse; `subject_position`, 1 / (1 + position)",
         ),
         whole("n_calibrated", "number of edits that it was fitted on"),
         whole("n_calibrated_collapsed", "number of those that collapsed the model"),

@@ -30,7 +30,7 @@ ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 OLD_EDITS = "edits/1"
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
-NEW_SINCE_OLD = ("known",)
+NEW_SINCE_OLD = ("key_match", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as")
 
 
 def write_table(

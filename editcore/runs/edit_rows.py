@@ -158,7 +158,7 @@ class Rows:
 
     def _known(self, result: EditResult) -> Row:
         """The diagnostics that have columns."""
-        known = ("numerator_norm", "denominator", "steps")
+        known = ("numerator_norm", "denominator", "key_match", "steps")
         found = {name: number(name, result.diagnostics.get(name)) for name in known}
         steps = found["steps"]
         return found | {"steps": None if steps is None else int(steps)}

@@ -34,6 +34,20 @@ def test_the_edited_map_gives_the_value_at_its_key(seed, strategy, with_moment) 
     torch.testing.assert_close(edited @ pair.solve, value, rtol=1e-3, atol=1e-3)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.booleans())
+def test_the_keys_match_fully_if_they_are_one_and_whatever_the_value(seed, with_moment) -> None:
+    _, keys, matrix, value = drawn(seed)
+    moment = SecondMoment.from_matrix(0, matrix, 40) if with_moment else None
+    assert solve_rank_one(value, prefixed(keys), moment).key_match == 1
+    mixed_keys = mixed(keys)
+    edit = solve_rank_one(value, mixed_keys, moment)
+    assert edit.key_match == solve_rank_one(3 * value, mixed_keys, moment).key_match
+    u = edit.update.inputs[:, 0].double()
+    own = float((u @ mixed_keys.direction.double()).abs())
+    assert edit.key_match * own == pytest.approx(edit.denominator, rel=1e-4)
+
+
 def test_it_is_the_least_change_under_the_moment() -> None:
     weight, keys, matrix, value = drawn(1)
     pair = prefixed(keys)

@@ -21,6 +21,7 @@ from editcore.records.schemas import (
     WARNING,
 )
 from editcore.records.tables import (
+    NEW_SINCE_OLD,
     PROVENANCE_KEY,
     extra_columns,
     read_edits,
@@ -196,7 +197,7 @@ def test_read_table_checks_the_kind(tmp_path: Path) -> None:
 
 
 def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Path) -> None:
-    row = {name: value for name, value in edit_row(1).items() if name != "known"}
+    row = {name: value for name, value in edit_row(1).items() if name not in NEW_SINCE_OLD}
     row |= {"collapsed": True, "collapsed_perplexity": False, "collapsed_ratio": True}
     table = pa.Table.from_pylist([row], schema=pa.schema([CASES.field(name) for name in row]))
     names = table.schema.with_metadata({SCHEMA_KEY: "edits/1", PROVENANCE_KEY: "{}"})
@@ -206,6 +207,7 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits.columns == EDITS.names
     assert edits["perplexity"].to_list() == [4.1, 4.1]
     assert edits["known"].to_list() == [None, True]
+    assert edits["key_match"].to_list() == [None, 0.48]
     with pytest.raises(DataError, match=r"edits/2 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
 

@@ -15,6 +15,7 @@ from editcore.requests import OK
 
 NAMES = {
     "warning": "predicted change",
+    "key_match": "match of the keys",
     "relative_change": "‖Δ‖/‖W‖",
     "denominator": "|denominator|",
     "denominator_ratio": "|denominator| / usual one",
@@ -100,7 +101,7 @@ def _natural(row: dict[str, object]) -> float | None:
     value = row["threshold"]
     if not isinstance(value, float):
         return None
-    if row["predictor"] in ("denominator", "denominator_ratio"):
+    if row["predictor"] in ("denominator", "denominator_ratio", "key_match"):
         return 1 / value
     return 1 / value - 1 if row["predictor"] == "subject_position" else value
 

@@ -61,6 +61,7 @@ class RomeEditor(Editor[RomeConfig]):
         diagnostics = {
             "numerator_norm": edit.numerator_norm,
             "denominator": edit.denominator,
+            "key_match": edit.key_match,
             "steps": value.steps,
             "loss": value.loss,
         }
