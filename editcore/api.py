@@ -26,7 +26,7 @@ def check(
     cache: Path | str | None = None,
     say: "Say | None" = None,
 ) -> "CheckReport":
-    """A report on whether one edit would collapse a model; no weight is changed permanently.
+    """A report on whether one edit damages or collapses a model; its weights stay as they are.
 
     `model` is a bundled name, a folder or a hub id; `prompt` has `{}` in place of the subject;
     `neighbours` maps prompts whose answers must not change to those answers. `options` override

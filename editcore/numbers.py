@@ -41,6 +41,15 @@ def share(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value + 1e-9:.2f}"
 
 
+def count(value: int | None) -> str:
+    """A count, thousands separated.
+
+    >>> count(1200), count(None)
+    ('1,200', '–')
+    """
+    return MISSING if value is None else f"{value:,}"
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 
@@ -73,13 +82,13 @@ def real(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def percent(part: int, whole: int) -> str:
+def percent(part: int | None, whole: int) -> str:
     """A share as a percentage without decimals.
 
-    >>> percent(71, 120), percent(0, 0)
-    ('59 %', '–')
+    >>> percent(71, 120), percent(0, 0), percent(None, 120)
+    ('59 %', '–', '–')
     """
-    return f"{100 * part / whole:.0f} %" if whole else MISSING
+    return MISSING if part is None or not whole else f"{100 * part / whole:.0f} %"
 
 
 def times(ratio: float | None) -> str:

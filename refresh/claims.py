@@ -7,7 +7,8 @@ import polars as pl
 
 from editcore.collapse.backtest import ALL
 from editcore.numbers import number, real, share
-from editcore.records.schemas import CORRELATION, LAYERS, SEQUENCES_JUDGED, WARNING
+from editcore.records.model_schemas import LAYERS
+from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED, WARNING
 from editcore.report.data import ReportData
 from editcore.report.page.sentences import listed
 from editcore.report.sections.layers import by_layer, edited_layers

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from editcore.atomic import write_text
 from editcore.numbers import number, share
-from editcore.records.schemas import LAYERS
+from editcore.records.model_schemas import LAYERS
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import save
 from editcore.report.drawing.style import drawing

@@ -12,6 +12,8 @@ from editcore.config.collapse import CollapseSection
 from editcore.records.schemas import EDITS, METRIC_COLUMNS
 
 BASE = 4.0
+# Mean divergences below and above the default threshold.
+SOUND, DAMAGED = 0.1 * CollapseSection().damage, 2 * CollapseSection().damage
 
 
 def edit_row(
@@ -54,6 +56,9 @@ def edit_row(
         "nll_sum": 1000.0,
         "token_count": 700,
         "nonfinite_tokens": 3 if math.isinf(perplexity) else 0,
+        "kl_mean": math.inf if math.isinf(perplexity) else SOUND,
+        "kl_upper": math.inf if math.isinf(perplexity) else 10 * SOUND,
+        "top1_kept": 0.98,
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
         "continuation_base": " Elro. The sea is quiet",
         "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
@@ -83,7 +88,7 @@ def failed_row(case_id: int, status: str = "target too long", **changes: Any) ->
 
 
 def study_rows(hard: int = 40, normal: int = 60) -> list[dict[str, Any]]:
-    """Two models and two editors: `alpha` collapses half of the hard cases, `beta` none."""
+    """Two models, two editors: `alpha` collapses half of the hard cases, and damages a quarter."""
     draw = random.Random(0)
     rows = []
     for model in ("small", "large"):
@@ -94,7 +99,10 @@ def study_rows(hard: int = 40, normal: int = 60) -> list[dict[str, Any]]:
             if case == 4:
                 perplexity = math.inf
             where: dict[str, Any] = {"model": model, "dataset": "hard"}
+            if case % 4 == 1:
+                where["kl_mean"] = DAMAGED
             rows.append(edit_row(case, perplexity, denominator, editor="alpha", **where))
+            where.pop("kl_mean", None)
             rows.append(edit_row(case, draw.uniform(4, 4.2), 2.0, editor="beta", **where))
         for case in range(1000, 1000 + normal):
             where = {"model": model, "dataset": "normal"}

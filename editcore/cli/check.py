@@ -12,7 +12,7 @@ from editcore.cli.paths import FILE, OUT_FOLDER
 from editcore.cli.steps import say
 from editcore.errors import ConfigError
 
-COLLAPSED, NO_EDIT = 3, 4
+HARMED, NO_EDIT = 3, 4
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
@@ -81,10 +81,11 @@ def check(
     save: Path | None,
     as_json: bool,
 ) -> None:
-    """Make one edit, measure the edited model, and report whether it has collapsed, and why.
+    """Make one edit, and report whether the edited model is sound, damaged or collapsed, and why.
 
-    The model itself is not changed. Exit status: 0 if the edit is safe, 3 if the model collapsed,
-    4 if the edit changed nothing and the model does not give the new object, 2 after an error.
+    The model itself is not changed. Exit status: 0 if the edited model is sound, 3 if it is damaged
+    or has collapsed, 4 if the edit changed nothing and the model does not give the new object, 2
+    after an error.
     """
     import editcore
 
@@ -105,8 +106,8 @@ def check(
     if save is not None:
         say(f"write {report.save(save)}")
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
-    if report.outcome != "safe":
-        raise click.exceptions.Exit(COLLAPSED if report.collapsed else NO_EDIT)
+    if report.outcome != "sound":
+        raise click.exceptions.Exit(NO_EDIT if report.outcome == "no edit" else HARMED)
 
 
 @click.command(
@@ -151,7 +152,7 @@ def guard(
     guarded.save(out)
     click.echo(json.dumps(finite(guarded.rows), indent=2) if as_json else page(guarded))
     if guarded.refused:
-        raise click.exceptions.Exit(COLLAPSED)
+        raise click.exceptions.Exit(HARMED)
 
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:

@@ -38,6 +38,9 @@ to_tables = click.option(
     type=click.Choice(["ratio", "perplexity"]),
     help="Which of the two determines the column `collapsed`.",
 )
+@click.option(
+    "--damage", type=float, help="Damaged above this mean KL divergence per token, in nats."
+)
 def summarise(
     files: tuple[Path, ...], study: Path | None, out: Path, what: str, **thresholds: Any
 ) -> None:
@@ -46,7 +49,7 @@ def summarise(
     Edits give cases.parquet, verdicts.parquet and warning.parquet; the last shows how well
     quantities known before an edit predict a collapse. Sequences give sequences.parquet, and keys
     at every layer give layers.parquet. Thresholds are those of the study, or the defaults; --ratio,
-    --perplexity and --verdict override them.
+    --perplexity, --verdict and --damage override them.
     """
     from editcore.config.collapse import CollapseSection, replaced
     from editcore.planning.study import (

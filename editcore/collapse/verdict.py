@@ -1,9 +1,9 @@
-"""Judges whether an edited model has collapsed, and warns before it is edited."""
+"""Grades an edited model as sound, damaged or collapsed, and warns before it is edited."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
 
@@ -18,36 +18,60 @@ if TYPE_CHECKING:
     from editcore.updates.delta import Delta
 
 
+Grade = Literal["sound", "damaged", "collapsed"]
+SOUND, DAMAGED, COLLAPSED = GRADES = get_args(Grade)
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """The verdicts by both thresholds, and the one that the rule selects."""
+    """The verdicts on a collapse by both thresholds, the one that the rule selects, and the grade.
+
+    `grade` is None if the model has not collapsed and its divergence is not known.
+    """
 
     collapsed: bool
     collapsed_perplexity: bool
     collapsed_ratio: bool
+    grade: Grade | None
 
 
 VERDICT_COLUMNS = tuple(field.name for field in fields(Verdict))
+FLAGS = tuple(name for name in VERDICT_COLUMNS if name != "grade")
 
 
-def judge(perplexity: float, unedited: float, rule: CollapseSection) -> Verdict:
-    """The verdict on a perplexity; a non-finite one is a collapse by either threshold.
+def judge(
+    perplexity: float, unedited: float, rule: CollapseSection, kl_mean: float | None = None
+) -> Verdict:
+    """The verdict on a perplexity and a mean divergence per token, None if it was not measured.
 
-    >>> judge(2000.0, 500.0, CollapseSection())
-    Verdict(collapsed=False, collapsed_perplexity=True, collapsed_ratio=False)
+    A perplexity that is not finite is a collapse by either threshold, and such a divergence is
+    damage.
+
+    >>> judge(2000.0, 500.0, CollapseSection(damage=0.5), kl_mean=0.1)
+    Verdict(collapsed=False, collapsed_perplexity=True, collapsed_ratio=False, grade='sound')
     """
     limits = rule.limits(unedited)
     above = {
         name: not math.isfinite(perplexity) or perplexity > limit for name, limit in limits.items()
     }
-    return Verdict(above[rule.verdict], above["perplexity"], above["ratio"])
+    collapsed = above[rule.verdict]
+    grade = _grade(rule, kl_mean, collapsed=collapsed)
+    return Verdict(collapsed, above["perplexity"], above["ratio"], grade)
+
+
+def _grade(rule: CollapseSection, kl_mean: float | None, *, collapsed: bool) -> Grade | None:
+    if collapsed:
+        return "collapsed"
+    if kl_mean is None:
+        return None
+    return "sound" if kl_mean <= rule.damage else "damaged"
 
 
 def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
     """Measured rows with the columns of `Verdict`; null if no perplexity was measured.
 
-    The columns `perplexity` and `perplexity_base` are read. Raises `DataError` for a row with the
-    first and without the second.
+    The columns `perplexity`, `perplexity_base` and, if there is one, `kl_mean` are read. Raises
+    `DataError` for a row with the first and without the second.
     """
     lacking = rows.filter(pl.col("perplexity").is_not_null(), pl.col("perplexity_base").is_null())
     if len(lacking):
@@ -55,15 +79,19 @@ def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
             f"perplexity_base is null in {len(lacking)} rows with a perplexity, so their collapse "
             "cannot be judged; delete the table that they come from and run its job again"
         )
+    if "kl_mean" not in rows.columns:
+        rows = rows.with_columns(kl_mean=pl.lit(None, pl.Float64))
+    measured = rows.select("perplexity", "perplexity_base", "kl_mean").iter_rows()
     verdicts = [
-        None if perplexity is None else judge(perplexity, unedited, rule)
-        for perplexity, unedited in rows.select("perplexity", "perplexity_base").iter_rows()
+        None if perplexity is None else judge(perplexity, unedited, rule, kl_mean)
+        for perplexity, unedited, kl_mean in measured
     ]
     columns: dict[str, list[Any]] = {
         name: [verdict and getattr(verdict, name) for verdict in verdicts]
         for name in VERDICT_COLUMNS
     }
-    return rows.with_columns(pl.Series(n, c, dtype=pl.Boolean) for n, c in columns.items())
+    types = {**dict.fromkeys(FLAGS, pl.Boolean), "grade": pl.String}
+    return rows.with_columns(pl.Series(n, c, dtype=types[n]) for n, c in columns.items())
 
 
 def warn(

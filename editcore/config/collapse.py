@@ -1,4 +1,4 @@
-"""The collapse rule: when an edited model counts as collapsed."""
+"""The rule that grades edited models: when one counts as damaged, and when as collapsed."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from editcore.numbers import number
 
 
 class CollapseSection(Section):
-    """When an edited model counts as collapsed."""
+    """When an edited model counts as collapsed, and when as damaged."""
 
     perplexity: float = Field(
         default=1000.0, gt=0, allow_inf_nan=False, description="Collapsed above this perplexity."
@@ -24,6 +24,13 @@ class CollapseSection(Section):
     )
     verdict: Literal["ratio", "perplexity"] = Field(
         default="ratio", description="Which of the two determines the column `collapsed`."
+    )
+    damage: float = Field(
+        default=0.2,
+        gt=0,
+        allow_inf_nan=False,
+        description="Damaged above this mean KL divergence per token from the unedited model, in "
+        "nats.",
     )
 
     def limits(self, unedited: float) -> dict[str, float]:
@@ -51,7 +58,7 @@ class CollapseSection(Section):
         return f"{number(self.ratio)} times the unedited perplexity"
 
     def decisive(self) -> "CollapseSection":
-        """The same rule, with the threshold that is not used reset to its default."""
+        """The same rule of collapse, with all that it does not use reset to the defaults."""
         return CollapseSection(verdict=self.verdict, **{self.verdict: getattr(self, self.verdict)})
 
 

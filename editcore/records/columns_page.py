@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from editcore.atomic import write_text
-from editcore.records import mechanism_schemas, schemas
+from editcore.records import mechanism_schemas, model_schemas, schemas
 from editcore.records.columns import keys, meanings, schema_name
 
 BLOCK = re.compile(r"(<!-- columns: ([\w-]+)(?: beyond ([\w-]+))? -->\n).*?(<!-- end -->)", re.S)
@@ -19,8 +19,9 @@ TYPES = {"string": "text", "double": "float64"}
 
 def tables() -> dict[str, pa.Schema]:
     """Every declared table by its name without version."""
-    modules = vars(schemas).values(), vars(mechanism_schemas).values()
-    declared = [value for known in modules for value in known if isinstance(value, pa.Schema)]
+    modules = schemas, mechanism_schemas, model_schemas
+    values = (value for module in modules for value in vars(module).values())
+    declared = [value for value in values if isinstance(value, pa.Schema)]
     return {schema_name(table).partition("/")[0]: table for table in declared}
 
 

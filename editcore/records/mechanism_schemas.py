@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from editcore.records.columns import Column, flag, real, schema, text, whole
+from editcore.records.columns import Column, described, flag, real, schema, text, whole
 from editcore.records.schemas import CASES, STORED
 
 # The two sets of cases, and the key strategies of the updates, as the tables name them.
@@ -25,9 +25,10 @@ _PERPLEXITIES = (
     real("perplexity", "perplexity of the edited model; inf if it is not finite"),
     real("perplexity_base", "perplexity of the unedited model"),
 )
+_OF_CASES = {column.name: column for column in described(CASES)}
+_DISTURBANCE = _OF_CASES["kl_mean"]
 _VERDICTS = tuple(
-    flag(name, CASES.field(name).metadata[b"meaning"].decode())
-    for name in ("collapsed", "collapsed_perplexity", "collapsed_ratio")
+    _OF_CASES[name] for name in ("collapsed", "collapsed_perplexity", "collapsed_ratio", "grade")
 )
 _METRIC = text("metric", "`cosine`: 1 − cosine; `mahalanobis`: √((a − b)ᵀC⁻¹(a − b))")
 
@@ -56,12 +57,13 @@ _UPDATES = (
     real("numerator_norm", "norm of the residual that the update adds at the key"),
     real("denominator", "absolute value of the update's denominator"),
     *_PERPLEXITIES,
+    _DISTURBANCE,
     STORED,
 )
 
-UPDATES = schema("mechanism-updates/2", _UPDATE_KEYS, _UPDATES)
+UPDATES = schema("mechanism-updates/3", _UPDATE_KEYS, _UPDATES)
 
-UPDATES_JUDGED = schema("mechanism-updates-judged/1", _UPDATE_KEYS, (*_UPDATES, *_VERDICTS))
+UPDATES_JUDGED = schema("mechanism-updates-judged/2", _UPDATE_KEYS, (*_UPDATES, *_VERDICTS))
 
 DISTANCES = schema(
     "mechanism-distances/2",
@@ -176,12 +178,13 @@ _POSITIONS = (
     real("key_cosine", "cosine of kᵘ to kᵘ at its own position"),
     real("denominator", "absolute value of the update's denominator (mixed keys, with C)"),
     *_PERPLEXITIES,
+    _DISTURBANCE,
     STORED,
 )
 
-POSITIONS = schema("mechanism-positions/2", _POSITION_KEYS, _POSITIONS)
+POSITIONS = schema("mechanism-positions/3", _POSITION_KEYS, _POSITIONS)
 
-POSITIONS_JUDGED = schema("mechanism-positions-judged/1", _POSITION_KEYS, (*_POSITIONS, *_VERDICTS))
+POSITIONS_JUDGED = schema("mechanism-positions-judged/2", _POSITION_KEYS, (*_POSITIONS, *_VERDICTS))
 
 SHARED = schema(
     "mechanism-shared/1",

@@ -43,6 +43,11 @@ _VERDICTS = (
         "collapsed_ratio",
         "whether perplexity is above `collapse.ratio` times that of the unedited model",
     ),
+    text(
+        "grade",
+        "`collapsed`; `damaged`: not collapsed, but `kl_mean` is above `collapse.damage`; or "
+        "`sound`; null if `kl_mean` is and the model has not collapsed",
+    ),
 )
 
 STORED = text(
@@ -158,13 +163,13 @@ _CASE = (
 
 EDITS = schema("edits/2", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/2", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/3", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)
 
 VERDICTS = schema(
-    "verdicts/2",
+    "verdicts/3",
     ("model", "editor", "dataset"),
     (
         *_GROUP,
@@ -174,11 +179,16 @@ VERDICTS = schema(
         whole("n_collapsed", "edits with `collapsed`"),
         whole("n_collapsed_perplexity", "edits with `collapsed_perplexity`"),
         whole("n_collapsed_ratio", "edits with `collapsed_ratio`"),
+        whole(
+            "n_damaged",
+            "edits whose grade is `damaged`; null if the divergence of some was not measured",
+        ),
         text(
             "collapse_verdict", "the threshold that determines `collapsed`: `ratio` or `perplexity`"
         ),
         real("collapse_perplexity", "the threshold on perplexity used here"),
         real("collapse_ratio", "the threshold on the perplexity ratio used here"),
+        real("collapse_damage", "the threshold on the divergence used here", "nats"),
         whole("n_nonfinite", "edits after which a token's likelihood is not finite"),
         real("perplexity_base", "perplexity of the unedited model"),
         real("perplexity_median", "median of `perplexity`"),
@@ -197,7 +207,7 @@ VERDICTS = schema(
     ),
     required=(
         *("n", "n_ok", "n_collapsed", "n_collapsed_perplexity", "n_collapsed_ratio"),
-        *("collapse_verdict", "collapse_perplexity", "collapse_ratio"),
+        *("collapse_verdict", "collapse_perplexity", "collapse_ratio", "collapse_damage"),
     ),
 )
 
@@ -278,7 +288,7 @@ STOPPED = "stopped"
 
 SEQUENCES = schema("sequences/2", _STEP_KEYS, (*_STEP, *_LEFT))
 
-SEQUENCES_JUDGED = schema("sequences-judged/1", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
+SEQUENCES_JUDGED = schema("sequences-judged/2", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
 
 DOWNSTREAM = schema(
     "downstream/2",
@@ -372,28 +382,4 @@ WARNING = schema(
         real("slope", "the slope of that fit"),
     ),
     required=("n", "n_collapsed"),
-)
-
-LAYERS = schema(
-    "layers/1",
-    ("model", "dataset", "case_id", "layer"),
-    (
-        text("model", "the model's label in the study"),
-        text("dataset", "the data set's label in the study"),
-        whole("case_id", "the fact's number in the data set"),
-        whole("layer", "number of the block, from 0"),
-        text("status", "`ok`, or why the keys of this case could not be measured"),
-        text("subject", "the fact's subject"),
-        small("subject_position", "index of the subject's last token in the bare prompt"),
-        small("subject_tokens", "tokens of the subject"),
-        real("key_cosine", "cosine of the bare key kᵘ and the mean key k̄ over the prefixes"),
-        real("key_norm", "norm of kᵘ"),
-        real("mean_norm", "norm of k̄"),
-        real(
-            "denominator_share",
-            "k̄·kᵘ / k̄·k̄: the denominator with mixed keys relative to that with mean keys alone, "
-            "both without C",
-        ),
-        STORED,
-    ),
 )

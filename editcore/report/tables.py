@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editcore.numbers import number, percent, share, times
+from editcore.numbers import count, number, percent, share, times
 from editcore.records.schemas import METRIC_COLUMNS
 from editcore.report.data import ReportData
 
@@ -44,6 +44,7 @@ def comparison_table(study: ReportData) -> Table:
             *(share(row[f"{metric}_mean"]) for metric in COMPARED),
             times(row["ratio_median"]),
             times(row["ratio_max"]),
+            percent(row["n_damaged"], row["n_ok"]),
             percent(row["n_collapsed"], row["n_ok"]),
         )
         for row in groups
@@ -52,17 +53,20 @@ def comparison_table(study: ReportData) -> Table:
     caption = (
         "Every editor on the same cases. Efficacy, generalization and locality are means between 0 "
         "and 1. The last columns are the edited model’s perplexity relative to the unedited one’s "
-        "(median and worst case) and the share of edits that collapsed the model."
+        "(median and worst case) and the shares of edits that damaged or collapsed the model."
     )
-    return Table(caption, (*heads, "median ratio", "worst ratio", "collapsed"), tuple(rows))
+    last = ("median ratio", "worst ratio", "damaged", "collapsed")
+    return Table(caption, (*heads, *last), tuple(rows))
 
 
 def verdict_table(study: ReportData) -> Table:
-    """Per group: the numbers of edits and of collapses by either threshold, and perplexities."""
+    """Per group: the numbers of edits, damaged and collapsed ones, and perplexities."""
     collapse = study.collapse
     heads = (
         *WHERE,
         "cases",
+        "damaged",
+        "share",
         "collapsed",
         "share",
         "failed",
@@ -77,6 +81,8 @@ def verdict_table(study: ReportData) -> Table:
         (
             *_where(row),
             f"{row['n']:,}",
+            count(row["n_damaged"]),
+            percent(row["n_damaged"], row["n_ok"]),
             f"{row['n_collapsed']:,}",
             percent(row["n_collapsed"], row["n_ok"]),
             f"{row['n'] - row['n_ok']:,}",
@@ -91,7 +97,8 @@ def verdict_table(study: ReportData) -> Table:
     ]
     caption = (
         f"“Collapsed” means a perplexity above {collapse.in_words()}; each perplexity is a mean "
-        "over the texts."
+        "over the texts. “Damaged” means that the model has not collapsed, but its predictions on "
+        f"these texts moved by more than {number(collapse.damage)} nats per token (KL divergence)."
     )
     return Table(caption, heads, tuple(rows))
 

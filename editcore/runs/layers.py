@@ -21,8 +21,8 @@ from editcore.models.tokenization import TokenizedPrompt
 from editcore.planning.jobs import LayersJob
 from editcore.progress import progress_bar
 from editcore.records import digests
+from editcore.records.model_schemas import LAYERS
 from editcore.records.provenance import of_job
-from editcore.records.schemas import LAYERS
 from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import Row, write_table
 from editcore.registry.registry import load_registry

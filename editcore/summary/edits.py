@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from editcore.collapse import backtest
-from editcore.collapse.verdict import VERDICT_COLUMNS, judged
+from editcore.collapse.verdict import DAMAGED, FLAGS, judged
 from editcore.config.collapse import CollapseSection
 from editcore.planning.jobs import EditJob
 from editcore.records.provenance import made_by, origins
@@ -81,15 +81,22 @@ def verdicts(edits: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
     numbers = made.group_by(GROUP).agg(*_numbers(), *_metrics(edits))
     table = counts.join(numbers, on=GROUP, how="left").join(_failures(edits), on=GROUP, how="left")
     counted = [name for name in table.columns if name.startswith("n_") or name.endswith("_n")]
+    counted.remove("n_damaged")
     judged_by = {f"collapse_{name}": pl.lit(value) for name, value in rule.model_dump().items()}
-    return table.with_columns(pl.col(counted).fill_null(0), **judged_by).sort(GROUP)
+    table = table.with_columns(pl.col(counted).fill_null(0), **judged_by)
+    none = pl.when(pl.col("n_ok") == 0).then(0).otherwise(pl.col("n_damaged"))
+    return table.with_columns(n_damaged=none).sort(GROUP)
 
 
 def _numbers() -> list[pl.Expr]:
     denominator = pl.col("denominator")
     return [
         pl.len().cast(pl.Int64).alias("n_ok"),
-        *(_count(name).alias(f"n_{name}") for name in VERDICT_COLUMNS),
+        *(_count(name).alias(f"n_{name}") for name in FLAGS),
+        pl.when(pl.col("grade").is_not_null().all())
+        .then((pl.col("grade") == DAMAGED).sum())
+        .cast(pl.Int64)
+        .alias("n_damaged"),
         (pl.col("nonfinite_tokens") > 0).sum().cast(pl.Int64).alias("n_nonfinite"),
         pl.col("perplexity_base").median(),
         pl.col("perplexity").median().alias("perplexity_median"),

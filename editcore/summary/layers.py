@@ -9,8 +9,8 @@ import polars as pl
 from editcore.errors import DataError
 from editcore.planning.jobs import LayersJob
 from editcore.records import planned
+from editcore.records.model_schemas import LAYERS
 from editcore.records.provenance import merged
-from editcore.records.schemas import LAYERS
 from editcore.records.tables import NO_JOBS, read_provenance, read_table, write_table
 
 

@@ -1,4 +1,4 @@
-"""Both verdicts, at and around their thresholds."""
+"""The verdicts and the grade, at and around their thresholds."""
 
 import math
 
@@ -30,25 +30,49 @@ def test_the_config_sets_which_decides_and_infinity_is_a_collapse_by_both(rule) 
     assert judge(math.inf, 2.0, spec).collapsed_perplexity
 
 
+@pytest.mark.parametrize(
+    ("perplexity", "divergence", "grade"),
+    [
+        (20.0, 0.5, "sound"),
+        (20.0, 0.5001, "damaged"),
+        (20.0, math.inf, "damaged"),
+        (20.1, 0.0, "collapsed"),
+        (math.inf, math.inf, "collapsed"),
+        (20.1, None, "collapsed"),
+        (20.0, None, None),
+    ],
+)
+def test_the_grade_is_collapsed_or_else_follows_the_divergence(
+    perplexity, divergence, grade
+) -> None:
+    assert judge(perplexity, 2.0, CollapseSection(damage=0.5), divergence).grade == grade
+
+
 perplexities = st.none() | st.floats(min_value=1.0) | st.just(math.inf)
 
 
 @given(
-    st.lists(st.tuples(perplexities, st.floats(1.0, 1e6))), st.sampled_from(["ratio", "perplexity"])
+    st.lists(st.tuples(perplexities, st.floats(1.0, 1e6), st.none() | st.floats(0.0, math.inf))),
+    st.sampled_from(["ratio", "perplexity"]),
 )
-def test_rows_are_judged_as_each_perplexity_is(pairs, rule) -> None:
+def test_rows_are_judged_as_each_measurement_is(measured, rule) -> None:
     spec = CollapseSection(verdict=rule, ratio=3.0, perplexity=90.0)
-    schema = {"perplexity": pl.Float64, "perplexity_base": pl.Float64}
-    rows = judged(pl.DataFrame(pairs, schema=schema, orient="row"), spec)
-    for (perplexity, unedited), found in zip(
-        pairs, rows.select(VERDICT_COLUMNS).rows(), strict=True
+    schema = dict.fromkeys(("perplexity", "perplexity_base", "kl_mean"), pl.Float64)
+    rows = judged(pl.DataFrame(measured, schema=schema, orient="row"), spec)
+    for (perplexity, unedited, divergence), found in zip(
+        measured, rows.select(VERDICT_COLUMNS).rows(), strict=True
     ):
         if perplexity is None:
-            assert found == (None, None, None)
+            assert found == (None, None, None, None)
         else:
-            verdict = judge(perplexity, unedited, spec)
+            verdict = judge(perplexity, unedited, spec, divergence)
             assert found == tuple(vars(verdict).values())
             assert verdict.collapsed is not (perplexity <= spec.limit(unedited))
+
+
+def test_rows_without_a_divergence_have_no_grade_unless_they_collapsed() -> None:
+    rows = pl.DataFrame({"perplexity": [3.0, 40.0], "perplexity_base": [2.0, 2.0]})
+    assert judged(rows, CollapseSection())["grade"].to_list() == [None, "collapsed"]
 
 
 def test_thresholds_are_replaced_and_checked() -> None:

@@ -29,7 +29,7 @@ from editcore.records.tables import (
     read_table,
     write_table,
 )
-from tests.rows import edit_row, failed_row
+from tests.rows import SOUND, edit_row, failed_row
 
 SHARD = Path("edits/model=small/editor=alpha/dataset=hard/shard-000.parquet")
 
@@ -208,6 +208,7 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["perplexity"].to_list() == [4.1, 4.1]
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
+    assert edits["kl_mean"].to_list() == [None, SOUND]
     with pytest.raises(DataError, match=r"edits/2 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
 

@@ -140,19 +140,40 @@ def test_a_dark_page_is_printed_light(tab: Page, report: Path) -> None:
     assert tab.complaints() == []
 
 
+def counted(made: Any) -> str:
+    """The line that counts the edits of a table."""
+    collapsed, damaged = ((made["grade"] == grade).sum() for grade in ("collapsed", "damaged"))
+    return f"{len(made)} edits, {collapsed} collapsed, {damaged} damaged."
+
+
+def test_a_grade_can_be_chosen_and_has_a_colour_of_its_own(page: Page, study: Any) -> None:
+    choose(page, "colour", "grade")
+    sets = (
+        "Chart.getChart('chart').data.datasets.map((d) => [d.label.split(',')[0], d.borderColor])"
+    )
+    colours = dict(page.value(sets))
+    assert set(colours) == {"sound", "damaged", "collapsed"}
+    assert len(set(colours.values())) == 3
+    choose(page, "grade", "damaged")
+    damaged = study.made(grade="damaged")
+    assert page.value(COUNT) == f"{len(damaged)} edits, 0 collapsed, {len(damaged)} damaged."
+    choose(page, "grade", "")
+    choose(page, "colour", "dataset")
+
+
 def test_filters_change_the_count(page: Page, study: Any) -> None:
     made = study.made()
-    whole = f"{len(made)} edits, {made['collapsed'].sum()} collapsed."
+    whole = counted(made)
     assert page.value(COUNT) == whole
     choose(page, "model", "small")
     choose(page, "editor", "alpha")
     alpha = study.made(model="small", editor="alpha")
-    assert page.value(COUNT) == f"{len(alpha)} edits, {alpha['collapsed'].sum()} collapsed."
+    assert page.value(COUNT) == counted(alpha)
     choose(page, "dataset", "normal")
     normal = study.made(model="small", editor="alpha", dataset="normal")
-    assert page.value(COUNT) == f"{len(normal)} edits, 0 collapsed."
+    assert page.value(COUNT) == f"{len(normal)} edits, 0 collapsed, 0 damaged."
     choose(page, "text", "Word1003")
-    assert page.value(COUNT) == "1 edit, 0 collapsed."
+    assert page.value(COUNT) == "1 edit, 0 collapsed, 0 damaged."
     assert page.value("Chart.getChart('chart').data.datasets.flatMap((d) => d.data).length") == 1
     choose(page, "text", "")
     for name in ("model", "editor", "dataset"):

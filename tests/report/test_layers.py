@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from editcore.records.schemas import LAYERS
+from editcore.records.model_schemas import LAYERS
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing

@@ -10,6 +10,7 @@ import pytest
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
+from editcore.numbers import number
 from editcore.records.schemas import VERDICTS
 from editcore.records.tables import write_table
 from editcore.report import tables, write_report
@@ -21,7 +22,7 @@ from editcore.report.page.inline import inline
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
-from tests.rows import edit_row, failed_row
+from tests.rows import DAMAGED, edit_row, failed_row
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -86,8 +87,10 @@ def test_page_refers_to_nothing_outside_and_ids_are_unique(whole: Checker) -> No
 
 
 def test_page_describes_what_each_editor_did(whole: Checker) -> None:
-    assert "alpha collapsed small with 10 of 20 hard cases and 0 of 30 normal cases." in whole.words
-    assert "beta collapsed large with 0 of 20 hard cases and 0 of 30 normal cases." in whole.words
+    small = "alpha collapsed small with 10 of 20 hard cases and 0 of 30 normal cases"
+    assert f"{small}, and damaged it with 5 hard cases and 0 normal cases." in whole.words
+    large = "beta collapsed large with 0 of 20 hard cases and 0 of 30 normal cases"
+    assert f"{large}, and damaged it with 0 hard cases and 0 normal cases." in whole.words
     assert "1 edit failed (target too long: 1)." in whole.words
 
 
@@ -95,6 +98,14 @@ def test_page_names_every_collapsed_case(whole: Checker, study: ReportData) -> N
     for subject in study.made(model="small", collapsed=True)["subject"]:
         assert f" {subject} ×" in whole.words
     assert "alpha on small, hard: 10 cases of 20" in whole.words
+
+
+def test_page_names_every_damaged_case_with_its_divergence(
+    whole: Checker, study: ReportData
+) -> None:
+    for subject in study.made(model="small", grade="damaged")["subject"]:
+        assert f" {subject} {number(DAMAGED)}" in whole.words
+    assert "alpha on small, hard: 5 cases of 20" in whole.words
 
 
 def test_page_describes_the_worst_cases(whole: Checker) -> None:
@@ -133,6 +144,7 @@ def test_study_in_which_every_edit_failed_has_a_page(make_study: MakeStudy, tmp_
 def test_page_of_a_study_without_collapse_names_none(make_study: MakeStudy, tmp_path: Path) -> None:
     words = render(make_study([edit_row(1), edit_row(2, denominator=None)]), tmp_path).words
     assert "The collapsed cases None." in words
+    assert "in nats. None." in words
 
 
 def test_many_collapsed_cases_are_cut_and_counted(make_study: MakeStudy) -> None:
@@ -215,7 +227,7 @@ def test_the_comparison_puts_editors_side_by_side(study: ReportData, whole: Chec
     ]
     alpha = study.groups()[0]
     assert table.rows[0][4:7] == ("0.50", "0.50", "0.50")
-    assert table.rows[0][7:] == (tables.times(alpha["ratio_median"]), "×∞", "50 %")
+    assert table.rows[0][7:] == (tables.times(alpha["ratio_median"]), "×∞", "25 %", "50 %")
     assert whole.words.index("Comparison of the editors") < whole.words.index("Perplexity of every")
 
 

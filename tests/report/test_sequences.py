@@ -16,6 +16,11 @@ from editcore.report.sections import sequences
 BASE = 4.0
 
 
+def grade(ratio: float) -> str:
+    """The grade of a model whose divergence rises with its perplexity."""
+    return "collapsed" if ratio > 10 else "damaged" if ratio > 1.2 else "sound"
+
+
 def sequence(
     editor: str, heights: list[float | None], order: int = 0, **changes: Any
 ) -> list[dict[str, Any]]:
@@ -34,6 +39,7 @@ def sequence(
             "perplexity_base": BASE,
             "perplexity_ratio": None if height is None else height / BASE,
             "collapsed": None if height is None else height > 10 * BASE,
+            "grade": None if height is None else grade(height / BASE),
             "efficacy_so_far": 0.25 if step == len(heights) - 1 else None,
         }
         for step, height in enumerate(heights)
@@ -58,15 +64,16 @@ def test_a_study_without_sequences_has_no_such_section(study: ReportData) -> Non
 
 
 def test_the_table_shows_where_sequences_end(with_sequences: Any) -> None:
-    rows = sequence("alpha", [4.0, 5.0, 80.0], status="stopped") + sequence(
-        "beta", [4.0, None, 4.4]
-    )
+    rows = sequence("alpha", [4.0, 5.0, 80.0], status="stopped")
+    rows += sequence("beta", [4.0, None, 4.4]) + sequence("gamma", [4.0, 50.0])
     section = sequences.section(with_sequences(rows))
     (table,) = section.tables
     cells = [dict(zip(table.heads, row, strict=True)) for row in table.rows]
-    assert [(c["editor"], c["collapsed after"], c["stopped"]) for c in cells] == [
-        ("alpha", "2", "1"),
-        ("beta", "–", "0"),
+    shown = ("editor", "damaged after", "collapsed after", "stopped")
+    assert [tuple(c[name] for name in shown) for c in cells] == [
+        ("alpha", "1", "2", "1"),
+        ("beta", "–", "–", "0"),
+        ("gamma", "1", "1", "0"),
     ]
     assert (cells[0]["ratio"], cells[1]["perplexity"], cells[1]["efficacy"]) == (
         "×20", "4.40", "0.25",

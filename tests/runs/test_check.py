@@ -1,6 +1,7 @@
 """One edit, one verdict: from Python, from the command line, and into a model's files and back."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,15 +30,16 @@ ModelSaver = Callable[..., Path]
 FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", "Osdor")
 # Any perplexity is above the one, and any finite one below the other.
 ALWAYS, NEVER = 1e-9, 1e12
+STUDIES = {"safe": (NEVER, NEVER), "damage": (NEVER, ALWAYS), "collapse": (ALWAYS, NEVER)}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) -> Path:
-    """Two studies of a random model, `safe.yaml` and `collapse.yaml`, and a shared cache."""
+    """Studies of a random model, which differ in the thresholds, and a shared cache."""
     folder = tmp_path_factory.mktemp("check")
     texts = str(write_json(folder / "texts.json", TEXTS))
     write_json(folder / "facts.json", [record(i, s) for i, s in enumerate(("Coral", "Tavel"))])
-    for name, ratio in (("safe", NEVER), ("collapse", ALWAYS)):
+    for name, (ratio, damage) in STUDIES.items():
         study = {
             "models": {"random": {"source": str(saved_model("gpt2"))}},
             "editors": {"rome": {"options": {"layer": 1, "steps": 3}}},
@@ -45,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) ->
             "perplexity": {"path": texts, "texts": 2},
             "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
             "moments": {"path": texts, "tokens": 500},
-            "collapse": {"ratio": ratio},
+            "collapse": {"ratio": ratio, "damage": damage},
         }
         write_config(folder / f"{name}.yaml", study)
     return folder
@@ -59,9 +61,13 @@ def run(folder: Path, verb: str, *arguments: str, study: str = "safe") -> Result
 
 
 def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
-    safe, collapsed = (run(folder, "check", *FACT, study=s) for s in ("safe", "collapse"))
-    assert (safe.exit_code, collapsed.exit_code) == (0, 3), safe.output + collapsed.output
-    assert "SAFE: perplexity" in safe.stdout
+    safe, damaged, collapsed = (run(folder, "check", *FACT, study=s) for s in STUDIES)
+    assert (safe.exit_code, damaged.exit_code, collapsed.exit_code) == (0, 3, 3), safe.output
+    assert "SOUND: perplexity" in safe.stdout
+    assert "DAMAGED: perplexity" in damaged.stdout
+    assert re.search(
+        r", but the predictions moved by \S+\s+nats per token \(the limit is 1", damaged.stdout
+    )
     assert "COLLAPSED: perplexity" in collapsed.stdout
     for words in (
         "denominator of the update",
@@ -88,7 +94,7 @@ def test_an_edit_that_did_nothing_is_neither_safe_nor_collapsed(folder: Path) ->
     places = {"config": folder / "safe.yaml", "cache": folder / "cache"}
     report = editcore.check("random", "noop", **asked, **places)
     known = replace(report, row={**report.row, "efficacy": 1.0})
-    assert known.outcome == "safe", "what the model says already needs no change"
+    assert known.outcome == "sound", "what the model says already needs no change"
 
 
 def test_a_change_below_the_weights_rounding_alters_nothing(saved_model: ModelSaver) -> None:
@@ -156,7 +162,8 @@ def test_json_contains_the_row_and_the_generated_text(folder: Path) -> None:
         *("--paraphrase", "The maker of Coral is", "--neighbour", "The sea is=quiet", "--json"),
     )
     found = json.loads(result.stdout)
-    assert found["verdict"] == "safe"
+    assert found["verdict"] == "sound"
+    assert found["grade"] == "sound"
     assert found["perplexity_ratio"] == found["perplexity"] / found["perplexity_base"]
     assert found["generalization"] is not None
     assert found["locality"] is not None

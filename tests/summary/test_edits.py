@@ -12,7 +12,7 @@ from editcore.records.provenance import merged
 from editcore.records.schemas import CASES, EDITS, VERDICTS
 from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.summary.edits import write_summary
-from tests.rows import BASE, edit_row, failed_row, study_rows
+from tests.rows import BASE, DAMAGED, edit_row, failed_row, study_rows
 
 RULE = CollapseSection()
 
@@ -66,6 +66,19 @@ def test_group_in_which_every_edit_failed_keeps_its_row(tmp_path: Path) -> None:
     assert (verdict["n"], verdict["n_ok"], verdict["n_collapsed"]) == (2, 0, 0)
     assert verdict["perplexity_median"] is None
     assert (verdict["locality_mean"], verdict["locality_n"]) == (None, 0)
+
+
+def test_a_damaged_edit_is_counted_unless_it_collapsed(tmp_path: Path) -> None:
+    rows = [edit_row(1, 4000.0, kl_mean=DAMAGED), edit_row(2, kl_mean=DAMAGED), edit_row(3)]
+    verdict = verdict_of([*rows, failed_row(4)], tmp_path)
+    assert (verdict["n_collapsed"], verdict["n_damaged"]) == (1, 1)
+    assert verdict["collapse_damage"] == RULE.damage
+    assert verdict_of([failed_row(1)], tmp_path)["n_damaged"] == 0
+
+
+def test_damaged_edits_are_not_counted_where_a_divergence_was_not_measured(tmp_path: Path) -> None:
+    verdict = verdict_of([edit_row(1, kl_mean=DAMAGED), edit_row(2, kl_mean=None)], tmp_path)
+    assert verdict["n_damaged"] is None
 
 
 def test_editor_without_denominator_has_none_counted(tmp_path: Path) -> None:

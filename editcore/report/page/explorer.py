@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
+from editcore.collapse.verdict import COLLAPSED, DAMAGED, GRADES
 from editcore.records.columns import meanings
 from editcore.records.schemas import CASES, METRIC_COLUMNS
 from editcore.report.data import ReportData
@@ -20,6 +21,9 @@ NUMBERS = (
     "perplexity",
     "perplexity_base",
     "perplexity_ratio",
+    "kl_mean",
+    "kl_upper",
+    "top1_kept",
     "denominator",
     "denominator_usual",
     "warning",
@@ -32,6 +36,9 @@ NUMBERS = (
 )
 SHAPES = {"^": "triangle", "o": "circle", "s": "rect", "D": "rectRot", "v": "star", "P": "crossRot"}
 DIGITS = 4
+# Of edits whose divergence was not measured, it is only known that they did not collapse.
+UNKNOWN = "not collapsed"
+GRADE_NAMES = (*GRADES, UNKNOWN)
 
 
 def data(study: ReportData) -> Markup | None:
@@ -48,9 +55,9 @@ def data(study: ReportData) -> Markup | None:
         columns[name] = [texts.place(value) for value in cases[name]]
     for name in NUMBERS:
         columns[name] = [_rounded(value) for value in cases[name]]
-    columns["collapsed"] = [int(bool(value)) for value in cases["collapsed"]]
+    columns["grade"] = [GRADE_NAMES.index(value or UNKNOWN) for value in cases["grade"]]
     content = {
-        "labels": labels,
+        "labels": {**labels, "grade": GRADE_NAMES},
         "shapes": [SHAPES[mark.marker] for mark in marks(study.datasets).values()],
         "thresholds": [_threshold(study, model) for model in study.models],
         "columns": columns,
@@ -65,17 +72,18 @@ def data(study: ReportData) -> Markup | None:
 def chosen(study: ReportData, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
     """The cases that the page shows, and the number that it leaves out.
 
-    All collapsed cases are shown if there is room, and an even selection of the others.
+    All collapsed and damaged cases are shown if there is room, and an even selection of the others.
     """
     made = study.made().filter(pl.col("perplexity_ratio").is_not_null())
     if len(made) <= most:
         return made, 0
-    collapsed = made.filter(pl.col("collapsed")).head(most)
-    sound = made.filter(~pl.col("collapsed"))
-    room = most - len(collapsed)
+    harmed = pl.col("grade").is_in([DAMAGED, COLLAPSED]).fill_null(value=False)
+    first = made.filter(harmed).sort(~pl.col("collapsed"), maintain_order=True).head(most)
+    sound = made.filter(~harmed)
+    room = most - len(first)
     step = len(sound) / room if room else 0
     kept = sound[[int(i * step) for i in range(room)]]
-    shown = pl.concat([collapsed, kept])
+    shown = pl.concat([first, kept])
     return shown, len(made) - len(shown)
 
 

@@ -63,6 +63,7 @@ def settings(study: ReportData) -> list[tuple[str, str]]:
     return [
         ("Edits", f"{len(study.cases):,}, of which {len(study.made()):,} succeeded"),
         ("Collapse", f"perplexity above {study.collapse.in_words()}"),
+        ("Damage", f"KL divergence above {number(study.collapse.damage)} nats per token"),
         ("Perplexity", texts),
         ("Prefixes", lengths),
         ("Seed", str(config.seed)),

@@ -103,10 +103,10 @@
     change: "‖Δ‖ / ‖W‖, the size of the change",
   };
   const COLOURS = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"];
-  const controls = ["model", "editor", "dataset", "axis", "colour"].map((name) => [name, byId(`by-${name}`)]);
+  const GRADE_COLOURS = { sound: "--blue", damaged: "--c5", collapsed: "--vermilion" };
+  const controls = ["model", "editor", "dataset", "grade", "axis", "colour"].map((name) => [name, byId(`by-${name}`)]);
   const chosen = () => ({
     ...Object.fromEntries(controls.map(([name, control]) => [name, control.value])),
-    collapsed: byId("by-collapsed").checked,
     text: byId("by-text").value.trim().toLowerCase(),
   });
 
@@ -117,13 +117,14 @@
   fill(byId("by-model"), labels.model.map((name) => [name, name]), "all models");
   fill(byId("by-editor"), labels.editor.map((name) => [name, name]), "all editors");
   fill(byId("by-dataset"), labels.dataset.map((name) => [name, name]), "all data sets");
+  const grades = labels.grade.filter((name) => cases.some((one) => one.grade === name));
+  fill(byId("by-grade"), grades.map((name) => [name, name]), "all grades");
   const usable = Object.entries(AXES).filter(([axis]) => cases.some((one) => one[axis] > 0));
   fill(byId("by-axis"), usable);
 
   function matches(one, wanted) {
     return (
-      ["model", "editor", "dataset"].every((name) => !wanted[name] || one[name] === wanted[name]) &&
-      (!wanted.collapsed || one.collapsed) &&
+      ["model", "editor", "dataset", "grade"].every((name) => !wanted[name] || one[name] === wanted[name]) &&
       (!wanted.text || `${one.subject} ${one.target_new} ${one.target_true ?? ""}`.toLowerCase().includes(wanted.text))
     );
   }
@@ -284,7 +285,9 @@
     const ordered = [...groups].sort(([a], [b]) => a.localeCompare(b, "en"));
     chart.data.datasets = ordered.map(([name, data]) => {
       const [first] = data;
-      const colour = css(COLOURS[labels[wanted.colour].indexOf(first.one[wanted.colour]) % COLOURS.length]);
+      const value = first.one[wanted.colour];
+      const place = labels[wanted.colour].indexOf(value) % COLOURS.length;
+      const colour = css(wanted.colour === "grade" ? (GRADE_COLOURS[value] ?? "--muted") : COLOURS[place]);
       return {
         label: name,
         data,
@@ -313,11 +316,12 @@
     };
     chart.options.plugins.legend.labels.color = css("--ink");
     chart.update();
-    const collapsed = shown.filter((one) => one.collapsed).length;
+    const graded = (grade) => shown.filter((one) => one.grade === grade).length.toLocaleString("en");
     const absent = shown.length - drawn.length;
     const words = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
     byId("count").textContent =
-      `${words(shown.length, "edit")}, ${collapsed.toLocaleString("en")} collapsed.` +
+      `${words(shown.length, "edit")}, ${graded("collapsed")} collapsed` +
+      (grades.includes("not collapsed") ? "." : `, ${graded("damaged")} damaged.`) +
       (absent ? ` ${words(absent, "edit")} without this quantity ${absent === 1 ? "is" : "are"} not drawn.` : "") +
       (absent && !drawn.length && usable.length > 1 ? " Choose another quantity under “Horizontal axis” to see them." : "");
     if (pinned && !shown.includes(pinned)) pin(null);
@@ -328,6 +332,8 @@
   // Label, column and format of each line; the label's tooltip explains the column.
   const ROWS = [
     ["perplexity", ["perplexity_base", "perplexity", "perplexity_ratio"], (one) => `${number(one.perplexity_base)} → ${number(one.perplexity)} (×${number(one.perplexity_ratio)})`],
+    ["predictions moved", ["kl_mean", "kl_upper"], (one) => (one.kl_mean === null ? "–" : `${number(one.kl_mean)} nats per token, 99th percentile ${number(one.kl_upper)}`)],
+    ["likeliest token", ["top1_kept"], (one) => (one.top1_kept === null ? "–" : `the same in a share of ${number(one.top1_kept)}`)],
     ["|denominator|", ["denominator"], (one) => number(one.denominator)],
     ["usual here", ["denominator_usual"], (one) => number(one.denominator_usual)],
     ["predicted change", ["warning"], (one) => (one.warning === null ? "–" : `×${number(one.warning)} of the layer’s output`)],
@@ -377,8 +383,8 @@
       }
     }
     const where = `${one.editor} on ${one.model}, ${one.dataset} case ${one.case_id}`;
-    const verdict = element("p", one.collapsed ? "collapsed" : "not collapsed");
-    verdict.className = one.collapsed ? "verdict bad" : "verdict";
+    const verdict = element("p", one.grade);
+    verdict.className = `verdict ${one.grade}`;
     const before = said("before", one, one.continuation_base, false);
     const after = said("after", one, one.continuation, one.perplexity_ratio === Infinity);
     panel.replaceChildren(line, element("p", where), verdict, ...before, ...after, list);
@@ -414,7 +420,6 @@
   });
 
   for (const [, control] of controls) control.addEventListener("change", redraw);
-  byId("by-collapsed").addEventListener("change", redraw);
   byId("by-text").addEventListener("input", redraw);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   // On paper the page is light and as wide as the paper.
@@ -423,7 +428,7 @@
     redraw();
   });
   byId("left-out").textContent = study.left_out
-    ? ` ${study.left_out.toLocaleString("en")} cases that did not collapse are not shown here; summary/cases.parquet has all cases.`
+    ? ` ${study.left_out.toLocaleString("en")} cases are not shown here; summary/cases.parquet has all cases.`
     : "";
   show(null);
   redraw();

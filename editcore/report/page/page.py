@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from editcore.atomic import write_text
+from editcore.collapse.verdict import COLLAPSED, DAMAGED
 from editcore.numbers import number, plural, times
 from editcore.report import tables
 from editcore.report.data import ReportData
@@ -22,6 +23,7 @@ from editcore.report.page.inline import inline
 from editcore.report.section import PageSection
 
 MOST_NAMES = 200
+HARMED = (("collapsed", "Collapsed"), ("damaged", "Damaged"))
 # Longer tables are collapsed and more figures are placed closer together, for readability.
 MOST_ROWS = 12
 MOST_FIGURES = 4
@@ -49,8 +51,11 @@ class FigureOnPage:
 
 
 @dataclass(frozen=True)
-class CollapsedCases:
-    """The collapsed cases of a group by name and ratio, worst first, and the number left out."""
+class HarmfulCases:
+    """The collapsed or damaged cases of a group, worst first, and the number left out.
+
+    Each is named by its subject, with the perplexity ratio or the mean divergence in nats.
+    """
 
     heading: str
     names: tuple[str, ...]
@@ -104,6 +109,7 @@ def content(study: ReportData, figures: Mapping[tuple[str, str, str], Path]) -> 
         ),
         "worst": [_in_words(row) for row in sentences.worst_cases(study).iter_rows(named=True)],
         "collapsed": collapsed(study),
+        "damaged": damaged(study),
         "run": _present(
             overview.model_table(study), overview.editor_table(study), overview.dataset_table(study)
         ),
@@ -129,26 +135,35 @@ def contents(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
     found += [("denominators", "Denominators")] if shown["denominators"] else []
     found += [("metrics", "Metrics")] if shown["metrics"] else []
     found += [(each["section"].anchor, each["section"].title) for each in shown["sections"]]
-    return [*found, ("worst", "Worst cases"), ("collapsed", "Collapsed"), ("run", "Settings")]
+    return [*found, ("worst", "Worst cases"), *HARMED, ("run", "Settings")]
 
 
-def collapsed(study: ReportData) -> list[CollapsedCases]:
+def collapsed(study: ReportData) -> list[HarmfulCases]:
     """The collapsed cases of every group that has any."""
+    return _harmful(study, COLLAPSED, "perplexity_ratio", times)
+
+
+def damaged(study: ReportData) -> list[HarmfulCases]:
+    """The damaged cases of every group that has any."""
+    return _harmful(study, DAMAGED, "kl_mean", number)
+
+
+def _harmful(
+    study: ReportData, grade: str, by: str, shown: Callable[[float], str]
+) -> list[HarmfulCases]:
     groups = []
     for row in study.groups():
         where = {name: row[name] for name in ("model", "editor", "dataset")}
-        cases = study.made(**where, collapsed=True)
-        cases = cases.sort(["perplexity_ratio", "case_id"], descending=[True, False])
+        cases = study.made(**where, grade=grade).sort([by, "case_id"], descending=[True, False])
         if cases.is_empty():
             continue
         names = [
-            f"{subject} {times(ratio)}"
-            for subject, ratio in cases.select("subject", "perplexity_ratio").rows()
+            f"{subject} {shown(value)}" for subject, value in cases.select("subject", by).rows()
         ]
         count = f"{plural(len(names), 'case')} of {row['n_ok']:,}"
         heading = f"{row['editor']} on {row['model']}, {row['dataset']}: {count}"
         omitted = max(0, len(names) - MOST_NAMES)
-        groups.append(CollapsedCases(heading, tuple(names[:MOST_NAMES]), omitted))
+        groups.append(HarmfulCases(heading, tuple(names[:MOST_NAMES]), omitted))
     return groups
 
 

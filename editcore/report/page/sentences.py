@@ -27,14 +27,20 @@ def findings(study: ReportData) -> list[str]:
 
 
 def collapse(model: str, editor: str, rows: Sequence[Row]) -> str:
-    """How many cases of each data set collapsed the model.
+    """How many cases of each data set collapsed the model, and how many others damaged it.
 
-    >>> row = {"dataset": "hard", "n_collapsed": 71, "n_ok": 120}
-    >>> collapse("small", "mean", [row, row | {"dataset": "normal", "n_collapsed": 0, "n_ok": 300}])
-    'mean collapsed small with 71 of 120 hard cases and 0 of 300 normal cases.'
+    The latter are left out if the divergence of some was not measured.
+
+    >>> row = {"dataset": "hard", "n_collapsed": 71, "n_ok": 120, "n_damaged": 9}
+    >>> collapse("small", "mean", [row])
+    'mean collapsed small with 71 of 120 hard cases, and damaged it with 9 hard cases.'
     """
     counts = [f"{r['n_collapsed']:,} of {r['n_ok']:,} {r['dataset']} cases" for r in rows]
-    return f"{editor} collapsed {model} with {listed(counts)}."
+    collapsed = f"{editor} collapsed {model} with {listed(counts)}"
+    if any(row["n_damaged"] is None for row in rows):
+        return f"{collapsed}."
+    others = [plural(row["n_damaged"], f"{row['dataset']} case") for row in rows]
+    return f"{collapsed}, and damaged it with {listed(others)}."
 
 
 def worst(study: ReportData, model: str, editor: str) -> str:

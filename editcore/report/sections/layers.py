@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
-from editcore.records.schemas import LAYERS
+from editcore.records.model_schemas import LAYERS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import HEIGHT, MUTED, WIDTH, Mark, marks, panels

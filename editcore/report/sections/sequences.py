@@ -8,7 +8,8 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.numbers import MISSING, number, share, times
+from editcore.collapse.verdict import COLLAPSED, DAMAGED
+from editcore.numbers import number, share, times
 from editcore.records.schemas import SEQUENCES_JUDGED, STOPPED
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import LogScale, log_scale
@@ -83,6 +84,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
         "sequences",
         "edits",
         "failed",
+        "damaged after",
         "collapsed after",
         "perplexity",
         "ratio",
@@ -95,7 +97,6 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
     cells = []
     for group in groups(study, rows):
         last = ends(group)
-        collapsed = group.filter(pl.col("collapsed")).group_by("order").agg(pl.col("edits").min())
         tried = group.filter(pl.col("step") > 0)
         first = group.row(0, named=True)
         cells.append(
@@ -104,7 +105,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
                 f"{last.height:,}",
                 number(median(last["edits"])),
                 f"{(~tried['made']).sum():,}",
-                number(median(collapsed["edits"])) if collapsed.height else MISSING,
+                *(_first(group, grades) for grades in ((DAMAGED, COLLAPSED), (COLLAPSED,))),
                 number(median(last["perplexity"])),
                 times(median(last["perplexity_ratio"])),
                 *(share(median(last[name])) for name in CHECKED),
@@ -112,10 +113,17 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
             )
         )
     caption = (
-        "The ends of the sequences. “Collapsed after” is the number of edits at which the model "
+        "The ends of the sequences. “Damaged after” is the number of edits at which the model was "
+        "first found to be damaged or to have collapsed, and “collapsed after” the one at which it "
         "was first found to have collapsed, by the study’s rule."
     )
     return Table(caption, heads, tuple(cells))
+
+
+def _first(group: pl.DataFrame, grades: Sequence[str]) -> str:
+    """The number of edits at which the model first had one of the grades, as a median."""
+    found = group.filter(pl.col("grade").is_in(grades))
+    return number(median(found.group_by("order").agg(pl.col("edits").min())["edits"]))
 
 
 def _scale(study: ReportData, rows: pl.DataFrame) -> LogScale:

@@ -6,12 +6,14 @@ from typing import Any
 
 import polars as pl
 
+from editcore.collapse.verdict import COLLAPSED, DAMAGED
 from editcore.numbers import number, real, share
 from editcore.records.mechanism_schemas import POSITIONS_JUDGED, SHARED, UPDATES_JUDGED
 from editcore.report.data import ReportData
 from editcore.report.section import PageSection
 from editcore.report.tables import Table
 
+HARMED = (DAMAGED, COLLAPSED)
 QUANTITIES = {
     "subject_position": "subject’s position",
     "subject_tokens": "subject’s tokens",
@@ -88,16 +90,20 @@ def _denominators(updates: pl.DataFrame) -> Table:
 
 
 def _perplexities(updates: pl.DataFrame) -> Table:
-    heads = ("model", "keys", "C", "cases", "n", "collapsed", "mean", "greatest", "unedited")
+    heads = ("model", "keys", "C", "cases", "n", *HARMED, "mean", "greatest", "unedited")
 
     def cells(group: pl.DataFrame) -> Sequence[str]:
         perplexity, base = group["perplexity"], group["perplexity_base"]
-        collapsed = f"{group['collapsed'].sum():,}"
-        return collapsed, *_numbers(perplexity.mean(), perplexity.max(), base.max())
+        return *_harmed(group), *_numbers(perplexity.mean(), perplexity.max(), base.max())
 
     by = ("model", "strategy", "second_moment", "cases")
     rows = _grouped(updates, by, cells, {True: "with", False: "without"})
     return Table("Perplexity of the edited models.", heads, rows, 4)
+
+
+def _harmed(group: pl.DataFrame) -> tuple[str, ...]:
+    """The numbers of edits of the grades in `HARMED`."""
+    return tuple(f"{(group['grade'] == grade).sum():,}" for grade in HARMED)
 
 
 def _shared(shared: pl.DataFrame) -> Table:
@@ -124,14 +130,14 @@ def _shared(shared: pl.DataFrame) -> Table:
 def _positions(positions: pl.DataFrame) -> Table:
     heads = (
         *("model", "cases", "position", "n", "cosine to own key"),
-        *("mean |denominator|", "least", "mean", "greatest", "collapsed"),
+        *("mean |denominator|", "least", "mean", "greatest", *HARMED),
     )
 
     def cells(group: pl.DataFrame) -> Sequence[str]:
         perplexity = group["perplexity"]
         means = group["key_cosine"].mean(), group["denominator"].mean()
         found = _numbers(*means, perplexity.min(), perplexity.mean(), perplexity.max())
-        return *found, f"{group['collapsed'].sum():,}"
+        return *found, *_harmed(group)
 
     by = ("model", "cases", "swapped")
     rows = _grouped(positions, by, cells, {True: "swapped", False: "its own"})

@@ -48,7 +48,7 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     prompts = (request.text, *OPENINGS)
     texts = _continuations(shard, made.result.change, prompts)
     keys = key_facts(shard, request, ready.registry)
-    row |= vars(judge(row["perplexity"], row["perplexity_base"], rule))
+    row |= vars(judge(row["perplexity"], row["perplexity_base"], rule, row["kl_mean"]))
     job = shard.rows.job
     altered = _altered(shard, made.result, texts)
     delta, notes = made.result.delta, tuple(ready.notes)

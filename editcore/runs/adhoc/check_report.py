@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from editcore.atomic import together, write_text
 from editcore.collapse.calibration import Forecast
+from editcore.collapse.verdict import SOUND, Grade
 from editcore.config.collapse import CollapseSection
 from editcore.datasets.bundled import is_bundled
 from editcore.errors import ConfigError
@@ -30,7 +31,7 @@ WIDTH = 96
 SMALL = 0.2
 HALF = 0.5
 
-Outcome = Literal["safe", "collapsed", "no edit"]
+Outcome = Literal["sound", "damaged", "collapsed", "no edit"]
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ class CheckReport:
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict; "no edit" if nothing changed and the new object is not predicted either."""
-        if self.collapsed:
-            return "collapsed"
-        return "safe" if self.altered or self.gives_new else "no edit"
+        """The grade; "no edit" if nothing changed and the new object is not predicted either."""
+        if self.row["grade"] != SOUND:
+            return cast("Grade", self.row["grade"])
+        return "sound" if self.altered or self.gives_new else "no edit"
 
     @property
     def gives_new(self) -> bool:
@@ -154,13 +155,18 @@ def finite(value: Any) -> Any:
 
 
 def verdict(report: CheckReport) -> str:
-    """The verdict as a sentence, with the perplexities and the limit."""
+    """The verdict as a sentence, with the measurements that decide and their limits."""
     row, rule = report.row, report.collapse
     change = f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
     if report.outcome == "no edit":
         return "NO EDIT: the model is unchanged and does not give the new object."
     word = report.outcome.upper()
-    return f"{word}: {change} ({times(report.ratio)}; the limit is {rule.in_words()})."
+    collapse = f"{change} ({times(report.ratio)}; the limit is {rule.in_words()})"
+    if report.outcome == "collapsed":
+        return f"{word}: {collapse}."
+    moved = f"the predictions moved by {number(row['kl_mean'])} nats per token"
+    joined = ", but" if report.outcome == "damaged" else " and"
+    return f"{word}: {collapse}{joined} {moved} (the limit is {number(rule.damage)})."
 
 
 def forecast(warning: Forecast, source: str) -> str:
@@ -227,7 +233,7 @@ def page(report: CheckReport) -> str:
         bare, prefixed = row.get(name), row.get(f"{name}_prefixed")
         if bare is not None:
             lines.append(f"{name:<15}{share(bare)}, after a prefix {share(prefixed)}   {words}")
-    if report.outcome == "safe" and not report.gives_new:
+    if report.outcome == "sound" and not report.gives_new:
         taken = (row.get("efficacy_prefixed") or 0.0) >= HALF
         but = (
             "gives the new object only after a prefix" if taken else "does not give the new object"

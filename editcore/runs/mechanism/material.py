@@ -106,13 +106,22 @@ class Material:
         """The rank-one update for a case's v* and the given keys, with or without C."""
         return solve_rank_one(case.value.target, keys, self.moment if second_moment else None)
 
-    def perplexities(self, edits: Sequence[RankOne]) -> list[float]:
-        """The edited model's perplexity for each update; inf for an update that is not finite."""
+    def measured(self, edits: Sequence[RankOne]) -> list[dict[str, float]]:
+        """Perplexity and mean divergence of the edited model, as columns, for each update.
+
+        Both are inf for an update that is not finite.
+        """
         name = self.model.parts.down_weight(self.layer)
         sound = [i for i, edit in enumerate(edits) if edit.update.finite()]
         measured = self.edited.of([Delta({name: edits[i].update}) for i in sound])
-        found = dict(zip(sound, (each.mean for each in measured), strict=True))
-        return [found.get(i, math.inf) for i in range(len(edits))]
+        columns = {
+            i: {"perplexity": each.mean, "kl_mean": each.disturbance.mean}
+            for i, each in zip(sound, measured, strict=True)
+            if each.disturbance is not None
+        }
+        broken = {"perplexity": math.inf, "kl_mean": math.inf}
+        base = {"perplexity_base": self.unedited.mean}
+        return [base | columns.get(i, broken) for i in range(len(edits))]
 
 
 def _cases(

@@ -70,7 +70,6 @@ def _swapped(
     ways = [(False, case, case.keys) for case in cases]
     ways += [(True, case, other) for case, other in zip(cases, swapped, strict=True)]
     edits = [material.solve(case, mixed(each)) for _, case, each in ways]
-    base = material.unedited.mean
     return [
         {
             "model": material.job.model.name,
@@ -79,10 +78,9 @@ def _swapped(
             "swapped": is_swapped,
             "key_cosine": float(cosine_similarity(each.bare, case.keys.bare, dim=0)),
             "denominator": edit.denominator,
-            "perplexity": perplexity,
-            "perplexity_base": base,
+            **measured,
         }
-        for (is_swapped, case, each), edit, perplexity in zip(
-            ways, edits, material.perplexities(edits), strict=True
+        for (is_swapped, case, each), edit, measured in zip(
+            ways, edits, material.measured(edits), strict=True
         )
     ]

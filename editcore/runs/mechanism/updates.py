@@ -26,10 +26,9 @@ def rows(material: Material) -> list[dict[str, Any]]:
         material.solve(case, KEYS[strategy](case.keys), second_moment=with_moment)
         for _, case, strategy, with_moment in each
     ]
-    base = material.unedited.mean
     found = []
-    for (name, case, strategy, with_moment), edit, perplexity in zip(
-        each, edits, material.perplexities(edits), strict=True
+    for (name, case, strategy, with_moment), edit, measured in zip(
+        each, edits, material.measured(edits), strict=True
     ):
         found.append(
             {
@@ -41,8 +40,7 @@ def rows(material: Material) -> list[dict[str, Any]]:
                 **_shared(material, case),
                 "numerator_norm": edit.numerator_norm,
                 "denominator": edit.denominator,
-                "perplexity": perplexity,
-                "perplexity_base": base,
+                **measured,
             }
         )
     return found
