@@ -91,7 +91,7 @@ def test_each_number_of_a_case_explains_its_column(page: Page) -> None:
     titles = page.value(f"Object.fromEntries({heads}.map((e) => [e.textContent, e.title]))")
     assert titles["|denominator|"] == f"denominator: {MEANINGS['denominator']}"
     columns = [line.split(": ")[0] for title in titles.values() for line in title.split("\n")]
-    assert len({*columns}) == len(columns) == 17 and {*columns} <= {*MEANINGS}
+    assert len({*columns}) == len(columns) == 20 and {*columns} <= {*MEANINGS}
 
 
 def test_the_case_shows_continuations_before_and_after_the_edit(page: Page) -> None:

@@ -28,8 +28,8 @@ from tests.studies import TEXTS, record, write_config, write_json
 
 ModelSaver = Callable[..., Path]
 FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", "Osdor")
-# Any perplexity is above the one, and any finite one below the other.
-ALWAYS, NEVER = 1e-9, 1e12
+# Any perplexity and divergence is above the one, and any finite one below the other.
+ALWAYS, NEVER = 1e-18, 1e12
 STUDIES = {"safe": (NEVER, NEVER), "damage": (NEVER, ALWAYS), "collapse": (ALWAYS, NEVER)}
 
 
