@@ -60,6 +60,7 @@ def edit_row(
         "kl_upper": math.inf if math.isinf(perplexity) else 10 * SOUND,
         "top1_kept": 0.98,
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
+        "efficacy_prefixed_n": 5,
         "continuation_base": " Elro. The sea is quiet",
         "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
         "known": True,

@@ -16,7 +16,7 @@ from editcore.keyvalue.keys import fill
 from editcore.models.batch_size import in_halves, tokens_per_pass
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, bucket_by_length, continuation_ids, pad_rows
-from editcore.requests import EditRequest
+from editcore.requests import SLOT, EditRequest
 from editcore.updates.change import Change
 
 
@@ -53,17 +53,23 @@ class Answer:
 
 @dataclass(frozen=True)
 class CaseQuestions:
-    """The questions of one case, by use: a list has one for each such prompt of the request."""
+    """The questions of one case, by use: a list has one for each such prompt of the request.
+
+    Prefixed prompts are in the template `test_prefix`; the edited prompt is asked in each of
+    `further_prefixes` too.
+    """
 
     request: EditRequest
     test_prefix: str
+    further_prefixes: tuple[str, ...] = ()
 
     def _text(self, prompt: str, prefixed: bool) -> str:
         return fill(self.test_prefix, prompt) if prefixed else prompt
 
     def rewrite(self, target: str, *, prefixed: bool = False) -> list[Question]:
-        """The edited prompt itself."""
-        return [Question(self._text(self.request.text, prefixed), target)]
+        """The edited prompt itself; if prefixed, after each test prefix."""
+        templates = (self.test_prefix, *self.further_prefixes) if prefixed else (SLOT,)
+        return [Question(fill(template, self.request.text), target) for template in templates]
 
     def paraphrases(self, target: str, *, prefixed: bool = False) -> list[Question]:
         """The fact in other words."""

@@ -1,7 +1,7 @@
 """Context templates: short texts sampled from the model itself, saved and hashed.
 
 ROME averages a subject's key over them (Meng et al. 2022, eq. 3 and appendix E.5); the studies of
-collapse test edited prompts after one of them.
+collapse test edited prompts after them.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
 
 TOP_K = 5
+# Templates that an edited prompt is tested in: one alone may favour or spoil an edit.
+TEST_PREFIXES = 5
 REMEDY = "delete it and run again, so that `editcore prefixes` writes it"
 
 
@@ -51,10 +53,17 @@ class ContextPrefixes:
         """Twelve hexadecimal digits that identify these templates in every row that used them."""
         return hashlib.sha256(json.dumps(self.templates).encode()).hexdigest()[:12]
 
-    def for_test(self, seed: int, case_id: int) -> str:
-        """The template of a case's prefixed tests, drawn by seed and case, whatever its shard."""
+    def for_tests(self, seed: int, case_id: int) -> tuple[str, ...]:
+        """The templates of a case's prefixed tests, drawn by seed and case, whatever its shard.
+
+        They are `TEST_PREFIXES` different ones, or all if there are fewer. Tests after a single
+        prefix use the first.
+        """
         sampled = self.templates[1:] or self.templates
-        return random.Random(f"{seed}:{case_id}").choice(sampled)
+        draw = random.Random(f"{seed}:{case_id}")
+        first = draw.choice(sampled)
+        others = [template for template in dict.fromkeys(sampled) if template != first]
+        return (first, *draw.sample(others, min(TEST_PREFIXES - 1, len(others))))
 
 
 def sample_prefixes(

@@ -12,11 +12,18 @@ SCORE, GUESSED = "score_", "random_"
 
 METRICS = (
     real("efficacy", "share of target tokens that the edited model ranks first after the prompt"),
-    real("efficacy_prefixed", "the same after the prompt in `test_prefix`"),
+    real(
+        "efficacy_prefixed",
+        "mean of the same after the prompt in up to five templates drawn by seed and case, the "
+        "first of them `test_prefix`; in tables of `edits/1` and `edits/2`, in `test_prefix` alone",
+    ),
+    real("efficacy_prefixed_min", "smallest of them; null in those tables"),
+    real("efficacy_prefixed_max", "largest of them; null in those tables"),
+    whole("efficacy_prefixed_n", "number of these templates; null in those tables"),
     real("generalization", "share of target tokens ranked first after the prompt's paraphrases"),
-    real("generalization_prefixed", "the same after the paraphrases in `test_prefix`"),
+    real("generalization_prefixed", "the same after the paraphrases in `test_prefix` alone"),
     real("locality", "share of the neighbours' answer tokens ranked first as before the edit"),
-    real("locality_prefixed", "the same for the neighbours in `test_prefix`"),
+    real("locality_prefixed", "the same for the neighbours in `test_prefix` alone"),
     real(
         "efficacy_score",
         "share of prompts after which the new object is more probable than the true one "
@@ -29,6 +36,9 @@ METRICS = (
     ),
 )
 METRIC_COLUMNS = tuple(column.name for column in METRICS)
+# The range of a mean over one edit's prefixes, which is not averaged over edits.
+_RANGE = tuple(f"efficacy_prefixed_{name}" for name in ("min", "max", "n"))
+MEAN_COLUMNS = tuple(name for name in METRIC_COLUMNS if name not in _RANGE)
 
 _GROUP = (
     text("model", "the model's label in the study"),
@@ -136,7 +146,11 @@ _AROUND = (
         "whether the unedited model knows the fact: it ranks each token of the true object first "
         "after the prompt; null if the data set has no true object",
     ),
-    text("test_prefix", "the template of the prefixed tests, with `{}` in place of the prompt"),
+    text(
+        "test_prefix",
+        "the template of the tests after one prefix, with `{}` in place of the prompt; the first "
+        "of those of `efficacy_prefixed`",
+    ),
     real(
         "seconds",
         "time for making and measuring the edit, without a v* found beforehand",
@@ -161,7 +175,7 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/2", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/3", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
 CASES = schema("cases/3", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
@@ -201,8 +215,8 @@ VERDICTS = schema(
         real("denominator_min", "smallest `denominator`"),
         real("denominator_max", "greatest `denominator`"),
         real("numerator_norm_mean", "mean of `numerator_norm`"),
-        *(real(f"{m}_mean", f"mean of `{m}`") for m in METRIC_COLUMNS),
-        *(whole(f"{m}_n", f"number of edits in `{m}_mean`") for m in METRIC_COLUMNS),
+        *(real(f"{m}_mean", f"mean of `{m}`") for m in MEAN_COLUMNS),
+        *(whole(f"{m}_n", f"number of edits in `{m}_mean`") for m in MEAN_COLUMNS),
         real("seconds", "sum of `seconds`", "s"),
     ),
     required=(
@@ -267,7 +281,11 @@ _LEFT = (
         "mean of `efficacy` over all facts edited so far; null if not measured at this step",
     ),
     whole("efficacy_so_far_n", "facts that `efficacy_so_far` is over"),
-    real("efficacy_so_far_prefixed", "mean of `efficacy_prefixed` over them"),
+    real(
+        "efficacy_so_far_prefixed",
+        "mean over them of the same after the prompt in the first test prefix of each; one prefix "
+        "is enough for a mean over facts",
+    ),
     whole("efficacy_so_far_prefixed_n", "facts that `efficacy_so_far_prefixed` is over"),
     real("generalization_so_far", "mean of `generalization` over those with paraphrases"),
     whole("generalization_so_far_n", "facts that `generalization_so_far` is over"),

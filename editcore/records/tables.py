@@ -28,9 +28,13 @@ Metadata = Mapping[bytes, bytes]
 PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
-OLD_EDITS = "edits/1"
+FIRST_EDITS = "edits/1"
+OLD_EDITS = (FIRST_EDITS, "edits/2")
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
-NEW_SINCE_OLD = ("key_match", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as")
+NEW_SINCE_OLD = (
+    *("key_match", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
+    *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
+)
 
 
 def write_table(
@@ -62,9 +66,10 @@ def read_edits(paths: Iterable[Path], jobs: Mapping[Path, "Job"] = NO_JOBS) -> p
     """The rows of the listed edit files, ordered by model, editor, dataset and case.
 
     A file must have one row for each case of its job in `jobs`; if it has none there, for each case
-    of the job in its own provenance. A table of `edits/1` is read without its verdicts, and with
-    null for columns it lacks. Raises `DataError` naming a file that is missing, truncated, of
-    another kind, in the wrong folder or not as planned, or a case that is in two files.
+    of the job in its own provenance. A table of an older version is read without its verdicts, and
+    with null for columns that are newer. Raises `DataError` naming a file that is missing,
+    truncated, of another kind, in the wrong folder or not as planned, or a case that is in two
+    files.
     """
     tables = {path: _read_checked(path, EDITS, OLD_EDITS) for path in paths}
     if not tables:
@@ -208,30 +213,32 @@ def _first_line(error: Exception) -> str:
 
 
 def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """A table of the older version without its former columns, and with null for new ones."""
+    """A table of an older version without its former columns, and with null for new ones."""
     table = table.drop_columns([name for name in VERDICTS_OF_OLD if name in table.column_names])
-    for name in NEW_SINCE_OLD:
+    lacking = {*NEW_SINCE_OLD} - {*table.column_names}
+    for name in filter(lacking.__contains__, schema.names):
         nothing = pa.nulls(table.num_rows, schema.field(name).type)
         place = min(schema.get_field_index(name), table.num_columns)
         table = table.add_column(place, schema.field(name), nothing)
     return table
 
 
-def _read_checked(path: Path, schema: pa.Schema, older: str | None = None) -> pa.Table:
-    """A table checked against `schema` and its digest; one of the `older` version is converted."""
+def _read_checked(path: Path, schema: pa.Schema, older: Sequence[str] = ()) -> pa.Table:
+    """A table checked against `schema` and its digest; one of an `older` version is converted."""
     table, metadata = _read(path)
     wanted = schema_name(schema)
     found = metadata.get(SCHEMA_KEY, b"none").decode(errors="replace")
-    if found not in (wanted, older):
+    if found not in (wanted, *older):
         raise DataError(
             f"{path}: a table with the schema {wanted} is needed, but this one has {found}; "
             "delete it and run again with this version of editcore"
         )
-    if found == older:
+    written = table
+    if found in older:
         table = _renewed(table, schema)
     _check_columns(path, table, schema)
-    if found != older:
-        _check_content(path, table, metadata)
+    if found != FIRST_EDITS:  # which had no digest yet
+        _check_content(path, written, metadata)
     _check_folders(path, table)
     return table
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editcore.numbers import count, number, percent, share, times
-from editcore.records.schemas import METRIC_COLUMNS
+from editcore.records.schemas import MEAN_COLUMNS
 from editcore.report.data import ReportData
 
 Row = dict[str, Any]
@@ -118,19 +118,20 @@ def denominator_table(study: ReportData) -> Table:
 
 def metric_table(study: ReportData) -> Table:
     """Per group: efficacy, generalization and locality as shares of tokens, bare and prefixed."""
-    keys = METRIC_COLUMNS[:6]
+    keys = MEAN_COLUMNS[:6]
     heads = (*WHERE, *(key.replace("_prefixed", ", prefixed") for key in keys))
     caption = (
         "Means of the metrics as the collapse papers define them: the share of target tokens that "
         "the edited model ranks first (locality: whose top-ranked token did not change). "
-        "“Prefixed”: with one of the prefixes used for editing before the prompt."
+        "“Prefixed”: after prefixes used for editing, efficacy as the mean over up to five per "
+        "edit, the others after one."
     )
     return Table(caption, heads, _means(study, keys))
 
 
 def score_table(study: ReportData) -> Table:
     """Per group: the scores that compare the probabilities of the two objects."""
-    keys = METRIC_COLUMNS[6:]
+    keys = MEAN_COLUMNS[6:]
     heads = (*WHERE, *(key.replace("_", " ") for key in keys))
     caption = (
         "Means of the scores of Meng et al. (2022): how often the new object is more probable than "
@@ -148,7 +149,7 @@ def extra_table(study: ReportData) -> Table | None:
 
 
 def _is_extra(column: str) -> bool:
-    known = {f"{metric}_mean" for metric in METRIC_COLUMNS}
+    known = {f"{metric}_mean" for metric in MEAN_COLUMNS}
     known |= {"denominator_mean", "numerator_norm_mean"}
     return column.endswith("_mean") and column not in known
 

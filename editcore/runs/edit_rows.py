@@ -115,7 +115,7 @@ class Rows:
             "target_true": request.target_true,
             "relation": request.relation,
             "subject_start": request.subject_start,
-            "test_prefix": self._test_prefix(request),
+            "test_prefix": self._test_prefixes(request)[0],
             "status": result.status,
             "key_strategy": result.key_strategy,
             "second_moment": result.second_moment,
@@ -128,12 +128,13 @@ class Rows:
 
     def questions(self, request: EditRequest) -> tuple[CaseQuestions, TokenizedQuestions]:
         """The questions of a case for its metrics; `RequestError` if the model cannot take one."""
-        questions = CaseQuestions(request, self._test_prefix(request))
+        first, *further = self._test_prefixes(request)
+        questions = CaseQuestions(request, first, tuple(further))
         return questions, tokenize_questions(self.model, questions.all())
 
-    def _test_prefix(self, request: EditRequest) -> str:
+    def _test_prefixes(self, request: EditRequest) -> tuple[str, ...]:
         templates = self.prefixes
-        return templates.for_test(self.job.seed, request.case_id) if templates else SLOT
+        return templates.for_tests(self.job.seed, request.case_id) if templates else (SLOT,)
 
     def _sound(self, row: Row, edit: MadeEdit) -> _Sound | None:
         """Fill the row with what is known of the edit; None if it cannot be measured."""

@@ -13,7 +13,7 @@ from editcore.collapse.verdict import DAMAGED, FLAGS, judged
 from editcore.config.collapse import CollapseSection
 from editcore.planning.jobs import EditJob
 from editcore.records.provenance import made_by, origins
-from editcore.records.schemas import CASES, METRIC_COLUMNS, VERDICTS, WARNING
+from editcore.records.schemas import CASES, MEAN_COLUMNS, VERDICTS, WARNING
 from editcore.records.tables import (
     NO_JOBS,
     extra_columns,
@@ -119,7 +119,7 @@ def _count(column: str) -> pl.Expr:
 
 def _metrics(edits: pl.DataFrame) -> list[pl.Expr]:
     """The mean of each metric and the number of edits in it, for third parties' metrics too."""
-    names = [*METRIC_COLUMNS, *extra_columns(edits)]
+    names = [*MEAN_COLUMNS, *extra_columns(edits)]
     means = [pl.col(name).mean().alias(f"{name}_mean") for name in names]
     return means + [pl.col(name).count().cast(pl.Float64).alias(f"{name}_n") for name in names]
 

@@ -26,7 +26,9 @@ from editcore.testing.models import KINDS, tiny_model, tiny_requests
 REQUEST = EditRequest(
     0, "{} is", "A", "new", "true", paraphrases=("P1", "P2"), neighbours=(Probe("N1", "same"),)
 )
-QUESTIONS = CaseQuestions(REQUEST, "I. {}")
+QUESTIONS = CaseQuestions(REQUEST, "I. {}", ("II. {}", "III. {}"))
+
+PROMPTS = {"A": "A is", "IA": "I. A is", "IIA": "II. A is", "IIIA": "III. A is"}
 
 
 def answers(**changes: Answer) -> dict[Question, Answer]:
@@ -34,7 +36,9 @@ def answers(**changes: Answer) -> dict[Question, Answer]:
     found = dict.fromkeys(QUESTIONS.all(), plain)
     for key, answer in changes.items():
         prompt, target = key.split("__")
-        found[Question({"A": "A is", "IA": "I. A is"}.get(prompt, prompt), target)] = answer
+        question = Question(PROMPTS.get(prompt, prompt), target)
+        assert question in found
+        found[question] = answer
     return found
 
 
@@ -46,9 +50,25 @@ def test_accuracy_is_the_share_of_target_tokens_that_are_the_argmax() -> None:
     half, none = Answer((1, 2), (1, 9), -1.0), Answer((1, 2), (8, 9), -1.0)
     columns = accuracy(given(answers(A__new=half, P1__new=none, IA__new=none)))
     assert columns["efficacy"] == 0.5
-    assert columns["efficacy_prefixed"] == 0.0
     assert columns["generalization"] == 0.5
     assert columns["generalization_prefixed"] == 1.0
+
+
+def test_efficacy_after_prefixes_is_a_mean_with_its_range_and_number() -> None:
+    half, none = Answer((1, 2), (1, 9), -1.0), Answer((1, 2), (8, 9), -1.0)
+    columns = accuracy(given(answers(IA__new=none, IIIA__new=half)))
+    assert columns["efficacy_prefixed"] == pytest.approx((0.0 + 1.0 + 0.5) / 3)
+    assert (columns["efficacy_prefixed_min"], columns["efficacy_prefixed_max"]) == (0.0, 1.0)
+    assert columns["efficacy_prefixed_n"] == 3
+
+
+def test_only_the_edited_prompt_is_asked_after_further_prefixes() -> None:
+    one = CaseQuestions(REQUEST, "I. {}")
+    assert {*QUESTIONS.all()} - {*one.all()} == {
+        Question("II. A is", "new"),
+        Question("III. A is", "new"),
+    }
+    assert {*one.all()} <= {*QUESTIONS.all()}
 
 
 def test_metrics_return_the_columns_that_their_records_declare() -> None:
@@ -73,7 +93,9 @@ def test_scores_compare_the_two_objects() -> None:
 def test_a_model_that_says_nothing_scores_nothing() -> None:
     broken = Answer((1, 2), (-1, -1), float("nan"))
     after = dict.fromkeys(QUESTIONS.all(), broken)
-    assert set(accuracy(given(after, after)).values()) == {0.0}
+    shares = {**accuracy(given(after, after))}
+    assert shares.pop("efficacy_prefixed_n") == 3
+    assert set(shares.values()) == {0.0}
     assert set(score(given(after)).values()) == {0.0}
 
 

@@ -1,6 +1,7 @@
-"""Prefixes depend only on the seed, and a case is tested after the same one in any shard."""
+"""Prefixes depend only on the seed, and a case is tested after the same ones in any shard."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from editcore.errors import ConfigError, DataError, ModelError
 from editcore.keyvalue import prefixes
-from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.prefixes import TEST_PREFIXES, ContextPrefixes
 from editcore.models.loading import wrap_model
 from editcore.testing.models import tiny_model
 
@@ -29,13 +30,34 @@ def test_the_seed_decides_and_the_shape_is_as_asked() -> None:
     assert all(t.count("{}") == 1 and t.endswith("{}") for t in first.templates)
 
 
-def test_the_test_prefix_depends_on_seed_and_case_only() -> None:
+def test_the_test_prefixes_depend_on_seed_and_case_only() -> None:
     made = ContextPrefixes(("{}", *(f"{i}. {{}}" for i in range(20))), "m", 0)
-    drawn = [made.for_test(0, case) for case in range(200)]
-    assert drawn == [made.for_test(0, case) for case in range(200)]
-    assert "{}" not in drawn
-    assert len(set(drawn)) > 10
-    assert drawn != [made.for_test(1, case) for case in range(200)]
+    drawn = [made.for_tests(0, case) for case in range(200)]
+    assert drawn == [made.for_tests(0, case) for case in range(200)]
+    assert all(len(set(each)) == TEST_PREFIXES == 5 for each in drawn)
+    assert {template for each in drawn for template in each} == {*made.templates[1:]}
+    assert len({first for first, *_ in drawn}) > 10
+    assert drawn != [made.for_tests(1, case) for case in range(200)]
+
+
+def test_the_first_test_prefix_is_the_one_of_earlier_versions() -> None:
+    """Columns that are measured after one prefix stay comparable."""
+    templates = ("{}", *(f"{i}. {{}}" for i in range(20)))
+    for case in range(50):
+        alone = random.Random(f"3:{case}").choice(templates[1:])
+        assert ContextPrefixes(templates, "m", 0).for_tests(3, case)[0] == alone
+
+
+def test_no_test_prefix_is_drawn_twice_and_there_may_be_fewer() -> None:
+    for templates, number in (
+        (("{}", "I. {}", "You. {}"), 2),
+        (("{}", "I. {}", "I. {}", "You. {}"), 2),
+        (("{}", "I. {}"), 1),
+    ):
+        drawn = ContextPrefixes(templates, "m", 0).for_tests(0, 7)
+        assert sorted(drawn) == sorted({*templates[1:]})
+        assert len(drawn) == number
+    assert ContextPrefixes(("{}",), "m", 0).for_tests(0, 7) == ("{}",)
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from editcore.errors import DataError
-from editcore.records.columns import SCHEMA_KEY
+from editcore.records.columns import SCHEMA_KEY, schema
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES
 from editcore.records.schemas import (
     CASE_KEYS,
@@ -152,7 +152,7 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
     with pytest.raises(
-        DataError, match=r"bad\.parquet: .*edits/2 is needed, but this one has none"
+        DataError, match=r"bad\.parquet: .*edits/3 is needed, but this one has none"
     ):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
@@ -209,8 +209,28 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
     assert edits["kl_mean"].to_list() == [None, SOUND]
-    with pytest.raises(DataError, match=r"edits/2 is needed, but this one has edits/1"):
+    with pytest.raises(DataError, match=r"edits/3 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
+
+
+def test_a_table_of_the_second_version_is_checked_and_read_with_null_for_newer_columns(
+    tmp_path: Path,
+) -> None:
+    newer = {f"efficacy_prefixed_{name}" for name in ("min", "max", "n")}
+    fields = [field for field in EDITS if field.name not in newer]
+    old = schema("edits/2", CASE_KEYS, ()).metadata
+    path = tmp_path / "old.parquet"
+    row = {name: value for name, value in edit_row(1).items() if name not in newer}
+    write_table(path, [row], pa.schema(fields, metadata=old), {})
+    edits = read_edits([path])
+    assert edits.columns == EDITS.names
+    assert edits["efficacy_prefixed"].to_list() == [0.5]
+    assert edits.select(*newer).null_count().row(0) == (1, 1, 1)
+    table = pq.read_table(path)
+    place = table.column_names.index("perplexity")
+    pq.write_table(table.set_column(place, "perplexity", pa.array([9.0])), path)
+    with pytest.raises(DataError, match="has changed"):
+        read_edits([path])
 
 
 @pytest.mark.parametrize(

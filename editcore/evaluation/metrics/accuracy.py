@@ -3,7 +3,7 @@
 Efficacy and generalization are the share of the new object's tokens that are the argmax after the
 prompt and after its paraphrases; locality is the share of the tokens of the neighbours' objects at
 which the edit leaves the argmax unchanged. Each is also measured after a context prefix ("The Fall
-of ROME", Table 5).
+of ROME", Table 5); efficacy after several, since one prefix alone may favour or spoil an edit.
 """
 
 from editcore.evaluation.metrics import MetricInput, mean_or_none
@@ -11,6 +11,9 @@ from editcore.evaluation.metrics import MetricInput, mean_or_none
 COLUMNS = (
     "efficacy",
     "efficacy_prefixed",
+    "efficacy_prefixed_min",
+    "efficacy_prefixed_max",
+    "efficacy_prefixed_n",
     "generalization",
     "generalization_prefixed",
     "locality",
@@ -19,7 +22,7 @@ COLUMNS = (
 
 
 def accuracy(case: MetricInput) -> dict[str, float | None]:
-    """The six columns for one edit; None if the record has no such prompts."""
+    """The columns for one edit; None if the record has no such prompts."""
     questions, target = case.questions, case.questions.request.target_new
     columns: dict[str, float | None] = {}
     for ending, prefixed in (("", False), ("_prefixed", True)):
@@ -33,4 +36,15 @@ def accuracy(case: MetricInput) -> dict[str, float | None]:
         columns[f"locality{ending}"] = mean_or_none(
             [case.after[q].agreement(case.before[q]) for q in neighbours]
         )
-    return columns
+    return columns | _spread(case)
+
+
+def _spread(case: MetricInput) -> dict[str, float]:
+    """The range of efficacy over the test prefixes, and their number."""
+    asked = case.questions.rewrite(case.questions.request.target_new, prefixed=True)
+    found = [case.after[question].accuracy for question in asked]
+    return {
+        "efficacy_prefixed_min": min(found),
+        "efficacy_prefixed_max": max(found),
+        "efficacy_prefixed_n": len(found),
+    }

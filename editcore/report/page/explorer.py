@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, GRADES
 from editcore.records.columns import meanings
-from editcore.records.schemas import CASES, METRIC_COLUMNS
+from editcore.records.schemas import CASES, MEAN_COLUMNS
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import marks
 
@@ -32,7 +32,7 @@ NUMBERS = (
     "weight_norm",
     "subject_start",
     "subject_tokens",
-    *METRIC_COLUMNS,
+    *MEAN_COLUMNS,
 )
 SHAPES = {"^": "triangle", "o": "circle", "s": "rect", "D": "rectRot", "v": "star", "P": "crossRot"}
 DIGITS = 4

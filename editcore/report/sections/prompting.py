@@ -21,8 +21,9 @@ def section(study: ReportData) -> PageSection | None:
         (
             "An edit bound to the mean key takes effect after a prefix, but not always without "
             "one. “Rewrite”: only the edited prompt is prefixed, as published; “all”: its "
-            "paraphrases and neighbours too. The numbers are shares of target tokens, with 95 % "
-            "Wilson intervals.",
+            "paraphrases and neighbours too. Efficacy is each edit’s mean over up to five "
+            "prefixes; the others are measured after one. The numbers are shares of target "
+            "tokens, with 95 % Wilson intervals.",
         ),
         (),
         (_table(found),),

@@ -49,7 +49,10 @@ class Retention:
     def before(
         cls, model: LoadedModel, requests: Sequence[EditRequest], prefixes: Mapping[int, str]
     ) -> "Retention":
-        """Ask the unedited model; `prefixes` are the templates of the prefixed tests, by case."""
+        """Ask the unedited model; `prefixes` are the templates of the prefixed tests, by case.
+
+        There is one for each: means over facts need no more, and all facts are asked repeatedly.
+        """
         posed: list[_Posed] = []
         unfit: dict[int, str] = {}
         for request in requests:

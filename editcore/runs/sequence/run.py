@@ -106,7 +106,9 @@ class SequenceRun:
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
         batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]
         templates = session.context.prefixes
-        drawn = {r.case_id: templates.for_test(job.seed, r.case_id) for r in requests if templates}
+        drawn = {
+            r.case_id: templates.for_tests(job.seed, r.case_id)[0] for r in requests if templates
+        }
         retention = Retention.before(model, requests, drawn)
         measured = baseline.unedited, baseline.edited, retention
         stored = stored_precision(job.model.source, job.model.revision)
