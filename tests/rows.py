@@ -9,7 +9,7 @@ import polars as pl
 
 from editcore.collapse.verdict import judged
 from editcore.config.collapse import CollapseSection
-from editcore.records.schemas import EDITS, METRIC_COLUMNS
+from editcore.records.schemas import EDITS, FREE_COLUMNS, METRIC_COLUMNS
 
 BASE = 4.0
 # Mean divergences below and above the default threshold.
@@ -61,6 +61,7 @@ def edit_row(
         "top1_kept": 0.98,
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
         "efficacy_prefixed_n": 5,
+        **dict.fromkeys(FREE_COLUMNS, 1.0),
         "continuation_base": " Elro. The sea is quiet",
         "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
         "known": True,

@@ -236,7 +236,8 @@ class StudyConfig(Section):
     continuation_tokens: int = Field(
         default=12,
         ge=0,
-        description="Number of tokens to generate greedily after each case's prompt; 0 for none.",
+        description="Number of tokens to generate greedily after each case's prompt, and by the "
+        "edited model after the test prefixes too; 0 for none.",
     )
     sequences: SequenceSection | None = Field(
         default=None, description="Sequential edits; by default none."

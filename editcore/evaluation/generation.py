@@ -1,10 +1,9 @@
 """Greedy generation: the text after a context, always taking the most probable token."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -150,28 +149,44 @@ def _continuation(model: LoadedModel, prompt: str, tokens: int) -> str:
     return str(model.tokenizer.decode(new, skip_special_tokens=True))
 
 
-def edited_continuations(
-    model: LoadedModel, prompts: Sequence[str], changes: Sequence[Change], tokens: int
-) -> list[tuple[str, str]]:
-    """The text after each prompt before and after its own edit, many edits in one pass.
+def unedited_continuations(model: LoadedModel, prompts: Sequence[str], tokens: int) -> list[str]:
+    """The texts of `continuations`, many prompts in one pass."""
+    asked = Answering(model.frozen, _contexts(model, prompts), [], tokens)
+    return [answer.text for answer in asked.answers()]
 
-    The texts are those of `continuations`, from the model and from each edited model.
+
+def edited_continuations(
+    model: LoadedModel, prompts: Sequence[Sequence[str]], changes: Sequence[Change], tokens: int
+) -> list[list[str]]:
+    """The texts of `continuations` after each edit, from its own `prompts`; many edits in one pass.
+
+    Returns the texts of each edit in the order of its prompts.
     """
-    contexts = [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]
-    before = [answer.text for answer in Answering(model.frozen, contexts, [], tokens).answers()]
-    after: dict[int, str] = {}
+    found: dict[int, list[str]] = {}
     for group in edited_models(model, changes):
+        asked = [prompts[i] for i in group.members]
         if isinstance(group, Overlay):
-            asked = Answering(group.reader, [contexts[i] for i in group.members], [], tokens)
-            answers = asked.answers(reading=partial(_laid_over, group))
-            after |= zip(group.members, (answer.text for answer in answers), strict=True)
+            found |= zip(group.members, _overlaid(model, group, asked, tokens), strict=True)
             continue
         for i in group.members:
             with group.in_place(), group.reader.arithmetic():
-                (after[i],) = continuations(group.reader, [prompts[i]], tokens)
-    return [(text, after[i]) for i, text in enumerate(before)]
+                found[i] = continuations(group.reader, prompts[i], tokens)
+    return [found[i] for i in range(len(changes))]
 
 
-def _laid_over(overlay: Overlay, rows: Sequence[int]) -> AbstractContextManager[None]:
-    """A block in which row i of each pass is the edited model `rows[i]`."""
-    return overlay.laid_over(torch.tensor(rows, device=overlay.reader.device))
+def _overlaid(
+    model: LoadedModel, overlay: Overlay, prompts: Sequence[Sequence[str]], tokens: int
+) -> Iterator[list[str]]:
+    """The texts from each edited model of an overlay."""
+    owners = torch.tensor(
+        [member for member, own in enumerate(prompts) for _ in own], device=overlay.reader.device
+    )
+    contexts = _contexts(model, [prompt for own in prompts for prompt in own])
+    asked = Answering(overlay.reader, contexts, [], tokens)
+    answers = iter(asked.answers(reading=lambda rows: overlay.laid_over(owners[[*rows]])))
+    for own in prompts:
+        yield [next(answers).text for _ in own]
+
+
+def _contexts(model: LoadedModel, prompts: Sequence[str]) -> list[Tokens]:
+    return [tuple(model.tokenizer(prompt)["input_ids"]) for prompt in prompts]

@@ -16,7 +16,7 @@ from editcore.keyvalue.keys import fill
 from editcore.models.batch_size import in_halves, tokens_per_pass
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, bucket_by_length, continuation_ids, pad_rows
-from editcore.requests import SLOT, EditRequest
+from editcore.requests import EditRequest
 from editcore.updates.change import Change
 
 
@@ -68,8 +68,14 @@ class CaseQuestions:
 
     def rewrite(self, target: str, *, prefixed: bool = False) -> list[Question]:
         """The edited prompt itself; if prefixed, after each test prefix."""
-        templates = (self.test_prefix, *self.further_prefixes) if prefixed else (SLOT,)
-        return [Question(fill(template, self.request.text), target) for template in templates]
+        texts = self.prefixed_texts if prefixed else [self.request.text]
+        return [Question(text, target) for text in texts]
+
+    @property
+    def prefixed_texts(self) -> list[str]:
+        """The edited prompt after each test prefix."""
+        templates = (self.test_prefix, *self.further_prefixes)
+        return [fill(template, self.request.text) for template in templates]
 
     def paraphrases(self, target: str, *, prefixed: bool = False) -> list[Question]:
         """The fact in other words."""

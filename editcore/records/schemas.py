@@ -38,7 +38,23 @@ METRICS = (
 METRIC_COLUMNS = tuple(column.name for column in METRICS)
 # The range of a mean over one edit's prefixes, which is not averaged over edits.
 _RANGE = tuple(f"efficacy_prefixed_{name}" for name in ("min", "max", "n"))
-MEAN_COLUMNS = tuple(name for name in METRIC_COLUMNS if name not in _RANGE)
+
+FREE = (
+    real(
+        "efficacy_free",
+        "1 if the edited model, asked freely, gives the new object: `continuation` contains it as "
+        "whole words, with case as given; otherwise 0; null if the study has no continuations",
+    ),
+    real(
+        "efficacy_free_prefixed",
+        "share of the templates of `efficacy_prefixed` after which the edited model's greedy "
+        "continuation contains it",
+    ),
+)
+FREE_COLUMNS = tuple(column.name for column in FREE)
+
+# What summaries average over edits.
+MEAN_COLUMNS = (*(name for name in METRIC_COLUMNS if name not in _RANGE), *FREE_COLUMNS)
 
 _GROUP = (
     text("model", "the model's label in the study"),
@@ -135,6 +151,7 @@ _MEASURED = (
 
 _AROUND = (
     *METRICS,
+    *FREE,
     text(
         "continuation_base",
         "the unedited model's greedy continuation of the case's prompt; shorter or empty if the "

@@ -16,7 +16,7 @@ from editcore.errors import DataError, reading
 from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
 from editcore.records.digests import REMEDY, check_digest, of_table
-from editcore.records.schemas import CASE_KEYS, CASES, EDITS
+from editcore.records.schemas import CASE_KEYS, CASES, EDITS, FREE_COLUMNS
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job
@@ -34,6 +34,7 @@ VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 NEW_SINCE_OLD = (
     *("key_match", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
     *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
+    *FREE_COLUMNS,
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editcore.numbers import count, number, percent, share, times
-from editcore.records.schemas import MEAN_COLUMNS
+from editcore.records.schemas import FREE_COLUMNS, MEAN_COLUMNS
 from editcore.report.data import ReportData
 
 Row = dict[str, Any]
@@ -117,21 +117,22 @@ def denominator_table(study: ReportData) -> Table:
 
 
 def metric_table(study: ReportData) -> Table:
-    """Per group: efficacy, generalization and locality as shares of tokens, bare and prefixed."""
-    keys = MEAN_COLUMNS[:6]
-    heads = (*WHERE, *(key.replace("_prefixed", ", prefixed") for key in keys))
+    """Per group: efficacy, generalization and locality bare and prefixed."""
+    keys = (*MEAN_COLUMNS[:6], *FREE_COLUMNS)
+    heads = (*WHERE, *(key.replace("_prefixed", ", prefixed").replace("_", " ") for key in keys))
     caption = (
         "Means of the metrics as the collapse papers define them: the share of target tokens that "
         "the edited model ranks first (locality: whose top-ranked token did not change). "
         "“Prefixed”: after prefixes used for editing, efficacy as the mean over up to five per "
-        "edit, the others after one."
+        "edit, the others after one. “Free”: the share of edited models that, asked freely, write "
+        "the new object."
     )
     return Table(caption, heads, _means(study, keys))
 
 
 def score_table(study: ReportData) -> Table:
     """Per group: the scores that compare the probabilities of the two objects."""
-    keys = MEAN_COLUMNS[6:]
+    keys = MEAN_COLUMNS[6:9]
     heads = (*WHERE, *(key.replace("_", " ") for key in keys))
     caption = (
         "Means of the scores of Meng et al. (2022): how often the new object is more probable than "

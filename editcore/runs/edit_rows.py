@@ -11,7 +11,8 @@ from editcore.collapse.predictor import ActivationShift
 from editcore.config.options import EditorConfig
 from editcore.editing.editor import EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
-from editcore.evaluation.generation import edited_continuations
+from editcore.evaluation.free_answers import share_naming
+from editcore.evaluation.generation import edited_continuations, unedited_continuations
 from editcore.evaluation.metrics import Metric, MetricInput, number
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.evaluation.teacher_forcing import (
@@ -211,13 +212,28 @@ class Rows:
             each.row["known"] = each.questions.known(before)
 
     def _continuations(self, sound: Sequence[_Sound], changes: Sequence[Change]) -> list[Row]:
-        """The text generated after each case's prompt, before and after the edit."""
+        """What models write after each case's prompts, and whether it names the new object."""
         tokens = self.job.continuation_tokens
         if not tokens:
             return [{} for _ in sound]
-        prompts = [each.questions.request.text for each in sound]
+        bare = [each.questions.request.text for each in sound]
+        base = unedited_continuations(self.model, bare, tokens)
+        prompts = [
+            [prompt, *each.questions.prefixed_texts]
+            for prompt, each in zip(bare, sound, strict=True)
+        ]
         texts = edited_continuations(self.model, prompts, changes, tokens)
-        return [{"continuation_base": before, "continuation": after} for before, after in texts]
+        return [
+            {
+                "continuation_base": before,
+                "continuation": after,
+                "efficacy_free": share_naming([after], each.questions.request.target_new),
+                "efficacy_free_prefixed": share_naming(
+                    after_prefixes, each.questions.request.target_new
+                ),
+            }
+            for each, before, (after, *after_prefixes) in zip(sound, base, texts, strict=True)
+        ]
 
     def _metric_columns(self, case: _Sound, before: Answers, after: Answers) -> Row:
         @contextmanager

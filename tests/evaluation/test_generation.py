@@ -5,7 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from editcore.evaluation.generation import continuations, edited_continuations
+from editcore.evaluation.generation import (
+    continuations,
+    edited_continuations,
+    unedited_continuations,
+)
 from editcore.models.architectures import stores_transposed
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
@@ -114,25 +118,33 @@ def test_each_edited_model_generates_what_it_generates_alone(kind: str) -> None:
     model = wrap_model(kind, *tiny_model(kind))
     given = changes(model)
     texts = [request.text for request in tiny_requests()]
-    prompts = [texts[i % len(texts)] for i in range(len(given))]
+    # One, two or three prompts of each, and not in the same order.
+    prompts = [[texts[(i + k) % len(texts)] for k in range(1 + i % 3)] for i in range(len(given))]
     said = edited_continuations(model, prompts, given, TOKENS)
-    assert [before for before, _ in said] == [continuations(model, [p], TOKENS)[0] for p in prompts]
-    assert [after for _, after in said] == [
-        alone(model, prompt, change) for prompt, change in zip(prompts, given, strict=True)
+    assert said == [
+        [alone(model, prompt, change) for prompt in own]
+        for own, change in zip(prompts, given, strict=True)
     ]
-    assert len({after for _, after in said}) > 3
-    assert said[2][1] == ""
+    assert len({after for own in said for after in own}) > 3
+    assert said[2] == ["", "", ""]
     singly = [
-        edited_continuations(model, [prompt], [change], TOKENS)[0]
-        for prompt, change in zip(prompts, given, strict=True)
+        edited_continuations(model, [own], [change], TOKENS)[0]
+        for own, change in zip(prompts, given, strict=True)
     ]
     assert said == singly
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_unedited_model_continues_many_prompts_as_each_alone(kind: str) -> None:
+    model = wrap_model(kind, *tiny_model(kind))
+    prompts = [request.text for request in tiny_requests()]
+    assert unedited_continuations(model, prompts, TOKENS) == continuations(model, prompts, TOKENS)
 
 
 def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     given = changes(model)
-    prompts = [tiny_requests()[0].text] * len(given)
+    prompts = [[tiny_requests()[0].text]] * len(given)
     whole = edited_continuations(model, prompts, given, TOKENS)
     monkeypatch.setattr("editcore.evaluation.overlay.budget", lambda _: 1)
     assert edited_continuations(model, prompts, given, TOKENS) == whole
@@ -141,5 +153,5 @@ def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.Mon
 def test_without_edits_there_is_no_text_and_no_hook_stays() -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     assert edited_continuations(model, [], [], TOKENS) == []
-    edited_continuations(model, [tiny_requests()[0].text], [dense(model, 1, 0)], TOKENS)
+    edited_continuations(model, [[tiny_requests()[0].text]], [dense(model, 1, 0)], TOKENS)
     assert not any(module._forward_hooks for module in model.model.modules())

@@ -10,9 +10,13 @@ import torch
 from polars.testing import assert_frame_equal
 
 from editcore.errors import DataError, ModelError
+from editcore.evaluation.free_answers import names
 from editcore.evaluation.generation import continuations
 from editcore.evaluation.metrics import MetricInput
 from editcore.evaluation.perplexity import measure, tokenize
+from editcore.evaluation.teacher_forcing import Question, ask, tokenize_questions
+from editcore.keyvalue.keys import fill
+from editcore.keyvalue.prefixes import ContextPrefixes, load, save
 from editcore.models.loading import load_model
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
 from editcore.records.tables import read_edits
@@ -62,6 +66,62 @@ def test_a_row_contains_the_text_generated_before_and_after_the_edit(
     assert alone.row(0, named=True)["continuation"] == rows["continuation"][1]
     silent, _ = run(job.model_copy(update={"continuation_tokens": 0}), tmp_path)
     assert silent[columns].null_count().row(0) == (3, 3)
+
+
+@pytest.fixture
+def prefixed(job: EditJob, tmp_path: Path) -> EditJob:
+    """A job whose model has seven templates, more than an edit is tested in."""
+    words = ("Therefore", "I think", "You", "The", "Because", "She", "Now")
+    templates = ContextPrefixes(("{}", *(f"{word}. {{}}" for word in words)), "tiny", 0)
+    save(templates, tmp_path / "prefixes.json")
+    return job.model_copy(update={"prefixes": str(tmp_path / "prefixes.json")})
+
+
+def test_efficacy_after_prefixes_is_over_five_of_them(
+    script: Script, prefixed: EditJob, tmp_path: Path
+) -> None:
+    script(Sound)
+    rows, changes = run(prefixed, tmp_path)
+    model, templates = load_model("tiny", prefixed.model.source), load(tmp_path / "prefixes.json")
+    for row in rows.iter_rows(named=True):
+        drawn = templates.for_tests(prefixed.seed, row["case_id"])
+        bare = row["prompt"].format(row["subject"])
+        questions = [Question(fill(template, bare), row["target_new"]) for template in drawn]
+        with changes[row["case_id"]].applied(model.model):
+            answers = ask(model, tokenize_questions(model, questions))
+        found = [answers[question].accuracy for question in questions]
+        assert row["test_prefix"] == drawn[0]
+        assert row["efficacy_prefixed_n"] == len(found) == 5
+        assert row["efficacy_prefixed"] == pytest.approx(sum(found) / 5)
+        assert row["efficacy_prefixed_min"] == min(found)
+        assert row["efficacy_prefixed_max"] == max(found)
+
+
+def test_an_edited_model_that_is_asked_freely_is_read_after_the_prompt_and_all_prefixes(
+    script: Script, prefixed: EditJob, tmp_path: Path
+) -> None:
+    script(Sound)
+    first, changes = run(prefixed, tmp_path)
+    model, templates = load_model("tiny", prefixed.model.source), load(tmp_path / "prefixes.json")
+    assert set(first["efficacy_free"]) == {0.0}, "a random model does not write the object"
+    facts = json.loads(Path(prefixed.dataset.path).read_text())
+    for fact, row in zip(facts, first.iter_rows(named=True), strict=True):
+        # The scripted change does not depend on the object, so the model will write this one.
+        fact["requested_rewrite"]["target_new"]["str"] = row["continuation"].split()[0]
+    Path(prefixed.dataset.path).write_text(json.dumps(facts))
+    rows, _ = run(prefixed, tmp_path)
+    for row in rows.iter_rows(named=True):
+        bare, name = row["prompt"].format(row["subject"]), row["target_new"]
+        drawn = templates.for_tests(prefixed.seed, row["case_id"])
+        with changes[row["case_id"]].applied(model.model):
+            texts = continuations(model, [fill(template, bare) for template in drawn], 5)
+        assert row["efficacy_free"] == names(row["continuation"], name)
+        assert row["efficacy_free_prefixed"] == sum(names(text, name) for text in texts) / 5
+    assert 1.0 in set(rows["efficacy_free"])
+    silent, _ = run(prefixed.model_copy(update={"continuation_tokens": 0}), tmp_path)
+    assert (
+        silent["efficacy_free"].null_count() == silent["efficacy_free_prefixed"].null_count() == 3
+    )
 
 
 def test_a_row_contains_whether_the_unedited_model_knows_the_fact(

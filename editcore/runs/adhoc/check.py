@@ -1,6 +1,6 @@
 """One edit, made and measured: its effect on the fact, and on the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from editcore.updates.change import Change
     from editcore.updates.delta import Delta
 
-# Continued before and after the edit, like the edited prompt: openings unrelated to any edit.
+# Continued before and after the edit, like the edited prompt, by at least this many tokens:
+# openings unrelated to any edit.
 OPENINGS = ("The people of", "She said that", "In the morning")
 TOKENS = 16
 
@@ -34,7 +35,7 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     """
     if request.flaw:
         raise RequestError(request.flaw)
-    ready = set_up(choice, [request], cache, say)
+    ready = set_up(choice, [request], cache, say, TOKENS)
     shard, rule = ready.shard, ready.rule
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
@@ -45,8 +46,8 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     (row,) = shard.rows.of([made])
     if row["status"] != OK:
         raise RequestError(f"the edit could not be made: {row['status']}")
-    prompts = (request.text, *OPENINGS)
-    texts = _continuations(shard, made.result.change, prompts)
+    own = Continuation(request.text, row["continuation_base"], row["continuation"])
+    texts = (own, *_openings(shard, made.result.change))
     keys = key_facts(shard, request, ready.registry)
     row |= vars(judge(row["perplexity"], row["perplexity_base"], rule, row["kl_mean"]))
     job = shard.rows.job
@@ -72,18 +73,15 @@ def _altered(shard: "Shard", result: "EditResult", texts: Sequence[Continuation]
     return any(each.before != each.after for each in texts)
 
 
-def _continuations(
-    shard: "Shard", change: "Change | None", prompts: Sequence[str]
-) -> tuple[Continuation, ...]:
-    from editcore.evaluation.generation import edited_continuations
+def _openings(shard: "Shard", change: "Change | None") -> Iterator[Continuation]:
+    """The openings' continuations, as long as the edited prompt's."""
+    from editcore.evaluation.generation import edited_continuations, unedited_continuations
 
     assert change is not None
-    changes = [change] * len(prompts)
-    texts = edited_continuations(shard.session.context.model, prompts, changes, TOKENS)
-    return tuple(
-        Continuation(prompt, before, after)
-        for prompt, (before, after) in zip(prompts, texts, strict=True)
-    )
+    model, tokens = shard.session.context.model, shard.rows.job.continuation_tokens
+    before = unedited_continuations(model, OPENINGS, tokens)
+    (after,) = edited_continuations(model, [OPENINGS], [change], tokens)
+    return map(Continuation, OPENINGS, before, after)
 
 
 def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> KeyFacts | None:

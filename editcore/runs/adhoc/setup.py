@@ -34,10 +34,13 @@ class Ready:
     notes: Sequence[str] = ()
 
 
-def set_up(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Ready:
+def set_up(
+    choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say, tokens: int = 0
+) -> Ready:
     """The requests with model, artefacts and editor loaded; what `cache` lacks is made and kept.
 
-    `say` is called with each step. Raises `EditcoreError` for anything that a study is refused for.
+    Edited models write at least `tokens` tokens. `say` is called with each step. Raises
+    `EditcoreError` for anything that a study is refused for.
     """
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "requests.json"
@@ -48,6 +51,8 @@ def set_up(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: 
         for note in told:
             say(note)
         config = with_layers(config, registry, say)
+        most = max(tokens, config.continuation_tokens)
+        config = config.model_copy(update={"continuation_tokens": most})
         job = prepare(config, "these options", cache, say, registry)
         from editcore.runs.edit import Shard
 
