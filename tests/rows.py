@@ -9,7 +9,8 @@ import polars as pl
 
 from editcore.collapse.verdict import judged
 from editcore.config.collapse import CollapseSection
-from editcore.records.schemas import EDITS, FREE_COLUMNS, METRIC_COLUMNS
+from editcore.records.metric_columns import FREE_COLUMNS, METRIC_COLUMNS
+from editcore.records.schemas import EDITS
 
 BASE = 4.0
 # Mean divergences below and above the default threshold.

@@ -16,7 +16,8 @@ from editcore.errors import DataError, reading
 from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
 from editcore.records.digests import REMEDY, check_digest, of_table
-from editcore.records.schemas import CASE_KEYS, CASES, EDITS, FREE_COLUMNS
+from editcore.records.metric_columns import FREE_COLUMNS
+from editcore.records.schemas import CASE_KEYS, CASES, EDITS
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job

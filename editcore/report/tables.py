@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from editcore.numbers import count, number, percent, share, times
-from editcore.records.schemas import FREE_COLUMNS, MEAN_COLUMNS
+from editcore.records.metric_columns import FREE_COLUMNS, MEAN_COLUMNS
 from editcore.report.data import ReportData
 
 Row = dict[str, Any]

@@ -12,8 +12,9 @@ from editcore.collapse import backtest
 from editcore.collapse.verdict import DAMAGED, FLAGS, judged
 from editcore.config.collapse import CollapseSection
 from editcore.planning.jobs import EditJob
+from editcore.records.metric_columns import MEAN_COLUMNS
 from editcore.records.provenance import made_by, origins
-from editcore.records.schemas import CASES, MEAN_COLUMNS, VERDICTS, WARNING
+from editcore.records.schemas import CASES, VERDICTS, WARNING
 from editcore.records.tables import (
     NO_JOBS,
     extra_columns,

@@ -11,13 +11,13 @@ import pytest
 from editcore.errors import DataError
 from editcore.records.columns import SCHEMA_KEY, schema
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES
+from editcore.records.metric_columns import FREE_COLUMNS
 from editcore.records.schemas import (
     CASE_KEYS,
     CASES,
     CORRELATION,
     DOWNSTREAM,
     EDITS,
-    FREE_COLUMNS,
     VERDICTS,
     WARNING,
 )

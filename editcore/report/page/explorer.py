@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, GRADES
 from editcore.records.columns import meanings
-from editcore.records.schemas import CASES, MEAN_COLUMNS
+from editcore.records.metric_columns import MEAN_COLUMNS
+from editcore.records.schemas import CASES
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import marks
 
