@@ -111,7 +111,7 @@ def check(
 
 
 @click.command(
-    short_help="Make a list of edits, refusing those that would ruin the model.",
+    short_help="Make a list of edits, refusing those that would harm the model.",
     epilog=examples(
         "editcore guard edits.json --model tiny-gpt2 --editor EDITOR --out guarded",
         "editcore apply guarded tiny-gpt2 --out path/to/edited",
@@ -120,6 +120,7 @@ def check(
 @click.argument("edits", type=FILE)
 @choosing
 @click.option("--limit", type=click.IntRange(min=1), help="Make only the first N edits.")
+@click.option("--allow-damage", is_flag=True, help="Refuse only edits that collapse the model.")
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def guard(
@@ -130,13 +131,17 @@ def guard(
     config: Path | None,
     cache: Path | None,
     limit: int | None,
+    allow_damage: bool,
     out: Path,
     as_json: bool,
 ) -> None:
-    """Make the edits in EDITS in sequence, and leave out those that would collapse the model.
+    """Make the edits in EDITS in sequence, and leave out those that damage or collapse the model.
 
     EDITS is a data file in any format that a study can read. Writes to --out: delta.safetensors,
     the accepted edits as one weight change, and guard.parquet, one row per edit with the reason.
+    After each accepted edit, those accepted before are asked again, and the ones that the model no
+    longer gives are named.
+
     Exit status: 0 if all edits were accepted, 3 if some were refused, 2 after an error.
     """
     from editcore.datasets.readers import read_requests
@@ -148,7 +153,7 @@ def guard(
 
     requests = read_requests(edits)[:limit]
     choice = Choice(model, editor, parsed(settings), config)
-    guarded = run(choice, requests, cache or default_cache(), say)
+    guarded = run(choice, requests, cache or default_cache(), say, allow_damage=allow_damage)
     guarded.save(out)
     click.echo(json.dumps(finite(guarded.rows), indent=2) if as_json else page(guarded))
     if guarded.refused:

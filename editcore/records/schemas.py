@@ -17,6 +17,12 @@ _GROUP = (
     text("dataset", "the data set's label in the study"),
 )
 
+GRADE = text(
+    "grade",
+    "`collapsed`; `damaged`: not collapsed, but `kl_mean` is above `collapse.damage`; or "
+    "`sound`; null if `kl_mean` is and the model has not collapsed",
+)
+
 _VERDICTS = (
     flag("collapsed", "whether the model has collapsed, by the study's choice of threshold"),
     flag("collapsed_perplexity", "whether perplexity is above `collapse.perplexity`"),
@@ -24,11 +30,7 @@ _VERDICTS = (
         "collapsed_ratio",
         "whether perplexity is above `collapse.ratio` times that of the unedited model",
     ),
-    text(
-        "grade",
-        "`collapsed`; `damaged`: not collapsed, but `kl_mean` is above `collapse.damage`; or "
-        "`sound`; null if `kl_mean` is and the model has not collapsed",
-    ),
+    GRADE,
 )
 
 STORED = text(
@@ -198,7 +200,7 @@ VERDICTS = schema(
 )
 
 GUARD = schema(
-    "guard/1",
+    "guard/2",
     ("model", "editor", "step"),
     (
         text("model", "the model's label"),
@@ -207,6 +209,12 @@ GUARD = schema(
         whole("case_id", "the fact's number in the file"),
         text("status", "`ok`, or `refused: ` and the reason"),
         flag("accepted", "whether the edit is part of `delta.safetensors`"),
+        text(
+            "endangers",
+            "JSON: the cases accepted before whose new object the model gave before this edit and "
+            "no longer gives; null if there are none",
+        ),
+        GRADE,
         *(column for column in _FACT if column.name in ("subject", "prompt", "target_new")),
         real("denominator", "denominator of this edit's update; null if it has none"),
         real("perplexity", "perplexity of the model with this edit and all accepted ones before"),

@@ -1,6 +1,8 @@
 """Guarded edits: weights edited in place give the numbers of edits applied from the start."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 
 from editcore import EditRequest, read_requests
 from editcore.datasets.bundled import data_file
+from editcore.numbers import number
 from editcore.runs.adhoc import guard as guarding
 from editcore.runs.adhoc.setup import set_up
 from editcore.runs.adhoc.trials import Trials
@@ -45,13 +48,47 @@ def silent(step: str) -> None:
 
 def test_the_numbers_are_those_of_edits_applied_from_the_unedited_weights(study: Path) -> None:
     """The golden rows were made at commit ffd73c4, which applied the sum of all edits each time."""
-    guarded = guarding.guard(Choice("tiny-gpt2", "rome", {}, study), facts(), study.parent, silent)
+    choice = Choice("tiny-gpt2", "rome", {}, study)
+    guarded = guarding.guard(choice, facts(), study.parent, silent, allow_damage=True)
     golden: list[dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
     assert [row["accepted"] for row in golden] == [True, True, True, False, False]
     for row, expected in zip(guarded.rows, golden, strict=True):
         for name, value in expected.items():
             close = pytest.approx(value, rel=1e-3) if isinstance(value, float) else value
             assert row[name] == close, (row["case_id"], name)
+
+
+def test_a_damaging_edit_is_refused_with_both_numbers_unless_damage_is_allowed(
+    tmp_path: Path,
+) -> None:
+    strict = write_config(tmp_path / "study.yaml", STUDY | {"collapse": {"damage": 1e-12}})
+    choice = Choice("tiny-gpt2", "rome", {}, strict)
+    refused, accepted = (
+        guarding.guard(choice, facts()[:2], tmp_path, silent, allow_damage=allowed)
+        for allowed in (False, True)
+    )
+    assert [row["grade"] for row in (*refused.rows, *accepted.rows)] == ["damaged"] * 4
+    assert [row["accepted"] for row in refused.rows] == [False, False]
+    assert [row["accepted"] for row in accepted.rows] == [True, True]
+    reason = re.fullmatch(
+        r"refused: the model would be damaged, its predictions moved by (\S+) nats per token "
+        r"\(the limit is 1\.00·10⁻¹²\), perplexity .* \(×.*\); the denominator .*",
+        refused.rows[0]["status"],
+    )
+    assert reason
+    assert reason[1] == number(refused.rows[0]["kl_mean"])
+    assert ", damaged)" in guarding.page(accepted)
+
+
+def test_an_edit_that_undoes_another_is_said_to_endanger_it(study: Path) -> None:
+    first, other, *_ = facts()
+    opposite = replace(first, case_id=7777, target_new=first.target_true)
+    choice = Choice("tiny-gpt2", "rome", {}, study)
+    guarded = guarding.guard(choice, [first, other, opposite], study.parent, silent)
+    assert [row["accepted"] for row in guarded.rows] == [True] * 3
+    assert [row["endangers"] for row in guarded.rows] == [None, None, f"[{first.case_id}]"]
+    given = f"endangers: {first.text} → {first.target_new}"
+    assert guarding.page(guarded).splitlines()[3].strip() == given
 
 
 def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Path) -> None:

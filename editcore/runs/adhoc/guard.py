@@ -1,5 +1,6 @@
-"""Sequential edits, except those that would collapse the model, which are refused."""
+"""Sequential edits, except those that would damage or collapse the model, which are refused."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editcore.atomic import together
-from editcore.collapse.verdict import judge
+from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, judge
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
 from editcore.numbers import number, times
@@ -54,11 +55,19 @@ class Guarded:
             write_table(partial / table, self.rows, GUARD, about)
 
 
-def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say) -> Guarded:
-    """Edit in sequence; an edit after which the model has collapsed is refused.
+def guard(
+    choice: Choice,
+    requests: Sequence["EditRequest"],
+    cache: Path,
+    say: Say,
+    *,
+    allow_damage: bool = False,
+) -> Guarded:
+    """Edit in sequence; an edit after which the model has collapsed or is damaged is refused.
 
-    Each edit is made on the model with the accepted ones in place and judged by the resulting
-    perplexity, compared with the unedited model's. Raises `EditcoreError` as `check` does, and
+    With `allow_damage`, only a collapse is refused. Each edit is made on the model with the
+    accepted ones in place, and the result is compared with the unedited model. After each accepted
+    edit, the accepted ones before it are asked again. Raises `EditcoreError` as `check` does, and
     `ConfigError` for an editor that changes no weights.
     """
     ready = set_up(choice, requests, cache, say)
@@ -78,9 +87,12 @@ def guard(choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: S
     with accumulating(shard.session.context.model) as changes:
         trials = Trials(shard, changes)
         for step, request in enumerate(progress_bar(shard.requests, title="guard", unit="edit")):
-            row, delta = trials.attempt(request, partial(_objection, ready.rule))
+            objection = partial(_objection, ready.rule, allow_damage=allow_damage)
+            row, delta = trials.attempt(request, objection)
             if delta is not None:
                 accepted.append(delta)
+                lost = [request.case_id for request in trials.endangered()]
+                row["endangers"] = json.dumps(lost) if lost else None
             rows.append(_row(row, step, accepted=delta is not None))
     return Guarded(rows, combine_deltas(accepted), shard.rows.job.model_dump_json(), ready.notes)
 
@@ -95,28 +107,47 @@ def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
     }
 
 
-def _objection(rule: CollapseSection, row: dict[str, Any]) -> str:
-    """Why the edit is refused; empty if the model has not collapsed."""
-    collapsed = judge(row["perplexity"], row["perplexity_base"], rule).collapsed
-    return _reason(row) if collapsed else ""
+def _objection(rule: CollapseSection, row: dict[str, Any], *, allow_damage: bool) -> str:
+    """Why the edit is refused; empty if it is accepted. The row gets its grade."""
+    row["grade"] = judge(row["perplexity"], row["perplexity_base"], rule, row["kl_mean"]).grade
+    accepted = (SOUND, DAMAGED) if allow_damage else (SOUND,)
+    return "" if row["grade"] in accepted else _reason(row, rule)
 
 
-def _reason(row: dict[str, Any]) -> str:
+def _reason(row: dict[str, Any], rule: CollapseSection) -> str:
     change = f"{number(row['perplexity_base'])} → {number(row['perplexity'])}"
-    collapse = f"the model would collapse, perplexity {change} ({times(row['perplexity_ratio'])})"
+    perplexity = f"perplexity {change} ({times(row['perplexity_ratio'])})"
+    harm = f"the model would collapse, {perplexity}"
+    if row["grade"] != COLLAPSED:
+        harm = (
+            f"the model would be damaged, its predictions moved by {number(row['kl_mean'])} nats "
+            f"per token (the limit is {number(rule.damage)}), {perplexity}"
+        )
     if row["denominator"] is None:
-        return collapse
-    return f"{collapse}; the denominator of the update is {number(row['denominator'])}"
+        return harm
+    return f"{harm}; the denominator of the update is {number(row['denominator'])}"
 
 
 def page(guarded: Guarded) -> str:
-    """The outcome as text: one line per edit, with the reason of each refusal."""
+    """The outcome as text: one line per edit, with the reason of each refusal.
+
+    Below an accepted edit are the edits that it endangers.
+    """
     lines = [*guarded.notes]
+    facts = {row["case_id"]: _fact(row) for row in guarded.rows}
     for row in guarded.rows:
-        fact = f"{row['prompt'].replace('{}', row['subject'])} → {row['target_new']}"
         if row["accepted"]:
-            lines.append(f"  ok       {fact} (perplexity ×{number(row['perplexity_ratio'])})")
+            damaged = ", damaged" if row["grade"] == DAMAGED else ""
+            ratio = times(row["perplexity_ratio"])
+            lines.append(f"  ok       {_fact(row)} (perplexity {ratio}{damaged})")
+            lost = json.loads(row["endangers"] or "[]")
+            lines += [f"           endangers: {facts[case]}" for case in lost]
         else:
-            lines.append(f"  refused  {fact}\n           {row['status'].removeprefix(REFUSED)}")
+            reason = row["status"].removeprefix(REFUSED)
+            lines.append(f"  refused  {_fact(row)}\n           {reason}")
     count = len(guarded.rows) - len(guarded.refused)
     return "\n".join([*lines, "", f"{count} of {len(guarded.rows)} edits accepted."])
+
+
+def _fact(row: dict[str, Any]) -> str:
+    return f"{row['prompt'].replace('{}', row['subject'])} → {row['target_new']}"

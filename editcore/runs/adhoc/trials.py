@@ -3,26 +3,37 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from editcore.editing.editor import EditResult
 from editcore.errors import in_one_line
 from editcore.evaluation.metrics import MetricInput, number
-from editcore.evaluation.teacher_forcing import Answers, CaseQuestions, TokenizedQuestions, ask
+from editcore.evaluation.teacher_forcing import (
+    Answers,
+    CaseQuestions,
+    Question,
+    TokenizedQuestions,
+    ask,
+    ask_all,
+    tokenize_questions,
+)
 from editcore.requests import OK, EditRequest
 from editcore.runs.edit import Shard
 from editcore.updates.cumulative_delta import CumulativeDelta
 from editcore.updates.delta import Delta
 
 Row = dict[str, Any]
+HALF = 0.5
 
 
 @dataclass(frozen=True)
 class _Fact:
-    """A fact's questions, and the unedited model's answers."""
+    """A fact's questions, those on the edited prompt itself, and the unedited model's answers."""
 
     questions: CaseQuestions
     tokens: TokenizedQuestions
+    rewrites: TokenizedQuestions
     before: Answers
 
 
@@ -33,6 +44,7 @@ class Trials:
         """Ask about every fact now, while the model is unedited."""
         self._shard, self._changes = shard, changes
         self._facts = {r.case_id: _asked(shard, r) for r in shard.requests}
+        self._taken: dict[int, bool] = {}
         self._state = shard.session.editor.start(shard.session.context)
 
     def attempt(
@@ -58,7 +70,25 @@ class Trials:
             take_out()
             return row, None
         self._state = result.state
+        self._taken[request.case_id] = False
         return row, result.delta
+
+    def endangered(self) -> list[EditRequest]:
+        """The facts of edits that stayed, which were given before the last one and no longer are.
+
+        All of them are asked in one pass. A fact is given if at least half of the new object's
+        tokens are predicted, after the bare prompt or on average after the prefixes. To be called
+        after every edit that stays.
+        """
+        kept = [fact for case in self._taken if isinstance(fact := self._facts[case], _Fact)]
+        answers = ask_all(self._shard.rows.model, [fact.rewrites for fact in kept])
+        now = {
+            fact.questions.request.case_id: _given(fact.questions, found)
+            for fact, found in zip(kept, answers, strict=True)
+        }
+        before, self._taken = self._taken, now
+        facts = [fact.questions.request for fact in kept]
+        return [r for r in facts if before[r.case_id] and not now[r.case_id]]
 
     def _identity(self, request: EditRequest) -> Row:
         job = self._shard.rows.job
@@ -91,6 +121,20 @@ def _asked(shard: Shard, request: EditRequest) -> _Fact | str:
         return request.flaw
     try:
         questions, tokens = shard.rows.questions(request)
-        return _Fact(questions, tokens, ask(shard.rows.model, tokens))
+        rewrites = tokenize_questions(shard.rows.model, _rewrites(questions))
+        return _Fact(questions, tokens, rewrites, ask(shard.rows.model, tokens))
     except Exception as error:  # whatever a fact's texts may cause
         return in_one_line(error)
+
+
+def _rewrites(questions: CaseQuestions) -> list[Question]:
+    """The edited prompt, bare and after prefixes, with the new object."""
+    new = questions.request.target_new
+    return questions.rewrite(new) + questions.rewrite(new, prefixed=True)
+
+
+def _given(questions: CaseQuestions, answers: Answers) -> bool:
+    """Whether a model that gave these answers gives the new object."""
+    new = questions.request.target_new
+    ways = (questions.rewrite(new), questions.rewrite(new, prefixed=True))
+    return any(fmean(answers[asked].accuracy for asked in way) >= HALF for way in ways)
