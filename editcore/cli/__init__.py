@@ -38,6 +38,7 @@ FOR_PEOPLE = (
 OF_THE_WORKFLOW = (
     fetch,
     JOB_COMMANDS["prefixes"],
+    JOB_COMMANDS["rounding"],
     JOB_COMMANDS["texts"],
     JOB_COMMANDS["moments"],
     JOB_COMMANDS["train"],

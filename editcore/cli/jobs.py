@@ -90,6 +90,18 @@ TABLE = (
         ),
     ),
     JobCommand(
+        "rounding",
+        job="RoundingJob",
+        function="editcore.runs.rounding:run",
+        outputs=(Output("out", OUT_FILE, "The Parquet file to write."),),
+        brief="Measure what rounding a model's weights does.",
+        help="Measure what rounding a model's weights to 8 and to 4 bits does to its predictions: "
+        "a scale for the damage that edits do.",
+        examples=(
+            "editcore rounding --job results/jobs/rounding/model=tiny-gpt2.json --out R.parquet",
+        ),
+    ),
+    JobCommand(
         "texts",
         job="TextJob",
         function="editcore.runs.artefacts:write_texts",

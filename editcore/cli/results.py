@@ -20,6 +20,7 @@ to_tables = click.option(
         "editcore summarise shard-000.parquet shard-001.parquet --out summary",
         "editcore summarise --what sequences --study results/jobs/study.json --out results/summary",
         "editcore summarise --what layers --study results/jobs/study.json --out results/summary",
+        "editcore summarise --what rounding --study results/jobs/study.json --out results/summary",
     ),
 )
 @click.argument("files", nargs=-1, type=FILE)
@@ -27,7 +28,7 @@ to_tables = click.option(
 @to_tables
 @click.option(
     "--what",
-    type=click.Choice(["edits", "sequences", "layers"]),
+    type=click.Choice(["edits", "sequences", "layers", "rounding"]),
     default="edits",
     help="The kind of results; edits by default.",
 )
@@ -47,27 +48,33 @@ def summarise(
     """Collect the rows of all FILES (Parquet) in tables for the report, and judge edited models.
 
     Edits give cases.parquet, verdicts.parquet and warning.parquet; the last shows how well
-    quantities known before an edit predict a collapse. Sequences give sequences.parquet, and keys
-    at every layer give layers.parquet. Thresholds are those of the study, or the defaults; --ratio,
-    --perplexity, --verdict and --damage override them.
+    quantities known before an edit predict a collapse. Sequences give sequences.parquet, keys at
+    every layer give layers.parquet, and rounded models give rounding.parquet. Thresholds are those
+    of the study, or the defaults; --ratio, --perplexity, --verdict and --damage override them.
     """
     from editcore.config.collapse import CollapseSection, replaced
     from editcore.planning.study import (
         listed_config,
         listed_edits,
         listed_layers,
+        listed_rounding,
         listed_sequences,
     )
     from editcore.summary.edits import write_summary
     from editcore.summary.layers import write_layers
+    from editcore.summary.rounding import write_rounding
     from editcore.summary.sequences import write_sequences
 
     given = {name: value for name, value in thresholds.items() if value is not None}
-    if what == "layers":
+    if what in ("layers", "rounding"):
         if given:
-            raise click.UsageError(f"--{next(iter(given))}: keys at every layer are not judged")
-        layers = listed_layers(study) if study else {}
-        write_layers([*files, *layers], out, layers)
+            raise click.UsageError(f"--{next(iter(given))}: only edited models are judged")
+        if what == "layers":
+            layers = listed_layers(study) if study else {}
+            write_layers([*files, *layers], out, layers)
+        else:
+            rounding = listed_rounding(study) if study else {}
+            write_rounding([*files, *rounding], out, rounding)
         return
     rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
     if what == "edits":

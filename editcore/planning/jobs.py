@@ -118,6 +118,13 @@ class PrefixJob(Job):
     seed: Seed
 
 
+class RoundingJob(Job):
+    """Measure what rounding one model's weights does to its predictions."""
+
+    model: ModelSpec
+    perplexity: PerplexitySpec
+
+
 class TextJob(Job):
     """Let one model write texts of at least `tokens` tokens."""
 

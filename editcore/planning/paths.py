@@ -51,6 +51,16 @@ def prefixes(model: str) -> Path:
     return RESULTS / "artefacts" / f"model={model}" / "prefixes.json"
 
 
+def rounding_job(model: str) -> Path:
+    """The job that measures what rounding a model's weights does."""
+    return RESULTS / "jobs" / "rounding" / f"model={model}.json"
+
+
+def rounding(model: str) -> Path:
+    """The table of what rounding a model's weights does."""
+    return RESULTS / "rounding" / f"model={model}.parquet"
+
+
 def texts_job(model: str, digest: str) -> Path:
     """The job in which a model writes the texts that its second moments are estimated from."""
     return RESULTS / "jobs" / "texts" / f"model={model}" / f"{digest}.json"

@@ -28,6 +28,7 @@ from editcore.planning.jobs import (
     MomentJob,
     PerplexitySpec,
     PrefixJob,
+    RoundingJob,
     SequenceJob,
     TextJob,
     TextSpec,
@@ -110,6 +111,10 @@ class _Planner:
             layers=self._layers_jobs(models, cases),
             mechanism=self._mechanism_jobs(edited, shards, perplexity),
             texts=self._texts,
+            rounding={
+                spec.name: RoundingJob(model=spec, perplexity=perplexity[spec.name])
+                for spec in models
+            },
         )
 
     def _sequences(

@@ -21,6 +21,7 @@ from editcore.planning.jobs import (
     MechanismJob,
     MomentJob,
     PrefixJob,
+    RoundingJob,
     SequenceJob,
     TextJob,
     TrainJob,
@@ -42,12 +43,13 @@ class StudyList(Job):
     sequences: dict[str, str]
     scores: dict[str, str]
     layers: dict[str, str] = Field(default_factory=dict)
+    rounding: dict[str, str] = Field(default_factory=dict)
     config: StudyConfig
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs, by key; prefixes, tasks, layers and mechanism by model.
+    """A study as jobs, by key; prefixes, rounding, tasks, layers and mechanism by model.
 
     `model_files` are the files that each model is loaded from, so that a changed model is edited
     again.
@@ -65,6 +67,7 @@ class Study:
     layers: Mapping[str, LayersJob] = field(default_factory=dict)
     mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
     texts: Mapping[ArtefactKey, TextJob] = field(default_factory=dict)
+    rounding: Mapping[str, RoundingJob] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -80,6 +83,7 @@ class Study:
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
         names = ["cases", "verdicts", "warning"]
+        names += ["rounding"] if self.rounding else []
         names += ["downstream", "correlation", "weight_change"] if self.downstream else []
         names += ["sequences"] if self.sequences else []
         names += ["layers"] if self.layers else []
@@ -89,7 +93,7 @@ class Study:
     def tables(self) -> list[str]:
         """Every table of the study; a missing one is made again, whatever else exists."""
         own = [*self.edit_files, *self.sequence_files, *self.score_files, *self.layer_files]
-        return [*own, *self.mechanism_folders, *self.summaries]
+        return [*own, *self.rounding_files, *self.mechanism_folders, *self.summaries]
 
     @property
     def sequence_files(self) -> list[str]:
@@ -105,6 +109,15 @@ class Study:
     def layer_files(self) -> list[str]:
         """The tables of keys at every layer, one for each model."""
         return [str(paths.layers(model)) for model in self.layers]
+
+    @property
+    def rounding_files(self) -> list[str]:
+        """The tables of what rounding does, one for each model."""
+        return [str(paths.rounding(model)) for model in self.rounding]
+
+    def rounding_inputs(self, model: str) -> list[str]:
+        """The files, besides the job, that a model's rounding is measured with."""
+        return [self.rounding[model].perplexity.path, *self.model_files[model]]
 
     def layers_inputs(self, model: str) -> list[str]:
         """The files, besides the job, that a model's keys at every layer are read from."""
@@ -201,6 +214,8 @@ class Study:
     def _files(self) -> Iterator[tuple[Path, str]]:
         for model, prefix_job in self.prefixes.items():
             yield paths.prefixes_job(model), prefix_job.as_json()
+        for model, rounding_job in self.rounding.items():
+            yield paths.rounding_job(model), rounding_job.as_json()
         for texts_key, text_job in self.texts.items():
             yield paths.texts_job(*texts_key), text_job.as_json()
         for moments_key, moment_job in self.moments.items():
@@ -228,6 +243,7 @@ class Study:
                 str(paths.downstream(m)): str(paths.downstream_job(m)) for m in self.downstream
             },
             layers={str(paths.layers(m)): str(paths.layers_job(m)) for m in self.layers},
+            rounding={str(paths.rounding(m)): str(paths.rounding_job(m)) for m in self.rounding},
             config=self.config,
         )
         yield paths.STUDY_FILE, listed.as_json()
@@ -268,6 +284,11 @@ def listed_scores(study_file: Path) -> dict[Path, DownstreamJob]:
 def listed_layers(study_file: Path) -> dict[Path, LayersJob]:
     """The tables of keys at every layer, each with its job."""
     return _read_jobs(_listed(study_file).layers, LayersJob)
+
+
+def listed_rounding(study_file: Path) -> dict[Path, RoundingJob]:
+    """The tables of what rounding does, each with its job."""
+    return _read_jobs(_listed(study_file).rounding, RoundingJob)
 
 
 def listed_config(study_file: Path) -> StudyConfig:

@@ -26,3 +26,22 @@ LAYERS = schema(
         STORED,
     ),
 )
+
+ROUNDING = schema(
+    "rounding/1",
+    ("model", "bits"),
+    (
+        text("model", "the model's label in the study"),
+        small("bits", "bits of each rounded weight: 8 as in GGUF's Q8_0, 4 as in its Q4_0"),
+        text("status", "`ok`, or why the model's weights cannot be rounded"),
+        real("perplexity", "perplexity of the rounded model"),
+        real("perplexity_base", "perplexity of the model itself"),
+        real("perplexity_ratio", "`perplexity` / `perplexity_base`"),
+        real("kl_mean", "as in the edit rows, for the rounded model", "nats"),
+        real("kl_upper", "the 99th percentile of that divergence over tokens", "nats"),
+        real("top1_kept", "share of tokens at which both models' likeliest next token is the same"),
+        text("dtype", "number type of the weights"),
+        text("precision", "precision of the frozen model's matrix products"),
+        STORED,
+    ),
+)

@@ -5,13 +5,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from editcore.numbers import count, number, percent, share, times
+import polars as pl
+
+from editcore.collapse.verdict import COLLAPSED, DAMAGED
+from editcore.numbers import MISSING, count, number, percent, share, times
 from editcore.records.metric_columns import FREE_COLUMNS, MEAN_COLUMNS
+from editcore.records.model_schemas import ROUNDING
 from editcore.report.data import ReportData
+from editcore.requests import OK
 
 Row = dict[str, Any]
 WHERE = ("model", "editor", "data set")
 COMPARED = ("efficacy", "generalization", "locality")
+MOVED = ("kl_mean", "kl_upper", "top1_kept", "perplexity_ratio")
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,38 @@ def verdict_table(study: ReportData) -> Table:
         f"these texts moved by more than {number(collapse.damage)} nats per token (KL divergence)."
     )
     return Table(caption, heads, tuple(rows))
+
+
+def rounding_table(study: ReportData) -> Table | None:
+    """Per model: what rounding its weights, and damaged and collapsed edits, do to predictions."""
+    rounded = study.table("rounding", ROUNDING)
+    if rounded is None:
+        return None
+    rows = []
+    for model in study.models:
+        for row in rounded.filter(pl.col("model") == model).iter_rows(named=True):
+            how = f"rounded to {row['bits']} bits"
+            if row["status"] == OK:
+                rows.append((model, how, MISSING, *_moved(row)))
+        for grade in (DAMAGED, COLLAPSED):
+            made = study.made(model=model, grade=grade)
+            if not made.is_empty():
+                middle = made.select(pl.col(MOVED).median()).row(0, named=True)
+                rows.append((model, f"{grade} by an edit", f"{len(made):,}", *_moved(middle)))
+    heads = ("model", "", "edits", "mean divergence", "99th percentile", "same token", "ratio")
+    caption = (
+        "A scale for damage: what rounding the weights of the unedited model to 8 and 4 bits "
+        "(GGUF’s Q8_0 and Q4_0) does to its predictions, and the medians over damaged and over "
+        "collapsed edits. Divergences are in nats per token. “Same token” is the share of tokens "
+        "at which the likeliest next token stays the same, and “ratio” the perplexity relative to "
+        "the unedited model’s."
+    )
+    return Table(caption, heads, tuple(rows), 2)
+
+
+def _moved(row: Row) -> tuple[str, ...]:
+    divergence, upper, kept, ratio = (row[name] for name in MOVED)
+    return number(divergence), number(upper), share(kept), times(ratio)
 
 
 def denominator_table(study: ReportData) -> Table:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from editcore.config.messages import validated
 from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
 from editcore.datasets.bundled import bundled_models, is_bundled, resources_folder
-from editcore.planning import paths
+from editcore.planning import paths, preflight
+from editcore.planning.jobs import RoundingJob
 from editcore.planning.planner import plan
 from editcore.records.provenance import stamps
 
@@ -97,6 +98,19 @@ def prepare(
     (job,) = study.edits.values()
     say("load torch and transformers")
     return _with_artefacts(study, job, cache, say)
+
+
+def rounding_table(job: "EditJob", cache: Path, say: Say) -> Path:
+    """The table in `cache` of what rounding the model of a job does; made if it is missing."""
+    from editcore.runs import rounding  # imported late: torch
+
+    task = RoundingJob(model=job.model, perplexity=job.perplexity)
+    files = [*map(str, preflight.model_files(job.model.source)), job.perplexity.path]
+    path = _place(cache, job.model, task, files) / "rounding.parquet"
+    if not path.exists():
+        say(f"measure what rounding the weights of {job.model.name} does (cached)")
+        rounding.run(task, path)
+    return path
 
 
 def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":

@@ -137,6 +137,7 @@ def jobs(out: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     study = plan(load(Path("study.yaml")), "study.yaml")
     for model in study.prefixes:
         yield _job("prefixes", paths.prefixes_job(model), out / paths.prefixes(model))
+        yield _job("rounding", paths.rounding_job(model), out / paths.rounding(model))
     for key in study.moments:
         yield _job("moments", paths.moments_job(*key), out / paths.moments(*key))
     for key in study.training:
@@ -171,6 +172,7 @@ def summaries(out: str = str(SUMMARY)) -> Iterator[tuple[str, ...]]:
     yield ("summarise", *study, "--out", out)
     yield ("summarise", "--what", "sequences", *study, "--out", out)
     yield ("summarise", "--what", "layers", *study, "--out", out)
+    yield ("summarise", "--what", "rounding", *study, "--out", out)
     yield ("correlate", *study, "--cases", CASES, "--out", out)
     yield ("mechanism-tables", "results/mechanism/model=tiny", "--cases", CASES, "--out", out)
     yield ("mine", *study, "--out", f"{out}/mined")

@@ -77,7 +77,7 @@ def test_jobs_survive_their_files(planned: Planner) -> None:
 
 
 def test_what_is_written_again_unchanged_keeps_its_time(planned: Planner) -> None:
-    assert len(planned().write()) == 5
+    assert len(planned().write()) == 6
     assert planned().write() == []
 
 
@@ -221,7 +221,7 @@ def test_tasks_are_a_job_per_model_after_edits_that_change_weights(planned: Plan
     assert read(DownstreamJob, paths.downstream_job("tiny")) == job
     listed = listed_scores(paths.STUDY_FILE)
     assert listed == {Path("results/downstream/model=tiny/scores.parquet"): job}
-    assert len(study.summaries) == 6
+    assert len(study.summaries) == 7
 
 
 def folder_without(name: str) -> Callable[[Path], None]:

@@ -11,6 +11,7 @@ from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
 from editcore.numbers import number
+from editcore.records.model_schemas import ROUNDING
 from editcore.records.schemas import VERDICTS
 from editcore.records.tables import write_table
 from editcore.report import tables, write_report
@@ -22,7 +23,7 @@ from editcore.report.page.inline import inline
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
-from tests.rows import DAMAGED, edit_row, failed_row
+from tests.rows import DAMAGED, SOUND, edit_row, failed_row
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -171,6 +172,27 @@ def test_cause_compares_denominators_of_the_two_outcomes(make_study: MakeStudy) 
     rows = [edit_row(1, 400.0, 0.01), edit_row(2, 400.0, 0.03), edit_row(3, 4.0, 2.0)]
     said = sentences.cause(make_study(rows), "small", "alpha")
     assert said == "The median |denominator| was 0.0200 for collapsed edits and 2 for the others."
+
+
+def test_damage_is_shown_beside_the_scale_of_rounding(study: ReportData, tmp_path: Path) -> None:
+    assert tables.rounding_table(study) is None
+    about = {"model": "small", "status": "ok", "perplexity_ratio": 1.5, "top1_kept": 0.75}
+    moved = ((8, 0.001), (4, 0.25))
+    rows = [about | {"bits": bits, "kl_mean": kl, "kl_upper": 2 * kl} for bits, kl in moved]
+    rows += [{"model": "large", "bits": bits, "status": "quantised"} for bits, _ in moved]
+    write_table(tmp_path / "rounding.parquet", rows, ROUNDING, {})
+    table = tables.rounding_table(replace(study, folder=tmp_path))
+    assert table is not None
+    assert [row[:3] for row in table.rows] == [
+        ("small", "rounded to 4 bits", "–"),
+        ("small", "rounded to 8 bits", "–"),
+        ("small", "damaged by an edit", "5"),
+        ("small", "collapsed by an edit", "10"),
+        ("large", "damaged by an edit", "5"),
+        ("large", "collapsed by an edit", "10"),
+    ]
+    assert table.rows[0][3:] == ("0.250", "0.500", "0.75", "×1.50")
+    assert table.rows[2][3:5] == (number(DAMAGED), number(10 * SOUND))
 
 
 def test_tables_keep_the_order_of_the_config(study: ReportData) -> None:

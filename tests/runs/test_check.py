@@ -78,6 +78,8 @@ def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
         "nats per token",
     ):
         assert words in collapsed.stdout
+    scale = "The edit disturbs the model less than rounding its weights to 8 bits."
+    assert scale in " ".join(collapsed.stdout.split())
 
 
 def test_an_edit_that_did_nothing_is_neither_safe_nor_collapsed(folder: Path) -> None:
@@ -173,6 +175,7 @@ def test_json_contains_the_row_and_the_generated_text(folder: Path) -> None:
     assert "reason" in found
     assert 0.0 < found["kl_mean"] <= found["kl_upper"]
     assert 0.0 <= found["top1_kept"] <= 1.0
+    assert 0.0 < found["rounding"]["8"] < found["rounding"]["4"]
 
 
 def test_a_low_score_predicts_nothing_for_a_model_that_the_threshold_was_not_fitted_on(

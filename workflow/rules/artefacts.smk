@@ -22,6 +22,28 @@ rule prefixes:
         "editcore prefixes --job {input.job:q} --out {output:q} 2> {log:q}"
 
 
+# A scale for the damage that edits do.
+rule rounding:
+    input:
+        lambda wildcards: study.rounding_inputs(**wildcards),
+        job="results/jobs/rounding/model={model}.json",
+    output:
+        ensure("results/rounding/model={model}.parquet", non_empty=True),
+    log:
+        "results/logs/rounding/model={model}.log",
+    benchmark:
+        "results/benchmarks/rounding/model={model}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    message:
+        "Measure what rounding the weights of {wildcards.model} does"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore rounding --job {input.job:q} --out {output:q} 2> {log:q}"
+
+
 # Only for models whose second moments are estimated from no file of texts.
 rule texts:
     input:

@@ -21,6 +21,25 @@ rule summarise:
         "editcore summarise --study {input.study:q} --out {params.folder:q} 2> {log:q}"
 
 
+rule summarise_rounding:
+    input:
+        study.rounding_files,
+        study="results/jobs/study.json",
+    output:
+        "results/summary/rounding.parquet",
+    log:
+        "results/logs/summarise-rounding.log",
+    conda:
+        "../envs/editcore.yaml"
+    params:
+        folder=subpath(output[0], parent=True),
+    message:
+        "Join the tables of rounded models"
+    shell:
+        "editcore summarise --what rounding --study {input.study:q}"
+        " --out {params.folder:q} 2> {log:q}"
+
+
 rule report:
     input:
         study.summaries,

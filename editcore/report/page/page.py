@@ -102,7 +102,9 @@ def content(study: ReportData, figures: Mapping[tuple[str, str, str], Path]) -> 
         "cases": explorer.data(study),
         "comparison": _present(tables.comparison_table(study)),
         "figures": [(CAPTIONS[kind], _figures(study, figures, kind)) for kind in KINDS],
-        "verdicts": _present(tables.verdict_table(study), tables.failure_table(study)),
+        "verdicts": _present(
+            tables.verdict_table(study), tables.rounding_table(study), tables.failure_table(study)
+        ),
         "denominators": _present(tables.denominator_table(study)),
         "metrics": _present(
             tables.metric_table(study), tables.score_table(study), tables.extra_table(study)

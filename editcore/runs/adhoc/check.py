@@ -53,7 +53,9 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     job = shard.rows.job
     altered = _altered(shard, made.result, texts)
     delta, notes = made.result.delta, tuple(ready.notes)
-    return CheckReport(request, row, texts, keys, warning, rule, job, delta, altered, notes)
+    return CheckReport(
+        request, row, texts, keys, warning, rule, job, delta, altered, notes, ready.scale
+    )
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":

@@ -4,13 +4,14 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from editcore.atomic import together, write_text
 from editcore.collapse.calibration import Forecast
 from editcore.collapse.verdict import SOUND, Grade
+from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
 from editcore.datasets.bundled import is_bundled
 from editcore.errors import ConfigError
@@ -63,7 +64,8 @@ class CheckReport:
 
     `row` has the columns of `edits/…/shard-*.parquet` (results/README.md); `str(report)` is the
     report in words. `altered` is false if the edit changes no bit of the weights or, for a patch,
-    none of the `continuations`. `notes` are what its reader should know first.
+    none of the `continuations`. `notes` are what its reader should know first, and `scale` is
+    what rounding the model's weights does to its predictions.
     """
 
     request: "EditRequest"
@@ -76,6 +78,7 @@ class CheckReport:
     delta: "Delta | None"
     altered: bool = True
     notes: tuple[str, ...] = ()
+    scale: Scale = field(default_factory=dict)
 
     @property
     def collapsed(self) -> bool:
@@ -107,6 +110,7 @@ class CheckReport:
             "sentence": verdict(self),
             "reason": reason(self),
             "collapse": self.collapse.model_dump(),
+            "rounding": {str(bits): divergence for bits, divergence in self.scale.items()},
             "editor_options": self.job.editor.options,
             "keys": vars(self.keys) if self.keys else None,
             "forecast": vars(self.warning) if self.warning else None,
@@ -226,7 +230,7 @@ def page(report: CheckReport) -> str:
         verdict(report),
         textwrap.fill(reason(report), WIDTH),
         *_prediction(report),
-        *_disturbance(row),
+        *_disturbance(row, report.scale),
         "",
     ]
     for name, words in SHOWN:
@@ -255,7 +259,7 @@ def _prediction(report: CheckReport) -> list[str]:
     return [textwrap.fill(f"Predicted {forecast(report.warning, report.job.model.source)}.", WIDTH)]
 
 
-def _disturbance(row: Mapping[str, Any]) -> list[str]:
+def _disturbance(row: Mapping[str, Any], scale: Scale) -> list[str]:
     """How far the predictions on ordinary text moved, which perplexity may not show."""
     kept, mean, upper = (row.get(name) for name in ("top1_kept", "kl_mean", "kl_upper"))
     if kept is None or mean is None or upper is None:
@@ -265,6 +269,8 @@ def _disturbance(row: Mapping[str, Any]) -> list[str]:
         f"{share(kept)}; the predictions moved by {number(mean)} nats per token (KL divergence; "
         f"99th percentile {number(upper)})."
     )
+    if as_much := in_words(mean, scale):
+        sentence += f" The edit disturbs the model {as_much}."
     return [textwrap.fill(sentence, WIDTH)]
 
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editcore.atomic import together
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, judge
+from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
 from editcore.numbers import number, times
@@ -31,13 +32,15 @@ ACCUMULATED = 0
 class Guarded:
     """The outcome of a list of edits: a row for each, and those accepted as one weight change.
 
-    `notes` are what the reader should know first.
+    `notes` are what the reader should know first, and `scale` is what rounding the model's weights
+    does to its predictions.
     """
 
     rows: Sequence[dict[str, Any]]
     delta: "Delta"
     job: str
     notes: Sequence[str] = ()
+    scale: Scale = field(default_factory=dict)
 
     @property
     def refused(self) -> list[dict[str, Any]]:
@@ -94,7 +97,8 @@ def guard(
                 lost = [request.case_id for request in trials.endangered()]
                 row["endangers"] = json.dumps(lost) if lost else None
             rows.append(_row(row, step, accepted=delta is not None))
-    return Guarded(rows, combine_deltas(accepted), shard.rows.job.model_dump_json(), ready.notes)
+    job = shard.rows.job.model_dump_json()
+    return Guarded(rows, combine_deltas(accepted), job, ready.notes, ready.scale)
 
 
 def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
@@ -145,8 +149,11 @@ def page(guarded: Guarded) -> str:
         else:
             reason = row["status"].removeprefix(REFUSED)
             lines.append(f"  refused  {_fact(row)}\n           {reason}")
-    count = len(guarded.rows) - len(guarded.refused)
-    return "\n".join([*lines, "", f"{count} of {len(guarded.rows)} edits accepted."])
+    accepted = [row for row in guarded.rows if row["accepted"]]
+    lines += ["", f"{len(accepted)} of {len(guarded.rows)} edits accepted."]
+    if accepted and (as_much := in_words(accepted[-1]["kl_mean"], guarded.scale)):
+        lines.append(f"Together, they disturb the model {as_much}.")
+    return "\n".join(lines)
 
 
 def _fact(row: dict[str, Any]) -> str:

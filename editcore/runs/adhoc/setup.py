@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from editcore.atomic import write_text
+from editcore.collapse.yardstick import Scale, scale_of
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import DatasetSection
 from editcore.datasets.invented_world import notes
 from editcore.datasets.writers import flat_record
+from editcore.records.model_schemas import ROUNDING
+from editcore.records.tables import read_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.adhoc.layer_choice import with_layers
-from editcore.runs.prepare import Choice, Say, prepare, study_for
+from editcore.runs.prepare import Choice, Say, prepare, rounding_table, study_for
 
 if TYPE_CHECKING:
     from editcore.requests import EditRequest
@@ -23,14 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """A shard whose cases are the requests of one call, and the rule for a collapse.
+    """A shard whose cases are the requests of one call, and the rule that grades edited models.
 
-    `notes` are what the reader of the results should know first.
+    `scale` is what rounding the model's weights does to its predictions. `notes` are what the
+    reader of the results should know first.
     """
 
     registry: Registry
     shard: "Shard"
     rule: CollapseSection
+    scale: Scale
     notes: Sequence[str] = ()
 
 
@@ -54,7 +59,8 @@ def set_up(
         most = max(tokens, config.continuation_tokens)
         config = config.model_copy(update={"continuation_tokens": most})
         job = prepare(config, "these options", cache, say, registry)
+        scale = scale_of(read_table(rounding_table(job, cache, say), ROUNDING))
         from editcore.runs.edit import Shard
 
         say(f"load {job.model.name} and measure its unedited perplexity")
-        return Ready(registry, Shard.open(job, registry), config.collapse, told)
+        return Ready(registry, Shard.open(job, registry), config.collapse, scale, told)
