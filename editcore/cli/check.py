@@ -12,7 +12,7 @@ from editcore.cli.paths import FILE, OUT_FOLDER
 from editcore.cli.steps import say
 from editcore.errors import ConfigError
 
-HARMED, NO_EDIT = 3, 4
+HARMED, WITHOUT_EFFECT = 3, 4
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
@@ -84,8 +84,8 @@ def check(
     """Make one edit, and report whether the edited model is sound, damaged or collapsed, and why.
 
     The model itself is not changed. Exit status: 0 if the edited model is sound, 3 if it is damaged
-    or has collapsed, 4 if the edit changed nothing and the model does not give the new object, 2
-    after an error.
+    or has collapsed, 4 if the edit is without effect (it changed nothing, or the model gives the
+    new object neither after the prompt nor after prefixes), 2 after an error.
     """
     import editcore
 
@@ -107,7 +107,8 @@ def check(
         say(f"write {report.save(save)}")
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
     if report.outcome != "sound":
-        raise click.exceptions.Exit(NO_EDIT if report.outcome == "no edit" else HARMED)
+        without = report.outcome == "without effect"
+        raise click.exceptions.Exit(WITHOUT_EFFECT if without else HARMED)
 
 
 @click.command(
@@ -145,7 +146,6 @@ def guard(
     Exit status: 0 if all edits were accepted, 3 if some were refused, 2 after an error.
     """
     from editcore.datasets.readers import read_requests
-    from editcore.runs.adhoc.check_report import finite
     from editcore.runs.adhoc.guard import guard as run
     from editcore.runs.adhoc.guard import page
     from editcore.runs.prepare import Choice
@@ -155,7 +155,7 @@ def guard(
     choice = Choice(model, editor, parsed(settings), config)
     guarded = run(choice, requests, cache or default_cache(), say, allow_damage=allow_damage)
     guarded.save(out)
-    click.echo(json.dumps(finite(guarded.rows), indent=2) if as_json else page(guarded))
+    click.echo(json.dumps(guarded.as_list(), indent=2) if as_json else page(guarded))
     if guarded.refused:
         raise click.exceptions.Exit(HARMED)
 

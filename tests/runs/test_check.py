@@ -27,7 +27,9 @@ from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas
 from tests.studies import TEXTS, record, write_config, write_json
 
 ModelSaver = Callable[..., Path]
-FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", "Osdor")
+# The random model gives this object already, so that even a weak edit takes.
+TARGET = "made"
+FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", TARGET)
 # Any perplexity and divergence is above the one, and any finite one below the other.
 ALWAYS, NEVER = 1e-18, 1e12
 STUDIES = {"safe": (NEVER, NEVER), "damage": (NEVER, ALWAYS), "collapse": (ALWAYS, NEVER)}
@@ -64,6 +66,7 @@ def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
     safe, damaged, collapsed = (run(folder, "check", *FACT, study=s) for s in STUDIES)
     assert (safe.exit_code, damaged.exit_code, collapsed.exit_code) == (0, 3, 3), safe.output
     assert "SOUND: perplexity" in safe.stdout
+    assert "Asked freely, it names the new object" in safe.stdout
     assert "DAMAGED: perplexity" in damaged.stdout
     assert re.search(
         r", but the predictions moved by \S+\s+nats per token \(the limit is 1", damaged.stdout
@@ -82,21 +85,39 @@ def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
     assert scale in " ".join(collapsed.stdout.split())
 
 
-def test_an_edit_that_did_nothing_is_neither_safe_nor_collapsed(folder: Path) -> None:
+def test_an_edit_that_did_nothing_is_without_effect(folder: Path) -> None:
     chosen = ["--model", "random", "--editor", "noop", "--config", str(folder / "safe.yaml")]
     cache = ["--cache", str(folder / "cache")]
     text, data = (
-        CliRunner().invoke(main, ["check", *FACT, *chosen, *cache, *more])
+        CliRunner().invoke(main, ["check", *FACT, "--target", "Osdor", *chosen, *cache, *more])
         for more in ((), ("--json",))
     )
     assert (text.exit_code, data.exit_code) == (4, 4), text.output
-    assert "NO EDIT: the model is unchanged" in text.stdout
-    assert json.loads(data.stdout)["verdict"] == "no edit"
-    asked = {"prompt": "{} is made by", "subject": "Coral", "target": "Osdor"}
+    assert "WITHOUT EFFECT: the model is unchanged and does not give the new object" in text.stdout
+    assert json.loads(data.stdout)["verdict"] == "without effect"
+    asked = {"prompt": "{} is made by", "subject": "Coral", "target": TARGET}
     places = {"config": folder / "safe.yaml", "cache": folder / "cache"}
-    report = editcore.check("random", "noop", **asked, **places)
-    known = replace(report, row={**report.row, "efficacy": 1.0})
-    assert known.outcome == "sound", "what the model says already needs no change"
+    known = editcore.check("random", "noop", **asked, **places)
+    assert known.outcome == "without effect"
+    assert "the model is unchanged and gives the new object already" in str(known)
+
+
+def test_an_edit_that_took_in_no_way_is_without_effect_unless_it_collapsed_the_model(
+    folder: Path,
+) -> None:
+    asked = {"prompt": "{} is made by", "subject": "Coral", "target": TARGET}
+    places = {"config": folder / "safe.yaml", "cache": folder / "cache"}
+    report = editcore.check("random", "rome", **asked, **places)
+    ways = ("efficacy", "efficacy_prefixed", "efficacy_free", "efficacy_free_prefixed")
+    none = {**report.row, **dict.fromkeys(ways, 0.0)}
+    assert report.altered
+    assert replace(report, row=none).outcome == "without effect"
+    assert "neither after the bare prompt nor after prefixes" in str(replace(report, row=none))
+    for way, least in zip(ways, (0.5, 0.5, 1.0, 0.2), strict=True):
+        assert replace(report, row=none | {way: least}).outcome == "sound", way
+    assert replace(report, row=none | {"efficacy": 0.4}).outcome == "without effect"
+    for grade in ("damaged", "collapsed"):
+        assert replace(report, row=none | {"grade": grade}).outcome == grade
 
 
 def test_a_change_below_the_weights_rounding_alters_nothing(saved_model: ModelSaver) -> None:
@@ -194,7 +215,7 @@ def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:
     for _ in range(2):
         said: list[str] = []
         config = folder / "safe.yaml"
-        ask: dict[str, Any] = {"prompt": "{} is made by", "subject": "Coral", "target": "Osdor"}
+        ask: dict[str, Any] = {"prompt": "{} is made by", "subject": "Coral", "target": TARGET}
         report = editcore.check(
             "random", "rome", **ask, config=config, cache=tmp_path, say=said.append
         )
@@ -209,7 +230,7 @@ def test_plugins_are_loaded_once_if_the_artefacts_exist(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[int] = []
-    ask: dict[str, Any] = {"prompt": "{} is made by", "subject": "Coral", "target": "Osdor"}
+    ask: dict[str, Any] = {"prompt": "{} is made by", "subject": "Coral", "target": TARGET}
     ask |= {"config": folder / "safe.yaml", "cache": tmp_path}
     editcore.check("random", "rome", **ask)
     found = registry.installed
@@ -346,7 +367,7 @@ def test_a_model_writes_its_texts_once_and_what_it_knows_nothing_of_is_noted_fir
     study["perplexity"] = {"path": "resources/world/perplexity.json", "texts": 2}
     write_config(folder / "own.yaml", study)
     first, second = (run(folder, "check", *FACT, study="own") for _ in range(2))
-    assert (first.exit_code, second.exit_code) == (0, 0), first.output
+    assert first.exit_code == second.exit_code != 2, first.output
     note = "note: random is not a bundled model, but is measured on the invented world"
     use = "perplexity on resources/world/perplexity.json"
     for lines in (first.stdout.splitlines(), first.stderr.splitlines()):

@@ -53,9 +53,8 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     job = shard.rows.job
     altered = _altered(shard, made.result, texts)
     delta, notes = made.result.delta, tuple(ready.notes)
-    return CheckReport(
-        request, row, texts, keys, warning, rule, job, delta, altered, notes, ready.scale
-    )
+    made_with = keys, warning, rule, job, ready.measured_with
+    return CheckReport(request, row, texts, *made_with, delta, altered, notes, ready.scale)
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":

@@ -16,23 +16,19 @@ from editcore.config.collapse import CollapseSection
 from editcore.datasets.bundled import is_bundled
 from editcore.errors import ConfigError
 from editcore.numbers import number, share, times
+from editcore.runs.adhoc import effect
+from editcore.runs.adhoc.measured_with import MeasuredWith
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import EditJob
     from editcore.requests import EditRequest
     from editcore.updates.delta import Delta
 
-SHOWN = (
-    ("efficacy", "gives the new object"),
-    ("generalization", "gives it after paraphrases"),
-    ("locality", "neighbours unchanged"),
-)
 WIDTH = 96
 # A denominator below this share of another key strategy's is given as the reason.
 SMALL = 0.2
-HALF = 0.5
 
-Outcome = Literal["sound", "damaged", "collapsed", "no edit"]
+Outcome = Literal["sound", "damaged", "collapsed", "without effect"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ class CheckReport:
     warning: Forecast | None
     collapse: CollapseSection
     job: "EditJob"
+    measured_with: MeasuredWith
     delta: "Delta | None"
     altered: bool = True
     notes: tuple[str, ...] = ()
@@ -87,15 +84,10 @@ class CheckReport:
 
     @property
     def outcome(self) -> Outcome:
-        """The grade; "no edit" if nothing changed and the new object is not predicted either."""
+        """The grade; "without effect" if a sound model is unchanged, or the edit did not take."""
         if self.row["grade"] != SOUND:
             return cast("Grade", self.row["grade"])
-        return "sound" if self.altered or self.gives_new else "no edit"
-
-    @property
-    def gives_new(self) -> bool:
-        """Whether at least half of the new object's tokens are predicted after the bare prompt."""
-        return (self.row.get("efficacy") or 0.0) >= HALF
+        return "sound" if self.altered and effect.took(self.row) else "without effect"
 
     @property
     def ratio(self) -> float:
@@ -111,6 +103,7 @@ class CheckReport:
             "reason": reason(self),
             "collapse": self.collapse.model_dump(),
             "rounding": {str(bits): divergence for bits, divergence in self.scale.items()},
+            "measured_with": self.measured_with.as_dict(),
             "editor_options": self.job.editor.options,
             "keys": vars(self.keys) if self.keys else None,
             "forecast": vars(self.warning) if self.warning else None,
@@ -162,8 +155,8 @@ def verdict(report: CheckReport) -> str:
     """The verdict as a sentence, with the measurements that decide and their limits."""
     row, rule = report.row, report.collapse
     change = f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
-    if report.outcome == "no edit":
-        return "NO EDIT: the model is unchanged and does not give the new object."
+    if report.outcome == "without effect":
+        return f"WITHOUT EFFECT: {effect.lack(row, altered=report.altered)} ({change})."
     word = report.outcome.upper()
     collapse = f"{change} ({times(report.ratio)}; the limit is {rule.in_words()})"
     if report.outcome == "collapsed":
@@ -233,17 +226,10 @@ def page(report: CheckReport) -> str:
         *_disturbance(row, report.scale),
         "",
     ]
-    for name, words in SHOWN:
-        bare, prefixed = row.get(name), row.get(f"{name}_prefixed")
-        if bare is not None:
-            lines.append(f"{name:<15}{share(bare)}, after a prefix {share(prefixed)}   {words}")
-    if report.outcome == "sound" and not report.gives_new:
-        taken = (row.get("efficacy_prefixed") or 0.0) >= HALF
-        but = (
-            "gives the new object only after a prefix" if taken else "does not give the new object"
-        )
-        lines.append(f"The model survives, but it {but}.")
-    lines += ["", "Generated text, before and after the edit:"]
+    lines += effect.lines(row)
+    if report.outcome == "sound" and effect.only_prefixed(row):
+        lines.append("The model survives, but it gives the new object only after a prefix.")
+    lines += [str(report.measured_with), "", "Generated text, before and after the edit:"]
     for each in report.continuations:
         lines += [
             f"  {each.prompt} …",

@@ -17,6 +17,8 @@ from editcore.progress import progress_bar
 from editcore.records.provenance import versions
 from editcore.records.schemas import GUARD
 from editcore.records.tables import write_table
+from editcore.runs.adhoc.check_report import finite
+from editcore.runs.adhoc.measured_with import MeasuredWith
 from editcore.runs.adhoc.setup import set_up
 from editcore.runs.prepare import Choice, Say
 
@@ -39,6 +41,7 @@ class Guarded:
     rows: Sequence[dict[str, Any]]
     delta: "Delta"
     job: str
+    measured_with: MeasuredWith
     notes: Sequence[str] = ()
     scale: Scale = field(default_factory=dict)
 
@@ -46,6 +49,11 @@ class Guarded:
     def refused(self) -> list[dict[str, Any]]:
         """The rows of the edits that are not in `delta`."""
         return [row for row in self.rows if not row["accepted"]]
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """The rows as plain data for JSON, each with what it was measured with."""
+        known = {"measured_with": self.measured_with.as_dict()}
+        return [{name: finite(value) for name, value in (row | known).items()} for row in self.rows]
 
     def save(self, folder: Path) -> None:
         """Write `delta.safetensors` and the rows as `guard.parquet`, both of one run."""
@@ -98,7 +106,8 @@ def guard(
                 row["endangers"] = json.dumps(lost) if lost else None
             rows.append(_row(row, step, accepted=delta is not None))
     job = shard.rows.job.model_dump_json()
-    return Guarded(rows, combine_deltas(accepted), job, ready.notes, ready.scale)
+    made_with = job, ready.measured_with
+    return Guarded(rows, combine_deltas(accepted), *made_with, ready.notes, ready.scale)
 
 
 def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
@@ -153,7 +162,7 @@ def page(guarded: Guarded) -> str:
     lines += ["", f"{len(accepted)} of {len(guarded.rows)} edits accepted."]
     if accepted and (as_much := in_words(accepted[-1]["kl_mean"], guarded.scale)):
         lines.append(f"Together, they disturb the model {as_much}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, str(guarded.measured_with)])
 
 
 def _fact(row: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from editcore.records.model_schemas import ROUNDING
 from editcore.records.tables import read_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.adhoc.layer_choice import with_layers
+from editcore.runs.adhoc.measured_with import MeasuredWith, measured_with
 from editcore.runs.prepare import Choice, Say, prepare, rounding_table, study_for
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """A shard whose cases are the requests of one call, and the rule that grades edited models.
+    """A shard whose cases are the requests of one call, and how its models are measured and graded.
 
     `scale` is what rounding the model's weights does to its predictions. `notes` are what the
     reader of the results should know first.
@@ -35,6 +36,7 @@ class Ready:
     registry: Registry
     shard: "Shard"
     rule: CollapseSection
+    measured_with: MeasuredWith
     scale: Scale
     notes: Sequence[str] = ()
 
@@ -63,4 +65,6 @@ def set_up(
         from editcore.runs.edit import Shard
 
         say(f"load {job.model.name} and measure its unedited perplexity")
-        return Ready(registry, Shard.open(job, registry), config.collapse, scale, told)
+        shard = Shard.open(job, registry)
+        measured = measured_with(shard.rows, config)
+        return Ready(registry, shard, config.collapse, measured, scale, told)
