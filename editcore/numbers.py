@@ -1,6 +1,7 @@
 """Formats numbers for people."""
 
 import math
+from collections.abc import Sequence
 
 MISSING = "–"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -57,6 +58,15 @@ def plural(count: int, noun: str) -> str:
     ('1 case', '1,200 cases')
     """
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items as a list in a sentence.
+
+    >>> listed(["a", "b", "c"]), listed(["a"])
+    ('a, b and c', 'a')
+    """
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def duration(seconds: float | None) -> str:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from editcore.collapse.backtest import ALL
-from editcore.numbers import number, real, share
-from editcore.records.model_schemas import LAYERS
-from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED, WARNING
+from editcore.numbers import listed, number, real, share
+from editcore.records.model_schemas import LAYERS, WARNING
+from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED
 from editcore.report.data import ReportData
-from editcore.report.page.sentences import listed
 from editcore.report.sections.layers import by_layer, edited_layers
 
 EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
@@ -150,7 +149,7 @@ def warning(study: ReportData) -> Iterator[Claim]:
     found = study.table("warning", WARNING)
     if found is None or not study.models[1:]:  # the claim is about another model, too
         return
-    tested = found.filter(editor=ALL, predictor="warning").drop_nulls("auc")
+    tested = found.filter(editor=ALL, predictor="warning", target="collapsed").drop_nulls("auc")
     least = real(tested["auc"].min())
     if least is None:
         return

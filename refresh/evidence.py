@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from editcore.numbers import number, real
+from editcore.numbers import listed, number, real
 from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED
 from editcore.report.data import ReportData
-from editcore.report.page.sentences import listed
 from refresh.claims import EDITOR, HARD, Claim
 
 STRONG = -0.8

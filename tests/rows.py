@@ -49,6 +49,7 @@ def edit_row(
         "delta_norm": 3.0,
         "weight_norm": 80.0,
         "warning": 0.4 / (denominator or 1.0),
+        "output_change": 0.8 / (denominator or 1.0),
         "steps": 20,
         "perplexity": perplexity,
         "perplexity_base": BASE,

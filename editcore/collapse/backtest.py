@@ -1,12 +1,12 @@
-"""Tests how well quantities known before an edit predict collapse.
+"""Tests how well quantities known before an edit predict what it does to a model.
 
-Each predictor is calibrated on one half of a model's edits, and tested on the other half and on all
-edits of every other model. The result is one table.
+Each predictor is fitted on one half of a model's edits, and tested on the other half and on all
+edits of every other model; and it is fitted on all models but one, each with the same weight, and
+tested on that one. The result is one table.
 """
 
 import random
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,42 +15,68 @@ import pyarrow as pa
 
 from editcore.collapse import calibration as calibrations
 from editcore.collapse.calibration import Calibration
-from editcore.errors import DataError
+from editcore.collapse.forecast import Forecaster
+from editcore.collapse.verdict import COLLAPSED, DAMAGED
+from editcore.numbers import real
 from editcore.records.columns import keys
-from editcore.records.schemas import WARNING
-from editcore.records.tables import read_table
+from editcore.records.model_schemas import WARNING
 from editcore.requests import OK
 
 SEED = 0  # for drawing the halves
 ALL = "*"  # in place of an editor's label: all editors
+OTHERS = "*"  # in place of the model that a predictor was fitted on: all but the tested one
 KEYS = keys(WARNING)
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
-# Each increases with the risk of collapse, and is null if the edit has no such quantity.
+FORECASTS = "output_change"  # the predictor that forecasts are made with
+
+# Each increases with the risk, and is null if the edit has no such quantity.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
     {
+        "output_change": pl.col("output_change"),
         "warning": pl.col("warning"),
         "key_match": 1 / pl.col("key_match"),
-        "relative_change": pl.col("delta_norm") / pl.col("weight_norm"),
         "denominator": 1 / pl.col("denominator"),
         "denominator_ratio": pl.col("denominator_usual") / pl.col("denominator"),
         "subject_position": 1 / (1 + pl.col("subject_position").cast(pl.Float64)),
+        "relative_change": pl.col("delta_norm") / pl.col("weight_norm"),
+    }
+)
+
+# What is predicted; null if it is not known of an edit.
+TARGETS: Mapping[str, pl.Expr] = MappingProxyType(
+    {
+        "harmed": pl.col("grade").is_in([DAMAGED, COLLAPSED]),
+        "collapsed": pl.col("collapsed"),
     }
 )
 
 
-def evaluate(edits: pl.DataFrame, seed: int = SEED) -> pl.DataFrame:
+def evaluate(
+    edits: pl.DataFrame, seed: int = SEED, aliases: Mapping[str, str] = NO_ALIASES
+) -> pl.DataFrame:
     """The table `WARNING`, from the edits that succeeded.
 
     A case's half depends on seed, data set and case only: it is the same for every model and
-    editor, and in every study with this seed.
+    editor, and in every study with this seed. Labels with the same value in `aliases` are the same
+    model, which is left out under all of them.
     """
     made = edits.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
     halves = [
         in_first_half(seed, dataset, case)
         for dataset, case in made.select("dataset", "case_id").iter_rows()
     ]
-    made = made.with_columns(first_half=pl.Series(halves, dtype=pl.Boolean))
-    rows = [row for name in PREDICTORS for row in _rows(made, name)]
+    made = made.with_columns(
+        first_half=pl.Series(halves, dtype=pl.Boolean),
+        same=pl.col("model").replace(dict(aliases)),
+    )
+    rows = [
+        row
+        for target in TARGETS
+        for name in PREDICTORS
+        for found in (_within_and_across(made, name, target), _left_out(made, name, target))
+        for row in found
+    ]
     return pl.DataFrame(rows, schema=pl.Schema({f.name: _kind(f) for f in WARNING})).sort(KEYS)
 
 
@@ -59,68 +85,96 @@ def in_first_half(seed: int, dataset: str, case_id: int) -> bool:
     return random.Random(f"{seed}:{dataset}:{case_id}").random() < 0.5
 
 
-def calibration(path: Path, model: str, editor: str = ALL) -> Calibration:
-    """The calibration of the warning for a model, from a study's `warning.parquet`.
+def forecaster(edits: pl.DataFrame, models: Mapping[str, str], made_from: str) -> Forecaster:
+    """The calibrations for harm and for collapse, on the edits that succeeded.
 
-    Raises `DataError` if there is none: no such model or editor, or only edits of one kind.
+    Each model has the same weight. `models` are the sources of the models by label.
     """
-    table = read_table(path, WARNING).filter(
-        calibrated_on=model, tested_on=model, editor=editor, predictor="warning"
+    made = edits.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
+    by_target = [scores(made, FORECASTS, target) for target in TARGETS]
+    harmed, collapsed = (_fit(scored) for scored in by_target)
+    return Forecaster(harmed, collapsed, len(by_target[-1]), models, made_from)
+
+
+def scores(edits: pl.DataFrame, predictor: str, target: str) -> pl.DataFrame:
+    """The columns `score`, `hit`, `collapsed` and `model` of the edits that have these."""
+    scored = edits.select(
+        PREDICTORS[predictor].alias("score"), TARGETS[target].alias("hit"), "collapsed", "model"
     )
-    if table.is_empty() or table["threshold"][0] is None:
-        raise DataError(
-            f"{path}: contains no calibration for {model!r} and the editor {editor!r}; "
-            "name others, or use a study in which some of their edits collapsed and others did not"
-        )
-    row = table.row(0, named=True)
-    counts = row["n_calibrated"], row["n_calibrated_collapsed"]
-    return Calibration(
-        row["intercept"], row["slope"], row["threshold"], *counts, f"{model}, {path}"
-    )
+    return scored.filter(pl.col("score").is_not_nan(), pl.col("hit").is_not_null())
 
 
-def scores(edits: pl.DataFrame, predictor: str) -> pl.DataFrame:
-    """The columns `score` and `collapsed` of the edits that have this predictor."""
-    scored = edits.select(PREDICTORS[predictor].alias("score"), "collapsed")
-    return scored.filter(pl.col("score").is_not_null() & pl.col("score").is_not_nan())
-
-
-def _rows(made: pl.DataFrame, predictor: str) -> Iterator[dict[str, Any]]:
-    models = made["model"].unique().sort().to_list()
-    editors = made["editor"].unique().sort().to_list()
-    for editor in [*([ALL] if len(editors) > 1 else []), *editors]:
-        of_editor = made if editor == ALL else made.filter(editor=editor)
-        for model in models:
-            own = of_editor.filter(model=model)
-            first = scores(own.filter(pl.col("first_half")), predictor)
+def _within_and_across(made: pl.DataFrame, predictor: str, target: str) -> Iterator[dict[str, Any]]:
+    """Fitted on one half of a model's edits; tested on the other half, and on other models."""
+    for editor, edits in _by_editor(made).items():
+        by_model = {model: edits.filter(model=model) for model in _labels(edits, "model")}
+        for model, own in by_model.items():
+            first = scores(own.filter(pl.col("first_half")), predictor, target)
             if first.is_empty():
                 continue
-            for other in models:
-                second = (
-                    own.filter(~pl.col("first_half"))
-                    if other == model
-                    else of_editor.filter(model=other)
-                )
-                found = _tested(first, scores(second, predictor), f"{model}, {editor}")
-                yield dict(zip(KEYS, (model, other, editor, predictor), strict=True)) | found
+            fitted = _fit(first)
+            second = {**by_model, model: own.filter(~pl.col("first_half"))}
+            for tested_on, others in second.items():
+                named = (model, tested_on, editor, predictor, target)
+                yield _row(named, first, fitted, scores(others, predictor, target))
 
 
-def _tested(first: pl.DataFrame, second: pl.DataFrame, made_from: str) -> dict[str, Any]:
+def _left_out(made: pl.DataFrame, predictor: str, target: str) -> Iterator[dict[str, Any]]:
+    """Fitted on all editors' edits of all other models; tested on each editor's of this one."""
+    for model in _labels(made, "model"):
+        own = made.filter(model=model)
+        first = scores(made.filter(pl.col("same") != own["same"][0]), predictor, target)
+        if first.is_empty():
+            continue
+        fitted = _fit(first)
+        for editor, edits in _by_editor(own).items():
+            named = (OTHERS, model, editor, predictor, target)
+            yield _row(named, first, fitted, scores(edits, predictor, target))
+
+
+def _by_editor(made: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    editors = _labels(made, "editor")
+    together = {ALL: made} if len(editors) > 1 else {}
+    return together | {editor: made.filter(editor=editor) for editor in editors}
+
+
+def _labels(made: pl.DataFrame, column: str) -> list[str]:
+    return made[column].unique().sort().to_list()
+
+
+def _fit(scored: pl.DataFrame) -> Calibration | None:
+    weights = calibrations.balanced(scored["model"].to_list())
+    return calibrations.fit(scored["score"].to_list(), scored["hit"].to_list(), weights)
+
+
+def _row(
+    named: tuple[str, ...],
+    first: pl.DataFrame,
+    fitted: Calibration | None,
+    second: pl.DataFrame,
+) -> dict[str, Any]:
     """One predictor, fitted on the first edits and tested on the second."""
-    fitted = calibrations.fit(first["score"].to_list(), first["collapsed"].to_list(), made_from)
-    values, collapsed = second["score"].to_list(), second["collapsed"].to_list()
-    row: dict[str, Any] = {
+    values, hit = second["score"].to_list(), second["hit"].to_list()
+    row: dict[str, Any] = dict(zip(KEYS, named, strict=True)) | {
         "n_calibrated": len(first),
-        "n_calibrated_collapsed": int(first["collapsed"].sum()),
+        "n_calibrated_hits": int(first["hit"].sum()),
         "n": len(second),
-        "n_collapsed": sum(collapsed),
-        "auc": calibrations.area(values, collapsed),
+        "n_hits": sum(hit),
+        "auc": calibrations.area(values, hit),
     }
     if fitted is not None:
-        found = calibrations.recall_and_precision(values, collapsed, fitted.threshold)
+        found = calibrations.recall_and_precision(values, hit, fitted.threshold)
         row |= dict(zip(("recall", "precision"), found, strict=True))
+        row |= _alarms(second, fitted.threshold)
         row |= {name: getattr(fitted, name) for name in ("threshold", "intercept", "slope")}
     return row
+
+
+def _alarms(second: pl.DataFrame, threshold: float) -> dict[str, float | None]:
+    """Shares of edits at or above a threshold: of the collapses, and of those that are no hits."""
+    alarm = second["score"] >= threshold
+    shares = {"recall_collapsed": second["collapsed"], "false_alarms": ~second["hit"]}
+    return {name: real(alarm.filter(those).mean()) for name, those in shares.items()}
 
 
 def _kind(field: pa.Field) -> Any:

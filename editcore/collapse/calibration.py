@@ -1,103 +1,84 @@
-"""Calibrates a predictor of collapse on edits, and tests it on others.
+"""Fits one predictor of what an edit does to a model, and tests it on other edits.
 
 Imports no torch, and scikit-learn only when needed. A predictor is one number per edit that
-increases with the risk. It is rated by the area under its ROC curve; its threshold is the highest
-that misses no collapse it was fitted on.
+increases with the risk. It is rated by the area under its ROC curve; its threshold separates the
+edits that it was fitted on best.
 """
 
-import importlib.resources
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from editcore.errors import DataError
-
-SHIPPED = "warning.json"
 # Scores are compared by their logarithm; 0 and infinity are replaced by these.
 ENDS = (1e-12, 1e12)
 PRIOR = 1.0  # weight of slope² / 2; keeps the slope finite if the classes do not overlap
+SLIGHTLY = 1e-9  # of a logarithm
 TOLERANCE = 1e-8  # of the fit's gradient; all digits shown are then reproducible
 
-
-@dataclass(frozen=True)
-class Forecast:
-    """A prediction for one edit; `collapse` is true if the score reaches the threshold."""
-
-    score: float
-    probability: float
-    threshold: float
-    collapse: bool
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """P(collapse) = 1 / (1 + exp(−intercept − slope · log₁₀ score)), and a threshold.
+    """P(hit) = 1 / (1 + exp(−intercept − slope · log₁₀ score)), and a threshold.
 
-    `threshold` is the lowest score among the collapses that it was fitted on, so it missed none of
-    them. `edits` and `collapses` are the numbers of edits and collapses that it was fitted on, and
-    `made_from` names these.
+    A hit is an edit with the predicted outcome, such as a collapse. `edits` and `hits` are the
+    numbers that it was fitted on; `recall` and `precision` are those of the threshold on them.
     """
 
     intercept: float
     slope: float
     threshold: float
     edits: int
-    collapses: int
-    made_from: str = ""
+    hits: int
+    recall: float
+    precision: float
 
     def probability(self, score: float) -> float:
-        """The fitted probability of a collapse."""
+        """The fitted probability of the outcome."""
         return float(_logistic(self.intercept + self.slope * _log(np.array([score])))[0])
 
-    def forecast(self, score: float) -> Forecast:
-        """The prediction for an edit with this score."""
-        collapse = score >= self.threshold
-        return Forecast(score, self.probability(score), self.threshold, collapse)
 
-    def as_json(self) -> str:
-        """The calibration as JSON, as `load` reads it."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+def fit(
+    scores: Sequence[float], hit: Sequence[bool], weights: Sequence[float] | None = None
+) -> Calibration | None:
+    """The calibration on some edits; None if none of them is a hit or all are.
 
+    The default weights are equal.
 
-def load(path: Path | None = None) -> Calibration:
-    """A calibration from a file; by default, that of the bundled models.
-
-    Raises `DataError` for a file without one.
-    """
-    shipped = importlib.resources.files("editcore.collapse") / SHIPPED
-    try:
-        text = (shipped if path is None else path).read_text(encoding="utf-8")
-        return Calibration(**json.loads(text))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path or shipped} contains no calibration ({error}); give a file that "
-            "`Calibration.as_json` wrote"
-        ) from None
-
-
-def fit(scores: Sequence[float], collapsed: Sequence[bool], made_from: str) -> Calibration | None:
-    """The calibration on some edits; None if none of them collapsed or all did.
-
-    >>> fit([0.1, 0.2, 3.0, 9.0], [False, False, True, True], "four edits").threshold
-    3.0
+    >>> round(fit([0.1, 0.2, 3.0, 9.0], [False, False, True, True]).threshold, 3)
+    0.775
     """
     from sklearn.linear_model import LogisticRegression
 
-    given, y = np.asarray(scores, dtype=float), np.asarray(collapsed, dtype=bool)
+    given, y = np.asarray(scores, dtype=float), np.asarray(hit, dtype=bool)
+    weight = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=float)
     if y.all() or not y.any():
         return None
     line = LogisticRegression(C=1 / PRIOR, solver="newton-cholesky", tol=TOLERANCE)
-    line.fit(_log(given)[:, None], y)
+    line.fit(_log(given)[:, None], y, weight)
     intercept, slope = float(line.intercept_[0]), float(line.coef_[0, 0])
-    return Calibration(intercept, slope, float(given[y].min()), len(y), int(y.sum()), made_from)
+    threshold = _separating(_log(given), y, weight)
+    recall, precision = recall_and_precision(given.tolist(), y.tolist(), threshold)
+    assert recall is not None and precision is not None
+    return Calibration(intercept, slope, threshold, len(y), int(y.sum()), recall, precision)
 
 
-def area(scores: Sequence[float], collapsed: Sequence[bool]) -> float | None:
-    """The area under the ROC curve: how often a collapse has a higher score than another edit.
+def balanced(groups: Sequence[str]) -> list[float]:
+    """Weights with which each group counts the same; their mean is 1.
+
+    >>> balanced(["a", "a", "a", "b"])
+    [0.6666666666666666, 0.6666666666666666, 0.6666666666666666, 2.0]
+    """
+    found, places, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    weights: list[float] = (len(groups) / len(found) / counts)[places].tolist()
+    return weights
+
+
+def area(scores: Sequence[float], hit: Sequence[bool]) -> float | None:
+    """The area under the ROC curve: how often a hit has a higher score than another edit.
 
     Ties count half. None unless there are edits of both kinds.
 
@@ -106,44 +87,61 @@ def area(scores: Sequence[float], collapsed: Sequence[bool]) -> float | None:
     """
     from sklearn.metrics import roc_auc_score
 
-    if all(collapsed) or not any(collapsed):
+    if all(hit) or not any(hit):
         return None
-    return float(roc_auc_score(collapsed, _finite(scores)))
+    return float(roc_auc_score(hit, _finite(scores)))
 
 
-def curve(scores: Sequence[float], collapsed: Sequence[bool]) -> tuple[list[float], list[float]]:
+def curve(scores: Sequence[float], hit: Sequence[bool]) -> tuple[list[float], list[float]]:
     """The ROC curve: false and true alarm rates as the threshold falls, from (0, 0) to (1, 1).
 
     There must be edits of both kinds.
     """
     from sklearn.metrics import roc_curve
 
-    across, up, _ = roc_curve(collapsed, _finite(scores), drop_intermediate=False)
+    across, up, _ = roc_curve(hit, _finite(scores), drop_intermediate=False)
     return across.tolist(), up.tolist()
 
 
 def recall_and_precision(
-    scores: Sequence[float], collapsed: Sequence[bool], threshold: float
+    scores: Sequence[float], hit: Sequence[bool], threshold: float
 ) -> tuple[float | None, float | None]:
-    """The share of collapses above a threshold, and the share of edits above it that are collapses.
+    """The share of hits at or above a threshold, and the share of hits among edits there.
 
     >>> recall_and_precision([0.1, 2.0, 3.0], [False, False, True], 1.5)
     (1.0, 0.5)
     """
-    alarms = [broken for score, broken in zip(scores, collapsed, strict=True) if score >= threshold]
-    hits, bad = sum(alarms), sum(collapsed)
-    return (hits / bad if bad else None, hits / len(alarms) if alarms else None)
+    alarms = [found for score, found in zip(scores, hit, strict=True) if score >= threshold]
+    caught, all_hits = sum(alarms), sum(hit)
+    return (caught / all_hits if all_hits else None, caught / len(alarms) if alarms else None)
 
 
-def _log(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _separating(logs: Values, hit: NDArray[np.bool_], weight: Values) -> float:
+    """The threshold with the highest F1, 2 · caught / (alarms + hits).
+
+    It is in the middle, on the logarithmic scale, between the scores next to it, so that it is as
+    far from either side as possible; of several, it is the one in the widest gap.
+    """
+    order = np.argsort(logs)
+    score, weight, hits = logs[order], weight[order], (weight * hit)[order]
+    alarms, caught = (np.cumsum(each[::-1])[::-1] for each in (weight, hits))
+    f1 = 2 * caught / (alarms + hits.sum())
+    gap = np.diff(score, prepend=score[0])
+    gap[0] = SLIGHTLY  # below all scores, which makes every edit an alarm
+    best = np.flatnonzero((gap > 0) & np.isclose(f1, f1[gap > 0].max(), rtol=1e-9))
+    cut = best[np.argmax(gap[best])]
+    return float(10 ** (score[cut] - gap[cut] / 2))
+
+
+def _log(scores: Values) -> Values:
     return np.log10(np.clip(scores, *ENDS))
 
 
-def _finite(scores: Sequence[float]) -> NDArray[np.float64]:
+def _finite(scores: Sequence[float]) -> Values:
     """The same order without infinities, which scikit-learn refuses."""
-    found: NDArray[np.float64] = np.nan_to_num(np.asarray(scores, dtype=float))
+    found: Values = np.nan_to_num(np.asarray(scores, dtype=float))
     return found
 
 
-def _logistic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _logistic(x: Values) -> Values:
     return 1 / (1 + np.exp(-np.clip(x, -500, 500)))

@@ -1,19 +1,18 @@
 """Grades an edited model as sound, damaged or collapsed, and warns before it is edited."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
 
-from editcore.collapse import calibration as calibrations
-from editcore.collapse.calibration import Calibration, Forecast
+from editcore.collapse import forecast as forecasts
+from editcore.collapse.forecast import Forecast, Forecaster
 from editcore.config.collapse import CollapseSection
 from editcore.errors import DataError
 
 if TYPE_CHECKING:
-    from editcore.keyvalue.second_moment import SecondMoment
     from editcore.models.loading import LoadedModel
     from editcore.updates.delta import Delta
 
@@ -97,18 +96,20 @@ def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
 def warn(
     model: "LoadedModel",
     delta: "Delta",
-    moments: "Mapping[int, SecondMoment] | None" = None,
-    calibration: Calibration | None = None,
-) -> Forecast:
-    """A prediction, before any weight changes, of whether a weight change will collapse a model.
+    texts: Sequence[str],
+    forecaster: Forecaster | None = None,
+) -> Forecast | None:
+    """A prediction, before any weight changes, of whether a weight change will harm a model.
 
     The score is how much the change adds to the outputs of the maps it changes, relative to these
-    outputs (`editcore.collapse.predictor`); it is the column `warning` of the edit rows. `moments`
-    are C by layer; for a map without one the score is ‖Δ‖/‖W‖. The default `calibration` is that of
-    the bundled models (`editcore.collapse.calibration.load`); that of your own study, from
-    `editcore.collapse.backtest.calibration`, fits its models and editors better.
+    outputs, over running text such as `texts` (`editcore.collapse.output_change`); it is the column
+    `output_change` of the edit rows. The default `forecaster` is the one that editcore provides
+    (`editcore.collapse.forecast.load`); one that was fitted on the model itself, or on your own
+    studies, fits better. None for a change of other parameters than those of linear maps.
     """
-    from editcore.collapse.predictor import ActivationShift
+    from editcore.collapse.output_change import OutputChange
+    from editcore.evaluation.perplexity import tokenize
 
-    known = calibrations.load() if calibration is None else calibration
-    return known.forecast(ActivationShift(model, moments or {}).of(delta))
+    known = forecasts.load() if forecaster is None else forecaster
+    score = OutputChange(model, tokenize(model, texts).batches).of(delta)
+    return None if score is None else known.forecast(score, model.name)

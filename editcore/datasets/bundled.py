@@ -33,11 +33,16 @@ def bundled_models() -> dict[str, Path]:
 
 def is_bundled(source: str) -> bool:
     """Whether a model's source is a bundled model, by its name or its folder."""
+    return bundled_name(source) is not None
+
+
+def bundled_name(source: str) -> str | None:
+    """The name of the bundled model at a source, its name or its folder; None for other models."""
     bundled = bundled_models()
     if source in bundled:
-        return True
+        return source
     place = Path(source).resolve()
-    return any(folder.resolve() == place for folder in bundled.values())
+    return next((name for name, folder in bundled.items() if folder.resolve() == place), None)
 
 
 def model_folder(source: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The tables about unedited models: every column with its meaning and unit."""
+"""The tables about models: the layers of unedited ones, and predictors of harm tested on each."""
 
 from editcore.records.columns import real, schema, small, text, whole
 from editcore.records.schemas import STORED
@@ -44,4 +44,46 @@ ROUNDING = schema(
         text("precision", "precision of the frozen model's matrix products"),
         STORED,
     ),
+)
+
+WARNING = schema(
+    "warning/2",
+    ("calibrated_on", "tested_on", "editor", "predictor", "target"),
+    (
+        text(
+            "calibrated_on",
+            "the model whose edits the predictor was fitted on; `*` for all models but the tested "
+            "one, each with the same weight",
+        ),
+        text("tested_on", "the model whose edits it was tested on"),
+        text(
+            "editor",
+            "the editor whose edits are used in both, or only in the test if `calibrated_on` is "
+            "`*`, which is fitted on all editors; `*` for all",
+        ),
+        text(
+            "predictor",
+            "`output_change` and `warning` as in the edit rows; `relative_change` ‖Δ‖/‖W‖; "
+            "`denominator` and `key_match`, their inverses; `denominator_ratio`, "
+            "`denominator_usual` over `denominator`; `subject_position`, 1 / (1 + position)",
+        ),
+        text("target", "what is predicted: `harmed` (damaged or collapsed) or `collapsed`"),
+        whole("n_calibrated", "number of edits that it was fitted on"),
+        whole("n_calibrated_hits", "number of those with the target"),
+        whole("n", "number of edits that it was tested on"),
+        whole("n_hits", "number of those with the target"),
+        real("auc", "area under the ROC curve of the test; null if all or none have the target"),
+        real(
+            "threshold",
+            "the value that separates those with the target best (highest F1) where it was fitted; "
+            "null if all or none had the target there",
+        ),
+        real("recall", "on the test, share of edits with the target at or above the threshold"),
+        real("precision", "on the test, share of edits with the target among those"),
+        real("false_alarms", "on the test, share of edits without the target at or above it"),
+        real("recall_collapsed", "on the test, share of collapses at or above it"),
+        real("intercept", "P(target) = 1 / (1 + exp(−intercept − slope · log₁₀ value)), fitted"),
+        real("slope", "the slope of that fit"),
+    ),
+    required=("n", "n_hits"),
 )

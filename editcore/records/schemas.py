@@ -88,6 +88,12 @@ _MEASURED = (
         "relative to those outputs: √(Σ tr(Δ C Δᵀ) / Σ tr(W C Wᵀ)), or ‖Δ‖/‖W‖ if C is not known; "
         "computed before any weight changes",
     ),
+    real(
+        "output_change",
+        "how much the change will change the outputs of the changed maps: the mean over tokens of "
+        "running text of ‖Δx‖ / ‖Wx‖, with a map's input x and output Wx; several maps add in "
+        "quadrature; computed before any weight changes; null if others than linear maps change",
+    ),
     small("steps", "optimisation steps of the search for v*"),
     real(
         "perplexity",
@@ -349,35 +355,4 @@ WEIGHTS = schema(
         flag("collapsed", "the verdict on the edit"),
         real("perplexity", "perplexity of the edited model"),
     ),
-)
-
-WARNING = schema(
-    "warning/1",
-    ("calibrated_on", "tested_on", "editor", "predictor"),
-    (
-        text("calibrated_on", "the model whose edits the predictor was fitted on"),
-        text("tested_on", "the model whose edits it was tested on"),
-        text("editor", "the editor whose edits are used in both; `*` for all"),
-        text(
-            "predictor",
-            "`warning` as in the edit rows; `relative_change` ‖Δ‖/‖W‖; `denominator`, its inverse; "
-            "`denominator_ratio`, `denominator_usual` over `denominator`; `key_match`, its "
-            "inverse; `subject_position`, 1 / (1 + position)",
-        ),
-        whole("n_calibrated", "number of edits that it was fitted on"),
-        whole("n_calibrated_collapsed", "number of those that collapsed the model"),
-        whole("n", "number of edits that it was tested on"),
-        whole("n_collapsed", "number of those that collapsed the model"),
-        real("auc", "area under the ROC curve of the test; null if all or none collapsed"),
-        real(
-            "threshold",
-            "the smallest value among the collapses that it was fitted on, so that it misses none "
-            "of them; null if none collapsed",
-        ),
-        real("recall", "on the test, share of collapses at or above the threshold"),
-        real("precision", "on the test, share of collapses among edits at or above it"),
-        real("intercept", "P(collapse) = 1 / (1 + exp(−intercept − slope · log₁₀ value)), fitted"),
-        real("slope", "the slope of that fit"),
-    ),
-    required=("n", "n_collapsed"),
 )

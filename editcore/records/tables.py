@@ -33,7 +33,7 @@ FIRST_EDITS = "edits/1"
 OLD_EDITS = (FIRST_EDITS, "edits/2")
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 NEW_SINCE_OLD = (
-    *("key_match", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
+    *("key_match", "output_change", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
     *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
     *FREE_COLUMNS,
 )
@@ -95,6 +95,19 @@ def read_edits(paths: Iterable[Path], jobs: Mapping[Path, "Job"] = NO_JOBS) -> p
 def read_table(path: Path, schema: pa.Schema) -> pl.DataFrame:
     """The table in one file; raises `DataError` unless it fits `schema`."""
     return _to_polars(_read_checked(path, schema))
+
+
+def read_older(path: Path, schema: pa.Schema, older: Sequence[str]) -> pl.DataFrame:
+    """The table in one file of this version or of an `older` one, with null for columns it lacks.
+
+    Raises `DataError` for any other table, and for one that was changed.
+    """
+    table, metadata = _read(path)
+    found = metadata.get(SCHEMA_KEY, b"none").decode(errors="replace")
+    if found not in (schema_name(schema), *older):
+        raise _other_table(path, schema, found)
+    _check_content(path, table, metadata)
+    return _to_polars(_fit(table, _extended(schema, table.column_names)))
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -231,10 +244,7 @@ def _read_checked(path: Path, schema: pa.Schema, older: Sequence[str] = ()) -> p
     wanted = schema_name(schema)
     found = metadata.get(SCHEMA_KEY, b"none").decode(errors="replace")
     if found not in (wanted, *older):
-        raise DataError(
-            f"{path}: a table with the schema {wanted} is needed, but this one has {found}; "
-            "delete it and run again with this version of editcore"
-        )
+        raise _other_table(path, schema, found)
     written = table
     if found in older:
         table = _renewed(table, schema)
@@ -243,6 +253,13 @@ def _read_checked(path: Path, schema: pa.Schema, older: Sequence[str] = ()) -> p
         _check_content(path, written, metadata)
     _check_folders(path, table)
     return table
+
+
+def _other_table(path: Path, schema: pa.Schema, found: str) -> DataError:
+    return DataError(
+        f"{path}: a table with the schema {schema_name(schema)} is needed, but this one has "
+        f"{found}; delete it and run again with this version of editcore"
+    )
 
 
 def _check_columns(path: Path, table: pa.Table, schema: pa.Schema) -> None:

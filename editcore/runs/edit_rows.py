@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from editcore.collapse.output_change import OutputChange
 from editcore.collapse.predictor import ActivationShift
 from editcore.config.options import EditorConfig
 from editcore.editing.editor import EditResult, refuse_undeclared
@@ -66,6 +67,7 @@ class Rows:
     unedited: Perplexity
     edited: EditedPerplexity
     shift: ActivationShift
+    output_change: OutputChange
     stored_as: str | None
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
@@ -82,6 +84,7 @@ class Rows:
             baseline.unedited,
             baseline.edited,
             ActivationShift(context.model, context.moments),
+            OutputChange(context.model, baseline.edited.texts.batches),
             stored_precision(job.model.source, job.model.revision),
         )
 
@@ -166,11 +169,14 @@ class Rows:
         return found | {"steps": None if steps is None else int(steps)}
 
     def _predictors(self, change: Change) -> Row:
-        """What predicts a collapse, known before any weight changes; None for a patch."""
+        """What predicts harm, known before any weight changes; None for a patch."""
         if not isinstance(change, Delta):
-            return {"denominator_usual": None, "warning": None}
-        usual = self.shift.usual_denominator(change)
-        return {"denominator_usual": usual, "warning": self.shift.of(change)}
+            return {"denominator_usual": None, "warning": None, "output_change": None}
+        return {
+            "denominator_usual": self.shift.usual_denominator(change),
+            "warning": self.shift.of(change),
+            "output_change": self.output_change.of(change),
+        }
 
     def _weight_norm(self, delta: Delta) -> float:
         """The Frobenius norm of the unedited parameters that the delta changes."""

@@ -13,8 +13,9 @@ from editcore.collapse.verdict import DAMAGED, FLAGS, judged
 from editcore.config.collapse import CollapseSection
 from editcore.planning.jobs import EditJob
 from editcore.records.metric_columns import MEAN_COLUMNS
+from editcore.records.model_schemas import WARNING
 from editcore.records.provenance import made_by, origins
-from editcore.records.schemas import CASES, VERDICTS, WARNING
+from editcore.records.schemas import CASES, VERDICTS
 from editcore.records.tables import (
     NO_JOBS,
     extra_columns,

@@ -1,14 +1,18 @@
 """The table of predictors: fitted on one half, tested on the other and on other models."""
 
-from pathlib import Path
-
 import polars as pl
 import pytest
 
-from editcore.collapse.backtest import ALL, PREDICTORS, calibration, evaluate, in_first_half
-from editcore.errors import DataError
-from editcore.records.schemas import WARNING
-from editcore.records.tables import write_table
+from editcore.collapse.backtest import (
+    ALL,
+    FORECASTS,
+    OTHERS,
+    PREDICTORS,
+    TARGETS,
+    evaluate,
+    forecaster,
+    in_first_half,
+)
 from tests.rows import edit_row, failed_row, judged_rows, study_rows
 
 
@@ -17,20 +21,32 @@ def table() -> pl.DataFrame:
     return evaluate(judged_rows(study_rows()))
 
 
-def row(table: pl.DataFrame, tested_on: str, editor: str, predictor: str = "warning") -> dict:
+def row(
+    table: pl.DataFrame,
+    tested_on: str,
+    editor: str,
+    predictor: str = "warning",
+    target: str = "collapsed",
+    calibrated_on: str = "small",
+) -> dict:
     found = table.filter(
-        calibrated_on="small", tested_on=tested_on, editor=editor, predictor=predictor
+        calibrated_on=calibrated_on,
+        tested_on=tested_on,
+        editor=editor,
+        predictor=predictor,
+        target=target,
     )
     return found.row(0, named=True)
 
 
 def test_every_predictor_is_tested_on_the_other_half_and_on_the_other_model(table) -> None:
     assert set(table["predictor"]) == set(PREDICTORS)
+    assert set(table["target"]) == set(TARGETS)
     assert set(table["editor"]) == {ALL, "alpha", "beta"}
     own, other = row(table, "small", "alpha"), row(table, "large", "alpha")
     assert own["n"] + own["n_calibrated"] == 100
-    assert own["n_collapsed"] + own["n_calibrated_collapsed"] == 20
-    assert (other["n"], other["n_collapsed"]) == (100, 20)
+    assert own["n_hits"] + own["n_calibrated_hits"] == 20
+    assert (other["n"], other["n_hits"]) == (100, 20)
     assert own["threshold"] == other["threshold"]
 
 
@@ -43,7 +59,7 @@ def test_a_predictor_that_separates_collapses_has_area_one(table) -> None:
 
 def test_an_editor_that_never_collapses_has_nothing_to_calibrate_on(table) -> None:
     found = row(table, "small", "beta")
-    assert (found["n_collapsed"], found["auc"], found["threshold"]) == (0, None, None)
+    assert (found["n_hits"], found["auc"], found["threshold"]) == (0, None, None)
 
 
 def test_halves_are_drawn_by_case_alone() -> None:
@@ -52,18 +68,59 @@ def test_halves_are_drawn_by_case_alone() -> None:
     assert drawn != [in_first_half(1, "hard", case) for case in range(1000)]
 
 
-def test_edits_without_a_quantity_do_not_count(tmp_path: Path) -> None:
+def test_edits_without_a_quantity_do_not_count() -> None:
     rows = [edit_row(case, 400.0 if case % 2 else 4.0, 0.1) for case in range(40)]
     bare = [edit_row(case, denominator=None) for case in range(100, 110)]
     edits = judged_rows([*rows, *bare, failed_row(99)])
-    found = evaluate(edits).filter(predictor="denominator").row(0, named=True)
+    table = evaluate(edits)
+    found = row(table, "small", "alpha", "denominator")
     assert found["n"] + found["n_calibrated"] == 40
 
 
-def test_a_study_s_file_calibrates_the_warning(table, tmp_path: Path) -> None:
-    path = tmp_path / "warning.parquet"
-    write_table(path, table, WARNING, {})
-    found = calibration(path, "small", "alpha")
-    assert found.threshold == row(table, "small", "alpha")["threshold"]
-    with pytest.raises(DataError, match="contains no calibration for 'small'"):
-        calibration(path, "small", "beta")
+def test_the_model_that_is_tested_on_is_left_out(table) -> None:
+    """What it is fitted on is all editors' edits of the other one, and nothing else."""
+    left_out = row(table, "small", "alpha", FORECASTS, calibrated_on=OTHERS)
+    assert (left_out["n"], left_out["n_calibrated"]) == (100, 200)
+    edits = judged_rows(study_rows()).filter(model="large")
+    alone = forecaster(edits, {"large": "large"}, "these").collapsed
+    assert left_out["threshold"] == alone.threshold
+
+
+def test_a_model_is_left_out_under_all_its_labels() -> None:
+    edits = judged_rows(study_rows())
+    again = edits.filter(model="small").with_columns(model=pl.lit("small, layer 3"))
+    pooled = pl.concat([edits, again])
+    found = evaluate(pooled, aliases={"small, layer 3": "small"})
+    assert row(found, "small", "alpha", calibrated_on=OTHERS)["n_calibrated"] == 200
+    assert row(found, "large", "alpha", calibrated_on=OTHERS)["n_calibrated"] == 400
+
+
+def test_damage_counts_as_harm_and_an_unknown_grade_as_nothing() -> None:
+    rows = [edit_row(case, 4.1, 4.0 if case % 3 else 0.1) for case in range(60)]
+    edits = judged_rows(rows).with_columns(
+        grade=pl.when(pl.col("case_id") >= 50)
+        .then(None)
+        .when(pl.col("case_id") % 3 == 0)
+        .then(pl.lit("damaged"))
+        .otherwise(pl.lit("sound"))
+    )
+    found = forecaster(edits, {"small": "small"}, "these")
+    assert found.collapsed is None
+    assert (found.harmed.edits, found.harmed.hits) == (50, 17)
+    assert (found.harmed.recall, found.harmed.precision) == (1.0, 1.0)
+    assert found.forecast(0.8 / 0.1, "small").harm
+    assert not found.forecast(0.8 / 4.0, "small").harm
+
+
+def test_false_alarms_are_a_share_of_the_edits_without_the_target() -> None:
+    fit_on = [
+        edit_row(case, 4000.0 if case % 2 else 4.0, 0.1 if case % 2 else 4.0) for case in range(20)
+    ]
+    bad = [edit_row(case, 4000.0, 0.1, model="large") for case in range(4)]
+    good = [edit_row(10 + case, 4.0, 0.1 if case == 0 else 4.0, model="large") for case in range(5)]
+    table = evaluate(judged_rows([*fit_on, *bad, *good]))
+    found = table.filter(
+        calibrated_on=OTHERS, tested_on="large", predictor="warning", target="collapsed"
+    ).row(0, named=True)
+    assert (found["recall"], found["precision"]) == (1.0, 0.8)
+    assert (found["false_alarms"], found["recall_collapsed"]) == (0.2, 1.0)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.collapse.calibration import area, curve, fit, load, recall_and_precision
+from editcore.collapse.calibration import area, balanced, curve, fit, recall_and_precision
+from editcore.collapse.forecast import Forecaster, load
 from editcore.collapse.verdict import warn
+from editcore.datasets.bundled import bundled_models
 from editcore.errors import DataError
 from editcore.models.loading import wrap_model
 from editcore.testing.models import MLP_WIDTH, WIDTH, tiny_model
@@ -46,24 +48,51 @@ def test_an_infinite_score_ranks_above_every_other() -> None:
     scores, collapsed = [float("inf"), 3.0, 1.0, 0.0], [True, False, True, False]
     assert area(scores, collapsed) == 0.75
     assert curve(scores, collapsed) == ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
-    assert fit(scores, collapsed, "four").threshold == 1.0
+    assert fit([float("inf"), 3.0], [True, False]).threshold > 3.0
 
 
-def test_the_threshold_misses_nothing_that_it_was_fitted_on() -> None:
+def f1(scores: list[float], hit: list[bool], threshold: float) -> float:
+    alarms = [score >= threshold for score in scores]
+    caught = sum(a and h for a, h in zip(alarms, hit, strict=True))
+    return 2 * caught / (sum(alarms) + sum(hit))
+
+
+def test_no_other_threshold_has_a_higher_f1_on_what_it_was_fitted_on() -> None:
     scores, collapsed = drawn()
-    fitted = fit(scores, collapsed, "drawn")
-    recall, precision = recall_and_precision(scores, collapsed, fitted.threshold)
-    assert recall == 1
-    above, _ = recall_and_precision(scores, collapsed, fitted.threshold * 1.0001)
-    assert above < 1
-    assert precision == sum(collapsed) / sum(s >= fitted.threshold for s in scores)
-    assert fitted.forecast(fitted.threshold).collapse
-    assert not fitted.forecast(fitted.threshold * 0.99).collapse
+    fitted = fit(scores, collapsed)
+    best = max(f1(scores, collapsed, score) for score in scores)
+    assert f1(scores, collapsed, fitted.threshold) == pytest.approx(best)
+    found = recall_and_precision(scores, collapsed, fitted.threshold)
+    assert (fitted.recall, fitted.precision) == found
+
+
+def test_the_threshold_is_in_the_middle_of_the_widest_gap() -> None:
+    scores, hit = [1.0, 10.0, 1000.0, 2000.0], [False, False, True, True]
+    assert fit(scores, hit).threshold == pytest.approx(100.0)
+    # Above 3 and above 300 the F1 is 2/3; the latter gap is wider.
+    scores, hit = [1.0, 2.0, 4.0, 5.0, 1e5], [False, True, False, False, True]
+    assert fit(scores, hit).threshold == pytest.approx((5.0 * 1e5) ** 0.5)
+
+
+def test_scores_without_information_make_every_edit_an_alarm() -> None:
+    fitted = fit([2.0, 2.0, 2.0], [True, False, True])
+    assert (fitted.recall, fitted.precision) == (1.0, pytest.approx(2 / 3))
+
+
+def test_groups_of_any_size_count_the_same() -> None:
+    weights = balanced(["a"] * 9 + ["b"])
+    assert sum(weights[:9]) == pytest.approx(weights[9])
+    # Nine edits of one model are hits above 1, the one of the other only above 100.
+    scores, hit = [0.1, 0.1, 0.1, 10.0, 10.0, 10.0, 200.0, 200.0, 200.0], [False] * 3 + [True] * 6
+    alone = fit(scores, hit)
+    both = fit([*scores, 60.0], [*hit, False], balanced([*"aaaaaaaaa", "b"]))
+    assert alone.threshold == pytest.approx(1.0)
+    assert both.threshold > 60.0
 
 
 def test_probabilities_sum_to_the_collapses_and_rise_with_the_score() -> None:
     scores, collapsed = drawn(2000)
-    fitted = fit(scores, collapsed, "drawn")
+    fitted = fit(scores, collapsed)
     expected = sum(map(fitted.probability, scores))
     # What a logistic fit with a free intercept guarantees.
     assert expected == pytest.approx(sum(collapsed), rel=1e-6)
@@ -71,20 +100,32 @@ def test_probabilities_sum_to_the_collapses_and_rise_with_the_score() -> None:
 
 
 def test_classes_that_do_not_overlap_leave_the_slope_finite() -> None:
-    fitted = fit([0.1, 0.2, 5.0, 9.0], [False, False, True, True], "four")
+    fitted = fit([0.1, 0.2, 5.0, 9.0], [False, False, True, True])
     assert 0 < fitted.slope < 100
-    assert fit([1.0, 2.0], [False, False], "none") is None
-    assert fit([1.0, 2.0], [True, True], "all") is None
+    assert fit([1.0, 2.0], [False, False]) is None
+    assert fit([1.0, 2.0], [True, True]) is None
 
 
 def test_a_file_restores_the_calibration(tmp_path: Path) -> None:
-    fitted = fit(*drawn(), "drawn")
+    fitted = Forecaster(fit(*drawn()), None, 200, {"small": "owner/small"}, "drawn")
     file = tmp_path / "calibration.json"
     file.write_text(fitted.as_json(), encoding="utf-8")
     assert load(file) == fitted
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(DataError, match="contains no calibration"):
         load(file)
+
+
+def test_a_forecast_names_what_it_was_calibrated_on() -> None:
+    fitted = fit([1.0, 2.0, 40.0, 90.0], [False, False, True, True])
+    made = Forecaster(fitted, None, 4, {"small": "owner/small", "tiny": "tiny-gpt2"})
+    found = made.forecast(9.0, "owner/other")
+    assert (found.harm, found.known, found.edits) == (True, False, 4)
+    assert found.calibrated_on == ("small", "tiny")
+    assert (found.collapse_probability, found.collapse) == (None, None)
+    assert made.forecast(8.9, "owner/small").known
+    assert made.forecast(8.9, str(bundled_models()["tiny-gpt2"])).known
+    assert not made.forecast(8.9, "tiny-gpt2").harm
 
 
 def test_warn_needs_no_study_and_changes_no_weight() -> None:
@@ -94,9 +135,12 @@ def test_warn_needs_no_study_and_changes_no_weight() -> None:
     update = LowRankUpdate(torch.ones(WIDTH, 1), torch.ones(MLP_WIDTH, 1))
     size = float(before.norm()) / update.norm()
     huge, small = (
-        warn(model, Delta({name: update.scaled(factor * size)})) for factor in (1e4, 1e-4)
+        warn(model, Delta({name: update.scaled(factor * size)}), ["Elro is", "Osdor makes lamps"])
+        for factor in (1e4, 1e-4)
     )
-    assert (huge.collapse, small.collapse) == (True, False)
-    assert huge.score == pytest.approx(1e4, rel=1e-4)
+    assert huge is not None and small is not None
+    assert (huge.harm, small.harm) == (True, False)
+    assert not huge.known
+    assert huge.score == pytest.approx(1e8 * small.score, rel=1e-3)
     assert huge.probability > 0.99 > 0.01 > small.probability
     assert torch.equal(before, model.model.get_parameter(name))

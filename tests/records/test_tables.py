@@ -12,15 +12,8 @@ from editcore.errors import DataError
 from editcore.records.columns import SCHEMA_KEY, schema
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES
 from editcore.records.metric_columns import FREE_COLUMNS
-from editcore.records.schemas import (
-    CASE_KEYS,
-    CASES,
-    CORRELATION,
-    DOWNSTREAM,
-    EDITS,
-    VERDICTS,
-    WARNING,
-)
+from editcore.records.model_schemas import WARNING
+from editcore.records.schemas import CASE_KEYS, CASES, CORRELATION, DOWNSTREAM, EDITS, VERDICTS
 from editcore.records.tables import (
     NEW_SINCE_OLD,
     PROVENANCE_KEY,
@@ -238,7 +231,7 @@ def test_a_table_of_the_second_version_is_checked_and_read_with_null_for_newer_c
     ("table", "column"),
     [
         (VERDICTS, "n_ok"),
-        (WARNING, "n_collapsed"),
+        (WARNING, "n_hits"),
         (CORRELATION, "n"),
         (DOWNSTREAM, "random"),
         (DISTANCES, "n_first"),

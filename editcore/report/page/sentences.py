@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from editcore.datasets.invented_world import notes
-from editcore.numbers import number, plural, real, times
+from editcore.numbers import listed, number, plural, real, times
 from editcore.report.data import ReportData
 
 Row = dict[str, Any]
@@ -80,15 +80,6 @@ def failures(rows: Sequence[Row]) -> str:
         return ""
     reasons = "; ".join(f"{reason}: {count:,}" for reason, count in sorted(counts.items()))
     return f"{plural(sum(counts.values()), 'edit')} failed ({reasons})."
-
-
-def listed(items: Sequence[str]) -> str:
-    """Items as a list in a sentence.
-
-    >>> listed(["a", "b", "c"]), listed(["a"])
-    ('a, b and c', 'a')
-    """
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def position(row: Row) -> str:

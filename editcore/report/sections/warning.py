@@ -1,12 +1,12 @@
-"""The section on predicting collapse before the edit."""
+"""The section on predicting, before the edit, whether it harms the model."""
 
 import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.collapse import backtest, calibration
-from editcore.collapse.backtest import ALL, PREDICTORS
+from editcore.collapse.backtest import ALL, OTHERS, PREDICTORS, TARGETS
 from editcore.numbers import number, share
-from editcore.records.schemas import WARNING
+from editcore.records.model_schemas import WARNING
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import INK, MUTED, PALETTE, panel
 from editcore.report.section import Drawing, PageSection
@@ -14,7 +14,8 @@ from editcore.report.tables import Table
 from editcore.requests import OK
 
 NAMES = {
-    "warning": "predicted change",
+    "output_change": "predicted change",
+    "warning": "the same, as a ratio of means",
     "key_match": "match of the keys",
     "relative_change": "‖Δ‖/‖W‖",
     "denominator": "|denominator|",
@@ -24,28 +25,33 @@ NAMES = {
 
 
 def section(study: ReportData) -> PageSection | None:
-    """How well quantities known before an edit predict which edits collapse a model."""
+    """How well quantities known before an edit predict which edits harm or collapse a model."""
     found = study.table("warning", WARNING)
     if found is None or found["auc"].is_null().all():
         return None
     return PageSection(
         "warning",
-        "Predicting collapse before the edit",
+        "Predicting harm before the edit",
         (
             "Before any weight changes, editcore can compute how much the change will add to the "
-            "outputs of the changed maps over running text, relative to those outputs (“predicted "
-            "change”); the other quantities below are also known then. Each predictor is fitted on "
-            "one half of a model’s edits and tested on the other half and on the other models. The "
-            "threshold is the one that misses no collapse in the half it was fitted on.",
+            "outputs of the changed maps over running text, relative to those outputs, as a mean "
+            "over tokens (“predicted change”). The other quantities below are also known then, and "
+            "the match of the keys even before v* is searched for. Each predictor is fitted on one "
+            "half of a model’s edits and tested on the other half and on the other models; and it "
+            "is fitted on all models but one and tested on that one. The threshold is the one that "
+            "separates best, by F1, where it is fitted. Harmed means damaged or collapsed.",
         ),
         tuple(
             Drawing(
-                f"warning-model={model}",
-                f"ROC curves on {model}, for the half of the edits that was not used for fitting.",
-                lambda model=model: _curves(study, model),  # type: ignore[misc]
+                f"warning-target={target}-model={model}",
+                f"ROC curves for {target} on {model}, for the half of the edits that was not used "
+                "for fitting.",
+                lambda model=model, target=target: _curves(study, model, target),  # type: ignore[misc]
             )
             for model in study.models
-            if _tested(study, model)["collapsed"].n_unique() == 2
+            for target in TARGETS
+            if _tested(study, model).select(TARGETS[target]).to_series().drop_nulls().n_unique()
+            == 2
         ),
         (_table(found),),
     )
@@ -57,34 +63,39 @@ def _table(found: pl.DataFrame) -> Table:
         "tested on",
         "editor",
         "predictor",
+        "target",
         "edits",
-        "collapsed",
+        "with it",
         "area",
         "threshold",
         "recall",
         "precision",
+        "false alarms",
     )
     rows = [
         (
-            row["calibrated_on"],
+            "the other models" if row["calibrated_on"] == OTHERS else row["calibrated_on"],
             row["tested_on"],
             "all" if row["editor"] == ALL else row["editor"],
             NAMES[row["predictor"]],
+            row["target"],
             f"{row['n']:,}",
-            f"{row['n_collapsed']:,}",
+            f"{row['n_hits']:,}",
             area(row["auc"]),
             number(_natural(row)),
             share(row["recall"]),
             share(row["precision"]),
+            share(row["false_alarms"]),
         )
         for row in found.iter_rows(named=True)
         if row["auc"] is not None
     ]
     caption = (
         "Area under the ROC curve, and recall and precision of the threshold on the tested edits. "
-        "An alarm is a value at or beyond the threshold."
+        "An alarm is a value at or beyond the threshold; false alarms are a share of the edits "
+        "without the target."
     )
-    return Table(caption, heads, tuple(rows), 4)
+    return Table(caption, heads, tuple(rows), 5)
 
 
 def area(value: float | None) -> str:
@@ -117,17 +128,18 @@ def _tested(study: ReportData, model: str) -> pl.DataFrame:
     return own.filter(pl.Series(second, dtype=pl.Boolean))
 
 
-def _curves(study: ReportData, model: str) -> Figure:
+def _curves(study: ReportData, model: str, target: str) -> Figure:
     figure, axes = panel(f"all editors on {model}", "false alarm rate", "")
-    axes.set_ylabel("share of collapses detected")
+    axes.set_ylabel(f"share of {target} edits detected")
     edits = _tested(study, model)
+    # The last predictor is only in the table: there are fewer colours than predictors.
     for name, (colour, _) in zip(PREDICTORS, PALETTE, strict=False):
-        scored = backtest.scores(edits, name)
-        if scored["collapsed"].n_unique() < 2:
+        scored = backtest.scores(edits, name, target)
+        if scored["hit"].n_unique() < 2:
             continue
-        values, collapsed = scored["score"].to_list(), scored["collapsed"].to_list()
-        across, up = calibration.curve(values, collapsed)
-        label = f"{NAMES[name]}: {area(calibration.area(values, collapsed))}"
+        values, hit = scored["score"].to_list(), scored["hit"].to_list()
+        across, up = calibration.curve(values, hit)
+        label = f"{NAMES[name]}: {area(calibration.area(values, hit))}"
         axes.plot(across, up, color=colour, linewidth=1.4, label=label)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.legend(loc="lower right", frameon=False, fontsize=7.5, labelcolor=INK)

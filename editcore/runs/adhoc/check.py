@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from editcore.collapse import forecast as forecasts
 from editcore.collapse.verdict import judge
 from editcore.config.options import key_strategy_of
 from editcore.errors import RequestError
@@ -13,7 +14,7 @@ from editcore.runs.adhoc.setup import set_up
 from editcore.runs.prepare import Choice, Say
 
 if TYPE_CHECKING:
-    from editcore.collapse.calibration import Forecast
+    from editcore.collapse.forecast import Forecast
     from editcore.editing.editor import EditResult
     from editcore.registry.registry import Registry
     from editcore.requests import EditRequest
@@ -41,7 +42,7 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     (made,) = shard.results()
     warning = _warning(shard, made.result.delta)
     if warning is not None:
-        say(forecast(warning, shard.rows.job.model.source))
+        say(forecast(warning))
     say("measure the edited model")
     (row,) = shard.rows.of([made])
     if row["status"] != OK:
@@ -58,13 +59,12 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
 
 
 def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
-    """The prediction of a collapse, before any weight changes; None for a patch."""
+    """The prediction before any weight changes; None for a patch."""
     if delta is None:
         return None
-    from editcore.collapse.verdict import warn
-
-    context = shard.session.context
-    return warn(context.model, delta, context.moments)
+    score = shard.rows.output_change.of(delta)
+    source = shard.rows.job.model.source
+    return None if score is None else forecasts.load().forecast(score, source)
 
 
 def _altered(shard: "Shard", result: "EditResult", texts: Sequence[Continuation]) -> bool:

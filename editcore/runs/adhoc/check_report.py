@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from editcore.atomic import together, write_text
-from editcore.collapse.calibration import Forecast
+from editcore.collapse.forecast import Forecast
 from editcore.collapse.verdict import SOUND, Grade
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
-from editcore.datasets.bundled import is_bundled
 from editcore.errors import ConfigError
-from editcore.numbers import number, share, times
+from editcore.numbers import listed, number, plural, share, times
 from editcore.runs.adhoc import effect
 from editcore.runs.adhoc.measured_with import MeasuredWith
 
@@ -166,21 +165,29 @@ def verdict(report: CheckReport) -> str:
     return f"{word}: {collapse}{joined} {moved} (the limit is {number(rule.damage)})."
 
 
-def forecast(warning: Forecast, source: str) -> str:
-    """The prediction from before the edit of a model, as a clause.
+def forecast(warning: Forecast) -> str:
+    """The prediction from before the edit, as a clause.
 
-    The threshold was fitted on the bundled models. In others, collapses may begin far below it, so
-    a low score of theirs predicts nothing.
+    A collapse is only predicted of a model that was calibrated on: where collapses begin differs
+    much between models, where harm begins does not.
     """
     score = f"the change adds {number(warning.score)} times the layer's own output"
-    threshold = number(warning.threshold)
-    if is_bundled(source) or warning.collapse:
-        expected = "collapse" if warning.collapse else "no collapse"
-        return f"before the edit: {expected} ({score}; the threshold is {threshold})"
+    if warning.probability is None:
+        return f"before the edit: unknown ({score}; {_calibrated(warning)}, none of which did harm)"
+    if warning.harm:
+        expected = "collapse" if warning.known and warning.collapse else "harm"
+    else:
+        expected = "no harm"
     return (
-        f"before the edit: unknown ({score}; the threshold, {threshold}, was fitted on the bundled "
-        "models, and other models may collapse far below it)"
+        f"before the edit: {expected} (probability of harm {share(warning.probability)}; {score}, "
+        f"and harm begins at {number(warning.threshold)}; {_calibrated(warning)})"
     )
+
+
+def _calibrated(warning: Forecast) -> str:
+    """What the prediction was calibrated on, and whether that includes the model."""
+    edits = f"calibrated on {plural(warning.edits, 'edit')} of {listed(warning.calibrated_on)}"
+    return edits if warning.known else f"{edits}; this model is new"
 
 
 def reason(report: CheckReport) -> str:
@@ -242,7 +249,7 @@ def page(report: CheckReport) -> str:
 def _prediction(report: CheckReport) -> list[str]:
     if report.warning is None:
         return []
-    return [textwrap.fill(f"Predicted {forecast(report.warning, report.job.model.source)}.", WIDTH)]
+    return [textwrap.fill(f"Predicted {forecast(report.warning)}.", WIDTH)]
 
 
 def _disturbance(row: Mapping[str, Any], scale: Scale) -> list[str]:
