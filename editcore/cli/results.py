@@ -1,5 +1,6 @@
 """The commands that turn edit rows into tables, figures and the report."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,38 @@ def correlate(
 
         edits = list(listed_edits(study).values())
         weight_pictures.run(cases, edits, out / "weight_change.parquet")
+
+
+@click.command(
+    short_help="Test the warning on models that it was not fitted on.",
+    epilog=examples(
+        "editcore backtest results path/to/other/results",
+        "editcore backtest results path/to/other/results --calibration warning.json --out tested",
+    ),
+)
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@click.option("--out", type=OUT_FOLDER, help="Write the table into this folder (warning.parquet).")
+@click.option(
+    "--calibration", type=OUT_FILE, help="Write the warning fitted on all models to this file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def backtest(
+    folders: tuple[Path, ...], out: Path | None, calibration: Path | None, as_json: bool
+) -> None:
+    """Fit what predicts harm on all models but one of the studies in FOLDERS, and test it on that.
+
+    FOLDERS are results folders of finished studies; together they must have two models or more. A
+    row of the output is one predictor, one target and one model that was left out; false alarms are
+    a share of the edits without the target.
+    """
+    from editcore.summary.left_out import page, run
+
+    found = run(folders)
+    if calibration is not None:
+        found.save_calibration(calibration)
+    if out is not None:
+        found.save(out)
+    click.echo(json.dumps(found.left_out.to_dicts(), indent=2) if as_json else page(found))
 
 
 @click.command(

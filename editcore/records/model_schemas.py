@@ -1,4 +1,4 @@
-"""The tables about models: the layers of unedited ones, and predictors of harm tested on each."""
+"""The tables about models: every column with its meaning and unit."""
 
 from editcore.records.columns import real, schema, small, text, whole
 from editcore.records.schemas import STORED

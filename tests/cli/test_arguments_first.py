@@ -105,6 +105,8 @@ FOR_PEOPLE = (
           "the study manifest"),
     Wrong(("report", "--summary", "none", "--figures", "f", "--out", BELOW_A_FILE, "--study", "s"),
           "cannot be written"),
+    Wrong(("backtest", "none"), "none/summary/cases.parquet"),
+    Wrong(("backtest", "none", "--calibration", BELOW_A_FILE), "cannot be written"),
     Wrong(("provenance", "none.parquet"), "none.parquet"),
     Wrong(("doctor", "--results", "bad.json"), "bad.json"),
     Wrong(("plugins", "--jsn"), "--json"),

@@ -1,0 +1,157 @@
+"""Tests the warning over several studies: fitted on all models but one, tested on that one."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from editcore.atomic import write_text
+from editcore.collapse import backtest
+from editcore.collapse.backtest import ALL, FORECASTS, OTHERS
+from editcore.collapse.verdict import judged
+from editcore.config.collapse import CollapseSection
+from editcore.datasets.bundled import bundled_name
+from editcore.errors import DataError
+from editcore.numbers import listed, number, plural, share
+from editcore.records.model_schemas import WARNING
+from editcore.records.provenance import made_by
+from editcore.records.schemas import CASES
+from editcore.records.tables import read_older, read_provenance, write_table
+
+# Tables of cases of which everything that is needed here can be read.
+OLDER = ("cases/2",)
+HEADS = (
+    *("target", "predictor", "left out", "edits", "with it", "area"),
+    *("threshold", "recall", "precision", "false alarms", "of collapses"),
+)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The edits of several studies, the source of each model by label, and the table `WARNING`."""
+
+    edits: pl.DataFrame
+    sources: Mapping[str, str]
+    table: pl.DataFrame
+
+    @property
+    def left_out(self) -> pl.DataFrame:
+        """The rows that are fitted on all models but the tested one, for all editors together."""
+        rows = self.table.filter(pl.col("calibrated_on") == OTHERS, pl.col("n") > 0)
+        several = rows.filter(editor=ALL)
+        found = rows if several.is_empty() else several
+        return found.sort("target", "predictor", "tested_on", descending=[True, False, False])
+
+    def save(self, folder: Path) -> Path:
+        """Write the table as `warning.parquet`."""
+        path = folder / "warning.parquet"
+        write_table(path, self.table, WARNING, {"made_by": made_by(), "models": self.sources})
+        return path
+
+    def save_calibration(self, path: Path) -> None:
+        """Write the calibrations on all models, with how well they did on each when left out."""
+        counts = self.edits.group_by("model").len().sort("model").iter_rows()
+        made_from = listed([f"{plural(count, 'edit')} of {model}" for model, count in counts])
+        made = backtest.forecaster(self.edits, self.sources, made_from)
+        rows = self.left_out.filter(predictor=FORECASTS, target="harmed")
+        found = ("recall", "precision", "false_alarms")
+        left_out = {row["tested_on"]: {n: row[n] for n in found} for row in rows.to_dicts()}
+        write_text(path, replace(made, left_out=left_out).as_json())
+
+
+def run(folders: Sequence[Path]) -> Backtest:
+    """The test over the studies whose results are in some folders.
+
+    All edits are judged by the default thresholds, whatever those of their study. A model is the
+    same in several studies if it was loaded from the same source; edited at other layers, it gets
+    another label, and is still left out with all its edits. Raises `DataError` without two models.
+    """
+    studies = [_Study.read(folder) for folder in folders]
+    labels = _labels([part for study in studies for part in study.parts])
+    sources = {label: part.source for part, label in labels.items()}
+    if len(set(sources.values())) < 2:
+        raise DataError(
+            f"{listed([str(folder) for folder in folders])}: contain edits of only one model, "
+            "so nothing is left to fit on; give studies of several models"
+        )
+    edits = pl.concat([study.labelled(labels) for study in studies], how="diagonal_relaxed")
+    return Backtest(edits, sources, backtest.evaluate(edits, aliases=sources))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A model of a study: its label there, its source, and the layers edited."""
+
+    label: str
+    source: str
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Study:
+    cases: pl.DataFrame
+    parts: Sequence[_Part]
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Study":
+        path = folder / "summary" / "cases.parquet"
+        cases = judged(read_older(path, CASES, OLDER), CollapseSection())
+        about = read_provenance(path)
+        layers = tuple(sorted(_layers(about.get("editors", {}))))
+        models = about.get("models", {})
+        named = {label: str(models.get(label, {}).get("source", label)) for label in cases["model"]}
+        parts = [_Part(k, bundled_name(v) or v, layers) for k, v in sorted(named.items())]
+        return cls(cases, parts)
+
+    def labelled(self, labels: Mapping[_Part, str]) -> pl.DataFrame:
+        """The cases, with the labels that are unique over the studies."""
+        new = {part.label: labels[part] for part in self.parts}
+        return self.cases.with_columns(model=pl.col("model").replace(new))
+
+
+def _layers(editors: Mapping[str, Mapping[str, Any]]) -> Iterator[int]:
+    """The layers of all editors that edit one layer."""
+    found = {str(editor.get("options", {}).get("layer")) for editor in editors.values()}
+    yield from (int(layer) for layer in found if layer.isdigit())
+
+
+def _labels(parts: Sequence[_Part]) -> dict[_Part, str]:
+    """A label of each part; it contains the layers if others have the same label."""
+    shared = Counter(part.label for part in set(parts))
+    return {
+        part: part.label
+        if shared[part.label] == 1
+        else f"{part.label}, layer {listed([str(layer) for layer in part.layers])}"
+        for part in parts
+    }
+
+
+def page(found: Backtest) -> str:
+    """The rows of `left_out` as a table in Markdown, which can also be read in a terminal."""
+    rows = [HEADS, *map(_cells, found.left_out.to_dicts())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADS))]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["target"],
+        row["predictor"],
+        row["tested_on"],
+        f"{row['n']:,}",
+        f"{row['n_hits']:,}",
+        number(None) if row["auc"] is None else f"{row['auc']:.4f}",
+        number(row["threshold"]),
+        share(row["recall"]),
+        share(row["precision"]),
+        share(row["false_alarms"]),
+        share(row["recall_collapsed"]),
+    )

@@ -1,0 +1,93 @@
+"""The test over several studies: models are told apart, and each is left out whole."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from editcore.cli import main
+from editcore.collapse.backtest import FORECASTS, OTHERS
+from editcore.collapse.forecast import load
+from editcore.errors import DataError
+from editcore.records.model_schemas import WARNING
+from editcore.records.schemas import CASES
+from editcore.records.tables import read_table, write_table
+from editcore.summary.left_out import page, run
+from tests.rows import judged_rows, study_rows
+
+
+def study(folder: Path, model: str, source: str, layer: int = 1, label: str = "") -> Path:
+    """The results folder of a study of one of the synthetic models."""
+    rows = judged_rows(study_rows()).filter(model=model)
+    label = label or model
+    rows = rows.with_columns(model=pl.lit(label))
+    about = {
+        "models": {label: {"source": source}},
+        "editors": {"alpha": {"options": {"layer": layer}}, "beta": {"options": {}}},
+    }
+    write_table(folder / "summary" / "cases.parquet", rows, CASES, about)
+    return folder
+
+
+def test_each_model_is_left_out_and_the_others_are_fitted_on(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
+    found = run(folders)
+    rows = found.left_out.filter(predictor=FORECASTS, target="collapsed").to_dicts()
+    assert [(row["tested_on"], row["n"], row["n_calibrated"]) for row in rows] == [
+        ("large", 200, 200),
+        ("small", 200, 200),
+    ]
+    assert all(row["auc"] == row["recall"] == 1 for row in rows)
+    assert found.sources == {"small": "owner/small", "large": "owner/large"}
+    for name in ("large", "small"):
+        assert f"| {name} " in page(found)
+
+
+def test_one_model_at_two_layers_is_left_out_at_both(tmp_path: Path) -> None:
+    folders = [
+        study(tmp_path / "a", "small", "owner/small", 1, "model"),
+        study(tmp_path / "b", "small", "owner/small", 5, "model"),
+        study(tmp_path / "c", "large", "owner/large", 5, "other"),
+    ]
+    found = run(folders).left_out.filter(predictor=FORECASTS, target="collapsed")
+    fitted = {row["tested_on"]: row["n_calibrated"] for row in found.to_dicts()}
+    assert fitted == {"model, layer 1": 200, "model, layer 5": 200, "other": 400}
+
+
+def test_one_model_alone_leaves_nothing_to_fit_on(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, "small", "owner/small", 1, name) for name in "ab"]
+    with pytest.raises(DataError, match="edits of only one model"):
+        run(folders)
+
+
+def test_tables_of_the_version_before_are_read_and_changed_ones_are_not(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
+    path = folders[0] / "summary" / "cases.parquet"
+    rows = pl.read_parquet(path).drop("grade", "key_match")
+    old = CASES.remove(CASES.get_field_index("grade"))
+    old = old.remove(old.get_field_index("key_match"))
+    about = {"models": {"small": {"source": "owner/small"}}, "editors": {}}
+    metadata = {**CASES.metadata, b"editcore.schema": b"cases/2"}
+    write_table(path, rows, old.with_metadata(metadata), about)
+    assert set(run(folders).left_out["tested_on"]) == {"small", "large"}
+    write_table(path, rows, old.with_metadata({**metadata, b"editcore.schema": b"cases/1"}), about)
+    with pytest.raises(DataError, match="cases/3 is needed"):
+        run(folders)
+
+
+def test_the_command_prints_the_table_and_writes_both_files(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
+    file, out = tmp_path / "warning.json", tmp_path / "out"
+    arguments = ["backtest", *map(str, folders), "--calibration", str(file), "--out", str(out)]
+    printed = CliRunner().invoke(main, [*arguments, "--json"], catch_exceptions=False).stdout
+    rows = json.loads(printed)
+    assert {row["tested_on"] for row in rows} == {"small", "large"}
+    assert {row["calibrated_on"] for row in rows} == {OTHERS}
+    assert len(read_table(out / "warning.parquet", WARNING)) > len(rows)
+    made = load(file)
+    assert made.models == {"small": "owner/small", "large": "owner/large"}
+    assert made.edits == 400
+    assert set(made.left_out) == {"small", "large"}
+    assert made.forecast(100.0, "owner/small").harm
