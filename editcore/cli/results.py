@@ -158,7 +158,8 @@ def backtest(
     row of the output is one predictor, one target and one model that was left out; false alarms are
     a share of the edits without the target.
     """
-    from editcore.summary.left_out import page, run
+    from editcore.summary.left_out import run
+    from editcore.summary.left_out_page import page
 
     found = run(folders)
     if calibration is not None:

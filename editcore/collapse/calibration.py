@@ -38,7 +38,16 @@ class Calibration:
 
     def probability(self, score: float) -> float:
         """The fitted probability of the outcome."""
-        return float(_logistic(self.intercept + self.slope * _log(np.array([score])))[0])
+        return probability(self.intercept, self.slope, score)
+
+
+def probability(intercept: float, slope: float, score: float) -> float:
+    """The probability of the outcome at a score, by a fitted line.
+
+    >>> probability(0.0, 1.0, 1.0)
+    0.5
+    """
+    return float(_logistic(intercept + slope * _log(np.array([score])))[0])
 
 
 def fit(

@@ -15,7 +15,7 @@ from editcore.collapse.verdict import judged
 from editcore.config.collapse import CollapseSection
 from editcore.datasets.bundled import bundled_name
 from editcore.errors import DataError
-from editcore.numbers import listed, number, plural, share
+from editcore.numbers import listed, plural
 from editcore.records.model_schemas import WARNING
 from editcore.records.provenance import made_by
 from editcore.records.schemas import CASES
@@ -23,10 +23,6 @@ from editcore.records.tables import read_older, read_provenance, write_table
 
 # Tables of cases of which everything that is needed here can be read.
 OLDER = ("cases/2",)
-HEADS = (
-    *("target", "predictor", "left out", "edits", "with it", "area"),
-    *("threshold", "recall", "precision", "false alarms", "of collapses"),
-)
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,12 @@ class Backtest:
     edits: pl.DataFrame
     sources: Mapping[str, str]
     table: pl.DataFrame
+
+    @property
+    def made_from(self) -> str:
+        """The models and the numbers of their edits, in words."""
+        counts = self.edits.group_by("model").len().sort("model").iter_rows()
+        return listed([f"{plural(count, 'edit')} of {model}" for model, count in counts])
 
     @property
     def left_out(self) -> pl.DataFrame:
@@ -53,9 +55,7 @@ class Backtest:
 
     def save_calibration(self, path: Path) -> None:
         """Write the calibrations on all models, with how well they did on each when left out."""
-        counts = self.edits.group_by("model").len().sort("model").iter_rows()
-        made_from = listed([f"{plural(count, 'edit')} of {model}" for model, count in counts])
-        made = backtest.forecaster(self.edits, self.sources, made_from)
+        made = backtest.forecaster(self.edits, self.sources, self.made_from)
         rows = self.left_out.filter(predictor=FORECASTS, target="harmed")
         found = ("recall", "precision", "false_alarms")
         left_out = {row["tested_on"]: {n: row[n] for n in found} for row in rows.to_dicts()}
@@ -127,31 +127,3 @@ def _labels(parts: Sequence[_Part]) -> dict[_Part, str]:
         else f"{part.label}, layer {listed([str(layer) for layer in part.layers])}"
         for part in parts
     }
-
-
-def page(found: Backtest) -> str:
-    """The rows of `left_out` as a table in Markdown, which can also be read in a terminal."""
-    rows = [HEADS, *map(_cells, found.left_out.to_dicts())]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADS))]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (
-        row["target"],
-        row["predictor"],
-        row["tested_on"],
-        f"{row['n']:,}",
-        f"{row['n_hits']:,}",
-        number(None) if row["auc"] is None else f"{row['auc']:.4f}",
-        number(row["threshold"]),
-        share(row["recall"]),
-        share(row["precision"]),
-        share(row["false_alarms"]),
-        share(row["recall_collapsed"]),
-    )

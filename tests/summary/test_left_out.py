@@ -14,7 +14,10 @@ from editcore.errors import DataError
 from editcore.records.model_schemas import WARNING
 from editcore.records.schemas import CASES
 from editcore.records.tables import read_table, write_table
-from editcore.summary.left_out import page, run
+from editcore.summary.left_out import run
+from editcore.summary.left_out_page import page
+from refresh.warning import END, START
+from refresh.warning import main as refresh_warning
 from tests.rows import judged_rows, study_rows
 
 
@@ -91,3 +94,26 @@ def test_the_command_prints_the_table_and_writes_both_files(tmp_path: Path) -> N
     assert made.edits == 400
     assert set(made.left_out) == {"small", "large"}
     assert made.forecast(100.0, "owner/small").harm
+
+
+def test_the_document_and_the_calibration_are_written_together(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "editcore" / "collapse").mkdir(parents=True)
+    document = tmp_path / "docs" / "warning.md"
+    document.write_text(f"before\n{START}\nstale\n{END}\nafter\n", encoding="utf-8")
+    arguments = [*map(str, folders), "--root", str(tmp_path)]
+    CliRunner().invoke(refresh_warning, arguments, catch_exceptions=False)
+    text = document.read_text(encoding="utf-8")
+    assert page(run(folders)) in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "stale" not in text
+    assert load(tmp_path / "editcore" / "collapse" / "warning.json").edits == 400
+
+
+def test_every_edit_of_a_left_out_model_is_in_one_interval_of_probability(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
+    last = page(run(folders)).rpartition("what happened:")[2]
+    counts = [int(line.split("|")[2]) for line in last.splitlines() if " to " in line]
+    assert sum(counts) == 400

@@ -1,0 +1,101 @@
+"""The page of a test of the warning over several studies: its tables as Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import polars as pl
+
+from editcore.collapse.backtest import ALL, FORECASTS, OTHERS, scores
+from editcore.collapse.calibration import probability
+from editcore.numbers import number, share
+from editcore.summary.left_out import Backtest
+
+# Probabilities between which edits are counted, to compare them with what happened.
+EDGES = (0.0, 0.1, 0.5, 0.9, 1.0)
+TESTED = ("edits", "with it", "area", "threshold", "recall", "precision", "false alarms")
+
+
+def page(found: Backtest) -> str:
+    """All tables, which can also be read in a terminal."""
+    left_out = found.left_out.to_dicts()
+    one = found.table.filter(predictor=FORECASTS)
+    by_editor = one.filter(pl.col("calibrated_on") == OTHERS, pl.col("editor") != ALL)
+    within = one.filter(
+        pl.col("calibrated_on") == pl.col("tested_on"), pl.col("editor") == ALL, pl.col("n") > 0
+    )
+    parts = (
+        "Fitted on all models but one, tested on that one:",
+        _table(
+            ("target", "predictor", "left out", *TESTED, "of collapses"),
+            [
+                (
+                    r["target"],
+                    r["predictor"],
+                    r["tested_on"],
+                    *_tested(r),
+                    share(r["recall_collapsed"]),
+                )
+                for r in left_out
+            ],
+        ),
+        f"`{FORECASTS}` for harm, by editor of the model that was left out:",
+        _table(
+            ("left out", "editor", *TESTED),
+            [
+                (r["tested_on"], r["editor"], *_tested(r))
+                for r in by_editor.filter(target="harmed").to_dicts()
+            ],
+        ),
+        f"`{FORECASTS}`, fitted on one half of the model’s own edits and tested on the other half:",
+        _table(
+            ("target", "model", *TESTED),
+            [(r["target"], r["tested_on"], *_tested(r)) for r in within.to_dicts()],
+        ),
+        "Probability of harm of the edits of each model that was left out, and what happened:",
+        _table(("probability", "edits", "mean probability", "share harmed"), _bins(found)),
+    )
+    return "\n\n".join(parts)
+
+
+def _tested(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{row['n']:,}",
+        f"{row['n_hits']:,}",
+        number(None) if row["auc"] is None else f"{row['auc']:.4f}",
+        number(row["threshold"]),
+        share(row["recall"]),
+        share(row["precision"]),
+        share(row["false_alarms"]),
+    )
+
+
+def _bins(found: Backtest) -> Iterable[tuple[str, ...]]:
+    """How often edits with a probability in each interval did harm, all models together."""
+    lines = found.left_out.filter(predictor=FORECASTS, target="harmed").drop_nulls("slope")
+    scored = scores(found.edits, FORECASTS, "harmed")
+    each = [
+        (probability(row["intercept"], row["slope"], score), hit)
+        for row in lines.to_dicts()
+        for score, hit in scored.filter(model=row["tested_on"]).select("score", "hit").iter_rows()
+    ]
+    for low, high in pairwise(EDGES):
+        last = high == EDGES[-1]
+        inside = [pair for pair in each if low <= pair[0] and (pair[0] < high or last)]
+        if inside:
+            chances, hits = zip(*inside, strict=True)
+            means = (share(sum(column) / len(inside)) for column in (chances, hits))
+            yield (f"{low:.1f} to {high:.1f}", f"{len(inside):,}", *means)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    padded = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([padded[0], rule, *padded[1:]])
