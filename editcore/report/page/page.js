@@ -103,7 +103,7 @@
     change: "‖Δ‖ / ‖W‖, the size of the change",
   };
   const COLOURS = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"];
-  const GRADE_COLOURS = { sound: "--blue", damaged: "--c5", collapsed: "--vermilion" };
+  const GRADE_COLOURS = { sound: "--blue", damaged: "--vermilion", collapsed: "--ink" };
   const controls = ["model", "editor", "dataset", "grade", "axis", "colour"].map((name) => [name, byId(`by-${name}`)]);
   const chosen = () => ({
     ...Object.fromEntries(controls.map(([name, control]) => [name, control.value])),

@@ -227,7 +227,7 @@ def page(report: CheckReport) -> str:
         f"{report.job.editor.label} on {report.job.model.name}: "
         f"{request.text} → {request.target_new}",
         "",
-        verdict(report),
+        textwrap.fill(verdict(report), WIDTH),
         textwrap.fill(reason(report), WIDTH),
         *_prediction(report),
         *_disturbance(row, report.scale),
