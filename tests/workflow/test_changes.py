@@ -34,7 +34,7 @@ EVERY_SEQUENCE = {"sequence rome", "sequence codebook"}
 OF_EDITS = {"summarise", "mechanism_tables", "correlate", "report"}
 OF_SEQUENCES = {"summarise_sequences", "report"}
 # Jobs that also depend on the manifest, which contains the config.
-OF_STUDY = OF_EDITS | OF_SEQUENCES
+OF_STUDY = OF_EDITS | OF_SEQUENCES | {"summarise_rounding"}
 
 
 def config(**sections: Any) -> dict[str, Any]:
@@ -135,7 +135,8 @@ def test_other_metrics_measure_every_edit_again(rerun: Callable[..., Jobs]) -> N
 
 
 def test_another_threshold_judges_all_again_and_runs_no_model(rerun: Callable[..., Jobs]) -> None:
-    assert rerun(collapse={"ratio": 5.0, "perplexity": 500.0}) == OF_STUDY
+    other = {"ratio": 5.0, "perplexity": 500.0, "damage": 0.7}
+    assert rerun(collapse=other) == OF_STUDY
 
 
 def test_sequences_that_stop_at_collapse_run_again(rerun: Callable[..., Jobs]) -> None:

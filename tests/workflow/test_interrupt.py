@@ -20,7 +20,7 @@ CRASH = ("Error", "Exception", "Traceback", "exit", "log file")
 
 @pytest.fixture
 def folder(study_folder: StudyFolder, tmp_path: Path) -> StudyFolder:
-    """A study of one model and one editor: six jobs, which run in sequence on one core."""
+    """A study of one model and one editor, whose jobs run in sequence on one core."""
     folder = study_folder.copy(tmp_path)
     editors = {"rome": {"options": {"layer": 1, "steps": 3}}}
     folder.configure(models={"gpt2": {"source": "models/gpt2"}}, editors=editors, mechanism=None)
