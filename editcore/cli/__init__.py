@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
+from editcore.cli.calibrate import calibrate
 from editcore.cli.check import check, guard
 from editcore.cli.ctrl_c import noted
 from editcore.cli.examples import examples
@@ -22,6 +23,7 @@ from editcore.errors import EditcoreError, out_of_memory, reason
 FOR_PEOPLE = (
     check,
     guard,
+    calibrate,
     apply,
     revert,
     plan,

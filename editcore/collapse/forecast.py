@@ -21,7 +21,7 @@ class Forecast:
     `probability` and `collapse_probability` are of harm (a damaged or collapsed model) and of a
     collapse; `harm` and `collapse` are whether the score reaches the thresholds. All of these are
     None if no edit that was calibrated on did that. `known` is whether the model is one of
-    `calibrated_on`.
+    `calibrated_on`, and `editor` the only editor that was calibrated with; empty for several.
     """
 
     score: float
@@ -34,6 +34,7 @@ class Forecast:
     calibrated_on: tuple[str, ...]
     edits: int
     known: bool
+    editor: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Forecaster:
     `models` are those whose edits they were fitted on: names, and sources that they were loaded
     from. `edits` is the number of these edits, and `made_from` names them. `left_out` contains, for
     each model, the recall, precision and false alarms on it of a threshold for harm that was fitted
-    on the others.
+    on the others. `editor` is the only editor that made the edits; empty for several.
     """
 
     harmed: Calibration | None
@@ -52,6 +53,7 @@ class Forecaster:
     models: Mapping[str, str] = field(default_factory=dict)
     made_from: str = ""
     left_out: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    editor: str = ""
 
     def forecast(self, score: float, source: str) -> Forecast:
         """The prediction for an edit with this score, of the model at `source`."""
@@ -62,6 +64,7 @@ class Forecaster:
             tuple(self.models),
             self.edits,
             self.knows(source),
+            self.editor,
         )
 
     def knows(self, source: str) -> bool:

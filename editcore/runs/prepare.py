@@ -16,11 +16,12 @@ from editcore.config.messages import validated
 from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
 from editcore.datasets.bundled import bundled_models, is_bundled, resources_folder
 from editcore.planning import paths, preflight
-from editcore.planning.jobs import RoundingJob
+from editcore.planning.jobs import DatasetSpec, RoundingJob
 from editcore.planning.planner import plan
 from editcore.records.provenance import stamps
 
 if TYPE_CHECKING:
+    from editcore.config.collapse import CollapseSection
     from editcore.planning.jobs import EditJob, Job, ModelSpec
     from editcore.planning.study import Study
     from editcore.registry.registry import Registry
@@ -49,6 +50,11 @@ class Choice:
     editor: str
     options: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None
+
+
+def model_of(choice: Choice) -> tuple[str, ModelSection]:
+    """The label and settings of the chosen model."""
+    return _model(choice, _base(choice))
 
 
 def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:
@@ -111,6 +117,17 @@ def rounding_table(job: "EditJob", cache: Path, say: Say) -> Path:
         say(f"measure what rounding the weights of {job.model.name} does (cached)")
         rounding.run(task, path)
     return path
+
+
+def calibration_file(job: "EditJob", rule: "CollapseSection", cache: Path) -> Path:
+    """The place in `cache` of the warning fitted on a job's model with its editor.
+
+    It is the same whichever cases the job edits, and what is measured besides.
+    """
+    any_cases = {"dataset": DatasetSpec(name=CASES, path=""), "case_ids": (), "metrics": ()}
+    plain = job.model_copy(update={**any_cases, "metric_code": {}, "continuation_tokens": 0})
+    files = [*map(str, preflight.model_files(job.model.source)), job.perplexity.path]
+    return _place(cache, job.model, plain, files, rule.model_dump_json()) / "warning.json"
 
 
 def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":
@@ -178,8 +195,8 @@ def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSec
     return found.model_copy(update={"options": options, "options_by_model": {}})
 
 
-def _place(cache: Path, model: "ModelSpec", job: "Job", files: Sequence[str]) -> Path:
+def _place(cache: Path, model: "ModelSpec", job: "Job", files: Sequence[str], *more: str) -> Path:
     """A folder of the cache, named after the model and a hash of what the artefact is made from."""
-    content = json.dumps([CACHE_FORMAT, job.as_json(), stamps(files)])
+    content = json.dumps([CACHE_FORMAT, job.as_json(), stamps(files), *more])
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     return cache / f"{model.name}-{digest}"

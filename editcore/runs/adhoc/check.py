@@ -9,12 +9,13 @@ from editcore.collapse.verdict import judge
 from editcore.config.options import key_strategy_of
 from editcore.errors import RequestError
 from editcore.requests import OK
+from editcore.runs.adhoc import calibrate
 from editcore.runs.adhoc.check_report import CheckReport, Continuation, KeyFacts, forecast
 from editcore.runs.adhoc.setup import set_up
 from editcore.runs.prepare import Choice, Say
 
 if TYPE_CHECKING:
-    from editcore.collapse.forecast import Forecast
+    from editcore.collapse.forecast import Forecast, Forecaster
     from editcore.editing.editor import EditResult
     from editcore.registry.registry import Registry
     from editcore.requests import EditRequest
@@ -40,7 +41,8 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     shard, rule = ready.shard, ready.rule
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
-    warning = _warning(shard, made.result.delta)
+    known = calibrate.own(shard, rule, cache) or forecasts.load()
+    warning = _warning(shard, made.result.delta, known)
     if warning is not None:
         say(forecast(warning))
     say("measure the edited model")
@@ -58,13 +60,13 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     return CheckReport(request, row, texts, *made_with, delta, altered, notes, ready.scale)
 
 
-def _warning(shard: "Shard", delta: "Delta | None") -> "Forecast | None":
+def _warning(shard: "Shard", delta: "Delta | None", known: "Forecaster") -> "Forecast | None":
     """The prediction before any weight changes; None for a patch."""
     if delta is None:
         return None
     score = shard.rows.output_change.of(delta)
     source = shard.rows.job.model.source
-    return None if score is None else forecasts.load().forecast(score, source)
+    return None if score is None else known.forecast(score, source)
 
 
 def _altered(shard: "Shard", result: "EditResult", texts: Sequence[Continuation]) -> bool:

@@ -173,7 +173,8 @@ def forecast(warning: Forecast) -> str:
     """
     score = f"the change adds {number(warning.score)} times the layer's own output"
     if warning.probability is None:
-        return f"before the edit: unknown ({score}; {_calibrated(warning)}, none of which did harm)"
+        none = f"{_calibrated(warning)}, of which none or all did harm"
+        return f"before the edit: unknown ({score}; {none})"
     if warning.harm:
         expected = "collapse" if warning.known and warning.collapse else "harm"
     else:
@@ -186,6 +187,9 @@ def forecast(warning: Forecast) -> str:
 
 def _calibrated(warning: Forecast) -> str:
     """What the prediction was calibrated on, and whether that includes the model."""
+    if warning.editor and warning.known:
+        count = plural(warning.edits, "edit")
+        return f"calibrated on this model with this editor, by {count}"
     edits = f"calibrated on {plural(warning.edits, 'edit')} of {listed(warning.calibrated_on)}"
     return edits if warning.known else f"{edits}; this model is new"
 

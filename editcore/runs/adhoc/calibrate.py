@@ -1,0 +1,164 @@
+"""Fits the warning on one model with one editor, by edits of generated and of ordinary facts."""
+
+import json
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from editcore.atomic import write_text
+from editcore.collapse import backtest
+from editcore.collapse import forecast as forecasts
+from editcore.collapse.calibration import Calibration
+from editcore.collapse.forecast import Forecaster
+from editcore.collapse.verdict import judged
+from editcore.datasets.bundled import is_bundled, resources_folder
+from editcore.datasets.readers import read_requests
+from editcore.errors import ConfigError, DataError
+from editcore.models.hub import fetch_description
+from editcore.numbers import number, plural, share
+from editcore.planning.hard_cases import chosen
+from editcore.planning.jobs import ModelSpec
+from editcore.progress import progress_bar
+from editcore.requests import OK, EditRequest
+from editcore.runs.adhoc.hard_case_generator import generate, read_relations, read_vocabulary
+from editcore.runs.adhoc.setup import set_up
+from editcore.runs.prepare import Choice, Say, calibration_file, model_of
+
+if TYPE_CHECKING:
+    from editcore.config.collapse import CollapseSection
+    from editcore.runs.edit import Shard
+
+SEED = 0
+COUNT = 24  # facts of each kind
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A warning fitted on one model with one editor, and the grades of its edits."""
+
+    forecaster: Forecaster
+    grades: dict[str, int]
+    failed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain data for JSON."""
+        made = json.loads(self.forecaster.as_json())
+        return {"grades": self.grades, "failed": self.failed, **made}
+
+    def __str__(self) -> str:
+        """The grades, and for harm and collapse the threshold and how well it separates."""
+        made = self.forecaster
+        grades = ", ".join(f"{count:,} {grade}" for grade, count in self.grades.items())
+        failed = f"; {plural(self.failed, 'edit')} failed" if self.failed else ""
+        head = f"{made.editor} on {', '.join(made.models)}: {plural(made.edits, 'edit')}, {grades}"
+        targets = (("harm", made.harmed), ("collapse", made.collapsed))
+        return "\n".join([f"{head}{failed}", *(_line(*each, made.edits) for each in targets)])
+
+
+def _line(target: str, fitted: Calibration | None, edits: int) -> str:
+    if fitted is None:
+        return f"{target}: no threshold, since none or all of the edits are of this kind"
+    return (
+        f"{target}: begins where a change adds {number(fitted.threshold)} times the layer's own "
+        f"output ({fitted.hits} of {edits} edits; recall {share(fitted.recall)}, precision "
+        f"{share(fitted.precision)} on them)"
+    )
+
+
+def calibrate(choice: Choice, count: int, cache: Path, say: Say) -> Calibrated:
+    """Fit the warning by `count` hard and `count` ordinary edits, and keep it in `cache`.
+
+    `check` then uses it. `say` is called with each step. Raises `EditcoreError` for what a study
+    would be refused for, and `DataError` if the tokenizer gives too few hard cases or no edit can
+    be made.
+    """
+    requests = facts(choice, count, say)
+    ready = set_up(choice, requests, cache, say)
+    say(f"edit {len(requests)} facts with {ready.shard.rows.job.editor.label}")
+    return fit(ready.shard, requests, ready.rule, cache)
+
+
+def fit(
+    shard: "Shard", requests: Sequence[EditRequest], rule: "CollapseSection", cache: Path
+) -> Calibrated:
+    """The warning fitted by edits of `requests` in a loaded shard, kept in `cache`."""
+    job = shard.rows.job
+    if not shard.session.info.capabilities.changes_weights:
+        raise ConfigError(
+            f"{job.editor.label} changes no weights, so its edits have no predicted change; "
+            "calibrate an editor that does"
+        )
+    rows = pl.DataFrame(list(_rows(shard, requests)), infer_schema_length=None)
+    made = rows.filter(pl.col("status") == OK)
+    if made.is_empty():
+        raise DataError(
+            f"none of the {len(rows)} edits could be made ({rows['status'][0]}); give other options"
+        )
+    graded = judged(made, rule)
+    name, label = job.model.name, job.editor.label
+    fitted = backtest.forecaster(
+        graded, {name: job.model.source}, f"{plural(len(made), 'edit')} of {name} with {label}"
+    )
+    fitted = replace(fitted, editor=label)
+    write_text(calibration_file(job, rule, cache), fitted.as_json())
+    counts = dict(graded["grade"].value_counts(sort=True).iter_rows())
+    return Calibrated(fitted, counts, len(rows) - len(made))
+
+
+def own(shard: "Shard", rule: "CollapseSection", cache: Path) -> Forecaster | None:
+    """The warning that was fitted on a shard's model with its editor; None if there is none."""
+    path = calibration_file(shard.rows.job, rule, cache)
+    return forecasts.load(path) if path.is_file() else None
+
+
+def _rows(shard: "Shard", requests: Sequence[EditRequest]) -> Iterator[dict[str, Any]]:
+    """The rows of the edits, without metrics and texts."""
+    from editcore.runs.edit import TOGETHER
+
+    job = shard.rows.job.model_copy(update={"continuation_tokens": 0})
+    bare = replace(shard, requests=requests, rows=replace(shard.rows, job=job, metrics=()))
+    with progress_bar(total=len(requests), title="calibrate", unit="edit") as bar:
+        results = bare.results()
+        while some := list(islice(results, TOGETHER)):
+            yield from bare.rows.of(some)
+            bar.update(len(some))
+
+
+def facts(choice: Choice, count: int, say: Say) -> list[EditRequest]:
+    """`count` hard and `count` ordinary facts for a model, the same each time.
+
+    Hard ones are generated from bundled words; ordinary ones are drawn from the bundled facts.
+    """
+    label, model = model_of(choice)
+    source = model.source or label
+    fetch_description(source, model.revision, model.sha256, say)
+    root = resources_folder()
+    if root is None:
+        raise DataError(
+            "the folder resources with the facts to calibrate on was not found; work in a checkout "
+            "of editcore, or name the folder with EDITCORE_RESOURCES"
+        )
+    world = is_bundled(source)
+    spec = ModelSpec(name=label, source=source, revision=model.revision)
+    ordinary = read_requests(root / ("world/normal.json" if world else "real/facts.json"))
+    some = random.Random(SEED).sample(chosen(ordinary, "normal", [spec]), count)
+    both = [*_hard(root / "hard", "world-" if world else "", source, count), *some]
+    return [replace(request, case_id=number) for number, request in enumerate(both)]
+
+
+def _hard(folder: Path, prefix: str, source: str, count: int) -> list[EditRequest]:
+    from editcore.models.loading import load_tokenizer  # imported late: torch
+
+    vocabulary = read_vocabulary(folder / f"{prefix}words.json")
+    relations = read_relations(folder / f"{prefix}relations.json")
+    records = generate(vocabulary, relations, load_tokenizer(source), count, SEED)
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "hard.json"
+        write_text(file, json.dumps(records))
+        return read_requests(file)
