@@ -24,6 +24,7 @@ def check(
     options: Mapping[str, Any] | None = None,
     config: Path | str | None = None,
     cache: Path | str | None = None,
+    calibrate: bool = True,
     say: "Say | None" = None,
 ) -> "CheckReport":
     """A report on whether one edit damages or collapses a model; its weights stay as they are.
@@ -31,7 +32,8 @@ def check(
     `model` is a bundled name, a folder or a hub id; `prompt` has `{}` in place of the subject;
     `neighbours` maps prompts whose answers must not change to those answers. `options` override
     those of the study `config` (by default the default study, for bundled models). Artefacts are
-    kept in `cache`; `say` is called with a message on each step. Torch is imported in the
+    kept in `cache`; with `calibrate`, the warning is fitted on a new model if that takes under two
+    minutes; `say` is called with a message on each step. Torch is imported in the
     call. Raises `EditcoreError` if the request is invalid or the edit fails.
     """
     from editcore.runs.adhoc.check import check_request
@@ -43,6 +45,5 @@ def check(
         0, prompt, subject, target.strip(), true.strip(), "", tuple(paraphrases), probes
     )
     choice = Choice(model, editor, options or {}, Path(config) if config else None)
-    return check_request(
-        choice, request, Path(cache) if cache else default_cache(), say or (lambda _: None)
-    )
+    place = Path(cache) if cache else default_cache()
+    return check_request(choice, request, place, say or (lambda _: None), calibrated=calibrate)

@@ -64,6 +64,9 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     metavar="PROMPT=ANSWER",
     help="A fact that must not change; repeatable.",
 )
+@click.option(
+    "--no-calibrate", is_flag=True, help="Do not calibrate the warning on a model new to it."
+)
 @click.option("--save", type=OUT_FOLDER, help="Write the weight change into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
@@ -78,6 +81,7 @@ def check(
     true: str,
     paraphrase: Sequence[str],
     neighbour: Sequence[str],
+    no_calibrate: bool,
     save: Path | None,
     as_json: bool,
 ) -> None:
@@ -101,6 +105,7 @@ def check(
         options=parsed(settings),
         config=config,
         cache=cache,
+        calibrate=not no_calibrate,
         say=say,
     )
     if save is not None:

@@ -68,6 +68,8 @@ FILTER = ("--filter-editor", "rome", "--study", "study.yaml")
 FOR_PEOPLE = (
     Wrong(("check", "--model", "tiny-gpt", *ROME, *FACT), "Did you mean 'tiny-gpt2'?"),
     Wrong(("check", "--model", "model", "--editor", "romee", *FACT), "Did you mean 'rome'?"),
+    Wrong(("calibrate", *OWN, "--set", "layr=1"), "Did you mean 'layer'?"),
+    Wrong(("calibrate", *OWN, "--cases", "1"), "1 is not in the range"),
     Wrong(("check", *OWN, *FACT, "--set", "layer=9"), "layer 9 is outside the model"),
     Wrong(("check", *OWN, *FACT, "--set", "layer={"), "--set layer"),
     Wrong(("check", *OWN, *FACT, "--set", "layr=1"), "Did you mean 'layer'?"),

@@ -18,12 +18,9 @@ from polars.testing import assert_frame_equal
 
 import editcore
 from editcore.cli import main
-from editcore.collapse.calibration import Calibration
-from editcore.collapse.forecast import Forecaster
 from editcore.models.loading import load_model
 from editcore.registry import registry
 from editcore.registry.candidates import Candidate
-from editcore.runs.adhoc.check_report import forecast
 from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas
 from tests.studies import TEXTS, record, write_config, write_json
 
@@ -197,27 +194,6 @@ def test_json_contains_the_row_and_the_generated_text(folder: Path) -> None:
     assert 0.0 < found["kl_mean"] <= found["kl_upper"]
     assert 0.0 <= found["top1_kept"] <= 1.0
     assert 0.0 < found["rounding"]["8"] < found["rounding"]["4"]
-
-
-def test_a_prediction_names_what_it_was_calibrated_on(folder: Path) -> None:
-    foreign = run(folder, "check", *FACT).stdout
-    assert "Predicted before the edit: " in foreign
-    assert "this model is new" in " ".join(foreign.split())
-    harm, collapse = (Calibration(0.0, 1.0, limit, 9, 3, 1.0, 1.0) for limit in (2.0, 5.0))
-    made = Forecaster(harm, collapse, 9, {"tiny-gpt2": "tiny-gpt2", "small": "owner/small"})
-    low, middle, high = (forecast(made.forecast(s, "tiny-gpt2")) for s in (1.0, 3.0, 6.0))
-    assert "before the edit: no harm (probability of harm 0.50;" in low
-    assert "before the edit: harm (" in middle
-    assert "before the edit: collapse (" in high
-    assert "calibrated on 9 edits of tiny-gpt2 and small)" in high
-    new = forecast(made.forecast(6.0, "owner/other"))
-    assert "before the edit: harm (" in new
-    assert "calibrated on 9 edits of tiny-gpt2 and small; this model is new)" in new
-    none = forecast(
-        Forecaster(None, None, 9, {"small": "owner/small"}).forecast(6.0, "owner/small")
-    )
-    assert "unknown" in none
-    assert "of which none or all did harm" in none
 
 
 def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from editcore.numbers import number, plural, share
 from editcore.planning.hard_cases import chosen
 from editcore.planning.jobs import ModelSpec
 from editcore.progress import progress_bar
+from editcore.registry.registry import Registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.adhoc.hard_case_generator import generate, read_relations, read_vocabulary
 from editcore.runs.adhoc.setup import set_up
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from editcore.runs.edit import Shard
 
 SEED = 0
+COUNTERFACT = "counterfact"  # the format of all of them
 COUNT = 24  # facts of each kind
+QUICK = 120.0  # seconds that a calibration may take within another command
+SLOWDOWN = 2  # measuring an edited model takes about as long as editing it
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,10 @@ def calibrate(choice: Choice, count: int, cache: Path, say: Say) -> Calibrated:
     would be refused for, and `DataError` if the tokenizer gives too few hard cases or no edit can
     be made.
     """
-    requests = facts(choice, count, say)
-    ready = set_up(choice, requests, cache, say)
+    # Options are refused before facts are chosen, which may need torch; any fact will do for that.
+    source = _spec(choice, say).source
+    ready = set_up(choice, read_requests(_file(source), COUNTERFACT)[:1], cache, say)
+    requests = facts(choice, count, say, ready.registry)
     say(f"edit {len(requests)} facts with {ready.shard.rows.job.editor.label}")
     return fit(ready.shard, requests, ready.rule, cache)
 
@@ -130,35 +136,60 @@ def _rows(shard: "Shard", requests: Sequence[EditRequest]) -> Iterator[dict[str,
             bar.update(len(some))
 
 
-def facts(choice: Choice, count: int, say: Say) -> list[EditRequest]:
+def facts(
+    choice: Choice, count: int, say: Say, registry: Registry | None = None
+) -> list[EditRequest]:
     """`count` hard and `count` ordinary facts for a model, the same each time.
 
     Hard ones are generated from bundled words; ordinary ones are drawn from the bundled facts.
     """
+    model = _spec(choice, say)
+    both = [*_hard(model.source, count, registry), *_ordinary(model, count, registry)]
+    return [replace(request, case_id=number) for number, request in enumerate(both)]
+
+
+def _spec(choice: Choice, say: Say) -> ModelSpec:
+    """The chosen model, its description fetched."""
     label, model = model_of(choice)
     source = model.source or label
     fetch_description(source, model.revision, model.sha256, say)
+    return ModelSpec(name=label, source=source, revision=model.revision)
+
+
+def _ordinary(model: ModelSpec, count: int, registry: Registry | None) -> list[EditRequest]:
+    file = _file(model.source)
+    found = chosen(read_requests(file, COUNTERFACT, registry), "normal", [model])
+    if count > len(found):
+        raise DataError(
+            f"{file}: contains {len(found)} ordinary facts, but {count} were asked for; ask for "
+            "fewer"
+        )
+    return random.Random(SEED).sample(found, count)
+
+
+def _hard(source: str, count: int, registry: Registry | None) -> list[EditRequest]:
+    from editcore.models.loading import load_tokenizer  # imported late: torch
+
+    prefix = "hard/world-" if is_bundled(source) else "hard/"
+    vocabulary = read_vocabulary(_resources() / f"{prefix}words.json")
+    relations = read_relations(_resources() / f"{prefix}relations.json")
+    records = generate(vocabulary, relations, load_tokenizer(source), count, SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "hard.json"
+        write_text(file, json.dumps(records))
+        return read_requests(file, COUNTERFACT, registry)
+
+
+def _file(source: str) -> Path:
+    """The facts from which the ordinary ones are drawn."""
+    return _resources() / ("world/normal.json" if is_bundled(source) else "real/facts.json")
+
+
+def _resources() -> Path:
     root = resources_folder()
     if root is None:
         raise DataError(
             "the folder resources with the facts to calibrate on was not found; work in a checkout "
             "of editcore, or name the folder with EDITCORE_RESOURCES"
         )
-    world = is_bundled(source)
-    spec = ModelSpec(name=label, source=source, revision=model.revision)
-    ordinary = read_requests(root / ("world/normal.json" if world else "real/facts.json"))
-    some = random.Random(SEED).sample(chosen(ordinary, "normal", [spec]), count)
-    both = [*_hard(root / "hard", "world-" if world else "", source, count), *some]
-    return [replace(request, case_id=number) for number, request in enumerate(both)]
-
-
-def _hard(folder: Path, prefix: str, source: str, count: int) -> list[EditRequest]:
-    from editcore.models.loading import load_tokenizer  # imported late: torch
-
-    vocabulary = read_vocabulary(folder / f"{prefix}words.json")
-    relations = read_relations(folder / f"{prefix}relations.json")
-    records = generate(vocabulary, relations, load_tokenizer(source), count, SEED)
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "hard.json"
-        write_text(file, json.dumps(records))
-        return read_requests(file)
+    return root

@@ -1,5 +1,6 @@
 """One edit, made and measured: its effect on the fact, and on the model."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,11 +8,12 @@ from typing import TYPE_CHECKING
 from editcore.collapse import forecast as forecasts
 from editcore.collapse.verdict import judge
 from editcore.config.options import key_strategy_of
-from editcore.errors import RequestError
+from editcore.errors import EditcoreError, RequestError
+from editcore.numbers import duration
 from editcore.requests import OK
 from editcore.runs.adhoc import calibrate
 from editcore.runs.adhoc.check_report import CheckReport, Continuation, KeyFacts, forecast
-from editcore.runs.adhoc.setup import set_up
+from editcore.runs.adhoc.setup import Ready, set_up
 from editcore.runs.prepare import Choice, Say
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from editcore.registry.registry import Registry
     from editcore.requests import EditRequest
     from editcore.runs.edit import Shard
+    from editcore.runs.edit_rows import MadeEdit
     from editcore.updates.change import Change
     from editcore.updates.delta import Delta
 
@@ -29,9 +32,12 @@ OPENINGS = ("The people of", "She said that", "In the morning")
 TOKENS = 16
 
 
-def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say) -> CheckReport:
+def check_request(
+    choice: Choice, request: "EditRequest", cache: Path, say: Say, *, calibrated: bool = True
+) -> CheckReport:
     """Make one edit and measure it; the model's weights are as before when this returns.
 
+    With `calibrated`, the warning is first fitted on a model that is new to it, if that is quick.
     Raises `EditcoreError` for what a study would be refused for, `RequestError` if the edit cannot
     be made.
     """
@@ -42,6 +48,8 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
     known = calibrate.own(shard, rule, cache) or forecasts.load()
+    if calibrated and not known.knows(shard.rows.job.model.source):
+        known = _calibrated(choice, ready, made, cache, say) or known
     warning = _warning(shard, made.result.delta, known)
     if warning is not None:
         say(forecast(warning))
@@ -58,6 +66,31 @@ def check_request(choice: Choice, request: "EditRequest", cache: Path, say: Say)
     delta, notes = made.result.delta, tuple(ready.notes)
     made_with = keys, warning, rule, job, ready.measured_with
     return CheckReport(request, row, texts, *made_with, delta, altered, notes, ready.scale)
+
+
+def _calibrated(
+    choice: Choice, ready: Ready, made: "MadeEdit", cache: Path, say: Say
+) -> "Forecaster | None":
+    """The warning fitted on a new model; None if that takes long, by the time of the first edit."""
+    delta = made.result.delta
+    if delta is None or not delta.alters(ready.shard.session.context.model.model):
+        return None
+    edits = 2 * calibrate.COUNT
+    seconds = calibrate.SLOWDOWN * edits * made.seconds
+    about = duration(math.ceil(seconds))
+    if seconds > calibrate.QUICK:
+        say(f"the warning is new to this model; `editcore calibrate` fits it (about {about})")
+        return None
+    say(
+        f"calibrate the warning on this new model, by {edits} edits (about {about}, cached; "
+        "--no-calibrate leaves this out)"
+    )
+    try:
+        requests = calibrate.facts(choice, calibrate.COUNT, say, ready.registry)
+        return calibrate.fit(ready.shard, requests, ready.rule, cache).forecaster
+    except EditcoreError as error:
+        say(f"the warning is not calibrated on this model: {error}")
+        return None
 
 
 def _warning(shard: "Shard", delta: "Delta | None", known: "Forecaster") -> "Forecast | None":
