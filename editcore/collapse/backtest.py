@@ -29,6 +29,7 @@ KEYS = keys(WARNING)
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 FORECASTS = "output_change"  # the predictor that forecasts are made with
+FROM_PROMPT = "key_match"  # the one of those before v* is searched for
 
 # Each increases with the risk, and is null if the edit has no such quantity.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
@@ -93,7 +94,8 @@ def forecaster(edits: pl.DataFrame, models: Mapping[str, str], made_from: str) -
     made = edits.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
     by_target = [scores(made, FORECASTS, target) for target in TARGETS]
     harmed, collapsed = (_fit(scored) for scored in by_target)
-    return Forecaster(harmed, collapsed, len(by_target[-1]), models, made_from)
+    prompt = _fit(scores(made, FROM_PROMPT, "harmed"))
+    return Forecaster(harmed, collapsed, len(by_target[-1]), models, made_from, prompt=prompt)
 
 
 def scores(edits: pl.DataFrame, predictor: str, target: str) -> pl.DataFrame:
@@ -143,6 +145,8 @@ def _labels(made: pl.DataFrame, column: str) -> list[str]:
 
 
 def _fit(scored: pl.DataFrame) -> Calibration | None:
+    if scored.is_empty():
+        return None
     weights = calibrations.balanced(scored["model"].to_list())
     return calibrations.fit(scored["score"].to_list(), scored["hit"].to_list(), weights)
 

@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from editcore.datasets.bundled import bundled_name
 from editcore.errors import DataError
 
 SHIPPED = "warning.json"
+FITTED = ("harmed", "collapsed", "prompt")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Forecaster:
     `models` are those whose edits they were fitted on: names, and sources that they were loaded
     from. `edits` is the number of these edits, and `made_from` names them. `left_out` contains, for
     each model, the recall, precision and false alarms on it of a threshold for harm that was fitted
-    on the others. `editor` is the only editor that made the edits; empty for several.
+    on the others. `editor` is the only editor that made the edits; empty for several. `prompt`
+    predicts harm from the prompt alone, by 1 / `key_match`.
     """
 
     harmed: Calibration | None
@@ -54,6 +57,7 @@ class Forecaster:
     made_from: str = ""
     left_out: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     editor: str = ""
+    prompt: Calibration | None = None
 
     def forecast(self, score: float, source: str) -> Forecast:
         """The prediction for an edit with this score, of the model at `source`."""
@@ -63,6 +67,24 @@ class Forecaster:
             *_outcome(self.collapsed, score),
             tuple(self.models),
             self.edits,
+            self.knows(source),
+            self.editor,
+        )
+
+    def from_prompt(self, match: float, source: str) -> Forecast | None:
+        """The prediction of harm from the match of an edit's keys, before v* is searched for.
+
+        Its score is 1 / `match`. None if no edit with such keys was calibrated on.
+        """
+        if self.prompt is None:
+            return None
+        score = 1 / match if match else math.inf
+        return Forecast(
+            score,
+            *_outcome(self.prompt, score),
+            *_outcome(None, score),
+            tuple(self.models),
+            self.prompt.edits,
             self.knows(source),
             self.editor,
         )
@@ -85,7 +107,7 @@ def load(path: Path | None = None) -> Forecaster:
     shipped = importlib.resources.files("editcore.collapse") / SHIPPED
     try:
         found = json.loads((shipped if path is None else path).read_text(encoding="utf-8"))
-        fitted = {name: _calibration(found[name]) for name in ("harmed", "collapsed")}
+        fitted = {name: _calibration(found[name]) for name in FITTED}
         return Forecaster(**{**found, **fitted})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(

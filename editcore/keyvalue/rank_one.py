@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from editcore.keyvalue.keys import KeyPair
@@ -30,11 +30,22 @@ def solve_rank_one(
     value: Float[Tensor, " d_model"], keys: KeyPair, moment: SecondMoment | None
 ) -> RankOne:
     """The update for v*, solved in float64 and kept in float32; without a moment, C is I."""
-    direction = keys.direction.double().cpu() if moment is None else moment.solve(keys.direction)
-    unit = direction / direction.norm()
+    unit = _direction(keys, moment)
     numerator = (value - keys.solve_output).double().cpu()
     denominator = unit @ keys.solve.double().cpu()
     own = unit @ keys.direction.double().cpu()
     update = LowRankUpdate((numerator / denominator)[:, None].float(), unit[:, None].float())
     match = float((denominator / own).abs())
     return RankOne(update, float(numerator.norm()), float(denominator.abs()), match)
+
+
+def denominator_of(keys: KeyPair, moment: SecondMoment | None) -> float:
+    """|uᵀk_s|, which is known before v* is; without a moment, C is I."""
+    return float((_direction(keys, moment) @ keys.solve.double().cpu()).abs())
+
+
+def _direction(keys: KeyPair, moment: SecondMoment | None) -> Float64[Tensor, " d_key"]:
+    """u: C⁻¹k_u, scaled to unit length."""
+    direction = keys.direction.double().cpu() if moment is None else moment.solve(keys.direction)
+    unit: Float64[Tensor, " d_key"] = direction / direction.norm()
+    return unit

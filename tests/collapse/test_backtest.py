@@ -106,6 +106,9 @@ def test_damage_counts_as_harm_and_an_unknown_grade_as_nothing() -> None:
     )
     found = forecaster(edits, {"small": "small"}, "these")
     assert found.collapsed is None
+    assert found.prompt.edits == 50
+    assert found.from_prompt(0.02, "small").harm
+    assert not found.from_prompt(0.8, "small").harm
     assert (found.harmed.edits, found.harmed.hits) == (50, 17)
     assert (found.harmed.recall, found.harmed.precision) == (1.0, 1.0)
     assert found.forecast(0.8 / 0.1, "small").harm

@@ -128,6 +128,16 @@ def test_a_forecast_names_what_it_was_calibrated_on() -> None:
     assert not made.forecast(8.9, "tiny-gpt2").harm
 
 
+def test_keys_that_match_little_are_warned_of_before_the_edit() -> None:
+    prompt = fit([1.0, 1.5, 30.0, 90.0], [False, False, True, True])
+    made = Forecaster(None, None, 4, {"small": "owner/small"}, prompt=prompt)
+    far, near, none = (made.from_prompt(match, "owner/small") for match in (0.02, 0.9, 0.0))
+    assert (far.harm, near.harm, none.harm) == (True, False, True)
+    assert none.probability > far.probability > 0.5 > near.probability
+    assert far.collapse is None
+    assert Forecaster(None, None, 4).from_prompt(0.02, "owner/small") is None
+
+
 def test_warn_needs_no_study_and_changes_no_weight() -> None:
     model = wrap_model("tiny", *tiny_model("gpt2"))
     name = model.parts.down_weight(1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from editcore.keyvalue.keys import SubjectKeys, mixed, prefixed, unprefixed
-from editcore.keyvalue.rank_one import solve_rank_one
+from editcore.keyvalue.rank_one import denominator_of, solve_rank_one
 from editcore.keyvalue.second_moment import SecondMoment
 
 D_KEY, D_MODEL = 6, 4
@@ -46,6 +46,7 @@ def test_the_keys_match_fully_if_they_are_one_and_whatever_the_value(seed, with_
     u = edit.update.inputs[:, 0].double()
     own = float((u @ mixed_keys.direction.double()).abs())
     assert edit.key_match * own == pytest.approx(edit.denominator, rel=1e-4)
+    assert denominator_of(mixed_keys, moment) == pytest.approx(edit.denominator, rel=1e-9)
 
 
 def test_it_is_the_least_change_under_the_moment() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,13 @@ from editcore.errors import EditcoreError, RequestError
 from editcore.numbers import duration
 from editcore.requests import OK
 from editcore.runs.adhoc import calibrate
-from editcore.runs.adhoc.check_report import CheckReport, Continuation, KeyFacts, forecast
+from editcore.runs.adhoc.check_report import (
+    CheckReport,
+    Continuation,
+    KeyFacts,
+    forecast,
+    forecast_from_prompt,
+)
 from editcore.runs.adhoc.setup import Ready, set_up
 from editcore.runs.prepare import Choice, Say
 
@@ -45,10 +52,15 @@ def check_request(
         raise RequestError(request.flaw)
     ready = set_up(choice, [request], cache, say, TOKENS)
     shard, rule = ready.shard, ready.rule
+    known = calibrate.own(shard, rule, cache) or forecasts.load()
+    keys = key_facts(shard, request, ready.registry)
+    source = shard.rows.job.model.source
+    from_prompt = known.from_prompt(keys.match, source) if keys else None
+    if from_prompt is not None:
+        say(forecast_from_prompt(from_prompt))
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
-    known = calibrate.own(shard, rule, cache) or forecasts.load()
-    if calibrated and not known.knows(shard.rows.job.model.source):
+    if calibrated and not known.knows(source):
         known = _calibrated(choice, ready, made, cache, say) or known
     warning = _warning(shard, made.result.delta, known)
     if warning is not None:
@@ -59,13 +71,13 @@ def check_request(
         raise RequestError(f"the edit could not be made: {row['status']}")
     own = Continuation(request.text, row["continuation_base"], row["continuation"])
     texts = (own, *_openings(shard, made.result.change))
-    keys = key_facts(shard, request, ready.registry)
     row |= vars(judge(row["perplexity"], row["perplexity_base"], rule, row["kl_mean"]))
     job = shard.rows.job
     altered = _altered(shard, made.result, texts)
     delta, notes = made.result.delta, tuple(ready.notes)
     made_with = keys, warning, rule, job, ready.measured_with
-    return CheckReport(request, row, texts, *made_with, delta, altered, notes, ready.scale)
+    rest = delta, altered, notes, ready.scale, from_prompt
+    return CheckReport(request, row, texts, *made_with, *rest)
 
 
 def _calibrated(
@@ -125,6 +137,7 @@ def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> K
     from torch.nn.functional import cosine_similarity
 
     from editcore.keyvalue.keys import collect_keys, tokenize_templates
+    from editcore.keyvalue.rank_one import denominator_of
     from editcore.registry.registry import resolve_factory
 
     context, options = shard.session.context, shard.session.editor.config
@@ -132,15 +145,16 @@ def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> K
     if context.prefixes is None or strategy is None or len(layers) != 1:
         return None
     prompts = tokenize_templates(context.model, request, context.prefixes.templates)
+    for prompt in prompts:
+        context.model.check_length(request.text, len(prompt.ids))
     (keys,) = collect_keys(context.model, layers[0], [prompts])
     moment = context.moments.get(layers[0])
-    denominators = {}
-    for entry in registry.key_strategies.values():
-        pair = resolve_factory(entry.record.factory)(keys)
-        direction = pair.direction.double().cpu()
-        direction = direction if moment is None else moment.solve(direction)
-        denominators[entry.record.name] = float(
-            (direction / direction.norm() @ pair.solve.double().cpu()).abs()
-        )
+    pairs = {
+        entry.record.name: resolve_factory(entry.record.factory)(keys)
+        for entry in registry.key_strategies.values()
+    }
+    denominators = {name: denominator_of(pair, moment) for name, pair in pairs.items()}
+    own = replace(pairs[strategy], solve=pairs[strategy].direction)
     cosine = float(cosine_similarity(keys.bare, keys.mean, dim=0))
-    return KeyFacts(layers[0], strategy, cosine, denominators)
+    match = denominators[strategy] / denominator_of(own, moment)
+    return KeyFacts(layers[0], strategy, cosine, denominators, match)

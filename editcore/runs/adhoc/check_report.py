@@ -44,13 +44,14 @@ class KeyFacts:
     """The subject's keys at the edited layer.
 
     `cosine` is between the bare key and the mean key, `denominators` are |uᵀk_s| under each
-    installed key strategy.
+    installed key strategy, and `match` is |uᵀk_s| / |uᵀk_u| under the editor's own.
     """
 
     layer: int
     strategy: str
     cosine: float
     denominators: Mapping[str, float]
+    match: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class CheckReport:
     altered: bool = True
     notes: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
+    from_prompt: Forecast | None = None
 
     @property
     def collapsed(self) -> bool:
@@ -106,6 +108,7 @@ class CheckReport:
             "editor_options": self.job.editor.options,
             "keys": vars(self.keys) if self.keys else None,
             "forecast": vars(self.warning) if self.warning else None,
+            "forecast_from_prompt": vars(self.from_prompt) if self.from_prompt else None,
             "continuations": [vars(each) for each in self.continuations],
             **self.row,
         }
@@ -185,6 +188,16 @@ def forecast(warning: Forecast) -> str:
     )
 
 
+def forecast_from_prompt(warning: Forecast) -> str:
+    """The prediction from the keys alone, from before v* is searched for, as a clause."""
+    assert warning.probability is not None and warning.threshold is not None
+    return (
+        f"from the prompt alone: {'harm' if warning.harm else 'no harm'} (probability of harm "
+        f"{share(warning.probability)}; the match of the keys is {number(1 / warning.score)}, and "
+        f"harm begins below {number(1 / warning.threshold)})"
+    )
+
+
 def _calibrated(warning: Forecast) -> str:
     """What the prediction was calibrated on, and whether that includes the model."""
     if warning.editor and warning.known:
@@ -251,9 +264,11 @@ def page(report: CheckReport) -> str:
 
 
 def _prediction(report: CheckReport) -> list[str]:
-    if report.warning is None:
-        return []
-    return [textwrap.fill(f"Predicted {forecast(report.warning)}.", WIDTH)]
+    """What was predicted at either step."""
+    early, late = report.from_prompt, report.warning
+    found = [forecast_from_prompt(early)] if early else []
+    found += [forecast(late)] if late else []
+    return [textwrap.fill(f"Predicted {clause}.", WIDTH) for clause in found]
 
 
 def _disturbance(row: Mapping[str, Any], scale: Scale) -> list[str]:
