@@ -19,12 +19,12 @@ from editcore.evaluation.teacher_forcing import (
     tokenize_questions,
 )
 from editcore.requests import OK, EditRequest
+from editcore.runs.adhoc.effect import HALF
 from editcore.runs.edit import Shard
 from editcore.updates.cumulative_delta import CumulativeDelta
 from editcore.updates.delta import Delta
 
 Row = dict[str, Any]
-HALF = 0.5
 
 
 @dataclass(frozen=True)
