@@ -20,6 +20,7 @@ from editcore.records.model_schemas import WARNING
 from editcore.records.provenance import made_by
 from editcore.records.schemas import CASES
 from editcore.records.tables import read_older, read_provenance, write_table
+from editcore.requests import OK
 
 # Tables of cases of which everything that is needed here can be read.
 OLDER = ("cases/2",)
@@ -35,8 +36,9 @@ class Backtest:
 
     @property
     def made_from(self) -> str:
-        """The models and the numbers of their edits, in words."""
-        counts = self.edits.group_by("model").len().sort("model").iter_rows()
+        """The models and the numbers of their edits that succeeded, in words."""
+        made = self.edits.filter(pl.col("status") == OK)
+        counts = made.group_by("model").len().sort("model").iter_rows()
         return listed([f"{plural(count, 'edit')} of {model}" for model, count in counts])
 
     @property
@@ -54,8 +56,16 @@ class Backtest:
         return path
 
     def save_calibration(self, path: Path) -> None:
-        """Write the calibrations on all models, with how well they did on each when left out."""
+        """Write the calibrations on all models, with how well they did on each when left out.
+
+        Raises `DataError` if harm cannot be predicted from these edits.
+        """
         made = backtest.forecaster(self.edits, self.sources, self.made_from)
+        if made.harmed is None:
+            raise DataError(
+                f"harm cannot be predicted from {self.made_from}: none or all of those with "
+                f"{FORECASTS} did harm; give studies made by this version, in which some did"
+            )
         rows = self.left_out.filter(predictor=FORECASTS, target="harmed")
         found = ("recall", "precision", "false_alarms")
         left_out = {row["tested_on"]: {n: row[n] for n in found} for row in rows.to_dicts()}

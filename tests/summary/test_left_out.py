@@ -1,6 +1,7 @@
 """The test over several studies: models are told apart, and each is left out whole."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -78,6 +79,15 @@ def test_tables_of_the_version_before_are_read_and_changed_ones_are_not(tmp_path
     write_table(path, rows, old.with_metadata({**metadata, b"editcore.schema": b"cases/1"}), about)
     with pytest.raises(DataError, match="cases/3 is needed"):
         run(folders)
+
+
+def test_studies_without_the_predicted_change_give_no_calibration(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
+    found = run(folders)
+    bare = replace(found, edits=found.edits.with_columns(output_change=pl.lit(None, pl.Float64)))
+    with pytest.raises(DataError, match="harm cannot be predicted from 200 edits of large"):
+        bare.save_calibration(tmp_path / "warning.json")
+    assert not (tmp_path / "warning.json").exists()
 
 
 def test_the_command_prints_the_table_and_writes_both_files(tmp_path: Path) -> None:
