@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from editcore.collapse.backtest import ALL
+from editcore.collapse.backtest import ALL, FORECASTS
 from editcore.numbers import listed, number, real, share
 from editcore.records.model_schemas import LAYERS, WARNING
 from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED
@@ -145,18 +145,18 @@ def tasks(study: ReportData) -> Iterator[Claim]:
 
 
 def warning(study: ReportData) -> Iterator[Claim]:
-    """The prediction before the edit separates edits that collapse the model from others."""
+    """The prediction before the edit separates edits that harm the model from others."""
     found = study.table("warning", WARNING)
     if found is None or not study.models[1:]:  # the claim is about another model, too
         return
-    tested = found.filter(editor=ALL, predictor="warning", target="collapsed").drop_nulls("auc")
+    tested = found.filter(editor=ALL, predictor=FORECASTS, target="harmed").drop_nulls("auc")
     least = real(tested["auc"].min())
     if least is None:
         return
     yield Claim(
-        "**The prediction before the edit** separates edits that collapse the model from the "
+        "**The prediction before the edit** separates edits that harm the model from the "
         "others with an area under the ROC curve of at least "
-        f"{int(least * 1000) / 1000:.3f}, on held-out edits and on the other model; the threshold "
-        "must be calibrated for each model.",
+        f"{int(least * 1000) / 1000:.3f}, on held-out edits and on the other model "
+        "([the warning](docs/warning.md)).",
         least > 0.99,
     )
