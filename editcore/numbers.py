@@ -42,6 +42,15 @@ def share(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value + 1e-9:.2f}"
 
 
+def in_percent(value: float) -> str:
+    """A share between 0 and 1 as a percentage.
+
+    >>> in_percent(0.08), in_percent(0.9137)
+    ('8 %', '91.4 %')
+    """
+    return f"{100 * value:.3g} %"
+
+
 def count(value: int | None) -> str:
     """A count, thousands separated.
 

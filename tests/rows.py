@@ -13,8 +13,8 @@ from editcore.records.metric_columns import FREE_COLUMNS, METRIC_COLUMNS
 from editcore.records.schemas import EDITS
 
 BASE = 4.0
-# Mean divergences below and above the default threshold.
-SOUND, DAMAGED = 0.1 * CollapseSection().damage, 2 * CollapseSection().damage
+# Shares of unchanged predictions on both sides of the default threshold.
+SOUND, DAMAGED = 1 - 0.1 * CollapseSection().damage, 1 - 2 * CollapseSection().damage
 
 
 def edit_row(
@@ -58,9 +58,9 @@ def edit_row(
         "nll_sum": 1000.0,
         "token_count": 700,
         "nonfinite_tokens": 3 if math.isinf(perplexity) else 0,
-        "kl_mean": math.inf if math.isinf(perplexity) else SOUND,
-        "kl_upper": math.inf if math.isinf(perplexity) else 10 * SOUND,
-        "top1_kept": 0.98,
+        "kl_mean": math.inf if math.isinf(perplexity) else 0.01,
+        "kl_upper": math.inf if math.isinf(perplexity) else 0.1,
+        "top1_kept": SOUND,
         **dict.fromkeys(METRIC_COLUMNS, 0.5),
         "efficacy_prefixed_n": 5,
         **dict.fromkeys(FREE_COLUMNS, 1.0),
@@ -104,9 +104,9 @@ def study_rows(hard: int = 40, normal: int = 60) -> list[dict[str, Any]]:
                 perplexity = math.inf
             where: dict[str, Any] = {"model": model, "dataset": "hard"}
             if case % 4 == 1:
-                where["kl_mean"] = DAMAGED
+                where["top1_kept"] = DAMAGED
             rows.append(edit_row(case, perplexity, denominator, editor="alpha", **where))
-            where.pop("kl_mean", None)
+            where.pop("top1_kept", None)
             rows.append(edit_row(case, draw.uniform(4, 4.2), 2.0, editor="beta", **where))
         for case in range(1000, 1000 + normal):
             where = {"model": model, "dataset": "normal"}

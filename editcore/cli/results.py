@@ -40,9 +40,7 @@ to_tables = click.option(
     type=click.Choice(["ratio", "perplexity"]),
     help="Which of the two determines the column `collapsed`.",
 )
-@click.option(
-    "--damage", type=float, help="Damaged above this mean KL divergence per token, in nats."
-)
+@click.option("--damage", type=float, help="Damaged above this share of changed likeliest tokens.")
 def summarise(
     files: tuple[Path, ...], study: Path | None, out: Path, what: str, **thresholds: Any
 ) -> None:
@@ -141,6 +139,7 @@ def correlate(
     epilog=examples(
         "editcore backtest results path/to/other/results",
         "editcore backtest results path/to/other/results --calibration warning.json --out tested",
+        "editcore backtest results path/to/other/results --damage 0.2",
     ),
 )
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
@@ -148,9 +147,14 @@ def correlate(
 @click.option(
     "--calibration", type=OUT_FILE, help="Write the warning fitted on all models to this file."
 )
+@click.option("--damage", type=float, help="Damaged above this share of changed likeliest tokens.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backtest(
-    folders: tuple[Path, ...], out: Path | None, calibration: Path | None, as_json: bool
+    folders: tuple[Path, ...],
+    out: Path | None,
+    calibration: Path | None,
+    damage: float | None,
+    as_json: bool,
 ) -> None:
     """Fit what predicts harm on all models but one of the studies in FOLDERS, and test it on that.
 
@@ -158,10 +162,12 @@ def backtest(
     row of the output is one predictor, one target and one model that was left out; false alarms are
     a share of the edits without the target.
     """
+    from editcore.config.collapse import CollapseSection, replaced
     from editcore.summary.left_out import run
     from editcore.summary.left_out_page import page
 
-    found = run(folders)
+    given = {} if damage is None else {"damage": damage}
+    found = run(folders, replaced(CollapseSection(), given))
     if calibration is not None:
         found.save_calibration(calibration)
     if out is not None:

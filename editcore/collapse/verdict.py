@@ -25,7 +25,7 @@ SOUND, DAMAGED, COLLAPSED = GRADES = get_args(Grade)
 class Verdict:
     """The verdicts on a collapse by both thresholds, the one that the rule selects, and the grade.
 
-    `grade` is None if the model has not collapsed and its divergence is not known.
+    `grade` is None if the model has not collapsed and `top1_kept` is not known.
     """
 
     collapsed: bool
@@ -39,14 +39,13 @@ FLAGS = tuple(name for name in VERDICT_COLUMNS if name != "grade")
 
 
 def judge(
-    perplexity: float, unedited: float, rule: CollapseSection, kl_mean: float | None = None
+    perplexity: float, unedited: float, rule: CollapseSection, top1_kept: float | None = None
 ) -> Verdict:
-    """The verdict on a perplexity and a mean divergence per token, None if it was not measured.
+    """The verdict on a perplexity and a share of unchanged predictions, None if not measured.
 
-    A perplexity that is not finite is a collapse by either threshold, and such a divergence is
-    damage.
+    A perplexity that is not finite is a collapse by either threshold.
 
-    >>> judge(2000.0, 500.0, CollapseSection(damage=0.5), kl_mean=0.1)
+    >>> judge(2000.0, 500.0, CollapseSection(damage=0.5), top1_kept=0.9)
     Verdict(collapsed=False, collapsed_perplexity=True, collapsed_ratio=False, grade='sound')
     """
     limits = rule.limits(unedited)
@@ -54,22 +53,22 @@ def judge(
         name: not math.isfinite(perplexity) or perplexity > limit for name, limit in limits.items()
     }
     collapsed = above[rule.verdict]
-    grade = _grade(rule, kl_mean, collapsed=collapsed)
+    grade = _grade(rule, top1_kept, collapsed=collapsed)
     return Verdict(collapsed, above["perplexity"], above["ratio"], grade)
 
 
-def _grade(rule: CollapseSection, kl_mean: float | None, *, collapsed: bool) -> Grade | None:
+def _grade(rule: CollapseSection, top1_kept: float | None, *, collapsed: bool) -> Grade | None:
     if collapsed:
         return "collapsed"
-    if kl_mean is None:
+    if top1_kept is None:
         return None
-    return "sound" if kl_mean <= rule.damage else "damaged"
+    return "damaged" if 1 - top1_kept > rule.damage else "sound"
 
 
 def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
     """Measured rows with the columns of `Verdict`; null if no perplexity was measured.
 
-    The columns `perplexity`, `perplexity_base` and, if there is one, `kl_mean` are read. Raises
+    The columns `perplexity`, `perplexity_base` and, if there is one, `top1_kept` are read. Raises
     `DataError` for a row with the first and without the second.
     """
     lacking = rows.filter(pl.col("perplexity").is_not_null(), pl.col("perplexity_base").is_null())
@@ -78,12 +77,12 @@ def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
             f"perplexity_base is null in {len(lacking)} rows with a perplexity, so their collapse "
             "cannot be judged; delete the table that they come from and run its job again"
         )
-    if "kl_mean" not in rows.columns:
-        rows = rows.with_columns(kl_mean=pl.lit(None, pl.Float64))
-    measured = rows.select("perplexity", "perplexity_base", "kl_mean").iter_rows()
+    if "top1_kept" not in rows.columns:
+        rows = rows.with_columns(top1_kept=pl.lit(None, pl.Float64))
+    measured = rows.select("perplexity", "perplexity_base", "top1_kept").iter_rows()
     verdicts = [
-        None if perplexity is None else judge(perplexity, unedited, rule, kl_mean)
-        for perplexity, unedited, kl_mean in measured
+        None if perplexity is None else judge(perplexity, unedited, rule, top1_kept)
+        for perplexity, unedited, top1_kept in measured
     ]
     columns: dict[str, list[Any]] = {
         name: [verdict and getattr(verdict, name) for verdict in verdicts]

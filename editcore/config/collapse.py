@@ -26,11 +26,11 @@ class CollapseSection(Section):
         default="ratio", description="Which of the two determines the column `collapsed`."
     )
     damage: float = Field(
-        default=0.2,
+        default=0.08,
         gt=0,
-        allow_inf_nan=False,
-        description="Damaged above this mean KL divergence per token from the unedited model, in "
-        "nats.",
+        le=1,
+        description="Damaged above this share of the perplexity texts' tokens at which the edit "
+        "changes the likeliest next token.",
     )
 
     def limits(self, unedited: float) -> dict[str, float]:

@@ -26,7 +26,7 @@ _PERPLEXITIES = (
     real("perplexity_base", "perplexity of the unedited model"),
 )
 _OF_CASES = {column.name: column for column in described(CASES)}
-_DISTURBANCE = _OF_CASES["kl_mean"]
+_KEPT = _OF_CASES["top1_kept"]
 _VERDICTS = tuple(
     _OF_CASES[name] for name in ("collapsed", "collapsed_perplexity", "collapsed_ratio", "grade")
 )
@@ -57,7 +57,7 @@ _UPDATES = (
     real("numerator_norm", "norm of the residual that the update adds at the key"),
     real("denominator", "absolute value of the update's denominator"),
     *_PERPLEXITIES,
-    _DISTURBANCE,
+    _KEPT,
     STORED,
 )
 
@@ -178,7 +178,7 @@ _POSITIONS = (
     real("key_cosine", "cosine of kᵘ to kᵘ at its own position"),
     real("denominator", "absolute value of the update's denominator (mixed keys, with C)"),
     *_PERPLEXITIES,
-    _DISTURBANCE,
+    _KEPT,
     STORED,
 )
 

@@ -19,8 +19,8 @@ _GROUP = (
 
 GRADE = text(
     "grade",
-    "`collapsed`; `damaged`: not collapsed, but `kl_mean` is above `collapse.damage`; or "
-    "`sound`; null if `kl_mean` is and the model has not collapsed",
+    "`collapsed`; `damaged`: not collapsed, but 1 − `top1_kept` is above `collapse.damage`; "
+    "or `sound`; null if `top1_kept` is and the model has not collapsed",
 )
 
 _VERDICTS = (

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
-from editcore.numbers import MISSING, count, number, percent, share, times
+from editcore.numbers import MISSING, count, in_percent, number, percent, share, times
 from editcore.records.metric_columns import FREE_COLUMNS, MEAN_COLUMNS
 from editcore.records.model_schemas import ROUNDING
 from editcore.report.data import ReportData
@@ -103,8 +103,8 @@ def verdict_table(study: ReportData) -> Table:
     ]
     caption = (
         f"“Collapsed” means a perplexity above {collapse.in_words()}; each perplexity is a mean "
-        "over the texts. “Damaged” means that the model has not collapsed, but its predictions on "
-        f"these texts moved by more than {number(collapse.damage)} nats per token (KL divergence)."
+        "over the texts. “Damaged” means that the model has not collapsed, but the edit changed "
+        f"its likeliest next token at more than {in_percent(collapse.damage)} of their tokens."
     )
     return Table(caption, heads, tuple(rows))
 

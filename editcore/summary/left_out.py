@@ -72,14 +72,15 @@ class Backtest:
         write_text(path, replace(made, left_out=left_out).as_json())
 
 
-def run(folders: Sequence[Path]) -> Backtest:
+def run(folders: Sequence[Path], rule: CollapseSection | None = None) -> Backtest:
     """The test over the studies whose results are in some folders.
 
-    All edits are judged by the default thresholds, whatever those of their study. A model is the
-    same in several studies if it was loaded from the same source; edited at other layers, it gets
-    another label, and is still left out with all its edits. Raises `DataError` without two models.
+    All edits are judged by `rule`, or by the default thresholds, whatever those of their study. A
+    model is the same in several studies if it was loaded from the same source; edited at other
+    layers, it gets another label, and is still left out with all its edits. Raises `DataError`
+    without two models.
     """
-    studies = [_Study.read(folder) for folder in folders]
+    studies = [_Study.read(folder, rule or CollapseSection()) for folder in folders]
     labels = _labels([part for study in studies for part in study.parts])
     sources = {label: part.source for part, label in labels.items()}
     if len(set(sources.values())) < 2:
@@ -106,9 +107,9 @@ class _Study:
     parts: Sequence[_Part]
 
     @classmethod
-    def read(cls, folder: Path) -> "_Study":
+    def read(cls, folder: Path, rule: CollapseSection) -> "_Study":
         path = folder / "summary" / "cases.parquet"
-        cases = judged(read_older(path, CASES, OLDER), CollapseSection())
+        cases = judged(read_older(path, CASES, OLDER), rule)
         about = read_provenance(path)
         layers = tuple(sorted(_layers(about.get("editors", {}))))
         models = about.get("models", {})

@@ -31,46 +31,44 @@ def test_the_config_sets_which_decides_and_infinity_is_a_collapse_by_both(rule) 
 
 
 @pytest.mark.parametrize(
-    ("perplexity", "divergence", "grade"),
+    ("perplexity", "kept", "grade"),
     [
         (20.0, 0.5, "sound"),
-        (20.0, 0.5001, "damaged"),
-        (20.0, math.inf, "damaged"),
-        (20.1, 0.0, "collapsed"),
-        (math.inf, math.inf, "collapsed"),
+        (20.0, 0.4999, "damaged"),
+        (20.0, 0.0, "damaged"),
+        (20.1, 1.0, "collapsed"),
+        (math.inf, 0.0, "collapsed"),
         (20.1, None, "collapsed"),
         (20.0, None, None),
     ],
 )
-def test_the_grade_is_collapsed_or_else_follows_the_divergence(
-    perplexity, divergence, grade
-) -> None:
-    assert judge(perplexity, 2.0, CollapseSection(damage=0.5), divergence).grade == grade
+def test_the_grade_is_collapsed_or_else_follows_the_predictions(perplexity, kept, grade) -> None:
+    assert judge(perplexity, 2.0, CollapseSection(damage=0.5), kept).grade == grade
 
 
 perplexities = st.none() | st.floats(min_value=1.0) | st.just(math.inf)
 
 
 @given(
-    st.lists(st.tuples(perplexities, st.floats(1.0, 1e6), st.none() | st.floats(0.0, math.inf))),
+    st.lists(st.tuples(perplexities, st.floats(1.0, 1e6), st.none() | st.floats(0.0, 1.0))),
     st.sampled_from(["ratio", "perplexity"]),
 )
 def test_rows_are_judged_as_each_measurement_is(measured, rule) -> None:
     spec = CollapseSection(verdict=rule, ratio=3.0, perplexity=90.0)
-    schema = dict.fromkeys(("perplexity", "perplexity_base", "kl_mean"), pl.Float64)
+    schema = dict.fromkeys(("perplexity", "perplexity_base", "top1_kept"), pl.Float64)
     rows = judged(pl.DataFrame(measured, schema=schema, orient="row"), spec)
-    for (perplexity, unedited, divergence), found in zip(
+    for (perplexity, unedited, kept), found in zip(
         measured, rows.select(VERDICT_COLUMNS).rows(), strict=True
     ):
         if perplexity is None:
             assert found == (None, None, None, None)
         else:
-            verdict = judge(perplexity, unedited, spec, divergence)
+            verdict = judge(perplexity, unedited, spec, kept)
             assert found == tuple(vars(verdict).values())
             assert verdict.collapsed is not (perplexity <= spec.limit(unedited))
 
 
-def test_rows_without_a_divergence_have_no_grade_unless_they_collapsed() -> None:
+def test_rows_without_predictions_have_no_grade_unless_they_collapsed() -> None:
     rows = pl.DataFrame({"perplexity": [3.0, 40.0], "perplexity_base": [2.0, 2.0]})
     assert judged(rows, CollapseSection())["grade"].to_list() == [None, "collapsed"]
 

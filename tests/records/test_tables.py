@@ -202,7 +202,7 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["perplexity"].to_list() == [4.1, 4.1]
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
-    assert edits["kl_mean"].to_list() == [None, SOUND]
+    assert edits["top1_kept"].to_list() == [None, SOUND]
     with pytest.raises(DataError, match=r"edits/3 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
 

@@ -10,7 +10,7 @@ import pytest
 from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
-from editcore.numbers import number
+from editcore.numbers import in_percent
 from editcore.records.model_schemas import ROUNDING
 from editcore.records.schemas import VERDICTS
 from editcore.records.tables import write_table
@@ -23,7 +23,7 @@ from editcore.report.page.inline import inline
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
-from tests.rows import DAMAGED, SOUND, edit_row, failed_row
+from tests.rows import DAMAGED, edit_row, failed_row
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -101,11 +101,11 @@ def test_page_names_every_collapsed_case(whole: Checker, study: ReportData) -> N
     assert "alpha on small, hard: 10 cases of 20" in whole.words
 
 
-def test_page_names_every_damaged_case_with_its_divergence(
+def test_page_names_every_damaged_case_with_its_share_of_changed_tokens(
     whole: Checker, study: ReportData
 ) -> None:
     for subject in study.made(model="small", grade="damaged")["subject"]:
-        assert f" {subject} {number(DAMAGED)}" in whole.words
+        assert f" {subject} {in_percent(1 - DAMAGED)}" in whole.words
     assert "alpha on small, hard: 5 cases of 20" in whole.words
 
 
@@ -192,7 +192,7 @@ def test_damage_is_shown_beside_the_scale_of_rounding(study: ReportData, tmp_pat
         ("large", "collapsed by an edit", "10"),
     ]
     assert table.rows[0][3:] == ("0.250", "0.500", "0.75", "×1.50")
-    assert table.rows[2][3:5] == (number(DAMAGED), number(10 * SOUND))
+    assert table.rows[2][3:5] == ("0.0100", "0.100")
 
 
 def test_tables_keep_the_order_of_the_config(study: ReportData) -> None:

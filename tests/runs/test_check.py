@@ -28,9 +28,10 @@ ModelSaver = Callable[..., Path]
 # The random model gives this object already, so that even a weak edit takes.
 TARGET = "made"
 FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", TARGET)
-# Any perplexity and divergence is above the one, and any finite one below the other.
+# Any perplexity is above the one and below the other.
 ALWAYS, NEVER = 1e-18, 1e12
-STUDIES = {"safe": (NEVER, NEVER), "damage": (NEVER, ALWAYS), "collapse": (ALWAYS, NEVER)}
+# The perplexity ratio above which a model has collapsed.
+STUDIES = {"safe": NEVER, "collapse": ALWAYS}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) ->
     folder = tmp_path_factory.mktemp("check")
     texts = str(write_json(folder / "texts.json", TEXTS))
     write_json(folder / "facts.json", [record(i, s) for i, s in enumerate(("Coral", "Tavel"))])
-    for name, (ratio, damage) in STUDIES.items():
+    for name, ratio in STUDIES.items():
         study = {
             "models": {"random": {"source": str(saved_model("gpt2"))}},
             "editors": {"rome": {"options": {"layer": 1, "steps": 3}}},
@@ -47,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) ->
             "perplexity": {"path": texts, "texts": 2},
             "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
             "moments": {"path": texts, "tokens": 500},
-            "collapse": {"ratio": ratio, "damage": damage},
+            "collapse": {"ratio": ratio},
         }
         write_config(folder / f"{name}.yaml", study)
     return folder
@@ -61,13 +62,10 @@ def run(folder: Path, verb: str, *arguments: str, study: str = "safe") -> Result
 
 
 def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
-    safe, damaged, collapsed = (run(folder, "check", *FACT, study=s) for s in STUDIES)
-    assert (safe.exit_code, damaged.exit_code, collapsed.exit_code) == (0, 3, 3), safe.output
+    safe, collapsed = (run(folder, "check", *FACT, study=s) for s in STUDIES)
+    assert (safe.exit_code, collapsed.exit_code) == (0, 3), safe.output
     assert "SOUND: perplexity" in safe.stdout
     assert "Asked freely, it names the new object" in safe.stdout
-    assert "DAMAGED: perplexity" in damaged.stdout
-    moved = r", but the predictions moved by \S+ nats per token \(the limit is 1\.00·10⁻¹⁸\)\."
-    assert re.search(moved, " ".join(damaged.stdout.split()))
     assert "COLLAPSED: perplexity" in collapsed.stdout
     for words in (
         "denominator of the update",
@@ -80,6 +78,15 @@ def test_the_exit_status_gives_the_verdict(folder: Path) -> None:
         assert words in collapsed.stdout
     scale = "The edit disturbs the model less than rounding its weights to 8 bits."
     assert scale in " ".join(collapsed.stdout.split())
+
+
+def test_a_damaged_model_has_its_own_verdict(tmp_path: Path) -> None:
+    fact = ("--prompt", "{} is made by", "--subject", "Amber", "--target", "Graal")
+    chosen = ("--model", "tiny-gpt2", "--editor", "ft", "--cache", str(tmp_path))
+    damaged = CliRunner().invoke(main, ["check", *fact, *chosen])
+    assert damaged.exit_code == 3, damaged.output
+    moved = r"DAMAGED: perplexity .*, but another next token is the likeliest at \S+ % of tokens \("
+    assert re.search(moved, " ".join(damaged.stdout.split()))
 
 
 def test_an_edit_that_did_nothing_is_without_effect(folder: Path) -> None:

@@ -69,7 +69,7 @@ def test_group_in_which_every_edit_failed_keeps_its_row(tmp_path: Path) -> None:
 
 
 def test_a_damaged_edit_is_counted_unless_it_collapsed(tmp_path: Path) -> None:
-    rows = [edit_row(1, 4000.0, kl_mean=DAMAGED), edit_row(2, kl_mean=DAMAGED), edit_row(3)]
+    rows = [edit_row(1, 4000.0, top1_kept=DAMAGED), edit_row(2, top1_kept=DAMAGED), edit_row(3)]
     verdict = verdict_of([*rows, failed_row(4)], tmp_path)
     assert (verdict["n_collapsed"], verdict["n_damaged"]) == (1, 1)
     assert verdict["collapse_damage"] == RULE.damage
@@ -77,7 +77,7 @@ def test_a_damaged_edit_is_counted_unless_it_collapsed(tmp_path: Path) -> None:
 
 
 def test_damaged_edits_are_not_counted_where_a_divergence_was_not_measured(tmp_path: Path) -> None:
-    verdict = verdict_of([edit_row(1, kl_mean=DAMAGED), edit_row(2, kl_mean=None)], tmp_path)
+    verdict = verdict_of([edit_row(1, top1_kept=DAMAGED), edit_row(2, top1_kept=None)], tmp_path)
     assert verdict["n_damaged"] is None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from editcore.datasets.invented_world import perplexity_file
-from editcore.numbers import duration, number, plural
+from editcore.numbers import duration, in_percent, number, plural
 from editcore.report.data import ReportData
 from editcore.report.tables import Table
 
@@ -63,7 +63,10 @@ def settings(study: ReportData) -> list[tuple[str, str]]:
     return [
         ("Edits", f"{len(study.cases):,}, of which {len(study.made()):,} succeeded"),
         ("Collapse", f"perplexity above {study.collapse.in_words()}"),
-        ("Damage", f"KL divergence above {number(study.collapse.damage)} nats per token"),
+        (
+            "Damage",
+            f"likeliest token changed at over {in_percent(study.collapse.damage)} of tokens",
+        ),
         ("Perplexity", texts),
         ("Prefixes", lengths),
         ("Seed", str(config.seed)),

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from editcore.atomic import write_text
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
-from editcore.numbers import number, plural, times
+from editcore.numbers import in_percent, number, plural, times
 from editcore.report import tables
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import KINDS
@@ -142,25 +142,26 @@ def contents(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def collapsed(study: ReportData) -> list[HarmfulCases]:
     """The collapsed cases of every group that has any."""
-    return _harmful(study, COLLAPSED, "perplexity_ratio", times)
+    return _harmful(study, COLLAPSED, pl.col("perplexity_ratio"), times)
 
 
 def damaged(study: ReportData) -> list[HarmfulCases]:
     """The damaged cases of every group that has any."""
-    return _harmful(study, DAMAGED, "kl_mean", number)
+    return _harmful(study, DAMAGED, 1 - pl.col("top1_kept"), in_percent)
 
 
 def _harmful(
-    study: ReportData, grade: str, by: str, shown: Callable[[float], str]
+    study: ReportData, grade: str, by: pl.Expr, shown: Callable[[float], str]
 ) -> list[HarmfulCases]:
     groups = []
     for row in study.groups():
         where = {name: row[name] for name in ("model", "editor", "dataset")}
-        cases = study.made(**where, grade=grade).sort([by, "case_id"], descending=[True, False])
+        found = study.made(**where, grade=grade).select("case_id", "subject", by=by)
+        cases = found.sort(["by", "case_id"], descending=[True, False])
         if cases.is_empty():
             continue
         names = [
-            f"{subject} {shown(value)}" for subject, value in cases.select("subject", by).rows()
+            f"{subject} {shown(value)}" for subject, value in cases.select("subject", "by").rows()
         ]
         count = f"{plural(len(names), 'case')} of {row['n_ok']:,}"
         heading = f"{row['editor']} on {row['model']}, {row['dataset']}: {count}"

@@ -71,7 +71,7 @@ def check_request(
         raise RequestError(f"the edit could not be made: {row['status']}")
     own = Continuation(request.text, row["continuation_base"], row["continuation"])
     texts = (own, *_openings(shard, made.result.change))
-    row |= vars(judge(row["perplexity"], row["perplexity_base"], rule, row["kl_mean"]))
+    row |= vars(judge(row["perplexity"], row["perplexity_base"], rule, row["top1_kept"]))
     job = shard.rows.job
     altered = _altered(shard, made.result, texts)
     delta, notes = made.result.delta, tuple(ready.notes)

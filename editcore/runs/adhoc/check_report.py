@@ -14,7 +14,7 @@ from editcore.collapse.verdict import SOUND, Grade
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
-from editcore.numbers import listed, number, plural, share, times
+from editcore.numbers import in_percent, listed, number, plural, share, times
 from editcore.runs.adhoc import effect
 from editcore.runs.adhoc.measured_with import MeasuredWith
 
@@ -163,9 +163,10 @@ def verdict(report: CheckReport) -> str:
     collapse = f"{change} ({times(report.ratio)}; the limit is {rule.in_words()})"
     if report.outcome == "collapsed":
         return f"{word}: {collapse}."
-    moved = f"the predictions moved by {number(row['kl_mean'])} nats per token"
+    changed = in_percent(1 - row["top1_kept"])
+    moved = f"another next token is the likeliest at {changed} of tokens"
     joined = ", but" if report.outcome == "damaged" else " and"
-    return f"{word}: {collapse}{joined} {moved} (the limit is {number(rule.damage)})."
+    return f"{word}: {collapse}{joined} {moved} (the limit is {in_percent(rule.damage)})."
 
 
 def forecast(warning: Forecast) -> str:

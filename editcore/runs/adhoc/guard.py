@@ -12,7 +12,7 @@ from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, judge
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
-from editcore.numbers import number, times
+from editcore.numbers import in_percent, number, times
 from editcore.progress import progress_bar
 from editcore.records.provenance import versions
 from editcore.records.schemas import GUARD
@@ -122,7 +122,7 @@ def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
 
 def _objection(rule: CollapseSection, row: dict[str, Any], *, allow_damage: bool) -> str:
     """Why the edit is refused; empty if it is accepted. The row gets its grade."""
-    row["grade"] = judge(row["perplexity"], row["perplexity_base"], rule, row["kl_mean"]).grade
+    row["grade"] = judge(row["perplexity"], row["perplexity_base"], rule, row["top1_kept"]).grade
     accepted = (SOUND, DAMAGED) if allow_damage else (SOUND,)
     return "" if row["grade"] in accepted else _reason(row, rule)
 
@@ -132,9 +132,10 @@ def _reason(row: dict[str, Any], rule: CollapseSection) -> str:
     perplexity = f"perplexity {change} ({times(row['perplexity_ratio'])})"
     harm = f"the model would collapse, {perplexity}"
     if row["grade"] != COLLAPSED:
+        changed = in_percent(1 - row["top1_kept"])
         harm = (
-            f"the model would be damaged, its predictions moved by {number(row['kl_mean'])} nats "
-            f"per token (the limit is {number(rule.damage)}), {perplexity}"
+            f"the model would be damaged, another next token the likeliest at {changed} of tokens "
+            f"(the limit is {in_percent(rule.damage)}), {perplexity}"
         )
     if row["denominator"] is None:
         return harm

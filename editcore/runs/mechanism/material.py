@@ -107,19 +107,19 @@ class Material:
         return solve_rank_one(case.value.target, keys, self.moment if second_moment else None)
 
     def measured(self, edits: Sequence[RankOne]) -> list[dict[str, float]]:
-        """Perplexity and mean divergence of the edited model, as columns, for each update.
+        """Perplexity and unchanged predictions of the edited model, as columns, for each update.
 
-        Both are inf for an update that is not finite.
+        These are inf and 0 for an update that is not finite.
         """
         name = self.model.parts.down_weight(self.layer)
         sound = [i for i, edit in enumerate(edits) if edit.update.finite()]
         measured = self.edited.of([Delta({name: edits[i].update}) for i in sound])
         columns = {
-            i: {"perplexity": each.mean, "kl_mean": each.disturbance.mean}
+            i: {"perplexity": each.mean, "top1_kept": each.disturbance.kept}
             for i, each in zip(sound, measured, strict=True)
             if each.disturbance is not None
         }
-        broken = {"perplexity": math.inf, "kl_mean": math.inf}
+        broken = {"perplexity": math.inf, "top1_kept": 0.0}
         base = {"perplexity_base": self.unedited.mean}
         return [base | columns.get(i, broken) for i in range(len(edits))]
 
