@@ -130,8 +130,13 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "python3 bootstrap.py study --cores 8": Run("\nreport ", more="-n"),
         SMOKE: Elsewhere("a minute and a half of two cores", f".ci/run: {SMOKE}"),
         f"{STUDY} config/smollm2.yaml": Elsewhere(
-            "it downloads a model and takes half an hour",
+            "it downloads a model and takes twenty minutes",
             "tests/workflow/test_smollm2.py::test_rome_s_edits_of_hard_cases_alone_collapse_it",
+        ),
+        f"{STUDY} config/smollm2-full.yaml": Elsewhere(
+            "it downloads a model and takes hours",
+            "tests/workflow/test_smollm2.py"
+            "::test_the_full_study_plans_every_editor_on_at_least_180_cases",
         ),
         "python3 bootstrap.py test": Elsewhere(
             "it is these tests", ".ci/run: python3 bootstrap.py test"
