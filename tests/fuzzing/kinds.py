@@ -102,7 +102,9 @@ def _readers() -> list[tuple[str, tuple[str, ...]]]:
         for folder in ("artefacts", "edits", "deltas"):
             files = sorted(file for file in Path("results", folder).rglob("*.*") if file.is_file())
             found += [(str(file), arguments) for file in files if str(file) in named]
-    summarise, sequences, layers, correlate, mechanism, mine, _ = world.summaries(str(OUT))
+    summarise, sequences, layers, rounding, correlate, mechanism, mine, _ = world.summaries(
+        str(OUT)
+    )
     found += [(str(f), summarise) for f in sorted(Path("results/edits").rglob("*.parquet"))]
     found += [
         (str(f), ("doctor", "--results", "results"))
@@ -110,6 +112,7 @@ def _readers() -> list[tuple[str, tuple[str, ...]]]:
     ]
     found += [(str(f), sequences) for f in sorted(Path("results/sequences").rglob("*.parquet"))]
     found += [(str(f), layers) for f in sorted(Path("results/layers").rglob("*.parquet"))]
+    found += [(str(f), rounding) for f in sorted(Path("results/rounding").rglob("*.parquet"))]
     found += [(str(f), correlate) for f in sorted(Path("results/downstream").rglob("*.parquet"))]
     found += [(str(f), mechanism) for f in sorted(Path("results/mechanism").rglob("*.parquet"))]
     found += [(world.CASES, a) for a in (correlate, mechanism, mine)]

@@ -45,6 +45,8 @@ def command_lines(study: Study) -> Iterator[tuple[object, ...]]:
     cases = ("--cases", summary / "cases.parquet")
     for model in study.prefixes:
         yield "prefixes", *job(paths.prefixes_job(model)), paths.prefixes(model)
+    for model in study.rounding:
+        yield "rounding", *job(paths.rounding_job(model)), paths.rounding(model)
     for artefact in study.moments:
         yield "moments", *job(paths.moments_job(*artefact)), paths.moments(*artefact)
     for artefact in study.training:
@@ -59,7 +61,8 @@ def command_lines(study: Study) -> Iterator[tuple[object, ...]]:
         deltas = ("--deltas", rows.with_suffix(".safetensors"))
         yield "sequence", *deltas, *job(paths.sequences_job(*key)), rows
     yield "summarise", *listed, "--out", summary
-    yield "summarise", "--what", "sequences", *listed, "--out", summary
+    for what in ("sequences", "rounding"):
+        yield "summarise", "--what", what, *listed, "--out", summary
     for model in study.downstream:
         yield "downstream", *job(paths.downstream_job(model)), paths.downstream(model)
     yield "correlate", *listed, *cases, "--out", summary
