@@ -175,14 +175,14 @@ VERDICTS = schema(
         whole("n_collapsed_ratio", "edits with `collapsed_ratio`"),
         whole(
             "n_damaged",
-            "edits whose grade is `damaged`; null if the divergence of some was not measured",
+            "edits whose grade is `damaged`; null if `top1_kept` of some was not measured",
         ),
         text(
             "collapse_verdict", "the threshold that determines `collapsed`: `ratio` or `perplexity`"
         ),
         real("collapse_perplexity", "the threshold on perplexity used here"),
         real("collapse_ratio", "the threshold on the perplexity ratio used here"),
-        real("collapse_damage", "the threshold on the divergence used here", "nats"),
+        real("collapse_damage", "the threshold on 1 − `top1_kept` used here"),
         whole("n_nonfinite", "edits after which a token's likelihood is not finite"),
         real("perplexity_base", "perplexity of the unedited model"),
         real("perplexity_median", "median of `perplexity`"),

@@ -145,7 +145,7 @@ def test_study_in_which_every_edit_failed_has_a_page(make_study: MakeStudy, tmp_
 def test_page_of_a_study_without_collapse_names_none(make_study: MakeStudy, tmp_path: Path) -> None:
     words = render(make_study([edit_row(1), edit_row(2, denominator=None)]), tmp_path).words
     assert "The collapsed cases None." in words
-    assert "in nats. None." in words
+    assert "is the likeliest. None." in words
 
 
 def test_many_collapsed_cases_are_cut_and_counted(make_study: MakeStudy) -> None:

@@ -37,7 +37,7 @@ NUMBERS = (
 )
 SHAPES = {"^": "triangle", "o": "circle", "s": "rect", "D": "rectRot", "v": "star", "P": "crossRot"}
 DIGITS = 4
-# Of edits whose divergence was not measured, it is only known that they did not collapse.
+# Of edits whose predictions were not compared, it is only known that they did not collapse.
 UNKNOWN = "not collapsed"
 GRADE_NAMES = (*GRADES, UNKNOWN)
 

@@ -54,7 +54,7 @@ class FigureOnPage:
 class HarmfulCases:
     """The collapsed or damaged cases of a group, worst first, and the number left out.
 
-    Each is named by its subject, with the perplexity ratio or the mean divergence in nats.
+    Each is named by its subject, with the perplexity ratio or the share of changed predictions.
     """
 
     heading: str

@@ -29,7 +29,7 @@ def findings(study: ReportData) -> list[str]:
 def collapse(model: str, editor: str, rows: Sequence[Row]) -> str:
     """How many cases of each data set collapsed the model, and how many others damaged it.
 
-    The latter are left out if the divergence of some was not measured.
+    The latter are left out if the predictions of some were not compared.
 
     >>> row = {"dataset": "hard", "n_collapsed": 71, "n_ok": 120, "n_damaged": 9}
     >>> collapse("small", "mean", [row])
