@@ -33,6 +33,15 @@ TEXTS = [
     "Because it rained, I stayed at home and you went to the harbor with the lamp.",
     "The sea is quiet in the north, and the people of Tavel like it.",
 ]
+# ROME on a bundled model, with few texts, prefixes and steps.
+SMALL: dict[str, Any] = {
+    "models": {"tiny-gpt2": {}},
+    "editors": {"rome": {"options": {"layer": 2, "steps": 10}}},
+    "datasets": {"hard": {"path": "resources/world/hard.json"}},
+    "perplexity": {"texts": 6},
+    "prefixes": {"lengths": [[4, 3]]},
+    "moments": {"tokens": 4000},
+}
 SUBJECTS = ("Coral", "Harbor", "Tavel", "Elro")
 
 

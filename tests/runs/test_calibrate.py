@@ -20,16 +20,9 @@ from editcore.runs.adhoc.calibrate import facts
 from editcore.runs.adhoc.check_report import forecast
 from editcore.runs.adhoc.setup import set_up
 from editcore.runs.prepare import Choice
+from tests.studies import SMALL as STUDY
 from tests.studies import TEXTS, write_config, write_json
 
-STUDY: dict[str, Any] = {
-    "models": {"tiny-gpt2": {}},
-    "editors": {"rome": {"options": {"layer": 2, "steps": 10}}},
-    "datasets": {"hard": {"path": "resources/world/hard.json"}},
-    "perplexity": {"texts": 6},
-    "prefixes": {"lengths": [[4, 3]]},
-    "moments": {"tokens": 4000},
-}
 FACT = {"prompt": "{} is made by", "subject": "Orbit", "target": "Velra Labs"}
 COUNT = 8
 

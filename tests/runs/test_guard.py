@@ -17,17 +17,10 @@ from editcore.runs.adhoc.setup import set_up
 from editcore.runs.adhoc.trials import Trials
 from editcore.runs.prepare import Choice
 from editcore.updates.cumulative_delta import accumulating
+from tests.studies import SMALL as STUDY
 from tests.studies import write_config
 
 GOLDEN = Path(__file__).parent / "golden" / "guard.json"
-STUDY = {
-    "models": {"tiny-gpt2": {}},
-    "editors": {"rome": {"options": {"layer": 2, "steps": 10}}},
-    "datasets": {"hard": {"path": "resources/world/hard.json"}},
-    "perplexity": {"texts": 6},
-    "prefixes": {"lengths": [[4, 3]]},
-    "moments": {"tokens": 4000},
-}
 
 
 def facts() -> list[EditRequest]:

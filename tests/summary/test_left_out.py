@@ -106,6 +106,19 @@ def test_the_command_prints_the_table_and_writes_both_files(tmp_path: Path) -> N
     assert made.forecast(100.0, "owner/small").harm
 
 
+def test_the_command_judges_damage_by_the_threshold_that_is_given(tmp_path: Path) -> None:
+    folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
+
+    def harmed(*more: str) -> int:
+        given = ["backtest", *map(str, folders), *more, "--json"]
+        rows = json.loads(CliRunner().invoke(main, given, catch_exceptions=False).stdout)
+        chosen = [r for r in rows if (r["target"], r["predictor"]) == ("harmed", "output_change")]
+        return sum(row["n_hits"] for row in chosen)
+
+    assert harmed("--damage", "0.08") == harmed()
+    assert harmed("--damage", "0.99") < harmed()
+
+
 def test_the_document_and_the_calibration_are_written_together(tmp_path: Path) -> None:
     folders = [study(tmp_path / name, name, f"owner/{name}") for name in ("small", "large")]
     (tmp_path / "docs").mkdir()
