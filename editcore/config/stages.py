@@ -74,6 +74,12 @@ class DownstreamSection(Section):
         default=30,
         description="Edited models to test per model, spread evenly over log perplexity.",
     )
+    up_to: float | None = Field(
+        default=None,
+        gt=1,
+        description="Spread them only up to this multiple of the unedited model's perplexity, "
+        "where task scores still fall; over the whole range if null.",
+    )
     top: int = Field(
         default=10, ge=0, description="Further edited models, those with the highest perplexity."
     )

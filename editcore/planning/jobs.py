@@ -313,7 +313,8 @@ class EditFiles(Job):
 class DownstreamJob(Job):
     """Run tasks on the unedited model and some of its edited ones.
 
-    `count` edits are chosen to cover the range of perplexity, and `top` more with the highest;
+    `count` edits are chosen to cover the range of perplexity, up to `up_to` times the unedited
+    model's, and `top` more with the highest;
     tasks use their first `limit` items; `seed` draws the examples of few-shot tasks.
     """
 
@@ -322,6 +323,7 @@ class DownstreamJob(Job):
     tasks: tuple[str, ...]
     count: Positive
     top: Natural
+    up_to: float | None = None
     limit: Positive | None
     seed: Seed
     perplexity: PerplexitySpec

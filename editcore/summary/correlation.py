@@ -134,7 +134,9 @@ def _models(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _chosen(job: DownstreamJob) -> pl.DataFrame:
     """The edited models that a job chooses from its edits."""
-    return selected(read_edits([Path(shard.rows) for shard in job.edits]), job.count, job.top)
+    return selected(
+        read_edits([Path(shard.rows) for shard in job.edits]), job.count, job.top, job.up_to
+    )
 
 
 def _require_planned(

@@ -6,20 +6,26 @@ from editcore.records.schemas import CASE_KEYS
 from editcore.requests import OK
 
 
-def selected(edits: pl.DataFrame, count: int, top: int) -> pl.DataFrame:
+def selected(edits: pl.DataFrame, count: int, top: int, up_to: float | None = None) -> pl.DataFrame:
     """The chosen edits, with the columns `spread` and `top` for the reason of each choice.
 
     `spread` are `count` edits at even steps of log perplexity from the least to the greatest finite
-    one, for each step the nearest that is not yet chosen; `top` are those with the highest
-    perplexity, infinite ones included. Ties are broken by model, editor, data set and case.
+    one, for each step the nearest that is not yet chosen, among those whose perplexity is at most
+    `up_to` times the unedited model's; `top` are those with the highest perplexity, infinite ones
+    included. Ties are broken by model, editor, data set and case.
     """
     measured = edits.filter(pl.col("status") == OK, pl.col("perplexity").is_not_null())
     measured = measured.sort(CASE_KEYS).with_row_index("place")
-    spread = _spread(measured.filter(pl.col("perplexity").is_finite()), count)
+    spread = _spread(_within(measured, up_to), count)
     worst = measured.sort(["perplexity", "place"], descending=[True, False])["place"].head(top)
     return measured.with_columns(
         spread=pl.col("place").is_in(spread), top=pl.col("place").is_in(worst.to_list())
     ).filter(pl.col("spread") | pl.col("top"))
+
+
+def _within(edits: pl.DataFrame, up_to: float | None) -> pl.DataFrame:
+    finite = edits.filter(pl.col("perplexity").is_finite())
+    return finite if up_to is None else finite.filter(pl.col("perplexity_ratio") <= up_to)
 
 
 def _spread(edits: pl.DataFrame, count: int) -> list[int]:

@@ -5,19 +5,27 @@ import math
 import polars as pl
 
 from editcore.summary.task_choice import selected
-from tests.rows import edit_row, failed_row
+from tests.rows import BASE, edit_row, failed_row
 
 
-def chosen(perplexities: list[float], count: int, top: int) -> pl.DataFrame:
+def chosen(
+    perplexities: list[float], count: int, top: int, up_to: float | None = None
+) -> pl.DataFrame:
     rows = [edit_row(i, perplexity) for i, perplexity in enumerate(perplexities)]
     rows.append({**edit_row(999), **failed_row(999), "perplexity": None})
-    return selected(pl.DataFrame(rows, infer_schema_length=None), count, top)
+    return selected(pl.DataFrame(rows, infer_schema_length=None), count, top, up_to)
 
 
 def test_the_middle_of_the_range_is_chosen_though_nearly_all_edits_are_mild() -> None:
     mild, between = [4.0 + i / 1000 for i in range(500)], [40.0, 400.0, 4000.0, 40000.0]
     frame = chosen(mild + between, 5, 0)
     assert frame.filter(pl.col("spread"))["perplexity"].to_list() == [4.0, *between]
+
+
+def test_the_range_ends_at_a_multiple_of_the_unedited_model_but_the_worst_count() -> None:
+    frame = chosen([BASE, 2 * BASE, 20 * BASE, 21 * BASE, math.inf], 5, 1, up_to=20)
+    assert frame.filter(pl.col("spread"))["case_id"].to_list() == [0, 1, 2]
+    assert frame.filter(pl.col("top"))["case_id"].to_list() == [4]
 
 
 def test_each_edit_is_chosen_once_and_no_more_than_there_are() -> None:
