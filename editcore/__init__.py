@@ -17,6 +17,7 @@ from editcore.config.options import (
     Values,
     published_layer,
 )
+from editcore.config.spreading_options import MomentWeight, SpreadingOptions
 from editcore.config.value_options import ClampNormFactor, ValueOptions, ValueSearchOptions
 from editcore.datasets.bundled import bundled_models, data_file
 from editcore.datasets.formats.fields import RecordParser, record_id, with_slot
@@ -66,6 +67,7 @@ __all__ = [
     "MetricInfo",
     "ModelError",
     "ModelFamilyInfo",
+    "MomentWeight",
     "Moments",
     "PluginError",
     "Prefixes",
@@ -73,6 +75,7 @@ __all__ = [
     "RecordParser",
     "RequestError",
     "Requirement",
+    "SpreadingOptions",
     "Trained",
     "TransformConfig",
     "ValueOptions",

@@ -4,6 +4,7 @@ Names for planning (options, hook records, requests, errors) are in `editcore`, 
 torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
 """
 
+from editcore.editing.spreading import LayerKeys, RememberingEditor, SpreadingEditor
 from editcore.editing.trained import TrainedParts, load_trained, save_trained
 from editcore.editing.transforms import DeltaTransform
 from editcore.editing.values import values_of_each
@@ -34,12 +35,13 @@ from editcore.keyvalue.keys import (
     collect_keys,
     tokenize_templates,
 )
-from editcore.keyvalue.least_squares import solve_least_squares
+from editcore.keyvalue.least_squares import solve_least_squares, weigh_against
 from editcore.keyvalue.moment_accumulator import measure_moments
-from editcore.keyvalue.prefixes import ContextPrefixes, sample_prefixes
+from editcore.keyvalue.prefixes import ContextPrefixes, WeightedTemplates, sample_prefixes
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.spread import Solve, spread
 from editcore.keyvalue.value import Value
 from editcore.keyvalue.value_search import find_values
 from editcore.models.architectures import ModelParts, stores_transposed
@@ -96,6 +98,7 @@ __all__ = [
     "DenseUpdate",
     "KeyPair",
     "KeyStrategy",
+    "LayerKeys",
     "LoadedModel",
     "LowRankUpdate",
     "Metric",
@@ -107,8 +110,11 @@ __all__ = [
     "Question",
     "RankOne",
     "Recorded",
+    "RememberingEditor",
     "RowAdam",
     "SecondMoment",
+    "Solve",
+    "SpreadingEditor",
     "StartPoint",
     "SubjectKeys",
     "TokenizedPrompt",
@@ -116,6 +122,7 @@ __all__ = [
     "TrainedParts",
     "Update",
     "Value",
+    "WeightedTemplates",
     "adding",
     "ask",
     "ask_edited",
@@ -146,6 +153,7 @@ __all__ = [
     "save_trained",
     "solve_least_squares",
     "solve_rank_one",
+    "spread",
     "stores_transposed",
     "tokenize_prompt",
     "tokenize_questions",
@@ -153,5 +161,6 @@ __all__ = [
     "tokens_per_pass",
     "tokens_per_search",
     "values_of_each",
+    "weigh_against",
     "wrap_model",
 ]

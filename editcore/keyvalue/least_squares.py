@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.second_moment import SecondMoment, factored
 from editcore.updates.delta import LowRankUpdate
 
 
@@ -24,6 +24,20 @@ def weigh(
     system = torch.eye(keys.shape[1], dtype=torch.float64) + keys.double().cpu().T @ scaled
     weighed: Tensor = torch.linalg.solve(system, scaled.T).T
     return weighed
+
+
+def weigh_against(
+    keys: Float[Tensor, "d_key case"], matrix: Float64[Tensor, "d_key d_key"]
+) -> Float64[Tensor, "d_key case"]:
+    """(A + K Kᵀ)⁻¹K for keys K and any positive semi-definite A, such as λC plus earlier keys.
+
+    NaN if the sum is not finite, which `Delta.finite` then reports.
+    """
+    keys = keys.double().cpu()
+    factor = factored(matrix + keys @ keys.T)
+    return (
+        torch.full_like(keys, torch.nan) if factor is None else torch.cholesky_solve(keys, factor)
+    )
 
 
 def solve_least_squares(

@@ -7,6 +7,7 @@ collapse test edited prompts after them.
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,14 @@ TOP_K = 5
 # Templates that an edited prompt is tested in: one alone may favour or spoil an edit.
 TEST_PREFIXES = 5
 REMEDY = "delete it and run again, so that `editcore prefixes` writes it"
+
+
+@dataclass(frozen=True)
+class WeightedTemplates:
+    """Templates, the bare prompt first, and their weights, which add up to one."""
+
+    templates: tuple[str, ...]
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,23 @@ class ContextPrefixes:
     def hash(self) -> str:
         """Twelve hexadecimal digits that identify these templates in every row that used them."""
         return hashlib.sha256(json.dumps(self.templates).encode()).hexdigest()[:12]
+
+    def weighted(self, sampled: int) -> WeightedTemplates:
+        """The bare prompt and the last `sampled` templates, weighted as in MEMIT's release.
+
+        A key is the mean over groups of the mean within each: the bare prompt is one group, and the
+        templates of each length are another.
+
+        >>> ContextPrefixes(("{}", "I. {}", "You. {}"), "m", 0).weighted(5).weights
+        (0.5, 0.25, 0.25)
+        """
+        group = [i for i, size in enumerate(self.groups) for _ in range(size)]
+        chosen = [-1, *group[-sampled:]]
+        sizes = Counter(chosen)
+        return WeightedTemplates(
+            (self.templates[0], *self.templates[1:][-sampled:]),
+            tuple(1 / (len(sizes) * sizes[group]) for group in chosen),
+        )
 
     def for_tests(self, seed: int, case_id: int) -> tuple[str, ...]:
         """The templates of a case's prefixed tests, drawn by seed and case, whatever its shard.

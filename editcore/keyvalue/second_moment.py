@@ -39,15 +39,11 @@ class SecondMoment:
         """Factor C; `DataError` if it is not positive definite even with a tiny ridge.
 
         The ridge is added only to the factored matrix, and only if the factorisation fails without
-        it, as it does with fewer tokens than keys have dimensions, or with sums made in float32. It
-        is the least of `RIDGES` that is enough, times the mean of the diagonal.
+        it, as it does with fewer tokens than keys have dimensions, or with sums made in float32.
         """
         matrix = matrix.double().cpu()
-        for ridge in RIDGES:
-            added = ridge * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
-            factor, failed = torch.linalg.cholesky_ex(matrix + added)
-            if not failed and factor.isfinite().all():
-                return cls(layer, matrix, factor, tokens)
+        if (factor := factored(matrix)) is not None:
+            return cls(layer, matrix, factor, tokens)
         raise DataError(
             f"the second moment of layer {layer} over {tokens} tokens is not positive definite; "
             f"give more tokens than the {len(matrix)} dimensions of a key"
@@ -62,6 +58,23 @@ class SecondMoment:
         """
         columns = keys.double().cpu().reshape(-1, keys.shape[-1]).T
         return torch.cholesky_solve(columns, self.factor).T.reshape(keys.shape)
+
+
+def factored(
+    matrix: Float64[Tensor, "d_key d_key"],
+) -> Float64[Tensor, "d_key d_key"] | None:
+    """The lower Cholesky factor of a matrix; None if it is not positive definite.
+
+    To a matrix that cannot be factored as it is, the least of `RIDGES` that is enough is added,
+    times the mean of the diagonal.
+    """
+    for ridge in RIDGES:
+        added = ridge * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
+        found = torch.linalg.cholesky_ex(matrix + added)
+        factor: Tensor = found.L
+        if not found.info and factor.isfinite().all():
+            return factor
+    return None
 
 
 def save(moment: SecondMoment, path: Path, metadata: dict[str, str]) -> None:

@@ -36,6 +36,12 @@ class TestMemit(EditorConformance):
     options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
 
 
+class TestMemitSeq(EditorConformance):
+    editor = "memit-seq"
+    kinds = TRAITS
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
+
+
 class TestMend(EditorConformance):
     editor = "mend"
     options: ClassVar[dict[str, Any]] = {

@@ -104,3 +104,13 @@ def test_templates_that_somebody_changed_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     with pytest.raises(DataError, match=r"p\.json has no digest.*`editcore prefixes`"):
         prefixes.load(path)
+
+
+def test_the_bare_prompt_is_a_group_of_its_own() -> None:
+    prefixes = ContextPrefixes(("{}", *(f"{i}. {{}}" for i in range(6))), "m", 0, (2, 4))
+    last = prefixes.weighted(3)
+    assert last.templates == ("{}", "3. {}", "4. {}", "5. {}")
+    assert last.weights == pytest.approx((1 / 2, 1 / 6, 1 / 6, 1 / 6))
+    both = prefixes.weighted(5)
+    assert both.weights == pytest.approx((1 / 3, 1 / 3, *[1 / 12] * 4))
+    assert ContextPrefixes(("{}",), "m", 0).weighted(5).weights == (1.0,)

@@ -3,20 +3,15 @@
 import pytest
 import torch
 from editcore_memit.config import MemitConfig
-from editcore_memit.contexts import choose
 from editcore_memit.editor import MemitEditor
-from editcore_memit.spread import Spreading, spread
 from pydantic import ValidationError
 
 from editcore import EditContext, EditRequest, Moments, Prefixes, RequestError
 from editcore.testing import tiny_model, tiny_requests
 from editcore.toolkit import (
     ContextPrefixes,
-    LoadedModel,
     SecondMoment,
     continuation_ids,
-    recording,
-    tokenize_prompt,
     tokenize_templates,
     wrap_model,
 )
@@ -39,14 +34,6 @@ def editor(**options: float) -> MemitEditor:
     return MemitEditor(MemitConfig(layers=LAYERS, **{"moment_weight": 1.0, "steps": 3, **options}))
 
 
-def output_at_subject(model: LoadedModel, request: EditRequest) -> torch.Tensor:
-    """The last edited layer's block output at the bare prompt's subject, from a plain pass."""
-    prompt = tokenize_prompt(model.tokenizer, request.prompt, request.subject)
-    with torch.no_grad(), recording(model.parts.block(LAYERS[-1])) as seen:
-        model.model(torch.tensor([prompt.ids]))
-    return seen.output[0, prompt.subject]
-
-
 def test_options_ask_for_their_artefacts() -> None:
     config = MemitConfig(layers=(3, 4, 7))
     assert config.requires() == (Prefixes(), Moments(3), Moments(4), Moments(7))
@@ -64,33 +51,6 @@ def test_the_message_shows_what_layers_look_like() -> None:
         MemitConfig(layers=(2, 1))
     with pytest.raises(ValidationError):
         MemitConfig(layers=(1,), moment_weight=0)
-
-
-@pytest.mark.parametrize("number", [1, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_with_a_small_weight_every_case_reaches_its_target(kind: str, number: int) -> None:
-    """With λ near zero, no residual is left after the last layer."""
-    given, requests = context(kind), tiny_requests()[:number]
-    prompts = [tokenize_templates(given.model, request, ["{}"]) for request in requests]
-    targets = torch.randn(number, 32, generator=torch.Generator().manual_seed(1))
-    how = Spreading(LAYERS, given.moments, 1e-6, [1.0])
-    delta = spread(given.model, prompts, targets, how)
-    assert set(delta.updates) == {given.model.parts.down_weight(layer) for layer in LAYERS}
-    with delta.applied(given.model.model):
-        for request, target in zip(requests, targets, strict=True):
-            reached = output_at_subject(given.model, request)
-            torch.testing.assert_close(reached, target, rtol=1e-2, atol=1e-2)
-
-
-def test_the_first_layer_takes_its_even_share() -> None:
-    """With two layers, the lower one's residual is half of what is missing before the edit."""
-    given, request = context("llama"), tiny_requests()[0]
-    prompts = [tokenize_templates(given.model, request, ["{}"])]
-    missing = torch.randn(1, 32, generator=torch.Generator().manual_seed(1))
-    targets = output_at_subject(given.model, request) + missing
-    delta = spread(given.model, prompts, targets, Spreading(LAYERS, given.moments, 1.0, [1.0]))
-    lower = delta.updates[given.model.parts.down_weight(LAYERS[0])]
-    torch.testing.assert_close(lower.outputs.T, missing / 2, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -154,16 +114,6 @@ def test_editing_leaves_the_weights_as_they_were(kind: str) -> None:
     assert changed == set(result.delta.updates)
     for name, parameter in given.model.model.named_parameters():
         assert torch.equal(parameter, before[name]), name
-
-
-def test_the_bare_prompt_is_a_group_of_its_own() -> None:
-    prefixes = ContextPrefixes(("{}", *(f"{i}. {{}}" for i in range(6))), "m", 0, (2, 4))
-    last = choose(prefixes, 3)
-    assert last.templates == ("{}", "3. {}", "4. {}", "5. {}")
-    assert last.weights == pytest.approx((1 / 2, 1 / 6, 1 / 6, 1 / 6))
-    both = choose(prefixes, 5)
-    assert both.weights == pytest.approx((1 / 3, 1 / 3, *[1 / 12] * 4))
-    assert choose(ContextPrefixes(("{}",), "m", 0), 5).weights == (1.0,)
 
 
 def test_a_case_that_cannot_be_placed_leaves_the_others_untouched() -> None:

@@ -1,0 +1,140 @@
+"""Editors of MEMIT's family agree with the code that their authors released.
+
+The vectors are of the small Llama model of editcore-rome's golden vectors; golden/README.md.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from editcore.editing.editor import EditContext
+from editcore.editing.session import make_editor
+from editcore.editing.spreading import SpreadingEditor
+from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.second_moment import SecondMoment
+from editcore.models.loading import LoadedModel, load_model
+from editcore.registry.registry import load_registry
+from editcore.requests import EditRequest
+from editcore.updates.delta import Delta
+
+ROOT = Path(__file__).parents[2]
+VECTORS = Path(__file__).parent / "golden" / "spreading"
+ROME, MEMIT = (ROOT / f"plugins/editcore-{name}/tests/golden/llama" for name in ("rome", "memit"))
+WEIGHT = "model.layers.{}.mlp.down_proj.weight"
+SCENARIOS = {
+    "one": [[0]],
+    "batch": [[*range(6, 14)]],
+    "seq": [[*range(4)], [*range(4, 8)], [*range(8, 12)]],
+}
+LAYERS = (1, 2)
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "memit-seq": {"moment_weight": 50},
+}
+PARAMETERS = [(editor, scenario) for editor in OPTIONS for scenario in SCENARIOS]
+
+
+@pytest.fixture(scope="module")
+def context() -> EditContext:
+    tensors = load_file(ROME / "expected.safetensors") | load_file(MEMIT / "expected.safetensors")
+    bare, sampled = json.loads((MEMIT / "expected.json").read_text())["prefixes"]
+    return EditContext(
+        load_model("golden", str(ROME / "model")),
+        ContextPrefixes((*bare, *sampled), "golden", 0),
+        {layer: SecondMoment.from_matrix(layer, tensors[f"cov.{layer}"], 0) for layer in LAYERS},
+    )
+
+
+@pytest.fixture(scope="module")
+def requests() -> list[EditRequest]:
+    cases = json.loads((ROME / "expected.json").read_text())["cases"]
+    asked = ("prompt", "subject", "target_new", "target_true")
+    return [EditRequest(i, *(case[key] for key in asked)) for i, case in enumerate(cases)]
+
+
+class Vectors:
+    """The vectors of one editor in one scenario."""
+
+    def __init__(self, editor: str, scenario: str) -> None:
+        self._tensors = load_file(VECTORS / f"{editor.replace('-', '_')}.safetensors")
+        self._scenario = scenario
+
+    def __getitem__(self, key: str) -> torch.Tensor:
+        """In float64."""
+        return self._tensors[f"{self._scenario}.{key}"].double()
+
+    @property
+    def layers(self) -> list[int]:
+        """The edited layers."""
+        return [layer for layer in LAYERS if f"{self._scenario}.0.K.{layer}" in self._tensors]
+
+    def since_the_start(self, step: int, layer: int) -> torch.Tensor:
+        """The change of a layer's weight up to a step."""
+        name = f"{step}.delta.{WEIGHT.format(layer)}"
+        return self[f"{name}.left"] @ self[f"{name}.right"]
+
+    def change(self, step: int, layer: int) -> torch.Tensor:
+        """The change of a layer's weight in a step."""
+        whole = self.since_the_start(step, layer)
+        return whole - self.since_the_start(step - 1, layer) if step else whole
+
+
+def made(editor: str, vectors: Vectors) -> SpreadingEditor[Any]:
+    info = load_registry().editors[editor].record
+    config = info.config.model_validate({"layers": vectors.layers, **OPTIONS[editor]})
+    found = make_editor(info, config)
+    assert isinstance(found, SpreadingEditor)
+    return found
+
+
+@contextmanager
+def kept(model: LoadedModel) -> Iterator[None]:
+    """A block after which the model's weights are as they were."""
+    before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+    yield
+    model.model.load_state_dict(before)
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, relative: float) -> bool:
+    return float((found.double() - expected).norm() / expected.norm()) < relative
+
+
+@pytest.mark.parametrize(("editor", "scenario"), PARAMETERS)
+def test_each_step_changes_the_weights_as_the_released_code_does(
+    editor: str, scenario: str, context: EditContext, requests: list[EditRequest]
+) -> None:
+    vectors = Vectors(editor, scenario)
+    editing, state = made(editor, vectors), None
+    total = dict.fromkeys(vectors.layers, torch.zeros(()))
+    with kept(context.model):
+        for step, cases in enumerate(SCENARIOS[scenario]):
+            result = editing.edit(context, [requests[case] for case in cases], state)
+            assert isinstance(result.delta, Delta), result.status
+            result.delta.add_to(context.model.model)
+            state = result.state
+            for layer in vectors.layers:
+                total[layer] = total[layer] + result.delta.updates[WEIGHT.format(layer)].dense()
+                found = total[layer].double().flatten()
+                golden = vectors.since_the_start(step, layer).flatten()
+                assert torch.cosine_similarity(found, golden, 0) >= 0.9999
+                assert float(found.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
+
+
+@pytest.mark.parametrize(("editor", "scenario"), PARAMETERS)
+def test_given_keys_and_residuals_a_layers_change_is_the_released_one(
+    editor: str, scenario: str, context: EditContext
+) -> None:
+    vectors = Vectors(editor, scenario)
+    editing, state = made(editor, vectors), None
+    for step in range(len(SCENARIOS[scenario])):
+        solve = editing.solver(context, state)
+        keys = {layer: vectors[f"{step}.K.{layer}"].float() for layer in vectors.layers}
+        for layer, found in keys.items():
+            update = solve(layer, vectors[f"{step}.R.{layer}"].float(), found)
+            assert close(update.dense(), vectors.change(step, layer), 1e-5)
+        state = editing.remember(context, state, keys)
