@@ -5,6 +5,8 @@ torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
 """
 
 from editcore.editing.spreading import LayerKeys, RememberingEditor, SpreadingEditor
+from editcore.editing.target_rows import ScoredRows, TargetRow, target_row
+from editcore.editing.token_gradients import TokenFactors, token_factors
 from editcore.editing.trained import TrainedParts, load_trained, save_trained
 from editcore.editing.transforms import DeltaTransform
 from editcore.editing.values import values_of_each
@@ -112,11 +114,14 @@ __all__ = [
     "Recorded",
     "RememberingEditor",
     "RowAdam",
+    "ScoredRows",
     "SecondMoment",
     "Solve",
     "SpreadingEditor",
     "StartPoint",
     "SubjectKeys",
+    "TargetRow",
+    "TokenFactors",
     "TokenizedPrompt",
     "TokenizedQuestions",
     "TrainedParts",
@@ -155,6 +160,8 @@ __all__ = [
     "solve_rank_one",
     "spread",
     "stores_transposed",
+    "target_row",
+    "token_factors",
     "tokenize_prompt",
     "tokenize_questions",
     "tokenize_templates",

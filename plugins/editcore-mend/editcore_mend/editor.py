@@ -12,16 +12,18 @@ from editcore.toolkit import (
     Delta,
     LoadedModel,
     LowRankUpdate,
+    ScoredRows,
+    TargetRow,
     TrainedParts,
     bucket_by_length,
     combine_deltas,
+    target_row,
+    token_factors,
     tokens_per_pass,
 )
 from editcore_mend import sites
 from editcore_mend.config import MendConfig
-from editcore_mend.gradients import token_factors
 from editcore_mend.network import MendNetwork
-from editcore_mend.rows import Line, line
 from editcore_mend.split import split
 from editcore_mend.training import Training
 
@@ -60,11 +62,13 @@ class MendEditor(Editor[MendConfig]):
     ) -> Iterator[EditResult]:
         """Each request's own change, many in one backward pass."""
         posed = [_posed(context.model, request) for request in requests]
-        found = iter(self._results(context, [each for each in posed if isinstance(each, Line)]))
+        found = iter(
+            self._results(context, [each for each in posed if isinstance(each, TargetRow)])
+        )
         for each in posed:
-            yield next(found) if isinstance(each, Line) else EditResult(None, each)
+            yield next(found) if isinstance(each, TargetRow) else EditResult(None, each)
 
-    def _results(self, context: EditContext, lines: Sequence[Line]) -> list[EditResult]:
+    def _results(self, context: EditContext, lines: Sequence[TargetRow]) -> list[EditResult]:
         places = sites.find(context.model, self.config.layers)
         network = _network(context, places)
         found: dict[int, EditResult] = {}
@@ -81,9 +85,11 @@ class MendEditor(Editor[MendConfig]):
         model: LoadedModel,
         network: MendNetwork,
         places: Sequence[sites.Site],
-        lines: Sequence[Line],
+        lines: Sequence[TargetRow],
     ) -> list[EditResult]:
-        factors, losses = token_factors(model, places, lines)
+        factors, losses = token_factors(
+            model, [place.module for place in places], ScoredRows.of(model, lines)
+        )
         found = network(factors)
         changes = [
             {
@@ -108,11 +114,11 @@ def _result(delta: Delta, loss: float) -> EditResult:
     return EditResult(delta, diagnostics=diagnostics)
 
 
-def _line(model: LoadedModel, request: EditRequest) -> Line:
-    return line(model, request.text, request.target_new)
+def _line(model: LoadedModel, request: EditRequest) -> TargetRow:
+    return target_row(model, request.text, request.target_new)
 
 
-def _posed(model: LoadedModel, request: EditRequest) -> Line | str:
+def _posed(model: LoadedModel, request: EditRequest) -> TargetRow | str:
     try:
         return _line(model, request)
     except RequestError as error:

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from editcore import SLOT, DataError, EditRequest, Probe, RequestError
-from editcore.toolkit import LoadedModel
-from editcore_mend.rows import Line, line
+from editcore.toolkit import (
+    LoadedModel,
+    TargetRow,
+    target_row,
+)
 
 # Least share of examples that can be posed; with fewer, the network would not learn these facts.
 LEAST_SHARE = 0.5
@@ -21,9 +24,9 @@ LEAST_SHARE = 0.5
 class Example:
     """One edit in tokens, its paraphrases with the same target, and neighbours."""
 
-    edit: Line
-    paraphrases: tuple[Line, ...]
-    neighbours: tuple[Line, ...]
+    edit: TargetRow
+    paraphrases: tuple[TargetRow, ...]
+    neighbours: tuple[TargetRow, ...]
 
 
 @dataclass
@@ -150,9 +153,9 @@ def _example(
     neighbours: Iterable[Probe],
 ) -> Example:
     found = Example(
-        line(model, prompt, target),
-        tuple(line(model, paraphrase, target) for paraphrase in paraphrases),
-        tuple(line(model, probe.prompt, probe.target) for probe in neighbours),
+        target_row(model, prompt, target),
+        tuple(target_row(model, paraphrase, target) for paraphrase in paraphrases),
+        tuple(target_row(model, probe.prompt, probe.target) for probe in neighbours),
     )
     for kind, lines in (("paraphrase", found.paraphrases), ("neighbour", found.neighbours)):
         if not lines:

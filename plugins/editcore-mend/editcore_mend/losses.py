@@ -14,14 +14,16 @@ from editcore.toolkit import (
     Activations,
     BatchedFactors,
     LoadedModel,
+    ScoredRows,
     StartPoint,
+    TargetRow,
+    TokenFactors,
     overlaying,
     recording_activations,
     run_from,
+    token_factors,
 )
 from editcore_mend.examples import Example
-from editcore_mend.gradients import TokenFactors, token_factors
-from editcore_mend.rows import Line, Scored
 from editcore_mend.sites import Site
 
 
@@ -49,7 +51,9 @@ class Pose:
         self._model, self._sites = model, sites
         self._start = StartPoint(min(model.parts.block_of(s.parameter) or 0 for s in sites) - 1)
         self.factors: list[TokenFactors] = token_factors(
-            model, sites, [example.edit for example in examples]
+            model,
+            [site.module for site in sites],
+            ScoredRows.of(model, [example.edit for example in examples]),
         )[0]
         self._told = _Asked(model, self._start, [e.paraphrases for e in examples])
         self._kept = _Asked(model, self._start, [e.neighbours for e in examples])
@@ -73,10 +77,10 @@ class _Asked:
     """Rows of several examples, and the unedited model's states at the block where edits begin."""
 
     def __init__(
-        self, model: LoadedModel, start: StartPoint, lines: Sequence[Sequence[Line]]
+        self, model: LoadedModel, start: StartPoint, lines: Sequence[Sequence[TargetRow]]
     ) -> None:
         self._model, self._start = model, start
-        self.scored = Scored.of(model, [each for some in lines for each in some])
+        self.scored = ScoredRows.of(model, [each for some in lines for each in some])
         self._edit = torch.tensor(
             [i for i, some in enumerate(lines) for _ in some], device=model.device
         )

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from editcore.toolkit import BatchedFactors
-from editcore_mend.gradients import TokenFactors
+from editcore.toolkit import (
+    BatchedFactors,
+    TokenFactors,
+)
 from editcore_mend.sites import Site
 from editcore_mend.statistics import RunningStatistics
 

@@ -1,13 +1,11 @@
-"""MEND's mathematics: the factors give autograd's gradient; untrained, it is gradient descent."""
+"""MEND's mathematics: untrained, it is gradient descent, and its losses are the edited model's."""
 
 import pytest
 import torch
 from editcore_mend import sites
 from editcore_mend.examples import own
-from editcore_mend.gradients import TokenFactors, token_factors
 from editcore_mend.losses import Pose
 from editcore_mend.network import MendNetwork
-from editcore_mend.rows import Line, line
 from editcore_mend.statistics import RunningStatistics
 
 from editcore import EditRequest
@@ -17,7 +15,11 @@ from editcore.toolkit import (
     Delta,
     LoadedModel,
     LowRankUpdate,
-    stores_transposed,
+    ScoredRows,
+    TargetRow,
+    TokenFactors,
+    target_row,
+    token_factors,
     wrap_model,
 )
 
@@ -30,35 +32,15 @@ def tiny(kind: str) -> LoadedModel:
     return wrap_model(kind, model.double(), tokenizer)
 
 
-def lines(model: LoadedModel) -> list[Line]:
-    return [line(model, r.text, r.target_new) for r in (*tiny_requests(), LONG)]
+def lines(model: LoadedModel) -> list[TargetRow]:
+    return [target_row(model, r.text, r.target_new) for r in (*tiny_requests(), LONG)]
 
 
-def textbook(model: LoadedModel, places: tuple[sites.Site, ...], one: Line) -> list[torch.Tensor]:
-    """The dense gradients `[d_out, d_in]` of one line's loss, by autograd on the weights."""
-    weights = [model.model.get_parameter(site.parameter).requires_grad_() for site in places]
-    logits = model.model(torch.tensor([one.ids])).logits[0, -len(one.target) :]
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(one.target))
-    dense = torch.autograd.grad(loss, weights)
-    for weight in weights:
-        weight.requires_grad_(False)
-    return [
-        g.T if stores_transposed(model.model, site.parameter) else g
-        for g, site in zip(dense, places, strict=True)
-    ]
-
-
-@pytest.mark.parametrize("kind", KINDS_IN_FLOAT64)
-def test_factors_of_a_batch_are_autograds_gradient_of_each_edit(kind: str) -> None:
-    model = tiny(kind)
-    places, posed = sites.find(model, LAYERS), lines(model)
-    factors, losses = token_factors(model, places, posed)
-    assert losses.shape == (len(posed),)
-    for row, one in enumerate(posed):
-        for each, dense in zip(factors, textbook(model, places, one), strict=True):
-            found = each.deltas[row].T @ each.inputs[row]
-            torch.testing.assert_close(found, dense, rtol=1e-8, atol=1e-12)
-            assert not each.deltas[row][~each.counts[row]].any()
+def factors_of(
+    model: LoadedModel, places: tuple[sites.Site, ...], posed: list[TargetRow]
+) -> list[TokenFactors]:
+    scored = ScoredRows.of(model, posed)
+    return token_factors(model, [place.module for place in places], scored)[0]
 
 
 def test_every_map_of_the_blocks_is_edited_and_no_other() -> None:
@@ -77,7 +59,7 @@ def dense(factors: BatchedFactors, row: int) -> torch.Tensor:
 def test_an_untrained_network_is_gradient_descent() -> None:
     model = tiny("gpt2")
     places = sites.find(model, LAYERS)
-    factors, _ = token_factors(model, places, lines(model))
+    factors = factors_of(model, places, lines(model))
     network = MendNetwork(places, rank=4, step=0.25, seed=0).double()
     for each, change in zip(factors, network(factors), strict=True):
         for row in range(len(each.inputs)):
@@ -88,7 +70,7 @@ def test_an_untrained_network_is_gradient_descent() -> None:
 def test_an_untrained_network_learns_from_its_first_step() -> None:
     model = tiny("gpt2")
     places = sites.find(model, LAYERS)
-    factors, _ = token_factors(model, places, lines(model))
+    factors = factors_of(model, places, lines(model))
     network = MendNetwork(places, rank=4, step=0.25, seed=0).double()
     sum((c.outputs @ c.inputs.transpose(1, 2)).square().sum() for c in network(factors)).backward()
     for shape in network.networks:
@@ -98,7 +80,7 @@ def test_an_untrained_network_learns_from_its_first_step() -> None:
 def test_edits_in_a_batch_are_what_they_are_alone() -> None:
     model = tiny("llama")
     places, posed = sites.find(model, LAYERS), lines(model)
-    factors, _ = token_factors(model, places, posed)
+    factors = factors_of(model, places, posed)
     network = MendNetwork(places, rank=4, step=0.1, seed=0).double()
     network.see(factors)
     with torch.no_grad():
@@ -108,7 +90,7 @@ def test_edits_in_a_batch_are_what_they_are_alone() -> None:
             )
         together = network(factors)
         for row, one in enumerate(posed):
-            alone = network(token_factors(model, places, [one])[0])
+            alone = network(factors_of(model, places, [one]))
             for each, other in zip(alone, together, strict=True):
                 torch.testing.assert_close(dense(each, 0), dense(other, row))
 
@@ -141,7 +123,7 @@ def test_losses_are_those_of_models_whose_weights_are_changed(kind: str) -> None
     assert float(found.locality) > 0
 
 
-def scores(model: LoadedModel, one: Line) -> torch.Tensor:
+def scores(model: LoadedModel, one: TargetRow) -> torch.Tensor:
     with torch.no_grad():
         logits = model.model(torch.tensor([one.ids])).logits[0, -len(one.target) :]
     return logits.log_softmax(-1)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from editcore_mend.config import MendConfig
 from editcore_mend.editor import MendEditor
-from editcore_mend.rows import line
 from editcore_mend.split import split
 from editcore_mend.training import Training
 
@@ -21,6 +20,7 @@ from editcore.toolkit import (
     TrainedParts,
     load_trained,
     save_trained,
+    target_row,
     wrap_model,
 )
 
@@ -197,4 +197,4 @@ def test_too_few_facts_that_can_be_posed_are_refused(facts: Path, tmp_path: Path
 
 def test_a_prompt_without_tokens_is_refused() -> None:
     with pytest.raises(RequestError, match="has no tokens"):
-        line(tiny(), "", "Elro")
+        target_row(tiny(), "", "Elro")

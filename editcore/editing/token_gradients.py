@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 
-from editcore.toolkit import LoadedModel
-from editcore_mend.rows import Line, Scored
-from editcore_mend.sites import Site
+from editcore.editing.target_rows import ScoredRows
+from editcore.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class TokenFactors:
     `counts` `[rows, length]` marks tokens that the loss depends on; elsewhere δ is zero.
     """
 
-    inputs: torch.Tensor
-    deltas: torch.Tensor
-    counts: torch.Tensor
+    inputs: Float[Tensor, "row position d_in"]
+    deltas: Float[Tensor, "row position d_out"]
+    counts: Bool[Tensor, "row position"]
 
 
 @dataclass
 class _Probe:
-    inputs: torch.Tensor
-    added: torch.Tensor
+    inputs: Tensor
+    added: Tensor
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def _probing(module: nn.Module) -> Iterator[list[_Probe]]:
     """Record a map's input, and add zeros to its output, the gradient of which is δ."""
     seen: list[_Probe] = []
 
-    def probe(_: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    def probe(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         added = torch.zeros_like(output).requires_grad_()
         seen.append(_Probe(inputs[0].detach(), added))
         return output + added
@@ -50,16 +50,15 @@ def _probing(module: nn.Module) -> Iterator[list[_Probe]]:
 
 
 def token_factors(
-    model: LoadedModel, sites: Sequence[Site], lines: Sequence[Line]
-) -> tuple[list[TokenFactors], torch.Tensor]:
-    """The factors at each site of every line's own loss, and the losses `[lines]`, in nats.
+    model: LoadedModel, maps: Sequence[nn.Module], scored: ScoredRows
+) -> tuple[list[TokenFactors], Float[Tensor, " row"]]:
+    """The factors at each linear map of every row's own loss, and the losses `[rows]`, in nats.
 
-    Only the edited maps and what is after them is differentiated, since no tensor before them
-    requires a gradient.
+    Only the maps and what is after them is differentiated, since no tensor before them requires a
+    gradient.
     """
-    scored = Scored.of(model, lines)
     with torch.enable_grad(), model.arithmetic(), ExitStack() as stack:
-        seen = [stack.enter_context(_probing(site.module)) for site in sites]
+        seen = [stack.enter_context(_probing(module)) for module in maps]
         hidden = model.model.base_model(
             input_ids=scored.rows.ids, attention_mask=scored.rows.mask, use_cache=False
         ).last_hidden_state
@@ -73,6 +72,6 @@ def token_factors(
     ], losses.detach()
 
 
-def _factors(inputs: torch.Tensor, deltas: torch.Tensor) -> TokenFactors:
+def _factors(inputs: Tensor, deltas: Tensor) -> TokenFactors:
     dtype = torch.promote_types(inputs.dtype, torch.float32)
     return TokenFactors(inputs.to(dtype), deltas.to(dtype), (deltas != 0).any(-1))
