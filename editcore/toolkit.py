@@ -43,6 +43,7 @@ from editcore.keyvalue.prefixes import ContextPrefixes, WeightedTemplates, sampl
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.keyvalue.spread import Solve, spread
 from editcore.keyvalue.value import Value
 from editcore.keyvalue.value_search import find_values
@@ -106,6 +107,7 @@ __all__ = [
     "Metric",
     "MetricInput",
     "ModelParts",
+    "MomentSpectrum",
     "PaddedRows",
     "Patch",
     "Progress",

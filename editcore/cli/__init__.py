@@ -44,6 +44,7 @@ OF_THE_WORKFLOW = (
     JOB_COMMANDS["rounding"],
     JOB_COMMANDS["texts"],
     JOB_COMMANDS["moments"],
+    JOB_COMMANDS["spectrum"],
     JOB_COMMANDS["train"],
     JOB_COMMANDS["values"],
     JOB_COMMANDS["edit"],

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
 from editcore.gc_pause import uncollected
+
+if TYPE_CHECKING:
+    from editcore.planning.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,9 @@ class Output:
 class JobCommand:
     """A command that reads one job file and calls one function with the job and the outputs.
 
-    `job` is the name of a class in `editcore.planning.jobs`, `function` is "module:name", imported
-    only when the command runs. `help` is the text of its own --help, `brief` its line in the list.
+    `job` is the class of the job, as "module:name" in `editcore.planning`; `function` is
+    "module:name". Both are imported only when the command runs. `help` is the text of its own
+    --help, `brief` its line in the list.
     """
 
     name: str
@@ -41,11 +46,18 @@ class JobCommand:
         from editcore.planning import job_check, jobs
         from editcore.registry.registry import load_registry
 
-        task = jobs.read(getattr(jobs, self.job), job)
+        task = jobs.read(self.kind(), job)
         job_check.require(task, load_registry())
         with uncollected():
             function = self.resolve()
         function(task, *(outputs[output.option] for output in self.outputs))
+
+    def kind(self) -> "type[Job]":
+        """The class of the job."""
+        import pkgutil
+
+        found: type[Job] = pkgutil.resolve_name(f"editcore.planning.{self.job}")
+        return found
 
     def resolve(self) -> Callable[..., None]:
         """The function itself."""
@@ -79,7 +91,7 @@ class JobCommand:
 TABLE = (
     JobCommand(
         "prefixes",
-        job="PrefixJob",
+        job="jobs:PrefixJob",
         function="editcore.runs.artefacts:write_prefixes",
         outputs=(Output("out", OUT_FILE, "The JSON file to write."),),
         brief="Generate the context prefixes of a model.",
@@ -91,7 +103,7 @@ TABLE = (
     ),
     JobCommand(
         "rounding",
-        job="RoundingJob",
+        job="jobs:RoundingJob",
         function="editcore.runs.rounding:run",
         outputs=(Output("out", OUT_FILE, "The Parquet file to write."),),
         brief="Measure what rounding a model's weights does.",
@@ -103,7 +115,7 @@ TABLE = (
     ),
     JobCommand(
         "texts",
-        job="TextJob",
+        job="jobs:TextJob",
         function="editcore.runs.artefacts:write_texts",
         outputs=(Output("out", OUT_FILE, "The JSON file to write."),),
         brief="Let a model write the texts that C is estimated from.",
@@ -115,7 +127,7 @@ TABLE = (
     ),
     JobCommand(
         "moments",
-        job="MomentJob",
+        job="jobs:MomentJob",
         function="editcore.runs.artefacts:write_moments",
         outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per layer."),),
         brief="Estimate the second moments of a model's keys.",
@@ -128,8 +140,22 @@ TABLE = (
         ),
     ),
     JobCommand(
+        "spectrum",
+        job="spectra:SpectrumJob",
+        function="editcore.runs.artefacts:write_spectra",
+        outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per layer."),),
+        brief="Decompose the second moments of a model's keys.",
+        help="Compute the eigenvalues and eigenvectors of C, the second moment of the keys, for "
+        "each layer that the job lists.\n\nEditors that keep away from the directions that running "
+        "text uses read them. The result is bound to the model and to the file of C.",
+        examples=(
+            "editcore spectrum --job results/jobs/spectra/model=tiny-gpt2/1a2b3c4d.json \\",
+            "  --out folder",
+        ),
+    ),
+    JobCommand(
         "train",
-        job="TrainJob",
+        job="jobs:TrainJob",
         function="editcore.runs.artefacts:train_editor",
         outputs=(Output("out", OUT_FILE, "The safetensors file to write."),),
         brief="Train an editor for a model.",
@@ -143,7 +169,7 @@ TABLE = (
     ),
     JobCommand(
         "values",
-        job="ValueJob",
+        job="jobs:ValueJob",
         function="editcore.runs.artefacts:write_values",
         outputs=(Output("out", OUT_FILE, "The safetensors file to write."),),
         brief="Search for v* of the cases of one shard.",
@@ -156,7 +182,7 @@ TABLE = (
     ),
     JobCommand(
         "edit",
-        job="EditJob",
+        job="jobs:EditJob",
         function="editcore.runs.edit:run",
         outputs=(
             Output("out", OUT_FILE, "The Parquet file to write, one row per case."),
@@ -172,7 +198,7 @@ TABLE = (
     ),
     JobCommand(
         "sequence",
-        job="SequenceJob",
+        job="jobs:SequenceJob",
         function="editcore.runs.sequence.run:run",
         outputs=(
             Output("out", OUT_FILE, "The Parquet file to write, one row per step."),
@@ -188,7 +214,7 @@ TABLE = (
     ),
     JobCommand(
         "downstream",
-        job="DownstreamJob",
+        job="jobs:DownstreamJob",
         function="editcore.runs.downstream:run",
         outputs=(Output("out", OUT_FILE, "The Parquet file to write, one row per edit and task."),),
         brief="Evaluate edited models on lm-eval tasks.",
@@ -201,7 +227,7 @@ TABLE = (
     ),
     JobCommand(
         "layers",
-        job="LayersJob",
+        job="jobs:LayersJob",
         function="editcore.runs.layers:run",
         outputs=(
             Output("out", OUT_FILE, "The Parquet file to write, one row per case and layer."),
@@ -216,7 +242,7 @@ TABLE = (
     ),
     JobCommand(
         "mechanism",
-        job="MechanismJob",
+        job="jobs:MechanismJob",
         function="editcore.runs.mechanism.run:run",
         outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per table."),),
         brief="Measure why edits collapse one model.",

@@ -18,6 +18,16 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class Spectrum:
+    """The eigendecomposition of C at `layer`: an artefact of one model; includes `Moments(layer)`.
+
+    `EditContext.spectra` has it by layer; all projectors and factors of C come from it.
+    """
+
+    layer: int
+
+
+@dataclass(frozen=True)
 class Prefixes:
     """The context templates of one model: an artefact."""
 
@@ -50,9 +60,9 @@ class Trained:
     file: str | None = None
 
 
-Requirement = Moments | Prefixes | Values | Keys | Trained
+Requirement = Moments | Spectrum | Prefixes | Values | Keys | Trained
 """What an editor can ask for."""
-NeedT = TypeVar("NeedT", Moments, Prefixes, Values, Keys, Trained)
+NeedT = TypeVar("NeedT", Moments, Spectrum, Prefixes, Values, Keys, Trained)
 
 
 class EditorConfig(BaseModel):

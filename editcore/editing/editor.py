@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from editcore.keyvalue.keys import KeyStrategy
     from editcore.keyvalue.prefixes import ContextPrefixes
     from editcore.keyvalue.second_moment import SecondMoment
+    from editcore.keyvalue.spectrum import MomentSpectrum
     from editcore.keyvalue.value_file import StoredValues
     from editcore.models.architectures import ModelParts
     from editcore.models.loading import LoadedModel
@@ -33,9 +34,9 @@ ConfigT = TypeVar("ConfigT", bound=EditorConfig)
 class EditContext:
     """What an editor works with: the model, and the artefacts that its options require.
 
-    `moments` is keyed by layer, `values` by the options of the search; `values` is empty if no
-    search was planned for the job. `prefixes`, `trained` and `key_strategy` are None unless the
-    editor requires them.
+    `moments` and `spectra` are keyed by layer, `values` by the options of the search; `values` is
+    empty if no search was planned for the job. `prefixes`, `trained` and `key_strategy` are None
+    unless the editor requires them.
     """
 
     model: "LoadedModel"
@@ -45,6 +46,7 @@ class EditContext:
     values: "Mapping[ValueOptions, StoredValues]" = field(default_factory=dict)
     trained: "TrainedParts | None" = None
     key_strategy: "KeyStrategy | None" = None
+    spectra: "Mapping[int, MomentSpectrum]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from editcore.editing import trained
 from editcore.editing.editor import EditContext, Editor, EditResult, refuse_undeclared
 from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.errors import PluginError, in_one_line
-from editcore.keyvalue import prefixes, second_moment, value_file
+from editcore.keyvalue import prefixes, second_moment, spectrum, value_file
 from editcore.keyvalue.keys import KeyStrategy
 from editcore.models.loading import LoadedModel, load_spec
 from editcore.planning.jobs import EditorJob
@@ -148,4 +148,8 @@ def _context(
         values,
         trained.load_trained(model, layers, Path(job.trained)) if job.trained else None,
         resolved_key_strategy(config, registry),
+        {
+            n: spectrum.load_for(job.model, n, Path(path), Path(job.moments[n]))
+            for n, path in job.spectra.items()
+        },
     )

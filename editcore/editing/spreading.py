@@ -83,8 +83,11 @@ class SpreadingEditor(Editor[SpreadingT]):
         for found in self._seek(context, requests):
             if isinstance(found, str):
                 yield EditResult(None, found)
-            else:
+                continue
+            try:
                 yield self._write(context, [found], self.start(context))
+            except RequestError as error:
+                yield EditResult(None, str(error))
 
     def _seek(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Sought | str]:
         """For each request its z, or the reason why there is none."""

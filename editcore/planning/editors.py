@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 
 from editcore.config.messages import validated
-from editcore.config.options import EditorConfig, Moments, key_strategy_of, needs
+from editcore.config.options import EditorConfig, Moments, Spectrum, key_strategy_of, needs
 from editcore.config.study import StudyConfig, TransformSection
 from editcore.errors import ConfigError, at
 from editcore.planning import editor_options, preflight
@@ -81,4 +81,5 @@ class EditorPlanner:
 
 def moment_layers(options: EditorConfig) -> tuple[int, ...]:
     """The layers whose second moments an editor with these options reads, in order."""
-    return tuple(sorted({need.layer for need in needs(options, Moments)}))
+    layers = {need.layer for need in needs(options, Moments)}
+    return tuple(sorted(layers | {need.layer for need in needs(options, Spectrum)}))

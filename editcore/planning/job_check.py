@@ -23,6 +23,7 @@ from editcore.planning.jobs import (
     TransformSpec,
     ValueJob,
 )
+from editcore.planning.spectra import SpectrumJob
 from editcore.registry.hookspecs import AUTO
 from editcore.registry.registry import Registry
 
@@ -74,6 +75,8 @@ def _files(part: BaseModel) -> Iterator[str]:
             yield part.prefixes
         case MomentJob():
             yield from part.sources
+        case SpectrumJob():
+            yield from part.moments.values()
         case EditorJob():
             yield from part.artefacts
             yield from part.data if isinstance(part, TrainJob) else ()

@@ -175,7 +175,7 @@ class MomentJob(Job):
     def files(self) -> dict[int, str]:
         """The file of each layer's second moment, by layer."""
         folder = paths.moments(*self.key)
-        return {layer: str(paths.moment(folder, layer)) for layer in self.layers}
+        return {layer: str(paths.of_layer(folder, layer)) for layer in self.layers}
 
     @property
     def sources(self) -> list[str]:
@@ -217,7 +217,7 @@ class ValueFile(Job):
 class EditorJob(Job):
     """Base of the jobs that edit: an editor on a model, and the artefacts that its edits read.
 
-    `prefixes`, `moments` (by layer), `values` and `trained` are files.
+    `prefixes`, `moments` and `spectra` (by layer), `values` and `trained` are files.
     """
 
     model: ModelSpec
@@ -225,6 +225,7 @@ class EditorJob(Job):
     seed: Seed
     prefixes: str | None = None
     moments: dict[Natural, str] = {}
+    spectra: dict[Natural, str] = Field(default={}, exclude_if=lambda files: not files)
     values: tuple[ValueFile, ...] = ()
     trained: str | None = None
 
@@ -232,7 +233,8 @@ class EditorJob(Job):
     def artefacts(self) -> tuple[str, ...]:
         """The files of all artefacts that the job's edits read."""
         values = [source.path for source in self.values]
-        found = (self.prefixes, *self.moments.values(), *values, self.trained)
+        by_layer = [*self.moments.values(), *self.spectra.values()]
+        found = (self.prefixes, *by_layer, *values, self.trained)
         return tuple(path for path in found if path is not None)
 
 

@@ -81,8 +81,18 @@ def moments(model: str, digest: str) -> Path:
     return RESULTS / "artefacts" / f"model={model}" / f"moments-{digest}"
 
 
-def moment(folder: Path, layer: int) -> Path:
-    """The second moment of one layer's keys, in that folder."""
+def spectra_job(model: str, digest: str) -> Path:
+    """The job that decomposes the second moments of some layers."""
+    return RESULTS / "jobs" / "spectra" / f"model={model}" / f"{digest}.json"
+
+
+def spectra(model: str, digest: str) -> Path:
+    """The folder of those decompositions."""
+    return RESULTS / "artefacts" / f"model={model}" / f"spectra-{digest}"
+
+
+def of_layer(folder: Path, layer: int) -> Path:
+    """The second moment of one layer's keys, or its decomposition, in the folder of all layers."""
     return folder / f"layer-{layer}.safetensors"
 
 

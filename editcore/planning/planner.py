@@ -12,7 +12,7 @@ from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.datasets.invented_world import downstream_tasks
 from editcore.errors import ConfigError, at
-from editcore.planning import paths, preflight, training
+from editcore.planning import paths, preflight, spectra, training
 from editcore.planning.editors import EditorPlanner, moment_layers
 from editcore.planning.jobs import (
     CaseSet,
@@ -39,6 +39,7 @@ from editcore.planning.jobs import (
 from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import SequencePlanner
 from editcore.planning.sources import dataset_spec, model_spec, moment_texts, perplexity_spec
+from editcore.planning.spectra import SpectrumJob
 from editcore.planning.study import Study
 from editcore.registry.registry import Registry, load_registry
 
@@ -59,6 +60,7 @@ class _Edited:
     model: ModelSpec
     editor: EditorSpec
     moments: MomentJob | None
+    spectra: SpectrumJob | None
     values: tuple[ValueOptions, ...]
     training: TrainJob | None
     trained: str | None
@@ -111,6 +113,7 @@ class _Planner:
             layers=self._layers_jobs(models, cases),
             mechanism=self._mechanism_jobs(edited, shards, perplexity),
             texts=self._texts,
+            spectra={wanted.key: wanted for pair in edited if (wanted := pair.spectra)},
             rounding={
                 spec.name: RoundingJob(model=spec, perplexity=perplexity[spec.name])
                 for spec in models
@@ -174,10 +177,11 @@ class _Planner:
         layers = moment_layers(options)
         values = tuple(need.options for need in needs(options, Values))
         moments = self._moment_job(model, layers) if layers else None
+        basis = spectra.planned(options, moments)
         with self._at(f"editors.{label}"):
-            files = moments.files if moments else {}
-            job, learnt = training.planned(options, model, spec, self._config.seed, files)
-        return _Edited(model, spec, moments, values, job, learnt)
+            files = [job.files if job else {} for job in (moments, basis)]
+            job, learnt = training.planned(options, model, spec, self._config.seed, *files)
+        return _Edited(model, spec, moments, basis, values, job, learnt)
 
     def _cases(self, label: str, specs: Sequence[ModelSpec]) -> _Cases:
         with self._at(f"datasets.{label}"):
@@ -337,6 +341,7 @@ class _Planner:
             "seed": self._config.seed,
             "prefixes": str(paths.prefixes(pair.model.name)),
             "moments": pair.moments.files if pair.moments else {},
+            "spectra": pair.spectra.files if pair.spectra else {},
             "trained": pair.trained,
         }
 

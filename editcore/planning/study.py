@@ -30,6 +30,7 @@ from editcore.planning.jobs import (
     write_if_changed,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
+from editcore.planning.spectra import SpectrumJob
 
 # The tables in `editcore.records.mechanism_schemas`, which planning does not import.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
@@ -68,6 +69,7 @@ class Study:
     mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
     texts: Mapping[ArtefactKey, TextJob] = field(default_factory=dict)
     rounding: Mapping[str, RoundingJob] = field(default_factory=dict)
+    spectra: Mapping[ArtefactKey, SpectrumJob] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -170,6 +172,10 @@ class Study:
         """The files, besides the job, that second moments are made from."""
         return [*self.moments[ArtefactKey(model, digest)].sources, *self.model_files[model]]
 
+    def spectra_inputs(self, model: str, digest: str) -> list[str]:
+        """The folders, besides the job, with the second moments that are decomposed."""
+        return self.spectra[ArtefactKey(model, digest)].inputs
+
     def values_inputs(self, model: str, digest: str, dataset: str, shard: str) -> list[str]:
         """The files, besides the job, that the search for v* of a shard reads."""
         job = self.values[ValueKey(model, digest, dataset, shard)]
@@ -220,6 +226,8 @@ class Study:
             yield paths.texts_job(*texts_key), text_job.as_json()
         for moments_key, moment_job in self.moments.items():
             yield paths.moments_job(*moments_key), moment_job.as_json()
+        for spectra_key, spectrum_job in self.spectra.items():
+            yield paths.spectra_job(*spectra_key), spectrum_job.as_json()
         for value_key, value_job in self.values.items():
             yield paths.values_job(*value_key), value_job.as_json()
         for train_key, train_job in self.training.items():
@@ -252,10 +260,11 @@ class Study:
 def _artefacts(job: EditorJob) -> list[str]:
     """The artefacts that a job reads, as named in Snakemake's rules."""
     prefixes = [job.prefixes] if job.prefixes else []
-    # Snakemake's rules make the folder as a whole.
-    moments = {str(Path(file).parent) for file in job.moments.values()}
+    # Snakemake's rules make the folders as a whole.
+    by_layer = (*job.moments.values(), *job.spectra.values())
+    folders = dict.fromkeys(str(Path(file).parent) for file in by_layer)
     values = [source.path for source in job.values]
-    return [*prefixes, *moments, *values, *([job.trained] if job.trained else [])]
+    return [*prefixes, *folders, *values, *([job.trained] if job.trained else [])]
 
 
 def _task_files(names: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ def planned(
     editor: EditorSpec,
     seed: int,
     moments: Mapping[int, str],
+    spectra: Mapping[int, str],
 ) -> tuple[TrainJob | None, str | None]:
     """The training job that an editor's options require, if any, and the file that edits will read.
 
@@ -37,6 +38,7 @@ def planned(
         seed=seed,
         prefixes=str(paths.prefixes(model.name)) if needs(options, Prefixes) else None,
         moments=dict(moments),
+        spectra=dict(spectra),
         data=data,
     )
     return job, str(paths.trained(*job.key))

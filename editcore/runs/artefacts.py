@@ -1,4 +1,4 @@
-"""Makes the artefacts that edits need: prefixes, second moments, v*, and what an editor learns."""
+"""Makes the artefacts that edits need: prefixes, second moments, their spectra, v*, training."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,12 @@ from editcore.keyvalue import (
     prefixes,
     published_moment,
     second_moment,
+    spectrum,
     value_file,
 )
 from editcore.keyvalue.moment_accumulator import MomentCheckpoint
 from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import load_spec
 from editcore.planning import paths, preflight
@@ -28,6 +30,8 @@ from editcore.planning.jobs import (
     TrainJob,
     ValueJob,
 )
+from editcore.planning.spectra import SpectrumJob
+from editcore.records import digests
 from editcore.records.checkpoint import Checkpoint
 from editcore.records.provenance import as_metadata, of_job, stamps, versions
 from editcore.registry.registry import load_registry
@@ -77,9 +81,19 @@ def write_moments(job: MomentJob, folder: Path, seconds: float = MOMENT_CHECKPOI
     checkpoint = _moment_checkpoint(job, folder, seconds)
     moments = _measured(job, checkpoint) if job.published is None else _published(job)
     for layer, moment in moments.items():
-        place = paths.moment(folder, layer)
+        place = paths.of_layer(folder, layer)
         second_moment.save(moment, place, about | {"made_from": job.source(layer)})
     checkpoint.remove()
+
+
+def write_spectra(job: SpectrumJob, folder: Path) -> None:
+    """Decompose the second moment of each layer that a job names, and save the result."""
+    about = as_metadata(of_job(job))
+    for layer, file in job.moments.items():
+        digest = digests.of_files([file])[file]
+        found = MomentSpectrum.of(second_moment.load(Path(file)), digest)
+        place = paths.of_layer(folder, layer)
+        spectrum.save(found, place, job.model, about | {"made_from": file})
 
 
 def _published(job: MomentJob) -> dict[int, SecondMoment]:

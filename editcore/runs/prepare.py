@@ -153,11 +153,12 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
         texts = written.get(planned.texts, planned.texts) if planned.texts else None
         moment_job = planned.model_copy(update={"texts": texts})
         folder = _place(cache, job.model, moment_job, (*files, *moment_job.sources)) / "moments"
-        places = {layer: paths.moment(folder, layer) for layer in moment_job.layers}
+        places = {layer: paths.of_layer(folder, layer) for layer in moment_job.layers}
         if not all(place.exists() for place in places.values()):
             say(f"estimate the second moments of {job.model.name} (cached)")
             artefacts.write_moments(moment_job, folder)
         changes["moments"] = {layer: str(place) for layer, place in places.items()}
+    changes |= _spectra(study, job, changes.get("moments", {}), cache, say)
     if job.trained and (training := next(iter(study.training.values()), None)):
         ready = training.model_copy(update=changes)
         path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"
@@ -166,6 +167,25 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
             artefacts.train_editor(ready, path)
         changes["trained"] = str(path)
     return job.model_copy(update=changes)
+
+
+def _spectra(
+    study: "Study", job: "EditJob", moments: Mapping[int, str], cache: Path, say: Say
+) -> dict[str, Any]:
+    """The decompositions of second moments in `cache`, as changes of the job."""
+    from editcore.runs import artefacts  # imported late: torch
+
+    changes = {}
+    for planned in study.spectra.values():
+        files = {layer: moments[layer] for layer in planned.moments}
+        spectrum_job = planned.model_copy(update={"moments": files})
+        folder = _place(cache, job.model, spectrum_job, [*files.values()]) / "spectra"
+        places = {layer: paths.of_layer(folder, layer) for layer in files}
+        if not all(place.exists() for place in places.values()):
+            say(f"decompose the second moments of {job.model.name} (cached)")
+            artefacts.write_spectra(spectrum_job, folder)
+        changes["spectra"] = {layer: str(place) for layer, place in places.items()}
+    return changes
 
 
 def _base(choice: Choice) -> StudyConfig | None:

@@ -14,13 +14,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from editcore.config.options import EditorConfig, Moments, Prefixes, Trained, needs
+from editcore.config.options import EditorConfig, Moments, Prefixes, Spectrum, Trained, needs
 from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.editing.session import make_editor, resolved_key_strategy
 from editcore.errors import RequestError
 from editcore.evaluation import perplexity
 from editcore.keyvalue import moment_accumulator
 from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.models.tokenization import pad_rows
 from editcore.records.checkpoint import Checkpoint
@@ -148,15 +149,20 @@ class EditorConformance:
 
         Editors are trained on `tiny_facts`; few steps keep this fast.
         """
-        layers = sorted({need.layer for need in needs(config, Moments)})
+        decomposed = {need.layer for need in needs(config, Spectrum)}
+        layers = sorted({need.layer for need in needs(config, Moments)} | decomposed)
+        moments = (
+            moment_accumulator.measure_moments(model, layers, SENTENCES, tokens=500)
+            if layers
+            else {}
+        )
         context = EditContext(
             model,
             ContextPrefixes(TEMPLATES, model.name, 0) if needs(config, Prefixes) else None,
-            moment_accumulator.measure_moments(model, layers, SENTENCES, tokens=500)
-            if layers
-            else {},
+            moments,
             seed=3,
             key_strategy=resolved_key_strategy(config, load_registry()),
+            spectra={layer: MomentSpectrum.of(moments[layer]) for layer in decomposed},
         )
         training = needs(config, Trained)
         return cls._trained(context, config, training[0]) if training else context

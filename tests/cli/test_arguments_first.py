@@ -37,7 +37,11 @@ ROME = ("--editor", "rome")
 OWN = ("--model", "model", *ROME)
 TASK = "world_cloze"
 STUDY = study_config(
-    editors={"rome": {"options": {"layer": 1}}, "mend": {"options": {"layers": [1, 2]}}},
+    editors={
+        "rome": {"options": {"layer": 1}},
+        "mend": {"options": {"layers": [1, 2]}},
+        "alphaedit": {"options": {"layers": [1, 2]}},
+    },
     sequences={"editors": ["rome"], "edits": 2},
     downstream={"tasks": [TASK]},
     layers={},
@@ -47,7 +51,7 @@ STUDY = study_config(
 JOBS = Path("results") / "jobs"
 LIST = str(JOBS / "study.json")
 # The folder of a command's jobs in a planned study.
-PLACES = {"edit": "edits", "sequence": "sequences"}
+PLACES = {"edit": "edits", "sequence": "sequences", "spectrum": "spectra"}
 BELOW_A_FILE = "bad.json/out"
 
 
@@ -149,7 +153,15 @@ def of_jobs() -> Iterator[Wrong]:
         if entry.name in ("train", "edit", "sequence", "mechanism"):
             kinds |= {f"{entry.name}-uses.json": "unknown editor 'romee'"}
             kinds |= {f"{entry.name}-options.json": "unknown key"}
-        if entry.name in ("values", "edit", "sequence", "downstream", "layers", "mechanism"):
+        if entry.name in (
+            "spectrum",
+            "values",
+            "edit",
+            "sequence",
+            "downstream",
+            "layers",
+            "mechanism",
+        ):
             kinds |= {f"{entry.name}-as-planned.json": "there is no file results/"}
         for job, error in kinds.items():
             yield Wrong((entry.name, "--job", job, *outs), error)

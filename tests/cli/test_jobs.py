@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_command_gives_its_function_the_job_and_a_path_for_each_output(entry: JobCommand) -> None:
     first, *others = inspect.signature(entry.resolve()).parameters.values()
     name = first.annotation if isinstance(first.annotation, str) else first.annotation.__name__
-    assert (name, issubclass(getattr(jobs, entry.job), jobs.Job)) == (entry.job, True)
+    assert (name, issubclass(entry.kind(), jobs.Job)) == (entry.kind().__name__, True)
     needed = [each for each in others if each.default is inspect.Parameter.empty]
     assert [each.annotation for each in needed] == [Path] * len(entry.outputs)
 
@@ -34,7 +34,7 @@ def test_outputs_reach_the_function_in_the_table_s_order(
     turned = [word for name in reversed(options) for word in (f"--{name}", f"{name}.file")]
     result = CliRunner().invoke(main, [entry.name, *turned, "--job", "job.json"])
     assert result.exit_code == 0, result.output
-    task = (getattr(jobs, entry.job), Path("job.json"))
+    task = (entry.kind(), Path("job.json"))
     assert got == [task, *(Path(f"{name}.file") for name in options)]
 
 

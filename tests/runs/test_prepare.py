@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from editcore.config.study import DatasetSection, StudyConfig, load, parse
+from editcore.datasets.readers import read_requests
+from editcore.editing.session import Session
+from editcore.errors import DataError
 from editcore.planning.planner import plan
+from editcore.registry.registry import load_registry
 from editcore.runs.prepare import Choice, prepare, single_study, study_for
 from tests.studies import TEXTS, record, write_config, write_json
 
@@ -82,6 +86,38 @@ def test_artefacts_in_the_cache_in_this_format_are_used_again(
     assert [len(steps) for steps in kept] == [2, 0, 1, 2], "another seed, other prefixes; C stays"
     assert one.prefixes and Path(one.prefixes).is_relative_to(cache)
     assert one.values == ()
+
+
+def test_a_spectrum_is_cached_and_belongs_to_its_second_moments(
+    tmp_path: Path, saved_model
+) -> None:
+    texts = str(write_json(tmp_path / "texts.json", TEXTS))
+    facts = write_json(tmp_path / "facts.json", [record(1, "Coral")])
+    study = {
+        "models": {"random": {"source": str(saved_model("gpt2"))}},
+        "editors": {"alphaedit": {"options": {"layers": [1], "steps": 2, "kept_share": 0.5}}},
+        "datasets": {"unused": {"path": "nowhere.json"}},
+        "perplexity": {"path": texts, "texts": 2},
+        "prefixes": {"lengths": [[3, 2]], "seeds": ["The"]},
+        "moments": {"path": texts, "tokens": 300},
+    }
+    choice = Choice("random", "alphaedit", {}, write_config(tmp_path / "study.yaml", study))
+    config = study_for(choice, DatasetSection(path=str(facts), format="flat"))
+    told: list[list[str]] = [[], [], []]
+    one = prepare(config, "s", tmp_path / "cache", told[0].append)
+    assert prepare(config, "s", tmp_path / "cache", told[1].append) == one
+    moments = config.moments.model_copy(update={"tokens": 200})
+    other_c = config.model_copy(update={"moments": moments})
+    other = prepare(other_c, "s", tmp_path / "cache", told[2].append)
+    made = [[step for step in steps if "decompose" in step] for steps in told]
+    assert [len(steps) for steps in made] == [1, 0, 1]
+    registry = load_registry()
+    session = Session.open(one, registry)
+    (result,) = session.editor.edit_each(session.context, read_requests(facts, "flat"))
+    assert result.status == "ok"
+    mixed = one.model_copy(update={"spectra": other.spectra})
+    with pytest.raises(DataError, match="was not made from the second moment in"):
+        Session.open(mixed, registry)
 
 
 def test_a_wrong_option_is_refused_before_torch_is_imported() -> None:

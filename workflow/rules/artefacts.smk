@@ -87,6 +87,25 @@ rule moments:
         "editcore moments --job {input.job:q} --out {output:q} 2> {log:q}"
 
 
+rule spectrum:
+    input:
+        lambda wildcards: study.spectra_inputs(**wildcards),
+        job="results/jobs/spectra/model={model}/{digest}.json",
+    output:
+        directory("results/artefacts/model={model}/spectra-{digest}"),
+    log:
+        "results/logs/spectra/model={model}/{digest}.log",
+    benchmark:
+        "results/benchmarks/spectra/model={model}/{digest}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 1
+    message:
+        "Decompose the second moments of the keys of {wildcards.model}"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore spectrum --job {input.job:q} --out {output:q} 2> {log:q}"
+
+
 # What an editor learns about a model before its first edit; an interrupted training resumes.
 rule train:
     input:
