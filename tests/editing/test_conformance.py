@@ -42,6 +42,12 @@ class TestMemitSeq(EditorConformance):
     options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
 
 
+class TestAlphaEdit(EditorConformance):
+    editor = "alphaedit"
+    kinds = TRAITS
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3, "kept_share": 0.7}
+
+
 class TestMend(EditorConformance):
     editor = "mend"
     options: ClassVar[dict[str, Any]] = {

@@ -18,6 +18,7 @@ from editcore.editing.session import make_editor
 from editcore.editing.spreading import SpreadingEditor
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.second_moment import SecondMoment
+from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.models.loading import LoadedModel, load_model
 from editcore.registry.registry import load_registry
 from editcore.requests import EditRequest
@@ -35,6 +36,7 @@ SCENARIOS = {
 LAYERS = (1, 2)
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "memit-seq": {"moment_weight": 50},
+    "alphaedit": {"threshold": 0.13, "l2": 10},
 }
 PARAMETERS = [(editor, scenario) for editor in OPTIONS for scenario in SCENARIOS]
 
@@ -43,10 +45,12 @@ PARAMETERS = [(editor, scenario) for editor in OPTIONS for scenario in SCENARIOS
 def context() -> EditContext:
     tensors = load_file(ROME / "expected.safetensors") | load_file(MEMIT / "expected.safetensors")
     bare, sampled = json.loads((MEMIT / "expected.json").read_text())["prefixes"]
+    moments = {n: SecondMoment.from_matrix(n, tensors[f"cov.{n}"], 0) for n in LAYERS}
     return EditContext(
         load_model("golden", str(ROME / "model")),
         ContextPrefixes((*bare, *sampled), "golden", 0),
-        {layer: SecondMoment.from_matrix(layer, tensors[f"cov.{layer}"], 0) for layer in LAYERS},
+        moments,
+        spectra={layer: MomentSpectrum.of(moment) for layer, moment in moments.items()},
     )
 
 
