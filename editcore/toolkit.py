@@ -37,7 +37,7 @@ from editcore.keyvalue.keys import (
     collect_keys,
     tokenize_templates,
 )
-from editcore.keyvalue.least_squares import solve_least_squares, weigh_against
+from editcore.keyvalue.least_squares import solve_against, solve_least_squares, weigh_against
 from editcore.keyvalue.moment_accumulator import measure_moments
 from editcore.keyvalue.prefixes import ContextPrefixes, WeightedTemplates, sample_prefixes
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
@@ -158,6 +158,7 @@ __all__ = [
     "sample_prefixes",
     "save_deltas",
     "save_trained",
+    "solve_against",
     "solve_least_squares",
     "solve_rank_one",
     "spread",

@@ -77,6 +77,23 @@ class ValueSearchOptions(BaseModel):
         "edits.",
     )
 
+    agreement_steps: int | None = Field(
+        None,
+        ge=1,
+        exclude_if=lambda steps: steps is None,
+        description="If given, a case's search also ends after this many steps in which every "
+        "token of the target was the likeliest under every template. Published: 4 for GPT-2 XL, 2 "
+        "for Llama 3. Fewer steps make weaker and smaller edits.",
+    )
+    agreement: Literal["templates", "released"] = Field(
+        "templates",
+        exclude_if=lambda rule: rule == "templates",
+        description="What counts as agreement: `templates`, as published; or `released`, as in "
+        "the published code, which counts the likeliest tokens under the sampled templates and "
+        "asks for as many as there are of these, so that a target of several tokens need not be "
+        "right.",
+    )
+
     def search_at(self, layer: int, site: Literal["mlp", "block"] = "mlp") -> "ValueOptions":
         """All options that determine v*: those of the search and its place."""
         shared = {name: getattr(self, name) for name in ValueSearchOptions.model_fields}

@@ -7,7 +7,7 @@ and `perplexity` must agree with it, and are timed against it.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from editcore.config.value_options import ValueOptions
@@ -36,7 +36,7 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
     site = parts.down(layer) if options.site == "mlp" else parts.block(layer)
     delta = torch.zeros(model.model.config.hidden_size, device=device, requires_grad=True)
     adam = torch.optim.Adam([delta], lr=options.learning_rate)
-    initial, before = delta.detach(), delta.detach()
+    initial, before, agreed = delta.detach(), delta.detach(), 0
     for step in range(options.steps):
         added = delta.expand(len(everything), -1)
         with hooks.adding(site, subject, added), hooks.recording(site) as seen:
@@ -51,7 +51,9 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
         kl = (after.exp() * (after - before)).sum()
         decay = delta.norm() / initial.norm() ** 2
         loss = nll + options.kl_factor * kl + options.weight_decay * decay
-        if loss < options.stop_loss or step == options.steps - 1:
+        agreed += templates_agree(scores[row, columns].argmax(-1) == target, options)
+        enough = options.agreement_steps is not None and agreed >= options.agreement_steps
+        if loss < options.stop_loss or enough or step == options.steps - 1:
             break
         adam.zero_grad()
         loss.backward()
@@ -61,6 +63,13 @@ def optimise_one(model: LoadedModel, problem: ValueProblem, options: ValueOption
             if delta.norm() > limit:
                 delta.mul_(limit / delta.norm())
     return Value(initial, delta.detach(), step + 1, loss.item())
+
+
+def templates_agree(right: Bool[Tensor, "template position"], options: ValueOptions) -> bool:
+    """Whether the templates agree on the target, by which of its tokens are the likeliest."""
+    if options.agreement == "templates":
+        return bool(right.all())
+    return 0 < int(right[1:].sum()) == len(right) - 1
 
 
 @torch.no_grad()

@@ -26,18 +26,26 @@ def weigh(
     return weighed
 
 
-def weigh_against(
+def solve_against(
     keys: Float[Tensor, "d_key case"], matrix: Float64[Tensor, "d_key d_key"]
 ) -> Float64[Tensor, "d_key case"]:
-    """(A + K Kᵀ)⁻¹K for keys K and any positive semi-definite A, such as λC plus earlier keys.
+    """A⁻¹K for keys K and any positive definite A, such as λC plus a multiple of the identity.
 
-    NaN if the sum is not finite, which `Delta.finite` then reports.
+    NaN if A is not finite, which `Delta.finite` then reports.
     """
     keys = keys.double().cpu()
-    factor = factored(matrix + keys @ keys.T)
+    factor = factored(matrix)
     return (
         torch.full_like(keys, torch.nan) if factor is None else torch.cholesky_solve(keys, factor)
     )
+
+
+def weigh_against(
+    keys: Float[Tensor, "d_key case"], matrix: Float64[Tensor, "d_key d_key"]
+) -> Float64[Tensor, "d_key case"]:
+    """(A + K Kᵀ)⁻¹K for keys K and any positive semi-definite A, such as λC plus earlier keys."""
+    keys = keys.double().cpu()
+    return solve_against(keys, matrix + keys @ keys.T)
 
 
 def solve_least_squares(

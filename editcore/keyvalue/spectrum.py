@@ -44,8 +44,15 @@ class MomentSpectrum:
         >>> MomentSpectrum.of(diagonal).values.tolist()
         [2.0, 4.0]
         """
-        values, vectors = torch.linalg.eigh(moment.matrix)
-        return cls(moment.layer, values.clamp(min=0), vectors, digest)
+        return cls.of_matrix(moment.layer, moment.matrix, digest)
+
+    @classmethod
+    def of_matrix(
+        cls, layer: int, matrix: Float64[Tensor, "d_key d_key"], digest: str = ""
+    ) -> "MomentSpectrum":
+        """The same for any positive semi-definite matrix over keys, such as C with edited keys."""
+        values, vectors = torch.linalg.eigh(matrix)
+        return cls(layer, values.clamp(min=0), vectors, digest)
 
     def below(self, threshold: float) -> Float64[Tensor, "d_key rank"]:
         """The eigenvectors with eigenvalues below a threshold, as columns Û.

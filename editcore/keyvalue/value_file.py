@@ -44,9 +44,9 @@ def under(planned: Mapping[ValueOptions, StoredValues], options: ValueOptions) -
         return found
     given, asked = next(iter(planned)).model_dump(), options.model_dump()
     differing = [
-        f"{name} {given[name]}, not {value}"
+        f"{name} {given.get(name)}, not {value}"
         for name, value in asked.items()
-        if value != given[name]
+        if value != given.get(name)
     ]
     files = ", ".join(str(stored.path) for stored in planned.values())
     raise DataError(

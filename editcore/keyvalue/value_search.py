@@ -10,7 +10,7 @@ result.
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Float32, Int
@@ -21,6 +21,7 @@ from editcore.config.value_options import ValueOptions
 from editcore.errors import in_one_line
 from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.value import NONFINITE, Value, ValueProblem, pose
+from editcore.keyvalue.value_rows import Rows, find_places
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves, tokens_per_search
 from editcore.models.kv_cache import KeysValues, cache, held, read_after, shape_only
@@ -33,68 +34,19 @@ from editcore.requests import EditRequest
 WORTH_SHRINKING = 0.75
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where tokens are predicted: row, column, token, case and weight in its loss."""
-
-    row: Int[Tensor, " place"]
-    column: Int[Tensor, " place"]
-    token: Int[Tensor, " place"]
-    case: Int[Tensor, " place"]
-    weight: Float[Tensor, " place"]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The columns of every row that run again (the suffix), and what is constant before them.
-
-    `states` are those after the last block that does not run again, None if all do; `past` is the
-    KV cache of the columns before the suffix, `mask` covers both; `kl` are the cases' KL rows.
-    """
-
-    ids: Int[Tensor, "row position"]
-    mask: Int[Tensor, "row whole"]
-    positions: Int[Tensor, "row position"]
-    case: Int[Tensor, " row"]
-    subject: Int[Tensor, " row"]
-    kl: Int[Tensor, " case"]
-    states: Float[Tensor, "row position d_model"] | None
-    past: KeysValues
-    places: _Places
-
-    def keep(self, cases: Int[Tensor, " kept"]) -> "_Rows":
-        """The rows of `cases` (ascending), rows and cases renumbered."""
-        rows = torch.isin(self.case, cases).nonzero()[:, 0]
-        chosen = torch.isin(self.places.case, cases)
-        places = _Places(*(column[chosen] for column in vars(self.places).values()))
-        return _Rows(
-            self.ids[rows],
-            self.mask[rows],
-            self.positions[rows],
-            torch.searchsorted(cases, self.case[rows]),
-            self.subject[rows],
-            torch.searchsorted(rows, self.kl[cases]),
-            None if self.states is None else self.states[rows],
-            [(keys[rows], values[rows]) for keys, values in self.past],
-            replace(
-                places,
-                row=torch.searchsorted(rows, places.row),
-                case=torch.searchsorted(cases, places.case),
-            ),
-        )
-
-
 @dataclass
 class _Running:
     """The cases still in the batch, by their index in it, and the state of their search.
 
     `alive` are those that have not ended; the others are dropped when that is worth the copy.
+    `agreed` is the number of steps in which a case's templates agreed on its target.
     """
 
-    rows: _Rows
+    rows: Rows
     cases: Int[Tensor, " case"]
     initial: Float[Tensor, "case d_model"]
     alive: Bool[Tensor, " case"]
+    agreed: Int[Tensor, " case"]
     adam: RowAdam
     kl_before: Float[Tensor, "case vocabulary"] | None = None
 
@@ -113,7 +65,7 @@ class _Running:
         self.rows = self.rows.keep(kept)
         self.adam.keep(kept)
         self.cases, self.initial = self.cases[kept], self.initial[kept]
-        self.alive = self.alive[kept]
+        self.alive, self.agreed = self.alive[kept], self.agreed[kept]
         self.kl_before = None if self.kl_before is None else self.kl_before[kept]
 
 
@@ -126,6 +78,7 @@ class ValueSearch:
         self._model, self._options = model.frozen, options
         joins = options.site == "block" or model.anatomy.joins
         self._settled = options.layer if joins else options.layer - 1
+        self._sampled = len(problems[0].prompts) - 1
         initial = _initial(model, problems, options)
         every = torch.arange(len(problems), device=model.device)
         self._running = _Running(
@@ -133,11 +86,12 @@ class ValueSearch:
             every,
             initial,
             torch.ones_like(every, dtype=torch.bool),
+            torch.zeros_like(every),
             RowAdam([torch.zeros_like(initial)], options.learning_rate),
         )
 
     @torch.no_grad()
-    def _lay_out(self, problems: Sequence[ValueProblem]) -> _Rows:
+    def _lay_out(self, problems: Sequence[ValueProblem]) -> Rows:
         """All rows, each case's templates first and its KL prompt last, up to the edited block."""
         model = self._model
         suffix = max(problem.suffix for problem in problems)
@@ -155,7 +109,7 @@ class ValueSearch:
         with model.arithmetic():
             past = _attention_of(model, [row[:-suffix] for row in texts], head) if head else []
             states = self._states(ids, mask, positions, past)
-        return _Rows(
+        return Rows(
             ids,
             mask,
             positions,
@@ -164,7 +118,7 @@ class ValueSearch:
             torch.tensor(kl, device=model.device),
             states,
             _forget(past, self._settled),
-            _places(problems, suffix, model.device),
+            find_places(problems, suffix, model.device),
         )
 
     def _states(
@@ -178,7 +132,7 @@ class ValueSearch:
         return block.output
 
     def run(self) -> Iterator[tuple[int, Value]]:
-        """Yield (index, v*) as cases end: at the last step, or with a loss below `stop_loss`.
+        """Yield (index, v*) as cases end: at the last step, or by their loss or templates.
 
         Adam and the clamp of ‖δ‖ act on each case alone; a non-finite loss ends its case alone.
         """
@@ -189,6 +143,8 @@ class ValueSearch:
                 losses = self._losses(now)
             found = losses.detach()
             below = (found < options.stop_loss) | ~found.isfinite()
+            if options.agreement_steps is not None:
+                below |= now.agreed >= options.agreement_steps
             ended = now.alive & (below | (step == options.steps))
             for i in ended.nonzero()[:, 0].tolist():
                 yield int(now.cases[i]), now.value(i, step, float(found[i]))
@@ -210,6 +166,8 @@ class ValueSearch:
         predicted, after = scores[: len(places.row)], scores[len(places.row) :].log_softmax(-1)
         if now.kl_before is None:  # δ is 0: the model is still as it was before
             now.kl_before = after.detach()
+        if options.agreement_steps is not None:
+            now.agreed = now.agreed + self._agree(now, predicted)
         nll = cross_entropy(predicted, places.token, reduction="none") * places.weight
         target = nll.new_zeros(len(now.cases)).index_add(0, places.case, nll)
         kl = (after.exp() * (after - now.kl_before)).sum(-1)
@@ -217,8 +175,19 @@ class ValueSearch:
         losses: Tensor = target + options.kl_factor * kl + options.weight_decay * decay
         return losses
 
+    def _agree(
+        self, now: _Running, predicted: Float[Tensor, "place vocabulary"]
+    ) -> Bool[Tensor, " case"]:
+        """Whether the target's tokens are the likeliest under every template of a case."""
+        places, counts = now.rows.places, torch.zeros_like(now.cases)
+        right = predicted.argmax(-1) == places.token
+        if self._options.agreement == "templates":
+            return counts.index_add(0, places.case, (~right).long()) == 0
+        hits = counts.index_add(0, places.case, (right & places.sampled).long())
+        return (hits == self._sampled) & (hits > 0)
+
     def _scores(
-        self, rows: _Rows, delta: Float[Tensor, "case d_model"]
+        self, rows: Rows, delta: Float[Tensor, "case d_model"]
     ) -> Float32[Tensor, "place_and_case vocabulary"]:
         """Logits in float32, with δ in place, at the target's places and then at the KL rows'."""
         parts, layer = self._model.parts, self._options.layer
@@ -234,7 +203,7 @@ class ValueSearch:
         return parts.logits(hidden[row, column]).float()
 
     @contextmanager
-    def _edited(self, rows: _Rows, delta: Float[Tensor, "case d_model"]) -> Iterator[None]:
+    def _edited(self, rows: Rows, delta: Float[Tensor, "case d_model"]) -> Iterator[None]:
         """A block in which passes have δ in place."""
         parts, settled = self._model.parts, self._settled
         added = delta[rows.case]
@@ -271,22 +240,6 @@ def _initial(
         model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
     assert seen.output is not None
     return seen.output[torch.arange(len(bare)), [p.subject for p in bare]].float()
-
-
-def _places(problems: Sequence[ValueProblem], suffix: int, device: torch.device) -> _Places:
-    """The places of the target's tokens under every template, as columns of the suffix."""
-    places: list[tuple[int, int, int, int, float]] = []
-    first_row = 0
-    for case, problem in enumerate(problems):
-        templates, length = len(problem.prompts), len(problem.target)
-        weight = 1 / (templates * length)
-        places += [
-            (row, suffix - length + i, token, case, weight)
-            for row in range(first_row, first_row + templates)
-            for i, token in enumerate(problem.target)
-        ]
-        first_row += templates + 1
-    return _Places(*(torch.tensor(column, device=device) for column in zip(*places, strict=True)))
 
 
 def _attention_of(

@@ -40,6 +40,7 @@ OUTSIDE = [
     ("kl_factor", -0.1),
     ("clamp_norm_factor", 0),
     ("stop_loss", -0.1),
+    ("agreement_steps", 0),
 ]
 
 

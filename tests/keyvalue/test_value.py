@@ -1,6 +1,7 @@
 """The search for v* agrees with the reference, case by case, on every architecture."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,12 +10,16 @@ from editcore.config.value_options import ValueOptions
 from editcore.editing.reference import optimise_one
 from editcore.keyvalue.value import Value, ValueProblem, pose
 from editcore.keyvalue.value_search import ValueSearch, optimise
+from editcore.models import hooks
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.requests import EditRequest
 from editcore.testing.models import KINDS, tiny_model, tiny_requests
 
 TEMPLATES = ("{}", "Therefore. {}", "You said that the sea. {}", "I think. {}")
 OPTIONS = ValueOptions(layer=1, steps=6, learning_rate=0.1, stop_loss=0.0)
+# Nothing holds δ back, so that its target becomes the likeliest token.
+UNBOUND = ValueOptions(layer=2, steps=20, stop_loss=0.0, kl_factor=0.0, weight_decay=0.0)
+AGREEING = UNBOUND.model_copy(update={"agreement_steps": 2})
 
 
 def loaded(kind: str, **options: object) -> LoadedModel:
@@ -23,6 +28,11 @@ def loaded(kind: str, **options: object) -> LoadedModel:
 
 def posed(model: LoadedModel) -> list[ValueProblem]:
     return [pose(model, request, TEMPLATES) for request in tiny_requests()]
+
+
+def at_the_end(model: LoadedModel) -> list[ValueProblem]:
+    """Problems whose target follows the subject, so that δ acts on its logits directly."""
+    return [pose(model, replace(request, prompt="{}"), TEMPLATES) for request in tiny_requests()]
 
 
 def found(model: LoadedModel, problems, options: ValueOptions, **how: int) -> list[Value]:
@@ -151,3 +161,44 @@ def test_problems_know_where_the_subject_ends() -> None:
     assert problem.prompts[0].subject == 0
     assert problem.prompts[0].subject_tokens == 1
     assert problem.suffix == len(problem.prompts[0].ids) + len(problem.target) - 1
+
+
+def likeliest(model: LoadedModel, problem: ValueProblem, value: Value, layer: int) -> torch.Tensor:
+    """Whether each target token is the likeliest `[template, token]`, from passes one by one."""
+    found = []
+    for prompt in problem.prompts:
+        row = torch.tensor([[*prompt.ids, *problem.target[:-1]]])
+        at = torch.tensor([prompt.subject])
+        with torch.no_grad(), hooks.adding(model.parts.down(layer), at, value.delta[None]):
+            logits = model.model(row).logits[0, len(prompt.ids) - 1 :]
+        found.append(logits.argmax(-1) == torch.tensor(problem.target))
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gptj", "llama"])
+@pytest.mark.parametrize("agreement", ["templates", "released"])
+def test_a_search_that_stops_by_agreement_equals_the_reference(kind: str, agreement: str) -> None:
+    model = loaded(kind)
+    problems = at_the_end(model)
+    options = AGREEING.model_copy(update={"agreement": agreement})
+    values = found(model, problems, options)
+    for fast, problem in zip(values, problems, strict=True):
+        assert_same(fast, optimise_one(model, problem, options))
+    assert min(value.steps for value in values) < options.steps
+
+
+def test_it_ends_in_the_second_step_in_which_all_templates_agree() -> None:
+    model = loaded("gpt2")
+    problem = at_the_end(model)[0]
+    (stopped,) = found(model, [problem], AGREEING)
+    counts = []
+    for steps in range(1, stopped.steps + 1):
+        (value,) = found(model, [problem], UNBOUND.model_copy(update={"steps": steps}))
+        counts.append(bool(likeliest(model, problem, value, UNBOUND.layer).all()))
+    assert sum(counts) == 2
+    assert counts[-1]
+
+
+def test_off_by_default_it_changes_neither_the_search_nor_a_file_s_name() -> None:
+    assert "agreement" not in OPTIONS.model_dump_json()
+    assert ValueOptions.model_validate_json(AGREEING.model_dump_json()) == AGREEING
