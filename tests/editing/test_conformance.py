@@ -48,6 +48,24 @@ class TestAlphaEdit(EditorConformance):
     options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3, "kept_share": 0.7}
 
 
+class TestEncore(EditorConformance):
+    editor = "encore"
+    kinds = TRAITS
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
+
+
+class TestEmmet(EditorConformance):
+    editor = "emmet"
+    kinds = TRAITS
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
+
+
+class TestBetaEdit(EditorConformance):
+    editor = "betaedit"
+    kinds = TRAITS
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3, "threshold": 0.05}
+
+
 class TestMend(EditorConformance):
     editor = "mend"
     options: ClassVar[dict[str, Any]] = {
