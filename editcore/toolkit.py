@@ -37,7 +37,12 @@ from editcore.keyvalue.keys import (
     collect_keys,
     tokenize_templates,
 )
-from editcore.keyvalue.least_squares import solve_against, solve_least_squares, weigh_against
+from editcore.keyvalue.least_squares import (
+    solve_against,
+    solve_least_squares,
+    weigh_against,
+    weigh_ridge,
+)
 from editcore.keyvalue.moment_accumulator import measure_moments
 from editcore.keyvalue.prefixes import ContextPrefixes, WeightedTemplates, sample_prefixes
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
@@ -172,5 +177,6 @@ __all__ = [
     "tokens_per_search",
     "values_of_each",
     "weigh_against",
+    "weigh_ridge",
     "wrap_model",
 ]

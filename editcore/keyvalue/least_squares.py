@@ -26,6 +26,14 @@ def weigh(
     return weighed
 
 
+def weigh_ridge(keys: Float[Tensor, "d_key case"], weight: float) -> Float64[Tensor, "d_key case"]:
+    """(μI + K Kᵀ)⁻¹K for keys K and μ = `weight`, from a system of the size of the cases."""
+    keys = keys.double().cpu()
+    system = weight * torch.eye(keys.shape[1], dtype=torch.float64) + keys.T @ keys
+    weighed: Tensor = torch.linalg.solve(system, keys.T).T
+    return weighed
+
+
 def solve_against(
     keys: Float[Tensor, "d_key case"], matrix: Float64[Tensor, "d_key d_key"]
 ) -> Float64[Tensor, "d_key case"]:

@@ -5,7 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editcore.keyvalue.least_squares import solve_least_squares, weigh, weigh_against
+from editcore.keyvalue.least_squares import (
+    solve_against,
+    solve_least_squares,
+    weigh,
+    weigh_against,
+    weigh_ridge,
+)
 from editcore.keyvalue.second_moment import SecondMoment
 
 D_KEY, D_MODEL = 24, 7
@@ -35,6 +41,16 @@ def test_it_equals_the_dense_solve(seed: int, number: int, weight: float) -> Non
     torch.testing.assert_close(
         update.dense().double(), residuals.double() @ dense.T, rtol=1e-4, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("number", [1, 2 * D_KEY])
+def test_the_other_solves_equal_dense_ones(number: int) -> None:
+    _, keys, moment = drawn(6, number)
+    wide, eye = keys.double(), torch.eye(D_KEY, dtype=torch.float64)
+    ridge = torch.linalg.solve(0.7 * eye + wide @ wide.T, wide)
+    assert float((weigh_ridge(keys, 0.7) - ridge).norm() / ridge.norm()) < 1e-10
+    plain = torch.linalg.solve(moment.matrix, wide)
+    assert float((solve_against(keys, moment.matrix) - plain).norm() / plain.norm()) < 1e-10
 
 
 def test_a_small_weight_gives_every_key_its_residual() -> None:

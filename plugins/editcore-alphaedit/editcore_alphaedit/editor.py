@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from editcore import EditContext, RequestError
-from editcore.toolkit import LayerKeys, LowRankUpdate, RememberingEditor, Solve, weigh_against
+from editcore.toolkit import (
+    LayerKeys,
+    LowRankUpdate,
+    RememberingEditor,
+    Solve,
+    weigh_against,
+    weigh_ridge,
+)
 from editcore_alphaedit.config import AlphaEditConfig
 
 
@@ -24,12 +31,15 @@ class AlphaEditEditor(RememberingEditor[AlphaEditConfig]):
         bases = {layer: self._kept(context, layer) for layer in self.config.layers}
 
         def solve(layer: int, shares: Tensor, keys: Tensor) -> LowRankUpdate:
-            basis = bases[layer]
-            held = self.config.l2 * torch.eye(basis.shape[1], dtype=torch.float64)
-            if state is not None:
-                held = held + basis.T @ self.memory(state, layer) @ basis
-            weighed = basis @ weigh_against(basis.T @ keys.double(), held)
-            return LowRankUpdate(shares, weighed.float())
+            basis, l2 = bases[layer], self.config.l2
+            inside = basis.T @ keys.double()
+            if state is None:
+                weighed = weigh_ridge(inside, l2)
+            else:
+                eye = torch.eye(len(inside), dtype=torch.float64)
+                held = basis.T @ self.memory(state, layer) @ basis
+                weighed = weigh_against(inside, held + l2 * eye)
+            return LowRankUpdate(shares, (basis @ weighed).float())
 
         return solve
 

@@ -60,10 +60,6 @@ def test_the_projector_is_remade_each_time_that_many_facts_were_edited() -> None
 def test_the_remade_projector_leaves_out_what_the_edits_used() -> None:
     """With little weight of C, P removes the mean direction of the edited keys."""
     given = context()
-    options = {"moment_weight": 1e-6, "threshold": 0.01, "renew_every": 1, "l2": 1.0}
-    state = BetaEditEditor(BetaEditConfig(layers=LAYERS, steps=3, **options))
-    with pytest.raises(RequestError, match="keeps none"):
-        state.edit(given, REQUESTS)
     first = editor(moment_weight=1e-6, threshold=10.0, renew_every=1)
     memory = first.edit(given, REQUESTS).state
     values, vectors = torch.linalg.eigh(memory["0"] / 3)
@@ -72,6 +68,13 @@ def test_the_remade_projector_leaves_out_what_the_edits_used() -> None:
     top = vectors[:, -1]
     assert float((after["kept.0"].T @ top).norm()) < 0.05
     assert after["kept.0"].shape[1] >= len(top) - 3
+
+
+def test_a_threshold_that_keeps_nothing_is_refused_with_the_least_eigenvalue() -> None:
+    given = context()
+    least = float(given.spectra[0].values[0])
+    with pytest.raises(RequestError, match=rf"keeps none.*layer 0.* is {least:.3g}; raise it"):
+        editor(threshold=1e-6).edit(given, REQUESTS)
 
 
 def _keys(memory) -> torch.Tensor:

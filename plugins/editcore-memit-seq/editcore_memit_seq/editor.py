@@ -5,7 +5,13 @@ from typing import Any
 from torch import Tensor
 
 from editcore import EditContext
-from editcore.toolkit import LowRankUpdate, RememberingEditor, Solve, weigh_against
+from editcore.toolkit import (
+    LowRankUpdate,
+    RememberingEditor,
+    Solve,
+    solve_least_squares,
+    weigh_against,
+)
 from editcore_memit_seq.config import MemitSeqConfig
 
 
@@ -17,9 +23,10 @@ class MemitSeqEditor(RememberingEditor[MemitSeqConfig]):
         options = self.config
 
         def solve(layer: int, shares: Tensor, keys: Tensor) -> LowRankUpdate:
-            held = options.moment_weight * context.moments[layer].matrix
-            if state is not None:
-                held = held + options.memory_weight * self.memory(state, layer)
+            moment, weight = context.moments[layer], options.moment_weight
+            if state is None:
+                return solve_least_squares(shares, keys, moment, weight)
+            held = weight * moment.matrix + options.memory_weight * self.memory(state, layer)
             return LowRankUpdate(shares, weigh_against(keys, held).float())
 
         return solve
