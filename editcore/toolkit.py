@@ -4,7 +4,7 @@ Names for planning (options, hook records, requests, errors) are in `editcore`, 
 torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
 """
 
-from editcore.editing.spreading import LayerKeys, RememberingEditor, SpreadingEditor
+from editcore.editing.spreading import LayerKeys, RememberingEditor, Sought, SpreadingEditor
 from editcore.editing.target_rows import ScoredRows, TargetRow, target_row
 from editcore.editing.token_gradients import TokenFactors, token_factors
 from editcore.editing.trained import TrainedParts, load_trained, save_trained
@@ -124,6 +124,7 @@ __all__ = [
     "ScoredRows",
     "SecondMoment",
     "Solve",
+    "Sought",
     "SpreadingEditor",
     "StartPoint",
     "SubjectKeys",

@@ -14,12 +14,12 @@ from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.keyvalue.prefixes import WeightedTemplates
-from editcore.keyvalue.spread import Solve, spread
+from editcore.keyvalue.spread import Solve, observe, spread
 from editcore.keyvalue.value import Value
 from editcore.keyvalue.value_search import find_values
 from editcore.models.tokenization import TokenizedPrompt
 from editcore.requests import EditRequest
-from editcore.updates.delta import Update
+from editcore.updates.delta import Delta, Update
 
 NONFINITE_CHANGE = "the least-squares update is not finite; nothing was edited"
 SpreadingT = TypeVar("SpreadingT", bound=SpreadingOptions)
@@ -49,11 +49,7 @@ class SpreadingEditor(Editor[SpreadingT]):
         """
 
     def remember(self, context: EditContext, state: Any, keys: LayerKeys) -> Any:
-        """The state after an edit with these keys.
-
-        The keys are also those of the edited model: a layer's key depends on the layers below it
-        alone, and these were changed before it was read.
-        """
+        """The state after an edit with these keys, as `write` returns them."""
         return None
 
     def report(self, context: EditContext, state: Any, keys: LayerKeys) -> Mapping[str, float]:
@@ -100,23 +96,40 @@ class SpreadingEditor(Editor[SpreadingT]):
             for request, value in zip(requests, values, strict=True)
         ]
 
-    def _write(self, context: EditContext, cases: Sequence[Sought], state: Any) -> EditResult:
-        """One change for all cases."""
+    def write(
+        self, context: EditContext, cases: Sequence[Sought], solve: Solve
+    ) -> tuple[Delta, LayerKeys]:
+        """The change that brings the cases to their z, and their keys in the edited model.
+
+        A layer's key depends on the layers below it alone, which are changed before it is read.
+        """
         keys: dict[int, Tensor] = {}
-        solve = self.solver(context, state)
 
         def solve_and_keep(layer: int, shares: Tensor, found: Tensor) -> Update:
             keys[layer] = found
             return solve(layer, shares, found)
 
-        delta = spread(
-            context.model,
-            [case.prompts for case in cases],
-            torch.stack([case.value.target for case in cases]),
-            self.config.layers,
-            self._templates(context).weights,
-            solve_and_keep,
-        )
+        return self.spread(context, cases, solve_and_keep), keys
+
+    def spread(self, context: EditContext, cases: Sequence[Sought], solve: Solve) -> Delta:
+        """The change of the edited layers, each by `solve`."""
+        prompts = [case.prompts for case in cases]
+        targets = torch.stack([case.value.target for case in cases])
+        weights = self._templates(context).weights
+        return spread(context.model, prompts, targets, self.config.layers, weights, solve)
+
+    def observe(
+        self, context: EditContext, cases: Sequence[Sought], layer: int
+    ) -> tuple[Float[Tensor, "d_key case"], Float[Tensor, "d_model case"]]:
+        """The cases' keys at a layer, and the last edited block's outputs, in the model now."""
+        prompts, weights = [case.prompts for case in cases], self._templates(context).weights
+        last = self.config.layers[-1]
+        keys, reached = observe(context.model, layer, last, prompts, weights)
+        return keys.T, reached.T
+
+    def _write(self, context: EditContext, cases: Sequence[Sought], state: Any) -> EditResult:
+        """One change for all cases."""
+        delta, keys = self.write(context, cases, self.solver(context, state))
         if not delta.finite():
             return EditResult(None, NONFINITE_CHANGE, state=state)
         found = {

@@ -38,13 +38,13 @@ def spread(
     updates: dict[str, Update] = {}
     for done, layer in enumerate(layers):
         with Delta(updates).applied(model.model):
-            keys, reached = _observe(model, layer, layers[-1], prompts, template_weights)
+            keys, reached = observe(model, layer, layers[-1], prompts, template_weights)
         share = (targets.cpu() - reached) / (len(layers) - done)
         updates[model.parts.down_weight(layer)] = solve(layer, share.T, keys.T)
     return Delta(updates)
 
 
-def _observe(
+def observe(
     model: LoadedModel,
     layer: int,
     last: int,
@@ -68,7 +68,7 @@ def _pass(
     prompts: Sequence[Sequence[TokenizedPrompt]],
     weights: Sequence[float],
 ) -> tuple[Float32[Tensor, "case d_key"], Float32[Tensor, "case d_model"]]:
-    """`_observe` for few cases: one forward pass, ended at the block `last`."""
+    """`observe` for few cases: one forward pass, ended at the block `last`."""
     flat = [prompt for case in prompts for prompt in case]
     rows = pad_rows([p.ids[: p.subject + 1] for p in flat], model.pad_id, "right", model.device)
     with (
