@@ -48,8 +48,8 @@ class SpreadingEditor(Editor[SpreadingT]):
         Raises `RequestError` if these options leave nothing to edit.
         """
 
-    def remember(self, context: EditContext, state: Any, keys: LayerKeys) -> Any:
-        """The state after an edit with these keys, as `write` returns them."""
+    def remember(self, context: EditContext, state: Any, delta: Delta, keys: LayerKeys) -> Any:
+        """The state after an edit with this change and these keys, as `write` returns them."""
         return None
 
     def report(self, context: EditContext, state: Any, keys: LayerKeys) -> Mapping[str, float]:
@@ -137,7 +137,8 @@ class SpreadingEditor(Editor[SpreadingT]):
             "loss": sum(case.value.loss for case in cases) / len(cases),
             **self.report(context, state, keys),
         }
-        return EditResult(delta, diagnostics=found, state=self.remember(context, state, keys))
+        after = self.remember(context, state, delta, keys)
+        return EditResult(delta, diagnostics=found, state=after)
 
     def _templates(self, context: EditContext) -> WeightedTemplates:
         assert context.prefixes is not None
@@ -154,7 +155,9 @@ class RememberingEditor(SpreadingEditor[SpreadingT]):
         """S of a layer."""
         return state[str(layer)]
 
-    def remember(self, context: EditContext, state: Any, keys: LayerKeys) -> Mapping[str, Tensor]:
+    def remember(
+        self, context: EditContext, state: Any, delta: Delta, keys: LayerKeys
+    ) -> Mapping[str, Tensor]:
         """The state with the keys of one more edit."""
         return {str(layer): self._sum(state, layer, found) for layer, found in keys.items()}
 

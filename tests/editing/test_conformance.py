@@ -66,6 +66,12 @@ class TestBetaEdit(EditorConformance):
     options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3, "threshold": 0.05}
 
 
+class TestLyapLock(EditorConformance):
+    editor = "lyaplock"
+    kinds = TRAITS
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
+
+
 class TestNse(EditorConformance):
     editor = "nse"
     kinds = TRAITS

@@ -164,10 +164,12 @@ def test_given_keys_and_residuals_a_layers_change_is_the_released_one(
     for step in range(len(STEPS[editor, scenario][0])):
         solve = editing.solver(context, state)
         keys = {layer: vectors[f"{step}.K.{layer}"].float() for layer in vectors.layers}
+        updates = {}
         for layer, found in keys.items():
             update = solve(layer, vectors[f"{step}.R.{layer}"].float(), found)
+            updates[WEIGHT.format(layer)] = update
             assert close(update.dense(), vectors.change(step, layer), TOLERANCE.get(editor, 1e-5))
-        state = editing.remember(context, state, keys)
+        state = editing.remember(context, state, Delta(updates), keys)
 
 
 def test_given_keys_and_residuals_the_rounds_of_nse_add_up_to_the_released_change(

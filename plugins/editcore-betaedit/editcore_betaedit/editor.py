@@ -8,6 +8,7 @@ from torch import Tensor
 
 from editcore import EditContext, RequestError
 from editcore.toolkit import (
+    Delta,
     LayerKeys,
     LowRankUpdate,
     MomentSpectrum,
@@ -44,12 +45,14 @@ class BetaEditEditor(RememberingEditor[BetaEditConfig]):
 
         return solve
 
-    def remember(self, context: EditContext, state: Any, keys: LayerKeys) -> Mapping[str, Tensor]:
+    def remember(
+        self, context: EditContext, state: Any, delta: Delta, keys: LayerKeys
+    ) -> Mapping[str, Tensor]:
         """The state with one more edit's keys; every τ facts, also with a new projector."""
         before = {"facts": torch.tensor(0), "renewed": torch.tensor(0), **(state or {})}
         number = next(iter(keys.values())).shape[1]
         facts, renewed = before["facts"] + number, before["renewed"]
-        after = {**before, **super().remember(context, state, keys), "facts": facts}
+        after = {**before, **super().remember(context, state, delta, keys), "facts": facts}
         if facts - renewed < self.config.renew_every:
             return after
         kept = {f"kept.{layer}": self._renewed(context, after, layer) for layer in keys}

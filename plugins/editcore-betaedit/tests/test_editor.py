@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from editcore import EditContext, RequestError
 from editcore.testing import tiny_model, tiny_requests
-from editcore.toolkit import ContextPrefixes, MomentSpectrum, SecondMoment, wrap_model
+from editcore.toolkit import ContextPrefixes, Delta, MomentSpectrum, SecondMoment, wrap_model
 
 LAYERS = (0, 1)
 REQUESTS = tiny_requests()
@@ -64,7 +64,7 @@ def test_the_remade_projector_leaves_out_what_the_edits_used() -> None:
     memory = first.edit(given, REQUESTS).state
     values, vectors = torch.linalg.eigh(memory["0"] / 3)
     kept = editor(moment_weight=1e-6, threshold=float(values[-1]) / 2, renew_every=1)
-    after = kept.remember(given, None, {0: _keys(memory), 1: _keys(memory)})
+    after = kept.remember(given, None, Delta({}), {0: _keys(memory), 1: _keys(memory)})
     top = vectors[:, -1]
     assert float((after["kept.0"].T @ top).norm()) < 0.05
     assert after["kept.0"].shape[1] >= len(top) - 3

@@ -1,0 +1,110 @@
+"""The first edit is MEMIT's; later ones minimise their objective, and the queue holds a budget."""
+
+import pytest
+import torch
+from editcore_lyaplock.config import LyapLockConfig
+from editcore_lyaplock.editor import LyapLockEditor
+from editcore_memit.config import MemitConfig
+from editcore_memit.editor import MemitEditor
+from safetensors.torch import load_file, save_file
+
+from editcore import EditContext
+from editcore.testing import tiny_model, tiny_requests
+from editcore.toolkit import ContextPrefixes, Delta, LowRankUpdate, SecondMoment, wrap_model
+
+LAYERS = (0, 1)
+REQUESTS = tiny_requests()
+
+
+def context() -> EditContext:
+    model = wrap_model("llama", *tiny_model("llama"))
+    width = model.parts.down(0).weight.numel() // 32
+    samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
+    matrix = samples.T @ samples / len(samples)
+    moments = {layer: SecondMoment.from_matrix(layer, matrix, len(samples)) for layer in LAYERS}
+    return EditContext(model, ContextPrefixes(("{}", "I think. {}"), "llama", 0), moments)
+
+
+def editor(**options: float) -> LyapLockEditor:
+    given = {"moment_weight": 1.0, "steps": 3, **options}
+    return LyapLockEditor(LyapLockConfig(layers=LAYERS, **given))
+
+
+def drawn(given: EditContext, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Residuals and keys of two facts."""
+    generator = torch.Generator().manual_seed(seed)
+    width = len(given.moments[0].matrix)
+    keys = torch.randn(width, 2, generator=generator)
+    return torch.randn(32, 2, generator=generator), keys
+
+
+def test_the_first_edit_is_memit_s() -> None:
+    given, memit = context(), MemitEditor(MemitConfig(layers=LAYERS, moment_weight=1.0, steps=3))
+    found, expected = editor().edit(given, REQUESTS), memit.edit(given, REQUESTS)
+    for name, update in expected.delta.updates.items():
+        assert torch.equal(found.delta.updates[name].dense(), update.dense())
+
+
+def test_a_later_edit_is_the_least_of_what_it_minimises() -> None:
+    """The objective, written with the weights themselves, rises in every direction from Δ."""
+    given, lyap = context(), editor(moment_weight=3.0)
+    name, matrix = given.model.parts.down_weight(0), given.moments[0].matrix
+    start = given.model.model.get_parameter(name).detach().double()
+    weight, state, past = start.clone(), None, []
+    for seed in (0, 1):
+        shares, keys = drawn(given, seed)
+        change = lyap.solver(given, state)(0, shares, keys)
+        weight = weight + change.dense().double()
+        past.append((keys.double(), weight @ keys.double()))
+        state = lyap.remember(given, state, Delta({name: change}), {0: keys})
+    state = {**state, "queue.0": torch.tensor(2.5, dtype=torch.float64)}
+    shares, keys = (part.double() for part in drawn(given, 2))
+    best = lyap.solver(given, state)(0, shares.float(), keys.float()).dense().double()
+
+    def cost(change: torch.Tensor) -> float:
+        earlier = sum(((weight + change) @ k - v).norm() ** 2 for k, v in past)
+        away = weight + change - start
+        running = 3.0 * 2.5 * torch.trace(away @ matrix @ away.T)
+        return float((change @ keys - shares).norm() ** 2 + earlier + running)
+
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        step = 1e-2 * torch.randn(best.shape, generator=generator, dtype=torch.float64)
+        assert cost(best + step) > cost(best) < cost(best - step)
+
+
+def test_the_queue_rises_only_over_budget_and_by_how_far_it_is_over() -> None:
+    given, name = context(), context().model.parts.down_weight(0)
+    matrix, key = given.moments[0].matrix, torch.zeros(len(given.moments[0].matrix), 1)
+    outputs, inputs = torch.ones(32, 1), torch.ones(len(matrix), 1)
+    unit = Delta({name: LowRankUpdate(outputs, inputs)})
+    state, queues = None, []
+    for _ in range(4):  # the change so far is n times the first, and its harm n² times
+        state = editor(budget=8.0).remember(given, state, unit, {0: key})
+        queues.append(float(state["queue.0"]))
+    assert queues == pytest.approx([1, 1, 1 + 9 / 8 - 1, 9 / 8 + 16 / 8 - 1])
+
+
+def test_a_smaller_budget_keeps_running_text_closer_to_what_it_was() -> None:
+    given, harms = context(), []
+    for budget in (1e6, 0.05):
+        state, lyap = None, editor(budget=budget, moment_weight=0.1)
+        name = given.model.parts.down_weight(0)
+        for seed in range(6):
+            change = lyap.solver(given, state)(0, *drawn(given, seed))
+            state = lyap.remember(given, state, Delta({name: change}), {0: drawn(given, seed)[1]})
+        since = state["change.0"]
+        harms.append(float(torch.trace(since @ given.moments[0].matrix @ since.T)))
+    assert harms[1] < 0.8 * harms[0]
+
+
+def test_a_sequence_continues_exactly_from_its_saved_state(tmp_path) -> None:
+    given, path = context(), tmp_path / "state.safetensors"
+    first = editor().edit(given, REQUESTS[:1])
+    with first.delta.applied(given.model.model):
+        expected = editor().edit(given, REQUESTS[1:], first.state)
+        save_file(dict(editor().save_state(first.state)), path)
+        found = editor().edit(given, REQUESTS[1:], editor().load_state(given, load_file(path)))
+    for name, update in expected.delta.updates.items():
+        assert torch.equal(found.delta.updates[name].dense(), update.dense())
+    assert all(torch.equal(found.state[key], expected.state[key]) for key in expected.state)
