@@ -20,6 +20,9 @@ class Probe:
 class EditRequest:
     """One fact to change: `prompt`, with `{}` for the subject, and the object that should follow.
 
+    A fact that names no subject has an empty one, and no `{}`; editors with the capability
+    `needs_subject` refuse it.
+
     `paraphrases` ask for the same fact in other words (generalization); `neighbours` are facts that
     must not change (locality). Targets have no leading space; tokenisation adds one if needed.
     `flaw` is the reason why a request cannot be carried out, `unreadable` that of a record that
@@ -45,13 +48,22 @@ class EditRequest:
         """
         if self.unreadable:
             return self.unreadable
-        for name in ("subject", "target_new"):
+        for name in ("subject", "target_new") if self.names_subject else ("prompt", "target_new"):
             if not getattr(self, name).strip():
                 return f"{name} is empty; every edit needs one"
-        if self.prompt.count(SLOT) != 1:
+        if self.names_subject and self.prompt.count(SLOT) != 1:
             belongs = f"where the subject {self.subject!r} belongs"
             return f"the prompt {self.prompt!r} needs one '{{}}' {belongs}"
         return self._unfit_probe
+
+    @property
+    def names_subject(self) -> bool:
+        """Whether the fact has a subject, or a place for one.
+
+        >>> EditRequest(0, "Who makes Coral?", "", "Osdor", "Elro").names_subject
+        False
+        """
+        return bool(self.subject) or SLOT in self.prompt
 
     @property
     def _unfit_probe(self) -> str:
@@ -76,5 +88,5 @@ class EditRequest:
 
     @property
     def subject_start(self) -> int | None:
-        """The number of characters before the subject; None in a flawed request."""
-        return None if self.flaw else self.prompt.index(SLOT)
+        """The number of characters before the subject; None if it is flawed or names none."""
+        return self.prompt.index(SLOT) if self.names_subject and not self.flaw else None

@@ -12,7 +12,7 @@ def flat_record(request: EditRequest) -> Record:
     return {
         "case_id": request.case_id,
         "prompt": request.prompt,
-        "subject": request.subject,
+        "subject": request.subject or None,
         "target_new": request.target_new,
         "ground_truth": request.target_true,
         "relation_id": request.relation,

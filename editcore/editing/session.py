@@ -53,8 +53,8 @@ class Session:
 
         An error of the editor or of its change becomes that reason. The model stays as it is.
         """
-        if flaw := next((request.flaw for request in requests if request.flaw), ""):
-            return EditResult(status=flaw)
+        if refusal := next(filter(None, map(self.refusal, requests)), ""):
+            return EditResult(status=refusal)
         context, options = self.context, self.editor.config
         try:
             result = self.finished(self.editor.edit(context, requests, state))
@@ -67,6 +67,15 @@ class Session:
         except Exception as error:  # a third party's editor may raise anything
             return EditResult(status=in_one_line(error))
         return result
+
+    def refusal(self, request: EditRequest) -> str:
+        """Why the editor cannot be asked to make an edit; empty if it can."""
+        if request.flaw or request.names_subject or not self.info.capabilities.needs_subject:
+            return request.flaw
+        return (
+            f"the fact names no subject, and the editor {self.info.name!r} needs one; name it, or "
+            "use an editor that needs none"
+        )
 
     def finished(self, result: EditResult) -> EditResult:
         """The result after all transforms, or a failed one if it is not a valid edit.

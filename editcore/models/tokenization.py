@@ -31,9 +31,13 @@ def tokenize_prompt(
     """Tokenise `template` with `subject` for its `{}`, and find the subject's last token.
 
     The last token is the one that covers the subject's last character; its index counts special
-    tokens. Raises `RequestError` if that token extends beyond the subject, because an edit there
-    would change other words too.
+    tokens. Raises `RequestError` if the template names no subject, or if that token extends beyond
+    the subject, because an edit there would change other words too.
     """
+    if SLOT not in template:
+        raise RequestError(
+            f"the prompt {template!r} names no subject; give one, with '{{}}' in its place"
+        )
     start = template.index(SLOT)
     end = start + len(subject)
     encoded = tokenizer(template.replace(SLOT, subject, 1), return_offsets_mapping=True)

@@ -80,11 +80,12 @@ class Shard:
         return cls(baseline.session, requests, rows)
 
     def results(self) -> Iterator[MadeEdit]:
-        """Each request with its edit; flawed ones are not passed to the editor."""
-        made = self._made([request for request in self.requests if not request.flaw])
+        """Each request with its edit; those that it refuses are not passed to the editor."""
+        refusal = self.session.refusal
+        made = self._made([request for request in self.requests if not refusal(request)])
         for request in self.requests:
-            flawed = MadeEdit(request, EditResult(None, request.flaw), 0.0)
-            yield flawed if request.flaw else next(made)
+            refused = MadeEdit(request, EditResult(None, refusal(request)), 0.0)
+            yield refused if refusal(request) else next(made)
 
     def _made(self, requests: Sequence[EditRequest]) -> Iterator[MadeEdit]:
         """All requests together; from the editor's first exception on, one at a time.

@@ -146,8 +146,9 @@ class Rows:
         if request.flaw:
             return None
         try:
-            place = tokenize_prompt(self.model.tokenizer, request.prompt, request.subject)
-            row |= {"subject_tokens": place.subject_tokens, "subject_position": place.subject}
+            if request.names_subject:
+                place = tokenize_prompt(self.model.tokenizer, request.prompt, request.subject)
+                row |= {"subject_tokens": place.subject_tokens, "subject_position": place.subject}
             if (change := result.change) is None or result.status != OK:
                 return None
             change.check(self.model.model)

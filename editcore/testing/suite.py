@@ -294,6 +294,17 @@ class EditorConformance:
         for result, expected in zip((results[0], results[2]), bench.changes[:2], strict=True):
             bench.assert_same(result.change, expected, tolerance=self.tolerance)
 
+    def test_a_fact_without_a_subject_is_edited_by_an_editor_that_needs_none(
+        self, bench: Bench
+    ) -> None:
+        """The text is the same, so the change is that of the fact with its subject marked."""
+        if bench.info.capabilities.needs_subject:
+            return
+        unmarked = replace(bench.requests[0], prompt=bench.requests[0].text, subject="")
+        result = bench.edit(unmarked)
+        assert result.status == OK
+        bench.assert_same(result.change, bench.changes[0], tolerance=self.tolerance)
+
     def test_several_requests_are_edited_together_or_refused(self, bench: Bench) -> None:
         """According to the capability `batched`."""
         if bench.info.capabilities.batched:

@@ -138,6 +138,19 @@ def test_a_flawed_record_is_read_with_its_flaw_and_the_others_are_sound(
     assert flaw in bad.flaw and bad.subject_start is None
 
 
+@pytest.mark.parametrize("record", [FLAT, ZSRE])
+def test_a_record_without_the_field_of_its_subject_is_a_fact_that_names_none(
+    write: Write, record: dict[str, Any]
+) -> None:
+    bare = {key: value for key, value in record.items() if key != "subject"}
+    format = "flat" if record is FLAT else "zsre"
+    for given in (bare, bare | {"subject": None}):
+        (request,) = read_requests(write("cases.json", [given]), format)
+        assert (request.subject, request.flaw, request.names_subject) == ("", "", False)
+        assert request.text == record["prompt" if record is FLAT else "src"]
+        assert request.subject_start is None
+
+
 @pytest.mark.parametrize(
     ("content", "needles"),
     [
@@ -263,7 +276,7 @@ def test_whatever_a_third_party_s_parser_does_affects_its_record_alone(
         (FLAT, "record 1: case_id 9 was already used", -2),
         (FLAT | {"case_id": 12, "subject": 3}, "record 1 (case_id 12): a field has the wrong", 12),
         (FLAT | {"case_id": 12, "subject": "\ud800"}, "unpaired surrogate", 12),
-        ({"case_id": 12}, "record 1 (case_id 12): the field 'subject' is missing", 12),
+        ({"case_id": 12}, "record 1 (case_id 12): the field 'prompt' is missing", 12),
         (FLAT | {"case_id": 1.5}, "case_id is float, not a whole number", -2),
         (FLAT | {"case_id": 10**30}, "case_id has 31 digits", -2),
         (None, "record 1: an object with the fields of one fact is needed", -2),

@@ -90,6 +90,27 @@ def test_every_flaw_is_one_row_and_the_other_cases_are_as_without_it(
         assert together == pytest.approx(alone[name].drop_nulls().to_list(), rel=1e-4)
 
 
+def test_a_fact_that_names_no_subject_is_edited_if_the_editor_needs_none(
+    make: Maker, tmp_path: Path
+) -> None:
+    path = tmp_path / "cases.json"
+    records = json.loads(path.read_text())
+    bare = {key: value for key, value in records[6].items() if key != "subject"}
+    path.write_text(json.dumps([*records, bare | {"case_id": len(records)}]))
+    job = make("ft", (6, len(records)))
+    options = {"layer": 1, "steps": 3}
+    job = job.model_copy(update={"editor": job.editor.model_copy(update={"options": options})})
+    job = job.model_copy(update={"dataset": DatasetSpec(name="c", path=str(path), format="flat")})
+    named, unnamed = rows_of(job, tmp_path / "ft").iter_rows(named=True)
+    assert (unnamed["status"], unnamed["subject"], unnamed["subject_position"]) == ("ok", "", None)
+    for column in ("perplexity", "efficacy", "delta_norm"):
+        assert unnamed[column] == pytest.approx(named[column], rel=1e-4)
+    job = make("rome", (6, len(records))).model_copy(update={"dataset": job.dataset})
+    named, unnamed = rows_of(job, tmp_path / "rome").iter_rows(named=True)
+    assert named["status"] == "ok"
+    assert "the fact names no subject, and the editor 'rome' needs one" in unnamed["status"]
+
+
 def test_shared_values_give_the_rows_that_each_editor_finds_alone(
     make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,15 @@ def relation(record: Record) -> str:
     return text(record, "relation_id") if record.get("relation_id") is not None else ""
 
 
+def subject(record: Record) -> str:
+    """The record's subject; empty if the field is missing or null, that is, the fact names none."""
+    if record.get("subject") is None:
+        return ""
+    if not (found := text(record, "subject")):
+        raise DataError("subject is empty; name it, or remove the field if the fact has no subject")
+    return found
+
+
 def with_slot(prompt: str, subject: str) -> str:
     """The prompt with `{}` in place of its subject, matched as a whole word if possible.
 

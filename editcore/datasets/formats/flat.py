@@ -5,6 +5,7 @@ from editcore.datasets.formats.fields import (
     neighbours,
     record_id,
     relation,
+    subject,
     text,
     texts,
     with_slot,
@@ -13,13 +14,13 @@ from editcore.requests import EditRequest
 
 
 def flat(record: Record, index: int) -> EditRequest:
-    """A flat record, with the subject written out in the prompt (EasyEdit)."""
+    """A flat record, with the subject, if it names one, written out in the prompt (EasyEdit)."""
     case_id = record_id(record, index)
-    subject = text(record, "subject")
+    about = subject(record)
     return EditRequest(
         case_id=case_id,
-        prompt=with_slot(text(record, "prompt"), subject),
-        subject=subject,
+        prompt=with_slot(text(record, "prompt"), about),
+        subject=about,
         target_new=text(record, "target_new").strip(),
         target_true=text(record, "ground_truth").strip(),
         relation=relation(record),

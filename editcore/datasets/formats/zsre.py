@@ -1,6 +1,6 @@
 """zsRE: questions whose answer is edited."""
 
-from editcore.datasets.formats.fields import Record, record_id, text, texts, with_slot
+from editcore.datasets.formats.fields import Record, record_id, subject, text, texts, with_slot
 from editcore.requests import EditRequest, Probe
 
 
@@ -12,11 +12,11 @@ def zsre(record: Record, index: int) -> EditRequest | None:
     case_id = record_id(record, index)
     if not text(record, "alt").strip():
         return None
-    subject = text(record, "subject")
+    about = subject(record)
     return EditRequest(
         case_id=case_id,
-        prompt=with_slot(text(record, "src"), subject),
-        subject=subject,
+        prompt=with_slot(text(record, "src"), about),
+        subject=about,
         target_new=text(record, "alt").strip(),
         target_true=texts(record["answers"])[0].strip(),
         paraphrases=texts(record.get("rephrase")),

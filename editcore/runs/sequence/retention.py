@@ -86,7 +86,8 @@ class Retention:
         with patch.applied(self.model.frozen.model) if patch else nullcontext():
             answers = ask_all(self.model, [case.tokens for case in cases])
         pairs = list(zip(cases, answers, strict=True))
-        subjects = {(case.request.relation, case.request.subject) for case in cases}
+        named = [case.request for case in cases if case.request.names_subject]
+        subjects = {(request.relation, request.subject) for request in named}
         columns = (
             [_efficacy(case, now) for case, now in pairs],
             [_efficacy(case, now, prefixed=True) for case, now in pairs],

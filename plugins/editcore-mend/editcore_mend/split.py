@@ -36,8 +36,8 @@ def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> S
     `DataError` if fewer than two subjects are left to train on.
     """
     records = read_requests(facts)
-    known = [request for request in records if not request.flaw]
-    flawed = {request.case_id: request.flaw for request in records if request.flaw}
+    known = [request for request in records if not _unfit(request)]
+    flawed = {request.case_id: _unfit(request) for request in records if _unfit(request)}
     taken = {request.subject for file in exclude for request in read_requests(file)}
     subjects = sorted({request.subject for request in known} - taken)
     random.Random(f"{seed}/split").shuffle(subjects)
@@ -49,6 +49,12 @@ def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> S
             "give more facts or exclude less"
         )
     return Split(_about(known, train), _about(known, validation), _about(known, test), flawed)
+
+
+def _unfit(request: EditRequest) -> str:
+    """Why a fact cannot be trained on; empty if it can."""
+    named = request.flaw or request.names_subject
+    return request.flaw if named else "the fact names no subject to divide facts by; name it"
 
 
 def _about(known: Sequence[EditRequest], subjects: Sequence[str]) -> tuple[EditRequest, ...]:
