@@ -1,0 +1,27 @@
+"""Transforms of any editor's weight change: RECT and SPHERE."""
+
+from collections.abc import Iterator
+
+from editcore import DeltaTransformInfo, hookimpl
+from editcore_transforms.config import RectConfig, SphereConfig
+
+EDITCORE_HOOKSPEC = 2
+
+
+@hookimpl
+def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
+    """The two transforms."""
+    yield DeltaTransformInfo(
+        name="rect",
+        summary="Keeps the numbers of a change that are largest relative to their weight.",
+        paper="Gu et al. 2024, Model Editing Harms General Abilities of Large Language Models",
+        config=RectConfig,
+        factory="editcore_transforms.rect:rect",
+    )
+    yield DeltaTransformInfo(
+        name="sphere",
+        summary="Damps a change along the directions that the weight's neurons share.",
+        paper="Liu et al. 2025, Energy-Regularized Sequential Model Editing on Hyperspheres",
+        config=SphereConfig,
+        factory="editcore_transforms.sphere:sphere",
+    )

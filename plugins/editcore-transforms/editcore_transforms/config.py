@@ -1,0 +1,36 @@
+"""Options of the transforms; the defaults are the authors'."""
+
+from pydantic import Field
+
+from editcore import TransformConfig
+
+
+class RectConfig(TransformConfig):
+    """RECT (Gu et al. 2024): a change is kept only where it is large relative to the weight."""
+
+    keep: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="The share of each parameter's numbers that is kept. The authors keep 0.2; the "
+        "copy in AlphaEdit's code, which its results are from, keeps 0.4.",
+    )
+
+
+class SphereConfig(TransformConfig):
+    """SPHERE (arXiv 2510.01172): a change keeps away from the directions in which neurons crowd.
+
+    These are the main eigenvectors U of the second moment of the weight's rows, each scaled to
+    length 1, and ΔW becomes ΔW (I − α·U Uᵀ).
+    """
+
+    share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="U are the fewest main eigenvectors whose eigenvalues make up more than this "
+        "share of the trace.",
+    )
+    suppression: float = Field(
+        0.5, ge=0, le=1, description="α: 0 leaves the change as it is, 1 removes its part along U."
+    )

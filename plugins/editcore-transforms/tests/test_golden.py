@@ -1,0 +1,75 @@
+"""Transformed changes agree with published code."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from editcore_transforms.config import RectConfig, SphereConfig
+from editcore_transforms.rect import rect
+from editcore_transforms.sphere import sphere
+from safetensors.torch import load_file
+
+from editcore.toolkit import Delta, LoadedModel, LowRankUpdate, load_model
+
+GOLDEN = Path(__file__).parent / "golden"
+SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden" / "llama"
+WEIGHT = "model.layers.{}.mlp.down_proj.weight"
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_model("golden", str(SHARED / "model"))
+
+
+@pytest.fixture(scope="module")
+def tensors() -> Tensors:
+    return load_file(GOLDEN / "expected.safetensors")
+
+
+def sparse(tensors: Tensors, name: str) -> torch.Tensor:
+    dense = torch.zeros(96 * 256)
+    dense[tensors[f"{name}.places"].long()] = tensors[f"{name}.numbers"]
+    return dense
+
+
+def assert_close(found: torch.Tensor, golden: torch.Tensor) -> None:
+    found, golden = found.double().flatten(), golden.double().flatten()
+    assert torch.cosine_similarity(found, golden, 0) >= 0.9999
+    assert float(found.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("keep", "name", "left", "right", "further"),
+    [(0.2, "rect.rome", "v", "u", 0), (0.4, "rect.memit", "resid", "adj_k", 1)],
+)
+def test_rect(
+    keep: float,
+    name: str,
+    left: str,
+    right: str,
+    further: int,
+    model: LoadedModel,
+    tensors: Tensors,
+) -> None:
+    outputs = tensors[f"{name}.{left}"].reshape(96, -1)
+    inputs = tensors[f"{name}.{right}"].reshape(256, -1)
+    change = Delta({WEIGHT.format(2): LowRankUpdate(outputs, inputs)})
+    found = rect(change, model, RectConfig(keep=keep)).updates[WEIGHT.format(2)].dense()
+    golden = sparse(tensors, f"{name}.out")
+    assert_close(found, golden)
+    # AlphaEdit's copy keeps the number at its limit, too.
+    assert int((golden != 0).sum()) - int((found != 0).sum()) == further
+    assert not (found.flatten()[golden == 0]).any()
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_sphere(layer: int, model: LoadedModel, tensors: Tensors) -> None:
+    given, golden = (
+        (tensors[f"sphere.{x}.{layer}.left"], tensors[f"sphere.{x}.{layer}.right"])
+        for x in ("in", "out")
+    )
+    change = Delta({WEIGHT.format(layer): LowRankUpdate(given[0], given[1].T.contiguous())})
+    found = sphere(change, model, SphereConfig()).updates[WEIGHT.format(layer)].dense()
+    assert_close(found, golden[0] @ golden[1])
+    assert float((found - golden[0] @ golden[1]).norm()) <= 1e-5 * float(found.norm())
