@@ -30,7 +30,8 @@ def main_directions(rows: Tensor, share: float) -> Tensor:
     values, vectors = torch.linalg.eigh(unit.T @ unit)
     cumulative = (values.flip(0) / values.sum()).cumsum(0)
     count = min(len(values), int((cumulative <= share).sum()) + 1)
-    return vectors.flip(1)[:, :count]
+    main: Tensor = vectors.flip(1)[:, :count]
+    return main
 
 
 def _damped(update: Update, rows: Tensor, config: SphereConfig) -> Update:
