@@ -114,6 +114,14 @@ class Editor(ABC, Generic[ConfigT]):
         """The state that `save_state` saved."""
         return dict(tensors) or None
 
+    def patch_of(self, context: EditContext, state: Any) -> "Patch | None":
+        """The patch with all edits of a sequence, from its state; None for changes of weights.
+
+        With it, an interrupted sequence of patches resumes from its last checkpoint; an editor of
+        patches without it starts over.
+        """
+        return None
+
     @abstractmethod
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None

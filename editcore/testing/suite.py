@@ -118,10 +118,15 @@ class Bench:
         assert difference <= tolerance * float((wanted - self.unedited).norm())
 
 
+def texts_of_requests() -> list[str]:
+    """The requests' prompts, with every template."""
+    return [template.format(r.text) for r in tiny_requests() for template in TEMPLATES]
+
+
 @torch.no_grad()
-def logits(model: LoadedModel) -> torch.Tensor:
-    """The model's logits after the requests' prompts, with every template."""
-    prompts = [template.format(r.text) for r in tiny_requests() for template in TEMPLATES]
+def logits(model: LoadedModel, texts: Sequence[str] | None = None) -> torch.Tensor:
+    """The model's logits at every token of `texts`, by default the requests' prompts."""
+    prompts = texts_of_requests() if texts is None else texts
     rows = pad_rows(
         [model.tokenizer(p)["input_ids"] for p in prompts], model.pad_id, "right", model.device
     )
@@ -268,6 +273,26 @@ class EditorConformance:
         assert read.keys() == written.keys()
         for case, delta in written.items():
             bench.assert_same(read[case], delta, tolerance=0)
+
+    def test_a_patch_survives_save_and_load(self, bench: Bench) -> None:
+        """The state that was saved gives it again, if the editor can make it from its state."""
+        for request, expected in zip(bench.requests, bench.changes, strict=True):
+            state = bench.edit(request).state
+            if isinstance(expected, Delta) or bench.editor.patch_of(bench.context, state) is None:
+                return
+            restored = bench.editor.load_state(bench.context, bench.editor.save_state(state))
+            again = bench.editor.patch_of(bench.context, restored)
+            bench.assert_same(again, bench.edit(request).change or expected, tolerance=0)
+
+    def test_padding_does_not_change_what_a_patched_model_gives(self, bench: Bench) -> None:
+        """Each row of a padded batch gives the logits that it gives alone."""
+        for change in bench.changes:
+            if isinstance(change, Delta):
+                return
+            with change.applied(bench.model.model):
+                together = logits(bench.model)
+                alone = torch.cat([logits(bench.model, [text]) for text in texts_of_requests()])
+            torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
 
     def test_the_seed_decides(self, bench: Bench) -> None:
         """The same context gives the same bits, whatever the state of torch's own generator."""

@@ -69,9 +69,8 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
     resumed = kept.resume(changes, first)
     state = editor.load_state(context, resumed.state) if resumed else editor.start(context)
     rows = resumed.rows if resumed else [first]
-    current = SequenceState(changes, state)
-    # A patch contains all edits so far and cannot be saved, so its sequence cannot resume.
-    keeps = sequence.session.info.capabilities.changes_weights
+    current = SequenceState(changes, state, editor.patch_of(context, state) if resumed else None)
+    changes_weights = sequence.session.info.capabilities.changes_weights
     title = f"{job.model.name} {job.editor.label} {job.dataset.name} {job.order}"
     total = len(sequence.batches)
     with progress_bar(total=total, initial=len(rows) - 1, title=title, unit="edit") as bar:
@@ -80,7 +79,10 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
             bar.update()
             if rows[-1]["status"] == STOPPED:
                 break
-            if keeps and step < total and step % job.checkpoint == 0:
+            if step == total or step % job.checkpoint:
+                continue
+            # A patch cannot be saved; its sequence resumes if the state gives the patch again.
+            if changes_weights or editor.patch_of(context, current.state) is not None:
                 kept.write(changes, Resumed(rows, editor.save_state(current.state)))
     return rows
 
