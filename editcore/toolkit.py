@@ -49,8 +49,8 @@ from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.spectrum import MomentSpectrum
-from editcore.keyvalue.spread import Solve, spread
-from editcore.keyvalue.value import Value
+from editcore.keyvalue.spread import Site, Solve, spread
+from editcore.keyvalue.value import Value, ValueProblem, pose
 from editcore.keyvalue.value_search import find_values
 from editcore.models.architectures import ModelParts, stores_transposed
 from editcore.models.batch_size import (
@@ -123,6 +123,7 @@ __all__ = [
     "RowAdam",
     "ScoredRows",
     "SecondMoment",
+    "Site",
     "Solve",
     "Sought",
     "SpreadingEditor",
@@ -135,6 +136,7 @@ __all__ = [
     "TrainedParts",
     "Update",
     "Value",
+    "ValueProblem",
     "WeightedTemplates",
     "adding",
     "ask",
@@ -154,6 +156,7 @@ __all__ = [
     "only_at",
     "overlaying",
     "pad_rows",
+    "pose",
     "progress_bar",
     "recording",
     "recording_activations",

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
@@ -14,7 +14,7 @@ from editcore.editing.editor import EditContext, Editor, EditResult
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.keyvalue.prefixes import WeightedTemplates
-from editcore.keyvalue.spread import Solve, observe, spread
+from editcore.keyvalue.spread import Site, Solve, observe, site_of, spread
 from editcore.keyvalue.value import Value
 from editcore.keyvalue.value_search import find_values
 from editcore.models.tokenization import TokenizedPrompt
@@ -38,8 +38,12 @@ class Sought:
 class SpreadingEditor(Editor[SpreadingT]):
     """Finds z for each fact, and spreads the change that reaches it over the edited layers.
 
-    A subclass has its own `solver`; one with memory also overrides `remember`.
+    A subclass has its own `solver`; one with memory also overrides `remember`. One whose z is not
+    the last block's output, or is found or shared out in another way, overrides `site`, `values`
+    and `divisor`.
     """
+
+    site: ClassVar[Site] = "block"
 
     @abstractmethod
     def solver(self, context: EditContext, state: Any) -> Solve:
@@ -55,6 +59,16 @@ class SpreadingEditor(Editor[SpreadingT]):
     def report(self, context: EditContext, state: Any, keys: LayerKeys) -> Mapping[str, float]:
         """Diagnostics besides the number of steps and the loss."""
         return {}
+
+    def values(
+        self, context: EditContext, requests: Sequence[EditRequest], templates: Sequence[str]
+    ) -> list[Value | str]:
+        """For each request its z, or the reason why there is none."""
+        return find_values(context.model, requests, templates, self.config.value_options())
+
+    def divisor(self, left: int) -> float:
+        """What the residual is divided by at a layer; `left` counts it and those above."""
+        return float(left)
 
     def edit(
         self, context: EditContext, requests: Sequence[EditRequest], state: Any = None
@@ -86,9 +100,9 @@ class SpreadingEditor(Editor[SpreadingT]):
                 yield EditResult(None, str(error))
 
     def _seek(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Sought | str]:
-        """For each request its z, or the reason why there is none."""
+        """For each request its z and its prompts, or the reason why there is none."""
         templates = self._templates(context).templates
-        values = find_values(context.model, requests, templates, self.config.value_options())
+        values = self.values(context, requests, templates)
         return [
             value
             if isinstance(value, str)
@@ -116,15 +130,16 @@ class SpreadingEditor(Editor[SpreadingT]):
         prompts = [case.prompts for case in cases]
         targets = torch.stack([case.value.target for case in cases])
         weights = self._templates(context).weights
-        return spread(context.model, prompts, targets, self.config.layers, weights, solve)
+        layers, site = self.config.layers, self.site
+        return spread(context.model, prompts, targets, layers, weights, solve, site, self.divisor)
 
     def observe(
         self, context: EditContext, cases: Sequence[Sought], layer: int
     ) -> tuple[Float[Tensor, "d_key case"], Float[Tensor, "d_model case"]]:
-        """The cases' keys at a layer, and the last edited block's outputs, in the model now."""
+        """The cases' keys at a layer, and the outputs that z is wanted for, in the model now."""
         prompts, weights = [case.prompts for case in cases], self._templates(context).weights
-        last = self.config.layers[-1]
-        keys, reached = observe(context.model, layer, last, prompts, weights)
+        end = site_of(context.model, self.config.layers[-1], self.site)
+        keys, reached = observe(context.model, layer, end, prompts, weights)
         return keys.T, reached.T
 
     def _write(self, context: EditContext, cases: Sequence[Sought], state: Any) -> EditResult:
