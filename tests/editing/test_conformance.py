@@ -72,6 +72,11 @@ class TestLyapLock(EditorConformance):
     options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
 
 
+class TestPmet(EditorConformance):
+    editor = "pmet"
+    options: ClassVar[dict[str, Any]] = {"layers": (0, 1), "steps": 3}
+
+
 class TestNse(EditorConformance):
     editor = "nse"
     kinds = TRAITS

@@ -42,6 +42,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "encore": {"moment_weight": 50, "norm_weight": 20, "agreement_steps": 2},
     "betaedit": {"threshold": 0.13, "moment_weight": 5, "l2": 10, "renew_every": 4},
     "emmet": {"moment_weight": 50, "ridge": 0.1},
+    "pmet": {"moment_weight": 50, "clamp_norm_factor": 0.75},
     # Its released code leaves its loop of three rounds before the last one writes.
     "nse": {"moment_weight": 50, "near": 0.5, "far": 1000, "neuron_share": 0.8, "rounds": 2},
 }
@@ -61,7 +62,7 @@ STEPS: Mapping[tuple[str, str], tuple[list[list[int]], Mapping[str, Any]]] = {
 }
 # Its released code computes C's part of the projector and of the solve in float32 (1.6e-5).
 TOLERANCE = {"betaedit": 3e-5}
-PARAMETERS = [pair for pair in STEPS if pair != ("emmet", "seq")]
+PARAMETERS = [pair for pair in STEPS if pair not in {("emmet", "seq"), ("pmet", "seq")}]
 IN_ONE_ROUND = [pair for pair in PARAMETERS if pair[0] != "nse"]
 
 
@@ -199,5 +200,24 @@ def test_encores_search_stops_where_the_released_code_does(
     assert isinstance(value, Value)
     golden = load_file(VECTORS / "encore_search.safetensors")[name].double()
     assert value.steps == asked["steps"]
+    assert torch.cosine_similarity(value.target.double(), golden, 0) >= 0.9999
+    assert float(value.target.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
+
+
+@pytest.mark.parametrize("case", [0, 1, 2, 6, 8, 10])
+def test_pmets_search_ends_at_the_released_output(
+    case: int, context: EditContext, requests: list[EditRequest]
+) -> None:
+    """Of targets that become the likeliest, the loss then weighs a tenth (cases 6, 8 and 10)."""
+    golden = load_file(VECTORS / "pmet_search.safetensors")[f"{case}.end"].double()
+    asked = SEARCHES[f"{case}.end"]
+    request = replace(requests[case], prompt=asked["prompt"], target_new=asked["target"])
+    info = load_registry().editors["pmet"].record
+    options = {"layers": LAYERS, "clamp_norm_factor": 4, "steps": 25, "stop_kl": 0}
+    editing = make_editor(info, info.config.model_validate(options))
+    assert isinstance(editing, SpreadingEditor) and context.prefixes is not None
+    (value,) = editing.values(context, [request], context.prefixes.templates)
+    assert isinstance(value, Value)
+    assert value.steps == 25
     assert torch.cosine_similarity(value.target.double(), golden, 0) >= 0.9999
     assert float(value.target.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
