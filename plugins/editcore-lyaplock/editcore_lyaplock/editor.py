@@ -70,13 +70,14 @@ class LyapLockEditor(RememberingEditor[LyapLockConfig]):
     ) -> tuple[Tensor, ...]:
         """E, M, the queue and the budget of a layer, with C = `matrix`, after one more change."""
         zero, one = torch.zeros_like(change), torch.ones((), dtype=torch.float64)
-        since, written, queue, budget = old or (zero, torch.zeros(()), one, None)
+        since, written, queue, budget = old or (zero, torch.zeros(()), one, 0 * one)
         since = since + change
         written = written + since @ keys @ keys.T
         harm = torch.trace(since @ matrix @ since.T)
-        if budget is None:
+        if not budget:  # no edit before this one has changed anything
             budget = self.config.budget * harm
-        return since, written, (queue + harm / budget - 1).clamp(min=1), budget
+        spent = harm / budget if budget else 0 * one
+        return since, written, (queue + spent - 1).clamp(min=1), budget
 
     def report(self, context: EditContext, state: Any, keys: LayerKeys) -> Mapping[str, float]:
         """The queue of each layer that this edit was made with; 1 is within budget."""

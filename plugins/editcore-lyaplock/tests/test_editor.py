@@ -85,6 +85,17 @@ def test_the_queue_rises_only_over_budget_and_by_how_far_it_is_over() -> None:
     assert queues == pytest.approx([1, 1, 1 + 9 / 8 - 1, 9 / 8 + 16 / 8 - 1])
 
 
+def test_the_budget_is_set_by_the_first_edit_that_changes_something() -> None:
+    given, name = context(), context().model.parts.down_weight(0)
+    key = torch.zeros(len(given.moments[0].matrix), 1)
+    outputs, state, found = torch.ones(32, 1), None, []
+    for size in (0.0, 1.0, 1.0):
+        delta = Delta({name: LowRankUpdate(size * outputs, torch.ones(len(key), 1))})
+        state = editor(budget=0.5).remember(given, state, delta, {0: key})
+        found.append((float(state["budget.0"]) > 0, float(state["queue.0"])))
+    assert found == [(False, 1.0), (True, pytest.approx(2)), (True, pytest.approx(9))]
+
+
 def test_a_smaller_budget_keeps_running_text_closer_to_what_it_was() -> None:
     given, harms = context(), []
     for budget in (1e6, 0.05):
