@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 
+from editcore.evaluation.disturbance import Disturbance, Likeliest
 from editcore.evaluation.overlay import (
     Activations,
     EditedModels,
@@ -33,11 +34,14 @@ class Answer:
     """The target's ids, the argmax at each of their places, and their mean log-probability in nats.
 
     Where a logit is not finite, the `predicted` id is -1; a NaN or +∞ makes `log_probability` NaN.
+    `divergence` is how far an edited model's predictions at these places moved from the unedited
+    model's, on average in nats (`editcore.evaluation.disturbance`); None for the unedited model.
     """
 
     target: tuple[int, ...]
     predicted: tuple[int, ...]
     log_probability: float
+    divergence: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -162,11 +166,12 @@ def ask_edited(
 
 @dataclass(frozen=True)
 class _Kept:
-    """A batch of rows, and the unedited model's activations for them."""
+    """A batch of rows, and the unedited model's activations and predictions for them."""
 
     batch: Sequence[int]
     rows: PaddedRows
     seen: Activations
+    likeliest: Sequence[Likeliest]
 
     @property
     def places(self) -> range:
@@ -193,7 +198,7 @@ class _Asking:
         return self._by_case(found)
 
     def _ask(self, batch: Sequence[int]) -> dict[int, Answer]:
-        return self._read(batch, self._run(self._padded(batch)))
+        return self._read(batch, self._scores(batch, self._run(self._padded(batch))))
 
     def edited(self, group: EditedModels) -> list[tuple[Answers, Answers]]:
         """Every case's answers before and after the edit of the group's member."""
@@ -205,7 +210,9 @@ class _Asking:
             rows = self._padded(batch)
             with recording_activations(self._model, group.start) as seen:
                 hidden = self._run(rows)
-            return self._read(batch, hidden), _Kept(batch, rows, seen)
+            scores = self._scores(batch, hidden)
+            likeliest = [Likeliest.of(each) for each in scores.split(self._sizes(batch))]
+            return self._read(batch, scores), _Kept(batch, rows, seen, likeliest)
 
         for batch in self._batches:
             for _, (answers, piece) in in_halves(look, batch):
@@ -225,7 +232,9 @@ class _Asking:
         device = self._model.device
         index = torch.tensor(places, device=device)
         edit = torch.tensor([self._edit[i] for i in batch], device=device)
-        return self._read(batch, group.hidden(kept.rows.rows(index), kept.seen.rows(index), edit))
+        hidden = group.hidden(kept.rows.rows(index), kept.seen.rows(index), edit)
+        before = Likeliest.joined([kept.likeliest[place] for place in places])
+        return self._read(batch, self._scores(batch, hidden), before)
 
     def _padded(self, batch: Sequence[int]) -> PaddedRows:
         rows = [self._rows[i] for i in batch]
@@ -238,26 +247,40 @@ class _Asking:
             ).last_hidden_state
         return hidden
 
-    def _read(self, batch: Sequence[int], hidden: torch.Tensor) -> dict[int, Answer]:
-        """The answers of a batch's rows, by the index of the row."""
-        targets = [self._targets[i] for i in batch]
+    def _sizes(self, batch: Sequence[int]) -> list[int]:
+        """The number of each row's target tokens."""
+        return [len(self._targets[i]) for i in batch]
+
+    def _scores(self, batch: Sequence[int], hidden: torch.Tensor) -> torch.Tensor:
+        """The log-probabilities `[target token, vocabulary]` at the places of the rows' targets."""
         places = [
-            (row, len(self._rows[i]) - len(target) + k, token)
-            for row, (i, target) in enumerate(zip(batch, targets, strict=True))
-            for k, token in enumerate(target)
+            (row, len(self._rows[i]) - size + k)
+            for row, (i, size) in enumerate(zip(batch, self._sizes(batch), strict=True))
+            for k in range(size)
         ]
-        row, column, token = torch.tensor(places, device=hidden.device).T
+        row, column = torch.tensor(places, device=hidden.device).T
         with self._model.arithmetic():
-            scores = self._model.parts.logits(hidden[row, column]).float().log_softmax(-1)
-        chosen = scores.gather(1, token[:, None])[:, 0].cpu()
+            return self._model.parts.logits(hidden[row, column]).float().log_softmax(-1)
+
+    def _read(
+        self, batch: Sequence[int], scores: torch.Tensor, before: Likeliest | None = None
+    ) -> dict[int, Answer]:
+        """The answers of a batch's rows, by the index of the row.
+
+        `before` are the unedited model's predictions at the same places.
+        """
+        sizes = self._sizes(batch)
+        token = torch.tensor([t for i in batch for t in self._targets[i]], device=scores.device)
+        chosen = scores.gather(1, token[:, None])[:, 0].cpu().split(sizes)
         finite = scores.isfinite().all(-1)
-        best = torch.where(finite, scores.argmax(-1), -1).cpu()
-        sizes = [len(target) for target in targets]
+        best = torch.where(finite, scores.argmax(-1), -1).cpu().split(sizes)
+        moved: list[float | None] = [None] * len(batch)
+        if before is not None:
+            divergence = Disturbance.between(before, scores).divergence
+            moved = [float(each.mean()) for each in divergence.split(sizes)]
         return {
-            i: Answer(target, tuple(ids.tolist()), float(log.mean()))
-            for i, target, ids, log in zip(
-                batch, targets, best.split(sizes), chosen.split(sizes), strict=True
-            )
+            i: Answer(self._targets[i], tuple(ids.tolist()), float(log.mean()), by)
+            for i, ids, log, by in zip(batch, best, chosen, moved, strict=True)
         }
 
     def _by_case(self, found: Mapping[int, Answer]) -> list[Answers]:

@@ -26,6 +26,12 @@ METRICS = (
         "neighborhood_score",
         "share of neighbours for which the true object is more probable than the new one",
     ),
+    real(
+        "locality_kl",
+        "mean Kullback-Leibler divergence of the edited model's next-token distribution from the "
+        "unedited model's at the neighbours' answer tokens",
+        "nats",
+    ),
 )
 METRIC_COLUMNS = tuple(column.name for column in METRICS)
 # The range of a mean over one edit's prefixes, which is not averaged over edits.

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from editcore.errors import PluginError
+from editcore.evaluation import disturbance
 from editcore.evaluation.metrics import MetricInput, bind
 from editcore.evaluation.metrics.accuracy import accuracy
 from editcore.evaluation.metrics.score import score
@@ -14,6 +15,7 @@ from editcore.evaluation.teacher_forcing import (
     CaseQuestions,
     Question,
     ask,
+    ask_edited,
     tokenize_questions,
 )
 from editcore.models.loading import wrap_model
@@ -21,7 +23,8 @@ from editcore.registry.candidates import Candidate, installed
 from editcore.registry.hookspecs import MetricInfo, hookimpl
 from editcore.registry.registry import load_registry, resolve_factory
 from editcore.requests import EditRequest, Probe
-from editcore.testing.models import KINDS, tiny_model, tiny_requests
+from editcore.testing.models import KINDS, MLP_WIDTH, WIDTH, tiny_model, tiny_requests
+from editcore.updates.delta import Delta, LowRankUpdate
 
 REQUEST = EditRequest(
     0, "{} is", "A", "new", "true", paraphrases=("P1", "P2"), neighbours=(Probe("N1", "same"),)
@@ -84,6 +87,38 @@ def test_locality_is_whether_the_argmax_changed_not_whether_it_is_right() -> Non
     assert accuracy(given(answers(N1__same=wrong)))["locality"] == 0.0
 
 
+def test_the_divergence_at_neighbours_is_a_mean_in_nats() -> None:
+    moved = Answer((1, 2), (1, 2), -1.0, 0.25)
+    assert accuracy(given(answers(N1__same=moved)))["locality_kl"] == 0.25
+    assert accuracy(given(answers()))["locality_kl"] is None
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_the_divergence_is_that_of_the_changed_model_at_the_target(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disturbance, "LIKELIEST", 100_000)  # the whole vocabulary
+    model = wrap_model(kind, *tiny_model(kind))
+    asked = tokenize_questions(model, [Question("The maker of the lamp is", "Elro Osdor")])
+    generator = torch.Generator().manual_seed(1)
+    sides = (torch.randn((d, 1), generator=generator) for d in (WIDTH, MLP_WIDTH))
+    delta = Delta({model.parts.down_weight(1): LowRankUpdate(*sides)})
+    (row,), (target,) = asked.rows, asked.targets
+
+    def predicted() -> torch.Tensor:
+        with torch.no_grad():
+            return model.model(torch.tensor([row])).logits[0, -len(target) :].log_softmax(-1)
+
+    before = predicted()
+    with delta.applied(model.model):
+        after = predicted()
+    exact = (before.exp() * (before - after)).sum(-1).mean()
+    ((unedited, edited),) = ask_edited(model, [asked], [delta])
+    (question,) = asked.questions
+    assert unedited[question].divergence is None
+    assert 0 < edited[question].divergence == pytest.approx(float(exact), rel=1e-3)
+
+
 def test_scores_compare_the_two_objects() -> None:
     low = Answer((1, 2), (1, 2), -2.0)
     columns = score(given(answers(A__true=low, P1__true=low, N1__new=low)))
@@ -95,6 +130,7 @@ def test_a_model_that_says_nothing_scores_nothing() -> None:
     after = dict.fromkeys(QUESTIONS.all(), broken)
     shares = {**accuracy(given(after, after))}
     assert shares.pop("efficacy_prefixed_n") == 3
+    del shares["locality_kl"]  # not a share
     assert set(shares.values()) == {0.0}
     assert set(score(given(after)).values()) == {0.0}
 

@@ -2,8 +2,9 @@
 
 Efficacy and generalization are the share of the new object's tokens that are the argmax after the
 prompt and after its paraphrases; locality is the share of the tokens of the neighbours' objects at
-which the edit leaves the argmax unchanged. Each is also measured after a context prefix ("The Fall
-of ROME", Table 5); efficacy after several, since one prefix alone may favour or spoil an edit.
+which the edit leaves the argmax unchanged; `locality_kl` is how far the predictions there moved.
+Each share is also measured after a context prefix ("The Fall of ROME", Table 5); efficacy after
+several, since one prefix alone may favour or spoil an edit.
 """
 
 from editcore.evaluation.metrics import MetricInput, mean_or_none
@@ -18,6 +19,7 @@ COLUMNS = (
     "generalization_prefixed",
     "locality",
     "locality_prefixed",
+    "locality_kl",
 )
 
 
@@ -36,6 +38,8 @@ def accuracy(case: MetricInput) -> dict[str, float | None]:
         columns[f"locality{ending}"] = mean_or_none(
             [case.after[q].agreement(case.before[q]) for q in neighbours]
         )
+    moved = [case.after[q].divergence for q in questions.neighbours()]
+    columns["locality_kl"] = mean_or_none([each for each in moved if each is not None])
     return columns | _spread(case)
 
 
