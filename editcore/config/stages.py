@@ -83,6 +83,11 @@ class DownstreamSection(Section):
     top: int = Field(
         default=10, ge=0, description="Further edited models, those with the highest perplexity."
     )
+    drawn: int = Field(
+        default=0,
+        ge=0,
+        description="Further edited models, drawn at random, to compare grades with scores.",
+    )
     limit: Positive | None = Field(
         default=200, description="Use the first N items of each task; all if null."
     )

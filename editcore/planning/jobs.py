@@ -313,11 +313,9 @@ class EditFiles(Job):
 
 
 class DownstreamJob(Job):
-    """Run tasks on the unedited model and some of its edited ones.
+    """Run tasks on the unedited model and some of its edited ones (`summary.task_choice`).
 
-    `count` edits are chosen to cover the range of perplexity, up to `up_to` times the unedited
-    model's, and `top` more with the highest;
-    tasks use their first `limit` items; `seed` draws the examples of few-shot tasks.
+    Tasks use their first `limit` items; `seed` draws the examples of few-shot tasks, and `drawn`.
     """
 
     model: ModelSpec
@@ -326,6 +324,7 @@ class DownstreamJob(Job):
     count: Positive
     top: Natural
     up_to: float | None = None
+    drawn: Natural = 0
     limit: Positive | None
     seed: Seed
     perplexity: PerplexitySpec

@@ -27,7 +27,7 @@ Chosen = dict[str, Any]
 def run(job: DownstreamJob, out: Path) -> None:
     """Score the unedited model and the chosen edited ones in every task; rows to `out`."""
     edits = _edits(job)
-    chosen = selected(edits, job.count, job.top, job.up_to)
+    chosen = selected(edits, job)
     model = load_spec(job.model, load_registry())
     _, unedited = measure_unedited(model, job.perplexity)
     lm, suite = EditedLM(model), Suite.load(job.tasks, job.limit, job.seed)

@@ -134,9 +134,7 @@ def _models(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _chosen(job: DownstreamJob) -> pl.DataFrame:
     """The edited models that a job chooses from its edits."""
-    return selected(
-        read_edits([Path(shard.rows) for shard in job.edits]), job.count, job.top, job.up_to
-    )
+    return selected(read_edits([Path(shard.rows) for shard in job.edits]), job)
 
 
 def _require_planned(

@@ -1,26 +1,31 @@
 """Which edited models do tasks."""
 
+import random
+
 import polars as pl
 
+from editcore.planning.jobs import DownstreamJob
 from editcore.records.schemas import CASE_KEYS
 from editcore.requests import OK
 
 
-def selected(edits: pl.DataFrame, count: int, top: int, up_to: float | None = None) -> pl.DataFrame:
-    """The chosen edits, with the columns `spread` and `top` for the reason of each choice.
+def selected(edits: pl.DataFrame, job: DownstreamJob) -> pl.DataFrame:
+    """The edits that a job chooses, with the columns `spread` and `top` for two of the reasons.
 
     `spread` are `count` edits at even steps of log perplexity from the least to the greatest finite
     one, for each step the nearest that is not yet chosen, among those whose perplexity is at most
     `up_to` times the unedited model's; `top` are those with the highest perplexity, infinite ones
-    included. Ties are broken by model, editor, data set and case.
+    included; `drawn` more are drawn at random. Ties are broken by model, editor, data set and case.
     """
     measured = edits.filter(pl.col("status") == OK, pl.col("perplexity").is_not_null())
     measured = measured.sort(CASE_KEYS).with_row_index("place")
-    spread = _spread(_within(measured, up_to), count)
-    worst = measured.sort(["perplexity", "place"], descending=[True, False])["place"].head(top)
+    spread = _spread(_within(measured, job.up_to), job.count)
+    worst = measured.sort(["perplexity", "place"], descending=[True, False])["place"].head(job.top)
+    places = range(len(measured))
+    drawn = random.Random(job.seed).sample(places, min(job.drawn, len(measured)))
     return measured.with_columns(
         spread=pl.col("place").is_in(spread), top=pl.col("place").is_in(worst.to_list())
-    ).filter(pl.col("spread") | pl.col("top"))
+    ).filter(pl.col("spread") | pl.col("top") | pl.col("place").is_in(drawn))
 
 
 def _within(edits: pl.DataFrame, up_to: float | None) -> pl.DataFrame:
