@@ -85,6 +85,16 @@ def test_an_edit_that_undoes_another_is_said_to_endanger_it(study: Path) -> None
     assert guarding.page(guarded).splitlines()[3].strip() == given
 
 
+def test_an_accepted_edit_that_did_not_take_is_marked(study: Path) -> None:
+    took, idle = (
+        guarding.guard(Choice("tiny-gpt2", editor, {}, study), facts()[:1], study.parent, silent)
+        for editor in ("rome", "noop")
+    )
+    assert (took.rows[0]["took"], idle.rows[0]["took"]) == (True, False)
+    assert "without effect)" in guarding.page(idle)
+    assert "without effect" not in guarding.page(took)
+
+
 def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Path) -> None:
     shard = set_up(Choice("tiny-gpt2", "rome", {}, study), facts(), study.parent, silent).shard
     model = shard.session.context.model.model

@@ -17,6 +17,7 @@ from editcore.progress import progress_bar
 from editcore.records.provenance import versions
 from editcore.records.schemas import GUARD
 from editcore.records.tables import write_table
+from editcore.runs.adhoc import effect
 from editcore.runs.adhoc.check_report import finite
 from editcore.runs.adhoc.measured_with import MeasuredWith
 from editcore.runs.adhoc.setup import set_up
@@ -102,6 +103,7 @@ def guard(
             row, delta = trials.attempt(request, objection)
             if delta is not None:
                 accepted.append(delta)
+                row["took"] = effect.took(row)
                 lost = [request.case_id for request in trials.endangered()]
                 row["endangers"] = json.dumps(lost) if lost else None
             rows.append(_row(row, step, accepted=delta is not None))
@@ -151,9 +153,10 @@ def page(guarded: Guarded) -> str:
     facts = {row["case_id"]: _fact(row) for row in guarded.rows}
     for row in guarded.rows:
         if row["accepted"]:
-            damaged = ", damaged" if row["grade"] == DAMAGED else ""
-            ratio = times(row["perplexity_ratio"])
-            lines.append(f"  ok       {_fact(row)} (perplexity {ratio}{damaged})")
+            remarks = [f"perplexity {times(row['perplexity_ratio'])}"]
+            remarks += ["damaged"] if row["grade"] == DAMAGED else []
+            remarks += [] if row["took"] else ["without effect"]
+            lines.append(f"  ok       {_fact(row)} ({', '.join(remarks)})")
             lost = json.loads(row["endangers"] or "[]")
             lines += [f"           endangers: {facts[case]}" for case in lost]
         else:
