@@ -40,7 +40,9 @@ def test_the_library_s_wheel_has_all_that_it_reads(site: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda folder: folder.name)
-def test_a_plugin_s_wheel_registers_its_editors(site: Path, tmp_path: Path, plugin: Path) -> None:
+def test_a_plugin_s_wheel_registers_its_editors_or_transforms(
+    site: Path, tmp_path: Path, plugin: Path
+) -> None:
     own = tmp_path / "site"
     install(plugin, own)
     (module,) = (folder.name for folder in plugin.iterdir() if folder.name.startswith("editcore_"))
@@ -51,4 +53,5 @@ def test_a_plugin_s_wheel_registers_its_editors(site: Path, tmp_path: Path, plug
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["broken"] == []
-    assert plugin.name in {record["distribution"] for record in found["editors"]}
+    records = [*found["editors"], *found["delta_transforms"]]
+    assert plugin.name in {record["distribution"] for record in records}
