@@ -149,7 +149,9 @@ def warning(study: ReportData) -> Iterator[Claim]:
     found = study.table("warning", WARNING)
     if found is None or not study.models[1:]:  # the claim is about another model, too
         return
-    tested = found.filter(editor=ALL, predictor=FORECASTS, target="harmed").drop_nulls("auc")
+    tested = found.filter(editor=ALL, predictor=FORECASTS["harmed"], target="harmed").drop_nulls(
+        "auc"
+    )
     least = real(tested["auc"].min())
     if least is None:
         return

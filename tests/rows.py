@@ -50,6 +50,8 @@ def edit_row(
         "weight_norm": 80.0,
         "warning": 0.4 / (denominator or 1.0),
         "output_change": 0.8 / (denominator or 1.0),
+        "sample_changed": min(1.0, 0.1 / (denominator or 1.0)),
+        "sample_ratio": perplexity / BASE,
         "steps": 20,
         "perplexity": perplexity,
         "perplexity_base": BASE,

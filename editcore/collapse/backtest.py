@@ -2,7 +2,8 @@
 
 Each predictor is fitted on one half of a model's edits, and tested on the other half and on all
 edits of every other model; and it is fitted on all models but one, each with the same weight, and
-tested on that one. The result is one table.
+tested on that one. The result is one table. One threshold is not fitted: `sample_changed` estimates
+what the grade is about, so harm is expected from the same limit on.
 """
 
 import random
@@ -17,6 +18,7 @@ from editcore.collapse import calibration as calibrations
 from editcore.collapse.calibration import Calibration
 from editcore.collapse.forecast import Forecaster
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
+from editcore.config.collapse import CollapseSection
 from editcore.numbers import real
 from editcore.records.columns import keys
 from editcore.records.model_schemas import WARNING
@@ -28,12 +30,17 @@ OTHERS = "*"  # in place of the model that a predictor was fitted on: all but th
 KEYS = keys(WARNING)
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
-FORECASTS = "output_change"  # the predictor that forecasts are made with
+# The predictor that forecasts are made with, by target.
+FORECASTS: Mapping[str, str] = MappingProxyType(
+    {"harmed": "sample_changed", "collapsed": "sample_ratio"}
+)
 FROM_PROMPT = "key_match"  # the one of those before v* is searched for
 
 # Each increases with the risk, and is null if the edit has no such quantity.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
     {
+        "sample_changed": pl.col("sample_changed"),
+        "sample_ratio": pl.col("sample_ratio"),
         "output_change": pl.col("output_change"),
         "warning": pl.col("warning"),
         "key_match": 1 / pl.col("key_match"),
@@ -54,9 +61,12 @@ TARGETS: Mapping[str, pl.Expr] = MappingProxyType(
 
 
 def evaluate(
-    edits: pl.DataFrame, seed: int = SEED, aliases: Mapping[str, str] = NO_ALIASES
+    edits: pl.DataFrame,
+    rule: CollapseSection,
+    seed: int = SEED,
+    aliases: Mapping[str, str] = NO_ALIASES,
 ) -> pl.DataFrame:
-    """The table `WARNING`, from the edits that succeeded.
+    """The table `WARNING`, from the edits that succeeded, judged by `rule`.
 
     A case's half depends on seed, data set and case only: it is the same for every model and
     editor, and in every study with this seed. Labels with the same value in `aliases` are the same
@@ -75,7 +85,11 @@ def evaluate(
         row
         for target in TARGETS
         for name in PREDICTORS
-        for found in (_within_and_across(made, name, target), _left_out(made, name, target))
+        for limit in (_limit(name, target, rule),)
+        for found in (
+            _within_and_across(made, name, target, limit),
+            _left_out(made, name, target, limit),
+        )
         for row in found
     ]
     return pl.DataFrame(rows, schema=pl.Schema({f.name: _kind(f) for f in WARNING})).sort(KEYS)
@@ -86,16 +100,22 @@ def in_first_half(seed: int, dataset: str, case_id: int) -> bool:
     return random.Random(f"{seed}:{dataset}:{case_id}").random() < 0.5
 
 
-def forecaster(edits: pl.DataFrame, models: Mapping[str, str], made_from: str) -> Forecaster:
-    """The calibrations for harm and for collapse, on the edits that succeeded.
+def forecaster(
+    edits: pl.DataFrame, rule: CollapseSection, models: Mapping[str, str], made_from: str
+) -> Forecaster:
+    """The calibrations for harm and for collapse, on the edits that succeeded, judged by `rule`.
 
     Each model has the same weight. `models` are the sources of the models by label.
     """
     made = edits.filter(pl.col("status") == OK, pl.col("collapsed").is_not_null())
-    by_target = [scores(made, FORECASTS, target) for target in TARGETS]
-    harmed, collapsed = (_fit(scored) for scored in by_target)
+    scored = {target: scores(made, FORECASTS[target], target) for target in TARGETS}
+    harmed, collapsed = (
+        _fit(scored[target], _limit(FORECASTS[target], target, rule))
+        for target in ("harmed", "collapsed")
+    )
     prompt = _fit(scores(made, FROM_PROMPT, "harmed"))
-    return Forecaster(harmed, collapsed, len(by_target[-1]), models, made_from, prompt=prompt)
+    count = len(scored["collapsed"])
+    return Forecaster(harmed, collapsed, count, models, made_from, prompt=prompt)
 
 
 def scores(edits: pl.DataFrame, predictor: str, target: str) -> pl.DataFrame:
@@ -106,7 +126,15 @@ def scores(edits: pl.DataFrame, predictor: str, target: str) -> pl.DataFrame:
     return scored.filter(pl.col("score").is_not_nan(), pl.col("hit").is_not_null())
 
 
-def _within_and_across(made: pl.DataFrame, predictor: str, target: str) -> Iterator[dict[str, Any]]:
+def _limit(predictor: str, target: str, rule: CollapseSection) -> float | None:
+    """The threshold that is known without a fit; None for all predictors but one."""
+    same = target == "harmed" and predictor == FORECASTS[target]
+    return rule.damage if same else None
+
+
+def _within_and_across(
+    made: pl.DataFrame, predictor: str, target: str, limit: float | None
+) -> Iterator[dict[str, Any]]:
     """Fitted on one half of a model's edits; tested on the other half, and on other models."""
     for editor, edits in _by_editor(made).items():
         by_model = {model: edits.filter(model=model) for model in _labels(edits, "model")}
@@ -114,21 +142,23 @@ def _within_and_across(made: pl.DataFrame, predictor: str, target: str) -> Itera
             first = scores(own.filter(pl.col("first_half")), predictor, target)
             if first.is_empty():
                 continue
-            fitted = _fit(first)
+            fitted = _fit(first, limit)
             second = {**by_model, model: own.filter(~pl.col("first_half"))}
             for tested_on, others in second.items():
                 named = (model, tested_on, editor, predictor, target)
                 yield _row(named, first, fitted, scores(others, predictor, target))
 
 
-def _left_out(made: pl.DataFrame, predictor: str, target: str) -> Iterator[dict[str, Any]]:
+def _left_out(
+    made: pl.DataFrame, predictor: str, target: str, limit: float | None
+) -> Iterator[dict[str, Any]]:
     """Fitted on all editors' edits of all other models; tested on each editor's of this one."""
     for model in _labels(made, "model"):
         own = made.filter(model=model)
         first = scores(made.filter(pl.col("same") != own["same"][0]), predictor, target)
         if first.is_empty():
             continue
-        fitted = _fit(first)
+        fitted = _fit(first, limit)
         for editor, edits in _by_editor(own).items():
             named = (OTHERS, model, editor, predictor, target)
             yield _row(named, first, fitted, scores(edits, predictor, target))
@@ -144,11 +174,11 @@ def _labels(made: pl.DataFrame, column: str) -> list[str]:
     return made[column].unique().sort().to_list()
 
 
-def _fit(scored: pl.DataFrame) -> Calibration | None:
+def _fit(scored: pl.DataFrame, limit: float | None = None) -> Calibration | None:
     if scored.is_empty():
         return None
     weights = calibrations.balanced(scored["model"].to_list())
-    return calibrations.fit(scored["score"].to_list(), scored["hit"].to_list(), weights)
+    return calibrations.fit(scored["score"].to_list(), scored["hit"].to_list(), weights, limit)
 
 
 def _row(

@@ -25,7 +25,8 @@ class Calibration:
     """P(hit) = 1 / (1 + exp(−intercept − slope · log₁₀ score)), and a threshold.
 
     A hit is an edit with the predicted outcome, such as a collapse. `edits` and `hits` are the
-    numbers that it was fitted on; `recall` and `precision` are those of the threshold on them.
+    numbers that it was fitted on; `recall` and `precision` are those of the threshold on them, the
+    latter None if no score reaches it.
     """
 
     intercept: float
@@ -34,7 +35,7 @@ class Calibration:
     edits: int
     hits: int
     recall: float
-    precision: float
+    precision: float | None
 
     def probability(self, score: float) -> float:
         """The fitted probability of the outcome."""
@@ -51,11 +52,14 @@ def probability(intercept: float, slope: float, score: float) -> float:
 
 
 def fit(
-    scores: Sequence[float], hit: Sequence[bool], weights: Sequence[float] | None = None
+    scores: Sequence[float],
+    hit: Sequence[bool],
+    weights: Sequence[float] | None = None,
+    threshold: float | None = None,
 ) -> Calibration | None:
     """The calibration on some edits; None if none of them is a hit or all are.
 
-    The default weights are equal.
+    The default weights are equal; the default threshold is the one that separates best.
 
     >>> round(fit([0.1, 0.2, 3.0, 9.0], [False, False, True, True]).threshold, 3)
     0.775
@@ -69,10 +73,10 @@ def fit(
     line = LogisticRegression(C=1 / PRIOR, solver="newton-cholesky", tol=TOLERANCE)
     line.fit(_log(given)[:, None], y, weight)
     intercept, slope = float(line.intercept_[0]), float(line.coef_[0, 0])
-    threshold = _separating(_log(given), y, weight)
-    recall, precision = recall_and_precision(given.tolist(), y.tolist(), threshold)
-    assert recall is not None and precision is not None
-    return Calibration(intercept, slope, threshold, len(y), int(y.sum()), recall, precision)
+    limit = _separating(_log(given), y, weight) if threshold is None else threshold
+    recall, precision = recall_and_precision(given.tolist(), y.tolist(), limit)
+    assert recall is not None
+    return Calibration(intercept, slope, limit, len(y), int(y.sum()), recall, precision)
 
 
 def balanced(groups: Sequence[str]) -> list[float]:

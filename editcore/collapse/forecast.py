@@ -20,6 +20,9 @@ FITTED = ("harmed", "collapsed", "prompt")
 class Forecast:
     """A prediction for one edit.
 
+    `score` is what harm is predicted by: the share of a sample's tokens whose likeliest next token
+    changes, or before v* is searched for 1 / `key_match`. `ratio` is what a collapse is predicted
+    by: perplexity on the sample, as a multiple of the unedited model's; None if not known.
     `probability` and `collapse_probability` are of harm (a damaged or collapsed model) and of a
     collapse; `harm` and `collapse` are whether the score reaches the thresholds. All of these are
     None if no edit that was calibrated on did that. `known` is whether the model is one of
@@ -27,6 +30,7 @@ class Forecast:
     """
 
     score: float
+    ratio: float | None
     probability: float | None
     threshold: float | None
     harm: bool | None
@@ -59,12 +63,13 @@ class Forecaster:
     editor: str = ""
     prompt: Calibration | None = None
 
-    def forecast(self, score: float, source: str) -> Forecast:
-        """The prediction for an edit with this score, of the model at `source`."""
+    def forecast(self, changed: float, ratio: float | None, source: str) -> Forecast:
+        """The prediction for an edit with this effect on the sample, of the model at `source`."""
         return Forecast(
-            score,
-            *_outcome(self.harmed, score),
-            *_outcome(self.collapsed, score),
+            changed,
+            ratio,
+            *_outcome(self.harmed, changed),
+            *_outcome(self.collapsed, ratio),
             tuple(self.models),
             self.edits,
             self.knows(source),
@@ -81,8 +86,9 @@ class Forecaster:
         score = 1 / match if match else math.inf
         return Forecast(
             score,
+            None,
             *_outcome(self.prompt, score),
-            *_outcome(None, score),
+            *_outcome(None, None),
             tuple(self.models),
             self.prompt.edits,
             self.knows(source),
@@ -121,9 +127,9 @@ def _calibration(found: Mapping[str, Any] | None) -> Calibration | None:
 
 
 def _outcome(
-    fitted: Calibration | None, score: float
+    fitted: Calibration | None, score: float | None
 ) -> tuple[float | None, float | None, bool | None]:
     """Probability, threshold, and whether the score reaches it."""
-    if fitted is None:
+    if fitted is None or score is None:
         return None, None, None
     return fitted.probability(score), fitted.threshold, score >= fitted.threshold

@@ -14,7 +14,7 @@ from editcore.errors import DataError
 
 if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
-    from editcore.updates.delta import Delta
+    from editcore.updates.change import Change
 
 
 Grade = Literal["sound", "damaged", "collapsed"]
@@ -94,21 +94,20 @@ def judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
 
 def warn(
     model: "LoadedModel",
-    delta: "Delta",
+    change: "Change",
     texts: Sequence[str],
     forecaster: Forecaster | None = None,
-) -> Forecast | None:
-    """A prediction, before any weight changes, of whether a weight change will harm a model.
+) -> Forecast:
+    """A prediction, before any weight is changed for good, of whether an edit will harm a model.
 
-    The score is how much the change adds to the outputs of the maps it changes, relative to these
-    outputs, over running text such as `texts` (`editcore.collapse.output_change`); it is the column
-    `output_change` of the edit rows. The default `forecaster` is the one that editcore provides
-    (`editcore.collapse.forecast.load`); one that was fitted on the model itself, or on your own
-    studies, fits better. None for a change of other parameters than those of linear maps.
+    It is based on what the edit does to a sample of text, the first 1,024 tokens of `texts`:
+    how many of the likeliest next tokens change, and by how much perplexity rises; they are the
+    columns `sample_changed` and `sample_ratio` of the edit rows. The default `forecaster` is the
+    one that editcore provides (`editcore.collapse.forecast.load`); another may have been fitted on
+    the model itself, or on your own studies.
     """
-    from editcore.collapse.output_change import OutputChange
-    from editcore.evaluation.perplexity import tokenize
+    from editcore.collapse.sample import Sample
 
     known = forecasts.load() if forecaster is None else forecaster
-    score = OutputChange(model, tokenize(model, texts).batches).of(delta)
-    return None if score is None else known.forecast(score, model.name)
+    (effect,) = Sample.of_texts(model, texts).effects([change])
+    return known.forecast(effect.changed, effect.ratio, model.name)

@@ -82,13 +82,21 @@ def tokenize(model: LoadedModel, texts: Sequence[str]) -> TokenizedTexts:
 
     Raises `DataError` for a text with fewer than two tokens.
     """
-    rows = [
-        model.tokenizer(text, add_special_tokens=False)["input_ids"][: model.max_positions]
-        for text in texts
-    ]
+    rows = [token_ids(model, text) for text in texts]
     for text, row in zip(texts, rows, strict=True):
         if len(row) < 2:
             raise DataError(f"the perplexity text {text!r} has fewer than two tokens; leave it out")
+    return in_batches(model, rows)
+
+
+def token_ids(model: LoadedModel, text: str) -> list[int]:
+    """A text's tokens without special ones, cut at the model's last position."""
+    ids: list[int] = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids[: model.max_positions]
+
+
+def in_batches(model: LoadedModel, rows: Sequence[Sequence[int]]) -> TokenizedTexts:
+    """Texts given as tokens, in batches of similar length."""
     batches = bucket_by_length([len(row) for row in rows], tokens_per_pass(model))
     return TokenizedTexts(
         tuple(pad_rows([rows[i] for i in b], model.pad_id, "right", model.device) for b in batches),

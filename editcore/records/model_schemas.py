@@ -63,7 +63,8 @@ WARNING = schema(
         ),
         text(
             "predictor",
-            "`output_change` and `warning` as in the edit rows; `relative_change` ‖Δ‖/‖W‖; "
+            "`sample_changed`, `sample_ratio`, `output_change` and `warning` as in the edit rows; "
+            "`relative_change` ‖Δ‖/‖W‖; "
             "`denominator` and `key_match`, their inverses; `denominator_ratio`, "
             "`denominator_usual` over `denominator`; `subject_position`, 1 / (1 + position)",
         ),

@@ -94,6 +94,12 @@ _MEASURED = (
         "running text of ‖Δx‖ / ‖Wx‖, with a map's input x and output Wx; several maps add in "
         "quadrature; computed before any weight changes; null if others than linear maps change",
     ),
+    real(
+        "sample_changed",
+        "share of the tokens of a sample of running text (about 1,024, other texts than those of "
+        "`perplexity` if the file has more) whose likeliest next token the edit changes",
+    ),
+    real("sample_ratio", "perplexity on that sample, edited over unedited"),
     small("steps", "optimisation steps of the search for v*"),
     real(
         "perplexity",
@@ -155,15 +161,15 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/3", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/4", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/3", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/4", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)
 
 VERDICTS = schema(
-    "verdicts/3",
+    "verdicts/4",
     ("model", "editor", "dataset"),
     (
         *_GROUP,
@@ -206,7 +212,7 @@ VERDICTS = schema(
 )
 
 GUARD = schema(
-    "guard/2",
+    "guard/3",
     ("model", "editor", "step"),
     (
         text("model", "the model's label"),
@@ -215,6 +221,11 @@ GUARD = schema(
         whole("case_id", "the fact's number in the file"),
         text("status", "`ok`, or `refused: ` and the reason"),
         flag("accepted", "whether the edit is part of `delta.safetensors`"),
+        flag(
+            "took",
+            "whether the model with an accepted edit gives the new object: at least half of its "
+            "tokens, after the prompt or on average after the test prefixes; null if refused",
+        ),
         text(
             "endangers",
             "JSON: the cases accepted before whose new object the model gave before this edit and "

@@ -30,10 +30,11 @@ PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 FIRST_EDITS = "edits/1"
-OLD_EDITS = (FIRST_EDITS, "edits/2")
+OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3")
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 NEW_SINCE_OLD = (
     *("key_match", "output_change", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
+    *("sample_changed", "sample_ratio", "locality_kl"),
     *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
     *FREE_COLUMNS,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from editcore.collapse.output_change import OutputChange
 from editcore.collapse.predictor import ActivationShift
+from editcore.collapse.sample import Sample
 from editcore.config.options import EditorConfig
 from editcore.editing.editor import EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
@@ -68,6 +69,7 @@ class Rows:
     edited: EditedPerplexity
     shift: ActivationShift
     output_change: OutputChange
+    sample: Sample
     stored_as: str | None
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
@@ -85,6 +87,7 @@ class Rows:
             baseline.edited,
             ActivationShift(context.model, context.moments),
             OutputChange(context.model, baseline.edited.texts.batches),
+            Sample.of(context.model, job.perplexity),
             stored_precision(job.model.source, job.model.revision),
         )
 
@@ -210,11 +213,13 @@ class Rows:
         changes = [each.change for each in sound]
         answers = ask_edited(self.model, [each.tokens for each in sound], changes)
         perplexities = self.edited.of(changes)
+        effects = self.sample.effects(changes)
         texts = self._continuations(sound, changes)
-        for each, (before, after), found, text in zip(
-            sound, answers, perplexities, texts, strict=True
+        for each, (before, after), found, effect, text in zip(
+            sound, answers, perplexities, effects, texts, strict=True
         ):
             each.row.update(self.perplexity_columns(found) | text)
+            each.row.update(sample_changed=effect.changed, sample_ratio=effect.ratio)
             each.row.update(self._metric_columns(each, before, after))
             each.row["known"] = each.questions.known(before)
 

@@ -58,7 +58,8 @@ def write_summary(
     _warn_of_mixed(provenance)
     write_table(out_dir / "cases.parquet", edits, CASES, provenance)
     write_table(out_dir / "verdicts.parquet", verdicts(edits, rule), VERDICTS, provenance)
-    write_table(out_dir / "warning.parquet", backtest.evaluate(edits), WARNING, provenance)
+    warning = backtest.evaluate(edits, rule)
+    write_table(out_dir / "warning.parquet", warning, WARNING, provenance)
 
 
 def _warn_of_mixed(provenance: Mapping[str, Any]) -> None:

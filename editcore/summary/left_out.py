@@ -18,21 +18,28 @@ from editcore.errors import DataError
 from editcore.numbers import listed, plural
 from editcore.records.model_schemas import WARNING
 from editcore.records.provenance import made_by
-from editcore.records.schemas import CASES
-from editcore.records.tables import read_older, read_provenance, write_table
+from editcore.records.schemas import CASES, DOWNSTREAM
+from editcore.records.tables import read_older, read_provenance, read_table, write_table
 from editcore.requests import OK
+from editcore.summary.grade_check import compared
 
 # Tables of cases of which everything that is needed here can be read.
-OLDER = ("cases/2",)
+OLDER = ("cases/2", "cases/3")
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """The edits of several studies, the source of each model by label, and the table `WARNING`."""
+    """The edits of several studies, the source of each model by label, and the table `WARNING`.
+
+    All edits are judged by `rule`. `grades` compares grades with task scores
+    (`editcore.summary.grade_check`), of the studies that have some.
+    """
 
     edits: pl.DataFrame
     sources: Mapping[str, str]
     table: pl.DataFrame
+    rule: CollapseSection
+    grades: Sequence[Mapping[str, Any]] = ()
 
     @property
     def made_from(self) -> str:
@@ -60,13 +67,14 @@ class Backtest:
 
         Raises `DataError` if harm cannot be predicted from these edits.
         """
-        made = backtest.forecaster(self.edits, self.sources, self.made_from)
+        made = backtest.forecaster(self.edits, self.rule, self.sources, self.made_from)
         if made.harmed is None:
             raise DataError(
                 f"harm cannot be predicted from {self.made_from}: none or all of those with "
-                f"{FORECASTS} did harm; give studies made by this version, in which some did"
+                f"{FORECASTS['harmed']} did harm; give studies made by this version, in which some "
+                "did"
             )
-        rows = self.left_out.filter(predictor=FORECASTS, target="harmed")
+        rows = self.left_out.filter(predictor=FORECASTS["harmed"], target="harmed")
         found = ("recall", "precision", "false_alarms")
         left_out = {row["tested_on"]: {n: row[n] for n in found} for row in rows.to_dicts()}
         write_text(path, replace(made, left_out=left_out).as_json())
@@ -80,16 +88,22 @@ def run(folders: Sequence[Path], rule: CollapseSection | None = None) -> Backtes
     layers, it gets another label, and is still left out with all its edits. Raises `DataError`
     without two models.
     """
-    studies = [_Study.read(folder, rule or CollapseSection()) for folder in folders]
+    rule = rule or CollapseSection()
+    studies = [_Study.read(folder, rule) for folder in folders]
     labels = _labels([part for study in studies for part in study.parts])
-    sources = {label: part.source for part, label in labels.items()}
+    sources = dict(sorted((label, part.source) for part, label in labels.items()))
     if len(set(sources.values())) < 2:
         raise DataError(
             f"{listed([str(folder) for folder in folders])}: contain edits of only one model, "
             "so nothing is left to fit on; give studies of several models"
         )
-    edits = pl.concat([study.labelled(labels) for study in studies], how="diagonal_relaxed")
-    return Backtest(edits, sources, backtest.evaluate(edits, aliases=sources))
+    edits = pl.concat(
+        [study.labelled(labels, study.cases) for study in studies], how="diagonal_relaxed"
+    )
+    table = backtest.evaluate(edits, rule, aliases=sources)
+    scores = [study.labelled(labels, study.scores) for study in studies if len(study.scores)]
+    grades = compared(edits, pl.concat(scores)) if scores else []
+    return Backtest(edits, sources, table, rule, grades)
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,7 @@ class _Part:
 class _Study:
     cases: pl.DataFrame
     parts: Sequence[_Part]
+    scores: pl.DataFrame
 
     @classmethod
     def read(cls, folder: Path, rule: CollapseSection) -> "_Study":
@@ -115,12 +130,14 @@ class _Study:
         models = about.get("models", {})
         named = {label: str(models.get(label, {}).get("source", label)) for label in cases["model"]}
         parts = [_Part(k, bundled_name(v) or v, layers) for k, v in sorted(named.items())]
-        return cls(cases, parts)
+        tasks = folder / "summary" / "downstream.parquet"
+        scores = read_table(tasks, DOWNSTREAM) if tasks.is_file() else pl.DataFrame()
+        return cls(cases, parts, scores)
 
-    def labelled(self, labels: Mapping[_Part, str]) -> pl.DataFrame:
-        """The cases, with the labels that are unique over the studies."""
+    def labelled(self, labels: Mapping[_Part, str], table: pl.DataFrame) -> pl.DataFrame:
+        """A table of the study, with the labels that are unique over the studies."""
         new = {part.label: labels[part] for part in self.parts}
-        return self.cases.with_columns(model=pl.col("model").replace(new))
+        return table.with_columns(model=pl.col("model").replace(new))
 
 
 def _layers(editors: Mapping[str, Mapping[str, Any]]) -> Iterator[int]:

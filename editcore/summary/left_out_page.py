@@ -9,6 +9,7 @@ import polars as pl
 from editcore.collapse.backtest import ALL, FORECASTS, OTHERS, scores
 from editcore.collapse.calibration import probability
 from editcore.numbers import number, share
+from editcore.summary.grade_check import FALL
 from editcore.summary.left_out import Backtest
 
 # Probabilities between which edits are counted, to compare them with what happened.
@@ -19,7 +20,9 @@ TESTED = ("edits", "with it", "area", "threshold", "recall", "precision", "false
 def page(found: Backtest) -> str:
     """All tables, which can also be read in a terminal."""
     left_out = found.left_out.to_dicts()
-    one = found.table.filter(predictor=FORECASTS)
+    one = pl.concat(
+        [found.table.filter(predictor=name, target=target) for target, name in FORECASTS.items()]
+    )
     by_editor = one.filter(pl.col("calibrated_on") == OTHERS, pl.col("editor") != ALL)
     within = one.filter(
         pl.col("calibrated_on") == pl.col("tested_on"), pl.col("editor") == ALL, pl.col("n") > 0
@@ -39,7 +42,7 @@ def page(found: Backtest) -> str:
                 for r in left_out
             ],
         ),
-        f"`{FORECASTS}` for harm, by editor of the model that was left out:",
+        f"`{FORECASTS['harmed']}` for harm, by editor of the model that was left out:",
         _table(
             ("left out", "editor", *TESTED),
             [
@@ -47,15 +50,37 @@ def page(found: Backtest) -> str:
                 for r in by_editor.filter(target="harmed").to_dicts()
             ],
         ),
-        f"`{FORECASTS}`, fitted on one half of the model’s own edits and tested on the other half:",
+        "The same two, fitted on one half of the model’s own edits and tested on the other half:",
         _table(
             ("target", "model", *TESTED),
             [(r["target"], r["tested_on"], *_tested(r)) for r in within.to_dicts()],
         ),
         "Probability of harm of the edits of each model that was left out, and what happened:",
         _table(("probability", "edits", "mean probability", "share harmed"), _bins(found)),
+        *_grades(found),
     )
     return "\n\n".join(parts)
+
+
+def _grades(found: Backtest) -> tuple[str, ...]:
+    """How grades and task scores agree, if any study has both."""
+    if not found.grades:
+        return ()
+    heads = ("model", "edited models", "harmed", "lost", "both", "recall", "precision")
+    rows = [
+        (
+            row["model"],
+            *(f"{row[name]:,}" for name in ("n", "harmed", "fell", "both")),
+            share(row["recall"]),
+            share(row["precision"]),
+        )
+        for row in found.grades
+    ]
+    text = (
+        "Grades against task scores: edited models that were graded as damaged or collapsed "
+        f"(harmed), and those of which some score fell by more than {100 * FALL:.0f} points (lost):"
+    )
+    return text, _table(heads, rows)
 
 
 def _tested(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,8 +97,9 @@ def _tested(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _bins(found: Backtest) -> Iterable[tuple[str, ...]]:
     """How often edits with a probability in each interval did harm, all models together."""
-    lines = found.left_out.filter(predictor=FORECASTS, target="harmed").drop_nulls("slope")
-    scored = scores(found.edits, FORECASTS, "harmed")
+    name = FORECASTS["harmed"]
+    lines = found.left_out.filter(predictor=name, target="harmed").drop_nulls("slope")
+    scored = scores(found.edits, name, "harmed")
     each = [
         (probability(row["intercept"], row["slope"], score), hit)
         for row in lines.to_dicts()

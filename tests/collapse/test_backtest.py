@@ -13,12 +13,15 @@ from editcore.collapse.backtest import (
     forecaster,
     in_first_half,
 )
+from editcore.config.collapse import CollapseSection
 from tests.rows import edit_row, failed_row, judged_rows, study_rows
+
+RULE = CollapseSection()
 
 
 @pytest.fixture(scope="module")
 def table() -> pl.DataFrame:
-    return evaluate(judged_rows(study_rows()))
+    return evaluate(judged_rows(study_rows()), RULE)
 
 
 def row(
@@ -72,17 +75,17 @@ def test_edits_without_a_quantity_do_not_count() -> None:
     rows = [edit_row(case, 400.0 if case % 2 else 4.0, 0.1) for case in range(40)]
     bare = [edit_row(case, denominator=None) for case in range(100, 110)]
     edits = judged_rows([*rows, *bare, failed_row(99)])
-    table = evaluate(edits)
+    table = evaluate(edits, RULE)
     found = row(table, "small", "alpha", "denominator")
     assert found["n"] + found["n_calibrated"] == 40
 
 
 def test_the_model_that_is_tested_on_is_left_out(table) -> None:
     """What it is fitted on is all editors' edits of the other one, and nothing else."""
-    left_out = row(table, "small", "alpha", FORECASTS, calibrated_on=OTHERS)
+    left_out = row(table, "small", "alpha", FORECASTS["collapsed"], calibrated_on=OTHERS)
     assert (left_out["n"], left_out["n_calibrated"]) == (100, 200)
     edits = judged_rows(study_rows()).filter(model="large")
-    alone = forecaster(edits, {"large": "large"}, "these").collapsed
+    alone = forecaster(edits, RULE, {"large": "large"}, "these").collapsed
     assert left_out["threshold"] == alone.threshold
 
 
@@ -90,7 +93,7 @@ def test_a_model_is_left_out_under_all_its_labels() -> None:
     edits = judged_rows(study_rows())
     again = edits.filter(model="small").with_columns(model=pl.lit("small, layer 3"))
     pooled = pl.concat([edits, again])
-    found = evaluate(pooled, aliases={"small, layer 3": "small"})
+    found = evaluate(pooled, RULE, aliases={"small, layer 3": "small"})
     assert row(found, "small", "alpha", calibrated_on=OTHERS)["n_calibrated"] == 200
     assert row(found, "large", "alpha", calibrated_on=OTHERS)["n_calibrated"] == 400
 
@@ -104,15 +107,23 @@ def test_damage_counts_as_harm_and_an_unknown_grade_as_nothing() -> None:
         .then(pl.lit("damaged"))
         .otherwise(pl.lit("sound"))
     )
-    found = forecaster(edits, {"small": "small"}, "these")
+    found = forecaster(edits, RULE, {"small": "small"}, "these")
     assert found.collapsed is None
     assert found.prompt.edits == 50
     assert found.from_prompt(0.02, "small").harm
     assert not found.from_prompt(0.8, "small").harm
     assert (found.harmed.edits, found.harmed.hits) == (50, 17)
     assert (found.harmed.recall, found.harmed.precision) == (1.0, 1.0)
-    assert found.forecast(0.8 / 0.1, "small").harm
-    assert not found.forecast(0.8 / 4.0, "small").harm
+    assert found.forecast(1.0, None, "small").harm
+    assert not found.forecast(0.1 / 4.0, None, "small").harm
+
+
+def test_harm_is_expected_from_the_limit_of_the_grade_on() -> None:
+    table = evaluate(judged_rows(study_rows()), CollapseSection(damage=0.3))
+    rows = table.filter(predictor="sample_changed", target="harmed").drop_nulls("threshold")
+    assert set(rows["threshold"]) == {0.3}
+    fitted = table.filter(predictor="sample_changed", target="collapsed").drop_nulls("threshold")
+    assert 0.3 not in set(fitted["threshold"])
 
 
 def test_false_alarms_are_a_share_of_the_edits_without_the_target() -> None:
@@ -121,7 +132,7 @@ def test_false_alarms_are_a_share_of_the_edits_without_the_target() -> None:
     ]
     bad = [edit_row(case, 4000.0, 0.1, model="large") for case in range(4)]
     good = [edit_row(10 + case, 4.0, 0.1 if case == 0 else 4.0, model="large") for case in range(5)]
-    table = evaluate(judged_rows([*fit_on, *bad, *good]))
+    table = evaluate(judged_rows([*fit_on, *bad, *good]), RULE)
     found = table.filter(
         calibrated_on=OTHERS, tested_on="large", predictor="warning", target="collapsed"
     ).row(0, named=True)

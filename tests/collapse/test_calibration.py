@@ -119,13 +119,22 @@ def test_a_file_restores_the_calibration(tmp_path: Path) -> None:
 def test_a_forecast_names_what_it_was_calibrated_on() -> None:
     fitted = fit([1.0, 2.0, 40.0, 90.0], [False, False, True, True])
     made = Forecaster(fitted, None, 4, {"small": "owner/small", "tiny": "tiny-gpt2"})
-    found = made.forecast(9.0, "owner/other")
+    found = made.forecast(9.0, None, "owner/other")
     assert (found.harm, found.known, found.edits) == (True, False, 4)
     assert found.calibrated_on == ("small", "tiny")
     assert (found.collapse_probability, found.collapse) == (None, None)
-    assert made.forecast(8.9, "owner/small").known
-    assert made.forecast(8.9, str(bundled_models()["tiny-gpt2"])).known
-    assert not made.forecast(8.9, "tiny-gpt2").harm
+    assert made.forecast(8.9, None, "owner/small").known
+    assert made.forecast(8.9, None, str(bundled_models()["tiny-gpt2"])).known
+    assert not made.forecast(8.9, None, "tiny-gpt2").harm
+
+
+def test_a_collapse_is_predicted_by_the_perplexity_ratio_and_not_if_that_is_unknown() -> None:
+    harm, collapse = (fit([low, high], [False, True]) for low, high in ((0.02, 0.2), (2.0, 30.0)))
+    made = Forecaster(harm, collapse, 2, {"small": "owner/small"})
+    mild, ruined, unknown = (made.forecast(0.5, ratio, "other") for ratio in (3.0, 90.0, None))
+    assert (mild.harm, mild.collapse) == (True, False)
+    assert (ruined.harm, ruined.collapse) == (True, True)
+    assert (unknown.harm, unknown.collapse, unknown.ratio) == (True, None, None)
 
 
 def test_keys_that_match_little_are_warned_of_before_the_edit() -> None:
@@ -142,15 +151,18 @@ def test_warn_needs_no_study_and_changes_no_weight() -> None:
     model = wrap_model("tiny", *tiny_model("gpt2"))
     name = model.parts.down_weight(1)
     before = model.model.get_parameter(name).clone()
-    update = LowRankUpdate(torch.ones(WIDTH, 1), torch.ones(MLP_WIDTH, 1))
+    generator = torch.Generator().manual_seed(1)
+    sides = (torch.randn((d, 1), generator=generator) for d in (WIDTH, MLP_WIDTH))
+    update = LowRankUpdate(*sides)
     size = float(before.norm()) / update.norm()
     huge, small = (
         warn(model, Delta({name: update.scaled(factor * size)}), ["Elro is", "Osdor makes lamps"])
         for factor in (1e4, 1e-4)
     )
-    assert huge is not None and small is not None
     assert (huge.harm, small.harm) == (True, False)
     assert not huge.known
-    assert huge.score == pytest.approx(1e8 * small.score, rel=1e-3)
-    assert huge.probability > 0.99 > 0.01 > small.probability
+    assert huge.score > 0.5 > small.score == 0
+    assert small.ratio == pytest.approx(1.0, rel=1e-3)
+    assert huge.ratio != pytest.approx(1.0, rel=0.1)
+    assert huge.probability > 0.95 > 0.05 > small.probability
     assert torch.equal(before, model.model.get_parameter(name))

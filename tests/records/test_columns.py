@@ -39,7 +39,7 @@ def test_a_block_of_the_page_follows_its_table() -> None:
     block = "above\n<!-- columns: guard -->\nold\n<!-- end -->\nbelow"
     made = renewed(block)
     assert made.startswith(
-        "above\n<!-- columns: guard -->\n`guard/2`, ordered by model, editor, step."
+        "above\n<!-- columns: guard -->\n`guard/3`, ordered by model, editor, step."
     )
     assert "| accepted | bool | whether the edit is part of `delta.safetensors` |" in made
     assert made.endswith("<!-- end -->\nbelow") and "old" not in made

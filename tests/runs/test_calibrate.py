@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import editcore
 from editcore.cli import main
 from editcore.collapse.calibration import Calibration
 from editcore.collapse.forecast import Forecaster, load
-from editcore.errors import ConfigError, DataError
+from editcore.config.collapse import CollapseSection
+from editcore.errors import DataError
 from editcore.registry.registry import load_registry
 from editcore.runs.adhoc import calibrate
 from editcore.runs.adhoc.calibrate import facts
 from editcore.runs.adhoc.check_report import forecast
-from editcore.runs.adhoc.setup import set_up
 from editcore.runs.prepare import Choice
 from tests.studies import SMALL as STUDY
 from tests.studies import TEXTS, write_config, write_json
@@ -61,8 +60,9 @@ def test_edits_of_both_kinds_give_thresholds_that_separate_them(printed: dict[st
     harmed = printed["harmed"]
     assert harmed["hits"] == 2 * COUNT - printed["grades"]["sound"]
     assert harmed["hits"] >= COUNT // 2
-    assert (harmed["recall"], harmed["precision"]) == (1.0, 1.0)
-    assert 0.5 < harmed["threshold"] < 5
+    assert min(harmed["recall"], harmed["precision"]) > 0.8  # the limit is not fitted
+    assert harmed["threshold"] == CollapseSection().damage
+    assert 1 < printed["collapsed"]["threshold"] < 1000
 
 
 def test_check_finds_what_was_fitted_and_names_it(folder: Path, printed: dict[str, Any]) -> None:
@@ -87,17 +87,6 @@ def test_an_editor_that_harms_nothing_has_no_threshold(folder: Path) -> None:
     assert made.grades == {"sound": 8}
     assert made.forecaster.harmed is None
     assert "harm: no threshold" in str(made)
-
-
-def test_an_editor_without_weight_changes_is_refused(folder: Path) -> None:
-    choice = Choice("tiny-gpt2", "noop", {}, folder / "study.yaml")
-    ready = set_up(choice, facts(choice, 2, silent), folder / "cache", silent)
-    session = ready.shard.session
-    capabilities = replace(session.info.capabilities, changes_weights=False)
-    info = replace(session.info, capabilities=capabilities)
-    shard = replace(ready.shard, session=replace(session, info=info))
-    with pytest.raises(ConfigError, match="noop changes no weights"):
-        calibrate.fit(shard, ready.shard.requests, ready.rule, folder)
 
 
 def test_more_facts_than_there_are_is_refused() -> None:
@@ -138,18 +127,23 @@ def test_a_new_model_is_calibrated_on_once_if_that_is_quick(
 
 
 def test_a_prediction_names_what_it_was_calibrated_on() -> None:
-    harm, collapse = (Calibration(0.0, 1.0, limit, 9, 3, 1.0, 1.0) for limit in (2.0, 5.0))
+    harm, collapse = (Calibration(0.0, 1.0, limit, 9, 3, 1.0, 1.0) for limit in (0.2, 5.0))
     made = Forecaster(harm, collapse, 9, {"tiny-gpt2": "tiny-gpt2", "small": "owner/small"})
-    low, middle, high = (forecast(made.forecast(s, "tiny-gpt2")) for s in (1.0, 3.0, 6.0))
-    assert "before the edit: no harm (probability of harm 0.50;" in low
+    low, middle, high = (
+        forecast(made.forecast(changed, ratio, "tiny-gpt2"))
+        for changed, ratio in ((0.1, 1.0), (0.3, 3.0), (0.6, 6.0))
+    )
+    assert "before the edit: no harm (probability of harm 0.27;" in low
+    assert "10 % of likeliest tokens change and perplexity becomes ×1" in low
+    assert "harm begins at 20 %, collapse at ×5;" in low
     assert "before the edit: harm (" in middle
     assert "before the edit: collapse (" in high
     assert "calibrated on 9 edits of tiny-gpt2 and small)" in high
-    new = forecast(made.forecast(6.0, "owner/other"))
+    new = forecast(made.forecast(0.6, None, "owner/other"))
     assert "before the edit: harm (" in new
     assert "calibrated on 9 edits of tiny-gpt2 and small; this model is new)" in new
     none = forecast(
-        Forecaster(None, None, 9, {"small": "owner/small"}).forecast(6.0, "owner/small")
+        Forecaster(None, None, 9, {"small": "owner/small"}).forecast(0.6, 6.0, "owner/small")
     )
     assert "unknown" in none
     assert "of which none or all did harm" in none

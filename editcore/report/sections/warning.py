@@ -14,7 +14,9 @@ from editcore.report.tables import Table
 from editcore.requests import OK
 
 NAMES = {
-    "output_change": "predicted change",
+    "sample_changed": "changed tokens of a sample",
+    "sample_ratio": "perplexity of a sample",
+    "output_change": "change of the layer’s output",
     "warning": "the same, as a ratio of means",
     "key_match": "match of the keys",
     "relative_change": "‖Δ‖/‖W‖",
@@ -33,13 +35,15 @@ def section(study: ReportData) -> PageSection | None:
         "warning",
         "Predicting harm before the edit",
         (
-            "Before any weight changes, editcore can compute how much the change will add to the "
-            "outputs of the changed maps over running text, relative to those outputs, as a mean "
-            "over tokens (“predicted change”). The other quantities below are also known then, and "
-            "the match of the keys even before v* is searched for. Each predictor is fitted on one "
+            "Before the weights are changed for good, the edited model reads a sample of about "
+            "1,024 tokens, which are not those of the verdict. How many of its likeliest next "
+            "tokens change predicts harm, from the limit of the grade on; its perplexity "
+            "predicts a collapse. The other quantities below need no edited model, and the match "
+            "of the keys is known even before v* is searched for. Each predictor is fitted on one "
             "half of a model’s edits and tested on the other half and on the other models; and it "
-            "is fitted on all models but one and tested on that one. The threshold is the one that "
-            "separates best, by F1, where it is fitted. Harmed means damaged or collapsed.",
+            "is fitted on all models but one and tested on that one. Thresholds, but for the "
+            "first, are those that separate best, by F1, where they are fitted. Harmed means "
+            "damaged or collapsed.",
         ),
         tuple(
             Drawing(
@@ -132,7 +136,7 @@ def _curves(study: ReportData, model: str, target: str) -> Figure:
     figure, axes = panel(f"all editors on {model}", "false alarm rate", "")
     axes.set_ylabel(f"share of {target} edits detected")
     edits = _tested(study, model)
-    # The last predictor is only in the table: there are fewer colours than predictors.
+    # The last predictors are only in the table: there are fewer colours than predictors.
     for name, (colour, _) in zip(PREDICTORS, PALETTE, strict=False):
         scored = backtest.scores(edits, name, target)
         if scored["hit"].n_unique() < 2:

@@ -3,7 +3,7 @@
 import json
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,9 +19,9 @@ from editcore.collapse.forecast import Forecaster
 from editcore.collapse.verdict import judged
 from editcore.datasets.bundled import is_bundled, resources_folder
 from editcore.datasets.readers import read_requests
-from editcore.errors import ConfigError, DataError
+from editcore.errors import DataError
 from editcore.models.hub import fetch_description
-from editcore.numbers import number, plural, share
+from editcore.numbers import in_percent, plural, share, times
 from editcore.planning.hard_cases import chosen
 from editcore.planning.jobs import ModelSpec
 from editcore.progress import progress_bar
@@ -61,17 +61,25 @@ class Calibrated:
         grades = ", ".join(f"{count:,} {grade}" for grade, count in self.grades.items())
         failed = f"; {plural(self.failed, 'edit')} failed" if self.failed else ""
         head = f"{made.editor} on {', '.join(made.models)}: {plural(made.edits, 'edit')}, {grades}"
-        targets = (("harm", made.harmed), ("collapse", made.collapsed))
-        return "\n".join([f"{head}{failed}", *(_line(*each, made.edits) for each in targets)])
+        harm = "{} of a sample's likeliest tokens change".format
+        collapse = "perplexity on a sample of text becomes {}".format
+        return "\n".join(
+            [
+                f"{head}{failed}",
+                _line("harm", made.harmed, made.edits, lambda at: harm(in_percent(at))),
+                _line("collapse", made.collapsed, made.edits, lambda at: collapse(times(at))),
+            ]
+        )
 
 
-def _line(target: str, fitted: Calibration | None, edits: int) -> str:
+def _line(
+    target: str, fitted: Calibration | None, edits: int, where: Callable[[float], str]
+) -> str:
     if fitted is None:
         return f"{target}: no threshold, since none or all of the edits are of this kind"
     return (
-        f"{target}: begins where a change adds {number(fitted.threshold)} times the layer's own "
-        f"output ({fitted.hits} of {edits} edits; recall {share(fitted.recall)}, precision "
-        f"{share(fitted.precision)} on them)"
+        f"{target}: begins where {where(fitted.threshold)} ({fitted.hits} of {edits} edits; "
+        f"recall {share(fitted.recall)}, precision {share(fitted.precision)} on them)"
     )
 
 
@@ -95,11 +103,6 @@ def fit(
 ) -> Calibrated:
     """The warning fitted by edits of `requests` in a loaded shard, kept in `cache`."""
     job = shard.rows.job
-    if not shard.session.info.capabilities.changes_weights:
-        raise ConfigError(
-            f"{job.editor.label} changes no weights, so its edits have no predicted change; "
-            "calibrate an editor that does"
-        )
     rows = pl.DataFrame(list(_rows(shard, requests)), infer_schema_length=None)
     made = rows.filter(pl.col("status") == OK)
     if made.is_empty():
@@ -109,7 +112,10 @@ def fit(
     graded = judged(made, rule)
     name, label = job.model.name, job.editor.label
     fitted = backtest.forecaster(
-        graded, {name: job.model.source}, f"{plural(len(made), 'edit')} of {name} with {label}"
+        graded,
+        rule,
+        {name: job.model.source},
+        f"{plural(len(made), 'edit')} of {name} with {label}",
     )
     fitted = replace(fitted, editor=label)
     write_text(calibration_file(job, rule, cache), fitted.as_json())

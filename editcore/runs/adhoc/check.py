@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from editcore.runs.edit import Shard
     from editcore.runs.edit_rows import MadeEdit
     from editcore.updates.change import Change
-    from editcore.updates.delta import Delta
 
 # Continued before and after the edit, like the edited prompt, by at least this many tokens:
 # openings unrelated to any edit.
@@ -62,7 +61,7 @@ def check_request(
     (made,) = shard.results()
     if calibrated and not known.knows(source):
         known = _calibrated(choice, ready, made, cache, say) or known
-    warning = _warning(shard, made.result.delta, known)
+    warning = _warning(shard, made.result.change, known)
     if warning is not None:
         say(forecast(warning))
     say("measure the edited model")
@@ -105,13 +104,12 @@ def _calibrated(
         return None
 
 
-def _warning(shard: "Shard", delta: "Delta | None", known: "Forecaster") -> "Forecast | None":
-    """The prediction before any weight changes; None for a patch."""
-    if delta is None:
+def _warning(shard: "Shard", change: "Change | None", known: "Forecaster") -> "Forecast | None":
+    """The prediction before any weight changes; None for a failed edit."""
+    if change is None:
         return None
-    score = shard.rows.output_change.of(delta)
-    source = shard.rows.job.model.source
-    return None if score is None else known.forecast(score, source)
+    (effect,) = shard.rows.sample.effects([change])
+    return known.forecast(effect.changed, effect.ratio, shard.rows.job.model.source)
 
 
 def _altered(shard: "Shard", result: "EditResult", texts: Sequence[Continuation]) -> bool:

@@ -170,22 +170,20 @@ def verdict(report: CheckReport) -> str:
 
 
 def forecast(warning: Forecast) -> str:
-    """The prediction from before the edit, as a clause.
-
-    A collapse is only predicted of a model that was calibrated on: where collapses begin differs
-    much between models, where harm begins does not.
-    """
-    score = f"the change adds {number(warning.score)} times the layer's own output"
-    if warning.probability is None:
+    """The prediction from before the edit, as a clause."""
+    score = f"on a sample of text, {in_percent(warning.score)} of likeliest tokens change"
+    if warning.ratio is not None:
+        score += f" and perplexity becomes {times(warning.ratio)}"
+    if warning.probability is None or warning.threshold is None:
         none = f"{_calibrated(warning)}, of which none or all did harm"
         return f"before the edit: unknown ({score}; {none})"
-    if warning.harm:
-        expected = "collapse" if warning.known and warning.collapse else "harm"
-    else:
-        expected = "no harm"
+    begins = f"harm begins at {in_percent(warning.threshold)}"
+    if warning.collapse_threshold is not None:
+        begins += f", collapse at {times(warning.collapse_threshold)}"
+    expected = "collapse" if warning.collapse else "harm" if warning.harm else "no harm"
     return (
-        f"before the edit: {expected} (probability of harm {share(warning.probability)}; {score}, "
-        f"and harm begins at {number(warning.threshold)}; {_calibrated(warning)})"
+        f"before the edit: {expected} (probability of harm {share(warning.probability)}; {score}; "
+        f"{begins}; {_calibrated(warning)})"
     )
 
 
