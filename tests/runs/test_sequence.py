@@ -37,6 +37,7 @@ from editcore.testing.models import SENTENCES
 from editcore.updates import cumulative_delta
 from editcore.updates.delta import Delta, DenseUpdate
 from tests.patches import Noise
+from tests.sequence_steps import counted, end_before
 from tests.studies import record, write_json
 
 WORDS = ("Coral", "Harbor", "Tavel", "Elro", "Osdor", "Lamp")
@@ -190,25 +191,12 @@ def test_a_resumed_sequence_ends_with_the_same_table(
     job = asked(job, 3)
     whole = run(job, tmp_path / "whole")
     assert whole[SCORES[0]].null_count() == 4
-    original = sequence.SequenceRun.step
-
-    def failing(self: Any, current: Any, step: int, *rest: Any) -> Any:
-        if step == 5:
-            raise KeyboardInterrupt
-        return original(self, current, step, *rest)
-
-    monkeypatch.setattr(sequence.SequenceRun, "step", failing)
+    end_before(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt):
         run(job, tmp_path / "cut")
     checkpoint = SequenceProgress.beside(tmp_path / "cut" / "rows.parquet", job, {})
     assert checkpoint.file.path.exists()
-    steps: list[int] = []
-
-    def counting(self: Any, current: Any, step: int, *rest: Any) -> Any:
-        steps.append(step)
-        return original(self, current, step, *rest)
-
-    monkeypatch.setattr(sequence.SequenceRun, "step", counting)
+    steps = counted(monkeypatch)
     resumed = run(job, tmp_path / "cut")
     assert steps == [5, 6], "it went on from the checkpoint after step 4"
     assert_frame_equal(resumed.drop(CLOCK), whole.drop(CLOCK), check_exact=True)
@@ -330,17 +318,51 @@ class Patching(Editor[EditorConfig]):
         return EditResult(patch=patch, state={"count": count})
 
 
-def test_the_newest_patch_replaces_all_before_it(
-    job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Resuming(Patching):
+    """The same, with a patch that its state gives again."""
+
+    def patch_of(self, context: Any, state: Any) -> Noise | None:
+        return Noise.at(context.model, 1, seed=0, size=float(state["count"]))
+
+
+def patched_by(
+    monkeypatch: pytest.MonkeyPatch, job: SequenceJob, editor: type[Patching]
+) -> tuple[SequenceJob, Registry]:
+    """The job with an editor of patches, and a registry that has it."""
     module = types.ModuleType("patching")
-    module.__dict__.update(Editor=Patching)
+    module.__dict__.update(Editor=editor)
     monkeypatch.setitem(sys.modules, "patching", module)
     registry, beside = load_registry(), Capabilities(changes_weights=False)
     info = EditorInfo("patching", "", "", EditorConfig, "patching:Editor", beside)
     registry.editors.add(info, registry.editors["rome"].source)
     spec = EditorSpec(label="patching", uses="patching")
-    rows = run(asked(job.model_copy(update={"editor": spec})), tmp_path / "out", registry)
+    return job.model_copy(update={"editor": spec}), registry
+
+
+@pytest.mark.parametrize(("editor", "again"), [(Resuming, [5, 6]), (Patching, [1, 2, 3, 4, 5, 6])])
+def test_a_sequence_of_patches_resumes_if_its_state_gives_the_patch_again(
+    job: SequenceJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    editor: type[Patching],
+    again: list[int],
+) -> None:
+    job, registry = patched_by(monkeypatch, job, editor)
+    whole = run(job, tmp_path / "whole", registry)
+    end_before(monkeypatch, 5)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, tmp_path / "cut", registry)
+    steps = counted(monkeypatch)
+    resumed = run(job, tmp_path / "cut", registry)
+    assert steps == again
+    assert_frame_equal(resumed.drop(CLOCK), whole.drop(CLOCK), check_exact=True)
+
+
+def test_the_newest_patch_replaces_all_before_it(
+    job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, registry = patched_by(monkeypatch, job, Patching)
+    rows = run(asked(job), tmp_path / "out", registry)
     assert rows["made"].to_list() == [False, True, True, False, True, True, True]
     assert rows["status"][3] == "KeyError: 'no such module'"
     assert rows["perplexity"][3] == rows["perplexity"][2], "the patch before stays"
