@@ -70,7 +70,9 @@ class KeyStrategyInfo:
 class DeltaTransformInfo:
     """A transform of any editor's weight changes, applied before they are measured.
 
-    `factory` is `"module:function"`, an `editcore.toolkit.DeltaTransform`.
+    `factory` is `"module:function"`, an `editcore.toolkit.DeltaTransform`. An `accumulated` one is
+    given the change that all edits of a sequence make together, and the unedited model; the model
+    is measured with its result, and the next edit is made without it.
     """
 
     name: str
@@ -78,6 +80,7 @@ class DeltaTransformInfo:
     paper: str
     config: "type[TransformConfig]"
     factory: str
+    accumulated: bool = False
 
 
 @dataclass(frozen=True)

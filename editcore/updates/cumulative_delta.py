@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from editcore.errors import DataError, EditcoreError, reading
+from editcore.models.architectures import stores_transposed
 from editcore.models.loading import LoadedModel
 from editcore.records.tensors import opened, save_tensors
-from editcore.updates.delta import Delta, LowRankUpdate, Update
+from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
 
 PARAMETERS = "parameters"
 PARTS = ("outputs", "inputs")
@@ -50,6 +51,19 @@ class CumulativeDelta:
         """The Frobenius norm of the whole change, over all parameters together."""
         changes = (self._now(n).double() - before for n, before in self._originals.items())
         return float(sum(float(change.norm()) ** 2 for change in changes) ** 0.5)
+
+    @torch.no_grad()
+    def total(self) -> Delta:
+        """The sum of all changes since the unedited model, dense, as the weights now carry it."""
+        changes = {n: self._now(n) - before for n, before in self._originals.items()}
+        return Delta(
+            {
+                name: DenseUpdate(
+                    change.T if stores_transposed(self._model.model, name) else change
+                )
+                for name, change in changes.items()
+            }
+        )
 
     def add(self, delta: Delta) -> None:
         """Add a delta to the weights; `PluginError`, and no change, if it does not fit."""

@@ -21,11 +21,12 @@ DeltaTransform = Callable[["Delta", "LoadedModel", Any], "Delta"]
 
 @dataclass(frozen=True)
 class BoundTransform:
-    """A transform with its options."""
+    """A transform with its options; an `accumulated` one is for all edits together."""
 
     name: str
     function: DeltaTransform
     config: TransformConfig
+    accumulated: bool = False
 
 
 def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTransform, ...]:
@@ -36,6 +37,7 @@ def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTra
             info.name,
             resolve_factory(info.factory),
             validated(info.config, spec.options, f"options of the transform {info.name}"),
+            info.accumulated,
         )
         for spec, info in found
     )

@@ -6,7 +6,7 @@ As in "The Butterfly Effect of Model Editing", §5, but with any order, length a
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from editcore.collapse.verdict import judge
 from editcore.datasets.readers import read_cases
 from editcore.editing.editor import EditResult
 from editcore.editing.session import Session
+from editcore.editing.transforms import BoundTransform
 from editcore.evaluation.metrics import number
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.models.loading import LoadedModel
@@ -27,6 +28,7 @@ from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.baseline import Baseline, disturbance_columns
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
+from editcore.runs.sequence.restraint import restrained
 from editcore.runs.sequence.retention import Retention
 from editcore.runs.sequence.state import SequenceState
 from editcore.updates import cumulative_delta
@@ -89,7 +91,10 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
 
 @dataclass(frozen=True)
 class SequenceRun:
-    """What all steps of a sequence share; the facts of step i are `batches[i - 1]`."""
+    """What all steps of a sequence share; the facts of step i are `batches[i - 1]`.
+
+    `together` are the transforms of all edits' change, which only the measurements see.
+    """
 
     job: SequenceJob
     session: Session
@@ -99,12 +104,15 @@ class SequenceRun:
     retention: Retention
     stored_as: str | None
     task_scores: "TaskScores | None" = None
+    together: Sequence[BoundTransform] = ()
 
     @classmethod
     def open(cls, job: SequenceJob, registry: Registry) -> "SequenceRun":
         """Load model, artefacts, plugins and data, and measure the unedited model."""
         baseline = Baseline.open(job, registry)
-        session, model = baseline.session, baseline.model
+        whole, model = baseline.session, baseline.model
+        session = replace(whole, transforms=[t for t in whole.transforms if not t.accumulated])
+        together = [transform for transform in whole.transforms if transform.accumulated]
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
         batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]
         templates = session.context.prefixes
@@ -114,7 +122,7 @@ class SequenceRun:
         retention = Retention.before(model, requests, drawn)
         measured = baseline.unedited, baseline.edited, retention
         stored = stored_precision(job.model.source, job.model.revision)
-        return cls(job, session, batches, *measured, stored, _task_scores(job, model))
+        return cls(job, session, batches, *measured, stored, _task_scores(job, model), together)
 
     def unedited_row(self) -> Row:
         """The row of step 0."""
@@ -137,17 +145,25 @@ class SequenceRun:
         row |= {"status": result.status, "seconds_editing": time.perf_counter() - started}
         row |= _known(result)
         before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
+        checks = (*self.job.checks, *self.job.task_checks)
+        due = last or _passes(before, now, self.job.every) or _between(before, now, checks)
+        with restrained(current.changes, self.session.context.model, self.together if due else ()):
+            self._fill(row, current, rows, last=last)
+        row["seconds"] = time.perf_counter() - started
+        return row
+
+    def _fill(self, row: Row, current: SequenceState, rows: Sequence[Row], *, last: bool) -> None:
+        """Add the measurements that are due."""
+        before, now = rows[-1]["edits"], row["edits"]
         if last or _passes(before, now, self.job.every):
             row |= self._perplexity(self._measure(current))
             row["accumulated_norm"] = current.changes.norm()
         if self._stops(row):
             row["status"], last = STOPPED, True
-        if last or any(before < check <= now for check in self.job.checks):
+        if last or _between(before, now, self.job.checks):
             row |= self.retention.now(self._made([*rows, row]), current.patch)
-        if last or any(before < check <= now for check in self.job.task_checks):
+        if last or _between(before, now, self.job.task_checks):
             row |= self._scores(current.patch)
-        row["seconds"] = time.perf_counter() - started
-        return row
 
     def _edit(
         self, requests: Sequence[EditRequest], state: Any
@@ -239,6 +255,11 @@ def _known(result: EditResult) -> Row:
         return {"made": False}
     denominator = number("denominator", result.diagnostics.get("denominator"))
     return {"made": True, "delta_norm": result.change.norm(), "denominator": denominator}
+
+
+def _between(before: int, now: int, checks: Sequence[int]) -> bool:
+    """Whether one of the checks is after `before`, up to `now`."""
+    return any(before < check <= now for check in checks)
 
 
 def _passes(before: int, now: int, every: int) -> bool:

@@ -1,16 +1,16 @@
-"""Transforms of any editor's weight change: RECT and SPHERE."""
+"""Transforms of any editor's weight change: RECT, SPHERE and PRUNE."""
 
 from collections.abc import Iterator
 
 from editcore import DeltaTransformInfo, hookimpl
-from editcore_transforms.config import RectConfig, SphereConfig
+from editcore_transforms.config import PruneConfig, RectConfig, SphereConfig
 
 EDITCORE_HOOKSPEC = 2
 
 
 @hookimpl
 def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
-    """The two transforms."""
+    """The three transforms."""
     yield DeltaTransformInfo(
         name="rect",
         summary="Keeps the numbers of a change that are largest relative to their weight.",
@@ -24,4 +24,12 @@ def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
         paper="Liu et al. 2025, Energy-Regularized Sequential Model Editing on Hyperspheres",
         config=SphereConfig,
         factory="editcore_transforms.sphere:sphere",
+    )
+    yield DeltaTransformInfo(
+        name="prune",
+        summary="Restrains the large singular values of all edits' change together.",
+        paper="Ma et al. 2024, Perturbation-Restrained Sequential Model Editing",
+        config=PruneConfig,
+        factory="editcore_transforms.prune:prune",
+        accumulated=True,
     )

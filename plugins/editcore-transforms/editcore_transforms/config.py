@@ -1,5 +1,7 @@
 """Options of the transforms; the defaults are the authors'."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from editcore import TransformConfig
@@ -33,4 +35,23 @@ class SphereConfig(TransformConfig):
     )
     suppression: float = Field(
         0.5, ge=0, le=1, description="α: 0 leaves the change as it is, 1 removes its part along U."
+    )
+
+
+Restraint = Literal["log", "log2", "log1_5", "log1_2", "linear"]
+
+
+class PruneConfig(TransformConfig):
+    """PRUNE (Ma et al. 2024): singular values above the unedited weight's largest one, σ, shrink.
+
+    It is applied to the change that all edits of a sequence make together, when the model is
+    measured; edits are made on the model without it.
+    """
+
+    function: Restraint = Field(
+        "log",
+        description="What a singular value s ≥ σ becomes: log_b(s) − log_b(σ) + σ with base e, 2, "
+        "1.5 or 1.2, or the mean of s and σ (linear). Smaller bases restrain less, and enlarge "
+        "values between σ and about 1/ln b, which is 5.5 for 1.2. The base was chosen per model; "
+        "the choices are not published.",
     )

@@ -1,10 +1,12 @@
 """Transformed changes agree with published code."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from editcore_transforms.config import RectConfig, SphereConfig
+from editcore_transforms.config import PruneConfig, RectConfig, SphereConfig
+from editcore_transforms.prune import prune
 from editcore_transforms.rect import rect
 from editcore_transforms.sphere import sphere
 from safetensors.torch import load_file
@@ -73,3 +75,16 @@ def test_sphere(layer: int, model: LoadedModel, tensors: Tensors) -> None:
     found = sphere(change, model, SphereConfig()).updates[WEIGHT.format(layer)].dense()
     assert_close(found, golden[0] @ golden[1])
     assert float((found - golden[0] @ golden[1]).norm()) <= 1e-5 * float(found.norm())
+
+
+@pytest.mark.parametrize("function", ["log", "log2", "log1_5", "log1_2", "linear"])
+def test_prune(function: Any, model: LoadedModel) -> None:
+    """The sum of 14 golden ROME updates."""
+    tensors = load_file(GOLDEN / "prune.safetensors")
+    outputs, inputs = tensors["prune.rome14.in.left"], tensors["prune.rome14.in.right"].T
+    change = Delta({WEIGHT.format(2): LowRankUpdate(outputs, inputs.contiguous())})
+    found = prune(change, model, PruneConfig(function=function)).updates[WEIGHT.format(2)]
+    left, right = (tensors[f"prune.rome14.{function}.out.{side}"] for side in ("left", "right"))
+    golden = left @ right
+    assert_close(found.dense(), golden)
+    assert float((found.dense() - golden).norm()) <= 1e-5 * float(golden.norm())

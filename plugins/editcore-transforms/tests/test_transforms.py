@@ -1,8 +1,12 @@
 """What the mathematics of the transforms guarantees, for weights stored either way."""
 
+import math
+from typing import Any
+
 import pytest
 import torch
-from editcore_transforms.config import RectConfig, SphereConfig
+from editcore_transforms.config import PruneConfig, RectConfig, SphereConfig
+from editcore_transforms.prune import prune, restrained
 from editcore_transforms.rect import kept, rect
 from editcore_transforms.sphere import main_directions, sphere
 from editcore_transforms.weights import weight
@@ -32,7 +36,11 @@ def change_of(model: LoadedModel, rank: int = 2) -> tuple[str, LowRankUpdate]:
 def test_a_zero_change_stays_zero(model: LoadedModel) -> None:
     name, update = change_of(model)
     zero = Delta({name: update.scaled(0.0)})
-    for found in (rect(zero, model, RectConfig()), sphere(zero, model, SphereConfig())):
+    for found in (
+        rect(zero, model, RectConfig()),
+        sphere(zero, model, SphereConfig()),
+        prune(zero, model, PruneConfig()),
+    ):
         assert found.norm() == 0
         found.check(model.model)
 
@@ -114,3 +122,28 @@ def test_shares_outside_their_range_are_refused() -> None:
     for config, options in ((RectConfig, {"keep": 0}), (SphereConfig, {"suppression": 2})):
         with pytest.raises(ValidationError):
             config(**options)
+
+
+@pytest.mark.parametrize("function", ["log", "log2", "log1_5", "log1_2", "linear"])
+def test_prune_restrains_what_is_above_the_weights_largest_singular_value(
+    model: LoadedModel, function: Any
+) -> None:
+    name, update = change_of(model)
+    limit = float(torch.linalg.svdvals(weight(model, name))[0])
+    outputs, _ = torch.linalg.qr(update.outputs)
+    inputs, _ = torch.linalg.qr(update.inputs)
+    sizes = limit * torch.tensor([20.0, 0.5])
+    given = Delta({name: LowRankUpdate(outputs * sizes, inputs)})
+    found = prune(given, model, PruneConfig(function=function)).updates[name]
+    assert isinstance(found, LowRankUpdate)
+    base = {"log": math.e, "log2": 2, "log1_5": 1.5, "log1_2": 1.2}.get(function)
+    large = math.log(20, base) + limit if base else 10.5 * limit
+    expected = sorted([large, 0.5 * limit], reverse=True)
+    assert torch.linalg.svdvals(found.dense())[:2].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_small_bases_enlarge_values_just_above_the_limit() -> None:
+    values = torch.tensor([1.0, 2.0])
+    assert restrained(values, 1.0, "log1_2")[1] > 2
+    assert restrained(values, 1.0, "log")[1] < 2
+    assert restrained(values, 1.0, "log1_2")[0] == 1
