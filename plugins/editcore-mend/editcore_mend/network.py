@@ -24,7 +24,8 @@ class ResidualLayer(nn.Module):
 
     def __init__(self, width: int, rank: int, maps: int, rectify: bool, seed: int) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
+        # Seeds are drawn from the study's by doubling, and torch takes none of 2**64 and above.
+        generator = torch.Generator().manual_seed(seed % 2**64)
         drawn = torch.randn(rank, width, generator=generator) / math.sqrt(width)
         self.rectify = rectify
         self.out = nn.Parameter(torch.zeros(width, rank))

@@ -67,6 +67,15 @@ def test_an_untrained_network_is_gradient_descent() -> None:
             torch.testing.assert_close(dense(change, row), -0.25 * plain, rtol=1e-6, atol=1e-12)
 
 
+def test_the_largest_seed_of_a_study_makes_a_network() -> None:
+    largest, zero = (
+        MendNetwork(sites.find(tiny("llama"), (1,)), rank=2, step=1e-3, seed=seed)
+        for seed in (2**63 - 1, 0)
+    )
+    drawn, other = (dict(network.named_parameters()) for network in (largest, zero))
+    assert any(not torch.equal(drawn[name], other[name]) for name in drawn)
+
+
 def test_an_untrained_network_learns_from_its_first_step() -> None:
     model = tiny("gpt2")
     places = sites.find(model, LAYERS)
