@@ -8,6 +8,7 @@ lists both.
 from editcore.api import check
 from editcore.config.options import (
     EditorConfig,
+    EditorWrapperConfig,
     Keys,
     Moments,
     Prefixes,
@@ -38,6 +39,7 @@ from editcore.registry.hookspecs import (
     DatasetFormatInfo,
     DeltaTransformInfo,
     EditorInfo,
+    EditorWrapperInfo,
     KeyStrategyInfo,
     MetricInfo,
     ModelFamilyInfo,
@@ -63,6 +65,8 @@ __all__ = [
     "Editor",
     "EditorConfig",
     "EditorInfo",
+    "EditorWrapperConfig",
+    "EditorWrapperInfo",
     "KeyStrategyInfo",
     "Keys",
     "MetricInfo",

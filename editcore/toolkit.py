@@ -10,6 +10,7 @@ from editcore.editing.token_gradients import TokenFactors, token_factors
 from editcore.editing.trained import TrainedParts, load_trained, save_trained
 from editcore.editing.transforms import DeltaTransform
 from editcore.editing.values import values_of_each
+from editcore.editing.wrappers import EditorWrapper
 from editcore.evaluation.metrics import Metric, MetricInput, mean_or_none
 from editcore.evaluation.overlay import (
     Activations,
@@ -104,6 +105,7 @@ __all__ = [
     "Delta",
     "DeltaTransform",
     "DenseUpdate",
+    "EditorWrapper",
     "KeyPair",
     "KeyStrategy",
     "LayerKeys",

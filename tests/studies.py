@@ -10,9 +10,12 @@ from pydantic import Field
 
 from editcore import (
     Capabilities,
+    ConfigError,
     DeltaTransformInfo,
     EditorConfig,
     EditorInfo,
+    EditorWrapperConfig,
+    EditorWrapperInfo,
     Keys,
     KeyStrategyInfo,
     MetricInfo,
@@ -139,6 +142,16 @@ class ShrinkConfig(TransformConfig):
     factor: float = 0.5
 
 
+class CarefulConfig(EditorWrapperConfig):
+    """Options of a wrapper that exists only in these tests: it reads C one layer further on."""
+
+    def requires(self, inner: EditorConfig) -> tuple[Requirement, ...]:
+        """One more second moment, and an editor that edits a layer."""
+        if not inner.edited_layers():
+            raise ConfigError("it has nothing to be careful with; remove it")
+        return tuple(Moments(layer + 1) for layer in inner.edited_layers())
+
+
 class PlainPlugin:
     """A plugin whose factories are never imported in these tests."""
 
@@ -160,6 +173,10 @@ class PlainPlugin:
     @hookimpl
     def editcore_delta_transforms(self) -> Iterator[DeltaTransformInfo]:
         yield DeltaTransformInfo("shrink", "Shrinks.", "", ShrinkConfig, "nowhere:shrink")
+
+    @hookimpl
+    def editcore_editor_wrappers(self) -> Iterator[EditorWrapperInfo]:
+        yield EditorWrapperInfo("careful", "Takes care.", "", CarefulConfig, "nowhere:Careful")
 
     editcore_datasets = staticmethod(builtin.editcore_datasets)
 

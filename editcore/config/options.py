@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -87,6 +87,10 @@ class EditorConfig(BaseModel):
         """The blocks whose weights may change; planning refuses blocks outside the model."""
         return ()
 
+    def value_options(self) -> ValueOptions | None:
+        """The search for v* that an edit makes or reads; None for an editor without one."""
+        return None
+
 
 def published_layer(blocks: int) -> int:
     """A block to edit in a model of `blocks` blocks, by a rule that fits published choices.
@@ -100,12 +104,19 @@ def published_layer(blocks: int) -> int:
     return min(5, 5 * blocks // 12) if blocks <= 40 else 17 * blocks // 48
 
 
-def needs(options: EditorConfig, kind: type[NeedT]) -> tuple[NeedT, ...]:
+class Requiring(Protocol):
+    """Whatever has requirements."""
+
+    def requires(self) -> tuple[Requirement, ...]:
+        """The artefacts that an edit reads."""
+
+
+def needs(options: Requiring, kind: type[NeedT]) -> tuple[NeedT, ...]:
     """The requirements of one kind."""
     return tuple(need for need in options.requires() if isinstance(need, kind))
 
 
-def key_strategy_of(options: EditorConfig) -> str | None:
+def key_strategy_of(options: Requiring) -> str | None:
     """The name of the key strategy that the options ask for; `PluginError` for more than one."""
     asked = needs(options, Keys)
     if len(asked) > 1:
@@ -120,3 +131,27 @@ class TransformConfig(BaseModel):
     """Base of every transform's options, with the rules of `EditorConfig`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class EditorWrapperConfig(TransformConfig):
+    """Base of the options of every editor wrapper."""
+
+    def requires(self, inner: EditorConfig) -> tuple[Requirement, ...]:
+        """What the wrapper reads besides what `inner`, the options of the editor, requires.
+
+        Raises `ConfigError` for an editor that it cannot be combined with.
+        """
+        return ()
+
+
+@dataclass(frozen=True)
+class WrappedOptions:
+    """The options of an editor and of the wrappers around it, the innermost first."""
+
+    editor: EditorConfig
+    wrappers: tuple[EditorWrapperConfig, ...] = ()
+
+    def requires(self) -> tuple[Requirement, ...]:
+        """What the editor and all wrappers read."""
+        more = [need for each in self.wrappers for need in each.requires(self.editor)]
+        return (*self.editor.requires(), *more)

@@ -89,11 +89,11 @@ class ModelSection(Section):
 
 
 class TransformSection(Section):
-    """One transform of the weight changes that an editor makes."""
+    """One transform of the weight changes that an editor makes, or a wrapper of the editor."""
 
-    uses: str = Field(min_length=1, description="The transform's name (see `editcore plugins`).")
+    uses: str = Field(min_length=1, description="Its name (see `editcore plugins`).")
     options: dict[str, Any] = Field(
-        default={}, description="The transform's own options, checked by its plugin."
+        default={}, description="Its own options, checked by its plugin."
     )
 
 
@@ -112,7 +112,9 @@ class EditorSection(Section):
         default={}, description="Options for single models, by label; they override those above."
     )
     transforms: tuple[TransformSection, ...] = Field(
-        default=(), description="Transforms of each weight change before it is measured, in order."
+        default=(),
+        description="Transforms of each weight change before it is measured, in order, and "
+        "wrappers of the editor, the innermost first.",
     )
 
 

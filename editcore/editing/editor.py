@@ -1,8 +1,8 @@
 """The base class of editors: their edits are values, never changes left in the model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,12 +13,13 @@ from editcore.requests import OK, EditRequest
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from editcore.config.value_options import ValueOptions
+    from editcore.config.value_options import ValueOptions, ValueSite
     from editcore.editing.trained import TrainedParts
     from editcore.keyvalue.keys import KeyStrategy
     from editcore.keyvalue.prefixes import ContextPrefixes
     from editcore.keyvalue.second_moment import SecondMoment
     from editcore.keyvalue.spectrum import MomentSpectrum
+    from editcore.keyvalue.value import Value
     from editcore.keyvalue.value_file import StoredValues
     from editcore.models.architectures import ModelParts
     from editcore.models.loading import LoadedModel
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from editcore.updates.patch import Patch
 
 ConfigT = TypeVar("ConfigT", bound=EditorConfig)
+AdjustValues = Callable[
+    ["LoadedModel", Sequence[EditRequest], "Sequence[Value | str]", "ValueSite"],
+    "list[Value | str]",
+]
+"""Replaces v* of requests, each found at the given site, before the model is changed.
+
+A string is the reason why there is no v*.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class EditContext:
 
     `moments` and `spectra` are keyed by layer, `values` by the options of the search; `values` is
     empty if no search was planned for the job. `prefixes`, `trained` and `key_strategy` are None
-    unless the editor requires them.
+    unless the editor requires them. `adjust_values` is what wrappers do to v* before it is written.
     """
 
     model: "LoadedModel"
@@ -47,6 +56,23 @@ class EditContext:
     trained: "TrainedParts | None" = None
     key_strategy: "KeyStrategy | None" = None
     spectra: "Mapping[int, MomentSpectrum]" = field(default_factory=dict)
+    adjust_values: AdjustValues | None = None
+
+    def adjusting(self, adjust: AdjustValues) -> "EditContext":
+        """The context in which v* is first adjusted by this function, and then as it is now."""
+        after = self.adjust_values
+        if after is None:
+            return replace(self, adjust_values=adjust)
+
+        def both(
+            model: "LoadedModel",
+            requests: Sequence[EditRequest],
+            values: "Sequence[Value | str]",
+            site: "ValueSite",
+        ) -> "list[Value | str]":
+            return after(model, requests, adjust(model, requests, values, site), site)
+
+        return replace(self, adjust_values=both)
 
 
 @dataclass(frozen=True)

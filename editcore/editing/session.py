@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from editcore.config.messages import validated
-from editcore.config.options import EditorConfig, Values, key_strategy_of, needs
+from editcore.config.options import (
+    EditorConfig,
+    Requiring,
+    Values,
+    WrappedOptions,
+    key_strategy_of,
+    needs,
+)
 from editcore.editing import trained
 from editcore.editing.editor import EditContext, Editor, EditResult, refuse_undeclared
 from editcore.editing.transforms import BoundTransform, bind, transformed
+from editcore.editing.wrappers import bind_wrappers, wrapped
 from editcore.errors import PluginError, in_one_line
 from editcore.keyvalue import prefixes, second_moment, spectrum, value_file
 from editcore.keyvalue.keys import KeyStrategy
@@ -24,7 +32,7 @@ from editcore.updates.change import Change
 
 @dataclass(frozen=True)
 class Session:
-    """Model and artefacts, the editor, and the transforms of its weight changes.
+    """Model and artefacts, the editor in its wrappers, and the transforms of its weight changes.
 
     `artefacts` has the digest of each file that the job names, by its path.
     """
@@ -43,8 +51,10 @@ class Session:
         config = validated(info.config, job.editor.options, f"options of {job.editor.label}")
         for layer in config.edited_layers():
             model.parts.block(layer)
-        editor = make_editor(info, config)
-        context = _context(job, model, config, registry)
+        wrappers = bind_wrappers(job.editor.transforms, registry)
+        editor = wrapped(make_editor(info, config), wrappers)
+        asked = WrappedOptions(config, tuple(wrapper.options for wrapper in wrappers))
+        context = _context(job, model, asked, registry)
         transforms = bind(job.editor.transforms, registry)
         return cls(info, context, editor, transforms, digests.of_files(job.artefacts))
 
@@ -134,20 +144,20 @@ def make_editor(info: EditorInfo, config: EditorConfig) -> Editor[Any]:
     return editor
 
 
-def resolved_key_strategy(config: EditorConfig, registry: Registry) -> KeyStrategy | None:
+def resolved_key_strategy(asked: Requiring, registry: Registry) -> KeyStrategy | None:
     """The key strategy that the options require; `PluginError` if it is not installed."""
-    if (name := key_strategy_of(config)) is None:
+    if (name := key_strategy_of(asked)) is None:
         return None
     strategy: KeyStrategy = resolve_factory(registry.key_strategies[name].record.factory)
     return strategy
 
 
 def _context(
-    job: EditorJob, model: LoadedModel, config: EditorConfig, registry: Registry
+    job: EditorJob, model: LoadedModel, asked: WrappedOptions, registry: Registry
 ) -> EditContext:
-    layers = config.edited_layers()
+    layers = asked.editor.edited_layers()
     values = {v.options: value_file.load(Path(v.path), model.device) for v in job.values}
-    for need in needs(config, Values) if values else ():
+    for need in needs(asked, Values) if values else ():
         value_file.under(values, need.options)
     return EditContext(
         model,
@@ -156,7 +166,7 @@ def _context(
         job.seed,
         values,
         trained.load_trained(model, layers, Path(job.trained)) if job.trained else None,
-        resolved_key_strategy(config, registry),
+        resolved_key_strategy(asked, registry),
         {
             n: spectrum.load_for(job.model, n, Path(path), Path(job.moments[n]))
             for n, path in job.spectra.items()

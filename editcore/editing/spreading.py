@@ -10,7 +10,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from editcore.config.spreading_options import SpreadingOptions
+from editcore.config.value_options import ValueSite
 from editcore.editing.editor import EditContext, Editor, EditResult
+from editcore.editing.values import adjusted
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.keyvalue.prefixes import WeightedTemplates
@@ -102,7 +104,9 @@ class SpreadingEditor(Editor[SpreadingT]):
     def _seek(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Sought | str]:
         """For each request its z and its prompts, or the reason why there is none."""
         templates = self._templates(context).templates
-        values = self.values(context, requests, templates)
+        site = ValueSite(layer=self.config.layers[-1], site=self.site)
+        found = self.values(context, requests, templates)
+        values = adjusted(context, requests, found, site)
         return [
             value
             if isinstance(value, str)

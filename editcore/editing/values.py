@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from editcore.config.value_options import ValueOptions
+from editcore.config.value_options import ValueOptions, ValueSite
 from editcore.editing.editor import EditContext
 from editcore.keyvalue import value_file
 from editcore.keyvalue.value import Value
@@ -17,10 +17,24 @@ def values_of_each(
 
     A job with planned files reads them; a file that lacks one of the requests is a `DataError`.
     Sequences have no such files, since v* depends on the edits so far; they search, and so do
-    single edits outside a study.
+    single edits outside a study. Wrappers adjust either.
     """
     assert context.prefixes is not None
     if context.values:
         stored = value_file.under(context.values, options)
-        return [stored[request.case_id] for request in requests]
-    return find_values(context.model, requests, context.prefixes.templates, options)
+        found = [stored[request.case_id] for request in requests]
+    else:
+        found = find_values(context.model, requests, context.prefixes.templates, options)
+    return adjusted(context, requests, found, options)
+
+
+def adjusted(
+    context: EditContext,
+    requests: Sequence[EditRequest],
+    values: Sequence[Value | str],
+    site: ValueSite,
+) -> list[Value | str]:
+    """The values that are written for those found: the same unless a wrapper adjusts them."""
+    if context.adjust_values is None:
+        return list(values)
+    return context.adjust_values(context.model, requests, values, site)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from editcore.config.messages import validated
-from editcore.config.options import EditorConfig, key_strategy_of
-from editcore.errors import PluginError, at, in_one_line
+from editcore.config.options import EditorConfig, WrappedOptions, key_strategy_of
+from editcore.errors import EditcoreError, PluginError, at, in_one_line
 from editcore.registry.catalogue import Registered
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import Registry
@@ -31,3 +31,19 @@ def checked(
     with at(place):
         _ = registry.key_strategies[name] if name else None
     return options
+
+
+def require_combinable(asked: WrappedOptions) -> None:
+    """Raise `ConfigError` if a wrapper cannot be combined with the editor.
+
+    Raises `PluginError` for options that fail when asked what they require.
+    """
+    try:
+        _ = key_strategy_of(asked)
+    except EditcoreError:
+        raise
+    except Exception as error:  # a third party's options may raise anything
+        raise PluginError(
+            f"a wrapper failed when asked what its options need ({in_one_line(error)}); report "
+            "this to its authors"
+        ) from error

@@ -55,7 +55,7 @@ def _require_other(part: BaseModel, registry: Registry) -> None:
         case DatasetSpec():
             _ = part.format == AUTO or registry.dataset_formats[part.format]
         case TransformSpec():
-            _ = registry.delta_transforms[part.uses]
+            _ = registry.transforms[part.uses]
         case EditJob():
             _ = [registry.metrics[name] for name in part.metrics]
         case SequenceJob() | DownstreamJob() if part.tasks:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from editcore.config.options import EditorConfig, Spectrum, needs
+from editcore.config.options import Requiring, Spectrum, needs
 from editcore.config.section import Natural
 from editcore.planning import paths
 from editcore.planning.jobs import Job, ModelSpec, MomentJob
@@ -37,7 +37,7 @@ class SpectrumJob(Job):
         return sorted({str(Path(file).parent) for file in self.moments.values()})
 
 
-def planned(options: EditorConfig, moments: MomentJob | None) -> SpectrumJob | None:
+def planned(options: Requiring, moments: MomentJob | None) -> SpectrumJob | None:
     """The job for all layers whose spectrum the options require; None if there is none."""
     layers = sorted({need.layer for need in needs(options, Spectrum)})
     if not layers or moments is None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 
-from editcore.config.options import EditorConfig, Prefixes, Trained, needs
+from editcore.config.options import Prefixes, Requiring, Trained, needs
 from editcore.datasets.bundled import data_file
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import EditorSpec, ModelSpec, TrainJob
 
 
 def planned(
-    options: EditorConfig,
+    options: Requiring,
     model: ModelSpec,
     editor: EditorSpec,
     seed: int,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -82,7 +83,11 @@ class Catalogue(Generic[RecordT]):
     """The records of one kind, by name. A name that two plugins claim belongs to neither."""
 
     def __init__(
-        self, kind: str, record: type[RecordT], absent: Absent, reserved: str = ""
+        self,
+        kind: str,
+        record: type[RecordT] | UnionType,
+        absent: Absent,
+        reserved: str = "",
     ) -> None:
         self._kind = kind
         self._reserved = reserved
@@ -95,7 +100,7 @@ class Catalogue(Generic[RecordT]):
         """Raise `PluginError` for a record of the wrong class, or with a bad name or options."""
         if not isinstance(record, self._record):
             raise PluginError(
-                f"{record!r} is not an instance of {self._record.__name__}; "
+                f"{record!r} is not an instance of {_named(self._record)}; "
                 "report this to its authors"
             )
         if not NAME.fullmatch(record.name):
@@ -152,6 +157,12 @@ class Catalogue(Generic[RecordT]):
     def foreign_code(self, names: Iterable[str]) -> dict[str, str]:
         """The source hash of each of these names that a third party provides."""
         return {name: code for name in names if (code := self[name].foreign_code)}
+
+
+def _named(kind: type | UnionType) -> str:
+    """The name of a class, or those of the classes of a union."""
+    kinds = kind.__args__ if isinstance(kind, UnionType) else (kind,)
+    return " or ".join(one.__name__ for one in kinds)
 
 
 def _is_names(value: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from editcore.config.options import EditorConfig, TransformConfig
+    from editcore.config.options import EditorConfig, EditorWrapperConfig, TransformConfig
 
 PROJECT = "editcore"
 HOOKSPEC_VERSION = 2
@@ -81,6 +81,25 @@ class DeltaTransformInfo:
     config: "type[TransformConfig]"
     factory: str
     accumulated: bool = False
+
+
+@dataclass(frozen=True)
+class EditorWrapperInfo:
+    """An editor made of any editor: it decides what the inner one is given, and what is returned.
+
+    `factory` is `"module:Class"`, an `editcore.toolkit.EditorWrapper`, called with the inner editor
+    and the options. Studies name wrappers among the transforms; names are unique over both.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    config: "type[EditorWrapperConfig]"
+    factory: str
+
+
+TransformInfo = DeltaTransformInfo | EditorWrapperInfo
+"""What a study can name under `transforms`."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +179,11 @@ class EditcoreSpecs:
     @hookspec
     def editcore_delta_transforms(self) -> Iterable[DeltaTransformInfo]:
         """Yield the delta transforms that this plugin provides."""
+        raise RuntimeError("a hook specification is never called")
+
+    @hookspec
+    def editcore_editor_wrappers(self) -> Iterable[EditorWrapperInfo]:
+        """Yield the editor wrappers that this plugin provides."""
         raise RuntimeError("a hook specification is never called")
 
     @hookspec

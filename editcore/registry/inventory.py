@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from editcore.registry.catalogue import LISTS, Named, Registered
+from editcore.registry.hookspecs import DeltaTransformInfo, EditorWrapperInfo, TransformInfo
 from editcore.registry.registry import Registry
 
 Inventory = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -15,7 +16,8 @@ def inventory(registry: Registry) -> Inventory:
     return {
         "editors": _records(registry.editors.values()),
         "key_strategies": _records(registry.key_strategies.values()),
-        "delta_transforms": _records(registry.delta_transforms.values()),
+        "delta_transforms": _records(_of_kind(registry, DeltaTransformInfo)),
+        "editor_wrappers": _records(_of_kind(registry, EditorWrapperInfo)),
         "metrics": _records(registry.metrics.values()),
         "model_families": _records(registry.model_families.values()),
         "dataset_formats": _records(registry.dataset_formats.values()),
@@ -39,6 +41,10 @@ def inventory_text(found: Inventory) -> str:
             width = max(len(record["name"]) for record in records)
             lines += ["", kind.replace("_", " "), *(f"  {_line(r, width)}" for r in records)]
     return "\n".join(lines[1:])
+
+
+def _of_kind(registry: Registry, kind: type[TransformInfo]) -> list[Registered[TransformInfo]]:
+    return [entry for entry in registry.transforms.values() if isinstance(entry.record, kind)]
 
 
 def _records(entries: Iterable[Registered[Any]]) -> list[dict[str, Any]]:

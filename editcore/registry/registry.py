@@ -20,12 +20,12 @@ from editcore.registry.hookspecs import (
     PROJECT,
     STATED_VERSION,
     DatasetFormatInfo,
-    DeltaTransformInfo,
     EditcoreSpecs,
     EditorInfo,
     KeyStrategyInfo,
     MetricInfo,
     ModelFamilyInfo,
+    TransformInfo,
 )
 
 
@@ -35,7 +35,7 @@ class Registry:
 
     editors: Catalogue[EditorInfo]
     key_strategies: Catalogue[KeyStrategyInfo]
-    delta_transforms: Catalogue[DeltaTransformInfo]
+    transforms: Catalogue[TransformInfo]
     metrics: Catalogue[MetricInfo]
     model_families: Catalogue[ModelFamilyInfo]
     dataset_formats: Catalogue[DatasetFormatInfo]
@@ -59,7 +59,7 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
     registry = Registry(
         Catalogue("editor", EditorInfo, absent),
         Catalogue("key strategy", KeyStrategyInfo, absent),
-        Catalogue("delta transform", DeltaTransformInfo, absent),
+        Catalogue("transform", TransformInfo, absent),
         Catalogue("metric", MetricInfo, absent),
         Catalogue("model family", ModelFamilyInfo, absent),
         Catalogue("data-set format", DatasetFormatInfo, absent, reserved=AUTO),
@@ -119,7 +119,8 @@ def _provided(
     kinds: Mapping[str, Catalogue[Any]] = {
         "editcore_editors": registry.editors,
         "editcore_key_strategies": registry.key_strategies,
-        "editcore_delta_transforms": registry.delta_transforms,
+        "editcore_delta_transforms": registry.transforms,
+        "editcore_editor_wrappers": registry.transforms,
         "editcore_metrics": registry.metrics,
         "editcore_model_families": registry.model_families,
         "editcore_datasets": registry.dataset_formats,

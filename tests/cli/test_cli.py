@@ -73,7 +73,7 @@ def test_plugins_prints_text_and_json_of_the_same(run: Run) -> None:
     found = json.loads(run("plugins", "--json").output)
     text = run("plugins").output
     kinds = {"editors", "key_strategies", "delta_transforms", "metrics"}
-    assert set(found) == {*kinds, "model_families", "dataset_formats", "broken"}
+    assert set(found) == {*kinds, "editor_wrappers", "model_families", "dataset_formats", "broken"}
     for kind in ("editors", "key_strategies", "delta_transforms", "metrics"):
         assert found[kind]
         for record in found[kind]:

@@ -95,7 +95,7 @@ def test_the_example_strategy_lies_between_the_two_keys(packages: Path) -> None:
 
 
 def test_the_example_transform_keeps_the_largest_direction(packages: Path) -> None:
-    record = registry_with("editcore_truncate").delta_transforms["truncate"].record
+    record = registry_with("editcore_truncate").transforms["truncate"].record
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     draw = torch.Generator().manual_seed(0)
     matrix, bias = torch.randn(32, 64, generator=draw), torch.randn(32, generator=draw)
@@ -179,7 +179,7 @@ def test_the_example_studies_name_real_editors_and_options(packages: Path) -> No
             record = registry.editors[choice.uses or label].record
             assert record.config.model_validate(choice.options).edited_layers() == (2,)
             for step in choice.transforms:
-                transform = registry.delta_transforms[step.uses].record
+                transform = registry.transforms[step.uses].record
                 transform.config.model_validate(step.options)
 
 

@@ -100,6 +100,15 @@ def test_transforms_are_part_of_the_job(planned: Planner) -> None:
     assert {spec.distribution for spec in job.editor.transforms} == {"editcore-plain"}
 
 
+def test_a_wrapper_is_part_of_the_job_and_adds_what_it_requires(planned: Planner) -> None:
+    steps = [{"uses": "careful"}, {"uses": "shrink"}]
+    study = planned(editors={"plain": {"options": {"layer": 1}, "transforms": steps}})
+    job = study.edits[SHARD]
+    assert [spec.uses for spec in job.editor.transforms] == ["careful", "shrink"]
+    assert set(job.moments) == {1, 2}
+    assert len({spec.code for spec in job.editor.transforms} - {""}) == 1
+
+
 def test_options_by_model_replace_the_editor_s(planned: Planner, tmp_path: Path) -> None:
     model_files(tmp_path / "second", layers=2)
     study = planned(
@@ -269,13 +278,25 @@ def leave(folder: Path) -> None:
             leave,
             {"editors": {"plain": {"options": {"layer": 1}, "transforms": [{"uses": "shrnk"}]}}},
             PluginError,
-            ["editors.plain.transforms.0", "unknown delta transform", "mean 'shrink'?"],
+            ["editors.plain.transforms.0", "unknown transform", "mean 'shrink'?"],
         ),
         (
             leave,
             {"editors": {"plain": {"options": {"layer": 1}, "transforms": [SHRINK_MISSPELT]}}},
             ConfigError,
             ["editors.plain.transforms.0.options", "factr", "Did you mean 'factor'?"],
+        ),
+        (
+            leave,
+            {"editors": {"once": {"transforms": [{"uses": "careful"}]}}},
+            ConfigError,
+            ["editors.once.transforms", "nothing to be careful with"],
+        ),
+        (
+            leave,
+            {"editors": {"plain": {"options": {"layer": 2}, "transforms": [{"uses": "careful"}]}}},
+            ConfigError,
+            ["editors.plain", "layer 3", "3 layers, 0 to 2"],
         ),
         (
             leave,

@@ -131,7 +131,7 @@ def test_every_shipped_plugin_loads() -> None:
         tomllib.loads(p.read_text())["project"]["name"]
         for p in ROOT.glob("plugins/*/pyproject.toml")
     }
-    provided = (*registry.editors.values(), *registry.delta_transforms.values())
+    provided = (*registry.editors.values(), *registry.transforms.values())
     assert shipped <= {entry.source.distribution for entry in provided}
     assert BUILTIN.startswith("editcore.")
 

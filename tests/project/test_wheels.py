@@ -53,5 +53,5 @@ def test_a_plugin_s_wheel_registers_its_editors_or_transforms(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["broken"] == []
-    records = [*found["editors"], *found["delta_transforms"]]
+    records = [*found["editors"], *found["delta_transforms"], *found["editor_wrappers"]]
     assert plugin.name in {record["distribution"] for record in records}

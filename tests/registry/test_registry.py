@@ -9,10 +9,21 @@ from typing import Any
 
 import pytest
 
-from editcore import DatasetFormatInfo, EditorConfig, EditorInfo, KeyStrategyInfo, hookimpl
+from editcore import (
+    DatasetFormatInfo,
+    DeltaTransformInfo,
+    EditorConfig,
+    EditorInfo,
+    EditorWrapperConfig,
+    EditorWrapperInfo,
+    KeyStrategyInfo,
+    TransformConfig,
+    hookimpl,
+)
 from editcore.errors import PluginError
 from editcore.registry.candidates import Candidate, installed
 from editcore.registry.hookspecs import HOOKSPEC_VERSION
+from editcore.registry.inventory import inventory
 from editcore.registry.registry import load_registry, resolve_factory
 
 
@@ -41,7 +52,7 @@ def test_what_ships_is_found() -> None:
     assert {"rome", "c-rome", "p-rome"} <= set(registry.editors)
     assert set(registry.key_strategies) == {"mixed", "prefixed", "unprefixed"}
     assert {"accuracy", "score"} <= set(registry.metrics)
-    assert "norm-cap" in registry.delta_transforms
+    assert "norm-cap" in registry.transforms
     assert set(registry.dataset_formats) == {"counterfact", "flat", "zsre"}
     assert registry.editors["rome"].source.distribution == "editcore-rome"
     assert len(registry.editors["rome"].source.code) == 12
@@ -53,7 +64,7 @@ def test_records_name_implementations_that_exist() -> None:
     for catalogue in (
         registry.editors,
         registry.key_strategies,
-        registry.delta_transforms,
+        registry.transforms,
         registry.metrics,
         registry.dataset_formats,
     ):
@@ -95,6 +106,25 @@ def test_a_taken_name_is_refused_and_both_distributions_named() -> None:
     (failure,) = registry.failures
     assert failure.distribution == "editcore-two"
     assert both in failure.reason
+
+
+def test_transforms_and_wrappers_share_their_names_and_are_listed_apart() -> None:
+    transform = DeltaTransformInfo("same", "", "", TransformConfig, "nowhere:f")
+    wrappers = [
+        EditorWrapperInfo(name, "", "", EditorWrapperConfig, "nowhere:W")
+        for name in ("same", "fine")
+    ]
+    registry = load_registry(
+        [
+            candidate("one", lambda: plugin(editcore_delta_transforms=lambda: [transform])),
+            candidate("two", lambda: plugin(editcore_editor_wrappers=lambda: wrappers)),
+        ]
+    )
+    with pytest.raises(PluginError, match="transform 'same' is provided by both"):
+        registry.transforms["same"]
+    found = inventory(registry)
+    assert [record["name"] for record in found["editor_wrappers"]] == ["fine"]
+    assert found["delta_transforms"] == []
 
 
 def test_a_plugin_is_registered_completely_or_not_at_all() -> None:

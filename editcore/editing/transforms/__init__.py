@@ -8,6 +8,7 @@ from editcore.config.messages import validated
 from editcore.config.options import TransformConfig
 from editcore.editing.editor import EditResult
 from editcore.errors import PluginError, in_one_line
+from editcore.registry.hookspecs import DeltaTransformInfo
 from editcore.registry.registry import Registry, resolve_factory
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class BoundTransform:
 
 
 def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTransform, ...]:
-    """The transforms that a job names, in its order; `PluginError` if one is not installed."""
-    found = [(spec, registry.delta_transforms[spec.uses].record) for spec in specs]
+    """The delta transforms that a job names, in its order; `PluginError` if one is missing."""
+    found = [(spec, registry.transforms[spec.uses].record) for spec in specs]
     return tuple(
         BoundTransform(
             info.name,
@@ -40,6 +41,7 @@ def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTra
             info.accumulated,
         )
         for spec, info in found
+        if isinstance(info, DeltaTransformInfo)
     )
 
 
