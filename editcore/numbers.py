@@ -92,6 +92,20 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 3600:.3g} h"
 
 
+def storage(size: float | None) -> str:
+    """A number of bytes in a suitable unit.
+
+    >>> storage(0), storage(2304), storage(1.25e9), storage(None)
+    ('0 B', '2.3 kB', '1.25 GB', '–')
+    """
+    if size is None:
+        return MISSING
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= limit:
+            return f"{size / limit:.3g} {unit}"
+    return f"{size:.0f} B"
+
+
 def real(value: object) -> float | None:
     """A column's mean or extreme as a float; None if it is not a number.
 

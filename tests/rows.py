@@ -12,6 +12,8 @@ from editcore.config.collapse import CollapseSection
 from editcore.records.metric_columns import FREE_COLUMNS, METRIC_COLUMNS
 from editcore.records.schemas import EDITS
 
+# The columns that differ from run to run.
+CLOCKS = ("seconds", "seconds_editing", "peak_memory")
 BASE = 4.0
 # Shares of unchanged predictions on both sides of the default threshold.
 SOUND, DAMAGED = 1 - 0.1 * CollapseSection().damage, 1 - 2 * CollapseSection().damage
@@ -70,7 +72,11 @@ def edit_row(
         "continuation": "" if math.isinf(perplexity) else f" Osdor.\n of {case_id}",
         "known": True,
         "test_prefix": "The day was long. ",
+        "took": True,
         "seconds": 0.25,
+        "seconds_editing": 0.125,
+        "change_bytes": 2304,
+        "peak_memory": 1_250_000_000,
         "key_strategy": "mixed",
         "second_moment": True,
         "seed": 0,

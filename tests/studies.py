@@ -164,6 +164,8 @@ class PlainPlugin:
         elsewhere = Capabilities(changes_weights=False)
         only = Capabilities(sequential=False)
         yield EditorInfo("once", "Edits once.", "", EditorConfig, "nowhere:Once", only)
+        several = Capabilities(batched=True)
+        yield EditorInfo("many", "Edits several.", "", EditorConfig, "nowhere:Many", several)
         yield EditorInfo("aside", "Edits aside.", "", EditorConfig, "nowhere:Aside", elsewhere)
 
     @hookimpl

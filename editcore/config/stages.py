@@ -1,7 +1,7 @@
 """The sections of a study that add stages: sequences, tasks, keys by layer, the mechanism."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,8 +37,10 @@ class SequenceSection(Section):
         min_length=1,
         description="Each seed draws facts and their order for one sequence.",
     )
-    batch: Positive = Field(
-        default=1, description="Facts per step, for editors that edit several at once."
+    batch: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
+        default=1,
+        description="Facts per step, for editors that edit several at once; of a list, each number "
+        "gives a sequence of the same facts.",
     )
     after_collapse: AfterCollapse = Field(
         default="stop", description="Whether a sequence ends when its model has collapsed."

@@ -13,15 +13,20 @@ from editcore.keyvalue.value import Value
 from editcore.records.tensors import opened, save_tensors
 
 FIELDS = ("cases", "initial", "delta", "steps", "loss")
+SECONDS = "seconds_per_case"
 REMEDY = "delete it and run again, so that `editcore values` writes it"
 
 
 @dataclass(frozen=True)
 class StoredValues:
-    """The content of a file by case: v*, or the reason why there is none."""
+    """The content of a file by case: v*, or the reason why there is none.
+
+    `seconds` is the time of the search, divided by the number of cases.
+    """
 
     path: Path
     by_case: Mapping[int, Value | str]
+    seconds: float = 0.0
 
     def __getitem__(self, case_id: int) -> Value | str:
         """The entry of one case; `DataError` if the file lacks it."""
@@ -55,8 +60,13 @@ def under(planned: Mapping[ValueOptions, StoredValues], options: ValueOptions) -
     )
 
 
-def save(values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write v* as its two parts, start and δ `[case, d_model]`, and why other cases have none."""
+def save(
+    values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, str], seconds: float = 0.0
+) -> None:
+    """Write v* as its two parts, start and δ `[case, d_model]`, and why other cases have none.
+
+    `seconds` is the time of the whole search.
+    """
     found = {case: value for case, value in values.items() if isinstance(value, Value)}
     reasons = {case: value for case, value in values.items() if isinstance(value, str)}
     empty = torch.empty(0)
@@ -67,7 +77,8 @@ def save(values: Mapping[int, Value | str], path: Path, metadata: Mapping[str, s
         "steps": torch.tensor([v.steps for v in found.values()], dtype=torch.long),
         "loss": torch.tensor([v.loss for v in found.values()], dtype=torch.float64),
     }
-    save_tensors(path, tensors, {**metadata, "reasons": json.dumps(reasons)})
+    about = {"reasons": json.dumps(reasons), SECONDS: str(seconds / max(1, len(values)))}
+    save_tensors(path, tensors, {**metadata, **about})
 
 
 def load(path: Path, device: torch.device) -> StoredValues:
@@ -84,4 +95,5 @@ def load(path: Path, device: torch.device) -> StoredValues:
             cases.tolist(), initials, deltas, steps.tolist(), losses.tolist(), strict=True
         ):
             found[int(case)] = Value(initial, delta, int(step), float(loss))
-    return StoredValues(path, found)
+        seconds = float(file.about.get(SECONDS, 0.0))
+    return StoredValues(path, found, seconds)

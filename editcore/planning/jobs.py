@@ -302,7 +302,8 @@ class SequenceJob(EditorJob):
     @property
     def key(self) -> SequenceKey:
         """The key of this sequence in the study."""
-        return SequenceKey(self.model.name, self.editor.label, self.dataset.name, str(self.order))
+        order = f"{self.order}-batch-{self.batch}" if self.batch > 1 else str(self.order)
+        return SequenceKey(self.model.name, self.editor.label, self.dataset.name, order)
 
 
 class EditFiles(Job):

@@ -26,7 +26,10 @@ class ValueKey(NamedTuple):
 
 
 class SequenceKey(NamedTuple):
-    """The key of a sequence of edits; `order` is the seed that drew its facts and their order."""
+    """The key of a sequence of edits.
+
+    `order` is the seed that drew its facts and their order, and the facts per step if several.
+    """
 
     model: str
     editor: str

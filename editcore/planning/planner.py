@@ -136,7 +136,7 @@ class _Planner:
                 dataset=each.dataset,
                 order=seed,
                 case_ids=planner.drawn(facts, each.dataset.name, seed),
-                batch=planner.batch(pair.editor),
+                batch=batch,
                 perplexity=perplexity[pair.model.name],
                 **measured,
             )
@@ -145,6 +145,7 @@ class _Planner:
             for each in cases
             if each.dataset.name in facts
             for seed in choice.seeds
+            for batch in planner.batches(pair.editor)
         ]
         return {job.key: job for job in jobs}
 
@@ -185,7 +186,8 @@ class _Planner:
 
     def _cases(self, label: str, specs: Sequence[ModelSpec]) -> _Cases:
         with self._at(f"datasets.{label}"):
-            return _Cases(*dataset_spec(label, self._config.datasets[label], self._registry, specs))
+            choice, seed = self._config.datasets[label], self._config.seed
+            return _Cases(*dataset_spec(label, choice, self._registry, specs, seed))
 
     def _perplexity(self, model: ModelSpec) -> PerplexitySpec:
         with self._at("perplexity"):

@@ -79,9 +79,11 @@ class SequencePlanner:
         stop_rule = self.config.collapse.decisive() if stops else None
         return {**self.choice.model_dump(exclude=chosen), "stop_rule": stop_rule}
 
-    def batch(self, editor: EditorSpec) -> int:
-        """Facts per step."""
-        return self.choice.batch if self._can(editor.label).batched else 1
+    def batches(self, editor: EditorSpec) -> tuple[int, ...]:
+        """Facts per step, one number for each sequence of the same facts."""
+        asked = self.choice.batch
+        several = asked if isinstance(asked, tuple) else (asked,)
+        return tuple(dict.fromkeys(several)) if self._can(editor.label).batched else (1,)
 
     def _can(self, label: str) -> Capabilities:
         uses = self.config.editors[label].uses or label

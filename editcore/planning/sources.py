@@ -1,8 +1,15 @@
 """The models, data sets and texts of a study, with hashes of third-party code that reads them."""
 
+import random
 from collections.abc import Sequence
 
-from editcore.config.study import DatasetSection, ModelSection, MomentSection, PerplexitySection
+from editcore.config.study import (
+    DatasetSection,
+    ModelSection,
+    MomentSection,
+    PerplexitySection,
+    Split,
+)
 from editcore.datasets.bundled import data_file
 from editcore.datasets.invented_world import moment_file, perplexity_file
 from editcore.errors import at
@@ -31,9 +38,11 @@ def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpe
 
 
 def dataset_spec(
-    label: str, choice: DatasetSection, registry: Registry, models: Sequence[ModelSpec]
+    label: str, choice: DatasetSection, registry: Registry, models: Sequence[ModelSpec], seed: int
 ) -> tuple[DatasetSpec, tuple[int, ...]]:
     """A data set and its label, and the ids of the cases that a study of `models` edits.
+
+    `seed` draws the halves of `split`.
 
     Raises `DataError` if the file is missing or unusable, `PluginError` for an unknown format, and
     what `hard_cases.chosen` raises.
@@ -43,9 +52,20 @@ def dataset_spec(
     if choice.only is not None:
         with at(path):
             requests = hard_cases.chosen(requests, choice.only, models)
+    if choice.split is not None:
+        requests = [each for each in requests if half(seed, each.case_id) == choice.split]
     code = registry.dataset_formats[found].foreign_code
     spec = DatasetSpec(name=label, path=path, format=choice.format, format_code=code)
     return spec, tuple(request.case_id for request in requests[: choice.limit])
+
+
+def half(seed: int, case_id: int) -> Split:
+    """The half of a data set that a case is in; it depends on nothing else.
+
+    >>> [half(0, case) for case in range(3)]
+    ['reported', 'reported', 'tuning']
+    """
+    return "tuning" if random.Random(f"split:{seed}:{case_id}").random() < 0.5 else "reported"
 
 
 def perplexity_spec(choice: PerplexitySection, model: ModelSpec) -> PerplexitySpec:

@@ -137,10 +137,33 @@ _AROUND = (
         "the template of the tests after one prefix, with `{}` in place of the prompt; the first "
         "of those of `efficacy_prefixed`",
     ),
+    flag(
+        "took",
+        "whether the edited model gives the new object in any way that was asked: at least half of "
+        "its tokens after the prompt or on average after the test prefixes, or in a free answer; "
+        "null if nothing was asked",
+    ),
     real(
         "seconds",
         "time for making and measuring the edit, without a v* found beforehand",
         "s",
+    ),
+    real(
+        "seconds_editing",
+        "time for making the edit, with its share of a search for v* beforehand; without training",
+        "s",
+    ),
+    whole(
+        "change_bytes",
+        "size of the edit: of a weight change, its factors or its dense numbers; of a patch, the "
+        "editor's state",
+        "bytes",
+    ),
+    whole(
+        "peak_memory",
+        "peak memory of the process that made the edit, with the model; on a graphics card, that "
+        "of its tensors",
+        "bytes",
     ),
     text("key_strategy", "the keys that the update uses; null if the editor reports none"),
     flag("second_moment", "whether the update uses C; null if the editor reports nothing"),
@@ -161,9 +184,9 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/4", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/5", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/4", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/5", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)
@@ -243,10 +266,11 @@ GUARD = schema(
     ),
 )
 
-_STEP_KEYS = ("model", "editor", "dataset", "order", "step")
+_STEP_KEYS = ("model", "editor", "dataset", "batch", "order", "step")
 
 _STEP = (
     *_GROUP,
+    small("batch", "facts per step"),
     whole("order", "the seed that drew the facts and their order"),
     whole("step", "number of the step; 0 is the unedited model"),
     whole("edits", "number of facts up to and including this step, those that failed counted too"),
@@ -301,9 +325,9 @@ _LEFT = (
 # The status of a sequence's last row if the model has collapsed.
 STOPPED = "stopped"
 
-SEQUENCES = schema("sequences/2", _STEP_KEYS, (*_STEP, *_LEFT))
+SEQUENCES = schema("sequences/3", _STEP_KEYS, (*_STEP, *_LEFT))
 
-SEQUENCES_JUDGED = schema("sequences-judged/2", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
+SEQUENCES_JUDGED = schema("sequences-judged/3", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
 
 DOWNSTREAM = schema(
     "downstream/2",

@@ -1,6 +1,7 @@
 """Makes the artefacts that edits need: prefixes, second moments, their spectra, v*, training."""
 
 import json
+import time
 from pathlib import Path
 
 from editcore.datasets.readers import read_cases, read_texts
@@ -53,9 +54,12 @@ def write_values(job: ValueJob, out: Path) -> None:
     model = load_spec(job.model, registry)
     requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
     context = prefixes.load(Path(job.prefixes))
+    started = time.perf_counter()
     values = find_values(model, requests, context.templates, job.options)
+    seconds = time.perf_counter() - started
     by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
-    value_file.save(by_case, out, as_metadata(of_job(job, prefixes_hash=context.hash)))
+    about = as_metadata(of_job(job, prefixes_hash=context.hash))
+    value_file.save(by_case, out, about, seconds)
 
 
 def write_texts(job: TextJob, out: Path, seconds: float = TEXT_CHECKPOINT_SECONDS) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from editcore.collapse.output_change import OutputChange
 from editcore.collapse.predictor import ActivationShift
 from editcore.collapse.sample import Sample
-from editcore.config.options import EditorConfig
-from editcore.editing.editor import EditResult, refuse_undeclared
+from editcore.editing.editor import Editor, EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
+from editcore.evaluation import effect
 from editcore.evaluation.free_answers import share_naming
 from editcore.evaluation.generation import edited_continuations, unedited_continuations
 from editcore.evaluation.metrics import Metric, MetricInput, number
@@ -25,6 +25,7 @@ from editcore.evaluation.teacher_forcing import (
     tokenize_questions,
 )
 from editcore.keyvalue.prefixes import ContextPrefixes
+from editcore.models import memory
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import EditJob
@@ -62,11 +63,12 @@ class Rows:
 
     job: EditJob
     model: LoadedModel
-    options: EditorConfig
     prefixes: ContextPrefixes | None
     metrics: Sequence[Metric]
     unedited: Perplexity
     edited: EditedPerplexity
+    editor: Editor[Any]
+    seconds_beforehand: float
     shift: ActivationShift
     output_change: OutputChange
     sample: Sample
@@ -80,11 +82,12 @@ class Rows:
         return cls(
             job,
             context.model,
-            baseline.session.editor.config,
             context.prefixes,
             metrics,
             baseline.unedited,
             baseline.edited,
+            baseline.session.editor,
+            sum(stored.seconds for stored in context.values.values()),
             ActivationShift(context.model, context.moments),
             OutputChange(context.model, baseline.edited.texts.batches),
             Sample.of(context.model, job.perplexity),
@@ -107,6 +110,8 @@ class Rows:
         share = (time.perf_counter() - started) / len(edits)
         for row, edit in zip(rows, edits, strict=True):
             row["seconds"] = edit.seconds + share
+            row["seconds_editing"] = edit.seconds + self.seconds_beforehand
+            row["peak_memory"] = memory.peak_bytes(self.model.device)
         return rows
 
     def _identity(self, edit: MadeEdit) -> Row:
@@ -155,9 +160,10 @@ class Rows:
             if (change := result.change) is None or result.status != OK:
                 return None
             change.check(self.model.model)
-            refuse_undeclared(self.job.editor.uses, self.options, self.model.parts, change)
+            refuse_undeclared(self.job.editor.uses, self.editor.config, self.model.parts, change)
             questions, tokens = self.questions(request)
             row |= self._known(result) | {"delta_norm": change.norm()}
+            row["change_bytes"] = self._size(change, result.state)
         except Exception as error:  # a third party's change may be anything
             row["status"] = in_one_line(error)
             return None
@@ -171,6 +177,12 @@ class Rows:
         found = {name: number(name, result.diagnostics.get(name)) for name in known}
         steps = found["steps"]
         return found | {"steps": None if steps is None else int(steps)}
+
+    def _size(self, change: Change, state: Any) -> int:
+        """The bytes of a weight change, or of the state of an editor of patches."""
+        if (size := change.size()) is not None:
+            return size
+        return sum(tensor.nbytes for tensor in self.editor.save_state(state).values())
 
     def _predictors(self, change: Change) -> Row:
         """What predicts harm, known before any weight changes; None for a patch."""
@@ -215,13 +227,14 @@ class Rows:
         perplexities = self.edited.of(changes)
         effects = self.sample.effects(changes)
         texts = self._continuations(sound, changes)
-        for each, (before, after), found, effect, text in zip(
+        for each, (before, after), found, sampled, text in zip(
             sound, answers, perplexities, effects, texts, strict=True
         ):
             each.row.update(self.perplexity_columns(found) | text)
-            each.row.update(sample_changed=effect.changed, sample_ratio=effect.ratio)
+            each.row.update(sample_changed=sampled.changed, sample_ratio=sampled.ratio)
             each.row.update(self._metric_columns(each, before, after))
             each.row["known"] = each.questions.known(before)
+            each.row["took"] = effect.took(each.row) if effect.asked(each.row) else None
 
     def _continuations(self, sound: Sequence[_Sound], changes: Sequence[Change]) -> list[Row]:
         """What models write after each case's prompts, and whether it names the new object."""

@@ -25,6 +25,10 @@ class Change(ABC):
         """The Frobenius norm of the change of weights; None if no weight changes."""
 
     @abstractmethod
+    def size(self) -> int | None:
+        """The bytes of its numbers; None if they are not known."""
+
+    @abstractmethod
     def places(self, parts: ModelParts) -> Mapping[str, int | None]:
         """What it changes, by name, each with its layer; None for what is outside all blocks."""
 

@@ -57,6 +57,10 @@ class LowRankUpdate:
         """`factor`·ΔW."""
         return LowRankUpdate(factor * self.outputs, self.inputs)
 
+    def size(self) -> int:
+        """The bytes of the factors."""
+        return self.outputs.nbytes + self.inputs.nbytes
+
     def finite(self) -> bool:
         """Whether every number in the factors is finite."""
         return bool(torch.isfinite(self.outputs).all() and torch.isfinite(self.inputs).all())
@@ -85,6 +89,10 @@ class DenseUpdate:
         """`factor`·ΔW."""
         return DenseUpdate(factor * self.change)
 
+    def size(self) -> int:
+        """The bytes of its numbers."""
+        return self.change.nbytes
+
     def finite(self) -> bool:
         """Whether every number is finite."""
         return bool(torch.isfinite(self.change).all())
@@ -107,6 +115,10 @@ class Delta(Change):
     def finite(self) -> bool:
         """Whether every number in it is finite."""
         return all(update.finite() for update in self.updates.values())
+
+    def size(self) -> int:
+        """The bytes of all updates."""
+        return sum(update.size() for update in self.updates.values())
 
     def places(self, parts: ModelParts) -> dict[str, int | None]:
         """The parameters, each with its layer; None for those outside all blocks."""

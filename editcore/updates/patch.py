@@ -36,6 +36,9 @@ class Patch(Change):
     def norm(self) -> None:
         """None: no weight changes."""
 
+    def size(self) -> None:
+        """None: only the editor's state is known."""
+
     def places(self, parts: ModelParts) -> Mapping[str, int | None]:
         """The hidden states from the first block on; `ModelError` if there is no such block."""
         if self.first_layer is not None:

@@ -148,3 +148,27 @@ def test_the_real_world_holds_enough_hard_and_normal_cases_for_gpt2() -> None:
     assert len(hard) >= 60
     assert len({request.relation for request in hard}) >= 15
     assert len(facts) - len(hard) >= 200
+
+
+def cases(study: Study) -> set[int]:
+    """The cases that are edited."""
+    return {case for job in study.edits.values() for case in job.case_ids}
+
+
+def test_a_data_set_is_split_into_two_halves(planned: Planner) -> None:
+    whole, tuning, reported = (
+        cases(planned(WHOLE, split=split)) for split in (None, "tuning", "reported")
+    )
+    assert tuning | reported == whole
+    assert not tuning & reported
+    assert tuning and reported
+    assert cases(planned(WHOLE, split="tuning", only="hard")) == tuning & cases(
+        planned(WHOLE, only="hard")
+    )
+
+
+def test_a_half_is_limited_after_the_split(planned: Planner) -> None:
+    assert len(cases(planned(WHOLE, split="reported", limit=1))) == 1
+    assert cases(planned(WHOLE, split="reported", limit=1)) <= cases(
+        planned(WHOLE, split="reported")
+    )

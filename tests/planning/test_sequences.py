@@ -65,6 +65,21 @@ def test_sequences_are_written_and_listed(planned: Planner) -> None:
     assert [str(path) for path in listed_sequences(paths.STUDY_FILE)] == study.sequence_files
 
 
+def test_several_batch_sizes_give_sequences_of_the_same_facts(planned: Planner) -> None:
+    editors = {"plain": {"options": {"layer": 1}}, "many": {}}
+    study = planned(editors=editors, sequences={"batch": [1, 3, 1]})
+    by_editor = {
+        editor: {
+            names[3]: job.batch for names, job in study.sequences.items() if names[1] == editor
+        }
+        for editor in editors
+    }
+    assert by_editor == {"plain": {"0": 1}, "many": {"0": 1, "0-batch-3": 3}}
+    assert len({job.case_ids for job in study.sequences.values()}) == 1
+    study.write()
+    assert all(Path(paths.sequences_job(*names)).is_file() for names in study.sequences)
+
+
 def test_a_sequence_runs_again_if_a_file_of_a_task_changes(planned: Planner) -> None:
     task = "resources/tasks/words.yaml"
     write_json(Path(task), {"task": "words", "dataset_kwargs": {"data_files": {"test": task}}})

@@ -30,6 +30,7 @@ def sequence(
             "model": "small",
             "editor": editor,
             "dataset": "hard",
+            "batch": 1,
             "order": order,
             "step": step,
             "edits": step,

@@ -24,6 +24,7 @@ from editcore.runs import edit
 from editcore.testing.models import SENTENCES
 from editcore.updates.delta import Delta, load_deltas
 from tests.patches import Noise
+from tests.rows import CLOCKS
 from tests.runs.conftest import WEIGHT, WORLD, Patches, Ragged, Script, Sloppy, Sound
 
 
@@ -48,6 +49,28 @@ def test_a_row_describes_the_edited_model(scripted, job: EditJob, tmp_path: Path
     assert row["denominator"] is None
     assert row["locality"] is not None
     assert (row["subject_start"], row["subject_tokens"], row["subject_position"]) == (0, 1, 0)
+
+
+def test_a_row_shows_what_an_edit_costs_and_whether_it_took(
+    script: Script, job: EditJob, tmp_path: Path
+) -> None:
+    script(Sound)
+    rows, changes = run(job, tmp_path)
+    assert rows["change_bytes"].to_list() == [
+        sum(tensor.nbytes for tensor in vars(update).values())
+        for change in changes.values()
+        for update in change.updates.values()
+    ]
+    model = load_model("tiny", job.model.source).model
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    assert rows["peak_memory"].min() > weights
+    assert all(0 < row["seconds_editing"] <= row["seconds"] for row in rows.to_dicts())
+    for row in rows.to_dicts():
+        forced = max(row["efficacy"], row["efficacy_prefixed"]) >= 0.5
+        free = row["efficacy_free"] > 0 or row["efficacy_free_prefixed"] > 0
+        assert row["took"] is (forced or free)
+    unasked, _ = run(job.model_copy(update={"metrics": (), "continuation_tokens": 0}), tmp_path)
+    assert unasked["took"].to_list() == [None] * len(unasked)
 
 
 def test_a_row_contains_the_text_generated_before_and_after_the_edit(
@@ -272,7 +295,7 @@ def test_a_metric_that_fails_affects_only_its_case(
 def test_shards_do_not_change_rows(scripted, job: EditJob, tmp_path: Path) -> None:
     whole, _ = run(job, tmp_path / "a")
     part, _ = run(job.model_copy(update={"case_ids": (0,)}), tmp_path / "b")
-    assert_frame_equal(part.drop("seconds"), whole.drop("seconds").head(1), rel_tol=1e-6)
+    assert_frame_equal(part.drop(*CLOCKS), whole.drop(*CLOCKS).head(1), rel_tol=1e-6)
 
 
 def test_missing_cases_and_impossible_layers_are_named(job: EditJob, tmp_path: Path) -> None:

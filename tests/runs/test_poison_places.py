@@ -24,6 +24,7 @@ from editcore.planning.planner import plan
 from editcore.requests import OK
 from editcore.runs import artefacts
 from editcore.runs.edit import Shard
+from tests.rows import CLOCKS
 from tests.runs.test_poison import EDITORS, POISON, POISONS, SOUND, Record, folder, study
 from tests.studies import write_json
 
@@ -61,7 +62,7 @@ def with_poison(poison: Record, place: int) -> list[Record]:
 
 def halves(row: Row) -> tuple[Row, Row]:
     """The numbers of a row except the times, and its other columns."""
-    numbers = {k: v for k, v in row.items() if isinstance(v, float) and k != "seconds"}
+    numbers = {k: v for k, v in row.items() if isinstance(v, float) and k not in CLOCKS}
     return numbers, {k: v for k, v in row.items() if not isinstance(v, float)}
 
 

@@ -125,6 +125,7 @@ def test_shared_values_give_the_rows_that_each_editor_finds_alone(
         options=OPTIONS,
     )
     artefacts.write_values(search, Path(shared.path))
+    searched = value_file.load(Path(shared.path), torch.device("cpu"))
     alone = {
         name: rows_of(make(name, given.case_ids), tmp_path / name) for name in ("rome", "c-rome")
     }
@@ -134,6 +135,7 @@ def test_shared_values_give_the_rows_that_each_editor_finds_alone(
     for name, rows in alone.items():
         again = rows_of(make(name, given.case_ids, (shared,)), tmp_path / f"{name} shared")
         assert again["status"].to_list() == rows["status"].to_list()
+        assert again["seconds_editing"].min() > searched.seconds > 0
         for column in MEASURED:
             values = rows[column].drop_nulls().to_list()
             assert again[column].drop_nulls().to_list() == pytest.approx(values, rel=1e-4)
@@ -141,8 +143,9 @@ def test_shared_values_give_the_rows_that_each_editor_finds_alone(
 
 def test_found_values_are_read_back_and_other_files_are_refused(tmp_path: Path) -> None:
     value = Value(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.0]), 7, 0.25)
-    value_file.save({3: value, 1: "no such subject"}, tmp_path / "v", {})
+    value_file.save({3: value, 1: "no such subject"}, tmp_path / "v", {}, seconds=3.0)
     read = value_file.load(tmp_path / "v", torch.device("cpu"))
+    assert read.seconds == 1.5
     assert read[1] == "no such subject"
     assert isinstance(read[3], Value)
     assert torch.equal(read[3].target, value.target)

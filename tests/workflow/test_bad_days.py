@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from tests.rows import CLOCKS
 from tests.workflow.conftest import StudyFolder
 
 DEADLINE_SECONDS = 300
@@ -20,7 +21,7 @@ SHARD = "model=gpt2/editor=rome/dataset=facts/shard-000.parquet"
 def cases(folder: StudyFolder) -> pl.DataFrame:
     """The table of all edits, without measured times."""
     table = folder.path / "results" / "summary" / "cases.parquet"
-    return pl.read_parquet(table).drop("seconds")
+    return pl.read_parquet(table).drop(*CLOCKS)
 
 
 def start(folder: StudyFolder) -> "subprocess.Popen[bytes]":

@@ -139,7 +139,7 @@ def sequences(study: ReportData, published: Published) -> Columns:
         for editor in published["editors"]:
             label = label_of(study, published, editor)
             for cases, dataset in sets(study).items():
-                sequence = rows.filter(model=model, editor=label or "", dataset=dataset)
+                sequence = rows.filter(model=model, editor=label or "", dataset=dataset, batch=1)
                 if not sequence.is_empty():
                     columns[model][editor, cases] = _ending(sequence)
     return columns
@@ -160,7 +160,7 @@ def after_sequence(study: ReportData, published: Published) -> Columns:
         for editor in published["editors"]:
             label = label_of(study, published, editor) or ""
             for cases, dataset in sets(study).items():
-                ran[editor, cases] = of_model.filter(editor=label, dataset=dataset)
+                ran[editor, cases] = of_model.filter(editor=label, dataset=dataset, batch=1)
         ran = {key: sequence for key, sequence in ran.items() if not sequence.is_empty()}
         if ran:
             ran["none", ""] = of_model.filter(step=0)

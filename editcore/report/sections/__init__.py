@@ -3,6 +3,7 @@
 from editcore.report.data import ReportData
 from editcore.report.section import MakeSection, PageSection
 from editcore.report.sections import (
+    arena,
     hard_cases,
     keys,
     layers,
@@ -16,6 +17,7 @@ from editcore.report.sections import (
 )
 
 SECTIONS: tuple[MakeSection, ...] = (
+    arena.section,
     pilot.section,
     surrogate.section,
     hard_cases.section,

@@ -1,18 +1,30 @@
 """Rows of sequential edits by model, editor and data set, in the order of the config."""
 
+from itertools import product
+
 import polars as pl
 
 from editcore.report.data import ReportData
 
-GROUP = ("model", "editor", "dataset")
+GROUP = ("model", "editor", "dataset", "batch")
 
 
 def groups(study: ReportData, rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """The rows of each model, editor and data set, with all seeds together."""
-    labels = [present(study, rows, column) for column in GROUP]
+    """The rows of each model, editor, data set and number of facts per step, all seeds together."""
+    models, editors, datasets = (present(study, rows, column) for column in GROUP[:3])
     split = rows.partition_by(GROUP, as_dict=True)
-    found = [(m, e, d) for m in labels[0] for e in labels[1] for d in labels[2]]
-    return [split[key] for key in found if key in split]
+    places = product(models, editors, datasets, batches(rows))
+    return [split[place] for place in places if place in split]
+
+
+def batches(rows: pl.DataFrame) -> list[int]:
+    """The numbers of facts per step that there are."""
+    return rows["batch"].unique().sort().to_list()
+
+
+def place(dataset: str, batch: int, rows: pl.DataFrame) -> str:
+    """A data set, with the number of facts per step if there are several such numbers."""
+    return dataset if len(batches(rows)) == 1 else f"{dataset}, {batch} per step"
 
 
 def present(study: ReportData, rows: pl.DataFrame, column: str) -> list[str]:

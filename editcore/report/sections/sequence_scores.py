@@ -13,7 +13,15 @@ from editcore.records.schemas import GUESSED, SCORE
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
-from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, present
+from editcore.report.sections.sequence_rows import (
+    GROUP,
+    batches,
+    ends,
+    groups,
+    median,
+    place,
+    present,
+)
 from editcore.report.tables import WHERE, Table
 from editcore.summary.sequences import tasks
 
@@ -61,18 +69,20 @@ class SequenceScores:
     def draw(self, model: str) -> Figure:
         """A panel per task (down) and data set (across), with a dashed line for random guessing."""
         rows = self.rows.filter(pl.col("model") == model)
-        datasets = present(self.study, rows, "dataset")
-        places = [(task, dataset) for task in self.tasks for dataset in datasets]
+        names = present(self.study, rows, "dataset")
+        datasets = [(dataset, batch) for dataset in names for batch in batches(rows)]
+        places = [(task, *there) for task in self.tasks for there in datasets]
         editors = marks(present(self.study, self.rows, "editor"))
         columns = len(datasets) if len(datasets) > 1 else min(COLUMNS, len(places))
-        figure, grid = panels([f"{task}, {dataset}" for task, dataset in places], columns)
-        for axes, (task, dataset) in zip(grid, places, strict=True):
+        titles = [f"{task}, {place(dataset, batch, rows)}" for task, dataset, batch in places]
+        figure, grid = panels(titles, columns)
+        for axes, (task, dataset, batch) in zip(grid, places, strict=True):
             axes.set_ylim(-0.05, 1.08)
             axes.set_ylabel("score")
             axes.set_xlabel("edits so far")
             if (guess := self._guess(task)) is not None:
                 axes.axhline(guess, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-            sequences = rows.filter(pl.col("dataset") == dataset).drop_nulls(SCORE + task)
+            sequences = rows.filter(dataset=dataset, batch=batch).drop_nulls(SCORE + task)
             for editor, mark in editors.items():
                 _line(axes, sequences.filter(pl.col("editor") == editor), SCORE + task, mark)
         figure.suptitle(f"Tasks of {model}", x=0.01, ha="left", fontweight="bold")
@@ -98,7 +108,7 @@ class SequenceScores:
             "Task scores before the first edit and at the end of the sequences, with the number of "
             "edits made and the rise of perplexity. All are medians over seeds."
         )
-        return Table(caption, (*WHERE, "edits", "ratio", *pairs), tuple(cells))
+        return Table(caption, (*WHERE, "facts per step", "edits", "ratio", *pairs), tuple(cells))
 
     def _guess(self, task: str) -> float | None:
         return median(self.rows[GUESSED + task])

@@ -13,9 +13,27 @@ from editcore.numbers import number, share, times
 from editcore.records.schemas import SEQUENCES_JUDGED, STOPPED
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import LogScale, log_scale
-from editcore.report.drawing.style import INK, RULE, TYPE, Mark, editor_legend, level, marks
+from editcore.report.drawing.style import (
+    INK,
+    PALETTE,
+    RULE,
+    TYPE,
+    Mark,
+    editor_legend,
+    level,
+    marks,
+)
 from editcore.report.section import Drawing, PageSection
-from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, present
+from editcore.report.sections import sequence_grades
+from editcore.report.sections.sequence_rows import (
+    GROUP,
+    batches,
+    ends,
+    groups,
+    median,
+    place,
+    present,
+)
 from editcore.report.sections.sequence_scores import SequenceScores
 from editcore.report.tables import WHERE, Table
 
@@ -29,25 +47,32 @@ CHECKED = (
 )
 
 
+LINES_SHOWN = (
+    "Each line is the perplexity of one editor’s model; with several seeds, it is their median, "
+    "and the band shows their range."
+)
+GRADES_SHOWN = (
+    "Each bar is one editor’s model, from the first edit to the last that was made; its colour is "
+    "the grade where the model was measured, and with several seeds the worst of them."
+)
+
+
 def section(study: ReportData) -> PageSection | None:
     """Figure and table of all sequences; None if the study has none."""
     rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None or rows.is_empty():
         return None
-    grid = Drawing(
-        "sequences",
-        "Perplexity against the number of sequential edits, for every editor.",
-        partial(draw, study, rows),
-    )
+    many = rows["editor"].n_unique() > len(PALETTE)
+    drawings = [_grades(study, rows)] if many else [_perplexities(study, rows)]
+    shown = GRADES_SHOWN if many else LINES_SHOWN
     words: tuple[str, ...] = (
-        "Each edit was applied to the model produced by the previous edits. Each line is the "
-        "perplexity of one editor’s model; with several seeds, it is their median, and the band "
-        "shows their range. Each seed draws the facts and their order.",
+        "Each edit was applied to the model produced by the previous edits. "
+        f"{shown} Each seed draws the facts and their order.",
         "Efficacy and locality are measured at the end, over all facts edited. “Prefixed” is "
         "efficacy after a context prefix. Neighbours that were edited themselves do not count for "
         "locality.",
     )
-    drawings, tables = [grid], [table(study, rows)]
+    tables = [table(study, rows)]
     scores = SequenceScores(study, rows)
     if scores.tasks:
         words = (*words, scores.words())
@@ -57,19 +82,31 @@ def section(study: ReportData) -> PageSection | None:
     return PageSection("sequences", title, words, tuple(drawings), tuple(tables))
 
 
+def _perplexities(study: ReportData, rows: pl.DataFrame) -> Drawing:
+    words = "Perplexity against the number of sequential edits, for every editor."
+    return Drawing("sequences", words, partial(draw, study, rows))
+
+
+def _grades(study: ReportData, rows: pl.DataFrame) -> Drawing:
+    words = "The grade of the model against the number of sequential edits, for every editor."
+    return Drawing("sequences", words, partial(sequence_grades.draw, study, rows))
+
+
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
     """A panel per model (down) and data set (across), with one scale for each model."""
     models, datasets = (present(study, rows, column) for column in ("model", "dataset"))
+    places = [(dataset, batch) for dataset in datasets for batch in batches(rows)]
     editors = marks(present(study, rows, "editor"))
-    size = PANEL[0] * len(datasets), PANEL[1] * len(models) + 0.35
+    size = PANEL[0] * len(places), PANEL[1] * len(models) + 0.35
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(models), len(datasets), squeeze=False, sharex=True)
+    grid = figure.subplots(len(models), len(places), squeeze=False, sharex=True)
     for model, line in zip(models, grid, strict=True):
         of_model = rows.filter(pl.col("model") == model)
         scale = _scale(study, of_model)
-        for dataset, axes in zip(datasets, line, strict=True):
-            _panel(study, axes, of_model.filter(pl.col("dataset") == dataset), editors, scale)
-            axes.set_title(f"{model}, {dataset}", loc="left", fontsize=TYPE, fontweight="bold")
+        for (dataset, batch), axes in zip(places, line, strict=True):
+            _panel(study, axes, of_model.filter(dataset=dataset, batch=batch), editors, scale)
+            title = f"{model}, {place(dataset, batch, rows)}"
+            axes.set_title(title, loc="left", fontsize=TYPE, fontweight="bold")
         line[0].set_ylabel("perplexity")
     for axes in grid[-1]:
         axes.set_xlabel("edits so far")
@@ -81,6 +118,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
     """The ends of the sequences per model, editor and data set, as medians over seeds."""
     heads = (
         *WHERE,
+        "facts per step",
         "sequences",
         "edits",
         "failed",
@@ -101,7 +139,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
         first = group.row(0, named=True)
         cells.append(
             (
-                *(first[name] for name in GROUP),
+                *(str(first[name]) for name in GROUP),
                 f"{last.height:,}",
                 number(median(last["edits"])),
                 f"{(~tried['made']).sum():,}",

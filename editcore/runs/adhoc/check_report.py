@@ -14,8 +14,8 @@ from editcore.collapse.verdict import SOUND, Grade
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
+from editcore.evaluation import effect
 from editcore.numbers import in_percent, listed, number, plural, share, times
-from editcore.runs.adhoc import effect
 from editcore.runs.adhoc.measured_with import MeasuredWith
 
 if TYPE_CHECKING:

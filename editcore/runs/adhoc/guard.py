@@ -12,12 +12,12 @@ from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, judge
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
+from editcore.evaluation import effect
 from editcore.numbers import in_percent, number, times
 from editcore.progress import progress_bar
 from editcore.records.provenance import versions
 from editcore.records.schemas import GUARD
 from editcore.records.tables import write_table
-from editcore.runs.adhoc import effect
 from editcore.runs.adhoc.check_report import finite
 from editcore.runs.adhoc.measured_with import MeasuredWith
 from editcore.runs.adhoc.setup import set_up

@@ -81,7 +81,7 @@ def measured_with(rows: "Rows", config: StudyConfig) -> MeasuredWith:
         _shown(job.perplexity.path),
         job.perplexity.texts,
         _moment_source(job, config),
-        tuple(rows.options.edited_layers()),
+        tuple(rows.editor.config.edited_layers()),
         job.model.dtype,
         job.model.precision,
         rows.stored_as,

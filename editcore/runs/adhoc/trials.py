@@ -8,6 +8,7 @@ from typing import Any
 
 from editcore.editing.editor import EditResult
 from editcore.errors import in_one_line
+from editcore.evaluation.effect import HALF
 from editcore.evaluation.metrics import MetricInput, number
 from editcore.evaluation.teacher_forcing import (
     Answers,
@@ -19,7 +20,6 @@ from editcore.evaluation.teacher_forcing import (
     tokenize_questions,
 )
 from editcore.requests import OK, EditRequest
-from editcore.runs.adhoc.effect import HALF
 from editcore.runs.edit import Shard
 from editcore.updates.cumulative_delta import CumulativeDelta
 from editcore.updates.delta import Delta

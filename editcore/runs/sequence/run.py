@@ -221,6 +221,7 @@ class SequenceRun:
             "model": job.model.name,
             "editor": job.editor.label,
             "dataset": job.dataset.name,
+            "batch": job.batch,
             "order": job.order,
             "step": step,
             "edits": sum(map(len, self.batches[:step])),

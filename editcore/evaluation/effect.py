@@ -27,6 +27,11 @@ def took(row: Row) -> bool:
     return any((value or 0.0) >= HALF for value in forced) or any(free)
 
 
+def asked(row: Row) -> bool:
+    """Whether anything was measured that shows whether the edit took."""
+    return any(row.get(name) is not None for name in ("efficacy", "efficacy_free"))
+
+
 def lack(row: Row, *, altered: bool) -> str:
     """In which way an edit is without effect, as a clause."""
     if altered:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from editcore.runs.adhoc.effect import free_answers, lines, took
+from editcore.evaluation.effect import free_answers, lines, took
 
 
 def row(**changes: Any) -> dict[str, Any]:

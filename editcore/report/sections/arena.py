@@ -1,0 +1,213 @@
+"""The editors ranked against each other: whether edits take, and what they harm and cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from editcore.collapse.verdict import COLLAPSED, SOUND
+from editcore.numbers import duration, number, real, share, storage
+from editcore.records.schemas import SEQUENCES_JUDGED
+from editcore.report.data import ReportData
+from editcore.report.drawing.style import INK, MUTED, SMALL, Mark, dots, marks, panel
+from editcore.report.section import Drawing, PageSection
+from editcore.report.sections.sequence_rows import batches, median
+from editcore.report.tables import Table
+
+FEWEST = 3  # editors that a ranking needs
+MEANS = ("efficacy", "efficacy_prefixed", "efficacy_free", "generalization", "locality")
+HEADS = ("efficacy", "prefixed", "free", "generalization", "locality")
+LOOSE = 0.04  # of the figure: numbers of editors nearer than this are written together
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An editor's single edits of one model: shares of them, means, medians of costs.
+
+    `usable` are the edits that took and left the model sound.
+    """
+
+    editor: str
+    edits: int
+    usable: float | None
+    took: float | None
+    harmed: float | None
+    collapsed: float | None
+    means: Mapping[str, float | None]
+    seconds: float | None
+    memory: float | None
+    size: float | None
+
+
+def section(study: ReportData) -> PageSection | None:
+    """A ranked table and a figure for each model; None for fewer than three editors."""
+    if len(study.editors) < FEWEST:
+        return None
+    sequences = study.table("sequences", SEQUENCES_JUDGED)
+    drawings = [
+        Drawing(
+            f"arena-model={model}",
+            f"Share of {model}’s edits that took against the share that harmed it; the numbers are "
+            "the ranks in the table.",
+            partial(draw, model, ranked(study, model)),
+        )
+        for model in study.models
+    ]
+    words: tuple[str, ...] = (
+        "An edit is usable if it took and left the model sound; editors are ranked by the share of "
+        "their usable edits, over all data sets. An edit took if the model gives the new object in "
+        "any way that was asked. On the line in the figure are the editors that no other one beats "
+        "in both respects.",
+        *_splits(study),
+    )
+    tables = tuple(table(ranked(study, model), model, sequences) for model in study.models)
+    return PageSection("arena", "Editors compared", words, tuple(drawings), tables)
+
+
+def ranked(study: ReportData, model: str) -> list[Standing]:
+    """The editors of a model, best first; equals in the order of the config."""
+    made = study.made(model=model)
+    found = [_standing(made.filter(editor=e), e) for e in study.editors if e in set(made["editor"])]
+    return sorted(found, key=lambda one: (-(one.usable or 0.0), one.harmed or 0.0))
+
+
+def unbeaten(standings: Sequence[Standing]) -> list[Standing]:
+    """Those that no other one beats: with more edits that took and no more harm, or vice versa."""
+
+    def beats(one: Standing, other: Standing) -> bool:
+        mine, theirs = _place(one), _place(other)
+        return mine[0] <= theirs[0] and mine[1] >= theirs[1] and mine != theirs
+
+    return [each for each in standings if not any(beats(one, each) for one in standings)]
+
+
+def table(
+    standings: Sequence[Standing], model: str, sequences: pl.DataFrame | None = None
+) -> Table:
+    """The ranking; with sequences, also the number of edits after which each model collapsed."""
+    rows = pl.DataFrame() if sequences is None else sequences.filter(model=model)
+    steps = [] if rows.is_empty() else batches(rows)
+    cells = [
+        (
+            f"{rank}",
+            one.editor,
+            f"{one.edits:,}",
+            *map(share, (one.usable, one.took)),
+            *(share(one.means[name]) for name in MEANS),
+            *map(share, (one.harmed, one.collapsed)),
+            duration(one.seconds),
+            *map(storage, (one.memory, one.size)),
+            *(_lasted(rows.filter(editor=one.editor, batch=n)) for n in steps),
+        )
+        for rank, one in enumerate(standings, 1)
+    ]
+    lasted = [f"sequence, {n} per step" for n in steps]
+    heads = ("rank", "editor", "edits", "usable", "took", *HEADS, "harmed", "collapsed")
+    costs = ("seconds", "memory", "size")
+    caption = (
+        f"Editors on {model}. Usable, took, harmed (damaged or collapsed) and collapsed are shares "
+        "of single edits, efficacy to locality means. Seconds are the median time for making an "
+        "edit, memory the largest peak of a process with the model, and size the median size of "
+        "the change." + (" " + SEQUENCE_WORDS if steps else "")
+    )
+    return Table(caption, (*heads, *costs, *lasted), tuple(cells), 2)
+
+
+SEQUENCE_WORDS = (
+    "The last columns are of sequential edits: the number of edits at which the model was first "
+    "found to have collapsed, or the number made without a collapse, with a “+” (medians over "
+    "sequences)."
+)
+
+
+def draw(model: str, standings: Sequence[Standing]) -> Figure:
+    """The share of edits that took against the share that harmed, a point for each editor."""
+    figure, axes = panel(f"Editors on {model}", "share of edits that harmed the model", "took")
+    axes.set_ylabel("share of edits that took")
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    best = sorted(map(_place, unbeaten(standings)))
+    axes.plot(*zip(*best, strict=True), color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
+    names = [one.editor for one in standings]
+    for one, mark in zip(standings, marks(names).values(), strict=True):
+        dots(axes, [_place(one)[0]], [_place(one)[1]], mark, size=26, alpha=0.9)
+    _number(axes, standings)
+    figure.legend(
+        handles=_keys(axes, standings, marks(names)),
+        loc="outside right upper",
+        frameon=False,
+        fontsize=SMALL,
+        handletextpad=0.3,
+        labelspacing=0.25,
+    )
+    figure.set_size_inches(6.4, max(3.3, 0.17 * len(standings) + 0.6))
+    return figure
+
+
+def _number(axes: Axes, standings: Sequence[Standing]) -> None:
+    """The ranks next to their points; those of points that are close together are one text."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for rank, one in enumerate(standings, 1):
+        across, up = _place(one)
+        groups.setdefault((round(across / LOOSE), round(up / LOOSE)), []).append(rank)
+    for ranks in groups.values():
+        across, up = _place(standings[ranks[0] - 1])
+        axes.annotate(
+            ", ".join(map(str, ranks)),
+            (across, up),
+            (5, -9),
+            textcoords="offset points",
+            size=SMALL,
+            color=INK,
+        )
+
+
+def _keys(axes: Axes, standings: Sequence[Standing], shown: Mapping[str, Mark]) -> list[Any]:
+    return [
+        axes.scatter([], [], s=26, marker=mark.marker, color=mark.colour, label=f"{rank} {name}")
+        for rank, (name, mark) in enumerate(shown.items(), 1)
+    ]
+
+
+def _place(one: Standing) -> tuple[float, float]:
+    return one.harmed or 0.0, one.took or 0.0
+
+
+def _standing(made: pl.DataFrame, editor: str) -> Standing:
+    sound = pl.col("grade") == SOUND
+    shares = made.select(
+        usable=(pl.col("took") & sound).mean(),
+        took=pl.col("took").mean(),
+        harmed=(~sound).mean(),
+        collapsed=(pl.col("grade") == COLLAPSED).mean(),
+        seconds=pl.col("seconds_editing").median(),
+        memory=pl.col("peak_memory").max(),
+        size=pl.col("change_bytes").median(),
+    ).row(0, named=True)
+    means = {name: real(made[name].mean()) for name in MEANS}
+    return Standing(editor, len(made), means=means, **{k: real(v) for k, v in shares.items()})
+
+
+def _lasted(rows: pl.DataFrame) -> str:
+    """The number of edits at which sequences were first found to have collapsed."""
+    if rows.is_empty():
+        return number(None)
+    collapsed = rows.filter(pl.col("collapsed")).group_by("order").agg(pl.col("edits").min())
+    if 2 * len(collapsed) > rows["order"].n_unique():
+        return number(median(collapsed["edits"]))
+    return f"{number(median(rows.group_by('order').agg(pl.col('edits').max())['edits']))}+"
+
+
+def _splits(study: ReportData) -> list[str]:
+    """Which cases the study reports, if its data sets are halves."""
+    halves = {each.split for each in study.config.datasets.values()}
+    if halves != {"reported"}:
+        return []
+    return [
+        "The facts are those of the half that the study’s seed draws as `reported`; options that "
+        "were tuned were chosen on the other half, `tuning`."
+    ]
