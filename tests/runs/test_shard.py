@@ -135,7 +135,7 @@ def test_shared_values_give_the_rows_that_each_editor_finds_alone(
     for name, rows in alone.items():
         again = rows_of(make(name, given.case_ids, (shared,)), tmp_path / f"{name} shared")
         assert again["status"].to_list() == rows["status"].to_list()
-        assert again["seconds_editing"].min() > searched.seconds > 0
+        assert again["seconds_editing"].min() >= searched.seconds > 0
         for column in MEASURED:
             values = rows[column].drop_nulls().to_list()
             assert again[column].drop_nulls().to_list() == pytest.approx(values, rel=1e-4)
