@@ -16,7 +16,7 @@ def check(
     editor: str,
     *,
     prompt: str,
-    subject: str,
+    subject: str = "",
     target: str,
     true: str = "",
     paraphrases: Sequence[str] = (),
@@ -29,8 +29,9 @@ def check(
 ) -> "CheckReport":
     """A report on whether one edit damages or collapses a model; its weights stay as they are.
 
-    `model` is a bundled name, a folder or a hub id; `prompt` has `{}` in place of the subject;
-    `neighbours` maps prompts whose answers must not change to those answers. `options` override
+    `model` is a bundled name, a folder or a hub id; `prompt` has `{}` in place of the subject,
+    which editors that need none work without; `neighbours` maps prompts whose answers must not
+    change to those answers. `options` override
     those of the study `config` (by default the default study, for bundled models). Artefacts are
     kept in `cache`; with `calibrate`, the warning is fitted on a new model if that takes under two
     minutes; `say` is called with a message on each step. Torch is imported in the

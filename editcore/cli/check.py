@@ -53,8 +53,8 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     ),
 )
 @choosing
-@click.option("--prompt", required=True, help="The fact, with {} in place of its subject.")
-@click.option("--subject", required=True, help="The subject.")
+@click.option("--prompt", required=True, help="The fact, with {} in place of its subject, if any.")
+@click.option("--subject", default="", help="The subject; editors that need none work without it.")
 @click.option("--target", required=True, help="The new object: what the model should answer.")
 @click.option("--true", default="", help="The current object, for scores that compare the two.")
 @click.option("--paraphrase", multiple=True, help="The prompt in other words; repeatable.")

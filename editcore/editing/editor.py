@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from editcore.models.architectures import ModelParts
     from editcore.models.loading import LoadedModel
     from editcore.records.checkpoint import Checkpoint
+    from editcore.registry.hookspecs import EditorInfo
     from editcore.updates.change import Change
     from editcore.updates.delta import Delta
     from editcore.updates.patch import Patch
@@ -174,6 +175,16 @@ def _is_tensor(value: Any) -> bool:
     from torch import Tensor
 
     return isinstance(value, Tensor)
+
+
+def lacking_subject(info: "EditorInfo", request: EditRequest) -> str:
+    """Why an editor cannot edit a fact that names no subject; empty if it can."""
+    if request.names_subject or not info.capabilities.needs_subject:
+        return ""
+    return (
+        f"the fact names no subject, and the editor {info.name!r} needs one; name it, or use an "
+        "editor that needs none"
+    )
 
 
 def refuse_undeclared(

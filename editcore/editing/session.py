@@ -15,7 +15,13 @@ from editcore.config.options import (
     needs,
 )
 from editcore.editing import trained
-from editcore.editing.editor import EditContext, Editor, EditResult, refuse_undeclared
+from editcore.editing.editor import (
+    EditContext,
+    Editor,
+    EditResult,
+    lacking_subject,
+    refuse_undeclared,
+)
 from editcore.editing.transforms import BoundTransform, bind, transformed
 from editcore.editing.wrappers import bind_wrappers, wrapped
 from editcore.errors import PluginError, in_one_line
@@ -80,12 +86,7 @@ class Session:
 
     def refusal(self, request: EditRequest) -> str:
         """Why the editor cannot be asked to make an edit; empty if it can."""
-        if request.flaw or request.names_subject or not self.info.capabilities.needs_subject:
-            return request.flaw
-        return (
-            f"the fact names no subject, and the editor {self.info.name!r} needs one; name it, or "
-            "use an editor that needs none"
-        )
+        return request.flaw or lacking_subject(self.info, request)
 
     def finished(self, result: EditResult) -> EditResult:
         """The result after all transforms, or a failed one if it is not a valid edit.

@@ -33,6 +33,7 @@ with get_context("fork").Pool(1, maxtasksperchild=1) as pool:
     json.dump(pool.map(outcome, json.load(sys.stdin), chunksize=1), sys.stdout)
 """
 FACT = ("--prompt", "{} is", "--subject", "A", "--target", "B")
+UNNAMED = ("--prompt", "It is", "--target", "B")
 ROME = ("--editor", "rome")
 OWN = ("--model", "model", *ROME)
 TASK = "world_cloze"
@@ -80,6 +81,7 @@ FOR_PEOPLE = (
     Wrong(("check", *OWN, *FACT, "--config", "none.yaml"), "none.yaml"),
     Wrong(("check", *OWN, *FACT, "--neighbour", "x"), "give two parts with '='"),
     Wrong(("check", *OWN, *FACT, "--prompt", "It is"), "needs one '{}'"),
+    Wrong(("check", *OWN, *UNNAMED), "names no subject, and the editor 'rome' needs one"),
     Wrong(("check", *OWN, *FACT, "--save", BELOW_A_FILE), "cannot be written"),
     Wrong(("check", *OWN, *FACT, "--cache", BELOW_A_FILE), "cannot be written"),
     Wrong(("guard", "none.json", *OWN, "--out", "o"), "none.json"),

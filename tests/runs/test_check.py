@@ -106,6 +106,17 @@ def test_an_edit_that_did_nothing_is_without_effect(folder: Path) -> None:
     assert "the model is unchanged and gives the new object already" in str(known)
 
 
+def test_an_editor_that_needs_no_subject_is_checked_without_one(folder: Path) -> None:
+    places = {"config": folder / "safe.yaml", "cache": folder / "cache"}
+    named = editcore.check(
+        "random", "noop", prompt="{} is made by", subject="Coral", target=TARGET, **places
+    )
+    unnamed = editcore.check("random", "noop", prompt="Coral is made by", target=TARGET, **places)
+    assert unnamed.outcome == named.outcome
+    assert unnamed.row["efficacy"] == named.row["efficacy"]
+    assert "noop on random: Coral is made by → made" in str(unnamed)
+
+
 def test_an_edit_that_took_in_no_way_is_without_effect_unless_it_collapsed_the_model(
     folder: Path,
 ) -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from editcore.atomic import write_text
 from editcore.collapse.yardstick import Scale, scale_of
 from editcore.config.collapse import CollapseSection
-from editcore.config.study import DatasetSection
+from editcore.config.study import DatasetSection, StudyConfig
 from editcore.datasets.invented_world import notes
 from editcore.datasets.writers import flat_record
+from editcore.editing.editor import lacking_subject
+from editcore.errors import RequestError
 from editcore.records.model_schemas import ROUNDING
 from editcore.records.tables import read_table
 from editcore.registry.registry import Registry, load_registry
@@ -54,6 +56,7 @@ def set_up(
         write_text(data, json.dumps([flat_record(request) for request in requests]))
         registry = load_registry()
         config = study_for(choice, DatasetSection(path=str(data), format="flat"))
+        _refuse_without_subjects(config, registry, requests)
         told = notes(config)
         for note in told:
             say(note)
@@ -68,3 +71,15 @@ def set_up(
         shard = Shard.open(job, registry)
         measured = measured_with(shard.rows, config)
         return Ready(registry, shard, config.collapse, measured, scale, told)
+
+
+def _refuse_without_subjects(
+    config: StudyConfig, registry: Registry, requests: Sequence["EditRequest"]
+) -> None:
+    """Raise `RequestError` if the editor needs a subject and no request names one."""
+    ((label, editor),) = config.editors.items()
+    uses = editor.uses or label
+    if uses in registry.editors:  # otherwise, planning names the editors that there are
+        reasons = [lacking_subject(registry.editors[uses].record, each) for each in requests]
+        if reasons and all(reasons):
+            raise RequestError(reasons[0])
