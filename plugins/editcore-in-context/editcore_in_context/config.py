@@ -71,6 +71,7 @@ class RetrievalConfig(PromptedConfig):
         ge=0,
         le=1,
         description="The smallest similarity at which a fact is used. 0: the nearest always is, "
-        "before unrelated text too. Raise it, say to 0.5, to leave unrelated text alone; "
-        "paraphrases that share few words with the fact are then not answered.",
+        "before unrelated text too. Raise it, say to 0.7, to leave unrelated text alone; "
+        "paraphrases that share few words with the fact are then not answered. While there are few "
+        "facts, common words weigh as much as names, and a long text has most of them.",
     )
