@@ -7,6 +7,7 @@ lists both.
 
 from editcore.api import check
 from editcore.config.options import (
+    Anchor,
     EditorConfig,
     EditorWrapperConfig,
     Keys,
@@ -20,7 +21,12 @@ from editcore.config.options import (
     published_layer,
 )
 from editcore.config.spreading_options import MomentWeight, SpreadingOptions
-from editcore.config.value_options import ClampNormFactor, ValueOptions, ValueSearchOptions
+from editcore.config.value_options import (
+    ClampNormFactor,
+    ValueOptions,
+    ValueSearchOptions,
+    ValueSite,
+)
 from editcore.datasets.bundled import bundled_models, data_file
 from editcore.datasets.formats.fields import RecordParser, record_id, with_slot
 from editcore.datasets.readers import read_requests, read_texts
@@ -52,6 +58,7 @@ __all__ = [
     "HOOKSPEC_VERSION",
     "OK",
     "SLOT",
+    "Anchor",
     "Capabilities",
     "ClampNormFactor",
     "ConfigError",
@@ -86,6 +93,7 @@ __all__ = [
     "TransformConfig",
     "ValueOptions",
     "ValueSearchOptions",
+    "ValueSite",
     "Values",
     "bundled_models",
     "check",

@@ -4,6 +4,7 @@ Names for planning (options, hook records, requests, errors) are in `editcore`, 
 torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
 """
 
+from editcore.editing.norm_anchor import NormAnchor, mlp_values
 from editcore.editing.spreading import LayerKeys, RememberingEditor, Sought, SpreadingEditor
 from editcore.editing.target_rows import ScoredRows, TargetRow, target_row
 from editcore.editing.token_gradients import TokenFactors, token_factors
@@ -115,6 +116,7 @@ __all__ = [
     "MetricInput",
     "ModelParts",
     "MomentSpectrum",
+    "NormAnchor",
     "PaddedRows",
     "Patch",
     "Progress",
@@ -155,6 +157,7 @@ __all__ = [
     "load_trained",
     "mean_or_none",
     "measure_moments",
+    "mlp_values",
     "only_at",
     "overlaying",
     "pad_rows",

@@ -45,6 +45,7 @@ OF_THE_WORKFLOW = (
     JOB_COMMANDS["texts"],
     JOB_COMMANDS["moments"],
     JOB_COMMANDS["spectrum"],
+    JOB_COMMANDS["anchor"],
     JOB_COMMANDS["train"],
     JOB_COMMANDS["values"],
     JOB_COMMANDS["edit"],

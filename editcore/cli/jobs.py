@@ -141,7 +141,7 @@ TABLE = (
     ),
     JobCommand(
         "spectrum",
-        job="spectra:SpectrumJob",
+        job="artefacts.spectra:SpectrumJob",
         function="editcore.runs.artefacts:write_spectra",
         outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per layer."),),
         brief="Decompose the second moments of a model's keys.",
@@ -151,6 +151,20 @@ TABLE = (
         examples=(
             "editcore spectrum --job results/jobs/spectra/model=tiny-gpt2/1a2b3c4d.json \\",
             "  --out folder",
+        ),
+    ),
+    JobCommand(
+        "anchor",
+        job="artefacts.anchors:AnchorJob",
+        function="editcore.runs.artefacts:write_anchor",
+        outputs=(Output("out", OUT_FILE, "The safetensors file to write."),),
+        brief="Find the norm of v* in a model before any edit.",
+        help="Search for v* of many facts in the unedited model, and save the norms.\n\nWrappers "
+        "such as nas compare the v* of edits with them. The result is bound to the model, the "
+        "search and the facts.",
+        examples=(
+            "editcore anchor --job results/jobs/anchors/model=tiny-gpt2/1a2b3c4d.json \\",
+            "  --out anchor.safetensors",
         ),
     ),
     JobCommand(
@@ -214,7 +228,7 @@ TABLE = (
     ),
     JobCommand(
         "downstream",
-        job="jobs:DownstreamJob",
+        job="stages:DownstreamJob",
         function="editcore.runs.downstream:run",
         outputs=(Output("out", OUT_FILE, "The Parquet file to write, one row per edit and task."),),
         brief="Evaluate edited models on lm-eval tasks.",
@@ -227,7 +241,7 @@ TABLE = (
     ),
     JobCommand(
         "layers",
-        job="jobs:LayersJob",
+        job="stages:LayersJob",
         function="editcore.runs.layers:run",
         outputs=(
             Output("out", OUT_FILE, "The Parquet file to write, one row per case and layer."),
@@ -242,7 +256,7 @@ TABLE = (
     ),
     JobCommand(
         "mechanism",
-        job="jobs:MechanismJob",
+        job="stages:MechanismJob",
         function="editcore.runs.mechanism.run:run",
         outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per table."),),
         brief="Measure why edits collapse one model.",

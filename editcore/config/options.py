@@ -60,9 +60,24 @@ class Trained:
     file: str | None = None
 
 
-Requirement = Moments | Spectrum | Prefixes | Values | Keys | Trained
+@dataclass(frozen=True)
+class Anchor:
+    """The norm of v* in the unedited model, over up to `cases` facts: an artefact of one model.
+
+    `sampled` is the number of sampled templates of the search besides the bare prompt, by default
+    all. The facts are those in the file `facts`, or by default of the study's data sets, first
+    those that it does not edit. `EditContext.anchors` has the result by this requirement.
+    """
+
+    options: ValueOptions
+    sampled: int | None = None
+    cases: int = 100
+    facts: str | None = None
+
+
+Requirement = Moments | Spectrum | Prefixes | Values | Keys | Trained | Anchor
 """What an editor can ask for."""
-NeedT = TypeVar("NeedT", Moments, Spectrum, Prefixes, Values, Keys, Trained)
+NeedT = TypeVar("NeedT", Moments, Spectrum, Prefixes, Values, Keys, Trained, Anchor)
 
 
 class EditorConfig(BaseModel):

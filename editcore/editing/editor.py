@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from editcore.config.options import EditorConfig
+from editcore.config.options import Anchor, EditorConfig
 from editcore.errors import PluginError, RequestError
 from editcore.requests import OK, EditRequest
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from editcore.config.value_options import ValueOptions, ValueSite
+    from editcore.editing.norm_anchor import NormAnchor
     from editcore.editing.trained import TrainedParts
     from editcore.keyvalue.keys import KeyStrategy
     from editcore.keyvalue.prefixes import ContextPrefixes
@@ -44,9 +45,10 @@ A string is the reason why there is no v*.
 class EditContext:
     """What an editor works with: the model, and the artefacts that its options require.
 
-    `moments` and `spectra` are keyed by layer, `values` by the options of the search; `values` is
-    empty if no search was planned for the job. `prefixes`, `trained` and `key_strategy` are None
-    unless the editor requires them. `adjust_values` is what wrappers do to v* before it is written.
+    `moments` and `spectra` are keyed by layer, `values` by the options of the search, and `anchors`
+    by the requirement; `values` is empty if no search was planned for the job. `prefixes`,
+    `trained` and `key_strategy` are None unless they are required. `adjust_values` is what wrappers
+    do to v* before it is written.
     """
 
     model: "LoadedModel"
@@ -58,6 +60,7 @@ class EditContext:
     key_strategy: "KeyStrategy | None" = None
     spectra: "Mapping[int, MomentSpectrum]" = field(default_factory=dict)
     adjust_values: AdjustValues | None = None
+    anchors: "Mapping[Anchor, NormAnchor]" = field(default_factory=dict)
 
     def adjusting(self, adjust: AdjustValues) -> "EditContext":
         """The context in which v* is first adjusted by this function, and then as it is now."""

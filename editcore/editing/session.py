@@ -14,7 +14,7 @@ from editcore.config.options import (
     key_strategy_of,
     needs,
 )
-from editcore.editing import trained
+from editcore.editing import norm_anchor, trained
 from editcore.editing.editor import (
     EditContext,
     Editor,
@@ -171,5 +171,9 @@ def _context(
         {
             n: spectrum.load_for(job.model, n, Path(path), Path(job.moments[n]))
             for n, path in job.spectra.items()
+        },
+        anchors={
+            file.need: norm_anchor.load_for(job.model, file.key, Path(file.path))
+            for file in job.anchors
         },
     )

@@ -1,6 +1,6 @@
 """Editor wrappers: editors made of another editor, which they call."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -29,7 +29,8 @@ class EditorWrapper(Editor[EditorConfig], Generic[OptionsT]):
 
     `config` are the options of the inner editor, `options` those of the wrapper. A subclass
     overrides what it changes; one with a state of its own overrides `start`, `save_state` and
-    `load_state` together.
+    `load_state` together. `edit_each` calls `edit` for each request; override it too where the
+    inner editor's `edit_each` shares work.
     """
 
     def __init__(self, inner: Editor[Any], options: OptionsT) -> None:
@@ -64,12 +65,6 @@ class EditorWrapper(Editor[EditorConfig], Generic[OptionsT]):
     ) -> EditResult:
         """The inner editor's change."""
         return self.inner.edit(context, requests, state)
-
-    def edit_each(
-        self, context: EditContext, requests: Sequence[EditRequest]
-    ) -> Iterator[EditResult]:
-        """The inner editor's changes."""
-        yield from self.inner.edit_each(context, requests)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ other functions of C.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float64
@@ -74,7 +74,7 @@ def save(
     spectrum: MomentSpectrum, path: Path, model: "ModelSpec", metadata: dict[str, str]
 ) -> None:
     """Write the decomposition in float64, whole or not at all."""
-    about = {"layer": str(spectrum.layer), "moment": spectrum.moment, "bound_to": _identity(model)}
+    about = {"layer": str(spectrum.layer), "moment": spectrum.moment, "bound_to": model.identity}
     tensors = {"values": spectrum.values, "vectors": spectrum.vectors}
     save_tensors(path, tensors, {**metadata, **about})
 
@@ -91,17 +91,11 @@ def load_for(model: "ModelSpec", layer: int, path: Path, moment: Path) -> Moment
         require(bool(finite), "not every number is finite")
         found = MomentSpectrum(int(file.about["layer"]), values, vectors, file.about["moment"])
         bound_to = file.about["bound_to"]
-    if (found.layer, bound_to) != (layer, _identity(model)):
+    if (found.layer, bound_to) != (layer, model.identity):
         raise DataError(
             f"{path} is of layer {found.layer} of the model {bound_to}, not of layer {layer} of "
-            f"{_identity(model)}; {REMEDY}"
+            f"{model.identity}; {REMEDY}"
         )
     if found.moment != digests.of_files([str(moment)])[str(moment)]:
         raise DataError(f"{path} was not made from the second moment in {moment}; {REMEDY}")
     return found
-
-
-def _identity(model: "ModelSpec") -> str:
-    """What a model's second moments depend on, as text."""
-    parts: list[Any] = [model.source, model.revision, model.dtype]
-    return " ".join(str(part) for part in parts if part)

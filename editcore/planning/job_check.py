@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from editcore.planning import editor_options, preflight
+from editcore.planning.artefacts.anchors import AnchorJob
+from editcore.planning.artefacts.spectra import SpectrumJob
 from editcore.planning.jobs import (
     DatasetSpec,
-    DownstreamJob,
-    EditFiles,
     EditJob,
     EditorJob,
     Job,
-    LayersJob,
-    MechanismJob,
     ModelSpec,
     MomentJob,
     PerplexitySpec,
@@ -23,7 +21,7 @@ from editcore.planning.jobs import (
     TransformSpec,
     ValueJob,
 )
-from editcore.planning.spectra import SpectrumJob
+from editcore.planning.stages import DownstreamJob, EditFiles, LayersJob, MechanismJob
 from editcore.registry.hookspecs import AUTO
 from editcore.registry.registry import Registry
 
@@ -71,7 +69,7 @@ def _files(part: BaseModel) -> Iterator[str]:
             yield part.path
         case EditFiles():
             yield from (part.rows, part.deltas)
-        case ValueJob() | LayersJob():
+        case ValueJob() | LayersJob() | AnchorJob():
             yield part.prefixes
         case MomentJob():
             yield from part.sources

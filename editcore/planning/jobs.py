@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from editcore import atomic
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
+from editcore.config.options import Anchor
 from editcore.config.section import Natural, Positive, Seed
 from editcore.config.study import Device, FloatType, Precision, PrefixTokens, require_tf32
 from editcore.config.value_options import ValueOptions
@@ -49,6 +50,11 @@ class ModelSpec(Job):
     sha256: str | None = Field(default=None, exclude_if=lambda value: value is None)
     trust_remote_code: bool = False
     family_code: str = ABSENT
+
+    @property
+    def identity(self) -> str:
+        """What the model's artefacts depend on, as text."""
+        return " ".join(filter(None, (self.source, self.revision, self.dtype)))
 
     @model_validator(mode="after")
     def _can_compute(self) -> Self:
@@ -93,6 +99,13 @@ class DatasetSpec(Job):
     path: str
     format: str = "auto"
     format_code: str = ABSENT
+
+
+class DatasetCases(Job):
+    """Some cases of a data set."""
+
+    dataset: DatasetSpec
+    case_ids: CaseIds
 
 
 class PerplexitySpec(Job):
@@ -214,10 +227,29 @@ class ValueFile(Job):
     path: str
 
 
+class AnchorFile(Job):
+    """The file of a norm anchor, and what it was asked for with.
+
+    `key` identifies the search and the facts.
+    """
+
+    options: ValueOptions
+    sampled: Natural | None
+    cases: Positive
+    facts: str | None
+    key: str
+    path: str
+
+    @property
+    def need(self) -> Anchor:
+        """The requirement that it fulfils."""
+        return Anchor(self.options, self.sampled, self.cases, self.facts)
+
+
 class EditorJob(Job):
     """Base of the jobs that edit: an editor on a model, and the artefacts that its edits read.
 
-    `prefixes`, `moments` and `spectra` (by layer), `values` and `trained` are files.
+    `prefixes`, `moments` and `spectra` (by layer), `values`, `trained` and `anchors` are files.
     """
 
     model: ModelSpec
@@ -228,13 +260,15 @@ class EditorJob(Job):
     spectra: dict[Natural, str] = Field(default={}, exclude_if=lambda files: not files)
     values: tuple[ValueFile, ...] = ()
     trained: str | None = None
+    anchors: tuple[AnchorFile, ...] = Field(default=(), exclude_if=lambda files: not files)
 
     @property
     def artefacts(self) -> tuple[str, ...]:
         """The files of all artefacts that the job's edits read."""
         values = [source.path for source in self.values]
+        anchors = [source.path for source in self.anchors]
         by_layer = [*self.moments.values(), *self.spectra.values()]
-        found = (self.prefixes, *by_layer, *values, self.trained)
+        found = (self.prefixes, *by_layer, *values, *anchors, self.trained)
         return tuple(path for path in found if path is not None)
 
 
@@ -304,70 +338,6 @@ class SequenceJob(EditorJob):
         """The key of this sequence in the study."""
         order = f"{self.order}-batch-{self.batch}" if self.batch > 1 else str(self.order)
         return SequenceKey(self.model.name, self.editor.label, self.dataset.name, order)
-
-
-class EditFiles(Job):
-    """The files of the rows and weight changes of one shard."""
-
-    rows: str
-    deltas: str
-
-
-class DownstreamJob(Job):
-    """Run tasks on the unedited model and some of its edited ones (`summary.task_choice`).
-
-    Tasks use their first `limit` items; `seed` draws the examples of few-shot tasks, and `drawn`.
-    """
-
-    model: ModelSpec
-    edits: tuple[EditFiles, ...]
-    tasks: tuple[str, ...]
-    count: Positive
-    top: Natural
-    up_to: float | None = None
-    drawn: Natural = 0
-    limit: Positive | None
-    seed: Seed
-    perplexity: PerplexitySpec
-
-
-class LayerSet(Job):
-    """Some cases of a data set."""
-
-    dataset: DatasetSpec
-    case_ids: CaseIds
-
-
-class LayersJob(Job):
-    """Compare the bare and the mean keys of some subjects at every layer of one model."""
-
-    model: ModelSpec
-    prefixes: str
-    sets: Annotated[tuple[LayerSet, ...], Field(min_length=1)]
-
-
-class CaseSet(Job):
-    """Some cases of a data set, and the file with their v*."""
-
-    dataset: DatasetSpec
-    case_ids: CaseIds
-    values: str
-
-
-class MechanismJob(EditorJob):
-    """Measure why edits collapse one model, on two sets of cases; `moments` has one layer."""
-
-    hard_cases: CaseSet
-    normal_cases: CaseSet
-    texts: TextSpec
-    perplexity: PerplexitySpec
-    prefix_lengths: Annotated[tuple[Natural, ...], Field(min_length=1)]
-    encoder: str | None = None
-
-    @property
-    def artefacts(self) -> tuple[str, ...]:
-        """The files of all artefacts that the experiments read."""
-        return (*super().artefacts, self.hard_cases.values, self.normal_cases.values)
 
 
 FileT = TypeVar("FileT", bound=BaseModel)

@@ -99,6 +99,16 @@ def of_layer(folder: Path, layer: int) -> Path:
     return folder / f"layer-{layer}.safetensors"
 
 
+def anchor_job(model: str, digest: str) -> Path:
+    """The job that finds the norms of v* in a model before any edit."""
+    return RESULTS / "jobs" / "anchors" / f"model={model}" / f"{digest}.json"
+
+
+def anchor(model: str, digest: str) -> Path:
+    """Those norms."""
+    return RESULTS / "artefacts" / f"model={model}" / f"anchor-{digest}.safetensors"
+
+
 def values_job(model: str, digest: str, dataset: str, shard: str) -> Path:
     """The job that searches for v* of one shard."""
     return RESULTS / "jobs" / "values" / _values(model, digest, dataset) / f"shard-{shard}.json"

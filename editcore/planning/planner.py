@@ -6,24 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from editcore.config.messages import nearest
-from editcore.config.options import Values, needs
+from editcore.config.options import Anchor, Values, needs
 from editcore.config.study import StudyConfig
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.datasets.invented_world import downstream_tasks
 from editcore.errors import ConfigError, at
-from editcore.planning import paths, preflight, spectra, training
+from editcore.planning import paths, preflight
+from editcore.planning.artefacts import spectra, training
+from editcore.planning.artefacts.anchors import AnchorJob, AnchorPlanner
+from editcore.planning.artefacts.spectra import SpectrumJob
 from editcore.planning.editors import EditorPlanner, moment_layers
 from editcore.planning.jobs import (
-    CaseSet,
+    DatasetCases,
     DatasetSpec,
-    DownstreamJob,
-    EditFiles,
     EditJob,
     EditorSpec,
-    LayerSet,
-    LayersJob,
-    MechanismJob,
     ModelSpec,
     MomentJob,
     PerplexitySpec,
@@ -39,7 +37,7 @@ from editcore.planning.jobs import (
 from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import SequencePlanner
 from editcore.planning.sources import dataset_spec, model_spec, moment_texts, perplexity_spec
-from editcore.planning.spectra import SpectrumJob
+from editcore.planning.stages import CaseSet, DownstreamJob, EditFiles, LayersJob, MechanismJob
 from editcore.planning.study import Study
 from editcore.registry.registry import Registry, load_registry
 
@@ -64,6 +62,7 @@ class _Edited:
     values: tuple[ValueOptions, ...]
     training: TrainJob | None
     trained: str | None
+    anchors: Mapping[Anchor, AnchorJob]
 
 
 # By model, the texts that its perplexity is measured on.
@@ -94,8 +93,12 @@ class _Planner:
         self._check_names()
         models = [self._model(label) for label in self._config.models]
         files = {spec.name: self._model_files(spec) for spec in models}
-        edited = [self._edited(spec, label) for spec in models for label in self._config.editors]
         cases = [self._cases(label, models) for label in self._config.datasets]
+        reported = {each.dataset: each.ids for each in cases}
+        anchors = AnchorPlanner(reported, self._registry, self._config.seed)
+        edited = [
+            self._edited(spec, label, anchors) for spec in models for label in self._config.editors
+        ]
         shards = [shard for each in cases for shard in self._shards(each)]
         perplexity = {spec.name: self._perplexity(spec) for spec in models}
         edits = [self._edit_job(e, s, perplexity) for e in edited for s in shards]
@@ -114,6 +117,7 @@ class _Planner:
             mechanism=self._mechanism_jobs(edited, shards, perplexity),
             texts=self._texts,
             spectra={wanted.key: wanted for pair in edited if (wanted := pair.spectra)},
+            anchors={job.key: job for pair in edited for job in pair.anchors.values()},
             rounding={
                 spec.name: RoundingJob(model=spec, perplexity=perplexity[spec.name])
                 for spec in models
@@ -173,7 +177,7 @@ class _Planner:
             preflight.without_wildcards(files)
             return files
 
-    def _edited(self, model: ModelSpec, label: str) -> _Edited:
+    def _edited(self, model: ModelSpec, label: str, anchors: AnchorPlanner) -> _Edited:
         options, spec = self._editors.resolved(model, label)
         layers = moment_layers(options)
         values = tuple(need.options for need in needs(options, Values))
@@ -181,8 +185,9 @@ class _Planner:
         basis = spectra.planned(options, moments)
         with self._at(f"editors.{label}"):
             files = [job.files if job else {} for job in (moments, basis)]
-            job, learnt = training.planned(options, model, spec, self._config.seed, *files)
-        return _Edited(model, spec, moments, basis, values, job, learnt)
+            learning = training.planned(options, model, spec, self._config.seed, *files)
+            norms = anchors.planned(options, model)
+        return _Edited(model, spec, moments, basis, values, *learning, norms)
 
     def _cases(self, label: str, specs: Sequence[ModelSpec]) -> _Cases:
         with self._at(f"datasets.{label}"):
@@ -284,7 +289,9 @@ class _Planner:
                     f"{nearest(label, known)}"
                 )
         sets = tuple(
-            LayerSet(dataset=known[label].dataset, case_ids=_evenly(known[label].ids, choice.cases))
+            DatasetCases(
+                dataset=known[label].dataset, case_ids=_evenly(known[label].ids, choice.cases)
+            )
             for label in choice.datasets or known
         )
         return {
@@ -345,6 +352,7 @@ class _Planner:
             "moments": pair.moments.files if pair.moments else {},
             "spectra": pair.spectra.files if pair.spectra else {},
             "trained": pair.trained,
+            "anchors": tuple(job.file(need) for need, job in pair.anchors.items()),
         }
 
 

@@ -10,15 +10,14 @@ from pydantic import Field
 from editcore.config.study import StudyConfig
 from editcore.datasets import invented_world, task_files
 from editcore.planning import paths, preflight
+from editcore.planning.artefacts.anchors import AnchorJob
+from editcore.planning.artefacts.spectra import SpectrumJob
 from editcore.planning.jobs import (
     DatasetSpec,
-    DownstreamJob,
     EditJob,
     EditorJob,
     FileT,
     Job,
-    LayersJob,
-    MechanismJob,
     MomentJob,
     PrefixJob,
     RoundingJob,
@@ -30,7 +29,7 @@ from editcore.planning.jobs import (
     write_if_changed,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
-from editcore.planning.spectra import SpectrumJob
+from editcore.planning.stages import DownstreamJob, LayersJob, MechanismJob
 
 # The tables in `editcore.records.mechanism_schemas`, which planning does not import.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
@@ -70,6 +69,7 @@ class Study:
     texts: Mapping[ArtefactKey, TextJob] = field(default_factory=dict)
     rounding: Mapping[str, RoundingJob] = field(default_factory=dict)
     spectra: Mapping[ArtefactKey, SpectrumJob] = field(default_factory=dict)
+    anchors: Mapping[ArtefactKey, AnchorJob] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -176,6 +176,11 @@ class Study:
         """The folders, besides the job, with the second moments that are decomposed."""
         return self.spectra[ArtefactKey(model, digest)].inputs
 
+    def anchors_inputs(self, model: str, digest: str) -> list[str]:
+        """The files, besides the job, that a norm anchor is made from: those of a search for v*."""
+        job = self.anchors[ArtefactKey(model, digest)]
+        return [job.prefixes, *(each.dataset.path for each in job.sets), *self.model_files[model]]
+
     def values_inputs(self, model: str, digest: str, dataset: str, shard: str) -> list[str]:
         """The files, besides the job, that the search for v* of a shard reads."""
         job = self.values[ValueKey(model, digest, dataset, shard)]
@@ -228,6 +233,8 @@ class Study:
             yield paths.moments_job(*moments_key), moment_job.as_json()
         for spectra_key, spectrum_job in self.spectra.items():
             yield paths.spectra_job(*spectra_key), spectrum_job.as_json()
+        for anchor_key, anchor_job in self.anchors.items():
+            yield paths.anchor_job(*anchor_key), anchor_job.as_json()
         for value_key, value_job in self.values.items():
             yield paths.values_job(*value_key), value_job.as_json()
         for train_key, train_job in self.training.items():
@@ -264,7 +271,8 @@ def _artefacts(job: EditorJob) -> list[str]:
     by_layer = (*job.moments.values(), *job.spectra.values())
     folders = dict.fromkeys(str(Path(file).parent) for file in by_layer)
     values = [source.path for source in job.values]
-    return [*prefixes, *folders, *values, *([job.trained] if job.trained else [])]
+    anchors = [source.path for source in job.anchors]
+    return [*prefixes, *folders, *values, *anchors, *([job.trained] if job.trained else [])]
 
 
 def _task_files(names: Sequence[str]) -> list[str]:

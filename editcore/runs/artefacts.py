@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from editcore.datasets.readers import read_cases, read_texts
-from editcore.editing import trained
+from editcore.editing import norm_anchor, trained
 from editcore.editing.session import Session
 from editcore.keyvalue import (
     moment_accumulator,
@@ -22,6 +22,8 @@ from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import load_spec
 from editcore.planning import paths, preflight
+from editcore.planning.artefacts.anchors import AnchorJob
+from editcore.planning.artefacts.spectra import SpectrumJob
 from editcore.planning.jobs import (
     Job,
     ModelSpec,
@@ -31,7 +33,6 @@ from editcore.planning.jobs import (
     TrainJob,
     ValueJob,
 )
-from editcore.planning.spectra import SpectrumJob
 from editcore.records import digests
 from editcore.records.checkpoint import Checkpoint
 from editcore.records.provenance import as_metadata, of_job, stamps, versions
@@ -98,6 +99,26 @@ def write_spectra(job: SpectrumJob, folder: Path) -> None:
         found = MomentSpectrum.of(second_moment.load(Path(file)), digest)
         place = paths.of_layer(folder, layer)
         spectrum.save(found, place, job.model, about | {"made_from": file})
+
+
+def write_anchor(job: AnchorJob, out: Path) -> None:
+    """Search for v* of a job's facts in the unedited model, and save the norms.
+
+    Facts without v* are left out; raises `DataError` if none has one.
+    """
+    registry = load_registry()
+    model = load_spec(job.model, registry)
+    requests = [
+        request
+        for each in job.sets
+        for request in read_cases(each.dataset.path, each.dataset.format, each.case_ids, registry)
+    ]
+    context = prefixes.load(Path(job.prefixes))
+    templates = norm_anchor.templates(context, job.sampled)
+    values = find_values(model, requests, templates, job.options)
+    anchor = norm_anchor.measure(model, requests, values, job.options)
+    about = as_metadata(of_job(job, prefixes_hash=context.hash))
+    norm_anchor.save(anchor, out, job.model, job.key.digest, about)
 
 
 def _published(job: MomentJob) -> dict[int, SecondMoment]:

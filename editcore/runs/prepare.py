@@ -22,7 +22,7 @@ from editcore.records.provenance import stamps
 
 if TYPE_CHECKING:
     from editcore.config.collapse import CollapseSection
-    from editcore.planning.jobs import EditJob, Job, ModelSpec
+    from editcore.planning.jobs import AnchorFile, EditJob, Job, ModelSpec
     from editcore.planning.study import Study
     from editcore.registry.registry import Registry
 
@@ -159,6 +159,7 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
             artefacts.write_moments(moment_job, folder)
         changes["moments"] = {layer: str(place) for layer, place in places.items()}
     changes |= _spectra(study, job, changes.get("moments", {}), cache, say)
+    changes["anchors"] = _anchors(study, job, changes.get("prefixes", ""), cache, say)
     if job.trained and (training := next(iter(study.training.values()), None)):
         ready = training.model_copy(update=changes)
         path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"
@@ -167,6 +168,25 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
             artefacts.train_editor(ready, path)
         changes["trained"] = str(path)
     return job.model_copy(update=changes)
+
+
+def _anchors(
+    study: "Study", job: "EditJob", prefixes: str, cache: Path, say: Say
+) -> tuple["AnchorFile", ...]:
+    """The norm anchors of a job, in `cache`."""
+    from editcore.runs import artefacts  # imported late: torch
+
+    files = {}
+    for key, planned in study.anchors.items():
+        anchor_job = planned.model_copy(update={"prefixes": prefixes})
+        data = [each.dataset.path for each in planned.sets]
+        sources = [prefixes, *data, *study.model_files[job.model.name]]
+        path = _place(cache, job.model, anchor_job, sources) / "anchor.safetensors"
+        if not path.exists():
+            say(f"find the norm of v* in {job.model.name} before any edit (cached)")
+            artefacts.write_anchor(anchor_job, path)
+        files[key.digest] = str(path)
+    return tuple(file.model_copy(update={"path": files[file.key]}) for file in job.anchors)
 
 
 def _spectra(

@@ -12,8 +12,11 @@ Needs pytest; nothing else in editcore imports this package.
 import pytest
 
 # Before the suites are imported, so that their assertions show what differs.
-pytest.register_assert_rewrite("editcore.testing.suite", "editcore.testing.family_suite")
+pytest.register_assert_rewrite(
+    "editcore.testing.suite", "editcore.testing.bench", "editcore.testing.family_suite"
+)
 
+from editcore.testing.bench import Bench  # noqa: E402
 from editcore.testing.family_suite import ModelFamilyConformance  # noqa: E402
 from editcore.testing.models import (  # noqa: E402
     KINDS,
@@ -26,7 +29,7 @@ from editcore.testing.models import (  # noqa: E402
     tiny_requests,
     tiny_tokenizer,
 )
-from editcore.testing.suite import Bench, EditorConformance  # noqa: E402
+from editcore.testing.suite import EditorConformance  # noqa: E402
 
 __all__ = [
     "KINDS",

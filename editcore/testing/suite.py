@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,124 +14,39 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from editcore.config.options import EditorConfig, Moments, Prefixes, Spectrum, Trained, needs
-from editcore.editing.editor import EditContext, Editor, EditResult
+from editcore.config.options import (
+    Anchor,
+    EditorConfig,
+    Moments,
+    Prefixes,
+    Spectrum,
+    Trained,
+    WrappedOptions,
+    needs,
+)
+from editcore.editing import norm_anchor
+from editcore.editing.editor import EditContext, Editor
+from editcore.editing.norm_anchor import NormAnchor
 from editcore.editing.session import make_editor, resolved_key_strategy
+from editcore.editing.wrappers import BoundWrapper, bind_wrappers, wrapped
 from editcore.errors import RequestError
 from editcore.evaluation import perplexity
 from editcore.keyvalue import moment_accumulator
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.spectrum import MomentSpectrum
+from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import LoadedModel, wrap_model
-from editcore.models.tokenization import pad_rows
+from editcore.planning.jobs import TransformSpec
 from editcore.records.checkpoint import Checkpoint
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
+from editcore.testing.bench import TEMPLATES, Bench, logits, texts_of_requests
 from editcore.testing.models import KINDS, SENTENCES, tiny_facts, tiny_model, tiny_requests
-from editcore.updates.change import Change
 from editcore.updates.delta import Delta, load_deltas, save_deltas
 
-TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
 # The subject ends inside a token, so that no position in the prompt belongs to it alone.
 MISPLACED = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
-
-
-def _hooks(model: torch.nn.Module) -> list[int]:
-    """The number of hooks of each module."""
-    return [
-        len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
-        for module in model.modules()
-    ]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """An editor on one tiny model: its result for each request, and the weights before."""
-
-    info: EditorInfo
-    editor: Editor[Any]
-    context: EditContext
-    requests: Sequence[EditRequest]
-    results: Sequence[EditResult]
-    weights: Mapping[str, torch.Tensor]
-    hooks: Sequence[int]
-    unedited: torch.Tensor
-
-    @classmethod
-    def after_editing(cls, info: EditorInfo, editor: Editor[Any], context: EditContext) -> "Bench":
-        """A bench whose editor has made each of three requests separately."""
-        weights = {n: t.clone() for n, t in context.model.model.state_dict().items()}
-        requests, unedited = tiny_requests(), logits(context.model)
-        hooks = _hooks(context.model.model)
-        results = list(editor.edit_each(context, requests))
-        return cls(info, editor, context, requests, results, weights, hooks, unedited)
-
-    @property
-    def model(self) -> LoadedModel:
-        """The model that was edited."""
-        return self.context.model
-
-    @property
-    def changes(self) -> list[Change]:
-        """The weight changes or patches, by request."""
-        return [result.change for result in self.results if result.change is not None]
-
-    @property
-    def deltas(self) -> list[Delta]:
-        """The weight changes among them."""
-        return [change for change in self.changes if isinstance(change, Delta)]
-
-    def edit(self, *requests: EditRequest) -> EditResult:
-        """Edit all `requests` together, as the first edit of a sequence."""
-        return self.editor.edit(self.context, requests, self.editor.start(self.context))
-
-    def changed(self) -> list[str]:
-        """The parameters and buffers whose bits differ from those before any edit."""
-        now = self.model.model.state_dict()
-        return [name for name, before in self.weights.items() if not torch.equal(now[name], before)]
-
-    def assert_untouched(self) -> None:
-        """Assert that no weight changed and no gradient, hook or replaced method remains."""
-        assert self.changed() == []
-        assert not any(p.requires_grad for p in self.model.model.parameters())
-        assert _hooks(self.model.model) == self.hooks
-        for name, module in self.model.model.named_modules():
-            assert "forward" not in vars(module), name
-            assert not module.training, name
-        assert torch.equal(logits(self.model), self.unedited)
-
-    def assert_same(self, found: Change | None, expected: Change, *, tolerance: float) -> None:
-        """Assert that two changes are equal within `tolerance`, relative to their size.
-
-        Size is the norm of each parameter's change, or for a patch, how much it changes the logits.
-        """
-        assert found is not None
-        if isinstance(expected, Delta):
-            assert isinstance(found, Delta)
-            _assert_same_updates(found, expected, tolerance)
-            return
-        with expected.applied(self.model.model):
-            wanted = logits(self.model)
-        with found.applied(self.model.model):
-            difference = float((logits(self.model) - wanted).norm())
-        assert difference <= tolerance * float((wanted - self.unedited).norm())
-
-
-def texts_of_requests() -> list[str]:
-    """The requests' prompts, with every template."""
-    return [template.format(r.text) for r in tiny_requests() for template in TEMPLATES]
-
-
-@torch.no_grad()
-def logits(model: LoadedModel, texts: Sequence[str] | None = None) -> torch.Tensor:
-    """The model's logits at every token of `texts`, by default the requests' prompts."""
-    prompts = texts_of_requests() if texts is None else texts
-    rows = pad_rows(
-        [model.tokenizer(p)["input_ids"] for p in prompts], model.pad_id, "right", model.device
-    )
-    found: torch.Tensor = model.model(input_ids=rows.ids, attention_mask=rows.mask).logits
-    return found[rows.mask.bool()]
 
 
 class EditorConformance:
@@ -139,12 +54,14 @@ class EditorConformance:
 
     `options` must contain the options that the editor needs on a model of three blocks of width 32;
     few steps keep the suite fast. An editor for some architectures only lists their names from
-    `editcore.testing.KINDS` in `kinds`. `tolerance` is how much, relative to its norm, an edit made
+    `editcore.testing.KINDS` in `kinds`. `wrappers` are names and options of wrappers around it, the
+    innermost first. `tolerance` is how much, relative to its norm, an edit made
     alone may differ from the same edit made among others: rounding differs between batch sizes.
     """
 
     editor: ClassVar[str]
     options: ClassVar[Mapping[str, Any]] = {}
+    wrappers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     kinds: ClassVar[Sequence[str]] = KINDS
     tolerance: ClassVar[float] = 1e-3
 
@@ -169,8 +86,32 @@ class EditorConformance:
             key_strategy=resolved_key_strategy(config, load_registry()),
             spectra={layer: MomentSpectrum.of(moments[layer]) for layer in decomposed},
         )
+        context = replace(context, anchors=cls._anchors(context, config))
         training = needs(config, Trained)
         return cls._trained(context, config, training[0]) if training else context
+
+    @classmethod
+    def _bound(cls) -> tuple[BoundWrapper, ...]:
+        """The wrappers around the editor."""
+        specs = [TransformSpec(uses=n, options=dict(given)) for n, given in cls.wrappers.items()]
+        return bind_wrappers(specs, load_registry())
+
+    @classmethod
+    def _anchors(cls, context: EditContext, config: EditorConfig) -> dict[Anchor, NormAnchor]:
+        """The norm anchors that the wrappers require, measured on the tiny requests."""
+        asked = WrappedOptions(config, tuple(wrapper.options for wrapper in cls._bound()))
+        found, requests = {}, tiny_requests()
+        for need in needs(asked, Anchor):
+            assert context.prefixes is not None
+            templates = norm_anchor.templates(context.prefixes, need.sampled)
+            values = find_values(context.model, requests, templates, need.options)
+            found[need] = norm_anchor.measure(context.model, requests, values, need.options)
+        return found
+
+    @classmethod
+    def _made(cls, info: EditorInfo, config: EditorConfig) -> Editor[Any]:
+        """The editor in its wrappers."""
+        return wrapped(make_editor(info, config), cls._bound())
 
     @classmethod
     def _trained(cls, context: EditContext, config: EditorConfig, need: Trained) -> EditContext:
@@ -195,7 +136,7 @@ class EditorConformance:
         info = load_registry().editors[cls.editor].record
         config = info.config.model_validate(dict(cls.options))
         context = cls.context(wrap_model(kind, *tiny_model(kind)), config)
-        return Bench.after_editing(info, make_editor(info, config), context)
+        return Bench.after_editing(info, cls._made(info, config), context)
 
     def test_options_survive_the_job_file(self) -> None:
         """Options are written as JSON; an unknown one is refused."""
@@ -298,7 +239,7 @@ class EditorConformance:
         """The same context gives the same bits, whatever the state of torch's own generator."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(12345)
-            again = type(bench.editor)(bench.editor.config)
+            again = self._made(bench.info, bench.editor.config)
             results = again.edit_each(bench.context, bench.requests)
             for result, expected in zip(results, bench.changes, strict=True):
                 bench.assert_same(result.change, expected, tolerance=0)
@@ -329,6 +270,20 @@ class EditorConformance:
         result = bench.edit(unmarked)
         assert result.status == OK
         bench.assert_same(result.change, bench.changes[0], tolerance=self.tolerance)
+
+    def test_a_sequence_continues_exactly_from_its_saved_state(self, bench: Bench) -> None:
+        """The second edit is the same, bit by bit, if the state after the first was saved."""
+        if not bench.info.capabilities.sequential:
+            return
+        first, second, *_ = bench.requests
+        result = bench.edit(first)
+        saved = {n: t.clone() for n, t in bench.editor.save_state(result.state).items()}
+        with result.delta.applied(bench.model.model) if result.delta else nullcontext():
+            expected = bench.editor.edit(bench.context, [second], result.state)
+            state = self._made(bench.info, bench.editor.config).load_state(bench.context, saved)
+            found = bench.editor.edit(bench.context, [second], state)
+        assert expected.change is not None
+        bench.assert_same(found.change, expected.change, tolerance=0)
 
     def test_several_requests_are_edited_together_or_refused(self, bench: Bench) -> None:
         """According to the capability `batched`."""
@@ -364,11 +319,3 @@ class EditorConformance:
 
 class _Raised(Exception):
     """Ends a block early."""
-
-
-def _assert_same_updates(found: Delta, expected: Delta, tolerance: float) -> None:
-    """Both change the same parameters, and differ by at most `tolerance` relative to their norm."""
-    assert found.updates.keys() == expected.updates.keys()
-    for name, update in expected.updates.items():
-        difference = float((found.updates[name].dense() - update.dense()).double().norm())
-        assert difference <= tolerance * update.norm(), name

@@ -14,7 +14,7 @@ from editcore.cli import COMMANDS
 from editcore.cli.jobs import TABLE
 from editcore.config.study import load
 from editcore.planning.planner import plan
-from tests.studies import model_files, study_config, write_config, write_data
+from tests.studies import model_files, record, study_config, write_config, write_data, write_json
 
 # Each command runs in its own process, forked from one that has the imports of planning.
 CALLS = """
@@ -41,7 +41,10 @@ STUDY = study_config(
     editors={
         "rome": {"options": {"layer": 1}},
         "mend": {"options": {"layers": [1, 2]}},
-        "alphaedit": {"options": {"layers": [1, 2]}},
+        "alphaedit": {
+            "options": {"layers": [1, 2]},
+            "transforms": [{"uses": "nas", "options": {"facts": "data/more.json"}}],
+        },
     },
     sequences={"editors": ["rome"], "edits": 2},
     downstream={"tasks": [TASK]},
@@ -52,7 +55,7 @@ STUDY = study_config(
 JOBS = Path("results") / "jobs"
 LIST = str(JOBS / "study.json")
 # The folder of a command's jobs in a planned study.
-PLACES = {"edit": "edits", "sequence": "sequences", "spectrum": "spectra"}
+PLACES = {"edit": "edits", "sequence": "sequences", "spectrum": "spectra", "anchor": "anchors"}
 BELOW_A_FILE = "bad.json/out"
 
 
@@ -157,6 +160,7 @@ def of_jobs() -> Iterator[Wrong]:
             kinds |= {f"{entry.name}-options.json": "unknown key"}
         if entry.name in (
             "spectrum",
+            "anchor",
             "values",
             "edit",
             "sequence",
@@ -193,6 +197,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "relations.json").write_text(json.dumps({"relations": [relation]}))
     model_files(folder / "model")
     write_data(folder)
+    more = [record(number, f"Coral {number}") for number in range(10)]
+    write_json(folder / "data" / "more.json", more)
     write_config(folder / "study.yaml", STUDY)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from click.testing import CliRunner
 
-from editcore import EditContext
+from editcore import EditContext, Editor, EditorConfig, EditResult
 from editcore.cli import main
 from editcore.config.study import EditorSection
 from editcore.datasets.readers import read_requests
@@ -44,6 +45,7 @@ PACKAGES = (
     "editcore_silence",
     "editcore_halfway",
     "editcore_truncate",
+    "editcore_again",
     "editcore_olmo",
     "editcore_triples",
 )
@@ -160,6 +162,26 @@ def test_the_example_format_reads_triples_and_leaves_out_what_it_cannot_word(
         read, unread = read_requests(file, format, registry)
         assert (read.case_id, read.text, read.target_new) == (1, "Coral is made by", "Osdor")
         assert "the field 'replaces' is missing" in unread.flaw
+
+
+class Constant(Editor[EditorConfig]):
+    """Always the same change."""
+
+    def edit(self, context: EditContext, requests: Any, state: Any = None) -> EditResult:
+        name = context.model.parts.down_weight(2)
+        shape = context.model.model.get_parameter(name).shape
+        return EditResult(Delta({name: DenseUpdate(torch.ones(shape))}))
+
+
+def test_the_example_wrapper_edits_in_rounds(packages: Path) -> None:
+    record = registry_with("editcore_again").transforms["again"].record
+    context = EditContext(wrap_model("llama", *tiny_model("llama")))
+    wrap = resolve_factory(record.factory)
+    for rounds in (1, 3):
+        editor = wrap(Constant(EditorConfig()), record.config(rounds=rounds))
+        for result in (editor.edit(context, []), *editor.edit_each(context, tiny_requests()[:1])):
+            (update,) = result.delta.updates.values()
+            assert torch.equal(update.dense(), torch.full(update.shape, float(rounds)))
 
 
 def test_the_example_project_registers_its_module() -> None:

@@ -12,8 +12,8 @@ from editcore.keyvalue import second_moment, spectrum
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.planning import paths
+from editcore.planning.artefacts.spectra import SpectrumJob
 from editcore.planning.jobs import ModelSpec, MomentJob, TextSpec
-from editcore.planning.spectra import SpectrumJob
 from editcore.records import provenance
 from editcore.records.tensors import save_tensors
 from editcore.runs import artefacts

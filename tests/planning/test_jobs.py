@@ -10,14 +10,8 @@ import pytest
 
 from editcore.errors import ConfigError, DataError, EditcoreError, ModelError, PluginError
 from editcore.planning import paths
-from editcore.planning.jobs import (
-    DownstreamJob,
-    EditJob,
-    MomentJob,
-    PrefixJob,
-    read,
-    write_if_changed,
-)
+from editcore.planning.jobs import EditJob, MomentJob, PrefixJob, read, write_if_changed
+from editcore.planning.stages import DownstreamJob
 from editcore.planning.study import listed_config, listed_edits, listed_scores
 from tests.planning.conftest import Planner
 from tests.studies import (

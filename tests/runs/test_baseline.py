@@ -11,18 +11,15 @@ from editcore.errors import DataError
 from editcore.keyvalue.moment_accumulator import measure_moments, texts_within
 from editcore.models.loading import wrap_model
 from editcore.planning.jobs import (
-    CaseSet,
     DatasetSpec,
-    DownstreamJob,
-    EditFiles,
     EditJob,
     EditorSpec,
-    MechanismJob,
     ModelSpec,
     PerplexitySpec,
     SequenceJob,
     TextSpec,
 )
+from editcore.planning.stages import CaseSet, DownstreamJob, EditFiles, MechanismJob
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from editcore.records.tensors import save_tensors

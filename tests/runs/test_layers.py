@@ -10,7 +10,8 @@ import torch
 from editcore.errors import DataError
 from editcore.keyvalue.keys import collect_keys, keys_by_layer, tokenize_templates
 from editcore.models.loading import load_spec, wrap_model
-from editcore.planning.jobs import DatasetSpec, LayerSet, LayersJob, ModelSpec, PrefixJob
+from editcore.planning.jobs import DatasetCases, DatasetSpec, ModelSpec, PrefixJob
+from editcore.planning.stages import LayersJob
 from editcore.records.model_schemas import LAYERS
 from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.registry.registry import load_registry
@@ -41,7 +42,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> LayersJob:
     return LayersJob(
         model=spec,
         prefixes=str(folder / "prefixes.json"),
-        sets=(LayerSet(dataset=data, case_ids=(0, 1, 2, 9)),),
+        sets=(DatasetCases(dataset=data, case_ids=(0, 1, 2, 9)),),
     )
 
 
@@ -113,7 +114,7 @@ def test_rows_of_a_case_that_are_missing_are_named(
         write_table(short, rows, LAYERS, made)
         with pytest.raises(DataError, match=rf"short\.parquet: .*{named}"):
             write_layers([short], tmp_path)
-    larger = LayerSet(dataset=job.sets[0].dataset, case_ids=(0, 1, 2, 9, 10))
+    larger = DatasetCases(dataset=job.sets[0].dataset, case_ids=(0, 1, 2, 9, 10))
     with pytest.raises(DataError, match="missing: case 10 of facts, layer 0"):
         write_layers([path], tmp_path, {path: job.model_copy(update={"sets": (larger,)})})
 

@@ -16,10 +16,8 @@ from editcore.config.value_options import ValueOptions
 from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import (
-    CaseSet,
     DatasetSpec,
     EditorSpec,
-    MechanismJob,
     ModelSpec,
     MomentJob,
     PerplexitySpec,
@@ -27,6 +25,7 @@ from editcore.planning.jobs import (
     TextSpec,
     ValueJob,
 )
+from editcore.planning.stages import CaseSet, MechanismJob
 from editcore.records.mechanism_schemas import TABLES
 from editcore.records.tables import read_provenance, read_table
 from editcore.runs import artefacts

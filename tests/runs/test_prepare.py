@@ -120,6 +120,40 @@ def test_a_spectrum_is_cached_and_belongs_to_its_second_moments(
         Session.open(mixed, registry)
 
 
+def test_a_norm_anchor_is_cached_and_belongs_to_its_model_and_facts(
+    tmp_path: Path, saved_model
+) -> None:
+    texts = str(write_json(tmp_path / "texts.json", TEXTS))
+    facts = write_json(tmp_path / "facts.json", [record(1, "Coral")])
+    more = write_json(tmp_path / "more.json", [record(n, "Elro") for n in range(12)])
+    rome = {"layer": 1, "steps": 2, "second_moment": False}
+    nas = {"uses": "nas", "options": {"facts": str(more), "cases": 10}}
+    study = {
+        "models": {"random": {"source": str(saved_model("gpt2"))}},
+        "editors": {"rome": {"options": rome, "transforms": [nas]}},
+        "datasets": {"unused": {"path": "nowhere.json"}},
+        "perplexity": {"path": texts, "texts": 2},
+        "prefixes": {"lengths": [[3, 2]], "seeds": ["The"]},
+    }
+    choice = Choice("random", "rome", {}, write_config(tmp_path / "study.yaml", study))
+    config = study_for(choice, DatasetSection(path=str(facts), format="flat"))
+    told: list[list[str]] = [[], [], []]
+    one = prepare(config, "s", tmp_path / "cache", told[0].append)
+    assert prepare(config, "s", tmp_path / "cache", told[1].append) == one
+    write_json(more, [record(n, "Tavel") for n in range(12)])
+    other = prepare(config, "s", tmp_path / "cache", told[2].append)
+    made = [[step for step in steps if "norm of v*" in step] for steps in told]
+    assert [len(steps) for steps in made] == [1, 0, 1]
+    assert one.anchors[0].path != other.anchors[0].path
+    registry = load_registry()
+    session = Session.open(one, registry)
+    (result,) = session.editor.edit_each(session.context, read_requests(facts, "flat"))
+    assert result.status == "ok"
+    foreign = one.anchors[0].model_copy(update={"key": "00000000"})
+    with pytest.raises(DataError, match="from other facts or with another search"):
+        Session.open(one.model_copy(update={"anchors": (foreign,)}), registry)
+
+
 def test_a_wrong_option_is_refused_before_torch_is_imported() -> None:
     code = (
         "import sys\nfrom editcore.errors import ConfigError\n"

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from tests.report.browser import browser, program
+from tests.studies import SUBJECTS, record, write_json
 from tests.workflow.conftest import MODELS, StudyFolder, editors
 
 DEADLINE_SECONDS = 900
@@ -83,6 +84,28 @@ def test_a_further_layer_is_measured_and_no_finished_shard_runs_again(
     assert output.count("with deeper on") == len(MODELS)
     assert "with rome on" not in output
     assert "with c-rome on" not in output
+
+
+def test_a_spectrum_and_a_norm_anchor_are_made_for_the_editor_that_reads_them(
+    finished: StudyFolder, tmp_path: Path
+) -> None:
+    folder = finished.copy(tmp_path)
+    more = [record(number, word) for number, word in enumerate(SUBJECTS * 3)]
+    write_json(folder.path / "data" / "more.json", more)
+    anchored = {
+        "uses": "alphaedit",
+        "options": {"layers": [1], "steps": 2, "kept_share": 0.5},
+        "transforms": [{"uses": "nas", "options": {"facts": "data/more.json", "cases": 10}}],
+    }
+    folder.configure(editors=editors() | {"anchored": anchored})
+    table = "results/edits/model=gpt2/editor=anchored/dataset=facts/shard-000.parquet"
+    status, output = folder.snakemake(table)
+    assert status == 0, output
+    assert {"spectrum": 1, "anchor": 1, "edit": 1}.items() <= jobs(output).items()
+    assert "moments" not in jobs(output), "those of this layer exist"
+    assert set(pl.read_parquet(folder.path / table)["status"]) == {"ok"}
+    status, output = folder.snakemake("--dry-run", table)
+    assert "Nothing to be done" in output, output
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,28 @@ rule spectrum:
         "OMP_NUM_THREADS={threads} editcore spectrum --job {input.job:q} --out {output:q} 2> {log:q}"
 
 
+# Only for editors in a wrapper that reads it.
+rule anchor:
+    input:
+        lambda wildcards: study.anchors_inputs(**wildcards),
+        job="results/jobs/anchors/model={model}/{digest}.json",
+    output:
+        "results/artefacts/model={model}/anchor-{digest}.safetensors",
+    log:
+        "results/logs/anchors/model={model}/{digest}.log",
+    benchmark:
+        "results/benchmarks/anchors/model={model}/{digest}.jsonl"
+    conda:
+        "../envs/editcore.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: study.gpus(wildcards.model),
+    message:
+        "Find the norm of v* in {wildcards.model} before any edit"
+    shell:
+        "OMP_NUM_THREADS={threads} editcore anchor --job {input.job:q} --out {output:q} 2> {log:q}"
+
+
 # What an editor learns about a model before its first edit; an interrupted training resumes.
 rule train:
     input:

@@ -24,7 +24,7 @@ from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, tokenize_prompt
-from editcore.planning.jobs import CaseSet, MechanismJob
+from editcore.planning.stages import CaseSet, MechanismJob
 from editcore.records.mechanism_schemas import COLLAPSE, NORMAL
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import SLOT, EditRequest

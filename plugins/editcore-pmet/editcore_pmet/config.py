@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
-from editcore import ClampNormFactor, MomentWeight, SpreadingOptions
+from editcore import ClampNormFactor, MomentWeight, SpreadingOptions, ValueOptions
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -30,6 +30,10 @@ class PmetConfig(SpreadingOptions):
         "every template and the KL divergence after '{subject} is a' is at most this. Published: "
         "0.01. Raise it to stop earlier; 0 uses all steps.",
     )
+
+    def value_options(self) -> ValueOptions:
+        """The place of the value, which is an MLP's output, and the options of a search there."""
+        return self.search_at(self.layers[-1], "mlp")
 
     @model_validator(mode="after")
     def _own_stop(self) -> Self:

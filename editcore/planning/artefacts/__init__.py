@@ -1,0 +1,1 @@
+"""Plans the artefacts that editors share: spectra, norm anchors, and training."""
