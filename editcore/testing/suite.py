@@ -272,11 +272,16 @@ class EditorConformance:
         bench.assert_same(result.change, bench.changes[0], tolerance=self.tolerance)
 
     def test_a_sequence_continues_exactly_from_its_saved_state(self, bench: Bench) -> None:
-        """The second edit is the same, bit by bit, if the state after the first was saved."""
+        """The second edit is the same, bit by bit, if the state after the first was saved.
+
+        A sequence of patches has no checkpoints if the editor cannot make a patch from its state.
+        """
         if not bench.info.capabilities.sequential:
             return
         first, second, *_ = bench.requests
         result = bench.edit(first)
+        if result.delta is None and bench.editor.patch_of(bench.context, result.state) is None:
+            return
         saved = {n: t.clone() for n, t in bench.editor.save_state(result.state).items()}
         with result.delta.applied(bench.model.model) if result.delta else nullcontext():
             expected = bench.editor.edit(bench.context, [second], result.state)
