@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from editcore.editing.editor import EditContext, Editor, EditResult
+from editcore.editing.wrappers import EditorWrapper
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import pad_rows
 from editcore.registry.hookspecs import EditorInfo
@@ -16,6 +17,12 @@ from editcore.updates.change import Change
 from editcore.updates.delta import Delta
 
 TEMPLATES = ("{}", "Therefore. {}", "I think that it was not. {}")
+
+
+def _again(editor: Editor[Any]) -> Editor[Any]:
+    if isinstance(editor, EditorWrapper):
+        return type(editor)(_again(editor.inner), editor.options)
+    return type(editor)(editor.config)
 
 
 def _hooks(model: torch.nn.Module) -> list[int]:
@@ -66,6 +73,10 @@ class Bench:
     def edit(self, *requests: EditRequest) -> EditResult:
         """Edit all `requests` together, as the first edit of a sequence."""
         return self.editor.edit(self.context, requests, self.editor.start(self.context))
+
+    def editor_again(self) -> Editor[Any]:
+        """Another editor of the same class and options, in the same wrappers."""
+        return _again(self.editor)
 
     def changed(self) -> list[str]:
         """The parameters and buffers whose bits differ from those before any edit."""

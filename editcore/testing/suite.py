@@ -239,7 +239,7 @@ class EditorConformance:
         """The same context gives the same bits, whatever the state of torch's own generator."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(12345)
-            again = self._made(bench.info, bench.editor.config)
+            again = bench.editor_again()
             results = again.edit_each(bench.context, bench.requests)
             for result, expected in zip(results, bench.changes, strict=True):
                 bench.assert_same(result.change, expected, tolerance=0)
@@ -285,7 +285,7 @@ class EditorConformance:
         saved = {n: t.clone() for n, t in bench.editor.save_state(result.state).items()}
         with result.delta.applied(bench.model.model) if result.delta else nullcontext():
             expected = bench.editor.edit(bench.context, [second], result.state)
-            state = self._made(bench.info, bench.editor.config).load_state(bench.context, saved)
+            state = bench.editor_again().load_state(bench.context, saved)
             found = bench.editor.edit(bench.context, [second], state)
         assert expected.change is not None
         bench.assert_same(found.change, expected.change, tolerance=0)
