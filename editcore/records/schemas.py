@@ -156,7 +156,7 @@ _AROUND = (
     whole(
         "change_bytes",
         "size of the edit: of a weight change, its factors or its dense numbers; of a patch, the "
-        "editor's state",
+        "editor's state; null if that cannot be saved",
         "bytes",
     ),
     whole(

@@ -35,6 +35,7 @@ VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 NEW_SINCE_OLD = (
     *("key_match", "output_change", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
     *("sample_changed", "sample_ratio", "locality_kl"),
+    *("took", "seconds_editing", "change_bytes", "peak_memory"),
     *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
     *FREE_COLUMNS,
 )

@@ -178,11 +178,17 @@ class Rows:
         steps = found["steps"]
         return found | {"steps": None if steps is None else int(steps)}
 
-    def _size(self, change: Change, state: Any) -> int:
-        """The bytes of a weight change, or of the state of an editor of patches."""
+    def _size(self, change: Change, state: Any) -> int | None:
+        """The bytes of a weight change, or of the state of an editor of patches.
+
+        None for a state that the editor cannot save.
+        """
         if (size := change.size()) is not None:
             return size
-        return sum(tensor.nbytes for tensor in self.editor.save_state(state).values())
+        try:
+            return sum(tensor.nbytes for tensor in self.editor.save_state(state).values())
+        except PluginError:
+            return None
 
     def _predictors(self, change: Change) -> Row:
         """What predicts harm, known before any weight changes; None for a patch."""

@@ -1,14 +1,18 @@
 """Compares grades with abilities: did models that were graded as harmed lose task scores?"""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
+from editcore.numbers import share
 from editcore.records.schemas import CASE_KEYS
 
 FALL = 0.10  # of a score between 0 and 1; more than the noise of a few hundred items
 KEYS = [*CASE_KEYS]
+HEADS = ("model", "edited models", "harmed", "lost", "both", "recall", "precision")
+"""The heads of a table of what `compared` finds; `cells` are its rows."""
 
 
 def falls(scores: pl.DataFrame) -> pl.DataFrame:
@@ -48,6 +52,18 @@ def compared(cases: pl.DataFrame, scores: pl.DataFrame) -> list[dict[str, Any]]:
         }
         for row in counts.sort("model").to_dicts()
     ]
+
+
+def cells(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], ...]:
+    """The rows of `compared` as text."""
+    return tuple(
+        (
+            row["model"],
+            *(f"{row[name]:,}" for name in ("n", "harmed", "fell", "both")),
+            *(share(row[name]) for name in ("recall", "precision")),
+        )
+        for row in rows
+    )
 
 
 def _share(part: int, whole: int) -> float | None:

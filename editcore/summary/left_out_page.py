@@ -9,7 +9,7 @@ import polars as pl
 from editcore.collapse.backtest import ALL, FORECASTS, OTHERS, scores
 from editcore.collapse.calibration import probability
 from editcore.numbers import number, share
-from editcore.summary.grade_check import FALL
+from editcore.summary.grade_check import FALL, HEADS, cells
 from editcore.summary.left_out import Backtest
 
 # Probabilities between which edits are counted, to compare them with what happened.
@@ -66,21 +66,11 @@ def _grades(found: Backtest) -> tuple[str, ...]:
     """How grades and task scores agree, if any study has both."""
     if not found.grades:
         return ()
-    heads = ("model", "edited models", "harmed", "lost", "both", "recall", "precision")
-    rows = [
-        (
-            row["model"],
-            *(f"{row[name]:,}" for name in ("n", "harmed", "fell", "both")),
-            share(row["recall"]),
-            share(row["precision"]),
-        )
-        for row in found.grades
-    ]
     text = (
         "Grades against task scores: edited models that were graded as damaged or collapsed "
         f"(harmed), and those of which some score fell by more than {100 * FALL:.0f} points (lost):"
     )
-    return text, _table(heads, rows)
+    return text, _table(HEADS, cells(found.grades))
 
 
 def _tested(row: Mapping[str, Any]) -> tuple[str, ...]:

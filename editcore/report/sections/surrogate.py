@@ -7,7 +7,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.numbers import MISSING, number, share
+from editcore.numbers import MISSING, number
 from editcore.records.schemas import CORRELATION, DOWNSTREAM
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
@@ -16,7 +16,7 @@ from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 from editcore.requests import OK
 from editcore.summary.correlation import correlated
-from editcore.summary.grade_check import FALL, compared
+from editcore.summary.grade_check import FALL, HEADS, cells, compared
 
 COLUMNS = 3
 # Ticks that a small panel has room for.
@@ -52,24 +52,13 @@ def section(study: ReportData) -> PageSection | None:
 
 def grades(rows: Sequence[Row]) -> Table:
     """How often a model that was graded as harmed also lost a task's score, by model."""
-    heads = ("model", "models", "harmed", "lost", "both", "recall", "precision")
     caption = (
         "Grades against abilities: of the edited models that did tasks, how many were graded as "
         f"damaged or collapsed (harmed), how many lost more than {100 * FALL:.0f} points of a "
         "score in some task, and both. Recall is the share of the latter that were graded as "
         "harmed, precision the share of the harmed that lost."
     )
-    columns = ("n", "harmed", "fell", "both")
-    body = tuple(
-        (
-            row["model"],
-            *(f"{row[name]:,}" for name in columns),
-            share(row["recall"]),
-            share(row["precision"]),
-        )
-        for row in rows
-    )
-    return Table(caption, heads, body, 1)
+    return Table(caption, HEADS, cells(rows), 1)
 
 
 def table(found: pl.DataFrame) -> Table:
