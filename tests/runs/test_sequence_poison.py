@@ -99,6 +99,6 @@ def test_facts_that_only_the_editor_refuses_are_found_one_by_one(
 
     monkeypatch.setattr(FtEditor, "edit", refusing)
     rows = run(edited_by(job, "ft", case_ids=(12, 10, 15), batch=3), tmp_path / "with")
-    alone = run(edited_by(job, "ft", case_ids=(12, 15), batch=2), tmp_path / "without")
+    alone = run(edited_by(job, "ft", case_ids=(12, 15), batch=3), tmp_path / "without")
     assert json.loads(rows["failed"][1]) == {"10": "IndexError: not this one"}
     assert_frame_equal(rows.drop(NUMBERS), alone.drop(NUMBERS), check_exact=True)
