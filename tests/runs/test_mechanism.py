@@ -13,6 +13,7 @@ from transformers import T5Config, T5EncoderModel
 
 from editcore.config.study import FloatType
 from editcore.config.value_options import ValueOptions
+from editcore.errors import DataError
 from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
 from editcore.planning.jobs import (
@@ -124,6 +125,15 @@ def tables(saved_model, encoder: str, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("mechanism")
     job = planned(saved_model, folder).model_copy(update={"encoder": encoder})
     return made(job, folder)
+
+
+@pytest.mark.parametrize("lacking", [{"prefixes": None}, {"moments": {}}])
+def test_a_job_without_an_artefact_that_the_experiments_read_is_refused(
+    saved_model, lacking: dict[str, Any], tmp_path: Path
+) -> None:
+    job = planned(saved_model, tmp_path).model_copy(update=lacking)
+    with pytest.raises(DataError, match="context prefixes and the second moment of one layer"):
+        run(job, tmp_path / "out")
 
 
 def test_a_poisoned_case_is_left_out_with_its_reason_and_changes_no_other(

@@ -68,8 +68,12 @@ class Material:
         registry = load_registry()
         baseline = Baseline.open(job, registry)
         context, model = baseline.session.context, baseline.model
+        if context.prefixes is None or len(context.moments) != 1:
+            raise DataError(
+                "the experiments read context prefixes and the second moment of one layer, and the "
+                "job does not name both; plan the study again, with `editcore plan` or snakemake"
+            )
         (layer,) = context.moments
-        assert context.prefixes is not None
         templates = context.prefixes.templates
         given = {COLLAPSE: job.hard_cases, NORMAL: job.normal_cases}
         found = {
