@@ -4,6 +4,8 @@ Keys, denominators and solves are always in the model's own dtype or better.
 """
 
 import copy
+import functools
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -16,15 +18,19 @@ from transformers.pytorch_utils import Conv1D
 
 from editcore.config.study import Precision
 
-# A processor with one of these multiplies bfloat16 faster than float32; another, many times slower.
+# Without any of these, a processor multiplies bfloat16 many times slower than float32. With one, it
+# is mostly faster, but not always: a virtual machine may hide the better of two.
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+FASTER = 1.2  # how many times as fast it has to be; nearer to 1, a busy machine would decide
+PRODUCT = (512, 768, 768)  # rows, d_in and d_out of the products timed
+ROUNDS = 5
 
 
 class ReducedLinear(nn.Module):
     """A frozen linear map that multiplies in bfloat16; its output has the dtype of its input.
 
-    On a processor without such instructions, the weight and the inputs are rounded to bfloat16 and
-    multiplied in float32. The result is the same up to the order of summation.
+    Where a processor does not multiply bfloat16 faster, the weight and the inputs are rounded to
+    bfloat16 and multiplied in float32. The result is the same up to the order of summation.
     """
 
     weight: Float[Tensor, "d_out d_in"]
@@ -68,11 +74,30 @@ def refresh(twin: PreTrainedModel, model: PreTrainedModel, parameters: Iterable[
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether products of bfloat16 matrices are fast on a device."""
-    if device.type != "cpu":
-        return True
+    """Whether a device multiplies bfloat16 faster than float32; timed once per process on a CPU."""
+    return device.type != "cpu" or _processor_does()
+
+
+@functools.cache
+def _processor_does() -> bool:
     found = torch.cpu.get_capabilities()
-    return any(found.get(name) for name in INSTRUCTIONS)
+    if not any(found.get(name) for name in INSTRUCTIONS):
+        return False
+    rows, d_in, d_out = PRODUCT
+    operands = [
+        (torch.ones(rows, d_in, dtype=dtype), torch.ones(d_out, d_in, dtype=dtype))
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    # The shortest time, and by turns, so that what else the machine does weighs little.
+    rounds = [[_seconds(*pair) for pair in operands] for _ in range(ROUNDS)]
+    whole, half = (min(times) for times in zip(*rounds, strict=True))
+    return whole > FASTER * half
+
+
+def _seconds(inputs: Tensor, weight: Tensor) -> float:
+    started = time.perf_counter()
+    linear(inputs, weight)
+    return time.perf_counter() - started
 
 
 def _rounded(whole: nn.Linear | Conv1D) -> Float[Tensor, "d_out d_in"]:

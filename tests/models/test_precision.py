@@ -120,11 +120,11 @@ def test_only_linear_maps_are_reduced_and_everything_else_is_shared() -> None:
     assert load_model("tiny-llama", "tiny-llama").frozen.precision == "float32"
 
 
-def test_a_processor_without_bfloat16_gives_the_same_products(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("fast", [False, True])
+def test_products_are_the_same_whether_or_not_bfloat16_is_fast(
+    monkeypatch: pytest.MonkeyPatch, fast: bool
 ) -> None:
-    model = load_model("tiny-gpt2", "tiny-gpt2")
-    down = model.parts.down(1)
+    down = load_model("tiny-gpt2", "tiny-gpt2").parts.down(1)
     inputs = torch.randn(40, 5, down.weight.shape[0], requires_grad=True)
 
     def product_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,12 +132,29 @@ def test_a_processor_without_bfloat16_gives_the_same_products(
         return product, torch.autograd.grad(product.square().sum(), inputs)[0]
 
     here = product_and_gradient()
-    monkeypatch.setattr(precision, "INSTRUCTIONS", ())
-    assert ReducedLinear(down).weight.dtype == torch.float32
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda _: fast)
+    assert (ReducedLinear(down).weight.dtype == torch.bfloat16) is fast
     step = torch.finfo(torch.bfloat16).eps
     for found, expected in zip(product_and_gradient(), here, strict=True):
         assert ((found == expected).float().mean()) > 0.98
         torch.testing.assert_close(found, expected, rtol=2 * step, atol=step)
+
+
+@pytest.mark.parametrize(("half", "fast"), [(0.5, True), (0.95, False), (2.0, False)])
+def test_bfloat16_is_used_where_its_products_take_less_time(
+    monkeypatch: pytest.MonkeyPatch, half: float, fast: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(
+        precision, "_seconds", lambda x, _: half if x.dtype == torch.bfloat16 else 1.0
+    )
+    assert precision._processor_does.__wrapped__() is fast
+
+
+def test_a_processor_without_bfloat16_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+    monkeypatch.setattr(precision, "_seconds", lambda *_: pytest.fail("timed"))
+    assert not precision._processor_does.__wrapped__()
 
 
 def reduced_model() -> LoadedModel:
