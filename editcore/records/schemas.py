@@ -150,7 +150,8 @@ _AROUND = (
     ),
     real(
         "seconds_editing",
-        "time for making the edit, with its share of a search for v* beforehand; without training",
+        "time for making the edit, with its share of a search for v* beforehand; without training. "
+        "What an editor prepares for several edits together counts to the first of them",
         "s",
     ),
     whole(

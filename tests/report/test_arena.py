@@ -14,7 +14,7 @@ from editcore.report.drawing.style import drawing
 from editcore.report.sections import arena, sequence_grades, sequences
 from tests.report.conftest import MakeStudy
 from tests.report.test_sequences import sequence
-from tests.rows import BASE, DAMAGED, edit_row
+from tests.rows import BASE, DAMAGED, edit_row, failed_row
 
 Sequences = list[dict[str, Any]]
 
@@ -45,6 +45,26 @@ def test_editors_are_ranked_by_their_usable_edits(three: ReportData) -> None:
     assert (bold.took, bold.harmed, bold.collapsed) == (1.0, 0.5, 0.5)
     assert (poor.harmed, poor.collapsed) == (1.0, 0.0)
     assert (safe.size, safe.memory, safe.seconds) == (101.5, 1.25e9, 0.125)
+
+
+def test_failed_edits_are_not_usable_and_unmeasured_editors_are_not_ranked(
+    make_study: MakeStudy,
+) -> None:
+    rows = [
+        edit_row(1, editor="alpha"),
+        failed_row(2, editor="alpha"),
+        failed_row(3, editor="beta"),
+    ]
+    (alpha,) = arena.ranked(make_study([*rows, edit_row(4, editor="gamma", took=None)]), "small")
+    assert (alpha.editor, alpha.edits, alpha.failed, alpha.usable, alpha.took) == (
+        "alpha", 2, 1, 0.5, 1.0,
+    )  # fmt: skip
+
+
+def test_the_time_of_an_edit_is_a_mean(make_study: MakeStudy) -> None:
+    rows = [edit_row(n, editor="alpha", seconds_editing=9.0 if n == 0 else 0.0) for n in range(3)]
+    (alpha,) = arena.ranked(make_study(rows), "small")
+    assert alpha.seconds == 3.0
 
 
 def test_the_line_has_the_editors_that_none_beats(three: ReportData) -> None:

@@ -17,6 +17,7 @@ from editcore.report.drawing.style import INK, MUTED, SMALL, Mark, dots, marks, 
 from editcore.report.section import Drawing, PageSection
 from editcore.report.sections.sequence_rows import batches, median
 from editcore.report.tables import Table
+from editcore.requests import OK
 
 FEWEST = 3  # editors that a ranking needs
 MEANS = ("efficacy", "efficacy_prefixed", "efficacy_free", "generalization", "locality")
@@ -26,15 +27,16 @@ LOOSE = 0.04  # of the figure: numbers of editors nearer than this are written t
 
 @dataclass(frozen=True)
 class Standing:
-    """An editor's single edits of one model: shares of them, means, medians of costs.
+    """An editor's single edits of one model: shares and means of those that succeeded, and costs.
 
-    `usable` are the edits that took and left the model sound.
+    `usable` is the share of all edits, failed ones included, that took and left the model sound.
     """
 
     editor: str
     edits: int
-    usable: float | None
-    took: float | None
+    failed: int
+    usable: float
+    took: float
     harmed: float | None
     collapsed: float | None
     means: Mapping[str, float | None]
@@ -44,8 +46,10 @@ class Standing:
 
 
 def section(study: ReportData) -> PageSection | None:
-    """A ranked table and a figure for each model; None for fewer than three editors."""
-    if len(study.editors) < FEWEST:
+    """A ranked table and a figure for each model with three editors or more; None without any."""
+    found = {model: ranked(study, model) for model in study.models}
+    several = {model: ranks for model, ranks in found.items() if len(ranks) >= FEWEST}
+    if not several:
         return None
     sequences = study.table("sequences", SEQUENCES_JUDGED)
     drawings = [
@@ -53,26 +57,30 @@ def section(study: ReportData) -> PageSection | None:
             f"arena-model={model}",
             f"Share of {model}’s edits that took against the share that harmed it; the numbers are "
             "the ranks in the table.",
-            partial(draw, model, ranked(study, model)),
+            partial(draw, model, ranks),
         )
-        for model in study.models
+        for model, ranks in several.items()
     ]
     words: tuple[str, ...] = (
         "An edit is usable if it took and left the model sound; editors are ranked by the share of "
-        "their usable edits, over all data sets. An edit took if the model gives the new object in "
-        "any way that was asked. On the line in the figure are the editors that no other one beats "
-        "in both respects.",
+        "their usable edits, over all data sets, failed edits included. An edit took if the model "
+        "gives the new object in any way that was asked. On the line in the figure are the "
+        "editors that no other one beats in both respects.",
         *_splits(study),
     )
-    tables = tuple(table(ranked(study, model), model, sequences) for model in study.models)
+    tables = tuple(table(ranks, model, sequences) for model, ranks in several.items())
     return PageSection("arena", "Editors compared", words, tuple(drawings), tables)
 
 
 def ranked(study: ReportData, model: str) -> list[Standing]:
-    """The editors of a model, best first; equals in the order of the config."""
-    made = study.made(model=model)
-    found = [_standing(made.filter(editor=e), e) for e in study.editors if e in set(made["editor"])]
-    return sorted(found, key=lambda one: (-(one.usable or 0.0), one.harmed or 0.0))
+    """The editors of a model, best first; equals in the order of the config.
+
+    Those of which no edit succeeded, or of which it was not measured whether one took, are left
+    out.
+    """
+    tried = study.cases.filter(model=model)
+    found = (_standing(tried.filter(editor=editor), editor) for editor in study.editors)
+    return sorted(filter(None, found), key=lambda one: (-one.usable, one.harmed or 0.0))
 
 
 def unbeaten(standings: Sequence[Standing]) -> list[Standing]:
@@ -96,6 +104,7 @@ def table(
             f"{rank}",
             one.editor,
             f"{one.edits:,}",
+            f"{one.failed:,}",
             *map(share, (one.usable, one.took)),
             *(share(one.means[name]) for name in MEANS),
             *map(share, (one.harmed, one.collapsed)),
@@ -106,13 +115,14 @@ def table(
         for rank, one in enumerate(standings, 1)
     ]
     lasted = [f"sequence, {n} per step" for n in steps]
-    heads = ("rank", "editor", "edits", "usable", "took", *HEADS, "harmed", "collapsed")
-    costs = ("seconds", "memory", "size")
+    heads = ("rank", "editor", "edits", "failed", "usable", "took", *HEADS, "harmed", "collapsed")
+    costs = ("time", "memory", "size")
     caption = (
-        f"Editors on {model}. Usable, took, harmed (damaged or collapsed) and collapsed are shares "
-        "of single edits, efficacy to locality means. Seconds are the median time for making an "
-        "edit, memory the largest peak of a process with the model, and size the median size of "
-        "the change." + (" " + SEQUENCE_WORDS if steps else "")
+        f"Editors on {model}. Usable is a share of all single edits; took, harmed (damaged or "
+        "collapsed) and collapsed are shares of those that succeeded, and efficacy to locality "
+        "their means. Time is the mean for making an edit, without training, memory the largest "
+        "peak of a process with the model, and size the median size of the change."
+        + (" " + SEQUENCE_WORDS if steps else "")
     )
     return Table(caption, (*heads, *costs, *lasted), tuple(cells), 2)
 
@@ -126,8 +136,8 @@ SEQUENCE_WORDS = (
 
 def draw(model: str, standings: Sequence[Standing]) -> Figure:
     """The share of edits that took against the share that harmed, a point for each editor."""
-    figure, axes = panel(f"Editors on {model}", "share of edits that harmed the model", "took")
-    axes.set_ylabel("share of edits that took")
+    across, up = "share of edits that harmed the model", "share of edits that took"
+    figure, axes = panel(f"Editors on {model}", across, up)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     best = sorted(map(_place, unbeaten(standings)))
@@ -174,22 +184,27 @@ def _keys(axes: Axes, standings: Sequence[Standing], shown: Mapping[str, Mark]) 
 
 
 def _place(one: Standing) -> tuple[float, float]:
-    return one.harmed or 0.0, one.took or 0.0
+    return one.harmed or 0.0, one.took
 
 
-def _standing(made: pl.DataFrame, editor: str) -> Standing:
+def _standing(tried: pl.DataFrame, editor: str) -> Standing | None:
+    made = tried.filter(pl.col("status") == OK, pl.col("took").is_not_null())
+    if made.is_empty():
+        return None
     sound = pl.col("grade") == SOUND
     shares = made.select(
-        usable=(pl.col("took") & sound).mean(),
+        usable=(pl.col("took") & sound).sum() / len(tried),
         took=pl.col("took").mean(),
         harmed=(~sound).mean(),
         collapsed=(pl.col("grade") == COLLAPSED).mean(),
-        seconds=pl.col("seconds_editing").median(),
+        # The mean, since an editor may find v* of many edits while it makes the first.
+        seconds=pl.col("seconds_editing").mean(),
         memory=pl.col("peak_memory").max(),
         size=pl.col("change_bytes").median(),
     ).row(0, named=True)
     means = {name: real(made[name].mean()) for name in MEANS}
-    return Standing(editor, len(made), means=means, **{k: real(v) for k, v in shares.items()})
+    failed = (tried["status"] != OK).sum()
+    return Standing(editor, len(tried), failed, means=means, **shares)
 
 
 def _lasted(rows: pl.DataFrame) -> str:
@@ -208,6 +223,6 @@ def _splits(study: ReportData) -> list[str]:
     if halves != {"reported"}:
         return []
     return [
-        "The facts are those of the half that the study’s seed draws as `reported`; options that "
-        "were tuned were chosen on the other half, `tuning`."
+        "The facts are those of the half that the study’s seed draws as `reported`; the other "
+        "half, `tuning`, is for choosing options."
     ]

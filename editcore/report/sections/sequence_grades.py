@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, GRADES, SOUND
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, RULE, SMALL, TYPE
-from editcore.report.sections.sequence_rows import batches, place, present
+from editcore.report.sections.sequence_rows import places, present
 
 COLOURS = {SOUND: "#56b4e9", DAMAGED: "#e69f00", COLLAPSED: "#22252b"}
 PANEL, LINE = 2.6, 0.17  # inches: the width of a panel, and the height of a bar with its gap
@@ -18,19 +18,17 @@ PANEL, LINE = 2.6, 0.17  # inches: the width of a panel, and the height of a bar
 
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
     """A panel per model (down) and data set (across); the longest-lasting editor is at the top."""
-    models, datasets = (present(study, rows, column) for column in ("model", "dataset"))
-    places = [(dataset, batch) for dataset in datasets for batch in batches(rows)]
+    models, across = present(study, rows, "model"), places(study, rows)
     tall = LINE * rows["editor"].n_unique() + 0.7
-    size = PANEL * len(places) + 1.1, tall * len(models) + 0.3
+    size = PANEL * len(across) + 1.1, tall * len(models) + 0.3
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(models), len(places), squeeze=False, sharey="row")
+    grid = figure.subplots(len(models), len(across), squeeze=False, sharey="row")
     for model, line in zip(models, grid, strict=True):
         of_model = rows.filter(model=model)
         editors = _ordered(of_model, present(study, of_model, "editor"))
-        for (dataset, batch), axes in zip(places, line, strict=True):
-            _panel(axes, of_model.filter(dataset=dataset, batch=batch), editors)
-            title = f"{model}, {place(dataset, batch, rows)}"
-            axes.set_title(title, loc="left", fontsize=TYPE, fontweight="bold")
+        for (name, some), axes in zip(across.items(), line, strict=True):
+            _panel(axes, some.filter(model=model), editors)
+            axes.set_title(f"{model}, {name}", loc="left", fontsize=TYPE, fontweight="bold")
     for axes in grid[-1]:
         axes.set_xlabel("edits so far")
     handles = [Patch(color=COLOURS[grade], label=grade) for grade in GRADES]
@@ -57,11 +55,8 @@ def _ordered(rows: pl.DataFrame, editors: list[str]) -> list[str]:
     parts = {editor: segments(rows.filter(editor=editor)) for editor in editors}
 
     def lasted(editor: str) -> tuple[int, int]:
-        found = parts[editor]
-        return tuple(  # type: ignore[return-value]
-            sum(b - a for a, b, grade in found if grade in grades)
-            for grades in ((SOUND, DAMAGED), (SOUND,))
-        )
+        alive = [(b - a, grade) for a, b, grade in parts[editor] if grade != COLLAPSED]
+        return sum(n for n, _ in alive), sum(n for n, grade in alive if grade == SOUND)
 
     return sorted(editors, key=lasted, reverse=True)
 

@@ -22,9 +22,16 @@ def batches(rows: pl.DataFrame) -> list[int]:
     return rows["batch"].unique().sort().to_list()
 
 
-def place(dataset: str, batch: int, rows: pl.DataFrame) -> str:
-    """A data set, with the number of facts per step if there are several such numbers."""
-    return dataset if len(batches(rows)) == 1 else f"{dataset}, {batch} per step"
+def places(study: ReportData, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The rows of each data set, and of each number of facts per step if there are several."""
+    steps = batches(rows)
+    return {
+        dataset if len(steps) == 1 else f"{dataset}, {batch} per step": rows.filter(
+            dataset=dataset, batch=batch
+        )
+        for dataset in present(study, rows, "dataset")
+        for batch in steps
+    }
 
 
 def present(study: ReportData, rows: pl.DataFrame, column: str) -> list[str]:

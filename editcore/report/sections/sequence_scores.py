@@ -13,15 +13,7 @@ from editcore.records.schemas import GUESSED, SCORE
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
-from editcore.report.sections.sequence_rows import (
-    GROUP,
-    batches,
-    ends,
-    groups,
-    median,
-    place,
-    present,
-)
+from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, places, present
 from editcore.report.tables import WHERE, Table
 from editcore.summary.sequences import tasks
 
@@ -69,20 +61,18 @@ class SequenceScores:
     def draw(self, model: str) -> Figure:
         """A panel per task (down) and data set (across), with a dashed line for random guessing."""
         rows = self.rows.filter(pl.col("model") == model)
-        names = present(self.study, rows, "dataset")
-        datasets = [(dataset, batch) for dataset in names for batch in batches(rows)]
-        places = [(task, *there) for task in self.tasks for there in datasets]
+        across = places(self.study, rows)
+        shown = [(task, name) for task in self.tasks for name in across]
         editors = marks(present(self.study, self.rows, "editor"))
-        columns = len(datasets) if len(datasets) > 1 else min(COLUMNS, len(places))
-        titles = [f"{task}, {place(dataset, batch, rows)}" for task, dataset, batch in places]
-        figure, grid = panels(titles, columns)
-        for axes, (task, dataset, batch) in zip(grid, places, strict=True):
+        columns = len(across) if len(across) > 1 else min(COLUMNS, len(shown))
+        figure, grid = panels([f"{task}, {name}" for task, name in shown], columns)
+        for axes, (task, name) in zip(grid, shown, strict=True):
             axes.set_ylim(-0.05, 1.08)
             axes.set_ylabel("score")
             axes.set_xlabel("edits so far")
             if (guess := self._guess(task)) is not None:
                 axes.axhline(guess, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-            sequences = rows.filter(dataset=dataset, batch=batch).drop_nulls(SCORE + task)
+            sequences = across[name].drop_nulls(SCORE + task)
             for editor, mark in editors.items():
                 _line(axes, sequences.filter(pl.col("editor") == editor), SCORE + task, mark)
         figure.suptitle(f"Tasks of {model}", x=0.01, ha="left", fontweight="bold")

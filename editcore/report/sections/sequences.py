@@ -25,15 +25,7 @@ from editcore.report.drawing.style import (
 )
 from editcore.report.section import Drawing, PageSection
 from editcore.report.sections import sequence_grades
-from editcore.report.sections.sequence_rows import (
-    GROUP,
-    batches,
-    ends,
-    groups,
-    median,
-    place,
-    present,
-)
+from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, places, present
 from editcore.report.sections.sequence_scores import SequenceScores
 from editcore.report.tables import WHERE, Table
 
@@ -94,19 +86,17 @@ def _grades(study: ReportData, rows: pl.DataFrame) -> Drawing:
 
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
     """A panel per model (down) and data set (across), with one scale for each model."""
-    models, datasets = (present(study, rows, column) for column in ("model", "dataset"))
-    places = [(dataset, batch) for dataset in datasets for batch in batches(rows)]
+    models, across = present(study, rows, "model"), places(study, rows)
     editors = marks(present(study, rows, "editor"))
-    size = PANEL[0] * len(places), PANEL[1] * len(models) + 0.35
+    size = PANEL[0] * len(across), PANEL[1] * len(models) + 0.35
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(models), len(places), squeeze=False, sharex=True)
+    grid = figure.subplots(len(models), len(across), squeeze=False, sharex=True)
     for model, line in zip(models, grid, strict=True):
         of_model = rows.filter(pl.col("model") == model)
         scale = _scale(study, of_model)
-        for (dataset, batch), axes in zip(places, line, strict=True):
-            _panel(study, axes, of_model.filter(dataset=dataset, batch=batch), editors, scale)
-            title = f"{model}, {place(dataset, batch, rows)}"
-            axes.set_title(title, loc="left", fontsize=TYPE, fontweight="bold")
+        for (name, some), axes in zip(across.items(), line, strict=True):
+            _panel(study, axes, some.filter(model=model), editors, scale)
+            axes.set_title(f"{model}, {name}", loc="left", fontsize=TYPE, fontweight="bold")
         line[0].set_ylabel("perplexity")
     for axes in grid[-1]:
         axes.set_xlabel("edits so far")
