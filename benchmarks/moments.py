@@ -23,7 +23,7 @@ from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
 from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import LoadedModel
-from editcore.planning.hard_cases import chosen
+from editcore.planning.cases import chosen
 from editcore.planning.jobs import ModelSpec
 from editcore.requests import EditRequest
 from editcore.updates.delta import Delta

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from editcore.config.collapse import CollapseSection
-from editcore.config.messages import validated
+from editcore.config.messages import nearest, validated
 from editcore.config.plain_yaml import parse_yaml
 from editcore.config.section import Label, Positive, Section, Seed
 from editcore.config.stages import (
@@ -129,13 +129,18 @@ class DatasetSection(Section):
     only: Only | None = Field(
         default=None,
         description="Use only `hard` cases, whose subject opens the prompt and is one token for "
-        "every model in the study, or only `normal` ones, for which this holds for no model; by "
-        "default all. `limit` then applies to these.",
+        "every model that they are edited in, or only `normal` ones, for which this holds for "
+        "none; by default all. `limit` then applies to these.",
     )
     split: Split | None = Field(
         default=None,
         description="Use only one half of the records, drawn from the study's seed: choose options "
         "on `tuning`, and report edits of `reported`. By default both; `limit` applies afterwards.",
+    )
+    models: tuple[Label, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Labels of the models that these facts are edited in; by default all.",
     )
     format: str = Field(
         default="auto",
@@ -211,7 +216,7 @@ class ReportSection(Section):
 
 
 class StudyConfig(Section):
-    """A study: every model is edited by every editor on every data set."""
+    """A study: every model is edited by every editor on every data set that is for it."""
 
     seed: Seed = Field(default=0, description="Seed for everything that is drawn at random.")
     shard_size: Positive = Field(
@@ -260,6 +265,23 @@ class StudyConfig(Section):
         default=None, description="Experiments on why edits collapse a model; by default none."
     )
     report: ReportSection = Field(default=ReportSection(), description="What the report shows.")
+
+    @model_validator(mode="after")
+    def _facts_for_every_model(self) -> Self:
+        wanted = set[str]()
+        for label, choice in self.datasets.items():
+            if unknown := sorted(set(choice.models or ()) - set(self.models)):
+                raise ValueError(
+                    f"datasets.{label}.models: no model has the label {unknown[0]!r}. "
+                    f"{nearest(unknown[0], self.models)}"
+                )
+            wanted |= set(choice.models or self.models)
+        if without := [label for label in self.models if label not in wanted]:
+            raise ValueError(
+                f"no data set is for the model {without[0]!r}; add it to the `models` of one, or "
+                "leave the model out"
+            )
+        return self
 
 
 def parse(raw: Mapping[str, Any], where: str) -> StudyConfig:

@@ -16,10 +16,10 @@ from editcore.planning import paths, preflight
 from editcore.planning.artefacts import spectra, training
 from editcore.planning.artefacts.anchors import AnchorJob, AnchorPlanner
 from editcore.planning.artefacts.spectra import SpectrumJob
+from editcore.planning.cases import Cases, of_dataset
 from editcore.planning.editors import EditorPlanner, moment_layers
 from editcore.planning.jobs import (
     DatasetCases,
-    DatasetSpec,
     EditJob,
     EditorSpec,
     ModelSpec,
@@ -36,7 +36,7 @@ from editcore.planning.jobs import (
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sequences import SequencePlanner
-from editcore.planning.sources import dataset_spec, model_spec, moment_texts, perplexity_spec
+from editcore.planning.sources import model_spec, moment_texts, perplexity_spec
 from editcore.planning.stages import CaseSet, DownstreamJob, EditFiles, LayersJob, MechanismJob
 from editcore.planning.study import Study
 from editcore.registry.registry import Registry, load_registry
@@ -69,15 +69,6 @@ class _Edited:
 _Perplexity = Mapping[str, PerplexitySpec]
 
 
-@dataclass(frozen=True)
-class _Cases:
-    """A data set, and the cases of it that the study, or one shard of it, edits."""
-
-    dataset: DatasetSpec
-    ids: tuple[int, ...]
-    shard: int = 0
-
-
 class _Planner:
     """Resolves each section once, then combines them."""
 
@@ -99,10 +90,11 @@ class _Planner:
         edited = [
             self._edited(spec, label, anchors) for spec in models for label in self._config.editors
         ]
-        shards = [shard for each in cases for shard in self._shards(each)]
+        shards = [shard for each in cases for shard in each.shards(self._config.shard_size)]
         perplexity = {spec.name: self._perplexity(spec) for spec in models}
-        edits = [self._edit_job(e, s, perplexity) for e in edited for s in shards]
-        values = [job for e in edited for s in shards for job in _value_jobs(e, s)]
+        pairs = [(e, s) for e in edited for s in shards if s.are_for(e.model)]
+        edits = [self._edit_job(*pair, perplexity) for pair in pairs]
+        values = [job for pair in pairs for job in _value_jobs(*pair)]
         return Study(
             self._config,
             {spec.name: self._prefix_job(spec) for spec in models},
@@ -125,7 +117,7 @@ class _Planner:
         )
 
     def _sequences(
-        self, edited: Sequence[_Edited], cases: Sequence[_Cases], perplexity: _Perplexity
+        self, edited: Sequence[_Edited], cases: Sequence[Cases], perplexity: _Perplexity
     ) -> dict[SequenceKey, SequenceJob]:
         if (choice := self._config.sequences) is None:
             return {}
@@ -147,7 +139,7 @@ class _Planner:
             for pair in edited
             if pair.editor.label in editors
             for each in cases
-            if each.dataset.name in facts
+            if each.dataset.name in facts and each.are_for(pair.model)
             for seed in choice.seeds
             for batch in planner.batches(pair.editor)
         ]
@@ -189,10 +181,10 @@ class _Planner:
             norms = anchors.planned(options, model)
         return _Edited(model, spec, moments, basis, values, *learning, norms)
 
-    def _cases(self, label: str, specs: Sequence[ModelSpec]) -> _Cases:
+    def _cases(self, label: str, specs: Sequence[ModelSpec]) -> Cases:
         with self._at(f"datasets.{label}"):
             choice, seed = self._config.datasets[label], self._config.seed
-            return _Cases(*dataset_spec(label, choice, self._registry, specs, seed))
+            return of_dataset(label, choice, self._registry, specs, seed)
 
     def _perplexity(self, model: ModelSpec) -> PerplexitySpec:
         with self._at("perplexity"):
@@ -225,12 +217,7 @@ class _Planner:
         self._texts[found.key] = found
         return found.spec
 
-    def _shards(self, cases: _Cases) -> list[_Cases]:
-        size = self._config.shard_size
-        starts = range(0, len(cases.ids), size)
-        return [_Cases(cases.dataset, cases.ids[i : i + size], n) for n, i in enumerate(starts)]
-
-    def _edit_job(self, pair: _Edited, cases: _Cases, perplexity: _Perplexity) -> EditJob:
+    def _edit_job(self, pair: _Edited, cases: Cases, perplexity: _Perplexity) -> EditJob:
         return EditJob(
             **self._artefacts(pair),
             values=tuple(
@@ -277,7 +264,7 @@ class _Planner:
         return self._registry.editors[editor.uses].record.capabilities.changes_weights
 
     def _layers_jobs(
-        self, models: Sequence[ModelSpec], cases: Sequence[_Cases]
+        self, models: Sequence[ModelSpec], cases: Sequence[Cases]
     ) -> dict[str, LayersJob]:
         if (choice := self._config.layers) is None:
             return {}
@@ -288,19 +275,23 @@ class _Planner:
                     f"{self._where}: layers.datasets: no data set has the label {label!r}. "
                     f"{nearest(label, known)}"
                 )
-        sets = tuple(
-            DatasetCases(
-                dataset=known[label].dataset, case_ids=_evenly(known[label].ids, choice.cases)
+        chosen = [known[label] for label in choice.datasets or known]
+        sets = {
+            model: tuple(
+                DatasetCases(dataset=each.dataset, case_ids=each.evenly(choice.cases))
+                for each in chosen
+                if each.are_for(model)
             )
-            for label in choice.datasets or known
-        )
-        return {
-            model.name: LayersJob(model=model, prefixes=str(paths.prefixes(model.name)), sets=sets)
             for model in models
+        }
+        return {
+            model.name: LayersJob(model=model, prefixes=str(paths.prefixes(model.name)), sets=some)
+            for model, some in sets.items()
+            if some
         }
 
     def _mechanism_jobs(
-        self, edited: Sequence[_Edited], shards: Sequence[_Cases], perplexity: _Perplexity
+        self, edited: Sequence[_Edited], shards: Sequence[Cases], perplexity: _Perplexity
     ) -> dict[str, MechanismJob]:
         if (choice := self._config.mechanism) is None:
             return {}
@@ -318,11 +309,24 @@ class _Planner:
         if choice.encoder is not None:
             with self._at("mechanism.encoder"):
                 preflight.without_wildcards(map(str, preflight.model_files(choice.encoder)))
-        pairs = [pair for pair in edited if pair.editor.label == choice.editor]
-        return {pair.model.name: self._mechanism_job(pair, shards, perplexity) for pair in pairs}
+        first = {each.dataset.name: each for each in shards if each.shard == 0}
+        hard, normal = first[choice.hard], first[choice.normal]
+        jobs = {
+            pair.model.name: self._mechanism_job(pair, hard, normal, perplexity)
+            for pair in edited
+            if pair.editor.label == choice.editor
+            and hard.are_for(pair.model)
+            and normal.are_for(pair.model)
+        }
+        if not jobs:
+            raise ConfigError(
+                f"{self._where}: mechanism: no model has both data sets, {choice.hard!r} and "
+                f"{choice.normal!r}; name two that are for the same model"
+            )
+        return jobs
 
     def _mechanism_job(
-        self, pair: _Edited, shards: Sequence[_Cases], perplexity: _Perplexity
+        self, pair: _Edited, hard: Cases, normal: Cases, perplexity: _Perplexity
     ) -> MechanismJob:
         choice = self._config.mechanism
         assert choice is not None
@@ -331,11 +335,10 @@ class _Planner:
                 f"{self._where}: mechanism.editor: {choice.editor!r} does not search for v* and "
                 "read the second moment of one layer; name an editor that does"
             )
-        first = {each.dataset.name: each for each in shards if each.shard == 0}
         return MechanismJob(
             **self._artefacts(pair),
-            hard_cases=_case_set(pair, first[choice.hard], choice.cases),
-            normal_cases=_case_set(pair, first[choice.normal], choice.cases),
+            hard_cases=_case_set(pair, hard, choice.cases),
+            normal_cases=_case_set(pair, normal, choice.cases),
             texts=self._moment_texts(pair.model),
             perplexity=perplexity[pair.model.name],
             prefix_lengths=choice.prefix_lengths,
@@ -356,7 +359,7 @@ class _Planner:
         }
 
 
-def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
+def _value_jobs(pair: _Edited, cases: Cases) -> list[ValueJob]:
     """The searches for v* that an editor needs on one shard; editors may share them."""
     return [
         ValueJob(
@@ -371,16 +374,10 @@ def _value_jobs(pair: _Edited, cases: _Cases) -> list[ValueJob]:
     ]
 
 
-def _case_set(pair: _Edited, shard: _Cases, limit: int) -> CaseSet:
+def _case_set(pair: _Edited, shard: Cases, limit: int) -> CaseSet:
     (values,) = _value_jobs(pair, shard)
     return CaseSet(
         dataset=shard.dataset,
-        case_ids=_evenly(shard.ids, limit),
+        case_ids=shard.evenly(limit),
         values=str(paths.values(*values.key)),
     )
-
-
-def _evenly(ids: Sequence[int], limit: int) -> tuple[int, ...]:
-    """At most `limit` cases, spread evenly, since files often sort cases by their kind."""
-    count = min(limit, len(ids))
-    return tuple(ids[i * len(ids) // count] for i in range(count))

@@ -1,20 +1,10 @@
-"""The models, data sets and texts of a study, with hashes of third-party code that reads them."""
+"""The models and texts of a study, with a hash of third-party code that provides a family."""
 
-import random
-from collections.abc import Sequence
-
-from editcore.config.study import (
-    DatasetSection,
-    ModelSection,
-    MomentSection,
-    PerplexitySection,
-    Split,
-)
+from editcore.config.study import ModelSection, MomentSection, PerplexitySection
 from editcore.datasets.bundled import data_file
 from editcore.datasets.invented_world import moment_file, perplexity_file
-from editcore.errors import at
-from editcore.planning import hard_cases, preflight
-from editcore.planning.jobs import DatasetSpec, ModelSpec, PerplexitySpec, TextJob, TextSpec
+from editcore.planning import preflight
+from editcore.planning.jobs import ModelSpec, PerplexitySpec, TextJob, TextSpec
 from editcore.planning.model_types import refuse_unfit
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry
@@ -35,37 +25,6 @@ def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpe
     family = family_of(str(config.get("model_type")), registry)
     code = family.foreign_code if family else ""
     return ModelSpec(name=label, source=source, family_code=code, **options)
-
-
-def dataset_spec(
-    label: str, choice: DatasetSection, registry: Registry, models: Sequence[ModelSpec], seed: int
-) -> tuple[DatasetSpec, tuple[int, ...]]:
-    """A data set and its label, and the ids of the cases that a study of `models` edits.
-
-    `seed` draws the halves of `split`.
-
-    Raises `DataError` if the file is missing or unusable, `PluginError` for an unknown format, and
-    what `hard_cases.chosen` raises.
-    """
-    path = data_file(choice.path)
-    found, requests = preflight.cases(path, choice.format, registry)
-    if choice.only is not None:
-        with at(path):
-            requests = hard_cases.chosen(requests, choice.only, models)
-    if choice.split is not None:
-        requests = [each for each in requests if half(seed, each.case_id) == choice.split]
-    code = registry.dataset_formats[found].foreign_code
-    spec = DatasetSpec(name=label, path=path, format=choice.format, format_code=code)
-    return spec, tuple(request.case_id for request in requests[: choice.limit])
-
-
-def half(seed: int, case_id: int) -> Split:
-    """The half of a data set that a case is in; it depends on nothing else.
-
-    >>> [half(0, case) for case in range(4, 7)]
-    ['tuning', 'reported', 'reported']
-    """
-    return "tuning" if random.Random(f"split:{seed}:{case_id}").random() < 0.5 else "reported"
 
 
 def perplexity_spec(choice: PerplexitySection, model: ModelSpec) -> PerplexitySpec:

@@ -22,7 +22,7 @@ from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
 from editcore.models.hub import fetch_description
 from editcore.numbers import in_percent, plural, share, times
-from editcore.planning.hard_cases import chosen
+from editcore.planning.cases import chosen
 from editcore.planning.jobs import ModelSpec
 from editcore.progress import progress_bar
 from editcore.registry.registry import Registry

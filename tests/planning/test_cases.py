@@ -10,11 +10,12 @@ from transformers import AutoTokenizer
 
 from editcore.config.study import parse
 from editcore.datasets.readers import read_requests
-from editcore.errors import DataError, ModelError
+from editcore.errors import ConfigError, DataError, ModelError
 from editcore.models.tokenization import tokenize_prompt
-from editcore.planning.hard_cases import TokenizerMissing, is_hard
+from editcore.planning.cases import TokenizerMissing, is_hard
 from editcore.planning.planner import plan
 from editcore.planning.study import Study
+from editcore.registry.registry import load_registry
 from tests.studies import model_files, plain_registry, record, study_config, write_data, write_json
 
 Planner = Callable[..., Study]
@@ -172,3 +173,58 @@ def test_a_half_is_limited_after_the_split(planned: Planner) -> None:
     assert cases(planned(WHOLE, split="reported", limit=1)) <= cases(
         planned(WHOLE, split="reported")
     )
+
+
+def two_models(datasets: dict[str, Any], **sections: Any) -> Study:
+    """A study by ROME of the models m0 and m1, which another one has written here."""
+    models = {name: {"source": name} for name in ("m0", "m1")}
+    editors = {"rome": {"options": {"layer": 1}}}
+    config = study_config(models=models, editors=editors, datasets=datasets, **sections)
+    return plan(parse(config, "study.yaml"), "study.yaml", load_registry())
+
+
+def test_a_data_set_may_be_for_some_models(planned: Planner) -> None:
+    planned(WHOLE, SHORT)
+    file = "data/facts.json"
+    study = two_models(
+        {"some": {"path": file, "only": "hard", "models": ["m0"]}, "all": {"path": file}},
+        shard_size=100,
+        layers={"cases": 2},
+        sequences={"edits": 2},
+        mechanism={"editor": "rome", "hard": "some", "normal": "all"},
+    )
+    places = {("m0", "some"), ("m0", "all"), ("m1", "all")}
+    assert {(key.model, key.dataset) for key in study.edits} == places
+    assert {(key.model, key.dataset) for key in study.sequences} == places
+    assert {key.dataset for key in study.values if key.model == "m1"} == {"all"}
+    assert [each.dataset.name for each in study.layers["m1"].sets] == ["all"]
+    assert [*study.mechanism] == ["m0"]
+    # Of m0's tokenizer alone; m1 cuts Harbor in two.
+    (job,) = (job for key, job in study.edits.items() if key.dataset == "some")
+    assert len(job.case_ids) == 4
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (["m0", "m2"], r"datasets\.facts\.models: no model has the label 'm2'"),
+        (["m0"], "no data set is for the model 'm1'"),
+    ],
+)
+def test_data_sets_for_no_known_model_and_models_without_one_are_refused(
+    planned: Planner, models: list[str], message: str
+) -> None:
+    planned(WHOLE, SHORT)
+    with pytest.raises(ConfigError, match=message):
+        two_models({"facts": {"path": "data/facts.json", "models": models}})
+
+
+def test_a_mechanism_of_data_sets_for_different_models_is_refused(planned: Planner) -> None:
+    planned(WHOLE, SHORT)
+    sets = {
+        name: {"path": "data/facts.json", "models": [model]}
+        for name, model in (("one", "m0"), ("two", "m1"))
+    }
+    choice = {"editor": "rome", "hard": "one", "normal": "two"}
+    with pytest.raises(ConfigError, match="no model has both data sets, 'one' and 'two'"):
+        two_models(sets, mechanism=choice)
