@@ -112,6 +112,12 @@ class EditorSection(Section):
     options_by_model: dict[Label, dict[str, Any]] = Field(
         default={}, description="Options for single models, by label; they override those above."
     )
+    models: tuple[Label, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Labels of the models that it edits; by default all. For an editor whose "
+        "training would take too long for some.",
+    )
     transforms: tuple[TransformSection, ...] = Field(
         default=(),
         description="Transforms of each weight change before it is measured, in order, and "
@@ -216,7 +222,7 @@ class ReportSection(Section):
 
 
 class StudyConfig(Section):
-    """A study: every model is edited by every editor on every data set that is for it."""
+    """A study: every model is edited by every editor on every data set, if both are for it."""
 
     seed: Seed = Field(default=0, description="Seed for everything that is drawn at random.")
     shard_size: Positive = Field(
@@ -267,20 +273,22 @@ class StudyConfig(Section):
     report: ReportSection = Field(default=ReportSection(), description="What the report shows.")
 
     @model_validator(mode="after")
-    def _facts_for_every_model(self) -> Self:
-        wanted = set[str]()
-        for label, choice in self.datasets.items():
-            if unknown := sorted(set(choice.models or ()) - set(self.models)):
+    def _every_model_is_edited(self) -> Self:
+        for kind, section in (("editors", self.editors), ("datasets", self.datasets)):
+            left = set(self.models)
+            for label, choice in section.items():
+                chosen = set(self.models if choice.models is None else choice.models)
+                if unknown := sorted(chosen - set(self.models)):
+                    raise ValueError(
+                        f"{kind}.{label}.models: no model has the label {unknown[0]!r}. "
+                        f"{nearest(unknown[0], self.models)}"
+                    )
+                left -= chosen
+            if left:
                 raise ValueError(
-                    f"datasets.{label}.models: no model has the label {unknown[0]!r}. "
-                    f"{nearest(unknown[0], self.models)}"
+                    f"none of the {kind} is for the model {min(left)!r}; add it to the `models` "
+                    "of one, or leave the model out"
                 )
-            wanted |= set(choice.models or self.models)
-        if without := [label for label in self.models if label not in wanted]:
-            raise ValueError(
-                f"no data set is for the model {without[0]!r}; add it to the `models` of one, or "
-                "leave the model out"
-            )
         return self
 
 

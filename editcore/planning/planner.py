@@ -88,7 +88,10 @@ class _Planner:
         reported = {each.dataset: each.ids for each in cases}
         anchors = AnchorPlanner(reported, self._registry, self._config.seed)
         edited = [
-            self._edited(spec, label, anchors) for spec in models for label in self._config.editors
+            self._edited(spec, label, anchors)
+            for spec in models
+            for label, choice in self._config.editors.items()
+            if choice.models is None or spec.name in choice.models
         ]
         shards = [shard for each in cases for shard in each.shards(self._config.shard_size)]
         perplexity = {spec.name: self._perplexity(spec) for spec in models}

@@ -178,8 +178,8 @@ def test_a_half_is_limited_after_the_split(planned: Planner) -> None:
 def two_models(datasets: dict[str, Any], **sections: Any) -> Study:
     """A study by ROME of the models m0 and m1, which another one has written here."""
     models = {name: {"source": name} for name in ("m0", "m1")}
-    editors = {"rome": {"options": {"layer": 1}}}
-    config = study_config(models=models, editors=editors, datasets=datasets, **sections)
+    sections = {"editors": {"rome": {"options": {"layer": 1}}}} | sections
+    config = study_config(models=models, datasets=datasets, **sections)
     return plan(parse(config, "study.yaml"), "study.yaml", load_registry())
 
 
@@ -204,11 +204,22 @@ def test_a_data_set_may_be_for_some_models(planned: Planner) -> None:
     assert len(job.case_ids) == 4
 
 
+def test_an_editor_may_be_for_some_models(planned: Planner) -> None:
+    planned(WHOLE, SHORT)
+    editors = {"rome": {"options": {"layer": 1}}, "noop": {"models": ["m1"]}}
+    study = two_models({"facts": {"path": "data/facts.json"}}, editors=editors)
+    assert {(key.model, key.editor) for key in study.edits} == {
+        ("m0", "rome"), ("m1", "rome"), ("m1", "noop"),
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"editors\.noop\.models: no model has the label 'm3'"):
+        two_models({"facts": {"path": "data/facts.json"}}, editors={"noop": {"models": ["m3"]}})
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [
         (["m0", "m2"], r"datasets\.facts\.models: no model has the label 'm2'"),
-        (["m0"], "no data set is for the model 'm1'"),
+        (["m0"], "none of the datasets is for the model 'm1'"),
     ],
 )
 def test_data_sets_for_no_known_model_and_models_without_one_are_refused(
