@@ -11,6 +11,7 @@ from typing import Any
 import click
 import torch
 
+from benchmarks.grading import costs
 from benchmarks.moments import Comparison
 from benchmarks.sequence import race
 from benchmarks.shapes import SHAPES, build
@@ -18,6 +19,7 @@ from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
 from editcore.config.study import Precision
 from editcore.models.loading import load_model, load_tokenizer
+from editcore.planning.jobs import PerplexitySpec
 
 PRECISION = click.option(
     "--precision",
@@ -65,6 +67,7 @@ def main() -> None:
       python -m benchmarks sweep --shape gpt2-xl --device cuda --precision bfloat16
       python -m benchmarks sequence --shape gpt2-small --edits 50
       python -m benchmarks moments --model path/to/model --layers 7 --real texts.jsonl
+      python -m benchmarks grading --model path/to/model --layer 7
     """
 
 
@@ -150,6 +153,36 @@ def moments(
     by_source = compared.moments(numbers(layers), tokens, real, other)
     found = {f"layer {n}": compared.at(n, by_source) for n in numbers(layers)}
     finish({"tokens": tokens, "texts": texts, **found}, out)
+
+
+@main.command()
+@click.option("--model", "source", required=True, help="A folder, or any other source of a model.")
+@click.option("--layer", default=2, show_default=True, help="The layer that is edited.")
+@click.option("--edits", default=8, show_default=True, help="Edits measured together.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds, of which the median counts.")
+@click.option(
+    "--texts", default=50, show_default=True, help="Texts that perplexity is measured on."
+)
+@click.option(
+    "--path",
+    default="resources/real/perplexity.json",
+    show_default=True,
+    help="The file of texts.",
+)
+@PRECISION
+def grading(
+    source: str,
+    layer: int,
+    edits: int,
+    rounds: int,
+    texts: int,
+    path: str,
+    precision: Precision,
+) -> None:
+    """Time an edit's perplexity pass without and with its grade, and the warning's sample."""
+    model = load_model("model", source, precision=precision)
+    spec = PerplexitySpec(path=path, texts=texts)
+    finish({"texts": texts, "edits": edits, **costs(model, layer, spec, edits, rounds)}, None)
 
 
 def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -65,3 +65,14 @@ def test_sources_of_c_are_compared_in_keys_and_in_edits(tmp_path: Path) -> None:
             assert outcome["cases"] == 2
             assert 0 <= outcome["efficacy"] <= 1
             assert outcome["ratio, median"] <= outcome["ratio, worst"]
+
+
+def test_the_cost_of_grades_and_of_the_sample_is_timed() -> None:
+    few = ["--edits", "2", "--rounds", "1", "--texts", "2"]
+    result = CliRunner().invoke(main, ["grading", "--model", "tiny-gpt2", *few])
+    assert result.exit_code == 0, result.output
+    found = dict(line.rsplit(None, 1) for line in result.output.splitlines())
+    assert float(found["perplexity s"]) > 0
+    # About 1,024 tokens against two texts.
+    assert float(found["sample, share"]) > 1
+    assert "grades, share" in found
