@@ -81,7 +81,8 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
     yield DatasetFormatInfo(
         "flat",
         "EasyEdit's records, with the subject written out in the prompt.",
-        "Wang et al. 2024, EasyEdit",
+        "Wang et al. 2024, EasyEdit: An Easy-to-use Knowledge Editing Framework for Large Language "
+        "Models",
         "editcore.datasets.formats.flat:flat",
         ("prompt", "subject", "target_new"),
     )

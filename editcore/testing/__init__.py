@@ -1,4 +1,4 @@
-"""For tests of plugins: tiny models, and conformance suites for editors and model families.
+"""For tests of plugins: tiny models, contexts to edit them in, and conformance suites.
 
     from editcore.testing import EditorConformance
 
@@ -13,10 +13,18 @@ import pytest
 
 # Before the suites are imported, so that their assertions show what differs.
 pytest.register_assert_rewrite(
-    "editcore.testing.suite", "editcore.testing.bench", "editcore.testing.family_suite"
+    "editcore.testing.suite",
+    "editcore.testing.assertions",
+    "editcore.testing.bench",
+    "editcore.testing.family_suite",
 )
 
+from editcore.testing.assertions import (  # noqa: E402
+    assert_continues_from_file,
+    assert_same_delta,
+)
 from editcore.testing.bench import Bench  # noqa: E402
+from editcore.testing.contexts import tiny_context  # noqa: E402
 from editcore.testing.family_suite import ModelFamilyConformance  # noqa: E402
 from editcore.testing.models import (  # noqa: E402
     KINDS,
@@ -38,7 +46,10 @@ __all__ = [
     "Bench",
     "EditorConformance",
     "ModelFamilyConformance",
+    "assert_continues_from_file",
+    "assert_same_delta",
     "save_tiny_model",
+    "tiny_context",
     "tiny_facts",
     "tiny_model",
     "tiny_model_of_type",

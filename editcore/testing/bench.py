@@ -12,6 +12,7 @@ from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import pad_rows
 from editcore.registry.hookspecs import EditorInfo
 from editcore.requests import EditRequest
+from editcore.testing.assertions import assert_same_delta
 from editcore.testing.models import tiny_requests
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta
@@ -101,7 +102,7 @@ class Bench:
         assert found is not None
         if isinstance(expected, Delta):
             assert isinstance(found, Delta)
-            _assert_same_updates(found, expected, tolerance)
+            assert_same_delta(found, expected, tolerance=tolerance)
             return
         with expected.applied(self.model.model):
             wanted = logits(self.model)
@@ -124,11 +125,3 @@ def logits(model: LoadedModel, texts: Sequence[str] | None = None) -> torch.Tens
     )
     found: torch.Tensor = model.model(input_ids=rows.ids, attention_mask=rows.mask).logits
     return found[rows.mask.bool()]
-
-
-def _assert_same_updates(found: Delta, expected: Delta, tolerance: float) -> None:
-    """Both change the same parameters, and differ by at most `tolerance` relative to their norm."""
-    assert found.updates.keys() == expected.updates.keys()
-    for name, update in expected.updates.items():
-        difference = float((found.updates[name].dense() - update.dense()).double().norm())
-        assert difference <= tolerance * update.norm(), name

@@ -17,7 +17,13 @@ from editcore.errors import RequestError
 from editcore.models.loading import wrap_model
 from editcore.models.tokenization import tokenize_prompt
 from editcore.requests import EditRequest
-from editcore.testing import Bench, EditorConformance
+from editcore.testing import (
+    Bench,
+    EditorConformance,
+    assert_continues_from_file,
+    assert_same_delta,
+    tiny_context,
+)
 from editcore.testing.models import tiny_model
 from editcore.updates.delta import Delta, DenseUpdate
 from tests.patches import Noise
@@ -106,6 +112,19 @@ class MovesTheModelAlong(Honest):
         if state is not None:
             context.model.parts.down(2).weight.add_(1)
         return EditResult(super().edit(context, requests).delta, state="edited")
+
+
+class Counts(Honest):
+    """Its noise depends on how many edits came before."""
+
+    def edit(self, context, requests, state=None):
+        number = int(state["edits"]) if state else 0
+        return EditResult(self.change(context, number), state={"edits": torch.tensor(number + 1)})
+
+
+class CountsFromTheStartAgain(Counts):
+    def load_state(self, context, tensors):
+        return {"edits": torch.tensor(0)}
 
 
 class HonestPatch(Honest):
@@ -221,6 +240,24 @@ def test_capabilities_are_taken_at_their_word(tmp_path: Path) -> None:
         CHECKS["several"](bench_of(TakesSeveral), tmp_path)
     with pytest.raises(AssertionError):
         CHECKS["sequential"](bench_of(MovesTheModelAlong), tmp_path)
+
+
+def test_a_sequence_that_forgets_its_saved_state_is_found(tmp_path: Path) -> None:
+    assert_continues_from_file(Counts(OneLayer()), tiny_context(), tmp_path / "state")
+    with pytest.raises(AssertionError):
+        assert_continues_from_file(
+            CountsFromTheStartAgain(OneLayer()), tiny_context(), tmp_path / "state"
+        )
+
+
+@pytest.mark.parametrize("other", [{"a": 1.1}, {"a": 1.0, "b": 1.0}, {"b": 1.0}])
+def test_deltas_that_differ_by_more_than_the_tolerance_are_found(other: dict[str, float]) -> None:
+    def delta(sizes: dict[str, float]) -> Delta:
+        return Delta({name: DenseUpdate(size * torch.eye(2)) for name, size in sizes.items()})
+
+    assert_same_delta(delta({"a": 1.1}), delta({"a": 1.0}), tolerance=0.2)
+    with pytest.raises(AssertionError):
+        assert_same_delta(delta(other), delta({"a": 1.0}), tolerance=0.01)
 
 
 def test_the_library_imports_no_tests() -> None:

@@ -14,7 +14,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="alphaedit",
         summary="Projects MEMIT's change on the directions that running text hardly uses.",
-        paper="Fang et al. 2025, AlphaEdit: Null-Space Constrained Knowledge Editing",
+        paper="Fang et al. 2025, AlphaEdit: Null-Space Constrained Knowledge Editing for Language "
+        "Models",
         config=AlphaEditConfig,
         factory="editcore_alphaedit.editor:AlphaEditEditor",
         capabilities=Capabilities(batched=True),

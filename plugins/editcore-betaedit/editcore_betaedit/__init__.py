@@ -14,7 +14,7 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="betaedit",
         summary="AlphaEdit with C in the solve and a projector that follows the edits.",
-        paper="BetaEdit 2026, arXiv 2605.09285",
+        paper="Liu et al. 2026, BetaEdit: Null-Space Constrained Sequential Model Editing",
         config=BetaEditConfig,
         factory="editcore_betaedit.editor:BetaEditEditor",
         capabilities=Capabilities(batched=True),

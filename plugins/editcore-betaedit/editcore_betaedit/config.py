@@ -6,7 +6,7 @@ from editcore import Prefixes, Requirement, Spectrum, SpreadingOptions
 
 
 class BetaEditConfig(SpreadingOptions):
-    """BetaEdit (arXiv 2605.09285): AlphaEdit that also weighs C, and remakes its projector.
+    """BetaEdit (Liu et al. 2026): AlphaEdit that also weighs C, and remakes its projector.
 
     The released code ends its run if a layer's change is too large; here nothing ends, since a
     study measures what such a change does.

@@ -6,30 +6,21 @@ from editcore_emmet.config import EmmetConfig
 from editcore_emmet.editor import EmmetEditor
 
 from editcore import EditContext
-from editcore.testing import tiny_model, tiny_requests
-from editcore.toolkit import ContextPrefixes, KeyPair, SecondMoment, solve_rank_one, wrap_model
+from editcore.testing import tiny_context, tiny_requests
+from editcore.toolkit import KeyPair, solve_rank_one
 
 LAYER = 1
 REQUESTS = tiny_requests()
-
-
-def context() -> EditContext:
-    model = wrap_model("llama", *tiny_model("llama"))
-    width = model.parts.down(0).weight.numel() // 32
-    samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
-    matrix = samples.T @ samples / len(samples)
-    moments = {n: SecondMoment.from_matrix(n, matrix, len(samples)) for n in (0, LAYER)}
-    return EditContext(model, ContextPrefixes(("{}", "I think. {}"), "llama", 0), moments)
 
 
 def editor(**options: float) -> EmmetEditor:
     return EmmetEditor(EmmetConfig(layers=(LAYER,), **{"steps": 3, **options}))
 
 
-def drawn(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+def drawn(given: EditContext, number: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Residuals and keys."""
     generator = torch.Generator().manual_seed(number)
-    width = len(context().moments[LAYER].matrix)
+    width = len(given.moments[LAYER].matrix)
     return torch.randn(32, number, generator=generator), torch.randn(
         width, number, generator=generator
     )
@@ -38,7 +29,8 @@ def drawn(number: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("weight", [1.0, 1000.0])
 def test_for_one_fact_it_is_the_update_of_c_rome(weight: float) -> None:
     """With k̄ in both places, whatever λ and the ridge."""
-    given, (residual, key) = context(), drawn(1)
+    given = tiny_context()
+    residual, key = drawn(given, 1)
     nothing = torch.zeros(32)
     crome = solve_rank_one(residual[:, 0], KeyPair(key[:, 0], key[:, 0], nothing), given.moments[1])
     found = editor(moment_weight=weight).solver(given, None)(LAYER, residual, key)
@@ -47,7 +39,8 @@ def test_for_one_fact_it_is_the_update_of_c_rome(weight: float) -> None:
 
 @pytest.mark.parametrize("norm_weight", [0.0, 3.0])
 def test_without_ridge_every_key_gets_its_residual(norm_weight: float) -> None:
-    given, (residuals, keys) = context(), drawn(5)
+    given = tiny_context()
+    residuals, keys = drawn(given, 5)
     solve = editor(ridge=0, norm_weight=norm_weight, moment_weight=10.0).solver(given, None)
     found = solve(LAYER, residuals, keys).dense() @ keys
     torch.testing.assert_close(found, residuals, rtol=1e-3, atol=1e-3)
@@ -55,7 +48,8 @@ def test_without_ridge_every_key_gets_its_residual(norm_weight: float) -> None:
 
 def test_of_all_changes_that_do_so_it_costs_running_text_least() -> None:
     """tr(ΔCΔᵀ) is larger for Δ + N(I − K K⁺), which also gives every key its residual."""
-    given, (residuals, keys) = context(), drawn(5)
+    given = tiny_context()
+    residuals, keys = drawn(given, 5)
     matrix = given.moments[LAYER].matrix
     best = editor(ridge=0).solver(given, None)(LAYER, residuals, keys).dense().double()
     free = torch.eye(len(keys)) - keys @ torch.linalg.pinv(keys)
@@ -66,7 +60,8 @@ def test_of_all_changes_that_do_so_it_costs_running_text_least() -> None:
 
 
 def test_two_facts_with_one_key_get_the_mean_of_their_residuals() -> None:
-    given, (residuals, keys) = context(), drawn(2)
+    given = tiny_context()
+    residuals, keys = drawn(given, 2)
     keys[:, 1] = keys[:, 0]
     found = editor(ridge=0).solver(given, None)(LAYER, residuals, keys).dense()
     mean = residuals.mean(1, keepdim=True).expand(-1, 2)
@@ -75,7 +70,7 @@ def test_two_facts_with_one_key_get_the_mean_of_their_residuals() -> None:
 
 def test_the_least_eigenvalue_is_reported() -> None:
     """For one fact it is kᵀ(λC)⁻¹k, so it falls as λ grows."""
-    given = context()
+    given = tiny_context()
     found = [
         editor(moment_weight=weight).edit(given, REQUESTS[:1]).diagnostics["least_eigenvalue.1"]
         for weight in (1.0, 10.0)

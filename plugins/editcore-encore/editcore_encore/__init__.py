@@ -14,7 +14,7 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="encore",
         summary="MEMIT-Seq with early stopping and a constraint on the change's norm.",
-        paper="Gupta et al. 2025, ENCORE (EMNLP Findings)",
+        paper="Gupta et al. 2025, Lifelong Knowledge Editing requires Better Regularization",
         config=EncoreConfig,
         factory="editcore_encore.editor:EncoreEditor",
         capabilities=Capabilities(batched=True),

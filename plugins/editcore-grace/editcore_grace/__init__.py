@@ -14,7 +14,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="grace",
         summary="Answers from a codebook at one layer, within a radius of its keys (GRACE).",
-        paper="Hartvigsen et al. 2023, Aging with GRACE",
+        paper="Hartvigsen et al. 2023, Aging with GRACE: Lifelong Model Editing with Discrete "
+        "Key-Value Adaptors",
         config=GraceConfig,
         factory="editcore_grace.editor:GraceEditor",
         capabilities=Capabilities(batched=True, needs_subject=False, changes_weights=False),

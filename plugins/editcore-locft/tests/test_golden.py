@@ -10,28 +10,23 @@ from editcore_locft.config import LocftConfig
 from editcore_locft.tuning import Tuned, tune
 from safetensors.torch import load_file
 
-from editcore.toolkit import LoadedModel, load_model, target_row
+from editcore.toolkit import LoadedModel, target_row
+from tests.golden_models import golden_model, golden_requests
 
 GOLDEN = Path(__file__).parent / "golden"
-SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden" / "llama"
 STEPS = json.loads((GOLDEN / "expected.json").read_text())["steps"]
 WEIGHT = "model.layers.2.mlp.down_proj.weight"
 
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load_model("golden", str(SHARED / "model"))
+    return golden_model()
 
 
 def tuned(model: LoadedModel, step: dict[str, Any]) -> Tuned:
-    cases = json.loads((SHARED / "expected.json").read_text())["cases"]
+    requests = golden_requests()
     facts = [
-        target_row(
-            model,
-            cases[i]["prompt"].replace("{}", cases[i]["subject"]),
-            cases[i]["target_new"],
-            end_of_text=True,
-        )
+        target_row(model, requests[i].text, requests[i].target_new, end_of_text=True)
         for i in step["cases"]
     ]
     config = LocftConfig(

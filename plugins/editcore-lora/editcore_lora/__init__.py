@@ -14,7 +14,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="lora",
         summary="Trains low-rank adapters of attention on the facts, with peft (LoRA).",
-        paper="Hu et al. 2021, LoRA; as a baseline of editors in EasyEdit",
+        paper="Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models; "
+        "baseline of EasyEdit",
         config=LoraEditConfig,
         factory="editcore_lora.editor:LoraEditor",
         capabilities=Capabilities(batched=True, needs_subject=False),

@@ -14,7 +14,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="lyaplock",
         summary="MEMIT with memory, and a budget for what the whole sequence does to running text.",
-        paper="Wang et al. 2025, LyapLock (EMNLP)",
+        paper="Wang et al. 2025, LyapLock: Bounded Knowledge Preservation in Sequential Large "
+        "Language Model Editing",
         config=LyapLockConfig,
         factory="editcore_lyaplock.editor:LyapLockEditor",
         capabilities=Capabilities(batched=True),

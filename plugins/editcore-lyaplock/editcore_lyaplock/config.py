@@ -6,7 +6,7 @@ from editcore import MomentWeight, SpreadingOptions
 
 
 class LyapLockConfig(SpreadingOptions):
-    """LyapLock (EMNLP 2025): a virtual queue weighs C more, the further a sequence is over budget.
+    """LyapLock (Wang et al. 2025): a queue weighs C more, the further a sequence is over budget.
 
     The released code measures two more moments of running text, of the layer's outputs v. With
     v = W₀k, as there, they follow from C and the unedited weight, so C suffices.

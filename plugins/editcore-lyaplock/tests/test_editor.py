@@ -6,23 +6,18 @@ from editcore_lyaplock.config import LyapLockConfig
 from editcore_lyaplock.editor import LyapLockEditor
 from editcore_memit.config import MemitConfig
 from editcore_memit.editor import MemitEditor
-from safetensors.torch import load_file, save_file
 
 from editcore import EditContext
-from editcore.testing import tiny_model, tiny_requests
-from editcore.toolkit import ContextPrefixes, Delta, LowRankUpdate, SecondMoment, wrap_model
+from editcore.testing import (
+    assert_continues_from_file,
+    assert_same_delta,
+    tiny_context,
+    tiny_requests,
+)
+from editcore.toolkit import Delta, LowRankUpdate
 
 LAYERS = (0, 1)
 REQUESTS = tiny_requests()
-
-
-def context() -> EditContext:
-    model = wrap_model("llama", *tiny_model("llama"))
-    width = model.parts.down(0).weight.numel() // 32
-    samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
-    matrix = samples.T @ samples / len(samples)
-    moments = {layer: SecondMoment.from_matrix(layer, matrix, len(samples)) for layer in LAYERS}
-    return EditContext(model, ContextPrefixes(("{}", "I think. {}"), "llama", 0), moments)
 
 
 def editor(**options: float) -> LyapLockEditor:
@@ -39,15 +34,15 @@ def drawn(given: EditContext, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_first_edit_is_memit_s() -> None:
-    given, memit = context(), MemitEditor(MemitConfig(layers=LAYERS, moment_weight=1.0, steps=3))
+    given = tiny_context()
+    memit = MemitEditor(MemitConfig(layers=LAYERS, moment_weight=1.0, steps=3))
     found, expected = editor().edit(given, REQUESTS), memit.edit(given, REQUESTS)
-    for name, update in expected.delta.updates.items():
-        assert torch.equal(found.delta.updates[name].dense(), update.dense())
+    assert_same_delta(found.delta, expected.delta, tolerance=0)
 
 
 def test_a_later_edit_is_the_least_of_what_it_minimises() -> None:
     """The objective, written with the weights themselves, rises in every direction from Δ."""
-    given, lyap = context(), editor(moment_weight=3.0)
+    given, lyap = tiny_context(), editor(moment_weight=3.0)
     name, matrix = given.model.parts.down_weight(0), given.moments[0].matrix
     start = given.model.model.get_parameter(name).detach().double()
     weight, state, past = start.clone(), None, []
@@ -74,7 +69,8 @@ def test_a_later_edit_is_the_least_of_what_it_minimises() -> None:
 
 
 def test_the_queue_rises_only_over_budget_and_by_how_far_it_is_over() -> None:
-    given, name = context(), context().model.parts.down_weight(0)
+    given = tiny_context()
+    name = given.model.parts.down_weight(0)
     matrix, key = given.moments[0].matrix, torch.zeros(len(given.moments[0].matrix), 1)
     outputs, inputs = torch.ones(32, 1), torch.ones(len(matrix), 1)
     unit = Delta({name: LowRankUpdate(outputs, inputs)})
@@ -86,7 +82,8 @@ def test_the_queue_rises_only_over_budget_and_by_how_far_it_is_over() -> None:
 
 
 def test_the_budget_is_set_by_the_first_edit_that_changes_something() -> None:
-    given, name = context(), context().model.parts.down_weight(0)
+    given = tiny_context()
+    name = given.model.parts.down_weight(0)
     key = torch.zeros(len(given.moments[0].matrix), 1)
     outputs, state, found = torch.ones(32, 1), None, []
     for size in (0.0, 1.0, 1.0):
@@ -97,7 +94,7 @@ def test_the_budget_is_set_by_the_first_edit_that_changes_something() -> None:
 
 
 def test_a_smaller_budget_keeps_running_text_closer_to_what_it_was() -> None:
-    given, harms = context(), []
+    given, harms = tiny_context(), []
     for budget in (1e6, 0.05):
         state, lyap = None, editor(budget=budget, moment_weight=0.1)
         name = given.model.parts.down_weight(0)
@@ -110,12 +107,4 @@ def test_a_smaller_budget_keeps_running_text_closer_to_what_it_was() -> None:
 
 
 def test_a_sequence_continues_exactly_from_its_saved_state(tmp_path) -> None:
-    given, path = context(), tmp_path / "state.safetensors"
-    first = editor().edit(given, REQUESTS[:1])
-    with first.delta.applied(given.model.model):
-        expected = editor().edit(given, REQUESTS[1:], first.state)
-        save_file(dict(editor().save_state(first.state)), path)
-        found = editor().edit(given, REQUESTS[1:], editor().load_state(given, load_file(path)))
-    for name, update in expected.delta.updates.items():
-        assert torch.equal(found.delta.updates[name].dense(), update.dense())
-    assert all(torch.equal(found.state[key], expected.state[key]) for key in expected.state)
+    assert_continues_from_file(editor(), tiny_context(), tmp_path / "state")

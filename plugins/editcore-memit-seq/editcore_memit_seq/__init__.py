@@ -14,7 +14,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="memit-seq",
         summary="MEMIT whose least squares also preserve the outputs at the keys of earlier edits.",
-        paper="Fang et al. 2025, AlphaEdit (baseline MEMIT with previous keys)",
+        paper="baseline of Fang et al. 2025, AlphaEdit: Null-Space Constrained Knowledge Editing "
+        "for Language Models",
         config=MemitSeqConfig,
         factory="editcore_memit_seq.editor:MemitSeqEditor",
         capabilities=Capabilities(batched=True),

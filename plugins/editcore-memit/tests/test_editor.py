@@ -6,28 +6,14 @@ from editcore_memit.config import MemitConfig
 from editcore_memit.editor import MemitEditor
 from pydantic import ValidationError
 
-from editcore import EditContext, EditRequest, Moments, Prefixes, RequestError
-from editcore.testing import tiny_model, tiny_requests
-from editcore.toolkit import (
-    ContextPrefixes,
-    SecondMoment,
-    continuation_ids,
-    tokenize_templates,
-    wrap_model,
-)
+from editcore import EditRequest, Moments, Prefixes, RequestError
+from editcore.testing import tiny_context, tiny_requests
+from editcore.toolkit import continuation_ids, tokenize_templates
 
 LAYERS = (0, 1)
 KINDS = ("gpt2", "gptj", "llama")
+TEMPLATES = ("{}", "Therefore. {}", "I think. {}")
 BAD = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
-
-
-def context(kind: str, *sampled: str) -> EditContext:
-    model = wrap_model(kind, *tiny_model(kind))
-    width = model.parts.down(0).weight.numel() // 32
-    samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
-    matrix = samples.T @ samples / len(samples)
-    moments = {layer: SecondMoment.from_matrix(layer, matrix, len(samples)) for layer in LAYERS}
-    return EditContext(model, ContextPrefixes(("{}", *sampled), kind, 0), moments)
 
 
 def editor(**options: float) -> MemitEditor:
@@ -56,7 +42,7 @@ def test_the_message_shows_what_layers_look_like() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_edited_model_has_the_loss_that_the_search_ended_with(kind: str) -> None:
     """If the subject is the whole prompt, the edit affects no other token and does what δ did."""
-    given = context(kind)
+    given = tiny_context(kind, TEMPLATES[:1])
     request = EditRequest(0, "{}", "Coral", "Osdor", "Elro")
     (prompt,) = tokenize_templates(given.model, request, ["{}"])
     (target,) = continuation_ids(given.model.tokenizer, request.text, request.target_new)
@@ -76,7 +62,7 @@ def test_the_edited_model_has_the_loss_that_the_search_ended_with(kind: str) -> 
 
 
 def test_a_batch_is_one_change_and_each_alone_is_another() -> None:
-    given = context("llama", "Therefore. {}", "I think. {}")
+    given = tiny_context("llama", TEMPLATES)
     together = editor().edit(given, tiny_requests())
     singles = list(editor().edit_each(given, tiny_requests()))
     assert together.delta.finite()
@@ -89,7 +75,7 @@ def test_a_batch_is_one_change_and_each_alone_is_another() -> None:
 
 
 def test_each_request_gets_what_it_gets_alone() -> None:
-    given = context("gpt2", "Therefore. {}", "I think. {}")
+    given = tiny_context("gpt2", TEMPLATES)
     for request, result in zip(
         tiny_requests(), editor().edit_each(given, tiny_requests()), strict=True
     ):
@@ -102,7 +88,7 @@ def test_each_request_gets_what_it_gets_alone() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_editing_leaves_the_weights_as_they_were(kind: str) -> None:
-    given = context(kind, "Therefore. {}")
+    given = tiny_context(kind, TEMPLATES[:2])
     before = {name: p.clone() for name, p in given.model.model.named_parameters()}
     result = editor().edit(given, tiny_requests())
     with result.delta.applied(given.model.model):
@@ -117,7 +103,7 @@ def test_editing_leaves_the_weights_as_they_were(kind: str) -> None:
 
 
 def test_a_case_that_cannot_be_placed_leaves_the_others_untouched() -> None:
-    given, good = context("gpt2"), tiny_requests()
+    given, good = tiny_context("gpt2"), tiny_requests()
     results = list(editor().edit_each(given, [good[0], BAD, good[1]]))
     assert [result.status == "ok" for result in results] == [True, False, True]
     assert "inside a token" in results[1].status
@@ -130,13 +116,13 @@ def test_a_case_that_cannot_be_placed_leaves_the_others_untouched() -> None:
 
 def test_a_batch_with_a_bad_case_names_it() -> None:
     with pytest.raises(RequestError, match=r"case 9: .*inside a token.*leave it out"):
-        editor().edit(context("gpt2"), [tiny_requests()[0], BAD])
+        editor().edit(tiny_context("gpt2"), [tiny_requests()[0], BAD])
     with pytest.raises(RequestError, match="at least one"):
-        editor().edit(context("gpt2"), [])
+        editor().edit(tiny_context("gpt2"), [])
 
 
 def test_a_model_with_nans_gives_a_failed_result() -> None:
-    given = context("llama")
+    given = tiny_context()
     with torch.no_grad():
         given.model.model.get_parameter("model.norm.weight").fill_(float("nan"))
     (result,) = editor().edit_each(given, tiny_requests()[:1])

@@ -10,15 +10,15 @@ from editcore_memit.config import MemitConfig
 from editcore_memit.editor import MemitEditor
 from safetensors.torch import load_file
 
-from editcore import EditContext, EditRequest
-from editcore.toolkit import ContextPrefixes, Delta, SecondMoment, load_model
+from editcore import EditContext
+from editcore.toolkit import ContextPrefixes, Delta, SecondMoment
+from tests.golden_models import ROME, golden_model, golden_requests
 
 GOLDEN = Path(__file__).parent / "golden"
 WEIGHTS = {
     "llama": "model.layers.{}.mlp.down_proj.weight",
     "gpt2": "transformer.h.{}.mlp.c_proj.weight",
 }
-SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden"
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
@@ -33,7 +33,7 @@ def expected(family) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def tensors(family) -> dict[str, torch.Tensor]:
-    shared = load_file(SHARED / family / "expected.safetensors")
+    shared = load_file(ROME / family / "expected.safetensors")
     return {"cov.2": shared["cov.2"], **load_file(GOLDEN / family / "expected.safetensors")}
 
 
@@ -41,22 +41,19 @@ def tensors(family) -> dict[str, torch.Tensor]:
 def changes(family, expected, tensors) -> dict[str, Delta]:
     bare, sampled = expected["prefixes"]
     context = EditContext(
-        load_model("golden", str(SHARED / family / "model")),
+        golden_model(family),
         ContextPrefixes((*bare, *sampled), "golden", 0),
         {
             layer: SecondMoment.from_matrix(layer, tensors[f"cov.{layer}"], 0)
             for layer in expected["layers"]
         },
     )
-    cases = json.loads((SHARED / family / "expected.json").read_text())["cases"]
-    asked = ("prompt", "subject", "target_new", "target_true")
+    requests = golden_requests(family)
     editor = MemitEditor(
         MemitConfig(layers=expected["layers"], moment_weight=expected["moment_weight"])
     )
     return {
-        name: editor.edit(
-            context, [EditRequest(i, *(cases[i][key] for key in asked)) for i in numbers]
-        ).delta
+        name: editor.edit(context, [requests[i] for i in numbers]).delta
         for name, numbers in expected["edits"].items()
     }
 

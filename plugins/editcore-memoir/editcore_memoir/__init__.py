@@ -14,7 +14,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="memoir",
         summary="Adds a sparse memory to one layer where features match an edit's (MEMOIR).",
-        paper="Wang et al. 2025, MEMOIR",
+        paper="Wang et al. 2025, MEMOIR: Lifelong Model Editing with Minimal Overwrite and "
+        "Informed Retention for LLMs",
         config=MemoirConfig,
         factory="editcore_memoir.editor:MemoirEditor",
         capabilities=Capabilities(batched=True, needs_subject=False, changes_weights=False),

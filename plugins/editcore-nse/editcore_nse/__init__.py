@@ -14,7 +14,7 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="nse",
         summary="MEMIT with memory, in rounds, on the neurons that the edited keys use most.",
-        paper="Jiang et al. 2025, Neuron-Level Sequential Editing",
+        paper="Jiang et al. 2025, Neuron-Level Sequential Editing for Large Language Models",
         config=NseConfig,
         factory="editcore_nse.editor:NseEditor",
         capabilities=Capabilities(batched=True),

@@ -9,9 +9,8 @@ from editcore_pmet.editor import PmetEditor
 from editcore_pmet.search import PairSearch
 from pydantic import ValidationError
 
-from editcore import EditContext
-from editcore.testing import tiny_model, tiny_requests
-from editcore.toolkit import ContextPrefixes, SecondMoment, pose, recording, wrap_model
+from editcore.testing import tiny_context, tiny_requests
+from editcore.toolkit import pose, recording
 
 LAYERS = (0, 1)
 REQUESTS = tiny_requests()
@@ -26,22 +25,13 @@ ATTENTION = {
 }
 
 
-def context(kind: str = "llama", layers: tuple[int, ...] = LAYERS) -> EditContext:
-    model = wrap_model(kind, *tiny_model(kind))
-    width = model.parts.down(0).weight.numel() // 32
-    samples = torch.randn(4 * width, width, generator=torch.Generator().manual_seed(0))
-    matrix = samples.T @ samples / len(samples)
-    moments = {layer: SecondMoment.from_matrix(layer, matrix, len(samples)) for layer in layers}
-    return EditContext(model, ContextPrefixes(TEMPLATES, kind, 0), moments)
-
-
 def config(**options: float) -> PmetConfig:
     return PmetConfig(layers=LAYERS, **{"moment_weight": 1e-6, "steps": 3, **options})
 
 
 @pytest.mark.parametrize("kind", ATTENTION)
 def test_attention_s_output_is_found(kind: str) -> None:
-    given = context(kind)
+    given = tiny_context(kind, TEMPLATES)
     search = PairSearch(given.model, pose(given.model, REQUESTS[0], TEMPLATES), 1)
     assert search._attention is given.model.parts.block(1).get_submodule(ATTENTION[kind])
 
@@ -49,7 +39,7 @@ def test_attention_s_output_is_found(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["gpt2", "gptj", "llama"])
 def test_the_last_layer_moves_the_mlp_s_output_towards_what_was_found(kind: str) -> None:
     """In the direction of what is missing after the layers below; attention stays as it was."""
-    given, editing = context(kind), PmetEditor(config())
+    given, editing = tiny_context(kind, TEMPLATES), PmetEditor(config())
     (value,) = editing.values(given, REQUESTS[:1], TEMPLATES)
     delta = editing.edit(given, REQUESTS[:1]).delta
     assert set(delta.updates) == {given.model.parts.down_weight(layer) for layer in LAYERS}
@@ -69,7 +59,7 @@ def test_a_layer_takes_its_share_by_the_square_root() -> None:
 
 
 def test_it_stops_once_all_templates_agree_and_little_else_moved() -> None:
-    given = context()
+    given = tiny_context(templates=TEMPLATES)
     ends_there = pose(given.model, replace(REQUESTS[0], prompt="{}"), TEMPLATES)
     unbound = {"steps": 30, "clamp_norm_factor": 9, "weight_decay": 0, "stop_loss": 0}
     steps = [
@@ -80,7 +70,7 @@ def test_it_stops_once_all_templates_agree_and_little_else_moved() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_a_reason() -> None:
-    given = context()
+    given = tiny_context(templates=TEMPLATES)
     with torch.no_grad():
         given.model.model.get_parameter("model.norm.weight").fill_(float("nan"))
     result = PmetEditor(config()).edit(given, REQUESTS[:1])

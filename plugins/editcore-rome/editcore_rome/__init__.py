@@ -23,14 +23,16 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="c-rome",
         summary="ROME with the mean key in both places.",
-        paper="Yang et al. 2024, The Fall of ROME",
+        paper="Yang et al. 2024, The Fall of ROME: Understanding the Collapse of LLMs in Model "
+        "Editing",
         config=CRomeConfig,
         factory=_FACTORY,
     )
     yield EditorInfo(
         name="p-rome",
         summary="ROME with the bare key in both places.",
-        paper="Gupta et al. 2024, Rebuilding ROME",
+        paper="Gupta et al. 2024, Rebuilding ROME: Resolving Model Collapse during Sequential "
+        "Model Editing",
         config=PRomeConfig,
         factory=_FACTORY,
     )

@@ -14,7 +14,8 @@ def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
     yield DeltaTransformInfo(
         name="rect",
         summary="Keeps the numbers of a change that are largest relative to their weight.",
-        paper="Gu et al. 2024, Model Editing Harms General Abilities of Large Language Models",
+        paper="Gu et al. 2024, Model Editing Harms General Abilities of Large Language Models: "
+        "Regularization to the Rescue",
         config=RectConfig,
         factory="editcore_transforms.rect:rect",
     )
@@ -28,7 +29,7 @@ def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
     yield DeltaTransformInfo(
         name="prune",
         summary="Restrains the large singular values of all edits' change together.",
-        paper="Ma et al. 2024, Perturbation-Restrained Sequential Model Editing",
+        paper="Ma et al. 2025, Perturbation-Restrained Sequential Model Editing",
         config=PruneConfig,
         factory="editcore_transforms.prune:prune",
         accumulated=True,

@@ -20,7 +20,7 @@ class RectConfig(TransformConfig):
 
 
 class SphereConfig(TransformConfig):
-    """SPHERE (arXiv 2510.01172): a change keeps away from the directions in which neurons crowd.
+    """SPHERE (Liu et al. 2025): a change keeps away from the directions in which neurons crowd.
 
     These are the main eigenvectors U of the second moment of the weight's rows, each scaled to
     length 1, and ΔW becomes ΔW (I − α·U Uᵀ).
@@ -42,7 +42,7 @@ Restraint = Literal["log", "log2", "log1_5", "log1_2", "linear"]
 
 
 class PruneConfig(TransformConfig):
-    """PRUNE (Ma et al. 2024): singular values above the unedited weight's largest one, σ, shrink.
+    """PRUNE (Ma et al. 2025): singular values above the unedited weight's largest one, σ, shrink.
 
     It is applied to the change that all edits of a sequence make together, when the model is
     measured; edits are made on the model without it.

@@ -11,17 +11,16 @@ from editcore_transforms.rect import rect
 from editcore_transforms.sphere import sphere
 from safetensors.torch import load_file
 
-from editcore.toolkit import Delta, LoadedModel, LowRankUpdate, load_model
+from editcore.toolkit import Delta, LoadedModel, LowRankUpdate
+from tests.golden_models import WEIGHT, assert_close, golden_model
 
 GOLDEN = Path(__file__).parent / "golden"
-SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden" / "llama"
-WEIGHT = "model.layers.{}.mlp.down_proj.weight"
 Tensors = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load_model("golden", str(SHARED / "model"))
+    return golden_model()
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +32,6 @@ def sparse(tensors: Tensors, name: str) -> torch.Tensor:
     dense = torch.zeros(96 * 256)
     dense[tensors[f"{name}.places"].long()] = tensors[f"{name}.numbers"]
     return dense
-
-
-def assert_close(found: torch.Tensor, golden: torch.Tensor) -> None:
-    found, golden = found.double().flatten(), golden.double().flatten()
-    assert torch.cosine_similarity(found, golden, 0) >= 0.9999
-    assert float(found.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
 
 
 @pytest.mark.parametrize(

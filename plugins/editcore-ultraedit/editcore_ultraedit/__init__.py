@@ -14,7 +14,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="ultraedit",
         summary="Turns normalised keys and gradients into a change by one ridge solve (UltraEdit).",
-        paper="Gu et al. 2025, UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing",
+        paper="Gu et al. 2025, UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing in "
+        "Language Models",
         config=UltraEditConfig,
         factory="editcore_ultraedit.editor:UltraEditEditor",
         capabilities=Capabilities(batched=True, needs_subject=False),

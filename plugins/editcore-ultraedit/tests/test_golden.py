@@ -9,11 +9,11 @@ from editcore_ultraedit.config import UltraEditConfig
 from editcore_ultraedit.editor import UltraEditEditor
 from safetensors.torch import load_file
 
-from editcore import EditContext, EditRequest
-from editcore.toolkit import Delta, LoadedModel, load_model
+from editcore import EditContext
+from editcore.toolkit import LoadedModel
+from tests.golden_models import assert_close, golden_model, golden_requests, kept
 
 GOLDEN = Path(__file__).parent / "golden"
-SHARED = Path(__file__).parents[2] / "editcore-rome" / "tests" / "golden" / "llama"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
 WEIGHTS = (
     "model.layers.1.mlp.gate_proj.weight",
@@ -24,7 +24,7 @@ WEIGHTS = (
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return load_model("golden", str(SHARED / "model"))
+    return golden_model()
 
 
 @pytest.fixture(scope="module")
@@ -32,19 +32,12 @@ def tensors() -> dict[str, torch.Tensor]:
     return load_file(GOLDEN / "expected.safetensors")
 
 
-def assert_close(found: torch.Tensor, golden: torch.Tensor) -> None:
-    cosine = torch.cosine_similarity(found.double().flatten(), golden.double().flatten(), 0)
-    assert cosine >= 0.9999
-    assert float(found.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
-
-
 @pytest.mark.parametrize("scenario", list(EXPECTED["scenarios"]))
 def test_the_change_after_every_turn(
     scenario: str, model: LoadedModel, tensors: dict[str, torch.Tensor]
 ) -> None:
     turns, chunk = (EXPECTED["scenarios"][scenario][key] for key in ("turns", "chunk"))
-    cases = json.loads((SHARED / "expected.json").read_text())["cases"]
-    asked = ("prompt", "subject", "target_new", "target_true")
+    facts = golden_requests()
     editor = UltraEditEditor(
         UltraEditConfig(
             maps={"gate_proj": (1,), "up_proj": (2,), "down": (2,)},
@@ -53,25 +46,17 @@ def test_the_change_after_every_turn(
         )
     )
     unedited = {name: model.model.get_parameter(name).clone() for name in WEIGHTS}
-    deltas: list[Delta] = []
     state = None
-    try:
+    with kept(model):
         for step, turn in enumerate(turns):
-            requests = [EditRequest(i, *(cases[i][key] for key in asked)) for i in turn]
-            result = editor.edit(EditContext(model), requests, state)
+            result = editor.edit(EditContext(model), [facts[case] for case in turn], state)
             state = result.state
-            deltas.append(result.delta)
             result.delta.add_to(model.model)
             for name in WEIGHTS:
-                factors = (
+                left, right = (
                     tensors[f"{scenario}.{step}.{name}.{side}"] for side in ("left", "right")
                 )
-                left, right = factors
                 assert_close(model.model.get_parameter(name) - unedited[name], left @ right)
-    finally:
-        with torch.no_grad():
-            for name, weight in unedited.items():
-                model.model.get_parameter(name).copy_(weight)
     if scenario == "seq":
         # The authors' code names a shape by its inputs first.
         for shape, theirs in (("96x256", "256x96"), ("256x96", "96x256")):

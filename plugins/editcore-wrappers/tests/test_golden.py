@@ -1,8 +1,6 @@
 """NAS agrees with the code of its authors."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,17 @@ from editcore_wrappers.nas import Nas, rescaled
 from safetensors.torch import load_file
 
 from editcore import EditContext, EditRequest, ValueOptions, load_registry, resolve_factory
-from editcore.toolkit import (
-    ContextPrefixes,
-    LoadedModel,
-    MomentSpectrum,
-    NormAnchor,
-    SecondMoment,
-    Value,
-    find_values,
-    load_model,
-    mlp_values,
+from editcore.toolkit import NormAnchor, Value, find_values, mlp_values
+from tests.golden_models import (
+    LAYERS,
+    WEIGHT,
+    assert_close,
+    golden_context,
+    golden_requests,
+    kept,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
-PLUGINS = Path(__file__).parents[2]
-ROME, MEMIT = (PLUGINS / f"editcore-{name}/tests/golden/llama" for name in ("rome", "memit"))
-WEIGHT = "model.layers.{}.mlp.down_proj.weight"
-LAYERS = (1, 2)
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
 SCENARIOS = {
     "one": [[0]],
@@ -48,22 +40,12 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def requests() -> list[EditRequest]:
-    cases = json.loads((ROME / "expected.json").read_text())["cases"]
-    asked = ("prompt", "subject", "target_new", "target_true")
-    return [EditRequest(i, *(case[key] for key in asked)) for i, case in enumerate(cases)]
+    return golden_requests()
 
 
 @pytest.fixture(scope="module")
 def context() -> EditContext:
-    shared = load_file(ROME / "expected.safetensors") | load_file(MEMIT / "expected.safetensors")
-    bare, sampled = json.loads((MEMIT / "expected.json").read_text())["prefixes"]
-    moments = {n: SecondMoment.from_matrix(n, shared[f"cov.{n}"], 0) for n in LAYERS}
-    return EditContext(
-        load_model("golden", str(ROME / "model")),
-        ContextPrefixes((*bare, *sampled), "golden", 0),
-        moments,
-        spectra={layer: MomentSpectrum.of(moment) for layer, moment in moments.items()},
-    )
+    return golden_context()
 
 
 def search() -> ValueOptions:
@@ -71,20 +53,6 @@ def search() -> ValueOptions:
     found = config.value_options()
     assert found is not None
     return found
-
-
-@contextmanager
-def kept(model: LoadedModel) -> Iterator[None]:
-    """A block after which the model's weights are as they were."""
-    before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
-    yield
-    model.model.load_state_dict(before)
-
-
-def assert_close(found: torch.Tensor, golden: torch.Tensor) -> None:
-    found, golden = found.double().flatten(), golden.double().flatten()
-    assert torch.cosine_similarity(found, golden, 0) >= 0.9999
-    assert float(found.norm()) == pytest.approx(float(golden.norm()), rel=1e-3)
 
 
 @pytest.mark.parametrize("probe", EXPECTED["transform"])

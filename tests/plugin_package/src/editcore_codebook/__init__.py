@@ -44,7 +44,8 @@ def editcore_editors() -> Iterator[EditorInfo]:
     yield EditorInfo(
         name="codebook",
         summary="Answers from a codebook of hidden states at one layer; changes no weights.",
-        paper="Hartvigsen et al. 2023, Aging with GRACE",
+        paper="Hartvigsen et al. 2023, Aging with GRACE: Lifelong Model Editing with Discrete "
+        "Key-Value Adaptors",
         config=CodebookConfig,
         factory="editcore_codebook.editor:CodebookEditor",
         capabilities=Capabilities(batched=True, needs_subject=False, changes_weights=False),
