@@ -49,12 +49,17 @@ class ReducedLinear(nn.Module):
 
 
 def reduced(model: PreTrainedModel) -> PreTrainedModel:
-    """A twin whose linear maps are `ReducedLinear`; everything else is shared, not copied."""
+    """A twin whose linear maps are `ReducedLinear`; everything else is shared, not copied.
+
+    The head stays whole: logits of 15, rounded to bfloat16, are 0.06 apart, and with so many ties
+    any small change of the model would change its likeliest tokens.
+    """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     twin: PreTrainedModel = copy.deepcopy(model, shared)
+    head = twin.get_output_embeddings()
     for parent in [*twin.modules()]:
         for name, child in [*parent.named_children()]:
-            if isinstance(child, nn.Linear | Conv1D):
+            if isinstance(child, nn.Linear | Conv1D) and child is not head:
                 setattr(parent, name, ReducedLinear(child))
     return twin
 

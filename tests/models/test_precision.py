@@ -108,6 +108,9 @@ def test_only_linear_maps_are_reduced_and_everything_else_is_shared() -> None:
     model = load_model("tiny-llama", "tiny-llama", precision="bfloat16")
     twin = model.frozen.model
     assert isinstance(model.frozen.parts.down(1), ReducedLinear)
+    head = model.model.get_output_embeddings().weight
+    assert not isinstance(twin.get_output_embeddings(), ReducedLinear)
+    assert twin.get_output_embeddings().weight.data_ptr() == head.data_ptr()
     assert model.model.get_parameter(model.parts.down_weight(1)).dtype == torch.float32
     embedding = model.model.get_input_embeddings().weight
     assert twin.get_input_embeddings().weight.data_ptr() == embedding.data_ptr()
@@ -180,7 +183,7 @@ def test_a_patch_is_measured_on_the_reduced_model() -> None:
     assert perplexity.measure(model, tokens).mean == base
 
 
-def test_a_change_of_a_tied_embedding_is_one_of_the_reduced_head_too() -> None:
+def test_a_change_of_a_tied_embedding_is_one_of_the_head_too() -> None:
     model, other = reduced_model(), reduced_model()
     embedding = model.model.get_input_embeddings().weight
     assert model.model.lm_head.weight is embedding
