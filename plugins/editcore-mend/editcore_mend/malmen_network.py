@@ -2,7 +2,8 @@
 
 For a token's key k and gradient g at the map's output, the difference is v = −η (k·k̃) g̃ with
 (k̃, g̃) = g(k, g), and the change of the map is the ridge regression of all v on all k with the
-map's own λ = e^θ (Tan et al. 2024).
+map's own λ = e^θ (Tan et al. 2024). Unlike in the released code, each fact has a loss of its own,
+so that its gradients do not depend on the facts that share a pass.
 """
 
 import math
