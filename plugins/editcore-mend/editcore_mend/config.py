@@ -112,7 +112,8 @@ class MalmenConfig(NetworkConfig):
         32,
         description="Facts that one change edits in a step of training; published: 512. Choose "
         "about as many as an edit will have: a network that was trained on few lets many disturb "
-        "each other, one that was trained on many edits single facts more strongly than needed.",
+        "each other, one that was trained on many edits single facts more strongly than needed. A "
+        "step has at most half of the training facts.",
     )
     paraphrases: PositiveInt = Field(
         1, description="Paraphrases per fact in the edit loss; published: 1."
@@ -126,7 +127,7 @@ class MalmenConfig(NetworkConfig):
         "thousands of batches.",
     )
     step_learning_rate: PositiveFloat = Field(
-        3e-2, description="Adam's rate for the log of each η and for each θ."
+        1e-2, description="Adam's rate for the log of each η and for each θ."
     )
     initial_step: PositiveFloat = Field(
         1e-3,

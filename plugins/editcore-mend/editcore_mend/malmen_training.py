@@ -75,6 +75,7 @@ class MalmenTraining(Training[MalmenNetwork, Batch]):
     """The gradient is clipped to norm 1, as published."""
 
     gradient_limit = 1.0
+    together = True
 
     def _pose(self, examples: Sequence[Example]) -> Batch:
         return Batch(self._model, self._sites, examples)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
-from editcore import EditcoreError
+from editcore import EditcoreError, EditRequest
 from editcore.toolkit import Checkpoint, LoadedModel, Progress, TrainedParts, progress_bar
 from editcore_mend import sites
 from editcore_mend.config import NetworkConfig
@@ -29,6 +29,7 @@ class Training(ABC, Generic[NetworkT, PosedT]):
     """
 
     gradient_limit: ClassVar[float]
+    together: ClassVar[bool]
 
     def __init__(
         self,
@@ -40,10 +41,9 @@ class Training(ABC, Generic[NetworkT, PosedT]):
     ) -> None:
         self._model, self._config, self._seed = model, config, seed
         self._sites = sites.find(model, config.layers, config.only_down)
-        wanted = (config.paraphrases, config.neighbours)
-        self._examples = Examples.of(model, split.train, *wanted)
-        self._require(split, wanted)
-        self._validation = self._posed(split, wanted)
+        self._examples = self._of(split.train)
+        self._require(split)
+        self._validation = self._posed(split)
         self.network = network.to(model.device)
         numbers = self.network.numbers_of_sites()
         apart = set(map(id, numbers))
@@ -75,18 +75,24 @@ class Training(ABC, Generic[NetworkT, PosedT]):
     def _differentiate(self, posed: PosedT) -> None:
         """Add the gradient of a batch's loss to those of the network's parameters."""
 
-    def _posed(self, split: Split, wanted: tuple[int, int]) -> list[PosedT]:
+    def _of(self, facts: Sequence[EditRequest]) -> Examples:
+        """Examples of some facts, of which none was drawn yet."""
+        wanted = (self._config.paraphrases, self._config.neighbours)
+        return Examples.of(self._model, facts, *wanted, together=self.together)
+
+    def _posed(self, split: Split) -> list[PosedT]:
         """The validation edits under the unedited model, in batches, drawn with a fixed seed."""
-        drawn = Examples.of(self._model, split.validation, *wanted)
-        edits = drawn.draw(VALIDATION, random.Random("validation"))
+        drawn, rng = self._of(split.validation), random.Random("validation")
+        size = self._config.batch
+        sizes = [min(size, VALIDATION - i) for i in range(0, VALIDATION, size)]
+        batches = [drawn.draw(each, rng) for each in sizes]
         drawn.tally.require("validation")
         self._not_validated = drawn.tally
-        size = self._config.batch
-        return [self._pose(edits[i : i + size]) for i in range(0, len(edits), size)]
+        return [self._pose(batch) for batch in batches if batch]
 
-    def _require(self, split: Split, wanted: tuple[int, int]) -> None:
+    def _require(self, split: Split) -> None:
         """Raise `DataError` early, from a trial draw, if too few examples can be posed."""
-        trial = Examples.of(self._model, split.train, *wanted)
+        trial = self._of(split.train)
         trial.draw(VALIDATION, random.Random("trial"))
         trial.tally.require("training")
 
@@ -187,6 +193,7 @@ class MendTraining(Training[MendNetwork, Pose]):
     """MEND's: every example has a change of its own, through which its loss is differentiated."""
 
     gradient_limit = 10.0
+    together = False
 
     def _pose(self, examples: Sequence[Example]) -> Pose:
         return Pose(self._model, self._sites, examples)

@@ -1,6 +1,7 @@
 """MALMEN's solve and its gradient are those of ridge regression; its training and edits follow."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from editcore_mend import malmen_network, malmen_training, sites, training
 from editcore_mend.config import MalmenConfig, MendConfig
 from editcore_mend.editor import MendEditor
-from editcore_mend.examples import own
+from editcore_mend.examples import Examples, own
 from editcore_mend.least_squares import RidgeFit
 from editcore_mend.losses import Losses, Pose
 from editcore_mend.malmen_editor import MalmenEditor
@@ -17,7 +18,7 @@ from editcore_mend.malmen_network import MalmenNetwork, Rows
 from editcore_mend.malmen_training import Batch, MalmenTraining
 from editcore_mend.split import split
 
-from editcore import DataError, EditContext, EditRequest, RequestError
+from editcore import DataError, EditContext, EditRequest, RequestError, read_requests
 from editcore.testing import tiny_facts, tiny_model, tiny_requests
 from editcore.toolkit import (
     Checkpoint,
@@ -290,3 +291,14 @@ def test_parts_of_something_else_are_refused(facts: Path) -> None:
 )
 def test_defaults_for_a_depth_are_the_last_layers(blocks: int, layers: list[int]) -> None:
     assert MalmenConfig.for_depth(blocks) == {"layers": layers}
+
+
+def test_facts_that_are_edited_together_do_not_contradict_each_other(facts: Path) -> None:
+    drawn = Examples.of(tiny(), read_requests(facts), 1, 4, together=True)
+    for seed in range(5):
+        found = drawn.draw(6, random.Random(seed))
+        prompts = [example.edit.ids[: 1 - len(example.edit.target) or None] for example in found]
+        assert len(set(prompts)) == len(found) == 3
+        kept = {line.ids[: 1 - len(line.target) or None] for e in found for line in e.neighbours}
+        assert kept and not kept & set(prompts)
+    assert (drawn.tally.drawn, drawn.tally.left_out) == (15, 0)
