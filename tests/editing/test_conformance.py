@@ -94,7 +94,7 @@ class TestMalmen(EditorConformance):
     editor = "malmen"
     kinds = TRAITS
     options: ClassVar[dict[str, Any]] = {
-        "layers": (1, 2), "exclude": (), "rank": 4, "steps": 2, "batch": 3, "maps": "all",
+        "layers": (1, 2), "exclude": (), "rank": 4, "steps": 2, "batch": 16, "maps": "all",
     }  # fmt: skip
 
 
