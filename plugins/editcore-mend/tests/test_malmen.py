@@ -97,7 +97,7 @@ def test_the_gradient_through_the_solve_is_autograd_s(count: int) -> None:
     system = keys.T @ keys + log_ridge.exp() * torch.eye(12, dtype=keys.dtype)
     change = torch.linalg.solve(system, keys.T @ differences).T
     expected = torch.autograd.grad((change * gradient).sum(), (differences, log_ridge))
-    fit = RidgeFit.of(keys, differences.detach(), float(log_ridge.exp()))
+    fit = RidgeFit.of(keys, differences.detach(), float(log_ridge.detach().exp()))
     for found, wanted in zip(fit.pulled_back(gradient), expected, strict=True):
         torch.testing.assert_close(found, wanted)
 
