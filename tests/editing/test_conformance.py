@@ -90,6 +90,14 @@ class TestMend(EditorConformance):
     }  # fmt: skip
 
 
+class TestMalmen(EditorConformance):
+    editor = "malmen"
+    kinds = TRAITS
+    options: ClassVar[dict[str, Any]] = {
+        "layers": (1, 2), "exclude": (), "rank": 4, "steps": 2, "batch": 16, "maps": "all",
+    }  # fmt: skip
+
+
 class TestFt(EditorConformance):
     editor = "ft"
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 3}

@@ -1,4 +1,6 @@
-"""Options of MEND: which MLPs it edits, and how its network is trained."""
+"""Options of MEND and MALMEN: which linear maps they edit, and how their networks are trained."""
+
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -7,12 +9,8 @@ from editcore import EditorConfig, Requirement, Trained
 _NOT_OF_TRAINING = frozenset({"trained", "data", "exclude", "scale"})
 
 
-class MendConfig(EditorConfig):
-    """MEND (Mitchell et al. 2022); the published network has rank 1920 and edits three blocks.
-
-    The published settings are for models a thousand times the size of the bundled ones and for
-    100,000 steps of one edit each; the defaults here train in minutes on a CPU.
-    """
+class NetworkConfig(EditorConfig):
+    """What both editors have; the defaults are MEND's."""
 
     layers: tuple[NonNegativeInt, ...] = Field(
         min_length=1, description="The blocks whose MLPs are edited; published: the last three."
@@ -55,10 +53,10 @@ class MendConfig(EditorConfig):
         5, description="Validations without improvement before training stops."
     )
 
-    @classmethod
-    def for_depth(cls, blocks: int) -> dict[str, list[int]]:
-        """The last three layers, as published."""
-        return {"layers": list(range(max(0, blocks - 3), blocks))}
+    @property
+    def only_down(self) -> bool:
+        """Whether only the down-projections are edited, and not every linear map of the MLPs."""
+        return False
 
     def requires(self) -> tuple[Requirement, ...]:
         """The trained network."""
@@ -68,3 +66,94 @@ class MendConfig(EditorConfig):
     def edited_layers(self) -> tuple[int, ...]:
         """The edited blocks."""
         return self.layers
+
+
+class MendConfig(NetworkConfig):
+    """MEND (Mitchell et al. 2022); the published network has rank 1920 and edits three blocks.
+
+    The published settings are for models a thousand times the size of the bundled ones and for
+    100,000 steps of one edit each; the defaults here train in minutes on a CPU.
+    """
+
+    @classmethod
+    def for_depth(cls, blocks: int) -> dict[str, list[int]]:
+        """The last three layers, as published."""
+        return {"layers": list(range(max(0, blocks - 3), blocks))}
+
+
+class MalmenConfig(NetworkConfig):
+    """MALMEN (Tan et al. 2024): one change for many facts, whose network is trained on batches.
+
+    A network turns the key and the gradient at each target token into the wanted difference of the
+    map's output there, and ΔW is the ridge regression of all tokens' differences on their keys.
+    Published: rank 1920, 512 facts in a batch, η 1e-6 and Adam's rate 1e-5 at first, both weights
+    1, one pass over zsRE. The defaults here are for the bundled models, and train in about a minute
+    on a CPU.
+    """
+
+    layers: tuple[NonNegativeInt, ...] = Field(
+        min_length=1,
+        description="The blocks whose MLPs are edited; published: the last six (22 to 27 of "
+        "GPT-J). More blocks hold more facts, and disturb more of the model.",
+    )
+    maps: Literal["down", "all"] = Field(
+        "down",
+        description="The linear maps that change: `down`, the down-projections, as published; "
+        "`all`, every map of the MLPs, if the former cannot express the facts. Maps of another "
+        "shape need a network of their own.",
+    )
+    rank: PositiveInt = Field(
+        48,
+        description="Rank of the network's hidden maps; published: 1920. Memory and time of "
+        "training grow with it.",
+    )
+    steps: PositiveInt = Field(200, description="Maximum steps of Adam.")
+    batch: PositiveInt = Field(
+        32,
+        description="Facts that one change edits in a step of training; published: 512. Choose "
+        "about as many as an edit will have: a network that was trained on few lets many disturb "
+        "each other, one that was trained on many edits single facts more strongly than needed. A "
+        "step has at most half of the training facts.",
+    )
+    paraphrases: PositiveInt = Field(
+        1, description="Paraphrases per fact in the edit loss; published: 1."
+    )
+    neighbours: PositiveInt = Field(
+        2, description="Other facts per fact in the locality loss; published: 1."
+    )
+    learning_rate: PositiveFloat = Field(
+        1e-3,
+        description="Adam's learning rate for the network; published: 1e-5, for rank 1920 and "
+        "thousands of batches.",
+    )
+    step_learning_rate: PositiveFloat = Field(
+        1e-2, description="Adam's rate for the log of each η and for each θ."
+    )
+    initial_step: PositiveFloat = Field(
+        1e-3,
+        description="Initial η of each map; published: 1e-6. Wide maps need a small one, since the "
+        "first difference is η times about the sum of a key's standard deviations. If the first "
+        "validations raise the locality loss, lower it; if the edit loss stays, raise it.",
+    )
+    initial_ridge: PositiveFloat = Field(
+        1.0,
+        description="Initial e^θ of each map, as published; training adapts it. The larger it is "
+        "next to a key's squared norm, the smaller the change and the less facts share.",
+    )
+    edit_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the edit loss; published: 1. Lower it for better locality."
+    )
+    locality_weight: NonNegativeFloat = Field(
+        1.0, description="Weight of the KL loss; published: 1."
+    )
+    validate_every: PositiveInt = Field(25, description="Steps between two validations.")
+
+    @classmethod
+    def for_depth(cls, blocks: int) -> dict[str, list[int]]:
+        """The last six layers, as published, but at most the later half of a shallow model."""
+        return {"layers": list(range(blocks - min(6, (blocks + 1) // 2), blocks))}
+
+    @property
+    def only_down(self) -> bool:
+        """Whether only the down-projections are edited, and not every linear map of the MLPs."""
+        return self.maps == "down"

@@ -6,7 +6,7 @@ one, so few facts give many edits. Facts without a relation are used as they are
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from editcore import SLOT, DataError, EditRequest, Probe, RequestError
@@ -88,39 +88,61 @@ def own(model: LoadedModel, fact: EditRequest, paraphrases: int, neighbours: int
 
 @dataclass(frozen=True)
 class Examples:
-    """Draws examples from training facts, and counts those that cannot be posed."""
+    """Draws examples from training facts, and counts those that cannot be posed.
+
+    If they are edited `together`, the examples of a draw must not contradict each other: no fact is
+    edited twice, and none that is edited is a neighbour of another.
+    """
 
     model: LoadedModel
     facts: Sequence[EditRequest]
     paraphrases: int
     neighbours: int
+    together: bool
     relations: Mapping[str, _Relation]
     tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def of(
-        cls, model: LoadedModel, facts: Sequence[EditRequest], paraphrases: int, neighbours: int
+        cls,
+        model: LoadedModel,
+        facts: Sequence[EditRequest],
+        paraphrases: int,
+        neighbours: int,
+        *,
+        together: bool = False,
     ) -> "Examples":
         """Collect the prompts, objects and subjects of each relation."""
         relations: dict[str, _Relation] = defaultdict(_Relation)
         for fact in facts:
             if fact.relation:
                 relations[fact.relation].add(fact)
-        return cls(model, facts, paraphrases, neighbours, dict(relations))
+        return cls(model, facts, paraphrases, neighbours, together, dict(relations))
 
     def draw(self, count: int, rng: random.Random) -> list[Example]:
-        """`count` examples, less those that cannot be posed, which `tally` counts."""
+        """`count` examples, less those that cannot be posed, which `tally` counts.
+
+        Of facts that are edited together, at most half, so that the others can be neighbours.
+        """
         found: list[Example] = []
-        self.tally.drawn += count
-        for _ in range(count):
-            fact = rng.choice(self.facts)
+        apart = self._apart(count, rng) if self.together else []
+        edited = frozenset((fact.relation, fact.subject) for fact in apart)
+        for fact in apart or (rng.choice(self.facts) for _ in range(count)):
+            self.tally.drawn += 1
             try:
-                found.append(self._one(fact, rng))
+                found.append(self._one(fact, rng, edited))
             except RequestError as error:
                 self.tally.leave_out(fact, error)
         return found
 
-    def _one(self, fact: EditRequest, rng: random.Random) -> Example:
+    def _apart(self, count: int, rng: random.Random) -> list[EditRequest]:
+        """Facts of different subjects or relations, or of different prompts if they have none."""
+        pool = {(f.relation, f.subject, "" if f.relation else f.prompt): f for f in self.facts}
+        return rng.sample(list(pool.values()), min(count, (len(pool) + 1) // 2))
+
+    def _one(
+        self, fact: EditRequest, rng: random.Random, edited: Collection[tuple[str, str]]
+    ) -> Example:
         relation = self.relations.get(fact.relation)
         others = [o for o in relation.objects if o != fact.target_true] if relation else []
         if relation is None or not others or len(relation.subjects) < 2:
@@ -128,7 +150,8 @@ class Examples:
         template = rng.choice(list(relation.prompts))
         # Half of each kind, since prompts are few and paraphrases many.
         worded = [list(pool) for pool in (relation.prompts, relation.paraphrases) if pool]
-        others_asked = [rng.choice(list(relation.subjects)) for _ in range(self.neighbours)]
+        askable = [s for s in relation.subjects if (fact.relation, s) not in edited]
+        others_asked = [rng.choice(askable) for _ in range(self.neighbours if askable else 0)]
         return _example(
             self.model,
             template.replace(SLOT, fact.subject),

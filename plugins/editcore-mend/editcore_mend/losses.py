@@ -1,10 +1,10 @@
 """The training loss, c_e · NLL at the paraphrases + c_loc · KL(before ‖ after) at the neighbours.
 
-Mitchell et al. 2022, eq. 4. No weight is changed: each row of a pass gets the low-rank change of
-its own edit at the edited maps, and gradients flow through it into the network.
+Mitchell et al. 2022, eq. 4. No weight is changed: each row of a pass gets the change of its edit
+at the edited maps, and gradients flow into it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import torch
 
 from editcore.toolkit import (
     Activations,
-    BatchedFactors,
+    Added,
     LoadedModel,
     ScoredRows,
     StartPoint,
@@ -41,6 +41,34 @@ class Losses:
     agreement: float
     hits: float
 
+    @classmethod
+    def summed(cls, several: "Sequence[Losses]") -> "Losses":
+        """The sum of each, which is the mean over all if each is a share of it."""
+        return cls(
+            torch.stack([each.edit for each in several]).sum(),
+            torch.stack([each.locality for each in several]).sum(),
+            sum(each.agreement for each in several),
+            sum(each.hits for each in several),
+        )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of paraphrases, of their targets' tokens, and of neighbours' tokens."""
+
+    paraphrases: int
+    told: int
+    kept: int
+
+    @classmethod
+    def summed(cls, several: "Sequence[Counts]") -> "Counts":
+        """Those of several poses together."""
+        return cls(
+            sum(each.paraphrases for each in several),
+            sum(each.told for each in several),
+            sum(each.kept for each in several),
+        )
+
 
 class Pose:
     """A batch of examples with what the unedited model gives: factors, states, and predictions."""
@@ -50,27 +78,34 @@ class Pose:
     ) -> None:
         self._model, self._sites = model, sites
         self._start = StartPoint(min(model.parts.block_of(s.parameter) or 0 for s in sites) - 1)
+        self.edits = ScoredRows.of(model, [example.edit for example in examples])
         self.factors: list[TokenFactors] = token_factors(
-            model,
-            [site.module for site in sites],
-            ScoredRows.of(model, [example.edit for example in examples]),
+            model, [site.module for site in sites], self.edits
         )[0]
         self._told = _Asked(model, self._start, [e.paraphrases for e in examples])
         self._kept = _Asked(model, self._start, [e.neighbours for e in examples])
         with torch.no_grad():
             self._before = self._kept.scores(self._kept.hidden({}))
+        told, kept = self._told.scored, self._kept.scored
+        self.counts = Counts(len(told.rows.ids), len(told.token), len(kept.token))
 
-    def losses(self, changes: Sequence[BatchedFactors]) -> Losses:
-        """The losses with each example's edit in place; `changes` has one entry per site."""
+    def losses(self, changes: Sequence[Added], over: Counts | None = None) -> Losses:
+        """The losses with the examples' edits in place; `changes` has one entry per site.
+
+        `over` are the counts of all poses of which this one is a part: its losses are then its
+        shares of the means over all.
+        """
+        over = over or self.counts
         added = dict(zip(self._sites, changes, strict=True))
         hidden = self._told.hidden(added)
-        edit = self._told.scored.loss(self._model, hidden).mean()
+        edit = self._told.scored.loss(self._model, hidden).sum() / over.paraphrases
         with torch.no_grad():
             hits = self._told.scores(hidden).argmax(-1) == self._told.scored.token
         after = self._kept.scores(self._kept.hidden(added))
         kl = (self._before.exp() * (self._before - after)).sum(-1)
-        same = (self._before.argmax(-1) == after.argmax(-1)).double().mean()
-        return Losses(edit, kl.mean(), float(same), float(hits.double().mean()))
+        same = self._before.argmax(-1) == after.argmax(-1)
+        shares = float(same.sum()) / over.kept, float(hits.sum()) / over.told
+        return Losses(edit, kl.sum() / over.kept, *shares)
 
 
 class _Asked:
@@ -95,7 +130,7 @@ class _Asked:
                     input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
                 )
 
-    def hidden(self, added: dict[Site, BatchedFactors]) -> torch.Tensor:
+    def hidden(self, added: Mapping[Site, Added]) -> torch.Tensor:
         """Last hidden states, each row with its example's change in place."""
         with ExitStack() as stack:
             for site, factors in added.items():

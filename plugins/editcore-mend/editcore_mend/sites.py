@@ -1,4 +1,4 @@
-"""The linear maps that are edited: all those in the MLPs of the chosen blocks."""
+"""The linear maps that are edited: those in the MLPs of the chosen blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class Site:
     d_out: int
 
 
-def find(model: LoadedModel, layers: Sequence[int]) -> tuple[Site, ...]:
-    """The linear maps of the MLPs in `layers`, in the order of blocks."""
+def find(model: LoadedModel, layers: Sequence[int], only_down: bool = False) -> tuple[Site, ...]:
+    """The linear maps of the MLPs in `layers`, in the order of blocks; all or `only_down`."""
     anatomy = model.anatomy
     return tuple(
         _site(model, anatomy.path(layer, name), model.parts.block(layer).get_submodule(name))
         for layer in sorted(set(layers))
-        for name in anatomy.maps
+        for name in ((anatomy.down,) if only_down else anatomy.maps)
     )
 
 

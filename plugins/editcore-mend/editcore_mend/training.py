@@ -1,44 +1,57 @@
 """Trains the network of one model, with Adam, checkpoints, and early stopping by validation."""
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
-from editcore import EditcoreError
+from editcore import EditcoreError, EditRequest
 from editcore.toolkit import Checkpoint, LoadedModel, Progress, TrainedParts, progress_bar
 from editcore_mend import sites
-from editcore_mend.config import MendConfig
+from editcore_mend.config import NetworkConfig
 from editcore_mend.examples import Example, Examples, Tally
 from editcore_mend.losses import Losses, Pose
-from editcore_mend.network import MendNetwork
+from editcore_mend.network import MendNetwork, NetworkT
 from editcore_mend.split import Split
 
 # Number of edits to validate on.
 VALIDATION = 96
-GRADIENT_LIMIT = 10.0
+PosedT = TypeVar("PosedT")
 
 
-class Training:
-    """One network in training; what a step draws depends only on the seed and the step's number."""
+class Training(ABC, Generic[NetworkT, PosedT]):
+    """One network in training; what a step draws depends only on the seed and the step's number.
 
-    def __init__(self, model: LoadedModel, config: MendConfig, split: Split, seed: int) -> None:
+    A subclass poses the examples of a step, and knows their losses and the network's gradient.
+    """
+
+    gradient_limit: ClassVar[float]
+    together: ClassVar[bool]
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        config: NetworkConfig,
+        network: NetworkT,
+        split: Split,
+        seed: int,
+    ) -> None:
         self._model, self._config, self._seed = model, config, seed
-        self._sites = sites.find(model, config.layers)
-        wanted = (config.paraphrases, config.neighbours)
-        self._examples = Examples.of(model, split.train, *wanted)
-        self._require(split, wanted)
-        self._validation = self._posed(split, wanted)
-        network = MendNetwork(self._sites, config.rank, config.initial_step, seed)
+        self._sites = sites.find(model, config.layers, config.only_down)
+        self._examples = self._of(split.train)
+        self._require(split)
+        self._validation = self._posed(split)
         self.network = network.to(model.device)
-        steps = [self.network.log_steps]
-        rest = [p for p in self.network.parameters() if p is not self.network.log_steps]
+        numbers = self.network.numbers_of_sites()
+        apart = set(map(id, numbers))
+        rest = [p for p in self.network.parameters() if id(p) not in apart]
         self._adam = torch.optim.Adam(
             [
                 {"params": rest, "lr": config.learning_rate},
-                {"params": steps, "lr": config.step_learning_rate},
+                {"params": numbers, "lr": config.step_learning_rate},
             ]
         )
         self._rates = [group["lr"] for group in self._adam.param_groups]
@@ -46,23 +59,42 @@ class Training:
         self._history: list[dict[str, float]] = []
         self._best: dict[str, torch.Tensor] = {}
 
-    def _posed(self, split: Split, wanted: tuple[int, int]) -> list[Pose]:
+    @abstractmethod
+    def _pose(self, examples: Sequence[Example]) -> PosedT:
+        """A batch of examples with what the unedited model gives."""
+
+    @abstractmethod
+    def _see(self, posed: PosedT) -> None:
+        """Add a batch to the network's statistics."""
+
+    @abstractmethod
+    def _losses(self, posed: PosedT) -> Losses:
+        """The losses of a batch with the network's edits in place."""
+
+    @abstractmethod
+    def _differentiate(self, posed: PosedT) -> None:
+        """Add the gradient of a batch's loss to those of the network's parameters."""
+
+    def _of(self, facts: Sequence[EditRequest]) -> Examples:
+        """Examples of some facts, of which none was drawn yet."""
+        wanted = (self._config.paraphrases, self._config.neighbours)
+        return Examples.of(self._model, facts, *wanted, together=self.together)
+
+    def _posed(self, split: Split) -> list[PosedT]:
         """The validation edits under the unedited model, in batches, drawn with a fixed seed."""
-        drawn = Examples.of(self._model, split.validation, *wanted)
-        edits = drawn.draw(VALIDATION, random.Random("validation"))
+        drawn, rng = self._of(split.validation), random.Random("validation")
+        size = self._config.batch
+        sizes = [min(size, VALIDATION - i) for i in range(0, VALIDATION, size)]
+        batches = [drawn.draw(each, rng) for each in sizes]
         drawn.tally.require("validation")
         self._not_validated = drawn.tally
-        size = self._config.batch
-        return [self._pose(edits[i : i + size]) for i in range(0, len(edits), size)]
+        return [self._pose(batch) for batch in batches if batch]
 
-    def _require(self, split: Split, wanted: tuple[int, int]) -> None:
+    def _require(self, split: Split) -> None:
         """Raise `DataError` early, from a trial draw, if too few examples can be posed."""
-        trial = Examples.of(self._model, split.train, *wanted)
+        trial = self._of(split.train)
         trial.draw(VALIDATION, random.Random("trial"))
         trial.tally.require("training")
-
-    def _pose(self, examples: Sequence[Example]) -> Pose:
-        return Pose(self._model, self._sites, examples)
 
     def run(self, checkpoint: Checkpoint) -> TrainedParts:
         """Train, from the checkpoint if there is one; returns the network that validated best."""
@@ -94,12 +126,11 @@ class Training:
         examples = self._examples.draw(self._config.batch, rng)
         if not examples:
             return
-        pose = self._pose(examples)
-        self.network.see(pose.factors)
-        found = pose.losses(self.network(pose.factors))
+        posed = self._pose(examples)
+        self._see(posed)
         self._adam.zero_grad()
-        self._loss(found).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_LIMIT)
+        self._differentiate(posed)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_limit)
         for group, rate in zip(self._adam.param_groups, self._rates, strict=True):
             group["lr"] = rate * (1 - self._step / self._config.steps)
         self._adam.step()
@@ -111,7 +142,7 @@ class Training:
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """Measure the network, and keep a copy if it is the best so far."""
-        found = [pose.losses(self.network(pose.factors)) for pose in self._validation]
+        found = [self._losses(posed) for posed in self._validation]
         loss = float(torch.stack([self._loss(each) for each in found]).mean())
         if not torch.isfinite(torch.tensor(loss)):
             raise EditcoreError(
@@ -156,3 +187,22 @@ class Training:
         self._step = kept.state["step"]
         self._history = list(kept.state["history"])
         self._examples = replace(self._examples, tally=Tally(**kept.state["tally"]))
+
+
+class MendTraining(Training[MendNetwork, Pose]):
+    """MEND's: every example has a change of its own, through which its loss is differentiated."""
+
+    gradient_limit = 10.0
+    together = False
+
+    def _pose(self, examples: Sequence[Example]) -> Pose:
+        return Pose(self._model, self._sites, examples)
+
+    def _see(self, posed: Pose) -> None:
+        self.network.see(posed.factors)
+
+    def _losses(self, posed: Pose) -> Losses:
+        return posed.losses(self.network(posed.factors))
+
+    def _differentiate(self, posed: Pose) -> None:
+        self._loss(self._losses(posed)).backward()
