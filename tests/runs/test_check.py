@@ -214,26 +214,6 @@ def test_json_contains_the_row_and_the_generated_text(folder: Path) -> None:
     assert 0.0 < found["rounding"]["8"] < found["rounding"]["4"]
 
 
-def test_the_rank_that_alphaedit_keeps_is_in_the_row(folder: Path) -> None:
-    report = editcore.check(
-        "random",
-        "alphaedit",
-        prompt="{} is made by",
-        subject="Coral",
-        target=TARGET,
-        options={"layers": [0, 1], "steps": 3, "kept_share": 0.25},
-        config=folder / "safe.yaml",
-        cache=folder / "cache",
-        calibrate=False,
-    )
-    told = json.loads(report.row["diagnostics"])
-    weight = load_model("random", report.job.model.source).parts.down(0).weight
-    assert told["kept_rank.0"] == told["kept_rank.1"] == round(max(weight.shape) / 4)
-    assert report.as_dict()["diagnostics"] == report.diagnostics == told
-    shown = " ".join(str(report).split())
-    assert f"kept_rank.1 {told['kept_rank.1']:.0f}, kept_share.0 0.25" in shown
-
-
 def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:
     steps: list[list[str]] = []
     for _ in range(2):

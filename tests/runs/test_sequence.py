@@ -20,20 +20,12 @@ from safetensors.torch import load_file
 from editcore import Editor, EditorConfig, EditResult
 from editcore.collapse.verdict import VERDICT_COLUMNS
 from editcore.config.collapse import CollapseSection
-from editcore.editing.diagnostics import from_json
 from editcore.errors import PluginError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.keyvalue.prefixes import ContextPrefixes, save
 from editcore.models.loading import load_model
-from editcore.planning.jobs import (
-    DatasetSpec,
-    EditorSpec,
-    ModelSpec,
-    PerplexitySpec,
-    SequenceJob,
-    TransformSpec,
-)
+from editcore.planning.jobs import DatasetSpec, EditorSpec, ModelSpec, PerplexitySpec, SequenceJob
 from editcore.records.schemas import SEQUENCES, SEQUENCES_JUDGED
 from editcore.records.tables import read_provenance, read_table
 from editcore.registry.hookspecs import Capabilities, EditorInfo
@@ -273,19 +265,6 @@ class Counting(Editor[EditorConfig]):
             Delta({name: DenseUpdate(torch.full(tuple(shape), float(count) * 1e-3))}),
             state={"count": count},
         )
-
-
-def test_steps_have_what_editor_and_transforms_report(job: SequenceJob, tmp_path: Path) -> None:
-    """Those of the accumulated change only where the model is measured."""
-    prune = TransformSpec(uses="prune", options={})
-    spec = EditorSpec(label="rome", uses="rome", options=OPTIONS["rome"], transforms=(prune,))
-    changes = {"editor": spec, "case_ids": (12, 10, 15), "every": 2, "checks": ()}
-    rows = run(job.model_copy(update=changes), tmp_path)
-    own, both = {"key_match", "loss", "numerator_norm", "steps"}, {"clipped", "largest_ratio"}
-    told = [set(from_json(text)) for text in rows["diagnostics"]]
-    assert told == [set(), own, own | both, own | both]
-    assert rows["diagnostics"][0] is None
-    assert rows["denominator"].null_count() == 1
 
 
 def test_the_editor_s_state_is_passed_on_and_saved_in_the_checkpoint() -> None:

@@ -116,9 +116,11 @@ class SimIE(EditorWrapper[SimIEConfig]):
         delta = Delta(updates)
         if not delta.finite():
             return EditResult(None, NONFINITE)
-        known = merge_diagnostics(result.diagnostics, "simie", {"change_norm": result.delta.norm()})
+        reported = merge_diagnostics(
+            result.diagnostics, "simie", {"change_norm": result.delta.norm()}
+        )
         state = Simulated(original, moment, result.state)
-        return replace(result, delta=delta, state=state, diagnostics=known)
+        return replace(result, delta=delta, state=state, diagnostics=reported)
 
     def _ridge(self, keys: Tensor) -> Tensor:
         """M before any edit: λI."""
