@@ -1,5 +1,4 @@
-# ruff: noqa: F401, F811  `job` is a fixture of that file
-
+# ruff: noqa: F401, F811  `job` is a fixture of test_sequence
 """What an editor and its transforms report is in the rows, and in what `check` prints."""
 
 import json
