@@ -4,12 +4,13 @@ Names for planning (options, hook records, requests, errors) are in `editcore`, 
 torch. A plugin imports from these two modules only; docs/toolkit.md lists both.
 """
 
+from editcore.editing.diagnostics import merge_diagnostics
 from editcore.editing.norm_anchor import NormAnchor, mlp_values
 from editcore.editing.spreading import LayerKeys, RememberingEditor, Sought, SpreadingEditor
 from editcore.editing.target_rows import ScoredRows, TargetRow, target_row
 from editcore.editing.token_gradients import TokenFactors, token_factors
 from editcore.editing.trained import TrainedParts, load_trained, save_trained
-from editcore.editing.transforms import DeltaTransform
+from editcore.editing.transforms import DeltaTransform, TransformResult
 from editcore.editing.values import values_of_each
 from editcore.editing.wrappers import EditorWrapper
 from editcore.evaluation.metrics import Metric, MetricInput, mean_or_none
@@ -138,6 +139,7 @@ __all__ = [
     "TokenizedPrompt",
     "TokenizedQuestions",
     "TrainedParts",
+    "TransformResult",
     "Update",
     "Value",
     "ValueProblem",
@@ -157,6 +159,7 @@ __all__ = [
     "load_trained",
     "mean_or_none",
     "measure_moments",
+    "merge_diagnostics",
     "mlp_values",
     "only_at",
     "overlaying",

@@ -83,10 +83,10 @@ class EditContext:
 class EditResult:
     """One edit as a value: a weight change or a patch, or the reason why there is none.
 
-    `diagnostics` are numbers known from making the edit (`numerator_norm`, `denominator`,
-    `key_match`, `steps`, …); `state` is passed to the next edit of a sequence. `key_strategy` is
-    the name of the strategy that chose the keys, and `second_moment` whether C was used; both are
-    None for editors without such a choice.
+    `diagnostics` are numbers known from making the edit: `numerator_norm`, `denominator`,
+    `key_match` and `steps` have columns, all others are in the column `diagnostics`. `state` is
+    passed to the next edit of a sequence. `key_strategy` is the name of the strategy that chose the
+    keys, and `second_moment` whether C was used; both are None for editors without such a choice.
     """
 
     delta: "Delta | None" = None

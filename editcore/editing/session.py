@@ -14,7 +14,7 @@ from editcore.config.options import (
     key_strategy_of,
     needs,
 )
-from editcore.editing import norm_anchor, trained
+from editcore.editing import diagnostics, norm_anchor, trained
 from editcore.editing.editor import (
     EditContext,
     Editor,
@@ -102,6 +102,8 @@ class Session:
             return self._refused("reports a second_moment that is neither true nor false")
         if result.status != OK:
             return result
+        if wrong := diagnostics.flaw(result.diagnostics):
+            return self._refused(wrong)
         if wrong := self._wrong_kind(result):
             return self._refused(wrong)
         result = transformed(result, self.transforms, self.context.model)

@@ -39,6 +39,12 @@ STORED = text(
     "in a GGUF file",
 )
 
+DIAGNOSTICS = text(
+    "diagnostics",
+    "JSON: what else the editor, its wrappers and its transforms report of the edit, numbers by "
+    "name; null for a number that is not finite; null if they report nothing or the edit failed",
+)
+
 _FACT = (
     text("subject", "the fact's subject"),
     text("prompt", "the fact's prompt, with `{}` in place of the subject"),
@@ -143,11 +149,7 @@ _AROUND = (
         "its tokens after the prompt or on average after the test prefixes, or in a free answer; "
         "null if nothing was asked",
     ),
-    real(
-        "seconds",
-        "time for making and measuring the edit, without a v* found beforehand",
-        "s",
-    ),
+    real("seconds", "time for making and measuring the edit, without a v* found beforehand", "s"),
     real(
         "seconds_editing",
         "time for making the edit, with its share of a search for v* beforehand; without training. "
@@ -168,6 +170,7 @@ _AROUND = (
     ),
     text("key_strategy", "the keys that the update uses; null if the editor reports none"),
     flag("second_moment", "whether the update uses C; null if the editor reports nothing"),
+    DIAGNOSTICS,
     whole("seed", "the study's seed"),
     text("dtype", "number type of the weights"),
     text("precision", "precision of the frozen model's matrix products"),
@@ -185,9 +188,9 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/5", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/6", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/5", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/6", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)
@@ -297,6 +300,7 @@ _STEP = (
 _LEFT = (
     real("denominator", "absolute value of the denominator of the step's own update"),
     real("delta_norm", "Frobenius norm of the step's own change"),
+    DIAGNOSTICS,
     real("accumulated_norm", "Frobenius norm of the sum of all changes so far"),
     real(
         "efficacy_so_far",
@@ -326,9 +330,9 @@ _LEFT = (
 # The status of a sequence's last row if the model has collapsed.
 STOPPED = "stopped"
 
-SEQUENCES = schema("sequences/3", _STEP_KEYS, (*_STEP, *_LEFT))
+SEQUENCES = schema("sequences/4", _STEP_KEYS, (*_STEP, *_LEFT))
 
-SEQUENCES_JUDGED = schema("sequences-judged/3", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
+SEQUENCES_JUDGED = schema("sequences-judged/4", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
 
 DOWNSTREAM = schema(
     "downstream/2",

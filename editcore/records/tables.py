@@ -17,7 +17,7 @@ from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
 from editcore.records.digests import REMEDY, check_digest, of_table
 from editcore.records.metric_columns import FREE_COLUMNS
-from editcore.records.schemas import CASE_KEYS, CASES, EDITS
+from editcore.records.schemas import CASE_KEYS, CASES, EDITS, SEQUENCES, SEQUENCES_JUDGED
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job
@@ -30,7 +30,15 @@ PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 FIRST_EDITS = "edits/1"
-OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3")
+OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3", "edits/4", "edits/5")
+# Older versions that lack only columns which may be null.
+OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        schema_name(CASES): ("cases/5",),
+        schema_name(SEQUENCES): ("sequences/3",),
+        schema_name(SEQUENCES_JUDGED): ("sequences-judged/3",),
+    }
+)
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 NEW_SINCE_OLD = (
     *("key_match", "output_change", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
@@ -38,6 +46,7 @@ NEW_SINCE_OLD = (
     *("took", "seconds_editing", "change_bytes", "peak_memory"),
     *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
     *FREE_COLUMNS,
+    "diagnostics",
 )
 
 
@@ -95,8 +104,11 @@ def read_edits(paths: Iterable[Path], jobs: Mapping[Path, "Job"] = NO_JOBS) -> p
 
 
 def read_table(path: Path, schema: pa.Schema) -> pl.DataFrame:
-    """The table in one file; raises `DataError` unless it fits `schema`."""
-    return _to_polars(_read_checked(path, schema))
+    """The table in one file; raises `DataError` unless it fits `schema`.
+
+    One of a version in `OLDER` has null for columns that are newer.
+    """
+    return _to_polars(_read_checked(path, schema, OLDER.get(schema_name(schema), ())))
 
 
 def read_older(path: Path, schema: pa.Schema, older: Sequence[str]) -> pl.DataFrame:
@@ -231,7 +243,8 @@ def _first_line(error: Exception) -> str:
 
 def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table of an older version without its former columns, and with null for new ones."""
-    table = table.drop_columns([name for name in VERDICTS_OF_OLD if name in table.column_names])
+    former = VERDICTS_OF_OLD - {*schema.names}
+    table = table.drop_columns([name for name in former if name in table.column_names])
     lacking = {*NEW_SINCE_OLD} - {*table.column_names}
     for name in filter(lacking.__contains__, schema.names):
         nothing = pa.nulls(table.num_rows, schema.field(name).type)

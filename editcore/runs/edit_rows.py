@@ -10,6 +10,7 @@ from typing import Any
 from editcore.collapse.output_change import OutputChange
 from editcore.collapse.predictor import ActivationShift
 from editcore.collapse.sample import Sample
+from editcore.editing import diagnostics
 from editcore.editing.editor import Editor, EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
 from editcore.evaluation import effect
@@ -172,11 +173,12 @@ class Rows:
         return _Sound(row, change, questions, tokens)
 
     def _known(self, result: EditResult) -> Row:
-        """The diagnostics that have columns."""
-        known = ("numerator_norm", "denominator", "key_match", "steps")
-        found = {name: number(name, result.diagnostics.get(name)) for name in known}
+        """The diagnostics that have columns, and the others as JSON."""
+        known = diagnostics.IN_COLUMNS
+        found: Row = {name: number(name, result.diagnostics.get(name)) for name in known}
         steps = found["steps"]
-        return found | {"steps": None if steps is None else int(steps)}
+        found["steps"] = None if steps is None else int(steps)
+        return found | {"diagnostics": diagnostics.as_json(result.diagnostics, known)}
 
     def _size(self, change: Change, state: Any) -> int | None:
         """The bytes of a weight change, or of the state of an editor of patches.

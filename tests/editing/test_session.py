@@ -55,6 +55,13 @@ def test_what_an_editor_reports_is_kept() -> None:
         ({"key_strategy": 3}, "reports a key_strategy that is not a name"),
         ({"second_moment": "yes"}, "reports a second_moment that is neither true nor false"),
         ({"status": "failed", "key_strategy": 3}, "reports a key_strategy that is not a name"),
+        (
+            {"diagnostics": [1.0]},
+            "reports diagnostics that are not a mapping from names to numbers",
+        ),
+        ({"diagnostics": {"rank": "3"}}, "reports the diagnostic 'rank', which is not a number"),
+        ({"diagnostics": {"rank": torch.ones(2)}}, "the diagnostic 'rank', which is not a number"),
+        ({"diagnostics": {7: 1.0}}, "reports a diagnostic whose name is 7, not text"),
     ],
 )
 def test_a_report_of_the_wrong_type_fails_its_edit(reported: dict[str, Any], words: str) -> None:

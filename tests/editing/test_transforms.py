@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from editcore import EditResult, TransformConfig
-from editcore.editing.transforms import BoundTransform, bind, transformed
+from editcore.editing.transforms import BoundTransform, TransformResult, bind, transformed
 from editcore.editing.transforms.norm_cap import NormCapConfig, norm_cap
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.planning.jobs import (
@@ -85,6 +85,34 @@ def test_transforms_are_applied_in_order(model: LoadedModel) -> None:
     other = transformed(result, [half, cap], model)
     assert other.delta.norm() == pytest.approx(2 * one.delta.norm(), rel=1e-5)
     assert one.diagnostics == result.diagnostics
+
+
+def test_numbers_of_transforms_join_the_editors_and_overwrite_none(model: LoadedModel) -> None:
+    def telling(delta: Delta, _: LoadedModel, __: TransformConfig) -> TransformResult:
+        return TransformResult(delta, {"cut": 2.0, "loss": 7.0, "denominator": 1.0})
+
+    bound = BoundTransform("telling", telling, TransformConfig())
+    half = BoundTransform("halve", halve, TransformConfig())
+    result = EditResult(delta_of(model, 1.0), diagnostics={"steps": 3, "loss": 0.1})
+    found = transformed(result, [half, bound, half], model)
+    assert found.diagnostics == {
+        "steps": 3,
+        "loss": 0.1,
+        "cut": 2.0,
+        "telling.loss": 7.0,
+        "telling.denominator": 1.0,
+    }
+    assert found.delta.norm() == pytest.approx(result.delta.norm() / 4, rel=1e-5)
+
+
+def test_a_transform_that_reports_no_number_fails_only_its_case(model: LoadedModel) -> None:
+    def odd(delta: Delta, _: LoadedModel, __: TransformConfig) -> TransformResult:
+        return TransformResult(delta, {"cut": "all"})  # type: ignore[dict-item]
+
+    bound = BoundTransform("odd", odd, TransformConfig())
+    result = transformed(EditResult(delta_of(model, 1.0)), [bound], model)
+    assert result.delta is None
+    assert result.status.startswith("transform odd: it reports the diagnostic 'cut', which is not")
 
 
 def test_a_transform_that_raises_fails_only_its_case(model: LoadedModel) -> None:

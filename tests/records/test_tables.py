@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -13,7 +14,16 @@ from editcore.records.columns import SCHEMA_KEY, schema
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES
 from editcore.records.metric_columns import FREE_COLUMNS
 from editcore.records.model_schemas import WARNING
-from editcore.records.schemas import CASE_KEYS, CASES, CORRELATION, DOWNSTREAM, EDITS, VERDICTS
+from editcore.records.schemas import (
+    CASE_KEYS,
+    CASES,
+    CORRELATION,
+    DOWNSTREAM,
+    EDITS,
+    SEQUENCES,
+    SEQUENCES_JUDGED,
+    VERDICTS,
+)
 from editcore.records.tables import (
     NEW_SINCE_OLD,
     PROVENANCE_KEY,
@@ -23,7 +33,7 @@ from editcore.records.tables import (
     read_table,
     write_table,
 )
-from tests.rows import SOUND, edit_row, failed_row
+from tests.rows import SOUND, edit_row, failed_row, judged_rows
 
 SHARD = Path("edits/model=small/editor=alpha/dataset=hard/shard-000.parquet")
 
@@ -146,7 +156,7 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
     with pytest.raises(
-        DataError, match=r"bad\.parquet: .*edits/5 is needed, but this one has none"
+        DataError, match=r"bad\.parquet: .*edits/6 is needed, but this one has none"
     ):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
@@ -203,8 +213,47 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
     assert edits["top1_kept"].to_list() == [None, SOUND]
-    with pytest.raises(DataError, match=r"edits/5 is needed, but this one has edits/1"):
+    with pytest.raises(DataError, match=r"edits/6 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
+
+
+STEP = {
+    "model": "small",
+    "editor": "alpha",
+    "dataset": "hard",
+    "batch": 1,
+    "order": 0,
+    "step": 0,
+    "status": "ok",
+    "perplexity": 4.0,
+    "grade": "sound",
+}
+
+
+@pytest.mark.parametrize(
+    ("declared", "name", "row"),
+    [
+        (EDITS, "edits/5", edit_row(1)),
+        (CASES, "cases/5", judged_rows([edit_row(1)]).row(0, named=True)),
+        (SEQUENCES, "sequences/3", {k: v for k, v in STEP.items() if k != "grade"}),
+        (SEQUENCES_JUDGED, "sequences-judged/3", STEP),
+    ],
+)
+def test_tables_of_the_version_without_diagnostics_are_read_with_null(
+    declared: pa.Schema, name: str, row: dict[str, Any], tmp_path: Path
+) -> None:
+    path, place = tmp_path / "old.parquet", declared.get_field_index("diagnostics")
+    metadata = {**declared.metadata, SCHEMA_KEY: name.encode()}
+    row = {column: value for column, value in row.items() if column != "diagnostics"}
+    write_table(path, [row], declared.remove(place).with_metadata(metadata), {})
+    (found,) = (read_edits([path]) if declared is EDITS else read_table(path, declared)).to_dicts()
+    assert [*found] == declared.names
+    assert found == {**dict.fromkeys(declared.names), **row}
+    table = pq.read_table(path)
+    column = table.column_names.index("perplexity")
+    pq.write_table(table.set_column(column, "perplexity", pa.array([9.0])), path)
+    with pytest.raises(DataError, match="has changed"):
+        read_edits([path]) if declared is EDITS else read_table(path, declared)
 
 
 def test_a_table_of_the_second_version_is_checked_and_read_with_null_for_newer_columns(

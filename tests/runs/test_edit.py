@@ -1,6 +1,7 @@
 """A shard of edits: what is measured, and what happens when an editor misbehaves."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 
+from editcore import EditContext, Editor, EditResult
+from editcore.config.collapse import CollapseSection
 from editcore.errors import DataError, ModelError
 from editcore.evaluation.free_answers import names
 from editcore.evaluation.generation import continuations
@@ -19,13 +22,25 @@ from editcore.keyvalue.keys import fill
 from editcore.keyvalue.prefixes import ContextPrefixes, load, save
 from editcore.models.loading import load_model
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
-from editcore.records.tables import read_edits
+from editcore.records.schemas import CASES
+from editcore.records.tables import read_edits, read_table
 from editcore.runs import edit
+from editcore.summary.edits import write_summary
 from editcore.testing.models import SENTENCES
 from editcore.updates.delta import Delta, load_deltas
 from tests.patches import Noise
 from tests.rows import CLOCKS
-from tests.runs.conftest import WEIGHT, WORLD, Patches, Ragged, Script, Sloppy, Sound
+from tests.runs.conftest import (
+    WEIGHT,
+    WORLD,
+    Patches,
+    Ragged,
+    Script,
+    ScriptedConfig,
+    Sloppy,
+    Sound,
+    change_of,
+)
 
 
 def run(job: EditJob, folder: Path) -> tuple[pl.DataFrame, dict[int, Delta]]:
@@ -89,6 +104,30 @@ def test_a_row_contains_the_text_generated_before_and_after_the_edit(
     assert alone.row(0, named=True)["continuation"] == rows["continuation"][1]
     silent, _ = run(job.model_copy(update={"continuation_tokens": 0}), tmp_path)
     assert silent[columns].null_count().row(0) == (3, 3)
+
+
+class Telling(Editor[ScriptedConfig]):
+    """Reports numbers of all kinds; the second case reports none, the third fails."""
+
+    def edit(self, context: EditContext, requests, state=None) -> EditResult:
+        case = requests[0].case_id
+        told = {"steps": 3, "rank.1": 24, "gap": math.inf} if case == 0 else {}
+        if case == 2:
+            return EditResult(None, "not this one", {"rank.1": 3})
+        return EditResult(change_of(context, case), diagnostics=told)
+
+
+def test_what_an_editor_reports_is_in_the_rows_and_the_cases(
+    script: Script, job: EditJob, tmp_path: Path
+) -> None:
+    script(Telling)
+    rows, _ = run(job, tmp_path)
+    assert rows["status"].to_list() == ["ok", "ok", "not this one"]
+    assert rows["steps"].to_list() == [3, None, None]
+    assert rows["diagnostics"].to_list() == ['{"gap": null, "rank.1": 24.0}', None, None]
+    write_summary([tmp_path / "rows.parquet"], tmp_path / "summary", CollapseSection())
+    cases = read_table(tmp_path / "summary" / "cases.parquet", CASES)
+    assert cases["diagnostics"].to_list() == rows["diagnostics"].to_list()
 
 
 @pytest.fixture

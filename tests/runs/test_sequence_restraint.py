@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from editcore import PluginError, TransformConfig
-from editcore.editing.transforms import BoundTransform
+from editcore.editing.transforms import BoundTransform, TransformResult
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.runs.sequence.restraint import restrained
 from editcore.testing import tiny_model
@@ -44,6 +44,25 @@ def test_measurements_see_the_transformed_sum_and_the_next_edit_does_not(kind: s
         with restrained(changes, model, ()):
             assert torch.equal(weight, edited)
     assert torch.equal(weight, unedited)
+
+
+def test_numbers_of_such_a_transform_join_those_of_the_step() -> None:
+    model = wrap_model("llama", *tiny_model("llama"))
+    name = model.parts.down_weight(1)
+    shape = model.model.get_parameter(name).shape
+
+    def telling(delta: Delta, *_: Any) -> TransformResult:
+        return TransformResult(delta, {"clipped": 2.0, "loss": 7.0})
+
+    step = {"loss": 0.1}
+    with accumulating(model) as changes:
+        with restrained(changes, model, bound(telling), step) as nothing_to_restrain:
+            assert nothing_to_restrain == step
+        changes.add(Delta({name: DenseUpdate(torch.ones(shape))}))
+        with restrained(changes, model, (), step) as alone:
+            assert alone == step
+        with restrained(changes, model, bound(telling), step) as both:
+            assert both == {"loss": 0.1, "clipped": 2.0, "tried.loss": 7.0}
 
 
 def test_a_transform_that_fails_gives_its_reason_and_leaves_the_weights() -> None:

@@ -1,11 +1,12 @@
 """Delta transforms: functions applied to an editor's weight change before it is measured."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from editcore.config.messages import validated
 from editcore.config.options import TransformConfig
+from editcore.editing.diagnostics import flaw, merge_diagnostics
 from editcore.editing.editor import EditResult
 from editcore.errors import PluginError, in_one_line
 from editcore.registry.hookspecs import DeltaTransformInfo
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
     from editcore.planning.jobs import TransformSpec
     from editcore.updates.delta import Delta
 
-DeltaTransform = Callable[["Delta", "LoadedModel", Any], "Delta"]
+
+@dataclass(frozen=True)
+class TransformResult:
+    """A transformed weight change, and numbers known from making it, for the edit's row."""
+
+    delta: "Delta"
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+
+DeltaTransform = Callable[["Delta", "LoadedModel", Any], "Delta | TransformResult"]
 """Turns a weight change into another, given the model and the transform's options."""
 
 
@@ -48,7 +58,10 @@ def bind(specs: "Sequence[TransformSpec]", registry: Registry) -> tuple[BoundTra
 def transformed(
     result: EditResult, transforms: Sequence[BoundTransform], model: "LoadedModel"
 ) -> EditResult:
-    """The result with its delta transformed; a transform that raises makes it a failed one."""
+    """The result with its delta transformed; a transform that raises makes it a failed one.
+
+    Numbers that transforms report join the editor's (`merge_diagnostics`).
+    """
     # Imported late, because the planner imports this module, and must not import torch.
     from editcore.updates.delta import Delta
 
@@ -56,11 +69,15 @@ def transformed(
         if result.delta is None:
             break
         try:
-            delta = transform.function(result.delta, model, transform.config)
-            if not isinstance(delta, Delta):
-                kind = type(delta).__name__
+            found = transform.function(result.delta, model, transform.config)
+            made = found if isinstance(found, TransformResult) else TransformResult(found)
+            if not isinstance(made.delta, Delta):
+                kind = type(made.delta).__name__
                 raise PluginError(f"it returned {kind}, not a Delta; report this to its authors")
-            result = replace(result, delta=delta)
+            if wrong := flaw(made.diagnostics):
+                raise PluginError(f"it {wrong}; report this to its authors")
+            known = merge_diagnostics(result.diagnostics, transform.name, made.diagnostics)
+            result = replace(result, delta=made.delta, diagnostics=known)
         except Exception as error:  # a third party's transform may raise anything
             reason = f"transform {transform.name}: {in_one_line(error)}"
             result = replace(result, delta=None, status=reason)

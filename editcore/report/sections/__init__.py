@@ -4,6 +4,7 @@ from editcore.report.data import ReportData
 from editcore.report.section import MakeSection, PageSection
 from editcore.report.sections import (
     arena,
+    diagnostics,
     hard_cases,
     keys,
     layers,
@@ -28,6 +29,7 @@ SECTIONS: tuple[MakeSection, ...] = (
     updates.section,
     keys.section,
     prompting.section,
+    diagnostics.section,
 )
 
 

@@ -13,6 +13,7 @@ from editcore.collapse.forecast import Forecast
 from editcore.collapse.verdict import SOUND, Grade
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
+from editcore.editing.diagnostics import from_json
 from editcore.errors import ConfigError
 from editcore.evaluation import effect
 from editcore.numbers import in_percent, listed, number, plural, share, times
@@ -95,6 +96,11 @@ class CheckReport:
         """Perplexity of the edited model, as a multiple of the unedited one's."""
         return float(self.row["perplexity_ratio"])
 
+    @property
+    def diagnostics(self) -> dict[str, float | None]:
+        """What else the editor and its transforms report; None for a number that is not finite."""
+        return from_json(self.row.get("diagnostics"))
+
     def as_dict(self) -> dict[str, Any]:
         """The whole report as plain data for JSON; numbers that are not finite become texts."""
         plain = {
@@ -111,6 +117,7 @@ class CheckReport:
             "forecast_from_prompt": vars(self.from_prompt) if self.from_prompt else None,
             "continuations": [vars(each) for each in self.continuations],
             **self.row,
+            "diagnostics": self.diagnostics,
         }
         return {name: finite(value) for name, value in plain.items()}
 
@@ -252,7 +259,8 @@ def page(report: CheckReport) -> str:
     lines += effect.lines(row)
     if report.outcome == "sound" and effect.only_prefixed(row):
         lines.append("The model survives, but it gives the new object only after a prefix.")
-    lines += [str(report.measured_with), "", "Generated text, before and after the edit:"]
+    lines += [str(report.measured_with), *_reported(report)]
+    lines += ["", "Generated text, before and after the edit:"]
     for each in report.continuations:
         lines += [
             f"  {each.prompt} …",
@@ -283,6 +291,13 @@ def _disturbance(row: Mapping[str, Any], scale: Scale) -> list[str]:
     if as_much := in_words(mean, scale):
         sentence += f" The edit disturbs the model {as_much}."
     return [textwrap.fill(sentence, WIDTH)]
+
+
+def _reported(report: CheckReport) -> list[str]:
+    """The editor's own numbers."""
+    found = [f"{name} {number(value)}" for name, value in report.diagnostics.items()]
+    sentence = f"{report.job.editor.label} reports {listed(found)}."
+    return [textwrap.fill(sentence, WIDTH)] if found else []
 
 
 def _line(text: str) -> str:

@@ -1,7 +1,8 @@
 """Transforms of the change that all edits of a sequence make together, while it is measured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from editcore.editing.editor import EditResult
 from editcore.editing.transforms import BoundTransform, transformed
@@ -10,27 +11,32 @@ from editcore.models.loading import LoadedModel
 from editcore.updates.cumulative_delta import CumulativeDelta
 from editcore.updates.delta import Delta, DenseUpdate
 
+NOTHING: Mapping[str, float] = MappingProxyType({})
+
 
 @contextmanager
 def restrained(
-    changes: CumulativeDelta, model: LoadedModel, transforms: Sequence[BoundTransform]
-) -> Iterator[None]:
+    changes: CumulativeDelta,
+    model: LoadedModel,
+    transforms: Sequence[BoundTransform],
+    diagnostics: Mapping[str, float] = NOTHING,
+) -> Iterator[Mapping[str, float]]:
     """A block in which the model carries the transformed sum of its edits.
 
-    The transforms see the unedited model. Leaving the block restores the bits of all edits. Raises
-    `PluginError` if a transform fails.
+    The transforms see the unedited model; the block gets `diagnostics` with what they report.
+    Leaving it restores the bits of all edits. Raises `PluginError` if a transform fails.
     """
     if not transforms or not changes.parameters:
-        yield
+        yield diagnostics
         return
     total = changes.total()
     with _scaled(total, -1).applied(model.model):
-        result = transformed(EditResult(total), transforms, model)
+        result = transformed(EditResult(total, diagnostics=diagnostics), transforms, model)
     if result.delta is None:
         raise PluginError(result.status)
     take_out = changes.try_out(_difference(result.delta, total))
     try:
-        yield
+        yield result.diagnostics
     finally:
         take_out()
 

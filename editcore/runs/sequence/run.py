@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from editcore.collapse.verdict import judge
 from editcore.datasets.readers import read_cases
+from editcore.editing.diagnostics import as_json
 from editcore.editing.editor import EditResult
 from editcore.editing.session import Session
 from editcore.editing.transforms import BoundTransform
@@ -147,8 +148,11 @@ class SequenceRun:
         before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
         checks = (*self.job.checks, *self.job.task_checks)
         due = last or _passes(before, now, self.job.every) or _between(before, now, checks)
-        with restrained(current.changes, self.session.context.model, self.together if due else ()):
+        together, model = self.together if due else (), self.session.context.model
+        reported = result.diagnostics if row["made"] else {}
+        with restrained(current.changes, model, together, reported) as diagnostics:
             self._fill(row, current, rows, last=last)
+        row["diagnostics"] = as_json(diagnostics, ("denominator",))
         row["seconds"] = time.perf_counter() - started
         return row
 

@@ -14,7 +14,8 @@ class AlphaEditConfig(SpreadingOptions):
 
     The threshold is absolute, as published and released, so how many directions it keeps depends on
     the scale of C: with 0.02, from none at all to nearly all. An edit's diagnostics report the
-    number, `kept_rank.<layer>`, and its share of all, `kept_share.<layer>`.
+    number, `kept_rank.<layer>`, its share of all, `kept_share.<layer>`, and the least eigenvalue of
+    C, `least_eigenvalue.<layer>`.
     """
 
     threshold: PositiveFloat = Field(

@@ -44,11 +44,12 @@ class AlphaEditEditor(RememberingEditor[AlphaEditConfig]):
         return solve
 
     def report(self, context: EditContext, state: Any, keys: LayerKeys) -> Mapping[str, float]:
-        """The number of directions kept at each layer, and their share of all."""
+        """The number of directions kept at each layer, their share of all, and C's least value."""
         found: dict[str, float] = {}
         for layer in keys:
             every, rank = self._kept(context, layer).shape
             found |= {f"kept_rank.{layer}": rank, f"kept_share.{layer}": rank / every}
+            found[f"least_eigenvalue.{layer}"] = float(context.spectra[layer].values[0])
         return found
 
     def _kept(self, context: EditContext, layer: int) -> Tensor:

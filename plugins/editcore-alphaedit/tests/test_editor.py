@@ -61,6 +61,9 @@ def test_the_rank_kept_is_reported_by_layer() -> None:
     found = editor(kept_share=0.25).edit(given, REQUESTS).diagnostics
     assert found["kept_rank.1"] == round(width / 4)
     assert found["kept_share.1"] == found["kept_rank.1"] / width
+    matrix = given.moments[1].matrix
+    least = float(torch.linalg.eigvalsh(matrix)[0])
+    assert found["least_eigenvalue.1"] == pytest.approx(least, rel=1e-6)
 
 
 def test_a_threshold_that_keeps_nothing_is_refused_with_the_least_eigenvalue() -> None:

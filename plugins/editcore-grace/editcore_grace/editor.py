@@ -76,7 +76,8 @@ class GraceEditor(Editor[GraceConfig]):
             book, loss = self._with(context, book, self._seen(context.model, row))
         patch = self.patch_of(context, book)
         steps = float(self.config.steps * len(rows))
-        return EditResult(patch=patch, state=book, diagnostics={"steps": steps, "loss": loss})
+        diagnostics = {"steps": steps, "loss": loss, "entries": float(len(book))}
+        return EditResult(patch=patch, state=book, diagnostics=diagnostics)
 
     def _with(self, context: EditContext, book: Codebook, fact: Fact) -> tuple[Codebook, float]:
         """The codebook after one fact, and the loss at the last step, in nats."""

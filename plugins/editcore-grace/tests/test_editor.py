@@ -96,7 +96,7 @@ def test_an_edit_that_lets_an_entry_grow_trains_its_value_further() -> None:
     second = editor.edit(
         context, [EditRequest(9, other.prompt, "Coral", one.target_new, "")], first.state
     )
-    assert len(second.state) == 1
+    assert len(second.state) == second.diagnostics["entries"] == 1
     assert not torch.equal(first.state.values, second.state.values)
 
 
@@ -113,6 +113,7 @@ def test_each_edit_answers_and_an_unrelated_prompt_is_unchanged() -> None:
     context, editor = EditContext(model), GraceEditor(GraceConfig(**OPTIONS))
     requests = tiny_requests()
     result = editor.edit(context, requests)
+    assert result.diagnostics["entries"] == len(result.state) == len(requests)
     asked = [Question(r.text, r.target_new) for r in requests]
     other = Question("The sea is quiet in the", "morning")
     before = ask(model, tokenize_questions(model, [*asked, other]))

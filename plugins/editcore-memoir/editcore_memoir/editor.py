@@ -76,7 +76,8 @@ class MemoirEditor(Editor[MemoirConfig]):
         memory, loss = self.start(context) if state is None else state, 0.0
         for row in rows:
             memory, loss = self._with(context.model, memory, self._seen(context.model, row))
-        diagnostics = {"steps": float(self.config.steps * len(rows)), "loss": loss}
+        steps = float(self.config.steps * len(rows))
+        diagnostics = {"steps": steps, "loss": loss, **memory.usage()}
         if not memory.finite():
             return EditResult(None, NONFINITE, diagnostics, state)
         patch = self.patch_of(context, memory)

@@ -67,6 +67,11 @@ class Memory:
         weight[:, columns] = values
         return replace(self, weight=weight)
 
+    def usage(self) -> dict[str, float]:
+        """The number of entries, and the share of M's columns that some mask uses."""
+        used = float(self.masks.any(0).double().mean())
+        return {"entries": float(len(self.masks)), "used_share": used}
+
     def finite(self) -> bool:
         """Whether every number in it is finite."""
         return bool(self.weight.isfinite().all() and self.background.isfinite().all())

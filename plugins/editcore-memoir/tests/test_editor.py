@@ -162,6 +162,8 @@ def test_a_step_is_one_of_gradient_descent_through_the_patched_model(kind: str) 
     assert result.diagnostics["loss"] == pytest.approx(loss.item(), rel=1e-5)
     unused = ~result.state.masks.any(0)
     assert unused.any()
+    assert result.diagnostics["entries"] == len(result.state.masks)
+    assert result.diagnostics["used_share"] == pytest.approx(1 - float(unused.double().mean()))
     assert not result.state.weight[:, unused].any()
 
 

@@ -76,7 +76,7 @@ def test_prune(function: Any, model: LoadedModel) -> None:
     tensors = load_file(GOLDEN / "prune.safetensors")
     outputs, inputs = tensors["prune.rome14.in.left"], tensors["prune.rome14.in.right"].T
     change = Delta({WEIGHT.format(2): LowRankUpdate(outputs, inputs.contiguous())})
-    found = prune(change, model, PruneConfig(function=function)).updates[WEIGHT.format(2)]
+    found = prune(change, model, PruneConfig(function=function)).delta.updates[WEIGHT.format(2)]
     left, right = (tensors[f"prune.rome14.{function}.out.{side}"] for side in ("left", "right"))
     golden = left @ right
     assert_close(found.dense(), golden)

@@ -39,7 +39,7 @@ def test_a_zero_change_stays_zero(model: LoadedModel) -> None:
     for found in (
         rect(zero, model, RectConfig()),
         sphere(zero, model, SphereConfig()),
-        prune(zero, model, PruneConfig()),
+        prune(zero, model, PruneConfig()).delta,
     ):
         assert found.norm() == 0
         found.check(model.model)
@@ -134,7 +134,9 @@ def test_prune_restrains_what_is_above_the_weights_largest_singular_value(
     inputs, _ = torch.linalg.qr(update.inputs)
     sizes = limit * torch.tensor([20.0, 0.5])
     given = Delta({name: LowRankUpdate(outputs * sizes, inputs)})
-    found = prune(given, model, PruneConfig(function=function)).updates[name]
+    result = prune(given, model, PruneConfig(function=function))
+    assert result.diagnostics == {"clipped": 1, "largest_ratio": pytest.approx(20, rel=1e-5)}
+    found = result.delta.updates[name]
     assert isinstance(found, LowRankUpdate)
     base = {"log": math.e, "log2": 2, "log1_5": 1.5, "log1_2": 1.2}.get(function)
     large = math.log(20, base) + limit if base else 10.5 * limit

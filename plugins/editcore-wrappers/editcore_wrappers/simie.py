@@ -16,6 +16,7 @@ from editcore.toolkit import (
     LoadedModel,
     LowRankUpdate,
     Update,
+    merge_diagnostics,
     recording,
     stores_transposed,
     target_row,
@@ -93,7 +94,10 @@ class SimIE(EditorWrapper[SimIEConfig]):
     def _fitted(
         self, model: LoadedModel, result: EditResult, keys: Mapping[str, Tensor], before: Simulated
     ) -> EditResult:
-        """The result with the fitted change, and the state after it."""
+        """The result with the fitted change, and the state after it.
+
+        The norm of the change that the inner editor made is reported as `change_norm`.
+        """
         assert result.delta is not None
         if not result.delta.finite() or not all(found.isfinite().all() for found in keys.values()):
             return EditResult(None, NONFINITE)
@@ -112,7 +116,11 @@ class SimIE(EditorWrapper[SimIEConfig]):
         delta = Delta(updates)
         if not delta.finite():
             return EditResult(None, NONFINITE)
-        return replace(result, delta=delta, state=Simulated(original, moment, result.state))
+        reported = merge_diagnostics(
+            result.diagnostics, "simie", {"change_norm": result.delta.norm()}
+        )
+        state = Simulated(original, moment, result.state)
+        return replace(result, delta=delta, state=state, diagnostics=reported)
 
     def _ridge(self, keys: Tensor) -> Tensor:
         """M before any edit: λI."""

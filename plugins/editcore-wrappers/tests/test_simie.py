@@ -133,7 +133,10 @@ def test_without_ridge_the_first_edit_adds_what_it_adds_alone_at_its_own_tokens(
 ) -> None:
     given, editor = context(kind), simie(base, 1e-9)
     alone = editor.inner.edit(given, REQUESTS[:1]).delta
-    found = editor.edit(given, REQUESTS[:1], editor.start(given)).delta
+    result = editor.edit(given, REQUESTS[:1], editor.start(given))
+    assert result.diagnostics["change_norm"] == pytest.approx(alone.norm(), rel=1e-6)
+    assert result.diagnostics.items() >= editor.inner.edit(given, REQUESTS[:1]).diagnostics.items()
+    found = result.delta
     assert found.updates.keys() == alone.updates.keys()
     for name, update in alone.updates.items():
         keys = inputs(given.model, name, REQUESTS[0])
