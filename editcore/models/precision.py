@@ -95,7 +95,7 @@ def _processor_does() -> bool:
     ]
     # The shortest time, and by turns, so that what else the machine does weighs little.
     rounds = [[_seconds(*pair) for pair in operands] for _ in range(ROUNDS)]
-    whole, half = (min(times) for times in zip(*rounds, strict=True))
+    whole, half = (float(min(times)) for times in zip(*rounds, strict=True))
     return whole > FASTER * half
 
 
