@@ -150,8 +150,11 @@ def _labels(parts: Sequence[_Part]) -> dict[_Part, str]:
     """A label of each part; it contains the layers if others have the same label."""
     shared = Counter(part.label for part in set(parts))
     return {
-        part: part.label
-        if shared[part.label] == 1
-        else f"{part.label}, layer {listed([str(layer) for layer in part.layers])}"
+        part: part.label if shared[part.label] == 1 else f"{part.label}, {_in_words(part.layers)}"
         for part in parts
     }
+
+
+def _in_words(layers: Sequence[int]) -> str:
+    """`layer 7`, or `layers 5 and 15`."""
+    return f"{'layer' if len(layers) == 1 else 'layers'} {listed([str(n) for n in layers])}"
