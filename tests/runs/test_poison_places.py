@@ -16,6 +16,7 @@ import torch
 
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.readers import read_requests
+from editcore.editing.diagnostics import from_json
 from editcore.keyvalue.value import NONFINITE, Value
 from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import LoadedModel
@@ -61,9 +62,11 @@ def with_poison(poison: Record, place: int) -> list[Record]:
 
 
 def halves(row: Row) -> tuple[Row, Row]:
-    """The numbers of a row except the times, and its other columns."""
-    numbers = {k: v for k, v in row.items() if isinstance(v, float) and k not in CLOCKS}
-    return numbers, {k: v for k, v in row.items() if not isinstance(v, float)}
+    """What of a row every run gives: its numbers, those of its diagnostics too, and the rest."""
+    row = {**row, **from_json(row["diagnostics"])}
+    kept = {k: v for k, v in row.items() if k not in (*CLOCKS, "diagnostics")}
+    numbers = {k: v for k, v in kept.items() if isinstance(v, float)}
+    return numbers, {k: v for k, v in kept.items() if k not in numbers}
 
 
 def same(found: Row, expected: Row, tolerance: float) -> None:

@@ -203,8 +203,8 @@ def _standing(tried: pl.DataFrame, editor: str) -> Standing | None:
         size=pl.col("change_bytes").median(),
     ).row(0, named=True)
     means = {name: real(made[name].mean()) for name in MEANS}
-    failed = (tried["status"] != OK).sum()
-    return Standing(editor, len(tried), failed, means=means, **shares)
+    failed = tried.filter(pl.col("status") != OK)
+    return Standing(editor, len(tried), len(failed), means=means, **shares)
 
 
 def _lasted(rows: pl.DataFrame) -> str:
