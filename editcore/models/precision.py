@@ -51,8 +51,8 @@ class ReducedLinear(nn.Module):
 def reduced(model: PreTrainedModel) -> PreTrainedModel:
     """A twin whose linear maps are `ReducedLinear`; everything else is shared, not copied.
 
-    The head stays whole: logits of 15, rounded to bfloat16, are 0.06 apart, and with so many ties
-    any small change of the model would change its likeliest tokens.
+    The head is not reduced: bfloat16 cannot tell a logit of 15 from one of 15.03, so the likeliest
+    tokens would be tied, and the smallest edit would change them.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     twin: PreTrainedModel = copy.deepcopy(model, shared)

@@ -5,12 +5,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from matplotlib.colors import to_hex
 
 from editcore.config.study import parse
 from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import drawing
+from editcore.report.drawing.style import drawing, marks
 from editcore.report.sections import arena, sequence_grades, sequences
 from tests.report.conftest import MakeStudy
 from tests.report.test_sequences import sequence
@@ -71,7 +72,15 @@ def test_the_line_has_the_editors_that_none_beats(three: ReportData) -> None:
     standings = arena.ranked(three, "small")
     assert [one.editor for one in arena.unbeaten(standings)] == ["bold", "safe", "spare"]
     with drawing():
-        axes, *_ = arena.draw("small", standings).axes
+        figure = arena.draw("small", standings, marks(three.editors))
+    (axes,) = figure.axes
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == [
+        f"{rank} {one.editor}" for rank, one in enumerate(standings, 1)
+    ]
+    shown = [to_hex(handle.get_facecolor()[0]) for handle in legend.legend_handles]
+    assert shown == [marks(three.editors)[one.editor].colour for one in standings]
+    assert [one.editor for one in standings] != [*three.editors]
     (line,) = axes.lines
     assert sorted(zip(*line.get_data(), strict=True)) == [(0.0, 0.25), (0.0, 0.25), (0.5, 1.0)]
     assert sorted(text.get_text() for text in axes.texts) == ["1", "2, 3", "4"]

@@ -57,7 +57,7 @@ def section(study: ReportData) -> PageSection | None:
             f"arena-model={model}",
             f"Share of {model}’s edits that took against the share that harmed it; the numbers are "
             "the ranks in the table.",
-            partial(draw, model, ranks),
+            partial(draw, model, ranks, marks(study.editors)),
         )
         for model, ranks in several.items()
     ]
@@ -134,20 +134,22 @@ SEQUENCE_WORDS = (
 )
 
 
-def draw(model: str, standings: Sequence[Standing]) -> Figure:
-    """The share of edits that took against the share that harmed, a point for each editor."""
+def draw(model: str, standings: Sequence[Standing], shown: Mapping[str, Mark]) -> Figure:
+    """The share of edits that took against the share that harmed, a point for each editor.
+
+    `shown` are the editors' marks, the same for every model.
+    """
     across, up = "share of edits that harmed the model", "share of edits that took"
     figure, axes = panel(f"Editors on {model}", across, up)
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     best = sorted(map(_place, unbeaten(standings)))
     axes.plot(*zip(*best, strict=True), color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=2)
-    names = [one.editor for one in standings]
-    for one, mark in zip(standings, marks(names).values(), strict=True):
-        dots(axes, [_place(one)[0]], [_place(one)[1]], mark, size=26, alpha=0.9)
+    for one in standings:
+        dots(axes, [_place(one)[0]], [_place(one)[1]], shown[one.editor], size=26, alpha=0.9)
     _number(axes, standings)
     figure.legend(
-        handles=_keys(axes, standings, marks(names)),
+        handles=_keys(axes, standings, shown),
         loc="outside right upper",
         frameon=False,
         fontsize=SMALL,
@@ -177,10 +179,11 @@ def _number(axes: Axes, standings: Sequence[Standing]) -> None:
 
 
 def _keys(axes: Axes, standings: Sequence[Standing], shown: Mapping[str, Mark]) -> list[Any]:
-    return [
-        axes.scatter([], [], s=26, marker=mark.marker, color=mark.colour, label=f"{rank} {name}")
-        for rank, (name, mark) in enumerate(shown.items(), 1)
-    ]
+    handles = []
+    for rank, one in enumerate(standings, 1):
+        mark, label = shown[one.editor], f"{rank} {one.editor}"
+        handles += [axes.scatter([], [], s=26, marker=mark.marker, color=mark.colour, label=label)]
+    return handles
 
 
 def _place(one: Standing) -> tuple[float, float]:
