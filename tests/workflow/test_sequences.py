@@ -25,3 +25,22 @@ def test_sequences_are_added_to_a_finished_study(finished: StudyFolder, tmp_path
     page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
     assert "Sequential edits" in page
     assert (folder.path / "results" / "figures" / "sequences.svg").is_file()
+
+
+def test_the_same_facts_are_edited_with_each_number_per_step(
+    study_folder: StudyFolder, tmp_path: Path
+) -> None:
+    folder = study_folder.copy(tmp_path)
+    folder.configure(
+        models={"gpt2": {"source": "models/gpt2"}},
+        editors={"memit": {"options": {"layers": [1], "steps": 2}}},
+        mechanism=None,
+        sequences={"edits": 2, "every": 1, "checks": [2], "batch": [1, 2], "tasks": []},
+    )
+    status, output = folder.snakemake()
+    assert status == 0, output
+    rows = pl.read_parquet(folder.path / "results" / "summary" / "sequences.parquet")
+    ends = rows.group_by("batch").agg(pl.col("edits").max(), pl.col("step").max()).sort("batch")
+    assert ends.rows() == [(1, 2, 2), (2, 2, 1)]
+    page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
+    assert "2 per step" in page
