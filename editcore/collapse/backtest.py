@@ -34,7 +34,7 @@ NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 FORECASTS: Mapping[str, str] = MappingProxyType(
     {"harmed": "sample_changed", "collapsed": "sample_ratio"}
 )
-FROM_PROMPT = "key_match"  # the one of those before v* is searched for
+FROM_PROMPT = "exposure"  # the one of those before v* is searched for
 
 # Each increases with the risk, and is null if the edit has no such quantity.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
@@ -43,9 +43,9 @@ PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
         "sample_ratio": pl.col("sample_ratio"),
         "output_change": pl.col("output_change"),
         "warning": pl.col("warning"),
+        "exposure": pl.col("exposure"),
         "key_match": 1 / pl.col("key_match"),
         "denominator": 1 / pl.col("denominator"),
-        "denominator_ratio": pl.col("denominator_usual") / pl.col("denominator"),
         "subject_position": 1 / (1 + pl.col("subject_position").cast(pl.Float64)),
         "relative_change": pl.col("delta_norm") / pl.col("weight_norm"),
     }

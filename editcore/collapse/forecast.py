@@ -2,7 +2,6 @@
 
 import importlib.resources
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +20,8 @@ class Forecast:
     """A prediction for one edit.
 
     `score` is what harm is predicted by: the share of a sample's tokens whose likeliest next token
-    changes, or before v* is searched for 1 / `key_match`. `ratio` is what a collapse is predicted
+    changes, or before v* is searched for the share that running text gets of what the subject gets
+    (`editcore.collapse.exposure`). `ratio` is what a collapse is predicted
     by: perplexity on the sample, as a multiple of the unedited model's; None if not known.
     `probability` and `collapse_probability` are of harm (a damaged or collapsed model) and of a
     collapse; `harm` and `collapse` are whether the score reaches the thresholds. All of these are
@@ -51,7 +51,7 @@ class Forecaster:
     from. `edits` is the number of these edits, and `made_from` names them. `left_out` contains, for
     each model, the recall, precision and false alarms on it of a threshold for harm that was fitted
     on the others. `editor` is the only editor that made the edits; empty for several. `prompt`
-    predicts harm from the prompt alone, by 1 / `key_match`.
+    predicts harm from the prompt alone, by the share that running text gets.
     """
 
     harmed: Calibration | None
@@ -76,18 +76,17 @@ class Forecaster:
             self.editor,
         )
 
-    def from_prompt(self, match: float, source: str) -> Forecast | None:
-        """The prediction of harm from the match of an edit's keys, before v* is searched for.
+    def from_prompt(self, exposure: float, source: str) -> Forecast | None:
+        """The prediction of harm from an update's `exposure`, before v* is searched for.
 
-        Its score is 1 / `match`. None if no edit with such keys was calibrated on.
+        None if no rank-one update was calibrated on.
         """
         if self.prompt is None:
             return None
-        score = 1 / match if match else math.inf
         return Forecast(
-            score,
+            exposure,
             None,
-            *_outcome(self.prompt, score),
+            *_outcome(self.prompt, exposure),
             *_outcome(None, None),
             tuple(self.models),
             self.prompt.edits,

@@ -37,20 +37,6 @@ class ActivationShift:
         usual = math.fsum(self._own(name) for name in delta.updates)
         return math.sqrt(added / usual) if usual else math.inf if added else 0.0
 
-    def usual_denominator(self, delta: Delta) -> float | None:
-        """√(uᵀC u) of a rank-one update: the root mean square of uᵀk over running text.
-
-        None for any other change, and if C is not known.
-        """
-        if len(delta.updates) != 1:
-            return None
-        (name, update), *_ = delta.updates.items()
-        moment = self._moment(name)
-        if moment is None or not isinstance(update, LowRankUpdate) or update.inputs.shape[1] != 1:
-            return None
-        u = update.inputs[:, 0].double().cpu()
-        return float((u @ moment @ u).clamp(min=0).sqrt() / u.norm())
-
     def _moment(self, name: str) -> Float64[Tensor, "d_key d_key"] | None:
         layer = self.model.parts.block_of(name)
         if layer is None or layer not in self.moments:

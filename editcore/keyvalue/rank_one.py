@@ -30,7 +30,7 @@ def solve_rank_one(
     value: Float[Tensor, " d_model"], keys: KeyPair, moment: SecondMoment | None
 ) -> RankOne:
     """The update for v*, solved in float64 and kept in float32; without a moment, C is I."""
-    unit = _direction(keys, moment)
+    unit = direction_of(keys, moment)
     numerator = (value - keys.solve_output).double().cpu()
     denominator = unit @ keys.solve.double().cpu()
     own = unit @ keys.direction.double().cpu()
@@ -41,11 +41,11 @@ def solve_rank_one(
 
 def denominator_of(keys: KeyPair, moment: SecondMoment | None) -> float:
     """|uᵀk_s|, which is known before v* is; without a moment, C is I."""
-    return float((_direction(keys, moment) @ keys.solve.double().cpu()).abs())
+    return float((direction_of(keys, moment) @ keys.solve.double().cpu()).abs())
 
 
-def _direction(keys: KeyPair, moment: SecondMoment | None) -> Float64[Tensor, " d_key"]:
-    """u: C⁻¹k_u, scaled to unit length."""
+def direction_of(keys: KeyPair, moment: SecondMoment | None) -> Float64[Tensor, " d_key"]:
+    """u: C⁻¹k_u, scaled to unit length; without a moment, C is I."""
     direction = keys.direction.double().cpu() if moment is None else moment.solve(keys.direction)
     unit: Float64[Tensor, " d_key"] = direction / direction.norm()
     return unit

@@ -63,10 +63,9 @@ WARNING = schema(
         ),
         text(
             "predictor",
-            "`sample_changed`, `sample_ratio`, `output_change` and `warning` as in the edit rows; "
-            "`relative_change` ‖Δ‖/‖W‖; "
-            "`denominator` and `key_match`, their inverses; `denominator_ratio`, "
-            "`denominator_usual` over `denominator`; `subject_position`, 1 / (1 + position)",
+            "`sample_changed`, `sample_ratio`, `output_change`, `exposure` and `warning` as in the "
+            "edit rows; `relative_change` ‖Δ‖/‖W‖; `denominator` and `key_match`, their inverses; "
+            "`subject_position`, 1 / (1 + position)",
         ),
         text("target", "what is predicted: `harmed` (damaged or collapsed) or `collapsed`"),
         whole("n_calibrated", "number of edits that it was fitted on"),

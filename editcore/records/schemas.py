@@ -79,9 +79,10 @@ _MEASURED = (
         "null for other editors",
     ),
     real(
-        "denominator_usual",
-        "√(uᵀC u): the root mean square of uᵀk over running text, for the direction u of a "
-        "rank-one update; null for other changes and if C is not known",
+        "exposure",
+        "what running text gets of a rank-one update, as a share of what the subject gets: the "
+        "mean of |uᵀx| / |uᵀk_s| over tokens or over first tokens, the larger one, with a map's "
+        "input x; known before v* is searched for; null for other changes",
     ),
     real(
         "delta_norm",
@@ -188,9 +189,9 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/6", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/7", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/6", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/7", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)

@@ -30,16 +30,17 @@ PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 FIRST_EDITS = "edits/1"
-OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3", "edits/4", "edits/5")
+OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3", "edits/4", "edits/5", "edits/6")
 # Older versions that lack only columns which may be null.
 OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        schema_name(CASES): ("cases/5",),
+        schema_name(CASES): ("cases/5", "cases/6"),
         schema_name(SEQUENCES): ("sequences/3",),
         schema_name(SEQUENCES_JUDGED): ("sequences-judged/3",),
     }
 )
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
+FORMER = {*VERDICTS_OF_OLD, "denominator_usual"}
 NEW_SINCE_OLD = (
     *("key_match", "output_change", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
     *("sample_changed", "sample_ratio", "locality_kl"),
@@ -47,6 +48,7 @@ NEW_SINCE_OLD = (
     *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
     *FREE_COLUMNS,
     "diagnostics",
+    "exposure",
 )
 
 
@@ -243,7 +245,7 @@ def _first_line(error: Exception) -> str:
 
 def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table of an older version without its former columns, and with null for new ones."""
-    former = VERDICTS_OF_OLD - {*schema.names}
+    former = FORMER - {*schema.names}
     table = table.drop_columns([name for name in former if name in table.column_names])
     lacking = {*NEW_SINCE_OLD} - {*table.column_names}
     for name in filter(lacking.__contains__, schema.names):

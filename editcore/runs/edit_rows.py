@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from editcore.collapse.exposure import Exposure
 from editcore.collapse.output_change import OutputChange
 from editcore.collapse.predictor import ActivationShift
+from editcore.collapse.running_text import RunningText
 from editcore.collapse.sample import Sample
 from editcore.editing import diagnostics
 from editcore.editing.editor import Editor, EditResult, refuse_undeclared
@@ -72,6 +74,7 @@ class Rows:
     seconds_beforehand: float
     shift: ActivationShift
     output_change: OutputChange
+    exposure: Exposure
     sample: Sample
     stored_as: str | None
     _weight_norms: dict[str, float] = field(default_factory=dict)
@@ -80,6 +83,7 @@ class Rows:
     def open(cls, job: EditJob, baseline: Baseline, metrics: Sequence[Metric]) -> "Rows":
         """What turns a job's edits into rows, which compare them with the unedited model."""
         context = baseline.session.context
+        text = RunningText(context.model, baseline.edited.texts.batches)
         return cls(
             job,
             context.model,
@@ -90,7 +94,8 @@ class Rows:
             baseline.session.editor,
             sum(stored.seconds for stored in context.values.values()),
             ActivationShift(context.model, context.moments),
-            OutputChange(context.model, baseline.edited.texts.batches),
+            OutputChange(text),
+            Exposure(text),
             Sample.of(context.model, job.perplexity),
             stored_precision(job.model.source, job.model.revision),
         )
@@ -169,7 +174,7 @@ class Rows:
             row["status"] = in_one_line(error)
             return None
         row["weight_norm"] = self._weight_norm(change) if isinstance(change, Delta) else None
-        row |= self._predictors(change)
+        row |= self._predictors(change, row["denominator"])
         return _Sound(row, change, questions, tokens)
 
     def _known(self, result: EditResult) -> Row:
@@ -192,12 +197,12 @@ class Rows:
         except PluginError:
             return None
 
-    def _predictors(self, change: Change) -> Row:
+    def _predictors(self, change: Change, denominator: float | None) -> Row:
         """What predicts harm, known before any weight changes; None for a patch."""
         if not isinstance(change, Delta):
-            return {"denominator_usual": None, "warning": None, "output_change": None}
+            return {"exposure": None, "warning": None, "output_change": None}
         return {
-            "denominator_usual": self.shift.usual_denominator(change),
+            "exposure": self.exposure.of(change, denominator),
             "warning": self.shift.of(change),
             "output_change": self.output_change.of(change),
         }

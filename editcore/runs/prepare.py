@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from editcore.registry.registry import Registry
 
 # Of the files in the cache; a new number leaves older ones unfound. 2: files carry digests.
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 CASES = "cases"
 ONE_SHARD = 1_000_000
 # Enough for keys of some hundreds of dimensions, and seconds of work on a small model.

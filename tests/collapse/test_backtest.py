@@ -110,8 +110,8 @@ def test_damage_counts_as_harm_and_an_unknown_grade_as_nothing() -> None:
     found = forecaster(edits, RULE, {"small": "small"}, "these")
     assert found.collapsed is None
     assert found.prompt.edits == 50
-    assert found.from_prompt(0.02, "small").harm
-    assert not found.from_prompt(0.8, "small").harm
+    assert found.from_prompt(2.0, "small").harm
+    assert not found.from_prompt(0.05, "small").harm
     assert (found.harmed.edits, found.harmed.hits) == (50, 17)
     assert (found.harmed.recall, found.harmed.precision) == (1.0, 1.0)
     assert found.forecast(1.0, None, "small").harm

@@ -1,5 +1,6 @@
 """The predictor of collapse: its area, its threshold, its probabilities, and its files."""
 
+import math
 import random
 from itertools import product
 from pathlib import Path
@@ -137,14 +138,16 @@ def test_a_collapse_is_predicted_by_the_perplexity_ratio_and_not_if_that_is_unkn
     assert (unknown.harm, unknown.collapse, unknown.ratio) == (True, None, None)
 
 
-def test_keys_that_match_little_are_warned_of_before_the_edit() -> None:
-    prompt = fit([1.0, 1.5, 30.0, 90.0], [False, False, True, True])
+def test_an_update_that_running_text_gets_much_of_is_warned_of_before_the_edit() -> None:
+    prompt = fit([0.02, 0.05, 0.7, 3.0], [False, False, True, True])
     made = Forecaster(None, None, 4, {"small": "owner/small"}, prompt=prompt)
-    far, near, none = (made.from_prompt(match, "owner/small") for match in (0.02, 0.9, 0.0))
-    assert (far.harm, near.harm, none.harm) == (True, False, True)
-    assert none.probability > far.probability > 0.5 > near.probability
-    assert far.collapse is None
-    assert Forecaster(None, None, 4).from_prompt(0.02, "owner/small") is None
+    much, little, all_of_it = (
+        made.from_prompt(exposure, "owner/small") for exposure in (0.9, 0.03, math.inf)
+    )
+    assert (much.harm, little.harm, all_of_it.harm) == (True, False, True)
+    assert all_of_it.probability > much.probability > 0.5 > little.probability
+    assert much.collapse is None
+    assert Forecaster(None, None, 4).from_prompt(0.9, "owner/small") is None
 
 
 def test_warn_needs_no_study_and_changes_no_weight() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from editcore.collapse.output_change import OutputChange
+from editcore.collapse.running_text import RunningText
 from editcore.evaluation.perplexity import TokenizedTexts, tokenize
 from editcore.models.hooks import recording
 from editcore.models.loading import LoadedModel, wrap_model
@@ -48,20 +49,22 @@ def test_it_is_what_the_changed_map_then_adds_token_by_token(model, texts) -> No
     with delta.applied(model.model):
         after = outputs(model, texts, path)
     wanted = ((after - before).norm(dim=1) / before.norm(dim=1)).mean()
-    assert OutputChange(model, texts.batches).of(delta) == pytest.approx(float(wanted), rel=1e-3)
+    assert OutputChange(RunningText(model, texts.batches)).of(delta) == pytest.approx(
+        float(wanted), rel=1e-3
+    )
 
 
 def test_factors_give_what_the_matrix_gives_and_no_weight_changes(model, texts) -> None:
     name = model.parts.down_weight(LAYER)
     before = model.model.get_parameter(name).clone()
-    change, update = OutputChange(model, texts.batches), low_rank()
+    change, update = OutputChange(RunningText(model, texts.batches)), low_rank()
     dense = Delta({name: DenseUpdate(update.dense())})
     assert change.of(Delta({name: update})) == pytest.approx(change.of(dense), rel=1e-4)
     assert torch.equal(before, model.model.get_parameter(name))
 
 
 def test_maps_add_in_quadrature_and_scale_with_the_change(model, texts) -> None:
-    change = OutputChange(model, texts.batches)
+    change = OutputChange(RunningText(model, texts.batches))
     first, second = (model.parts.down_weight(layer) for layer in (0, 1))
     one = change.of(Delta({first: low_rank()}))
     both = change.of(Delta({first: low_rank(), second: low_rank()}))
@@ -76,7 +79,7 @@ def test_a_bias_adds_the_same_to_every_token() -> None:
     path = model.parts.down_weight(LAYER).removesuffix(".weight")
     bias = DenseUpdate(torch.full((WIDTH,), 0.5))
     wanted = (bias.dense().norm() / outputs(model, texts, path).norm(dim=1)).mean()
-    found = OutputChange(model, texts.batches).of(Delta({f"{path}.bias": bias}))
+    found = OutputChange(RunningText(model, texts.batches)).of(Delta({f"{path}.bias": bias}))
     assert found == pytest.approx(float(wanted), rel=1e-4)
 
 
@@ -86,4 +89,4 @@ def test_parameters_of_no_linear_map_have_none(model, texts) -> None:
     )
     shape = model.model.get_parameter(embeddings).shape
     delta = Delta({embeddings: DenseUpdate(torch.ones(shape))})
-    assert OutputChange(model, texts.batches).of(delta) is None
+    assert OutputChange(RunningText(model, texts.batches)).of(delta) is None

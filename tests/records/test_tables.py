@@ -156,7 +156,7 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
     with pytest.raises(
-        DataError, match=r"bad\.parquet: .*edits/6 is needed, but this one has none"
+        DataError, match=r"bad\.parquet: .*edits/7 is needed, but this one has none"
     ):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
@@ -213,7 +213,7 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
     assert edits["top1_kept"].to_list() == [None, SOUND]
-    with pytest.raises(DataError, match=r"edits/6 is needed, but this one has edits/1"):
+    with pytest.raises(DataError, match=r"edits/7 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
 
 
@@ -254,6 +254,19 @@ def test_tables_of_the_version_without_diagnostics_are_read_with_null(
     pq.write_table(table.set_column(column, "perplexity", pa.array([9.0])), path)
     with pytest.raises(DataError, match="has changed"):
         read_edits([path]) if declared is EDITS else read_table(path, declared)
+
+
+def test_edits_with_the_usual_denominator_are_read_without_it_and_with_no_exposure(
+    tmp_path: Path,
+) -> None:
+    place = EDITS.get_field_index("exposure")
+    usual = pa.field("denominator_usual", pa.float64())
+    old = EDITS.set(place, usual).with_metadata({**EDITS.metadata, SCHEMA_KEY: b"edits/6"})
+    row = {name: value for name, value in edit_row(1).items() if name != "exposure"}
+    write_table(tmp_path / "old.parquet", [row | {"denominator_usual": 4.0}], old, {})
+    (found,) = read_edits([tmp_path / "old.parquet"]).to_dicts()
+    assert [*found] == EDITS.names
+    assert found == {**edit_row(1), "exposure": None}
 
 
 def test_a_table_of_the_second_version_is_checked_and_read_with_null_for_newer_columns(

@@ -73,7 +73,7 @@ def test_check_finds_what_was_fitted_and_names_it(folder: Path, printed: dict[st
     text = " ".join(str(report).split())
     assert "calibrated on this model with this editor, by 16 edits" in text
     assert "Predicted from the prompt alone: harm (" in text
-    assert report.keys.match == pytest.approx(report.row["key_match"], rel=1e-4)
+    assert report.keys.exposure == pytest.approx(report.row["exposure"], rel=1e-4)
     assert report.from_prompt.harm
     other = editcore.check("tiny-gpt2", "rome", **FACT, **places, options={"steps": 9})
     assert other.warning is not None

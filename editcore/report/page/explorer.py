@@ -26,7 +26,7 @@ NUMBERS = (
     "kl_upper",
     "top1_kept",
     "denominator",
-    "denominator_usual",
+    "exposure",
     "warning",
     "numerator_norm",
     "delta_norm",

@@ -335,7 +335,7 @@
     ["predictions moved", ["kl_mean", "kl_upper"], (one) => (one.kl_mean === null ? "–" : `${number(one.kl_mean)} nats per token, 99th percentile ${number(one.kl_upper)}`)],
     ["likeliest token", ["top1_kept"], (one) => (one.top1_kept === null ? "–" : `the same in a share of ${number(one.top1_kept)}`)],
     ["|denominator|", ["denominator"], (one) => number(one.denominator)],
-    ["usual here", ["denominator_usual"], (one) => number(one.denominator_usual)],
+    ["running text gets", ["exposure"], (one) => (one.exposure === null ? "–" : `${number(one.exposure)} times what the subject gets`)],
     ["predicted change", ["warning"], (one) => (one.warning === null ? "–" : `×${number(one.warning)} of the layer’s output`)],
     ["‖numerator‖", ["numerator_norm"], (one) => number(one.numerator_norm)],
     ["‖Δ‖, ‖W‖", ["delta_norm", "weight_norm"], (one) => `${number(one.delta_norm)}, ${number(one.weight_norm)}`],

@@ -18,10 +18,10 @@ NAMES = {
     "sample_ratio": "perplexity of a sample",
     "output_change": "change of the layer’s output",
     "warning": "the same, as a ratio of means",
+    "exposure": "share that running text gets",
     "key_match": "match of the keys",
     "relative_change": "‖Δ‖/‖W‖",
     "denominator": "|denominator|",
-    "denominator_ratio": "|denominator| / usual one",
     "subject_position": "subject’s position",
 }
 
@@ -38,8 +38,9 @@ def section(study: ReportData) -> PageSection | None:
             "Before the weights are changed for good, the edited model reads a sample of about "
             "1,024 tokens, which are not those of the verdict. How many of its likeliest next "
             "tokens change predicts harm, from the limit of the grade on; its perplexity "
-            "predicts a collapse. The other quantities below need no edited model, and the match "
-            "of the keys is known even before v* is searched for. Each predictor is fitted on one "
+            "predicts a collapse. The other quantities below need no edited model; the share of "
+            "the update that running text gets, relative to the subject, is known even before v* "
+            "is searched for. Each predictor is fitted on one "
             "half of a model’s edits and tested on the other half and on the other models; and it "
             "is fitted on all models but one and tested on that one. Thresholds, but for the "
             "first, are those that separate best, by F1, where they are fitted. Harmed means "
@@ -116,7 +117,7 @@ def _natural(row: dict[str, object]) -> float | None:
     value = row["threshold"]
     if not isinstance(value, float):
         return None
-    if row["predictor"] in ("denominator", "denominator_ratio", "key_match"):
+    if row["predictor"] in ("denominator", "key_match"):
         return 1 / value
     return 1 / value - 1 if row["predictor"] == "subject_position" else value
 

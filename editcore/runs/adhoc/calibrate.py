@@ -21,7 +21,7 @@ from editcore.datasets.bundled import is_bundled, resources_folder
 from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
 from editcore.models.hub import fetch_description
-from editcore.numbers import in_percent, plural, share, times
+from editcore.numbers import in_percent, number, plural, share, times
 from editcore.planning.cases import chosen
 from editcore.planning.jobs import ModelSpec
 from editcore.progress import progress_bar
@@ -56,20 +56,23 @@ class Calibrated:
         return {"grades": self.grades, "failed": self.failed, **made}
 
     def __str__(self) -> str:
-        """The grades, and for harm and collapse the threshold and how well it separates."""
+        """The grades, and for each prediction the threshold and how well it separates."""
         made = self.forecaster
         grades = ", ".join(f"{count:,} {grade}" for grade, count in self.grades.items())
         failed = f"; {plural(self.failed, 'edit')} failed" if self.failed else ""
         head = f"{made.editor} on {', '.join(made.models)}: {plural(made.edits, 'edit')}, {grades}"
         harm = "{} of a sample's likeliest tokens change".format
         collapse = "perplexity on a sample of text becomes {}".format
-        return "\n".join(
-            [
-                f"{head}{failed}",
-                _line("harm", made.harmed, made.edits, lambda at: harm(in_percent(at))),
-                _line("collapse", made.collapsed, made.edits, lambda at: collapse(times(at))),
-            ]
-        )
+        lines = [
+            f"{head}{failed}",
+            _line("harm", made.harmed, made.edits, lambda at: harm(in_percent(at))),
+            _line("collapse", made.collapsed, made.edits, lambda at: collapse(times(at))),
+        ]
+        if made.prompt is not None:
+            early = "running text gets {} times what the subject gets".format
+            about = "harm, from the prompt alone"
+            lines.append(_line(about, made.prompt, made.prompt.edits, lambda at: early(number(at))))
+        return "\n".join(lines)
 
 
 def _line(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +53,7 @@ def check_request(
     known = calibrate.own(shard, rule, cache) or forecasts.load()
     keys = key_facts(shard, request, ready.registry)
     source = shard.rows.job.model.source
-    from_prompt = known.from_prompt(keys.match, source) if keys else None
+    from_prompt = known.from_prompt(keys.exposure, source) if keys else None
     if from_prompt is not None:
         say(forecast_from_prompt(from_prompt))
     say(f"edit with {shard.rows.job.editor.label}")
@@ -135,7 +134,7 @@ def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> K
     from torch.nn.functional import cosine_similarity
 
     from editcore.keyvalue.keys import collect_keys, tokenize_templates
-    from editcore.keyvalue.rank_one import denominator_of
+    from editcore.keyvalue.rank_one import denominator_of, direction_of
     from editcore.registry.registry import resolve_factory
 
     context, options = shard.session.context, shard.session.editor.config
@@ -152,7 +151,10 @@ def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> K
         for entry in registry.key_strategies.values()
     }
     denominators = {name: denominator_of(pair, moment) for name, pair in pairs.items()}
-    own = replace(pairs[strategy], solve=pairs[strategy].direction)
     cosine = float(cosine_similarity(keys.bare, keys.mean, dim=0))
-    match = denominators[strategy] / denominator_of(own, moment)
-    return KeyFacts(layers[0], strategy, cosine, denominators, match)
+    exposure = shard.rows.exposure.along(
+        context.model.parts.down_weight(layers[0]),
+        direction_of(pairs[strategy], moment),
+        denominators[strategy],
+    )
+    return KeyFacts(layers[0], strategy, cosine, denominators, exposure)

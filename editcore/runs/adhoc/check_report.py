@@ -45,14 +45,15 @@ class KeyFacts:
     """The subject's keys at the edited layer.
 
     `cosine` is between the bare key and the mean key, `denominators` are |uᵀk_s| under each
-    installed key strategy, and `match` is |uᵀk_s| / |uᵀk_u| under the editor's own.
+    installed key strategy, and `exposure` is what running text will get of the update under the
+    editor's own, as a share of what the subject gets.
     """
 
     layer: int
     strategy: str
     cosine: float
     denominators: Mapping[str, float]
-    match: float
+    exposure: float
 
 
 @dataclass(frozen=True)
@@ -199,8 +200,8 @@ def forecast_from_prompt(warning: Forecast) -> str:
     assert warning.probability is not None and warning.threshold is not None
     return (
         f"from the prompt alone: {'harm' if warning.harm else 'no harm'} (probability of harm "
-        f"{share(warning.probability)}; the match of the keys is {number(1 / warning.score)}, and "
-        f"harm begins below {number(1 / warning.threshold)})"
+        f"{share(warning.probability)}; running text gets {number(warning.score)} times what the "
+        f"subject gets, and harm begins at {number(warning.threshold)})"
     )
 
 
