@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 LIKELIEST = 256
@@ -63,9 +63,10 @@ class Disturbance:
     def between(cls, before: Likeliest, after: Float[Tensor, "token vocabulary"]) -> "Disturbance":
         """The disturbance of log-probabilities `after` the edit."""
         ids = before.ids.long()
-        p, q = before.logs.double(), after.gather(1, ids).double()
-        rest_p, rest_q = (_rest(each) for each in (p, q))
-        terms = (p.exp() * (p - q)).sum(1) + rest_p * (rest_p / rest_q).log()
+        p, q = before.logs, after.gather(1, ids)
+        chances = p.exp()
+        rest_p, rest_q = (_rest(each) for each in (chances, q.exp()))
+        terms = (chances * (p - q)).sum(1).double() + rest_p * (rest_p / rest_q).log()
         divergence = terms.clamp_min(0.0).nan_to_num(torch.inf, torch.inf)
         return cls(divergence.cpu(), (after.argmax(1) == ids[:, 0]).cpu())
 
@@ -98,6 +99,6 @@ class Disturbance:
         return float(self.same.double().mean())
 
 
-def _rest(logs: Float[Tensor, "token likeliest"]) -> Float[Tensor, " token"]:
+def _rest(chances: Float[Tensor, "token likeliest"]) -> Float64[Tensor, " token"]:
     """The probability of all other tokens."""
-    return (1 - logs.exp().sum(1)).clamp_min(FLOOR)
+    return (1 - chances.sum(1).double()).clamp_min(FLOOR)
