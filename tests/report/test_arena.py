@@ -1,6 +1,7 @@
 """Editors ranked against each other, and their sequences as bars of grades."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,7 @@ from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing, marks
 from editcore.report.sections import arena, sequence_grades, sequences
+from refresh.arena import FIGURE, LONG, PAGE, RANKED, write
 from tests.report.conftest import MakeStudy
 from tests.report.test_sequences import sequence
 from tests.rows import BASE, DAMAGED, edit_row, failed_row
@@ -46,6 +48,24 @@ def test_editors_are_ranked_by_their_usable_edits(three: ReportData) -> None:
     assert (bold.took, bold.harmed, bold.collapsed) == (1.0, 0.5, 0.5)
     assert (poor.harmed, poor.collapsed) == (1.0, 0.0)
     assert (safe.size, safe.memory, safe.seconds) == (101.5, 1.25e9, 0.125)
+
+
+def test_the_page_has_the_rankings_and_the_long_sequences(
+    three: ReportData, make_study: MakeStudy, tmp_path: Path
+) -> None:
+    (tmp_path / PAGE).parent.mkdir()
+    marked = [f"{start}\nstale\n{end}" for start, end in (RANKED, LONG)]
+    (tmp_path / PAGE).write_text("\n".join(["before", *marked, "after"]), encoding="utf-8")
+    long = make_study([edit_row(1)])
+    rows = sequence("alpha", [BASE] * 41)
+    write_table(long.folder / "sequences.parquet", rows, SEQUENCES_JUDGED, {})
+    assert write(three, long, tmp_path) == [tmp_path / PAGE, tmp_path / FIGURE]
+    text = (tmp_path / PAGE).read_text(encoding="utf-8")
+    first, second = text.split(LONG[0])
+    assert "| 1 | bold | 4 | 0 | 0.50 " in first
+    assert "| small | alpha | hard | 1 | 1 | 40 |" in second
+    assert "stale" not in text
+    assert (tmp_path / FIGURE).stat().st_size > 1000
 
 
 def test_failed_edits_are_not_usable_and_unmeasured_editors_are_not_ranked(
