@@ -35,10 +35,15 @@ class Exposure:
         return most / denominator if denominator else math.inf
 
     def of(self, delta: Delta, denominator: float | None) -> float | None:
-        """That of a finished update; None if it is not of rank one or has no denominator."""
+        """That of a finished update; None unless it is of rank one, of one linear map in a block.
+
+        None also without a denominator.
+        """
         if denominator is None or len(delta.updates) != 1:
             return None
         (name, update), *_ = delta.updates.items()
         if not isinstance(update, LowRankUpdate) or update.inputs.shape[1] != 1:
+            return None
+        if not self.text.covers(name):
             return None
         return self.along(name, update.inputs[:, 0], denominator)

@@ -13,10 +13,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from editcore.collapse.running_text import RunningText
-from editcore.models.anatomy import LINEAR
 from editcore.updates.delta import Delta, LowRankUpdate, Update
-
-KINDS = ("weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -30,15 +27,10 @@ class OutputChange:
 
         0 without changes; None if a changed parameter is not of a linear map in a block.
         """
-        if not all(map(self._is_linear, delta.updates)):
+        if not all(map(self.text.covers, delta.updates)):
             return None
         squares = [self._squares(name, update) for name, update in delta.updates.items()]
         return float(torch.stack(squares).sum(0).sqrt().mean()) if squares else 0.0
-
-    def _is_linear(self, name: str) -> bool:
-        path, _, kind = name.rpartition(".")
-        model, layer = self.text.model.model, self.text.model.parts.block_of(name)
-        return layer is not None and kind in KINDS and isinstance(model.get_submodule(path), LINEAR)
 
     def _squares(self, name: str, update: Update) -> Float64[Tensor, " token"]:
         """‖Δx‖² / ‖Wx‖² at each token for the change of one parameter."""

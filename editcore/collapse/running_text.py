@@ -9,11 +9,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from editcore.models import hooks
+from editcore.models.anatomy import LINEAR
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows
 
 # Enough for a mean over tokens, and few to pass through a large model.
 TOKENS = 1024
+KINDS = ("weight", "bias")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class RunningText:
     model: LoadedModel
     texts: Sequence[PaddedRows]
     _seen: dict[str, Seen] = field(default_factory=dict)
+
+    def covers(self, parameter: str) -> bool:
+        """Whether a parameter is the weight or the bias of a linear map in a block."""
+        path, _, kind = parameter.rpartition(".")
+        inside = self.model.parts.block_of(parameter) is not None
+        return inside and kind in KINDS and isinstance(self.model.model.get_submodule(path), LINEAR)
 
     def at(self, path: str) -> Seen:
         """What the linear map at `path` in the model reads and gives."""

@@ -88,3 +88,11 @@ def test_only_one_change_of_rank_one_with_a_denominator_has_one(model, exposure)
     assert exposure.of(Delta({name: drawn(2)}), 1.0) is None
     assert exposure.of(Delta({name: DenseUpdate(drawn().dense())}), 1.0) is None
     assert exposure.of(Delta({name: drawn(), other: drawn()}), 1.0) is None
+
+
+def test_a_rank_one_change_of_no_linear_map_has_none(model, exposure) -> None:
+    name, weight = next(
+        (n, p) for n, p in model.model.named_parameters() if model.parts.block_of(n) is None
+    )
+    update = LowRankUpdate(*(torch.ones((d, 1)) for d in weight.shape))
+    assert exposure.of(Delta({name: update}), 1.0) is None
