@@ -267,6 +267,17 @@ def test_long_tables_are_folded_and_short_ones_are_not(
     assert text.index("Comparison of the editors") < text.index("<details>")
 
 
+def test_many_editors_share_one_paragraph_of_the_summary(make_study: MakeStudy) -> None:
+    names = [f"editor-{n}" for n in range(sentences.MANY + 1)]
+    rows = [edit_row(1, 400.0 if name == names[3] else 4.1, editor=name) for name in names]
+    (said,) = sentences.findings(make_study(rows))
+    assert said.startswith(f"small collapsed with edits by {names[3]} (1 of 1).")
+    assert said.endswith(f"and {names[-1]} did either.")
+    assert "worst edit" not in said
+    few = [row for row in rows if row["editor"] != names[0]]
+    assert len(sentences.findings(make_study(few))) == sentences.MANY
+
+
 def test_the_summary_begins_with_a_note_on_models_measured_on_the_invented_world(
     study: ReportData,
 ) -> None:

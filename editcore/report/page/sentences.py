@@ -1,7 +1,7 @@
 """The findings, as sentences computed from the tables."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -11,19 +11,75 @@ from editcore.numbers import listed, number, plural, real, times
 from editcore.report.data import ReportData
 
 Row = dict[str, Any]
+MANY = 8  # editors of one model
 
 
 def findings(study: ReportData) -> list[str]:
-    """Sentences on each model and editor with edits, after the notes to read first."""
+    """Sentences on each model and editor with edits, after the notes to read first.
+
+    If a model was edited by more editors than anyone reads sentences on, they share one paragraph.
+    """
     found = notes(study.config)
     for model in study.models:
-        for editor in study.editors:
-            rows = [r for r in study.groups() if (r["model"], r["editor"]) == (model, editor)]
-            if rows:
-                parts = (collapse(model, editor, rows), worst(study, model, editor))
-                reason = (cause(study, model, editor), failures(rows))
-                found.append(" ".join(part for part in (*parts, *reason) if part))
+        rows = {
+            editor: [r for r in study.groups() if (r["model"], r["editor"]) == (model, editor)]
+            for editor in study.editors
+        }
+        rows = {editor: of_editor for editor, of_editor in rows.items() if of_editor}
+        if len(rows) > MANY:
+            found.append(together(model, rows))
+            continue
+        for editor, of_editor in rows.items():
+            parts = (collapse(model, editor, of_editor), worst(study, model, editor))
+            reason = (cause(study, model, editor), failures(of_editor))
+            found.append(" ".join(part for part in (*parts, *reason) if part))
     return found
+
+
+def together(model: str, rows: Mapping[str, Sequence[Row]]) -> str:
+    r"""Which of many editors collapsed a model, damaged it, or did neither, with their edits.
+
+    Only the first, if the predictions of some were not compared.
+
+    >>> row = {"n_ok": 9, "n_collapsed": 0, "n_damaged": 0, "failures": None}
+    >>> rome = row | {"n_collapsed": 7, "n_damaged": 1}
+    >>> said = together("small", {"rome": [rome], "ft": [row | {"n_damaged": 2}], "memit": [row]})
+    >>> print(said.replace(". ", ".\n"))
+    small collapsed with edits by rome (7 of 9).
+    Of the others, ft (2 of 9) damaged it.
+    No edit by memit did either.
+    """
+    sums = {
+        name: {editor: _total(of_editor, name) for editor, of_editor in rows.items()}
+        for name in ("n_ok", "n_collapsed", "n_damaged")
+    }
+
+    def named(column: str, editors: Sequence[str]) -> str:
+        counts = (f"{e} ({sums[column][e]:,} of {sums['n_ok'][e]:,})" for e in editors)
+        return listed(list(counts))
+
+    worst_first = sorted(rows, key=lambda editor: -sums["n_collapsed"][editor])
+    collapsed = [editor for editor in worst_first if sums["n_collapsed"][editor]]
+    others = sorted(
+        (editor for editor in rows if editor not in collapsed),
+        key=lambda editor: -sums["n_damaged"][editor],
+    )
+    compared = all(r["n_damaged"] is not None for of_editor in rows.values() for r in of_editor)
+    damaged = [editor for editor in others if compared and sums["n_damaged"][editor]]
+    neither = [editor for editor in others if compared and not sums["n_damaged"][editor]]
+    parts = [
+        f"{model} collapsed with edits by {named('n_collapsed', collapsed)}."
+        if collapsed
+        else f"No edit collapsed {model}.",
+        f"Of the others, {named('n_damaged', damaged)} damaged it." if damaged else "",
+        f"No edit by {listed(neither)} did either." if neither else "",
+        failures([row for of_editor in rows.values() for row in of_editor]),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _total(rows: Sequence[Row], column: str) -> int:
+    return sum(row[column] or 0 for row in rows)
 
 
 def collapse(model: str, editor: str, rows: Sequence[Row]) -> str:
