@@ -46,7 +46,7 @@ def together(model: str, rows: Mapping[str, Sequence[Row]]) -> str:
     >>> said = together("small", {"rome": [rome], "ft": [row | {"n_damaged": 2}], "memit": [row]})
     >>> print(said.replace(". ", ".\n"))
     small collapsed with edits by rome (7 of 9).
-    Of the others, ft (2 of 9) damaged it.
+    It was damaged by ft (2 of 9).
     No edit by memit did either.
     """
     sums = {
@@ -71,7 +71,7 @@ def together(model: str, rows: Mapping[str, Sequence[Row]]) -> str:
         f"{model} collapsed with edits by {named('n_collapsed', collapsed)}."
         if collapsed
         else f"No edit collapsed {model}.",
-        f"Of the others, {named('n_damaged', damaged)} damaged it." if damaged else "",
+        f"It was damaged by {named('n_damaged', damaged)}." if damaged else "",
         f"No edit by {listed(neither)} did either." if neither else "",
         failures([row for of_editor in rows.values() for row in of_editor]),
     ]
