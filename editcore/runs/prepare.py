@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from editcore.planning.study import Study
     from editcore.registry.registry import Registry
 
-# Of the files in the cache; a new number leaves older ones unfound. 2: files carry digests.
+# Of the files in the cache; a new number leaves older ones unfound. 2: files carry digests. 3: the
+# warning from the prompt alone is calibrated on the exposure.
 CACHE_FORMAT = 3
 CASES = "cases"
 ONE_SHARD = 1_000_000

@@ -1,6 +1,6 @@
 # Snakemake starts at most 100 jobs a second by default. To count them, it wakes its scheduler once a
-# second for each job that has ended so far: after a hundred jobs, that takes most of a core. Another
-# limit, which somebody asked for, stays.
+# second for each job that has ended so far: after 70 jobs, that took half a core. Another limit, which
+# somebody asked for, stays.
 DEFAULT_LIMIT = (100, 1)
 
 
