@@ -52,7 +52,7 @@ from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.spectrum import MomentSpectrum
-from editcore.keyvalue.spread import Site, Solve, spread
+from editcore.keyvalue.spread import Solve, spread
 from editcore.keyvalue.value import Value, ValueProblem, pose
 from editcore.keyvalue.value_search import find_values
 from editcore.models.architectures import ModelParts, stores_transposed
@@ -128,7 +128,6 @@ __all__ = [
     "RowAdam",
     "ScoredRows",
     "SecondMoment",
-    "Site",
     "Solve",
     "Sought",
     "SpreadingEditor",

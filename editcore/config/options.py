@@ -34,7 +34,7 @@ class Prefixes:
 
 @dataclass(frozen=True)
 class Values:
-    """v* of the cases to edit, under all context templates: an artefact of each shard."""
+    """v* of the cases to edit: an artefact of each shard."""
 
     options: ValueOptions
 
@@ -64,13 +64,11 @@ class Trained:
 class Anchor:
     """The norm of v* in the unedited model, over up to `cases` facts: an artefact of one model.
 
-    `sampled` is the number of sampled templates of the search besides the bare prompt, by default
-    all. The facts are those in the file `facts`, or by default of the study's data sets, first
+    The facts are those in the file `facts`, or by default of the study's data sets, first
     those that it does not edit. `EditContext.anchors` has the result by this requirement.
     """
 
     options: ValueOptions
-    sampled: int | None = None
     cases: int = 100
     facts: str | None = None
 

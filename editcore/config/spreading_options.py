@@ -10,6 +10,7 @@ from editcore.config.options import (
     Moments,
     Prefixes,
     Requirement,
+    Values,
     published_layer,
 )
 from editcore.config.value_options import ClampNormFactor, ValueOptions, ValueSearchOptions
@@ -60,12 +61,12 @@ class SpreadingOptions(ValueSearchOptions, EditorConfig):
         return {"layers": list(range(max(0, last - 4), last + 1))}
 
     def requires(self) -> tuple[Requirement, ...]:
-        """Context templates, and C at every edited layer."""
-        return (Prefixes(), *map(Moments, self.layers))
+        """Context templates, z, and C at every edited layer."""
+        return (Prefixes(), Values(self.value_options()), *map(Moments, self.layers))
 
     def value_options(self) -> ValueOptions:
         """The search for z, the wanted output of the last edited block."""
-        return self.search_at(self.layers[-1], "block")
+        return self.search_at(self.layers[-1], "block", self.sampled_templates)
 
     def edited_layers(self) -> tuple[int, ...]:
         """The edited layers."""

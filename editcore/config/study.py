@@ -148,6 +148,10 @@ class DatasetSection(Section):
         min_length=1,
         description="Labels of the models that these facts are edited in; by default all.",
     )
+    single_edits: bool = Field(
+        default=True,
+        description="Whether each fact is edited alone; false for facts of sequences only.",
+    )
     format: str = Field(
         default="auto",
         description="The records' format: counterfact, flat, zsre, or a plugin's (see "
@@ -290,6 +294,26 @@ class StudyConfig(Section):
                     "of one, or leave the model out"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _every_fact_is_edited(self) -> Self:
+        for label, choice in self.datasets.items():
+            if not (choice.single_edits or self._in_sequences(label)):
+                raise ValueError(
+                    f"datasets.{label}.single_edits: no sequence edits these facts either; name "
+                    "the data set in sequences.datasets, or leave single_edits out"
+                )
+        if not any(choice.single_edits for choice in self.datasets.values()):
+            raise ValueError(
+                "datasets: all have `single_edits: false`, and verdicts are of single edits; add a "
+                "data set of a few facts without it"
+            )
+        return self
+
+    def _in_sequences(self, label: str) -> bool:
+        if self.sequences is None:
+            return False
+        return self.sequences.datasets is None or label in self.sequences.datasets
 
 
 def parse(raw: Mapping[str, Any], where: str) -> StudyConfig:

@@ -94,11 +94,24 @@ class ValueSearchOptions(BaseModel):
         "right.",
     )
 
-    def search_at(self, layer: int, site: Literal["mlp", "block"] = "mlp") -> "ValueOptions":
-        """All options that determine v*: those of the search and its place."""
+    def search_at(
+        self,
+        layer: int,
+        site: Literal["mlp", "block"] = "mlp",
+        sampled_templates: int | None = None,
+    ) -> "ValueOptions":
+        """All options that determine v*: those of the search, its place and its templates."""
         shared = {name: getattr(self, name) for name in ValueSearchOptions.model_fields}
-        return ValueOptions(layer=layer, site=site, **shared)
+        return ValueOptions(layer=layer, site=site, sampled_templates=sampled_templates, **shared)
 
 
 class ValueOptions(ValueSearchOptions, ValueSite):
     """All options that determine v*; their hash names the folder of found values."""
+
+    sampled_templates: int | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda number: number is None,
+        description="Context templates of the search besides the bare prompt: the last N that were "
+        "sampled; null is all of them.",
+    )

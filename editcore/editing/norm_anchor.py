@@ -17,7 +17,6 @@ from torch import Tensor
 from editcore.config.value_options import ValueSite
 from editcore.errors import DataError, require
 from editcore.keyvalue.keys import tokenize_templates
-from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.spread import observe, site_of
 from editcore.keyvalue.value import Value
 from editcore.models.loading import LoadedModel
@@ -60,13 +59,6 @@ def mlp_values(
     end = site_of(model, site.layer, "mlp")
     _, initial = observe(model, site.layer, end, prompts, (1.0,))
     return initial + torch.stack([value.delta.cpu() for value in values])
-
-
-def templates(prefixes: ContextPrefixes, sampled: int | None) -> tuple[str, ...]:
-    """The templates of a search with this number of sampled ones; None is all of them."""
-    if sampled is None:
-        return prefixes.templates
-    return prefixes.weighted(sampled).templates if sampled else prefixes.templates[:1]
 
 
 def measure(

@@ -3,22 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from editcore.config.spreading_options import SpreadingOptions
-from editcore.config.value_options import ValueSite
 from editcore.editing.editor import EditContext, Editor, EditResult
-from editcore.editing.values import adjusted
+from editcore.editing.values import adjusted, found_values
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.keyvalue.prefixes import WeightedTemplates
-from editcore.keyvalue.spread import Site, Solve, observe, site_of, spread
+from editcore.keyvalue.spread import Solve, observe, site_of, spread
 from editcore.keyvalue.value import Value
-from editcore.keyvalue.value_search import find_values
 from editcore.models.tokenization import TokenizedPrompt
 from editcore.requests import EditRequest
 from editcore.updates.delta import Delta, Update
@@ -40,12 +38,9 @@ class Sought:
 class SpreadingEditor(Editor[SpreadingT]):
     """Finds z for each fact, and spreads the change that reaches it over the edited layers.
 
-    A subclass has its own `solver`; one with memory also overrides `remember`. One whose z is not
-    the last block's output, or is found or shared out in another way, overrides `site`, `values`
-    and `divisor`.
+    A subclass has its own `solver`; one with memory also overrides `remember`, and one whose z is
+    found or shared out in another way `values` and `divisor`. Where z is, its options say.
     """
-
-    site: ClassVar[Site] = "block"
 
     @abstractmethod
     def solver(self, context: EditContext, state: Any) -> Solve:
@@ -62,11 +57,14 @@ class SpreadingEditor(Editor[SpreadingT]):
         """Diagnostics besides the number of steps and the loss."""
         return {}
 
-    def values(
-        self, context: EditContext, requests: Sequence[EditRequest], templates: Sequence[str]
-    ) -> list[Value | str]:
-        """For each request its z, or the reason why there is none."""
-        return find_values(context.model, requests, templates, self.config.value_options())
+    def values(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Value | str]:
+        """For each request its z, or the reason why there is none; wrappers adjust it later."""
+        return found_values(context, requests, self.config.value_options())
+
+    def templates(self, context: EditContext) -> WeightedTemplates:
+        """The templates of the search and of the keys."""
+        assert context.prefixes is not None
+        return context.prefixes.weighted(self.config.sampled_templates)
 
     def divisor(self, left: int) -> float:
         """What the residual is divided by at a layer; `left` counts it and those above."""
@@ -103,10 +101,9 @@ class SpreadingEditor(Editor[SpreadingT]):
 
     def _seek(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Sought | str]:
         """For each request its z and its prompts, or the reason why there is none."""
-        templates = self._templates(context).templates
-        site = ValueSite(layer=self.config.layers[-1], site=self.site)
-        found = self.values(context, requests, templates)
-        values = adjusted(context, requests, found, site)
+        templates = self.templates(context).templates
+        site = self.config.value_options()
+        values = adjusted(context, requests, self.values(context, requests), site)
         return [
             value
             if isinstance(value, str)
@@ -133,16 +130,17 @@ class SpreadingEditor(Editor[SpreadingT]):
         """The change of the edited layers, each by `solve`."""
         prompts = [case.prompts for case in cases]
         targets = torch.stack([case.value.target for case in cases])
-        weights = self._templates(context).weights
-        layers, site = self.config.layers, self.site
+        weights = self.templates(context).weights
+        layers, site = self.config.layers, self.config.value_options().site
         return spread(context.model, prompts, targets, layers, weights, solve, site, self.divisor)
 
     def observe(
         self, context: EditContext, cases: Sequence[Sought], layer: int
     ) -> tuple[Float[Tensor, "d_key case"], Float[Tensor, "d_model case"]]:
         """The cases' keys at a layer, and the outputs that z is wanted for, in the model now."""
-        prompts, weights = [case.prompts for case in cases], self._templates(context).weights
-        end = site_of(context.model, self.config.layers[-1], self.site)
+        prompts, weights = [case.prompts for case in cases], self.templates(context).weights
+        wanted = self.config.value_options()
+        end = site_of(context.model, wanted.layer, wanted.site)
         keys, reached = observe(context.model, layer, end, prompts, weights)
         return keys.T, reached.T
 
@@ -158,10 +156,6 @@ class SpreadingEditor(Editor[SpreadingT]):
         }
         after = self.remember(context, state, delta, keys)
         return EditResult(delta, diagnostics=found, state=after)
-
-    def _templates(self, context: EditContext) -> WeightedTemplates:
-        assert context.prefixes is not None
-        return context.prefixes.weighted(self.config.sampled_templates)
 
 
 class RememberingEditor(SpreadingEditor[SpreadingT]):

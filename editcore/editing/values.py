@@ -13,19 +13,27 @@ from editcore.requests import EditRequest
 def values_of_each(
     context: EditContext, requests: Sequence[EditRequest], options: ValueOptions
 ) -> list[Value | str]:
-    """v* of each request, or the reason why there is none.
+    """v* of each request that is written, as wrappers adjust it, or the reason why there is none.
 
-    A job with planned files reads them; a file that lacks one of the requests is a `DataError`.
-    Sequences have no such files, since v* depends on the edits so far; they search, and so do
-    single edits outside a study. Wrappers adjust either.
+    A file that was planned for the job but lacks one of the requests is a `DataError`.
     """
-    assert context.prefixes is not None
+    return adjusted(context, requests, found_values(context, requests, options), options)
+
+
+def found_values(
+    context: EditContext, requests: Sequence[EditRequest], options: ValueOptions
+) -> list[Value | str]:
+    """v* of each request before any adjustment.
+
+    A job with planned files reads them. Sequences have none, since v* depends on the edits so far;
+    they search, and so do single edits outside a study.
+    """
     if context.values:
         stored = value_file.under(context.values, options)
-        found = [stored[request.case_id] for request in requests]
-    else:
-        found = find_values(context.model, requests, context.prefixes.templates, options)
-    return adjusted(context, requests, found, options)
+        return [stored[request.case_id] for request in requests]
+    assert context.prefixes is not None
+    templates = context.prefixes.last(options.sampled_templates)
+    return find_values(context.model, requests, templates, options)
 
 
 def adjusted(

@@ -62,6 +62,12 @@ class ContextPrefixes:
         """Twelve hexadecimal digits that identify these templates in every row that used them."""
         return hashlib.sha256(json.dumps(self.templates).encode()).hexdigest()[:12]
 
+    def last(self, sampled: int | None) -> tuple[str, ...]:
+        """The bare prompt and the last `sampled` templates; None is all of them."""
+        if sampled is None:
+            return self.templates
+        return (self.templates[0], *self.templates[max(1, len(self.templates) - sampled) :])
+
     def weighted(self, sampled: int) -> WeightedTemplates:
         """The bare prompt and the last `sampled` templates, weighted as in MEMIT's release.
 
@@ -75,7 +81,7 @@ class ContextPrefixes:
         chosen = [-1, *group[-sampled:]]
         sizes = Counter(chosen)
         return WeightedTemplates(
-            (self.templates[0], *self.templates[1:][-sampled:]),
+            self.last(sampled),
             tuple(1 / (len(sizes) * sizes[group]) for group in chosen),
         )
 

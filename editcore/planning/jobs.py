@@ -234,7 +234,6 @@ class AnchorFile(Job):
     """
 
     options: ValueOptions
-    sampled: Natural | None
     cases: Positive
     facts: str | None
     key: str
@@ -243,7 +242,7 @@ class AnchorFile(Job):
     @property
     def need(self) -> Anchor:
         """The requirement that it fulfils."""
-        return Anchor(self.options, self.sampled, self.cases, self.facts)
+        return Anchor(self.options, self.cases, self.facts)
 
 
 class EditorJob(Job):

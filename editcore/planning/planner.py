@@ -93,7 +93,12 @@ class _Planner:
             for label, choice in self._config.editors.items()
             if choice.models is None or spec.name in choice.models
         ]
-        shards = [shard for each in cases for shard in each.shards(self._config.shard_size)]
+        shards = [
+            shard
+            for each in cases
+            if self._config.datasets[each.dataset.name].single_edits
+            for shard in each.shards(self._config.shard_size)
+        ]
         perplexity = {spec.name: self._perplexity(spec) for spec in models}
         pairs = [(e, s) for e in edited for s in shards if s.are_for(e.model)]
         edits = [self._edit_job(*pair, perplexity) for pair in pairs]
@@ -313,6 +318,12 @@ class _Planner:
             with self._at("mechanism.encoder"):
                 preflight.without_wildcards(map(str, preflight.model_files(choice.encoder)))
         first = {each.dataset.name: each for each in shards if each.shard == 0}
+        for key in ("hard", "normal"):
+            if (label := getattr(choice, key)) not in first:
+                raise ConfigError(
+                    f"{self._where}: mechanism.{key}: {label!r} has `single_edits: false`, and the "
+                    "mechanism is shown on single edits; name another data set"
+                )
         hard, normal = first[choice.hard], first[choice.normal]
         jobs = {
             pair.model.name: self._mechanism_job(pair, hard, normal, perplexity)
@@ -333,10 +344,11 @@ class _Planner:
     ) -> MechanismJob:
         choice = self._config.mechanism
         assert choice is not None
-        if pair.moments is None or len(pair.moments.layers) != 1 or len(pair.values) != 1:
+        sites = [search.site for search in pair.values]
+        if pair.moments is None or len(pair.moments.layers) != 1 or sites != ["mlp"]:
             raise ConfigError(
-                f"{self._where}: mechanism.editor: {choice.editor!r} does not search for v* and "
-                "read the second moment of one layer; name an editor that does"
+                f"{self._where}: mechanism.editor: {choice.editor!r} does not search for v* "
+                "of one MLP and read the second moment of its layer; name an editor that does"
             )
         return MechanismJob(
             **self._artefacts(pair),

@@ -56,7 +56,8 @@ def write_values(job: ValueJob, out: Path) -> None:
     requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
     context = prefixes.load(Path(job.prefixes))
     started = time.perf_counter()
-    values = find_values(model, requests, context.templates, job.options)
+    templates = context.last(job.options.sampled_templates)
+    values = find_values(model, requests, templates, job.options)
     seconds = time.perf_counter() - started
     by_case = {r.case_id: value for r, value in zip(requests, values, strict=True)}
     about = as_metadata(of_job(job, prefixes_hash=context.hash))
@@ -114,7 +115,7 @@ def write_anchor(job: AnchorJob, out: Path) -> None:
         for request in read_cases(each.dataset.path, each.dataset.format, each.case_ids, registry)
     ]
     context = prefixes.load(Path(job.prefixes))
-    templates = norm_anchor.templates(context, job.sampled)
+    templates = context.last(job.options.sampled_templates)
     values = find_values(model, requests, templates, job.options)
     anchor = norm_anchor.measure(model, requests, values, job.options)
     about = as_metadata(of_job(job, prefixes_hash=context.hash))

@@ -103,7 +103,7 @@ class EditorConformance:
         found, requests = {}, tiny_requests()
         for need in needs(asked, Anchor):
             assert context.prefixes is not None
-            templates = norm_anchor.templates(context.prefixes, need.sampled)
+            templates = context.prefixes.last(need.options.sampled_templates)
             values = find_values(context.model, requests, templates, need.options)
             found[need] = norm_anchor.measure(context.model, requests, values, need.options)
         return found

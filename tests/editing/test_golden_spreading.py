@@ -192,7 +192,7 @@ def test_pmets_search_ends_at_the_released_output(
     options = {"layers": LAYERS, "clamp_norm_factor": 4, "steps": 25, "stop_kl": 0}
     editing = make_editor(info, info.config.model_validate(options))
     assert isinstance(editing, SpreadingEditor) and context.prefixes is not None
-    (value,) = editing.values(context, [request], context.prefixes.templates)
+    (value,) = editing.values(context, [request])
     assert isinstance(value, Value)
     assert value.steps == 25
     assert_close(value.target, golden)

@@ -74,13 +74,6 @@ def test_facts_without_a_value_are_left_out() -> None:
         norm_anchor.measure(model, REQUESTS[:1], ["no subject"], ValueOptions(layer=1))
 
 
-def test_a_search_uses_all_templates_the_last_sampled_ones_or_the_bare_prompt() -> None:
-    given = ContextPrefixes(("{}", "A. {}", "B. {}"), "m", 0)
-    assert norm_anchor.templates(given, None) == given.templates
-    assert norm_anchor.templates(given, 1) == ("{}", "B. {}")
-    assert norm_anchor.templates(given, 0) == ("{}",)
-
-
 def test_it_is_read_as_written_and_refused_for_another_model_search_or_facts(
     tmp_path: Path,
 ) -> None:
@@ -115,8 +108,7 @@ def test_a_job_writes_the_norms_of_its_facts(
         model=ModelSpec(name="tiny", source=str(saved_model("gpt2"))),
         prefixes=str(tmp_path / "prefixes.json"),
         sets=(cases,),
-        options=ValueOptions(layer=1, steps=3),
-        sampled=0,
+        options=ValueOptions(layer=1, steps=3, sampled_templates=0),
     )
     path = tmp_path / "anchor.safetensors"
     artefacts.write_anchor(job, path)

@@ -114,3 +114,10 @@ def test_the_bare_prompt_is_a_group_of_its_own() -> None:
     both = prefixes.weighted(5)
     assert both.weights == pytest.approx((1 / 3, 1 / 3, *[1 / 12] * 4))
     assert ContextPrefixes(("{}",), "m", 0).weighted(5).weights == (1.0,)
+
+
+def test_a_search_uses_all_templates_the_last_sampled_ones_or_the_bare_prompt() -> None:
+    given = ContextPrefixes(("{}", "A. {}", "B. {}"), "m", 0)
+    assert given.last(None) == given.last(2) == given.last(9) == given.templates
+    assert given.last(1) == ("{}", "B. {}")
+    assert given.last(0) == ("{}",)

@@ -35,10 +35,11 @@ class AnchoredConfig(EditorWrapperConfig):
 
     cases: int = 12
     facts: str | None = None
-    sampled: int | None = None
+    templates: int | None = None
 
     def requires(self, inner: EditorConfig) -> tuple[Requirement, ...]:
-        return (Anchor(SEARCH, self.sampled, self.cases, self.facts),)
+        search = SEARCH.model_copy(update={"sampled_templates": self.templates})
+        return (Anchor(search, self.cases, self.facts),)
 
 
 class AnchoredPlugin:
@@ -125,12 +126,12 @@ def test_too_few_facts_are_refused(folder: Path) -> None:
 
 
 def test_the_editor_in_the_wrapper_reads_the_anchor_and_no_other_does(folder: Path) -> None:
-    study = planned(sampled=5)
+    study = planned()
     (job,) = study.anchors.values()
     by_label = {edit.editor.label: edit for edit in study.edits.values()}
     assert "anchors" not in by_label["plain"].as_json()
     (file,) = by_label["wrapped"].anchors
-    assert file.need == Anchor(SEARCH, 5, 12, None)
+    assert file.need == Anchor(SEARCH, 12, None)
     assert file.key == job.key.digest
     key = next(key for key in study.edits if key.editor == "wrapped")
     assert file.path in study.edits_inputs(*key)
@@ -139,6 +140,11 @@ def test_the_editor_in_the_wrapper_reads_the_anchor_and_no_other_does(folder: Pa
 
 
 def test_other_facts_and_other_searches_are_other_anchors(folder: Path) -> None:
-    studies = (planned(), planned(cases=10), planned(sampled=0), planned(facts="data/others.json"))
+    studies = (
+        planned(),
+        planned(cases=10),
+        planned(templates=0),
+        planned(facts="data/others.json"),
+    )
     keys = [key for study in studies for key in study.anchors]
     assert len({*keys}) == len(keys) == 4

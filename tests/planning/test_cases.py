@@ -204,6 +204,16 @@ def test_a_data_set_may_be_for_some_models(planned: Planner) -> None:
     assert len(job.case_ids) == 4
 
 
+def test_editors_that_search_for_the_same_value_share_the_search(place: Path) -> None:
+    editors = {name: {"options": {"layers": [0, 1]}} for name in ("memit", "memit-seq", "emmet")}
+    editors["other"] = {"uses": "memit", "options": {"layers": [0, 1], "sampled_templates": 2}}
+    config = parse(study_config(editors=editors, shard_size=4), "study.yaml")
+    study = plan(config, "study.yaml", load_registry())
+    files = {key.editor: [file.path for file in job.values] for key, job in study.edits.items()}
+    assert files["memit"] == files["memit-seq"] == files["emmet"] != files["other"]
+    assert len(study.values) == 2
+
+
 def test_an_editor_may_be_for_some_models(planned: Planner) -> None:
     planned(WHOLE, SHORT)
     editors = {"rome": {"options": {"layer": 1}}, "noop": {"models": ["m1"]}}

@@ -50,6 +50,19 @@ def test_without_the_section_there_is_no_job_and_no_table(planned) -> None:
     assert set(plain.summaries) < set(asked.summaries)
 
 
+def test_facts_for_sequences_alone_are_refused(place: Path) -> None:
+    sets = {"facts": {"path": "data/facts.json"}}
+    sets["long"] = sets["facts"] | {"single_edits": False}
+    config = study_config(
+        editors={"rome": {"options": {"layer": 1}}},
+        datasets=sets,
+        sequences={"edits": 2},
+        mechanism=CHOICE | {"normal": "long"},
+    )
+    with pytest.raises(ConfigError, match=r"mechanism\.normal: 'long' has `single_edits: false`"):
+        plan(parse(config, "study.yaml"), "study.yaml", load_registry())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

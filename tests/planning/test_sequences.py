@@ -34,6 +34,18 @@ def test_sequences_take_the_same_number_of_facts_from_each_data_set(planned: Pla
     assert study.summaries[-1] == "results/summary/sequences.parquet"
 
 
+def test_facts_may_be_for_sequences_alone(planned: Planner) -> None:
+    sets = {"facts": SMALL["facts"] | {"single_edits": False}, "few": SMALL["few"]}
+    study = planned(datasets=sets, sequences={"seeds": [0]})
+    assert {key.dataset for key in study.edits} == {"few"}
+    assert {key.dataset for key in study.sequences} == {"facts", "few"}
+    for sections in ({}, {"sequences": {"datasets": ["few"]}}):
+        with pytest.raises(ConfigError, match=r"facts\.single_edits: no sequence edits these"):
+            planned(datasets=sets, **sections)
+    with pytest.raises(ConfigError, match="verdicts are of single edits; add a data set"):
+        planned(datasets={"facts": sets["facts"]}, sequences={"seeds": [0]})
+
+
 def test_seeds_draw_the_order_and_nothing_else_does(planned: Planner) -> None:
     orders = [
         planned(sequences={"seeds": list(seeds)}).sequences["tiny", "plain", "facts", "1"].case_ids

@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import Field
 
 from editcore.config.options import Anchor, Requiring, needs
-from editcore.config.section import Natural
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError
@@ -25,28 +24,24 @@ LEAST = 10
 
 
 class AnchorJob(Job):
-    """Search for v* of some facts in one model, and keep their norms.
-
-    `sampled` is the number of sampled templates of the search besides the bare prompt; null is all.
-    """
+    """Search for v* of some facts in one model, and keep their norms."""
 
     model: ModelSpec
     prefixes: str
     sets: Annotated[tuple[DatasetCases, ...], Field(min_length=1)]
     options: ValueOptions
-    sampled: Natural | None = None
 
     @property
     def key(self) -> ArtefactKey:
         """The model, and a short hash of everything that the norms depend on."""
         model = {"source", "revision", "dtype"}
-        content = {"sets": True, "options": True, "sampled": True}
+        content = {"sets": True, "options": True}
         text = self.model_dump_json(include={"model": model, **content})
         return ArtefactKey(self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8])
 
     def file(self, need: Anchor) -> AnchorFile:
         """Where the norms will be, for editors that need them."""
-        asked = {name: getattr(need, name) for name in ("options", "sampled", "cases", "facts")}
+        asked = {name: getattr(need, name) for name in ("options", "cases", "facts")}
         return AnchorFile(**asked, key=self.key.digest, path=str(paths.anchor(*self.key)))
 
 
@@ -77,7 +72,6 @@ class AnchorPlanner:
                 prefixes=str(paths.prefixes(model.name)),
                 sets=self._sets(need),
                 options=need.options,
-                sampled=need.sampled,
             )
             for need in needs(asked, Anchor)
         }

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat
 
-from editcore import Prefixes, Requirement, Spectrum, SpreadingOptions
+from editcore import Prefixes, Requirement, Spectrum, SpreadingOptions, Values
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -37,5 +37,5 @@ class AlphaEditConfig(SpreadingOptions):
     )
 
     def requires(self) -> tuple[Requirement, ...]:
-        """Context templates, and the eigendecomposition of C at every edited layer."""
-        return (Prefixes(), *map(Spectrum, self.layers))
+        """Context templates, z, and the eigendecomposition of C at every edited layer."""
+        return (Prefixes(), Values(self.value_options()), *map(Spectrum, self.layers))

@@ -9,7 +9,7 @@ from editcore_alphaedit.editor import AlphaEditEditor
 from editcore_memit.config import MemitConfig
 from editcore_memit.editor import MemitEditor
 
-from editcore import Prefixes, RequestError, Spectrum
+from editcore import Prefixes, RequestError, Spectrum, Values
 from editcore.testing import (
     assert_continues_from_file,
     assert_same_delta,
@@ -27,8 +27,9 @@ def editor(**options: float) -> AlphaEditEditor:
 
 
 def test_options_ask_for_their_artefacts() -> None:
-    asked = AlphaEditConfig(layers=(3, 4)).requires()
-    assert asked == (Prefixes(), Spectrum(3), Spectrum(4))
+    config = AlphaEditConfig(layers=(3, 4))
+    values = Values(config.value_options())
+    assert config.requires() == (Prefixes(), values, Spectrum(3), Spectrum(4))
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -2,7 +2,7 @@
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from editcore import Prefixes, Requirement, Spectrum, SpreadingOptions
+from editcore import Prefixes, Requirement, Spectrum, SpreadingOptions, Values
 
 
 class BetaEditConfig(SpreadingOptions):
@@ -34,5 +34,5 @@ class BetaEditConfig(SpreadingOptions):
     )
 
     def requires(self) -> tuple[Requirement, ...]:
-        """Context templates, and C and its eigendecomposition at every edited layer."""
-        return (Prefixes(), *map(Spectrum, self.layers))
+        """Context templates, z, and C and its eigendecomposition at every edited layer."""
+        return (Prefixes(), Values(self.value_options()), *map(Spectrum, self.layers))

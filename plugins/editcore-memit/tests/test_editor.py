@@ -6,7 +6,7 @@ from editcore_memit.config import MemitConfig
 from editcore_memit.editor import MemitEditor
 from pydantic import ValidationError
 
-from editcore import EditRequest, Moments, Prefixes, RequestError
+from editcore import EditRequest, Moments, Prefixes, RequestError, Values
 from editcore.testing import tiny_context, tiny_requests
 from editcore.toolkit import continuation_ids, tokenize_templates
 
@@ -22,7 +22,8 @@ def editor(**options: float) -> MemitEditor:
 
 def test_options_ask_for_their_artefacts() -> None:
     config = MemitConfig(layers=(3, 4, 7))
-    assert config.requires() == (Prefixes(), Moments(3), Moments(4), Moments(7))
+    values = Values(config.value_options())
+    assert config.requires() == (Prefixes(), values, Moments(3), Moments(4), Moments(7))
     assert config.edited_layers() == (3, 4, 7)
 
 

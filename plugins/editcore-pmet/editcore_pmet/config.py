@@ -4,7 +4,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
-from editcore import ClampNormFactor, MomentWeight, SpreadingOptions, ValueOptions
+from editcore import (
+    ClampNormFactor,
+    Moments,
+    MomentWeight,
+    Prefixes,
+    Requirement,
+    SpreadingOptions,
+    ValueOptions,
+)
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -31,9 +39,13 @@ class PmetConfig(SpreadingOptions):
         "0.01. Raise it to stop earlier; 0 uses all steps.",
     )
 
+    def requires(self) -> tuple[Requirement, ...]:
+        """Context templates, and C at every edited layer; v* is of a search of its own."""
+        return (Prefixes(), *map(Moments, self.layers))
+
     def value_options(self) -> ValueOptions:
         """The place of the value, which is an MLP's output, and the options of a search there."""
-        return self.search_at(self.layers[-1], "mlp")
+        return self.search_at(self.layers[-1], "mlp", self.sampled_templates)
 
     @model_validator(mode="after")
     def _own_stop(self) -> Self:

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
 from editcore import EditContext, EditRequest, RequestError
 from editcore.toolkit import (
     LowRankUpdate,
-    Site,
     Solve,
     SpreadingEditor,
     Value,
@@ -26,8 +25,6 @@ NONFINITE = "the search met a non-finite loss; nothing was edited"
 class PmetEditor(SpreadingEditor[PmetConfig]):
     """PMET, for one fact, or for many in one change."""
 
-    site: ClassVar[Site] = "mlp"
-
     def divisor(self, left: int) -> float:
         """The square root of the number of layers left, where MEMIT has the number."""
         return math.sqrt(left)
@@ -41,15 +38,12 @@ class PmetEditor(SpreadingEditor[PmetConfig]):
 
         return solve
 
-    def values(
-        self, context: EditContext, requests: Sequence[EditRequest], templates: Sequence[str]
-    ) -> list[Value | str]:
+    def values(self, context: EditContext, requests: Sequence[EditRequest]) -> list[Value | str]:
         """The wanted MLP output of each request, searched for one by one."""
-        several = len(requests) > 1
-        found = (self._value(context, request, templates) for request in requests)
-        return list(
-            progress_bar(found, total=len(requests), title="v*", unit="case", shown=several)
-        )
+        templates = self.templates(context).templates
+        searches = (self._value(context, request, templates) for request in requests)
+        many = len(requests)
+        return list(progress_bar(searches, total=many, title="v*", unit="case", shown=many > 1))
 
     def _value(
         self, context: EditContext, request: EditRequest, templates: Sequence[str]

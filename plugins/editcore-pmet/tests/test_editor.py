@@ -40,7 +40,7 @@ def test_attention_s_output_is_found(kind: str) -> None:
 def test_the_last_layer_moves_the_mlp_s_output_towards_what_was_found(kind: str) -> None:
     """In the direction of what is missing after the layers below; attention stays as it was."""
     given, editing = tiny_context(kind, TEMPLATES), PmetEditor(config())
-    (value,) = editing.values(given, REQUESTS[:1], TEMPLATES)
+    (value,) = editing.values(given, REQUESTS[:1])
     delta = editing.edit(given, REQUESTS[:1]).delta
     assert set(delta.updates) == {given.model.parts.down_weight(layer) for layer in LAYERS}
     prompt = pose(given.model, REQUESTS[0], TEMPLATES).prompts[0]

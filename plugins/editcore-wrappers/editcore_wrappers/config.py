@@ -10,7 +10,6 @@ from editcore import (
     EditorConfig,
     EditorWrapperConfig,
     Requirement,
-    SpreadingOptions,
 )
 
 
@@ -66,12 +65,9 @@ class NasConfig(EditorWrapperConfig):
                 "nas rescales v*, and this editor does not search for v*; remove nas, or use an "
                 "editor such as rome or memit"
             )
-        return Anchor(search, self._sampled(inner), self.cases, self.facts)
-
-    def _sampled(self, inner: EditorConfig) -> int | None:
         if self.templates == "bare":
-            return 0
-        return inner.sampled_templates if isinstance(inner, SpreadingOptions) else None
+            search = search.model_copy(update={"sampled_templates": 0})
+        return Anchor(search, self.cases, self.facts)
 
 
 class SimIEConfig(EditorWrapperConfig):

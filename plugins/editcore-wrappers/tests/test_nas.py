@@ -114,9 +114,10 @@ def test_it_asks_for_the_anchor_of_the_editor_s_own_search() -> None:
         for name, options in (*OPTIONS.items(), ("ft", {"layer": LAYER}))
     )
     (need,) = NasConfig().requires(rome)
-    assert need == Anchor(rome.value_options(), None, 100, None)
-    assert NasConfig(cases=20).anchor(memit) == Anchor(memit.value_options(), 5, 20, None)
-    assert NasConfig(templates="bare").anchor(memit).sampled == 0
+    assert need == Anchor(rome.value_options(), 100, None)
+    assert NasConfig(cases=20).anchor(memit) == Anchor(memit.value_options(), 20, None)
+    assert memit.value_options().sampled_templates == 5
+    assert NasConfig(templates="bare").anchor(memit).options.sampled_templates == 0
     assert NasConfig().anchor(pmet).options.site == "mlp"
     with pytest.raises(ConfigError, match="does not search for v"):
         NasConfig().requires(ft)
