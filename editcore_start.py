@@ -7,11 +7,15 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+started = time.monotonic()
+"""When this process began, which may be one that was forked for a job."""
 STOPPED = 130  # as shells report a program that Ctrl-C ended
+WARM = "EDITCORE_WARM"  # names the socket of such a process
 INTERRUPTED = """
 The study was interrupted. Finished jobs are kept; this resumes it:
   {command}
@@ -19,7 +23,18 @@ The study was interrupted. Finished jobs are kept; this resumes it:
 
 
 def editcore() -> None:
-    """The command line; once it is imported, it has its own way to stop."""
+    """The command line, where possible in a process of the study that has its libraries loaded."""
+    _until_imported(lambda: "editcore: stopped\n")
+    if WARM in os.environ:
+        from editcore_warm import end_as, ended_elsewhere
+
+        if (status := ended_elsewhere()) is not None:
+            end_as(status)
+    editcore_here()
+
+
+def editcore_here() -> None:
+    """The command line in this process; once it is imported, it has its own way to stop."""
     _until_imported(lambda: "editcore: stopped\n")
     from editcore.cli import main
 

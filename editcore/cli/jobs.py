@@ -41,8 +41,9 @@ class JobCommand:
     help: str
     examples: tuple[str, ...]
 
-    def run(self, job: Path, **outputs: Path) -> None:
+    def run(self, job: Path, usage: Path | None = None, **outputs: Path) -> None:
         """Run the job in the file `job`, which is checked before anything heavy is imported."""
+        from editcore.cli.usage import recorded
         from editcore.planning import job_check, jobs
         from editcore.registry.registry import load_registry
 
@@ -50,7 +51,8 @@ class JobCommand:
         job_check.require(task, load_registry())
         with uncollected():
             function = self.resolve()
-        function(task, *(outputs[output.option] for output in self.outputs))
+        with recorded(usage):
+            function(task, *(outputs[output.option] for output in self.outputs))
 
     def kind(self) -> "type[Job]":
         """The class of the job."""
@@ -78,10 +80,15 @@ class JobCommand:
             click.Option([f"--{output.option}"], required=True, type=output.type, help=output.help)
             for output in self.outputs
         ]
+        usage = click.Option(
+            ["--usage"],
+            type=OUT_FILE,
+            help="A JSON file for the time and memory that the whole command used.",
+        )
         return click.Command(
             self.name,
             callback=self.run,
-            params=[job, *outputs],
+            params=[job, *outputs, usage],
             help=self.help,
             short_help=self.brief,
             epilog=examples(*self.examples),

@@ -28,6 +28,7 @@ FILES = (
     "bootstrap.py",
     "config.yaml",
     "editcore_start.py",
+    "editcore_warm.py",
     "pyproject.toml",
     "requirements.lock",
     "README.md",

@@ -9,8 +9,7 @@ rule prefixes:
         "results/artefacts/model={model}/prefixes.json",
     log:
         "results/logs/prefixes/model={model}.log",
-    benchmark:
-        "results/benchmarks/prefixes/model={model}.jsonl"
+        usage="results/benchmarks/prefixes/model={model}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 1
@@ -19,7 +18,8 @@ rule prefixes:
     message:
         "Generate the context prefixes of {wildcards.model}"
     shell:
-        "editcore prefixes --job {input.job:q} --out {output:q} 2> {log:q}"
+        "editcore prefixes --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 # A scale for the damage that edits do.
@@ -31,8 +31,7 @@ rule rounding:
         ensure("results/rounding/model={model}.parquet", non_empty=True),
     log:
         "results/logs/rounding/model={model}.log",
-    benchmark:
-        "results/benchmarks/rounding/model={model}.jsonl"
+        usage="results/benchmarks/rounding/model={model}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 1
@@ -41,7 +40,8 @@ rule rounding:
     message:
         "Measure what rounding the weights of {wildcards.model} does"
     shell:
-        "OMP_NUM_THREADS={threads} editcore rounding --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore rounding --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 # Only for models whose second moments are estimated from no file of texts.
@@ -53,8 +53,7 @@ rule texts:
         "results/artefacts/model={model}/texts-{digest}.json",
     log:
         "results/logs/texts/model={model}/{digest}.log",
-    benchmark:
-        "results/benchmarks/texts/model={model}/{digest}.jsonl"
+        usage="results/benchmarks/texts/model={model}/{digest}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 2
@@ -63,7 +62,8 @@ rule texts:
     message:
         "Let {wildcards.model} write the texts for its second moments"
     shell:
-        "OMP_NUM_THREADS={threads} editcore texts --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore texts --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 rule moments:
@@ -74,8 +74,7 @@ rule moments:
         directory("results/artefacts/model={model}/moments-{digest}"),
     log:
         "results/logs/moments/model={model}/{digest}.log",
-    benchmark:
-        "results/benchmarks/moments/model={model}/{digest}.jsonl"
+        usage="results/benchmarks/moments/model={model}/{digest}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 1
@@ -84,7 +83,8 @@ rule moments:
     message:
         "Estimate the second moments of the keys of {wildcards.model}"
     shell:
-        "editcore moments --job {input.job:q} --out {output:q} 2> {log:q}"
+        "editcore moments --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 rule spectrum:
@@ -95,15 +95,15 @@ rule spectrum:
         directory("results/artefacts/model={model}/spectra-{digest}"),
     log:
         "results/logs/spectra/model={model}/{digest}.log",
-    benchmark:
-        "results/benchmarks/spectra/model={model}/{digest}.jsonl"
+        usage="results/benchmarks/spectra/model={model}/{digest}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 1
     message:
         "Decompose the second moments of the keys of {wildcards.model}"
     shell:
-        "OMP_NUM_THREADS={threads} editcore spectrum --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore spectrum --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 # Only for editors in a wrapper that reads it.
@@ -115,8 +115,7 @@ rule anchor:
         "results/artefacts/model={model}/anchor-{digest}.safetensors",
     log:
         "results/logs/anchors/model={model}/{digest}.log",
-    benchmark:
-        "results/benchmarks/anchors/model={model}/{digest}.jsonl"
+        usage="results/benchmarks/anchors/model={model}/{digest}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 1
@@ -125,7 +124,8 @@ rule anchor:
     message:
         "Find the norm of v* in {wildcards.model} before any edit"
     shell:
-        "OMP_NUM_THREADS={threads} editcore anchor --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore anchor --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 # What an editor learns about a model before its first edit; an interrupted training resumes.
@@ -137,8 +137,7 @@ rule train:
         "results/artefacts/model={model}/trained-{digest}.safetensors",
     log:
         "results/logs/train/model={model}/{digest}.log",
-    benchmark:
-        "results/benchmarks/train/model={model}/{digest}.jsonl"
+        usage="results/benchmarks/train/model={model}/{digest}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 2
@@ -147,4 +146,5 @@ rule train:
     message:
         "Train an editor for {wildcards.model}"
     shell:
-        "OMP_NUM_THREADS={threads} editcore train --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore train --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"

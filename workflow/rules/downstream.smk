@@ -9,8 +9,7 @@ rule downstream:
         ensure("results/downstream/model={model}/scores.parquet", non_empty=True),
     log:
         "results/logs/downstream/model={model}.log",
-    benchmark:
-        "results/benchmarks/downstream/model={model}.jsonl"
+        usage="results/benchmarks/downstream/model={model}.json",
     priority: 1
     conda:
         "../envs/editcore.yaml"
@@ -22,7 +21,7 @@ rule downstream:
         "Evaluate {wildcards.model} and selected edited models on tasks"
     shell:
         "OMP_NUM_THREADS={threads} editcore downstream --job {input.job:q}"
-        " --out {output:q} 2> {log:q}"
+        " --out {output:q} --usage {log.usage:q} 2> {log[0]:q}"
 
 
 rule correlate:

@@ -7,8 +7,7 @@ rule values:
         "results/artefacts/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.safetensors",
     log:
         "results/logs/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.log",
-    benchmark:
-        "results/benchmarks/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.jsonl"
+        usage="results/benchmarks/values/model={model}/values-{digest}/dataset={dataset}/shard-{shard}.json",
     priority: 1
     conda:
         "../envs/editcore.yaml"
@@ -18,7 +17,8 @@ rule values:
     message:
         "Search for v* of {wildcards.dataset} in {wildcards.model}, shard {wildcards.shard}"
     shell:
-        "OMP_NUM_THREADS={threads} editcore values --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore values --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 # One job per shard: the model is loaded once, and every case starts from its unedited weights.
@@ -36,8 +36,7 @@ rule edit:
         deltas="results/deltas/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.safetensors",
     log:
         "results/logs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.log",
-    benchmark:
-        "results/benchmarks/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.jsonl"
+        usage="results/benchmarks/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.json",
     priority: 1
     conda:
         "../envs/editcore.yaml"
@@ -48,4 +47,4 @@ rule edit:
         "Edit {wildcards.model} with {wildcards.editor} on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "OMP_NUM_THREADS={threads} editcore edit --job {input.job:q}"
-        " --out {output.rows:q} --deltas {output.deltas:q} 2> {log:q}"
+        " --out {output.rows:q} --deltas {output.deltas:q} --usage {log.usage:q} 2> {log[0]:q}"

@@ -10,8 +10,7 @@ rule layers:
         ensure("results/layers/model={model}.parquet", non_empty=True),
     log:
         "results/logs/layers/model={model}.log",
-    benchmark:
-        "results/benchmarks/layers/model={model}.jsonl"
+        usage="results/benchmarks/layers/model={model}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 1
@@ -20,7 +19,8 @@ rule layers:
     message:
         "Compare keys at every layer of {wildcards.model}"
     shell:
-        "OMP_NUM_THREADS={threads} editcore layers --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore layers --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 rule summarise_layers:
@@ -50,8 +50,7 @@ rule mechanism:
         directory("results/mechanism/model={model}"),
     log:
         "results/logs/mechanism/model={model}.log",
-    benchmark:
-        "results/benchmarks/mechanism/model={model}.jsonl"
+        usage="results/benchmarks/mechanism/model={model}.json",
     priority: 1
     conda:
         "../envs/editcore.yaml"
@@ -61,7 +60,8 @@ rule mechanism:
     message:
         "Measure why edits collapse {wildcards.model}"
     shell:
-        "OMP_NUM_THREADS={threads} editcore mechanism --job {input.job:q} --out {output:q} 2> {log:q}"
+        "OMP_NUM_THREADS={threads} editcore mechanism --job {input.job:q} --out {output:q}"
+        " --usage {log.usage:q} 2> {log[0]:q}"
 
 
 if study.mechanism:

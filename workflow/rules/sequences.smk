@@ -13,8 +13,7 @@ rule sequence:
         deltas="results/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.safetensors",
     log:
         "results/logs/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.log",
-    benchmark:
-        "results/benchmarks/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.jsonl"
+        usage="results/benchmarks/sequences/model={model}/editor={editor}/dataset={dataset}/seed-{order}.json",
     conda:
         "../envs/editcore.yaml"
     threads: 1
@@ -24,7 +23,7 @@ rule sequence:
         "Apply the {wildcards.dataset} edits to {wildcards.model} one after another with {wildcards.editor}"
     shell:
         "OMP_NUM_THREADS={threads} editcore sequence --job {input.job:q}"
-        " --out {output.rows:q} --deltas {output.deltas:q} 2> {log:q}"
+        " --out {output.rows:q} --deltas {output.deltas:q} --usage {log.usage:q} 2> {log[0]:q}"
 
 
 rule summarise_sequences:
