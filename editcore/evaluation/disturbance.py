@@ -35,7 +35,7 @@ class Likeliest:
     def of(cls, logs: Float[Tensor, "position vocabulary"]) -> "Likeliest":
         """Those of a model whose log-probabilities are given."""
         values, ids = logs.topk(min(LIKELIEST, logs.shape[-1]))
-        return cls(ids.int(), values)
+        return cls(ids, values)
 
     @classmethod
     def joined(cls, parts: "Sequence[Likeliest]") -> "Likeliest":
@@ -62,13 +62,13 @@ class Disturbance:
     @classmethod
     def between(cls, before: Likeliest, after: Float[Tensor, "token vocabulary"]) -> "Disturbance":
         """The disturbance of log-probabilities `after` the edit."""
-        ids = before.ids.long()
-        p, q = before.logs, after.gather(1, ids)
+        p, q = before.logs, after.gather(1, before.ids)
         chances = p.exp()
         rest_p, rest_q = (_rest(each) for each in (chances, q.exp()))
         terms = (chances * (p - q)).sum(1).double() + rest_p * (rest_p / rest_q).log()
         divergence = terms.clamp_min(0.0).nan_to_num(torch.inf, torch.inf)
-        return cls(divergence.cpu(), (after.argmax(1) == ids[:, 0]).cpu())
+        # Of several likeliest tokens, any is as before. A maximum is found sooner than its place.
+        return cls(divergence.cpu(), (q[:, 0] == after.amax(1)).cpu())
 
     @classmethod
     def joined(cls, parts: "Sequence[Disturbance]") -> "Disturbance":
