@@ -154,8 +154,10 @@ def start() -> Warm | None:
     """Start a server; None where that cannot be done."""
     if not hasattr(os, "pidfd_open"):
         return None
-    folder = tempfile.mkdtemp(prefix="editcore-")
-    path = Path(folder) / "warm"
+    try:
+        path = Path(tempfile.mkdtemp(prefix="editcore-")) / "warm"
+    except OSError:  # such as a full disk
+        return None
     try:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))

@@ -169,3 +169,10 @@ def test_a_path_that_is_too_long_means_no_server(
     monkeypatch.setattr(editcore_warm.tempfile, "tempdir", str(long))
     assert editcore_warm.start() is None
     assert not [*long.iterdir()]
+
+
+def test_nowhere_to_put_a_socket_means_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editcore_warm.tempfile, "tempdir", str(tmp_path / "absent"))
+    assert editcore_warm.start() is None
