@@ -87,6 +87,7 @@ def _send_request(server: socket.socket) -> None:
         "arguments": sys.argv,
         "folder": os.getcwd(),
         "environment": dict(os.environ),
+        "uninterrupted": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
         "like": _own_kind(sys.path[1:]),  # without the folder of the script
     }
     content = json.dumps(request).encode()
@@ -291,6 +292,8 @@ class Server:
         sys.argv = request["arguments"]
         os.environ.clear()
         os.environ.update(request["environment"])
+        ignored = request["uninterrupted"]
+        signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
         tempfile.tempdir = None
         if (threads := os.environ.get(f"OMP{THREADS}", "")).isdigit():
             sys.modules["torch"].set_num_threads(int(threads))

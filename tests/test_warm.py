@@ -20,8 +20,11 @@ from editcore_warm import Warm
 
 # What `editcore` does, and whether the command ran elsewhere.
 COMMAND = """
+import signal
 import sys
 import editcore_warm
+# Tests may run where it is ignored, as in a script's background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = "editcore"
 status = editcore_warm.ended_elsewhere()
 print("elsewhere:", status)
@@ -72,12 +75,14 @@ def prefixes_of(saved_model: Callable[[str], Path], tmp_path: Path) -> Callable[
     return arguments
 
 
-def job_of(server: Warm) -> psutil.Process:
-    """The process that the server has forked, once it has."""
+def job_of(server: Warm, process: "subprocess.Popen[str]") -> psutil.Process:
+    """The process that the server has forked for a command, once it has."""
+    since = psutil.Process(process.pid).create_time()
     for _ in range(600):
-        if found := psutil.Process(server.process.pid).children():
-            time.sleep(0.5)  # past its first moments
-            return found[0]
+        for found in psutil.Process(server.process.pid).children():
+            if found.create_time() >= since:
+                time.sleep(0.5)  # past its first moments
+                return found
         time.sleep(0.1)
     pytest.fail("no process was forked")
 
@@ -132,7 +137,7 @@ def test_a_job_gets_the_signals_that_its_command_gets(
     warm: Warm, tmp_path: Path, prefixes_of: Arguments, sent: int, status: int, sentence: str
 ) -> None:
     process = command(*prefixes_of(LONG))
-    job = job_of(warm)
+    job = job_of(warm, process)
     process.send_signal(sent)
     found, said = ended(process)
     assert found == status
@@ -143,7 +148,7 @@ def test_a_job_gets_the_signals_that_its_command_gets(
 
 def test_a_job_s_own_end_by_a_signal_is_the_command_s(warm: Warm, prefixes_of: Arguments) -> None:
     process = command(*prefixes_of(LONG))
-    job_of(warm).kill()
+    job_of(warm, process).kill()
     assert ended(process)[0] == -signal.SIGKILL
 
 
@@ -154,7 +159,7 @@ def test_jobs_end_with_their_server(
     assert server is not None
     monkeypatch.setenv(WARM, server.path)
     process = command(*prefixes_of(LONG))
-    job = job_of(server)
+    job = job_of(server, process)
     server.close()
     assert ended(process)[0] == -signal.SIGKILL
     job.wait(10)
