@@ -48,6 +48,7 @@ YES = b"y"
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1
 LARGEST = 2**22  # bytes of a request
+LONGEST = 10  # seconds to wait for a request that has begun
 NUMBER = 4  # bytes of a length or a status
 
 
@@ -99,7 +100,8 @@ def _status(server: socket.socket) -> int:
     """The status that the server reports; signals to this process are passed on meanwhile."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        server.send(bytes([number]))
+        with contextlib.suppress(OSError):  # the end of the connection is told below
+            server.send(bytes([number]))
 
     before = {number: signal.getsignal(number) for number in FORWARDED}
     for number in FORWARDED:
@@ -107,6 +109,8 @@ def _status(server: socket.socket) -> int:
             signal.signal(number, forward)
     try:
         answer = _exactly(server, NUMBER)
+    except OSError:
+        answer = b""
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -125,7 +129,7 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
 
 
 def _own_kind(path: Sequence[str]) -> dict[str, object]:
-    """What must be equal in two processes for one to stand in for the other."""
+    """What must be the same in two processes, so that one can do the other's work."""
     read = {
         name: value
         for name, value in sorted(os.environ.items())
@@ -217,6 +221,7 @@ class Server:
     def _accept(self) -> bool:
         """Fork a process for a command; True in that process."""
         connection, _ = self._listener.accept()
+        connection.settimeout(LONGEST)
         request: dict[str, Any] = {}
         streams: list[int] = []
         process = None
@@ -257,6 +262,8 @@ class Server:
 
     def _heard(self, client: Client) -> None:
         """Pass on a signal; if the command is gone, its job has to go, too."""
+        if client not in self._clients:  # its job has just ended
+            return
         try:
             number = client.connection.recv(1)
         except OSError:

@@ -62,7 +62,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 @pytest.fixture
 def prefixes_of(saved_model: Callable[[str], Path], tmp_path: Path) -> Callable[[int], list[str]]:
-    """The arguments of a command that samples so many prefixes into `prefixes.json`."""
+    """The arguments of a command that samples that many prefixes and writes `prefixes.json`."""
 
     def arguments(number: int) -> list[str]:
         model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
@@ -181,3 +181,18 @@ def test_nowhere_to_put_a_socket_means_no_server(
 ) -> None:
     monkeypatch.setattr(editcore_warm.tempfile, "tempdir", str(tmp_path / "absent"))
     assert editcore_warm.start() is None
+
+
+def test_a_command_that_ends_together_with_its_job_leaves_the_server_running(
+    warm: Warm, tmp_path: Path, prefixes_of: Arguments
+) -> None:
+    process = command(*prefixes_of(LONG))
+    job, server = job_of(warm, process), psutil.Process(warm.process.pid)
+    server.suspend()  # so that it is told of both ends at once
+    job.kill()
+    while job.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    server.resume()
+    assert ended(command("prefixes", "--help"))[1].endswith("elsewhere: 0\n")

@@ -1,7 +1,6 @@
 """What a command used: a JSON file with its seconds, its processor time and its memory."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +20,14 @@ def recorded(path: Path | None) -> Iterator[None]:
 
 
 def _used() -> dict[str, float]:
+    import torch  # the work has loaded it
+
+    from editcore.models.memory import peak_bytes
+
     used = {
         "seconds": time.monotonic() - editcore_start.started,
         "cpu_seconds": time.process_time(),
     }
-    if sys.platform != "win32":
-        import resource  # not on Windows
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        used["peak_memory_mb"] = peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+    if peak := peak_bytes(torch.device("cpu")):
+        used["peak_memory_mb"] = peak / 1e6
     return {name: round(value, 2) for name, value in used.items()}

@@ -67,7 +67,8 @@ class Disturbance:
         rest_p, rest_q = (_rest(each) for each in (chances, q.exp()))
         terms = (chances * (p - q)).sum(1).double() + rest_p * (rest_p / rest_q).log()
         divergence = terms.clamp_min(0.0).nan_to_num(torch.inf, torch.inf)
-        # Of several likeliest tokens, any is as before. A maximum is found sooner than its place.
+        # Of several equally likely tokens, any counts as unchanged. Finding the maximum is quicker
+        # than finding its place.
         return cls(divergence.cpu(), (q[:, 0] == after.amax(1)).cpu())
 
     @classmethod

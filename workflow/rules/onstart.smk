@@ -12,7 +12,7 @@ warm = []
 
 
 def all_on_cpu():
-    """Whether there is a study, and no job of it uses a graphics card, as a forked one could not."""
+    """Whether there is a study without graphics cards, which a forked job could not use."""
     planned = globals().get("study")
     return planned is not None and not any(map(planned.gpus, planned.config.models))
 
@@ -21,7 +21,7 @@ onstart:
     limiter = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limiter is not None and (limiter.max_jobs, limiter.timespan) == DEFAULT_LIMIT:
         workflow.scheduler.job_rate_limiter = None
-    # Jobs on this machine need not load torch and transformers one by one. `EDITCORE_WARM=no` lets them.
+    # Jobs on this machine need not load torch and transformers one by one. `EDITCORE_WARM=no` turns it off.
     here = workflow.is_main_process and workflow.local_exec and all_on_cpu()
     if here and WARM not in os.environ and (started := editcore_warm.start()):
         os.environ[WARM] = started.path
