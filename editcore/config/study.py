@@ -262,6 +262,11 @@ class StudyConfig(Section):
         description="Number of tokens to generate greedily after each case's prompt, and by the "
         "edited model after the test prefixes too; 0 for none.",
     )
+    forecasts: bool = Field(
+        default=True,
+        description="Whether each edited model also reads a sample of about 1,000 tokens of other "
+        "text, from which its grade is forecast; without them, the report cannot test the warning.",
+    )
     sequences: SequenceSection | None = Field(
         default=None, description="Sequential edits; by default none."
     )

@@ -293,7 +293,8 @@ class EditJob(EditorJob):
     """Edit the cases of one shard, each from the unedited model, and measure each edited model.
 
     `continuation_tokens` is the number of tokens to generate after each case's prompt.
-    `metric_code` is the source hash of each metric that is a third party's.
+    `metric_code` is the source hash of each metric that is a third party's. `forecasts`: each
+    edited model also reads a sample of other text.
     """
 
     dataset: DatasetSpec
@@ -302,6 +303,7 @@ class EditJob(EditorJob):
     perplexity: PerplexitySpec
     metrics: tuple[str, ...]
     continuation_tokens: Natural = 0
+    forecasts: bool = True
     metric_code: dict[str, str] = {}
 
     @property

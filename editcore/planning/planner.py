@@ -118,10 +118,7 @@ class _Planner:
             texts=self._texts,
             spectra={wanted.key: wanted for pair in edited if (wanted := pair.spectra)},
             anchors={job.key: job for pair in edited for job in pair.anchors.values()},
-            rounding={
-                spec.name: RoundingJob(model=spec, perplexity=perplexity[spec.name])
-                for spec in models
-            },
+            rounding={s.name: RoundingJob(model=s, perplexity=perplexity[s.name]) for s in models},
         )
 
     def _sequences(
@@ -238,6 +235,7 @@ class _Planner:
             perplexity=perplexity[pair.model.name],
             metrics=self._config.metrics,
             continuation_tokens=self._config.continuation_tokens,
+            forecasts=self._config.forecasts,
             metric_code=self._registry.metrics.foreign_code(self._config.metrics),
         )
 

@@ -75,7 +75,7 @@ class Rows:
     shift: ActivationShift
     output_change: OutputChange
     exposure: Exposure
-    sample: Sample
+    sample: Sample | None
     stored_as: str | None
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ class Rows:
             ActivationShift(context.model, context.moments),
             OutputChange(text),
             Exposure(text),
-            Sample.of(context.model, job.perplexity),
+            Sample.of(context.model, job.perplexity) if job.forecasts else None,
             stored_precision(job.model.source, job.model.revision),
         )
 
@@ -238,13 +238,14 @@ class Rows:
         changes = [each.change for each in sound]
         answers = ask_edited(self.model, [each.tokens for each in sound], changes)
         perplexities = self.edited.of(changes)
-        effects = self.sample.effects(changes)
+        effects = self.sample.effects(changes) if self.sample else [None] * len(changes)
         texts = self._continuations(sound, changes)
         for each, (before, after), found, sampled, text in zip(
             sound, answers, perplexities, effects, texts, strict=True
         ):
             each.row.update(self.perplexity_columns(found) | text)
-            each.row.update(sample_changed=sampled.changed, sample_ratio=sampled.ratio)
+            if sampled:
+                each.row.update(sample_changed=sampled.changed, sample_ratio=sampled.ratio)
             each.row.update(self._metric_columns(each, before, after))
             each.row["known"] = each.questions.known(before)
             each.row["took"] = effect.took(each.row) if effect.asked(each.row) else None

@@ -26,6 +26,26 @@ NAMES = {
 }
 
 
+FORECASTS = (
+    "Before the weights are changed for good, the edited model reads a sample of about 1,024 "
+    "tokens, which are not those of the verdict. How many of its likeliest next tokens change "
+    "predicts harm, from the limit of the grade on; its perplexity predicts a collapse. The other "
+    "quantities below need no edited model; the share of the update that running text gets, "
+    "relative to the subject, is known even before v* is searched for."
+)
+NO_FORECASTS = (
+    "This study made no forecasts on a sample of text (`forecasts: false`). The quantities below "
+    "need no edited model; the share of the update that running text gets, relative to the "
+    "subject, is known even before v* is searched for."
+)
+FITTED = (
+    "Each predictor is fitted on one half of a model’s edits and tested on the other half and on "
+    "the other models; and it is fitted on all models but one and tested on that one. Thresholds, "
+    "but for the share of changed tokens, are those that separate best, by F1, where they are "
+    "fitted. Harmed means damaged or collapsed."
+)
+
+
 def section(study: ReportData) -> PageSection | None:
     """How well quantities known before an edit predict which edits harm or collapse a model."""
     found = study.table("warning", WARNING)
@@ -34,18 +54,7 @@ def section(study: ReportData) -> PageSection | None:
     return PageSection(
         "warning",
         "Predicting harm before the edit",
-        (
-            "Before the weights are changed for good, the edited model reads a sample of about "
-            "1,024 tokens, which are not those of the verdict. How many of its likeliest next "
-            "tokens change predicts harm, from the limit of the grade on; its perplexity "
-            "predicts a collapse. The other quantities below need no edited model; the share of "
-            "the update that running text gets, relative to the subject, is known even before v* "
-            "is searched for. Each predictor is fitted on one "
-            "half of a model’s edits and tested on the other half and on the other models; and it "
-            "is fitted on all models but one and tested on that one. Thresholds, but for the "
-            "first, are those that separate best, by F1, where they are fitted. Harmed means "
-            "damaged or collapsed.",
-        ),
+        (f"{FORECASTS if study.config.forecasts else NO_FORECASTS} {FITTED}",),
         tuple(
             Drawing(
                 f"warning-target={target}-model={model}",

@@ -107,6 +107,7 @@ def _warning(shard: "Shard", change: "Change | None", known: "Forecaster") -> "F
     """The prediction before any weight changes; None for a failed edit."""
     if change is None:
         return None
+    assert shard.rows.sample is not None
     (effect,) = shard.rows.sample.effects([change])
     return known.forecast(effect.changed, effect.ratio, shard.rows.job.model.source)
 
