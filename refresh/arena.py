@@ -13,7 +13,8 @@ from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import save
 from editcore.report.drawing.style import drawing, marks
-from editcore.report.sections import arena, sequences
+from editcore.report.sections import arena
+from editcore.report.sections.sequences import section as sequences
 from editcore.report.tables import Table
 from refresh.__main__ import study_in
 from refresh.documents import between, markdown

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
@@ -43,28 +44,53 @@ class RunningText:
 
     def at(self, path: str) -> Seen:
         """What the linear map at `path` in the model reads and gives."""
-        if path not in self._seen:
-            self._seen[path] = self._record(path)
+        self.read([path])
         return self._seen[path]
 
+    def known(self, path: str) -> Seen | None:
+        """That of a map which was read before; None for others."""
+        return self._seen.get(path)
+
     @torch.no_grad()
-    def _record(self, path: str) -> Seen:
-        found: list[Seen] = []
+    def read(self, paths: Sequence[str]) -> None:
+        """Read what several maps read and give, in one pass, so that it is known from now on."""
+        new = [path for path in paths if path not in self._seen]
+        if not new:
+            return
+        found = [self._pass(new, rows) for rows in self.rows()]
+        for path in new:
+            parts = zip(
+                *((e.inputs, e.sizes, e.first) for e in (f[path] for f in found)), strict=True
+            )
+            self._seen[path] = Seen(*map(torch.cat, parts))
+
+    def rows(self) -> list[PaddedRows]:
+        """The texts' first `TOKENS` tokens, in whole rows."""
+        found: list[PaddedRows] = []
+        left = TOKENS
         for rows in self.texts:
-            left = TOKENS - sum(len(each.sizes) for each in found)
             if left > 0:
                 few = torch.arange(min(len(rows.ids), math.ceil(left / rows.length)))
-                found.append(self._pass(path, rows.rows(few)))
-        parts = zip(*((e.inputs, e.sizes, e.first) for e in found), strict=True)
-        return Seen(*map(torch.cat, parts))
+                found.append(rows.rows(few))
+                left -= int(found[-1].mask.sum())
+        return found
 
-    def _pass(self, path: str, rows: PaddedRows) -> Seen:
+    def _pass(self, paths: Sequence[str], rows: PaddedRows) -> dict[str, Seen]:
         reader, there = self.model.frozen, rows.mask.bool()
-        module = reader.model.get_submodule(path)
-        with reader.arithmetic(), hooks.recording(module, stop=True) as seen:
-            reader.model.base_model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
-        assert seen.input is not None and seen.output is not None
-        sizes = seen.output[there].float().norm(dim=1)
-        smallest = torch.finfo(torch.float32).tiny
-        first = there & (there.cumsum(1) == 1)
-        return Seen(seen.input[there].float(), sizes.clamp_min(smallest), first[there])
+        modules = {path: reader.model.get_submodule(path) for path in paths}
+        *others, last = paths
+        with reader.arithmetic(), ExitStack() as stack:
+            found = {p: stack.enter_context(hooks.recording(modules[p])) for p in others}
+            with hooks.recording(modules[last], stop=not others) as found[last]:
+                reader.model.base_model(
+                    input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+                )
+        return {path: _seen(recorded, there) for path, recorded in found.items()}
+
+
+def _seen(recorded: hooks.Recorded, there: Bool[Tensor, "row position"]) -> Seen:
+    assert recorded.input is not None and recorded.output is not None
+    sizes = recorded.output[there].float().norm(dim=1)
+    smallest = torch.finfo(torch.float32).tiny
+    first = there & (there.cumsum(1) == 1)
+    return Seen(recorded.input[there].float(), sizes.clamp_min(smallest), first[there])

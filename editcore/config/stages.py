@@ -3,11 +3,25 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from editcore.config.messages import nearest
 from editcore.config.section import Label, Natural, Positive, Section, Seed
+from editcore.config.telemetry import NAMES
 
 AfterCollapse = Literal["stop", "continue"]
+Arrangement = Literal["drawn", "clustered", "dispersed"]
+
+
+def _measurable(name: str) -> str:
+    if name not in NAMES:
+        raise ValueError(f"no quantity is called {name!r}. {nearest(name, NAMES)}")
+    return name
+
+
+TelemetryName = Annotated[
+    str, AfterValidator(_measurable), WithJsonSchema({"type": "string", "enum": [*NAMES]})
+]
 
 
 class SequenceSection(Section):
@@ -41,6 +55,17 @@ class SequenceSection(Section):
         default=1,
         description="Facts per step, for editors that edit several at once; of a list, each number "
         "gives a sequence of the same facts.",
+    )
+    arrangements: Annotated[tuple[Arrangement, ...], Field(min_length=1)] = Field(
+        default=("drawn",),
+        description="The order of the drawn facts, by their keys at the edited layer; of a "
+        "list, each gives a sequence of the same facts. drawn: at random; clustered: each fact is "
+        "followed by the one most like it; dispersed: by the one least like all before it.",
+    )
+    telemetry: Literal["all"] | tuple[TelemetryName, ...] = Field(
+        default=(),
+        description="What else to measure of the model where perplexity is measured, by name; "
+        "docs/streams.md has their definitions and costs. By default nothing.",
     )
     after_collapse: AfterCollapse = Field(
         default="stop", description="Whether a sequence ends when its model has collapsed."

@@ -14,6 +14,7 @@ from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
 from editcore.config.options import Anchor
 from editcore.config.section import Natural, Positive, Seed
+from editcore.config.stages import Arrangement, TelemetryName
 from editcore.config.study import Device, FloatType, Precision, PrefixTokens, require_tf32
 from editcore.config.value_options import ValueOptions
 from editcore.errors import ConfigError, reason
@@ -316,9 +317,10 @@ class SequenceJob(EditorJob):
     """Edit cases one after another in one model, `batch` per step, measuring along the way.
 
     `order` is the seed that drew the cases and their order. Perplexity is measured every `every`
-    edits; efficacy and locality at each of `checks` and at the end. `tasks` are run at the start,
-    at each of `task_checks` and at the end, on the first `task_items` items of each. With a
-    `stop_rule`, the sequence ends when the model has collapsed by that rule.
+    edits, with the quantities in `telemetry`; efficacy and locality at each of `checks` and at the
+    end. `arrangement` is how the drawn facts are ordered. `tasks` are run at the start, at each of
+    `task_checks` and at the end, on the first `task_items` items of each. With a `stop_rule`, the
+    sequence ends when the model has collapsed by that rule.
     """
 
     dataset: DatasetSpec
@@ -329,6 +331,8 @@ class SequenceJob(EditorJob):
     checks: tuple[Positive, ...]
     checkpoint: Positive
     perplexity: PerplexitySpec
+    arrangement: Arrangement = "drawn"
+    telemetry: tuple[TelemetryName, ...] = ()
     stop_rule: CollapseSection | None = None
     tasks: tuple[str, ...] = ()
     task_items: Positive | None = None
@@ -337,7 +341,9 @@ class SequenceJob(EditorJob):
     @property
     def key(self) -> SequenceKey:
         """The key of this sequence in the study."""
-        order = f"{self.order}-batch-{self.batch}" if self.batch > 1 else str(self.order)
+        drawn = self.arrangement == "drawn"
+        order = str(self.order) if drawn else f"{self.order}-{self.arrangement}"
+        order = f"{order}-batch-{self.batch}" if self.batch > 1 else order
         return SequenceKey(self.model.name, self.editor.label, self.dataset.name, order)
 
 

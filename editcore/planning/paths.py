@@ -28,7 +28,8 @@ class ValueKey(NamedTuple):
 class SequenceKey(NamedTuple):
     """The key of a sequence of edits.
 
-    `order` is the seed that drew its facts and their order, and the facts per step if several.
+    `order` is the seed that drew its facts, their arrangement unless they are as drawn, and the
+    facts per step if several.
     """
 
     model: str

@@ -138,6 +138,7 @@ class _Planner:
                 order=seed,
                 case_ids=planner.drawn(facts, each.dataset.name, seed),
                 batch=batch,
+                arrangement=arrangement,
                 perplexity=perplexity[pair.model.name],
                 **measured,
             )
@@ -146,6 +147,7 @@ class _Planner:
             for each in cases
             if each.dataset.name in facts and each.are_for(pair.model)
             for seed in choice.seeds
+            for arrangement in choice.arrangements
             for batch in planner.batches(pair.editor)
         ]
         return {job.key: job for job in jobs}

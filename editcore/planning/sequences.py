@@ -8,6 +8,7 @@ from typing import Any
 from editcore.config.messages import nearest
 from editcore.config.stages import SequenceSection
 from editcore.config.study import StudyConfig
+from editcore.config.telemetry import NAMES
 from editcore.errors import ConfigError, at
 from editcore.planning import preflight
 from editcore.planning.jobs import EditorSpec
@@ -75,9 +76,12 @@ class SequencePlanner:
             with at(f"{self.where}.tasks"):
                 preflight.tasks(self.choice.tasks)
         chosen = {"editors", "datasets", "edits", "seeds", "batch", "after_collapse"}
+        chosen |= {"arrangements", "telemetry"}
         stops = self.choice.after_collapse == "stop"
         stop_rule = self.config.collapse.decisive() if stops else None
-        return {**self.choice.model_dump(exclude=chosen), "stop_rule": stop_rule}
+        asked = NAMES if self.choice.telemetry == "all" else self.choice.telemetry
+        found = self.choice.model_dump(exclude=chosen)
+        return {**found, "telemetry": asked, "stop_rule": stop_rule}
 
     def batches(self, editor: EditorSpec) -> tuple[int, ...]:
         """Facts per step, one number for each sequence of the same facts."""

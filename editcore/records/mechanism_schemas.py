@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from editcore.records.columns import Column, described, flag, real, schema, text, whole
-from editcore.records.schemas import CASES, STORED
+from editcore.records.columns import Column, described, flag, real, schema, small, text, whole
+from editcore.records.schemas import CASE_KEYS, CASES, GROUP, STORED
 
 # The two sets of cases, and the key strategies of the updates, as the tables name them.
 COLLAPSE, NORMAL = "collapse", "normal"
@@ -244,3 +244,20 @@ GATHERED: Mapping[str, pa.Schema] = MappingProxyType(
 )
 # The tables derived from those and from the edits.
 DERIVED: Mapping[str, pa.Schema] = MappingProxyType({"shared": SHARED, "prompting": PROMPTING})
+
+WEIGHTS = schema(
+    "weight_change/1",
+    (*CASE_KEYS, "parameter", "row", "column"),
+    (
+        *GROUP,
+        whole("case_id", "the case's number in the data set"),
+        text("parameter", "the first matrix that the edit changes"),
+        small("row", "row of the block (at most 40 rows)"),
+        small("column", "column of the block (at most 80 columns)"),
+        real("change", "the largest absolute element of ΔW in the block"),
+        whole("d_out", "rows of the matrix"),
+        whole("d_in", "columns of the matrix"),
+        flag("collapsed", "the verdict on the edit"),
+        real("perplexity", "perplexity of the edited model"),
+    ),
+)

@@ -3,6 +3,7 @@
 `results/README.md` and the report's help are made from these sentences.
 """
 
+from editcore.config.telemetry import TELEMETRY
 from editcore.records.columns import flag, real, schema, small, text, whole
 from editcore.records.metric_columns import FREE, MEAN_COLUMNS, METRIC_COLUMNS, METRICS
 
@@ -11,7 +12,7 @@ CASE_KEYS = ("model", "editor", "dataset", "case_id")
 # Prefixes of further columns in tables of sequences, two per task: its score and that of guessing.
 SCORE, GUESSED = "score_", "random_"
 
-_GROUP = (
+GROUP = (
     text("model", "the model's label in the study"),
     text("editor", "the editor's label in the study"),
     text("dataset", "the data set's label in the study"),
@@ -180,7 +181,7 @@ _AROUND = (
 )
 
 _CASE = (
-    *_GROUP,
+    *GROUP,
     whole("case_id", "the case's number in the data set"),
     text(
         "status",
@@ -200,7 +201,7 @@ VERDICTS = schema(
     "verdicts/4",
     ("model", "editor", "dataset"),
     (
-        *_GROUP,
+        *GROUP,
         whole("n", "edits, including failed ones"),
         whole("n_ok", "edits that succeeded; all numbers below are for these"),
         text("failures", "JSON: number of failed edits by reason; null if none failed"),
@@ -271,12 +272,13 @@ GUARD = schema(
     ),
 )
 
-_STEP_KEYS = ("model", "editor", "dataset", "batch", "order", "step")
+_STEP_KEYS = ("model", "editor", "dataset", "batch", "order", "arrangement", "step")
 
 _STEP = (
-    *_GROUP,
+    *GROUP,
     small("batch", "facts per step"),
     whole("order", "the seed that drew the facts and their order"),
+    text("arrangement", "their arrangement: `drawn`, `clustered` or `dispersed`"),
     whole("step", "number of the step; 0 is the unedited model"),
     whole("edits", "number of facts up to and including this step, those that failed counted too"),
     whole("case_id", "the step's fact, or the first of several; null at step 0"),
@@ -322,6 +324,12 @@ _LEFT = (
         "unedited model; neighbours that were edited themselves do not count",
     ),
     whole("locality_n", "facts that `locality` is over; one without such neighbours is not"),
+    text(
+        "efficacy_by_fact",
+        "JSON: `efficacy` of each fact up to this step, in their order; null for one that was not "
+        "edited; null as a whole if not measured at this step",
+    ),
+    *(real(q.name, f"{q.meaning} ({q.source}); null if not asked for") for q in TELEMETRY),
     whole("seed", "the study's seed"),
     STORED,
     real("seconds_editing", "time for making the edit", "s"),
@@ -331,15 +339,15 @@ _LEFT = (
 # The status of a sequence's last row if the model has collapsed.
 STOPPED = "stopped"
 
-SEQUENCES = schema("sequences/4", _STEP_KEYS, (*_STEP, *_LEFT))
+SEQUENCES = schema("sequences/5", _STEP_KEYS, (*_STEP, *_LEFT))
 
-SEQUENCES_JUDGED = schema("sequences-judged/4", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
+SEQUENCES_JUDGED = schema("sequences-judged/5", _STEP_KEYS, (*_STEP, *_VERDICTS, *_LEFT))
 
 DOWNSTREAM = schema(
     "downstream/2",
     (*CASE_KEYS, "task"),
     (
-        *_GROUP,
+        *GROUP,
         whole("case_id", "the edited case's number in the data set"),
         text("task", "the task's name"),
         text("metric", "the metric that the score is"),
@@ -379,21 +387,4 @@ CORRELATION = schema(
         whole("n", "number of models; excludes those without a score or with infinite perplexity"),
     ),
     required=("metric", "n"),
-)
-
-WEIGHTS = schema(
-    "weight_change/1",
-    (*CASE_KEYS, "parameter", "row", "column"),
-    (
-        *_GROUP,
-        whole("case_id", "the case's number in the data set"),
-        text("parameter", "the first matrix that the edit changes"),
-        small("row", "row of the block (at most 40 rows)"),
-        small("column", "column of the block (at most 80 columns)"),
-        real("change", "the largest absolute element of ΔW in the block"),
-        whole("d_out", "rows of the matrix"),
-        whole("d_in", "columns of the matrix"),
-        flag("collapsed", "the verdict on the edit"),
-        real("perplexity", "perplexity of the edited model"),
-    ),
 )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from editcore.atomic import replacing
+from editcore.config.telemetry import NAMES
 from editcore.errors import DataError, reading
 from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
@@ -35,16 +36,19 @@ OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3", "edits/4", "edits/5", "edits/6")
 OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         schema_name(CASES): ("cases/5", "cases/6"),
-        schema_name(SEQUENCES): ("sequences/3",),
-        schema_name(SEQUENCES_JUDGED): ("sequences-judged/3",),
+        schema_name(SEQUENCES): ("sequences/3", "sequences/4"),
+        schema_name(SEQUENCES_JUDGED): ("sequences-judged/3", "sequences-judged/4"),
     }
 )
+# What all rows of older versions have in a column that is newer.
+ALWAYS_OF_OLD: Mapping[str, str] = MappingProxyType({"arrangement": "drawn"})
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 FORMER = {*VERDICTS_OF_OLD, "denominator_usual"}
 NEW_SINCE_OLD = (
     *("key_match", "output_change", "kl_mean", "kl_upper", "top1_kept", "known", "stored_as"),
     *("sample_changed", "sample_ratio", "locality_kl"),
     *("took", "seconds_editing", "change_bytes", "peak_memory"),
+    *("arrangement", "efficacy_by_fact", *NAMES),
     *("efficacy_prefixed_min", "efficacy_prefixed_max", "efficacy_prefixed_n"),
     *FREE_COLUMNS,
     "diagnostics",
@@ -249,7 +253,8 @@ def _renewed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     table = table.drop_columns([name for name in former if name in table.column_names])
     lacking = {*NEW_SINCE_OLD} - {*table.column_names}
     for name in filter(lacking.__contains__, schema.names):
-        nothing = pa.nulls(table.num_rows, schema.field(name).type)
+        value = pa.scalar(ALWAYS_OF_OLD.get(name), schema.field(name).type)
+        nothing = pa.repeat(value, table.num_rows)
         place = min(schema.get_field_index(name), table.num_columns)
         table = table.add_column(place, schema.field(name), nothing)
     return table

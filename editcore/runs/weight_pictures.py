@@ -13,8 +13,9 @@ from torch.nn.functional import adaptive_max_pool2d
 from editcore.errors import DataError
 from editcore.planning import paths
 from editcore.planning.jobs import EditJob
+from editcore.records.mechanism_schemas import WEIGHTS
 from editcore.records.provenance import made_by
-from editcore.records.schemas import CASE_KEYS, CASES, WEIGHTS
+from editcore.records.schemas import CASE_KEYS, CASES
 from editcore.records.tables import Row, read_provenance, read_table, write_table
 from editcore.requests import OK
 from editcore.updates.delta import Delta, load_deltas

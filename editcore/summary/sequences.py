@@ -57,11 +57,13 @@ def _require_planned(path: Path, rows: pl.DataFrame, job: Mapping[str, Any]) -> 
     """Raise `DataError` unless all steps are there, up to one where the job's rule ended it."""
     if not (cases := planned.case_ids(job)):
         return
-    steps = [None, *cases[:: job["batch"]]]
+    steps: list[int | None] = [None, *cases[:: job["batch"]]]
     last = rows.sort("step").tail(1)
     if job["stop_rule"] and last["status"].to_list() == [STOPPED]:
         steps = steps[: last["step"][0] + 1]
     found = rows.select("step", "case_id").rows()
+    if job.get("arrangement", "drawn") != "drawn":  # by the facts' keys, which planning cannot know
+        steps, found = [None] * len(steps), [(step, None) for step, _ in found]
     planned.require(path, [_named(*each) for each in enumerate(steps)], (_named(*f) for f in found))
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from editcore.errors import DataError, EditcoreError, reading
@@ -51,6 +52,14 @@ class CumulativeDelta:
         """The Frobenius norm of the whole change, over all parameters together."""
         changes = (self._now(n).double() - before for n, before in self._originals.items())
         return float(sum(float(change.norm()) ** 2 for change in changes) ** 0.5)
+
+    @torch.no_grad()
+    def matrix(self, name: str) -> tuple[Float[Tensor, "d_out d_in"], Float[Tensor, "d_out d_in"]]:
+        """A changed weight of a linear map, before all changes and as it is now, in float32."""
+        both = self._originals[name].float(), self._now(name).float()
+        turned = stores_transposed(self._model.model, name)
+        before, now = (w.T if turned else w for w in both)
+        return before, now
 
     @torch.no_grad()
     def total(self) -> Delta:

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from editcore.cli import COMMANDS
+from editcore.config.telemetry import NAMES
 from editcore.report.drawing.figures import save
 from editcore.report.drawing.style import drawing
-from refresh import rooms
+from refresh import rooms, telemetry
 
 ROOT = Path(__file__).parents[2]
 RENEW_ROOMS = "renew it: python -m refresh.rooms"
@@ -108,3 +109,9 @@ def test_the_rule_graph_is_that_of_the_default_study(tmp_path: Path) -> None:
     assert {(drawn[a], drawn[b]) for a, b in lines} == {(names[a], names[b]) for a, b in edges}, (
         "CONTRIBUTING.md shows how to renew it"
     )
+
+
+def test_the_page_of_streams_lists_the_telemetry_that_there_is() -> None:
+    page = (ROOT / telemetry.PAGE).read_text(encoding="utf-8")
+    assert telemetry.renewed(page) == page, "renew it: python -m refresh.telemetry"
+    assert all(f"| `{name}` |" in page for name in NAMES)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from editcore.config.collapse import CollapseSection
+from editcore.config.telemetry import NAMES
 from editcore.errors import ConfigError
 from editcore.planning import paths
 from editcore.planning.jobs import SequenceJob, read
@@ -92,6 +93,16 @@ def test_several_batch_sizes_give_sequences_of_the_same_facts(planned: Planner) 
     assert all(Path(paths.sequences_job(*names)).is_file() for names in study.sequences)
 
 
+def test_arrangements_and_telemetry_are_part_of_the_jobs(planned: Planner) -> None:
+    section = {"arrangements": ["drawn", "dispersed"], "telemetry": "all"}
+    study = planned(sequences=section)
+    orders = {names[3]: job.arrangement for names, job in study.sequences.items()}
+    assert orders == {"0": "drawn", "0-dispersed": "dispersed"}
+    assert {job.telemetry for job in study.sequences.values()} == {NAMES}
+    (plain,) = planned(sequences={}).sequences.values()
+    assert (plain.arrangement, plain.telemetry) == ("drawn", ())
+
+
 def test_a_sequence_runs_again_if_a_file_of_a_task_changes(planned: Planner) -> None:
     task = "resources/tasks/words.yaml"
     write_json(Path(task), {"task": "words", "dataset_kwargs": {"data_files": {"test": task}}})
@@ -112,6 +123,8 @@ def test_a_sequence_runs_again_if_a_file_of_a_task_changes(planned: Planner) -> 
         ({"tasks": ["none.yaml"]}, ["sequences.tasks", "none.yaml"]),
         ({"tasks": ["piqa", "piqa"]}, ["sequences.tasks", "two tasks have the name piqa"]),
         ({"editors": ["once"]}, ["sequences.editors", "'once' cannot edit a model"]),
+        ({"telemetry": ["key_drif"]}, ["sequences.telemetry", "Did you mean 'key_drift'?"]),
+        ({"arrangements": ["sorted"]}, ["sequences.arrangements", "'clustered'"]),
     ],
 )
 def test_impossible_sequences_are_refused(

@@ -223,6 +223,7 @@ STEP = {
     "dataset": "hard",
     "batch": 1,
     "order": 0,
+    "arrangement": "drawn",
     "step": 0,
     "status": "ok",
     "perplexity": 4.0,

@@ -13,7 +13,9 @@ from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing, marks
-from editcore.report.sections import arena, sequence_grades, sequences
+from editcore.report.sections import arena
+from editcore.report.sections.sequences import grades
+from editcore.report.sections.sequences import section as sequences
 from refresh.arena import FIGURE, LONG, PAGE, RANKED, write
 from tests.report.conftest import MakeStudy
 from tests.report.test_sequences import sequence
@@ -135,11 +137,11 @@ def test_a_report_says_which_half_of_the_facts_it_shows(three: ReportData) -> No
 
 def test_grades_of_a_sequence_are_stretches_up_to_each_measurement() -> None:
     table = pl_rows(sequence("alpha", [4.0, None, 4.1, 6.0, 90.0]))
-    assert sequence_grades.segments(table) == [
+    assert grades.segments(table) == [
         (0, 2, "sound"), (2, 3, "damaged"), (3, 4, "collapsed"),
     ]  # fmt: skip
     both = pl_rows(sequence("alpha", [4.0, 4.1, 4.1]) + sequence("alpha", [4.0, 4.1, 6.0], order=1))
-    assert sequence_grades.segments(both) == [(0, 1, "sound"), (1, 2, "damaged")]
+    assert grades.segments(both) == [(0, 1, "sound"), (1, 2, "damaged")]
 
 
 def test_many_editors_are_bars_and_the_one_that_lasts_longest_is_first(

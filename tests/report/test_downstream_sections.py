@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from editcore.records.schemas import CORRELATION, DOWNSTREAM, WEIGHTS
+from editcore.records.mechanism_schemas import WEIGHTS
+from editcore.records.schemas import CORRELATION, DOWNSTREAM
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.figures import draw_sections

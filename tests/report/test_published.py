@@ -135,6 +135,7 @@ def test_scores_of_sequences_are_compared_task_by_task(
 ) -> None:
     named = replace(study, config=with_papers)
     sequence = {"model": "small", "editor": "alpha", "dataset": "hard", "batch": 1, "order": 0}
+    sequence["arrangement"] = "drawn"
     rows = [
         {**sequence, "step": 0, "perplexity": 2.0, "score_world_cloze": 0.75},
         {**sequence, "step": 9, "perplexity": 512.0, "score_world_cloze": 0.125},

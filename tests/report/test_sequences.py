@@ -1,5 +1,6 @@
 """The section on sequential edits shows and draws the rows of sequences."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
-from editcore.report.sections import sequences
+from editcore.report.sections.sequences import section as sequences
 
 BASE = 4.0
 
@@ -32,6 +33,7 @@ def sequence(
             "dataset": "hard",
             "batch": 1,
             "order": order,
+            "arrangement": "drawn",
             "step": step,
             "edits": step,
             "status": "ok",
@@ -131,3 +133,54 @@ def test_each_editor_is_a_line_and_seeds_are_a_band(with_sequences: Any) -> None
     assert list(beta.get_xdata()) == [0, 1, 2]
     assert beta.get_ydata()[2] > 80, "infinity has a place of its own"
     assert len(axes.collections) == 1
+
+
+def long_sequence(editor: str, order: int, growth: float) -> list[dict[str, Any]]:
+    """60 edits, measured with telemetry; the facts were asked after 30 and 60."""
+    heights = [min(BASE * math.exp(growth * step), 1e6) for step in range(61)]
+    rows: list[dict[str, Any]] = sequence(editor, [*heights], order)
+    for row in rows[1:]:
+        row |= {"weight_change": growth * row["edits"] + 0.01, "top1_kept": 0.9, "kl_mean": 0.1}
+    for row in (rows[30], rows[60]):
+        row["efficacy_by_fact"] = json.dumps([None, *[1.0] * (row["edits"] - 11), *[0.5] * 10])
+    return rows
+
+
+def test_survival_telemetry_and_what_foretells_are_shown(with_sequences: Any) -> None:
+    rows = [
+        row
+        for editor, growth in {"alpha": 0.1, "beta": 0.06, "gamma": 0.001}.items()
+        for order in (0, 1)
+        for row in long_sequence(editor, order, growth + 0.001 * order)
+    ]
+    page = sequences.section(with_sequences(rows))
+    by_name = {each.name: each for each in page.drawings}
+    assert list(by_name) == [
+        "sequences",
+        "sequences-survival",
+        "sequences-telemetry-model=small",
+    ]
+    with drawing():
+        (curves,) = by_name["sequences-survival"].draw().axes
+        (panel, *_) = by_name["sequences-telemetry-model=small"].draw().axes
+    # Ten newest facts at one half, the others at one; at both checks and for both seeds alike.
+    line = next(line for line in curves.lines if len(line.get_xdata()) > 4)
+    assert list(line.get_ydata())[:3] == pytest.approx([0.5, 0.5, 0.5])
+    assert line.get_ydata()[-1] == pytest.approx(1.0)
+    assert panel.get_title(loc="left") == "weight_change"
+    assert {line.get_marker() for line in panel.lines} >= {"o", "x"}
+    foretold = page.tables[-1]
+    assert foretold.heads[0] == "what is foretold"
+    best = next(row for row in foretold.rows if row[:2] == ("collapsed", "each editor"))
+    assert best[3:5] == ("6", "4")
+    assert any("Survival" in words for words in page.paragraphs)
+
+
+def test_arrangements_are_told_apart(with_sequences: Any) -> None:
+    rows = sequence("alpha", [4.0, 8.0])
+    rows += [row | {"arrangement": "clustered"} for row in sequence("alpha", [4.0, 16.0])]
+    page = sequences.section(with_sequences(rows))
+    assert [row[2] for row in page.tables[0].rows] == ["hard", "hard, clustered"]
+    with drawing():
+        titles = [axes.get_title(loc="left") for axes in page.drawings[0].draw().axes]
+    assert titles == ["small, hard, drawn", "small, hard, clustered"]

@@ -32,6 +32,7 @@ from editcore.registry.hookspecs import Capabilities, EditorInfo
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.sequence import run as sequence
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
+from editcore.runs.sequence.telemetry.keys import KeyHistory
 from editcore.summary.sequences import tasks, write_sequences
 from editcore.testing.models import SENTENCES
 from editcore.updates import cumulative_delta
@@ -219,7 +220,7 @@ def test_a_checkpoint_of_another_job_or_of_other_artefacts_is_ignored(
             SequenceProgress.beside(tmp_path / "out" / "x", *each)
             for each in ((job, {"C": "a"}), (other, {"C": "a"}), (job, {"C": "b"}))
         )
-        mine.write(changes, Resumed([opened.unedited_row()], {}))
+        mine.write(changes, Resumed([opened.unedited_row()], {}, KeyHistory()))
         assert mine.resume(changes, opened.unedited_row()) is not None
         assert theirs.resume(changes, opened.unedited_row()) is None
         assert changed.resume(changes, opened.unedited_row()) is None

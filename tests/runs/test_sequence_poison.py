@@ -2,7 +2,7 @@
 """A fact of a sequence that cannot be edited or asked has a reason, and no other fact changes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def test_a_poisoned_fact_at_any_place_has_a_reason_and_changes_no_other(
         made = rows.filter(pl.col("case_id").is_null() | pl.col("made"))
         # The first case of a step is its own, and that may be the poisoned one.
         unlike = (*NUMBERS, "case_id") if batch > 1 else NUMBERS
-        assert_frame_equal(made.drop(unlike), alone.drop(unlike), check_exact=True)
+        assert_frame_equal(_of_sound(made, unlike), _of_sound(alone, unlike), check_exact=True)
         assert rows["efficacy_so_far_n"][-1] == rows["locality_n"][-1] == len(SOUND)
 
 
@@ -101,4 +101,10 @@ def test_facts_that_only_the_editor_refuses_are_found_one_by_one(
     rows = run(edited_by(job, "ft", case_ids=(12, 10, 15), batch=3), tmp_path / "with")
     alone = run(edited_by(job, "ft", case_ids=(12, 15), batch=3), tmp_path / "without")
     assert json.loads(rows["failed"][1]) == {"10": "IndexError: not this one"}
-    assert_frame_equal(rows.drop(NUMBERS), alone.drop(NUMBERS), check_exact=True)
+    assert_frame_equal(_of_sound(rows, NUMBERS), _of_sound(alone, NUMBERS), check_exact=True)
+
+
+def _of_sound(rows: pl.DataFrame, unlike: Collection[str]) -> pl.DataFrame:
+    """The rows without some columns, and without the facts that were not edited."""
+    known = pl.col("efficacy_by_fact").str.replace_all("null, ", "").str.replace(", null", "")
+    return rows.drop(unlike).with_columns(known)

@@ -8,7 +8,8 @@ import torch
 from editcore.errors import DataError
 from editcore.planning import paths
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
-from editcore.records.schemas import CASES, WEIGHTS
+from editcore.records.mechanism_schemas import WEIGHTS
+from editcore.records.schemas import CASES
 from editcore.records.tables import read_table, write_table
 from editcore.runs.weight_pictures import contrasted, pooled, run
 from editcore.updates.delta import Delta, DenseUpdate, save_deltas

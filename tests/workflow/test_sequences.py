@@ -35,12 +35,30 @@ def test_the_same_facts_are_edited_with_each_number_per_step(
         models={"gpt2": {"source": "models/gpt2"}},
         editors={"memit": {"options": {"layers": [1], "steps": 2}}},
         mechanism=None,
-        sequences={"edits": 2, "every": 1, "checks": [2], "batch": [1, 2], "tasks": []},
+        forecasts=False,
+        sequences={
+            "edits": 2,
+            "every": 1,
+            "checks": [2],
+            "batch": [1, 2],
+            "arrangements": ["drawn", "dispersed"],
+            "telemetry": ["key_drift", "row_energy"],
+            "tasks": [],
+        },
     )
     status, output = folder.snakemake()
     assert status == 0, output
     rows = pl.read_parquet(folder.path / "results" / "summary" / "sequences.parquet")
-    ends = rows.group_by("batch").agg(pl.col("edits").max(), pl.col("step").max()).sort("batch")
-    assert ends.rows() == [(1, 2, 2), (2, 2, 1)]
+    ends = rows.group_by("batch", "arrangement").agg(pl.col("edits").max(), pl.col("step").max())
+    assert ends.sort("batch", "arrangement").rows() == [
+        (1, "dispersed", 2, 2),
+        (1, "drawn", 2, 2),
+        (2, "dispersed", 2, 1),
+        (2, "drawn", 2, 1),
+    ]
+    assert rows.filter(pl.col("step") > 0)["key_drift"].null_count() == 0
     page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
-    assert "2 per step" in page
+    assert "2 per step, dispersed" in page
+    cases = pl.read_parquet(folder.path / "results" / "summary" / "cases.parquet")
+    assert cases["sample_changed"].is_null().all(), "forecasts: false"
+    assert cases["top1_kept"].null_count() == 0

@@ -65,4 +65,4 @@ wildcard_constraints:
     dataset=LABEL_PATTERN,
     digest=r"[0-9a-f]{8}",
     shard=r"\d+",
-    order=r"\d+(-batch-\d+)?",
+    order=r"\d+(-clustered|-dispersed)?(-batch-\d+)?",

@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 
 from editcore.numbers import MISSING, number, real
-from editcore.records.schemas import CORRELATION, DOWNSTREAM, SEQUENCES_JUDGED, WEIGHTS
+from editcore.records.mechanism_schemas import WEIGHTS
+from editcore.records.schemas import CORRELATION, DOWNSTREAM, SEQUENCES_JUDGED
 from editcore.report.data import ReportData
 from editcore.report.papers import ours_mechanism
 from editcore.report.papers.ours_mechanism import Cells, Columns, Published
@@ -160,7 +161,9 @@ def after_sequence(study: ReportData, published: Published) -> Columns:
         for editor in published["editors"]:
             label = label_of(study, published, editor) or ""
             for cases, dataset in sets(study).items():
-                ran[editor, cases] = of_model.filter(editor=label, dataset=dataset, batch=1)
+                ran[editor, cases] = of_model.filter(
+                    editor=label, dataset=dataset, batch=1, arrangement="drawn"
+                )
         ran = {key: sequence for key, sequence in ran.items() if not sequence.is_empty()}
         if ran:
             ran["none", ""] = of_model.filter(step=0)

@@ -10,12 +10,12 @@ from editcore.report.sections import (
     layers,
     pilot,
     prompting,
-    sequences,
     surrogate,
     updates,
     warning,
     weight_change,
 )
+from editcore.report.sections.sequences import section as sequences
 
 SECTIONS: tuple[MakeSection, ...] = (
     arena.section,

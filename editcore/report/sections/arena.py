@@ -15,7 +15,7 @@ from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import INK, MUTED, SMALL, Mark, dots, marks, panel
 from editcore.report.section import Drawing, PageSection
-from editcore.report.sections.sequence_rows import batches, median
+from editcore.report.sections.sequences.rows import batches, median
 from editcore.report.tables import Table
 from editcore.requests import OK
 

@@ -5,7 +5,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.numbers import number
-from editcore.records.schemas import WEIGHTS
+from editcore.records.mechanism_schemas import WEIGHTS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
 from editcore.report.drawing.style import dots, marks, panel, panels

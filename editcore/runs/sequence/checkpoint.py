@@ -1,4 +1,4 @@
-"""The checkpoint of a sequence, next to its table: rows, changes of weights, and state."""
+"""The checkpoint of a sequence, next to its table: rows, changes of weights, keys, and state."""
 
 import contextlib
 import json
@@ -13,17 +13,19 @@ from editcore.errors import DataError
 from editcore.planning.jobs import SequenceJob
 from editcore.records.checkpoint import Checkpoint, Progress
 from editcore.records.provenance import of_job
+from editcore.runs.sequence.telemetry.keys import KeyHistory
 from editcore.updates.cumulative_delta import PARAMETERS, CumulativeDelta
 
-CHANGE, STATE = "change", "state"
+CHANGE, STATE, KEYS = "change", "state", "keys"
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """The rows of the steps so far, and the editor's state as `save_state` returned it."""
+    """The rows of the steps so far, the editor's state as `save_state` returned it, and keys."""
 
     rows: list[dict[str, Any]]
     state: Mapping[str, torch.Tensor]
+    keys: KeyHistory
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,11 @@ class SequenceProgress:
 
     def write(self, changes: CumulativeDelta, resumed: Resumed) -> None:
         """Write the progress, replacing the last."""
-        parts = {CHANGE: changes.tensors(), STATE: resumed.state}
+        parts = {
+            CHANGE: changes.tensors(),
+            STATE: resumed.state,
+            KEYS: resumed.keys.tensors(),
+        }
         known = {"rows": resumed.rows, PARAMETERS: changes.record()}
         self.file.write_if_due(lambda: Progress.of(parts, known))
 
@@ -61,7 +67,8 @@ class SequenceProgress:
             return None
         with contextlib.suppress(DataError):
             changes.restore(progress.part(CHANGE), progress.state[PARAMETERS], self.file.path)
-            return Resumed(progress.state["rows"], progress.part(STATE))
+            keys = KeyHistory.of(progress.part(KEYS))
+            return Resumed(progress.state["rows"], progress.part(STATE), keys)
         return None
 
     def remove(self) -> None:

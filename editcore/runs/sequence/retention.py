@@ -35,6 +35,18 @@ LEFT = ("efficacy_so_far", "efficacy_so_far_prefixed", "generalization_so_far", 
 
 
 @dataclass(frozen=True)
+class Retained:
+    """What a model retains: `columns` by name, and the efficacy of each fact by case.
+
+    The columns are means and the numbers of facts that they are over, since a fact may have no
+    paraphrases or no neighbours.
+    """
+
+    columns: Mapping[str, float | int | None]
+    by_fact: Mapping[int, float | None]
+
+
+@dataclass(frozen=True)
 class Retention:
     """The facts of a sequence with the unedited model's answers, by case.
 
@@ -71,18 +83,15 @@ class Retention:
                 cases[request.case_id] = _Case(request, questions, tokens, known)
         return cls(model, cases, unfit)
 
-    def now(
-        self, edited: Collection[int], patch: Patch | None = None
-    ) -> dict[str, float | int | None]:
+    def now(self, edited: Collection[int], patch: Patch | None = None) -> Retained:
         """Efficacy, generalization and locality as in `metrics.accuracy`, each a mean over facts.
 
-        Only the cases in `edited` count, none of them unfit. Each mean comes with the number of
-        facts that it is over, since a fact may have no paraphrases or no neighbours. Neighbours
-        that were themselves edited are left out. With a `patch`, the model is asked under it.
+        Only the cases in `edited` count, none of them unfit. Neighbours that were themselves edited
+        are left out. With a `patch`, the model is asked under it.
         """
         cases = [self.cases[case_id] for case_id in edited]
         if not cases:
-            return {f"{name}_n": 0 for name in LEFT}
+            return Retained({f"{name}_n": 0 for name in LEFT}, {})
         with patch.applied(self.model.frozen.model) if patch else nullcontext():
             answers = ask_all(self.model, [case.tokens for case in cases])
         pairs = list(zip(cases, answers, strict=True))
@@ -98,7 +107,7 @@ class Retention:
         for name, values in zip(LEFT, columns, strict=True):
             known = [value for value in values if value is not None]
             found |= {name: mean_or_none(known), f"{name}_n": len(known)}
-        return found
+        return Retained(found, dict(zip(edited, columns[0], strict=True)))
 
 
 def _posed(model: LoadedModel, questions: CaseQuestions) -> _Posed:

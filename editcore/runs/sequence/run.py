@@ -28,10 +28,12 @@ from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.baseline import Baseline, disturbance_columns
+from editcore.runs.sequence.arrangement import arranged
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.runs.sequence.restraint import restrained
 from editcore.runs.sequence.retention import Retention
 from editcore.runs.sequence.state import SequenceState
+from editcore.runs.sequence.telemetry.telemetry import Telemetry
 from editcore.updates import cumulative_delta
 from editcore.updates.cumulative_delta import CumulativeDelta, accumulating
 from editcore.updates.patch import Patch
@@ -72,7 +74,9 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
     resumed = kept.resume(changes, first)
     state = editor.load_state(context, resumed.state) if resumed else editor.start(context)
     rows = resumed.rows if resumed else [first]
-    current = SequenceState(changes, state, editor.patch_of(context, state) if resumed else None)
+    current = SequenceState(changes, state)
+    if resumed:
+        current.patch, current.keys = editor.patch_of(context, state), resumed.keys
     changes_weights = sequence.session.info.capabilities.changes_weights
     title = f"{job.model.name} {job.editor.label} {job.dataset.name} {job.order}"
     total = len(sequence.batches)
@@ -86,7 +90,7 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
                 continue
             # A patch cannot be saved; its sequence resumes if the state gives the patch again.
             if changes_weights or editor.patch_of(context, current.state) is not None:
-                kept.write(changes, Resumed(rows, editor.save_state(current.state)))
+                kept.write(changes, Resumed(rows, editor.save_state(current.state), current.keys))
     return rows
 
 
@@ -103,6 +107,7 @@ class SequenceRun:
     unedited: Perplexity
     edited: EditedPerplexity
     retention: Retention
+    telemetry: Telemetry
     stored_as: str | None
     task_scores: "TaskScores | None" = None
     together: Sequence[BoundTransform] = ()
@@ -115,13 +120,16 @@ class SequenceRun:
         session = replace(whole, transforms=[t for t in whole.transforms if not t.accumulated])
         together = [transform for transform in whole.transforms if transform.accumulated]
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
+        layers = session.editor.config.edited_layers()
+        requests = arranged(requests, job.arrangement, model, layers)
         batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]
         templates = session.context.prefixes
         drawn = {
             r.case_id: templates.for_tests(job.seed, r.case_id)[0] for r in requests if templates
         }
         retention = Retention.before(model, requests, drawn)
-        measured = baseline.unedited, baseline.edited, retention
+        telemetry = Telemetry.of(model, job.telemetry, baseline.edited.texts, layers)
+        measured = baseline.unedited, baseline.edited, retention, telemetry
         stored = stored_precision(job.model.source, job.model.revision)
         return cls(job, session, batches, *measured, stored, _task_scores(job, model), together)
 
@@ -143,6 +151,8 @@ class SequenceRun:
         row["failed"] = json.dumps(failed) if failed else None
         if result.change is not None and result.status == OK:
             current.take(result)
+            facts = [r for r in self.batches[step - 1] if r.case_id not in failed]
+            self.telemetry.note(current.keys, current.changes, facts)
         row |= {"status": result.status, "seconds_editing": time.perf_counter() - started}
         row |= _known(result)
         before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
@@ -162,10 +172,14 @@ class SequenceRun:
         if last or _passes(before, now, self.job.every):
             row |= self._perplexity(self._measure(current))
             row["accumulated_norm"] = current.changes.norm()
+            row |= self.telemetry.now(current.changes, current.keys, current.patch)
         if self._stops(row):
             row["status"], last = STOPPED, True
         if last or _between(before, now, self.job.checks):
-            row |= self.retention.now(self._made([*rows, row]), current.patch)
+            retained = self.retention.now(self._made([*rows, row]), current.patch)
+            facts = [fact.case_id for batch in self.batches[: row["step"]] for fact in batch]
+            row |= retained.columns
+            row["efficacy_by_fact"] = json.dumps([retained.by_fact.get(fact) for fact in facts])
         if last or _between(before, now, self.job.task_checks):
             row |= self._scores(current.patch)
 
@@ -227,6 +241,7 @@ class SequenceRun:
             "dataset": job.dataset.name,
             "batch": job.batch,
             "order": job.order,
+            "arrangement": job.arrangement,
             "step": step,
             "edits": sum(map(len, self.batches[:step])),
             "case_id": self.batches[step - 1][0].case_id if step else None,

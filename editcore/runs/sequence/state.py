@@ -1,9 +1,10 @@
 """The state of a sequence: the result of its edits so far."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from editcore.editing.editor import EditResult
+from editcore.runs.sequence.telemetry.keys import KeyHistory
 from editcore.updates.cumulative_delta import CumulativeDelta
 from editcore.updates.patch import Patch
 
@@ -12,12 +13,14 @@ from editcore.updates.patch import Patch
 class SequenceState:
     """The result of the edits so far: weights that stay changed, or the newest patch, and state.
 
-    The changed weights are in the model, so the next edit starts from them; a patch is not.
+    The changed weights are in the model, so the next edit starts from them; a patch is not. `keys`
+    are those of the facts edited so far, if the job's telemetry needs them.
     """
 
     changes: CumulativeDelta
     state: Any
     patch: Patch | None = None
+    keys: KeyHistory = field(default_factory=KeyHistory)
 
     def take(self, result: EditResult) -> None:
         """Add one more edit."""

@@ -24,9 +24,9 @@ from editcore.report.drawing.style import (
     marks,
 )
 from editcore.report.section import Drawing, PageSection
-from editcore.report.sections import sequence_grades
-from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, places, present
-from editcore.report.sections.sequence_scores import SequenceScores
+from editcore.report.sections.sequences import grades, survival, telemetry, warning
+from editcore.report.sections.sequences.rows import ends, groups, median, named, places, present
+from editcore.report.sections.sequences.scores import SequenceScores
 from editcore.report.tables import WHERE, Table
 
 PANEL = (3.5, 2.7)  # inches
@@ -65,11 +65,18 @@ def section(study: ReportData) -> PageSection | None:
         "locality.",
     )
     tables = [table(study, rows)]
+    if of_facts := survival.drawing(study, rows):
+        words = (*words, survival.SHOWN)
+        drawings.append(of_facts)
+    if of_models := telemetry.drawings(study, rows):
+        words = (*words, telemetry.SHOWN)
+        drawings += of_models
     scores = SequenceScores(study, rows)
     if scores.tasks:
         words = (*words, scores.words())
         drawings += scores.drawings()
         tables.append(scores.table())
+    tables += warning.tables(rows)
     title = "Sequential edits"
     return PageSection("sequences", title, words, tuple(drawings), tuple(tables))
 
@@ -81,7 +88,7 @@ def _perplexities(study: ReportData, rows: pl.DataFrame) -> Drawing:
 
 def _grades(study: ReportData, rows: pl.DataFrame) -> Drawing:
     words = "The grade of the model against the number of sequential edits, for every editor."
-    return Drawing("sequences", words, partial(sequence_grades.draw, study, rows))
+    return Drawing("sequences", words, partial(grades.draw, study, rows))
 
 
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
@@ -126,10 +133,9 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
     for group in groups(study, rows):
         last = ends(group)
         tried = group.filter(pl.col("step") > 0)
-        first = group.row(0, named=True)
         cells.append(
             (
-                *(str(first[name]) for name in GROUP),
+                *named(group),
                 f"{last.height:,}",
                 number(median(last["edits"])),
                 f"{(~tried['made']).sum():,}",

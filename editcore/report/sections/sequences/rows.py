@@ -6,15 +6,23 @@ import polars as pl
 
 from editcore.report.data import ReportData
 
-GROUP = ("model", "editor", "dataset", "batch")
+DRAWN = "drawn"
+GROUP = ("model", "editor", "dataset", "batch", "arrangement")
 
 
 def groups(study: ReportData, rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """The rows of each model, editor, data set and number of facts per step, all seeds together."""
+    """The rows of each combination of the columns in `GROUP`, all seeds together."""
     models, editors, datasets = (present(study, rows, column) for column in GROUP[:3])
     split = rows.partition_by(GROUP, as_dict=True)
-    places = product(models, editors, datasets, batches(rows))
+    places = product(models, editors, datasets, batches(rows), arrangements(rows))
     return [split[place] for place in places if place in split]
+
+
+def named(group: pl.DataFrame) -> tuple[str, ...]:
+    """A group's cells in a table: model, editor, data set with its arrangement, and batch."""
+    model, editor, dataset, batch, arrangement = (str(group[name][0]) for name in GROUP)
+    placed = dataset if arrangement == DRAWN else f"{dataset}, {arrangement}"
+    return model, editor, placed, batch
 
 
 def batches(rows: pl.DataFrame) -> list[int]:
@@ -22,16 +30,22 @@ def batches(rows: pl.DataFrame) -> list[int]:
     return rows["batch"].unique().sort().to_list()
 
 
+def arrangements(rows: pl.DataFrame) -> list[str]:
+    """The arrangements of facts that there are: those in the order drawn come first."""
+    return sorted(set(rows["arrangement"]), key=lambda name: (name != DRAWN, name))
+
+
 def places(study: ReportData, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The rows of each data set, and of each number of facts per step if there are several."""
-    steps = batches(rows)
-    return {
-        dataset if len(steps) == 1 else f"{dataset}, {batch} per step": rows.filter(
-            dataset=dataset, batch=batch
-        )
-        for dataset in present(study, rows, "dataset")
-        for batch in steps
-    }
+    """The rows of each data set, number of facts per step and arrangement, named by what varies."""
+    datasets, steps, orders = present(study, rows, "dataset"), batches(rows), arrangements(rows)
+    found = {}
+    for dataset, batch, arrangement in product(datasets, steps, orders):
+        some = rows.filter(dataset=dataset, batch=batch, arrangement=arrangement)
+        per_step = f", {batch} per step" if len(steps) > 1 else ""
+        order = f", {arrangement}" if len(orders) > 1 else ""
+        if not some.is_empty():
+            found[f"{dataset}{per_step}{order}"] = some
+    return found
 
 
 def present(study: ReportData, rows: pl.DataFrame, column: str) -> list[str]:

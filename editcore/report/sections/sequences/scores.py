@@ -13,7 +13,7 @@ from editcore.records.schemas import GUESSED, SCORE
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
-from editcore.report.sections.sequence_rows import GROUP, ends, groups, median, places, present
+from editcore.report.sections.sequences.rows import ends, groups, median, named, places, present
 from editcore.report.tables import WHERE, Table
 from editcore.summary.sequences import tasks
 
@@ -88,7 +88,7 @@ class SequenceScores:
             scores = (median(x[SCORE + task]) for task in self.tasks for x in (first, last))
             cells.append(
                 (
-                    *(str(group[name][0]) for name in GROUP),
+                    *named(group),
                     number(median(last["edits"])),
                     times(median(last["perplexity_ratio"])),
                     *map(share, scores),

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, GRADES, SOUND
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, RULE, SMALL, TYPE
-from editcore.report.sections.sequence_rows import places, present
+from editcore.report.sections.sequences.rows import places, present
 
 COLOURS = {SOUND: "#56b4e9", DAMAGED: "#e69f00", COLLAPSED: "#22252b"}
 PANEL, LINE = 2.6, 0.17  # inches: the width of a panel, and the height of a bar with its gap
