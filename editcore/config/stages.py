@@ -41,6 +41,11 @@ class SequenceSection(Section):
         "the smallest has.",
     )
     every: Positive = Field(default=5, description="Measure perplexity every N edits.")
+    closely: Natural = Field(
+        default=0,
+        description="Measure it after every step up to this number of edits, too: some models are "
+        "damaged by the first few.",
+    )
     checks: tuple[Positive, ...] = Field(
         default=(10, 50),
         description="Also measure the efficacy of all edits so far, and locality, after these "

@@ -316,11 +316,11 @@ class EditJob(EditorJob):
 class SequenceJob(EditorJob):
     """Edit cases one after another in one model, `batch` per step, measuring along the way.
 
-    `order` is the seed that drew the cases and their order. Perplexity is measured every `every`
-    edits, with the quantities in `telemetry`; efficacy and locality at each of `checks` and at the
-    end. `arrangement` is how the drawn facts are ordered. `tasks` are run at the start, at each of
-    `task_checks` and at the end, on the first `task_items` items of each. With a `stop_rule`, the
-    sequence ends when the model has collapsed by that rule.
+    `order` is the seed that drew the cases and their order, and `arrangement` how they are ordered
+    then. Perplexity is measured every `every` edits and in each step up to `closely`, with the
+    quantities in `telemetry`; efficacy and locality at each of `checks` and at the end. `tasks` are
+    run at the start, at each of `task_checks` and at the end, on the first `task_items` items of
+    each. With a `stop_rule`, the sequence ends when the model has collapsed by that rule.
     """
 
     dataset: DatasetSpec
@@ -328,6 +328,7 @@ class SequenceJob(EditorJob):
     case_ids: CaseIds
     batch: Positive
     every: Positive
+    closely: Natural = 0
     checks: tuple[Positive, ...]
     checkpoint: Positive
     perplexity: PerplexitySpec

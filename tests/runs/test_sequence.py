@@ -110,6 +110,12 @@ def test_perplexity_is_that_of_all_edits_together(
     assert rows["perplexity"].n_unique() == 7
 
 
+def test_the_first_edits_may_be_measured_closely(job: SequenceJob, tmp_path: Path) -> None:
+    rows = run(job.model_copy(update={"every": 5, "closely": 2, "checks": ()}), tmp_path)
+    measured = rows.filter(pl.col("perplexity").is_not_null())
+    assert measured["edits"].to_list() == [0, 1, 2, 5, 6]
+
+
 def test_each_edit_starts_from_those_before_it(job: SequenceJob, tmp_path: Path) -> None:
     """The second edit's change differs from the one made on the unedited model."""
     sequence = run(job, tmp_path / "sequence")

@@ -38,7 +38,8 @@ def test_the_same_facts_are_edited_with_each_number_per_step(
         forecasts=False,
         sequences={
             "edits": 2,
-            "every": 1,
+            "every": 2,
+            "closely": 1,
             "checks": [2],
             "batch": [1, 2],
             "arrangements": ["drawn", "dispersed"],

@@ -157,7 +157,7 @@ class SequenceRun:
         row |= _known(result)
         before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
         checks = (*self.job.checks, *self.job.task_checks)
-        due = last or _passes(before, now, self.job.every) or _between(before, now, checks)
+        due = last or self._measures(before, now) or _between(before, now, checks)
         together, model = self.together if due else (), self.session.context.model
         reported = result.diagnostics if row["made"] else {}
         with restrained(current.changes, model, together, reported) as diagnostics:
@@ -169,7 +169,7 @@ class SequenceRun:
     def _fill(self, row: Row, current: SequenceState, rows: Sequence[Row], *, last: bool) -> None:
         """Add the measurements that are due."""
         before, now = rows[-1]["edits"], row["edits"]
-        if last or _passes(before, now, self.job.every):
+        if last or self._measures(before, now):
             row |= self._perplexity(self._measure(current))
             row["accumulated_norm"] = current.changes.norm()
             row |= self.telemetry.now(current.changes, current.keys, current.patch)
@@ -205,6 +205,10 @@ class SequenceRun:
             every = {r.case_id: failed.get(r.case_id, reason) for r in requests}
             return EditResult(status=reason), every
         return result, failed
+
+    def _measures(self, before: int, now: int) -> bool:
+        """Whether perplexity is due after a step that brought the edits from `before` to `now`."""
+        return now <= self.job.closely or _passes(before, now, self.job.every)
 
     def _stops(self, row: Row) -> bool:
         """Whether the job's stop rule ends the sequence at this row."""
