@@ -1,16 +1,15 @@
 """Generates the table of telemetry in docs/streams.md: `python -m refresh.telemetry`."""
 
-import re
 from pathlib import Path
 
 import click
 
-from editcore.atomic import write_text
 from editcore.config.telemetry import TELEMETRY
+from refresh.documents import between
 from refresh.repository import root_option
 
 PAGE = Path("docs/streams.md")
-BLOCK = re.compile(r"(<!-- telemetry: start -->\n).*?(<!-- telemetry: end -->)", re.S)
+START, END = "<!-- telemetry: start -->", "<!-- telemetry: end -->"
 
 
 def table() -> str:
@@ -21,7 +20,7 @@ def table() -> str:
 
 def renewed(page: str) -> str:
     """The page with the table made again."""
-    return BLOCK.sub(lambda found: f"{found[1]}\n{table()}\n\n{found[2]}", page)
+    return between(page, table(), START, END)
 
 
 @click.command(help=__doc__)
@@ -29,7 +28,7 @@ def renewed(page: str) -> str:
 def main(root: Path) -> None:
     """Write the table into the page."""
     page = root / PAGE
-    write_text(page, renewed(page.read_text(encoding="utf-8")))
+    page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,11 @@ class SequenceSection(Section):
     after_collapse: AfterCollapse = Field(
         default="stop", description="Whether a sequence ends when its model has collapsed."
     )
+    stop_before_collapse: bool = Field(
+        default=False,
+        description="Whether a sequence ends as soon as a collapse is foretold, from what edits do "
+        "to predictions on the perplexity texts (docs/streams.md).",
+    )
     checkpoint: Positive = Field(
         default=20, description="Steps between checkpoints, from which an interrupted run resumes."
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from editcore import atomic
+from editcore.config.alarm import Alarm
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import explain
 from editcore.config.options import Anchor
@@ -320,7 +321,8 @@ class SequenceJob(EditorJob):
     then. Perplexity is measured every `every` edits and in each step up to `closely`, with the
     quantities in `telemetry`; efficacy and locality at each of `checks` and at the end. `tasks` are
     run at the start, at each of `task_checks` and at the end, on the first `task_items` items of
-    each. With a `stop_rule`, the sequence ends when the model has collapsed by that rule.
+    each. With a `stop_rule`, the sequence ends when the model has collapsed by that rule; with an
+    `alarm`, as soon as that foretells a collapse.
     """
 
     dataset: DatasetSpec
@@ -335,6 +337,7 @@ class SequenceJob(EditorJob):
     arrangement: Arrangement = "drawn"
     telemetry: tuple[TelemetryName, ...] = ()
     stop_rule: CollapseSection | None = None
+    alarm: Alarm | None = None
     tasks: tuple[str, ...] = ()
     task_items: Positive | None = None
     task_checks: tuple[Positive, ...] = ()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from editcore.config.alarm import shipped
 from editcore.config.messages import nearest
 from editcore.config.stages import SequenceSection
 from editcore.config.study import StudyConfig
@@ -76,12 +77,13 @@ class SequencePlanner:
             with at(f"{self.where}.tasks"):
                 preflight.tasks(self.choice.tasks)
         chosen = {"editors", "datasets", "edits", "seeds", "batch", "after_collapse"}
-        chosen |= {"arrangements", "telemetry"}
+        chosen |= {"arrangements", "telemetry", "stop_before_collapse"}
         stops = self.choice.after_collapse == "stop"
         stop_rule = self.config.collapse.decisive() if stops else None
         asked = NAMES if self.choice.telemetry == "all" else self.choice.telemetry
         found = self.choice.model_dump(exclude=chosen)
-        return {**found, "telemetry": asked, "stop_rule": stop_rule}
+        alarm = shipped() if self.choice.stop_before_collapse else None
+        return {**found, "telemetry": asked, "stop_rule": stop_rule, "alarm": alarm}
 
     def batches(self, editor: EditorSpec) -> tuple[int, ...]:
         """Facts per step, one number for each sequence of the same facts."""

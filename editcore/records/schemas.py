@@ -285,7 +285,8 @@ _STEP = (
     text(
         "status",
         "`ok`; or why the step's edit failed (the model is then unchanged); or `stopped`: the "
-        "sequence ended here because the model has collapsed",
+        "sequence ended here because the model has collapsed; or `warned: ` and what foretold a "
+        "collapse, if it ended for that",
     ),
     text(
         "failed",
@@ -336,8 +337,9 @@ _LEFT = (
     real("seconds", "time for the step, including all measurements", "s"),
 )
 
-# The status of a sequence's last row if the model has collapsed.
-STOPPED = "stopped"
+# The status of a sequence's last row if the model has collapsed, and how it begins if an alarm
+# ended the sequence before that.
+STOPPED, WARNED = "stopped", "warned: "
 
 SEQUENCES = schema("sequences/5", _STEP_KEYS, (*_STEP, *_LEFT))
 

@@ -12,7 +12,7 @@ from editcore.errors import DataError
 from editcore.planning.jobs import SequenceJob
 from editcore.records import planned
 from editcore.records.provenance import made_by, origins
-from editcore.records.schemas import SCORE, SEQUENCES, SEQUENCES_JUDGED, STOPPED
+from editcore.records.schemas import SCORE, SEQUENCES, SEQUENCES_JUDGED, STOPPED, WARNED
 from editcore.records.tables import NO_JOBS, read_provenance, read_table, write_table
 
 
@@ -59,7 +59,8 @@ def _require_planned(path: Path, rows: pl.DataFrame, job: Mapping[str, Any]) -> 
         return
     steps: list[int | None] = [None, *cases[:: job["batch"]]]
     last = rows.sort("step").tail(1)
-    if job["stop_rule"] and last["status"].to_list() == [STOPPED]:
+    ended = last["status"].str.starts_with(WARNED).any() or last["status"].to_list() == [STOPPED]
+    if (job["stop_rule"] or job.get("alarm")) and ended:
         steps = steps[: last["step"][0] + 1]
     found = rows.select("step", "case_id").rows()
     if job.get("arrangement", "drawn") != "drawn":  # by the facts' keys, which planning cannot know

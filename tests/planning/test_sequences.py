@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from editcore.config.alarm import shipped
 from editcore.config.collapse import CollapseSection
 from editcore.config.telemetry import NAMES
 from editcore.errors import ConfigError
@@ -100,7 +101,9 @@ def test_arrangements_and_telemetry_are_part_of_the_jobs(planned: Planner) -> No
     assert orders == {"0": "drawn", "0-dispersed": "dispersed"}
     assert {job.telemetry for job in study.sequences.values()} == {NAMES}
     (plain,) = planned(sequences={}).sequences.values()
-    assert (plain.arrangement, plain.telemetry) == ("drawn", ())
+    assert (plain.arrangement, plain.telemetry, plain.alarm) == ("drawn", (), None)
+    (warned,) = planned(sequences={"stop_before_collapse": True}).sequences.values()
+    assert warned.alarm == shipped()
 
 
 def test_a_sequence_runs_again_if_a_file_of_a_task_changes(planned: Planner) -> None:

@@ -13,6 +13,7 @@ PLUGINS = sorted(file.parent for file in ROOT.glob("plugins/*/pyproject.toml"))
 BESIDE = (
     "py.typed",
     "collapse/warning.json",
+    "config/alarm.json",
     "report/page/page.css",
     "report/page/page.html.jinja",
     "report/page/page.js",

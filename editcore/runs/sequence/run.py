@@ -22,7 +22,7 @@ from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import SequenceJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import as_metadata, of_job
-from editcore.records.schemas import SEQUENCES, STOPPED
+from editcore.records.schemas import SEQUENCES, STOPPED, WARNED
 from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
@@ -84,7 +84,7 @@ def _rows(sequence: "SequenceRun", changes: CumulativeDelta, kept: SequenceProgr
         for step in range(len(rows), total + 1):
             rows.append(sequence.step(current, step, rows))
             bar.update()
-            if rows[-1]["status"] == STOPPED:
+            if rows[-1]["status"] == STOPPED or rows[-1]["status"].startswith(WARNED):
                 break
             if step == total or step % job.checkpoint:
                 continue
@@ -175,6 +175,8 @@ class SequenceRun:
             row |= self.telemetry.now(current.changes, current.keys, current.patch)
         if self._stops(row):
             row["status"], last = STOPPED, True
+        elif self.job.alarm and (seen := self.job.alarm.seen(row)):
+            row["status"], last = f"{WARNED}{seen}", True
         if last or _between(before, now, self.job.checks):
             retained = self.retention.now(self._made([*rows, row]), current.patch)
             facts = [fact.case_id for batch in self.batches[: row["step"]] for fact in batch]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
 from editcore.numbers import number, share, times
-from editcore.records.schemas import SEQUENCES_JUDGED, STOPPED
+from editcore.records.schemas import SEQUENCES_JUDGED, STOPPED, WARNED
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import LogScale, log_scale
 from editcore.report.drawing.style import (
@@ -143,7 +143,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
                 number(median(last["perplexity"])),
                 times(median(last["perplexity_ratio"])),
                 *(share(median(last[name])) for name in CHECKED),
-                f"{(last['status'] == STOPPED).sum():,}",
+                f"{last['status'].str.contains(f'^({STOPPED}|{WARNED})').sum():,}",
             )
         )
     caption = (

@@ -23,13 +23,13 @@ HEADS = (
 def tables(rows: pl.DataFrame) -> list[Table]:
     """The predictors by lead; none if too few sequences were harmed, or all by the same editor."""
     found = {target: streams(rows, target) for target in TARGETS}
-    cells = [
-        _cells(target, test)
+    rows_shown = [
+        cells(target, test)
         for target, some in found.items()
         if sum(stream.harm is not None for stream in some) >= FEWEST
         for test in ranked(some)
     ]
-    if not cells:
+    if not rows_shown:
         return []
     caption = (
         "What foretells that a sequence harms its model, each time tested on an editor or a model "
@@ -41,10 +41,11 @@ def tables(rows: pl.DataFrame) -> list[Table]:
         "The threshold shown is fitted on all sequences. Sequences that were harmed when first "
         "measured are left out."
     )
-    return [Table(caption, HEADS, tuple(cells), 3)]
+    return [Table(caption, HEADS, tuple(rows_shown), 3)]
 
 
-def _cells(target: str, test: Tested) -> tuple[str, ...]:
+def cells(target: str, test: Tested) -> tuple[str, ...]:
+    """A predictor's line, under `HEADS`."""
     return (
         target,
         f"each {test.left_out}",

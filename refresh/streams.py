@@ -1,0 +1,105 @@
+"""Fits the alarm of sequences again: `python -m refresh.streams RESULTS...`, folders of studies.
+
+Writes the alarm that editcore provides, and the tables of docs/streams.md.
+"""
+
+from pathlib import Path
+
+import click
+import polars as pl
+
+from editcore.collapse.stream_warning import STREAM, TARGETS, Tested, ranked, streams
+from editcore.collapse.verdict import COLLAPSED, SOUND
+from editcore.config.alarm import IN_WORDS, SHIPPED, Alarm
+from editcore.errors import EditcoreError
+from editcore.numbers import listed, plural, times
+from editcore.records.schemas import SEQUENCES_JUDGED
+from editcore.records.tables import read_table
+from editcore.report.sections.sequences.rows import median
+from editcore.report.sections.sequences.warning import HEADS, cells
+from refresh.documents import between
+from refresh.repository import root_option
+from refresh.telemetry import PAGE
+
+PREDICTED = "<!-- foretold: start -->", "<!-- foretold: end -->"
+LASTED = "<!-- lasted: start -->", "<!-- lasted: end -->"
+
+
+def lasted(rows: pl.DataFrame) -> str:
+    """Edits until damage and collapse by model and editor, the smallest and largest over seeds."""
+    lines = []
+    for (model, editor), group in rows.group_by("model", "editor", maintain_order=True):
+        graded = group.filter(pl.col("edits") > 0, pl.col("grade").is_not_null())
+        ends = group.group_by("order").agg(pl.col("edits").max())["edits"]
+        harmed, collapsed = pl.col("grade") != SOUND, pl.col("grade") == COLLAPSED
+        ratios = graded.sort("edits").group_by("order").last()["perplexity_ratio"]
+        spans = [_first(graded, harmed), _first(graded, collapsed), _range(ends)]
+        lines.append((model, editor, len(ends), *spans, times(median(ratios))))
+    heads = ("model", "editor", "sequences", "damaged after", "collapsed after", "edits", "ratio")
+    return _table(heads, lines)
+
+
+def foretold(found: dict[str, list[Tested]]) -> str:
+    """The predictors by lead, as in the report."""
+    return _table(HEADS, [cells(target, test) for target, tests in found.items() for test in tests])
+
+
+def alarm(found: list[Tested]) -> Alarm:
+    """The best of those quantities that every sequence measures, for a collapse."""
+    best = next(t for t in found if t.predictor in IN_WORDS and t.left_out == "editor")
+    return Alarm.model_validate(
+        {"predictor": best.predictor, "threshold": float(f"{best.threshold:.3g}")}
+    )
+
+
+@click.command(help=__doc__)
+@click.argument(
+    "results",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@root_option
+def main(results: tuple[Path, ...], root: Path) -> None:
+    """Rank the quantities on the sequences in RESULTS, and write both files."""
+    try:
+        tables = [
+            read_table(folder / "summary" / "sequences.parquet", SEQUENCES_JUDGED)
+            for folder in results
+        ]
+    except EditcoreError as error:
+        raise click.UsageError(str(error)) from error
+    rows = pl.concat(tables, how="diagonal").sort("model", "editor", "order", "step")
+    found = {target: ranked(streams(rows, target)) for target in TARGETS}
+    made = alarm(found["collapsed"])
+    file = root / "editcore" / "config" / SHIPPED
+    file.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    counts = rows.unique(STREAM).group_by("model").len().sort("model").iter_rows()
+    of_models = listed([f"{plural(count, 'sequence')} of {model}" for model, count in counts])
+    text = (root / PAGE).read_text(encoding="utf-8")
+    text = between(text, f"Tested on {of_models}.\n\n{foretold(found)}", *PREDICTED)
+    (root / PAGE).write_text(between(text, lasted(rows), *LASTED), encoding="utf-8")
+    click.echo(f"the alarm: {made.predictor} from {made.threshold} on")
+
+
+def _first(graded: pl.DataFrame, where: pl.Expr) -> str:
+    """The number of edits at which it was first so, over the sequences; and how many never were."""
+    first = graded.filter(where).group_by("order").agg(pl.col("edits").min())["edits"]
+    never = graded["order"].n_unique() - len(first)
+    if not len(first):
+        return "never"
+    return _range(first) + (f", {never} never" if never else "")
+
+
+def _range(values: pl.Series) -> str:
+    low, *_, high = [*sorted(values), *sorted(values)]
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[object, ...]] | list[tuple[str, ...]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
