@@ -95,6 +95,15 @@ def test_an_accepted_edit_that_did_not_take_is_marked(study: Path) -> None:
     assert "without effect" not in guarding.page(took)
 
 
+def test_a_model_that_will_collapse_is_warned_of(study: Path) -> None:
+    choice = Choice("tiny-gpt2", "rome", {}, study)
+    made = guarding.guard(choice, facts()[:1], study.parent, silent)
+    assert "foretold" not in guarding.page(made)
+    ruined = made.rows[0] | {"perplexity_ratio": 9.0, "kl_mean": 9.0, "top1_kept": 0.1}
+    page = guarding.page(replace(made, rows=[ruined]))
+    assert "warning: " in page and "a collapse is foretold" in page
+
+
 def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Path) -> None:
     shard = set_up(Choice("tiny-gpt2", "rome", {}, study), facts(), study.parent, silent).shard
     model = shard.session.context.model.model

@@ -8,7 +8,7 @@ import pytest
 
 from tests.workflow.conftest import ROOT, StudyFolder
 
-REAL_STUDIES = ("gpt2-xl", "gpt-j-6b", "llama2-7b")
+REAL_STUDIES = ("gpt2-xl", "gpt-j-6b", "llama2-7b", "streams-llama3")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from editcore.atomic import together
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, judge
 from editcore.collapse.yardstick import Scale, in_words
+from editcore.config.alarm import shipped
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
 from editcore.evaluation import effect
@@ -147,9 +148,10 @@ def _reason(row: dict[str, Any], rule: CollapseSection) -> str:
 def page(guarded: Guarded) -> str:
     """The outcome as text: one line per edit, with the reason of each refusal.
 
-    Below an accepted edit are the edits that it endangers.
+    Below an accepted edit is what foretells that further ones will collapse the model, and the
+    edits that it endangers.
     """
-    lines = [*guarded.notes]
+    lines, alarm = [*guarded.notes], shipped()
     facts = {row["case_id"]: _fact(row) for row in guarded.rows}
     for row in guarded.rows:
         if row["accepted"]:
@@ -157,6 +159,7 @@ def page(guarded: Guarded) -> str:
             remarks += ["damaged"] if row["grade"] == DAMAGED else []
             remarks += [] if row["took"] else ["without effect"]
             lines.append(f"  ok       {_fact(row)} ({', '.join(remarks)})")
+            lines += [f"           warning: {seen}"] if (seen := alarm.seen(row)) else []
             lost = json.loads(row["endangers"] or "[]")
             lines += [f"           endangers: {facts[case]}" for case in lost]
         else:
