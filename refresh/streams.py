@@ -22,6 +22,7 @@ from refresh.repository import root_option
 from refresh.telemetry import PAGE
 
 PREDICTED = "<!-- foretold: start -->", "<!-- foretold: end -->"
+LONG = 400  # edits
 LASTED = "<!-- lasted: start -->", "<!-- lasted: end -->"
 
 
@@ -34,8 +35,11 @@ def lasted(rows: pl.DataFrame) -> str:
         harmed, collapsed = pl.col("grade") != SOUND, pl.col("grade") == COLLAPSED
         ratios = graded.sort("edits").group_by("order").last()["perplexity_ratio"]
         spans = [_first(graded, harmed), _first(graded, collapsed), _range(ends)]
-        lines.append((model, editor, len(ends), *spans, times(median(ratios))))
-    heads = ("model", "editor", "sequences", "damaged after", "collapsed after", "edits", "ratio")
+        lines.append((model, editor, len(ends), *spans, times(median(ratios)), *_seconds(group)))
+    heads = (
+        *("model", "editor", "sequences", "damaged after", "collapsed after", "edits", "ratio"),
+        *("seconds an edit, first quarter", "last quarter"),
+    )
     return _table(heads, lines)
 
 
@@ -89,6 +93,21 @@ def _first(graded: pl.DataFrame, where: pl.Expr) -> str:
     if not len(first):
         return "never"
     return _range(first) + (f", {never} never" if never else "")
+
+
+def _seconds(group: pl.DataFrame) -> list[str]:
+    """Mean seconds an edit, all measurements included, in the first and last quarter of sequences.
+
+    Over those with at least `LONG` edits; a dash without one.
+    """
+    firsts, lasts = [], []
+    for _, stream in group.filter(pl.col("edits") > 0).group_by("order"):
+        if len(stream) >= LONG:
+            seconds = stream.sort("edits")["seconds"]
+            quarter = len(seconds) // 4
+            firsts.append(float(seconds.head(quarter).sum()) / quarter)
+            lasts.append(float(seconds.tail(quarter).sum()) / quarter)
+    return [f"{sum(some) / len(some):.3f}" if some else "–" for some in (firsts, lasts)]
 
 
 def _range(values: pl.Series) -> str:

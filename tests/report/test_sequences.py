@@ -176,6 +176,22 @@ def test_survival_telemetry_and_what_foretells_are_shown(with_sequences: Any) ->
     assert any("Survival" in words for words in page.paragraphs)
 
 
+def test_many_editors_have_a_panel_each(with_sequences: Any) -> None:
+    names = [f"editor-{i}" for i in range(7)]
+    rows = [row for name in names for row in sequence(name, [4.0, 8.0, 64.0])]
+    page = sequences.section(with_sequences(rows))
+    assert [each.name for each in page.drawings] == [
+        "sequences",
+        "sequences-perplexity-model=small",
+    ]
+    with drawing():
+        panels = page.drawings[1].draw().axes
+    assert [axes.get_title(loc="left") for axes in panels[:7]] == names
+    assert [axes.get_visible() for axes in panels] == [True] * 7 + [False] * 2
+    crosses = [line for line in panels[0].lines if line.get_marker() == "x"]
+    assert [list(line.get_xdata()) for line in crosses] == [[2]]
+
+
 def test_arrangements_are_told_apart(with_sequences: Any) -> None:
     rows = sequence("alpha", [4.0, 8.0])
     rows += [row | {"arrangement": "clustered"} for row in sequence("alpha", [4.0, 16.0])]

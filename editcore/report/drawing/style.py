@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -30,21 +30,34 @@ TYPE, SMALL = 9.0, 7.5
 
 @dataclass(frozen=True)
 class Mark:
-    """How one data set's cases are drawn."""
+    """How one data set's cases, or one editor's lines, are drawn."""
 
     colour: str
     marker: str
+    line: Literal["-", "--"] = "-"
 
 
 def marks(datasets: Sequence[str]) -> dict[str, Mark]:
-    """A mark for each data set, in their order; from the seventh on they repeat."""
-    return {name: Mark(*PALETTE[i % len(PALETTE)]) for i, name in enumerate(datasets)}
+    """A mark for each name, in their order; from the seventh on they repeat, with dashed lines."""
+    several = len(PALETTE)
+    return {
+        name: Mark(*PALETTE[i % several], "-" if i < several else "--")
+        for i, name in enumerate(datasets)
+    }
 
 
 def editor_legend(figure: Figure, editors: Mapping[str, Mark], columns: int) -> None:
     """Below the panels, each editor with its colour and shape."""
     handles = [
-        Line2D([], [], color=mark.colour, marker=mark.marker, markersize=4, label=editor)
+        Line2D(
+            [],
+            [],
+            color=mark.colour,
+            marker=mark.marker,
+            markersize=4,
+            linestyle=mark.line,
+            label=editor,
+        )
         for editor, mark in editors.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)

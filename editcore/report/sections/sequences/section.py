@@ -24,7 +24,7 @@ from editcore.report.drawing.style import (
     marks,
 )
 from editcore.report.section import Drawing, PageSection
-from editcore.report.sections.sequences import grades, survival, telemetry, warning
+from editcore.report.sections.sequences import by_editor, grades, survival, telemetry, warning
 from editcore.report.sections.sequences.rows import ends, groups, median, named, places, present
 from editcore.report.sections.sequences.scores import SequenceScores
 from editcore.report.tables import WHERE, Table
@@ -55,8 +55,10 @@ def section(study: ReportData) -> PageSection | None:
     if rows is None or rows.is_empty():
         return None
     many = rows["editor"].n_unique() > len(PALETTE)
-    drawings = [_grades(study, rows)] if many else [_perplexities(study, rows)]
-    shown = GRADES_SHOWN if many else LINES_SHOWN
+    drawings = [_perplexities(study, rows)]
+    if many:
+        drawings = [_grades(study, rows), *by_editor.drawings(study, rows)]
+    shown = f"{GRADES_SHOWN} {by_editor.SHOWN}" if many else LINES_SHOWN
     words: tuple[str, ...] = (
         "Each edit was applied to the model produced by the previous edits. "
         f"{shown} Each seed draws the facts and their order.",

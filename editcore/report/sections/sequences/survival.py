@@ -86,7 +86,15 @@ def _panel(axes: Axes, rows: pl.DataFrame, editors: dict[str, Mark]) -> None:
         heights = [[each[age] for each in seeds if age in each] for age in ages]
         means = [sum(some) / len(some) for some in heights]
         at = [AGES.index(age) for age in ages]
-        axes.plot(at, means, color=mark.colour, marker=mark.marker, markersize=3.5, linewidth=1.3)
+        axes.plot(
+            at,
+            means,
+            color=mark.colour,
+            marker=mark.marker,
+            linestyle=mark.line,
+            markersize=3.5,
+            linewidth=1.3,
+        )
         if len(seeds) > 1:
             low, high = [min(some) for some in heights], [max(some) for some in heights]
             axes.fill_between(at, low, high, color=mark.colour, alpha=0.18, linewidth=0)

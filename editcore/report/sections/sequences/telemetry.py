@@ -67,7 +67,9 @@ def _panel(axes: Axes, rows: pl.DataFrame, name: str, editors: dict[str, Mark]) 
         mark = editors[str(editor)]
         points = stream.sort("edits")
         up = [max(scale.low, scale.place(value)) for value in points[name]]
-        axes.plot(points["edits"], up, color=mark.colour, linewidth=0.8, alpha=0.8)
+        axes.plot(
+            points["edits"], up, color=mark.colour, linestyle=mark.line, linewidth=0.8, alpha=0.8
+        )
         for grade, shape in ENDS.items():
             found = points["grade"].fill_null("") == grade
             if found.any() and (first := found.arg_max()) is not None:
