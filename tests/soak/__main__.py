@@ -1,11 +1,11 @@
-"""Runs tests too long for the suite: `python -m tests.soak study`, `… files`, `… fuzz`."""
+"""Runs tests too long for the suite: `python -m tests.soak study`, `… stream`, …."""
 
 import argparse
 import sys
 
-from tests.soak import files, fuzz, study
+from tests.soak import files, fuzz, stream, study
 
-PARTS = {"study": study, "files": files, "fuzz": fuzz}
+PARTS = {"study": study, "stream": stream, "files": files, "fuzz": fuzz}
 
 
 def main() -> int:
