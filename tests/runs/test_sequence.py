@@ -19,16 +19,15 @@ from safetensors.torch import load_file
 
 from editcore import Editor, EditorConfig, EditResult
 from editcore.collapse.verdict import VERDICT_COLUMNS
-from editcore.config.alarm import Alarm
 from editcore.config.collapse import CollapseSection
-from editcore.errors import DataError, PluginError
+from editcore.errors import PluginError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.keyvalue.prefixes import ContextPrefixes, save
 from editcore.models.loading import load_model
 from editcore.planning.jobs import DatasetSpec, EditorSpec, ModelSpec, PerplexitySpec, SequenceJob
 from editcore.records.schemas import SEQUENCES, SEQUENCES_JUDGED
-from editcore.records.tables import read_provenance, read_table, write_table
+from editcore.records.tables import read_provenance, read_table
 from editcore.registry.hookspecs import Capabilities, EditorInfo
 from editcore.registry.registry import Registry, load_registry
 from editcore.runs.sequence import run as sequence
@@ -385,24 +384,3 @@ def test_the_newest_patch_replaces_all_before_it(
     patch = Noise.at(model, 1, seed=0, size=5)
     with lm.edited(patch):
         assert list(rows.select(SCORES).row(-1)) == [found.score for found in suite.scores(lm)]
-
-
-def test_a_sequence_can_end_before_its_model_collapses(job: SequenceJob, tmp_path: Path) -> None:
-    whole = run(job, tmp_path / "whole")
-    highest = whole["kl_mean"][1:4].max()
-    assert isinstance(highest, float)
-    job = job.model_copy(update={"alarm": Alarm(predictor="kl_mean", threshold=highest)})
-    ended = run(job, tmp_path / "ended")
-    first = (whole["kl_mean"].fill_null(0.0) >= highest).arg_max()
-    assert first is not None
-    assert ended["step"].to_list() == list(range(first + 1))
-    status = ended["status"][-1]
-    assert status.startswith("warned: the mean divergence of predictions in nats is ")
-    assert status.endswith("a collapse is foretold")
-    assert ended["efficacy_so_far_n"][-1] == first, "the end is measured"
-    assert ended["perplexity"].to_list() == whole["perplexity"].to_list()[: first + 1]
-    write_sequences([tmp_path / "ended" / "rows.parquet"], tmp_path, CollapseSection())
-    cut = ended.head(first)
-    write_table(tmp_path / "ended" / "rows.parquet", cut, SEQUENCES, {"job": job.model_dump()})
-    with pytest.raises(DataError):
-        write_sequences([tmp_path / "ended" / "rows.parquet"], tmp_path, CollapseSection())

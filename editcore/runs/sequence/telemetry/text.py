@@ -17,7 +17,7 @@ from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows
 
 BEGINNINGS, BEGINNING, CONTINUATION = 8, 8, 40  # texts, and tokens read and generated of each
-WEIGHTS = {2: 1 / 3, 3: 2 / 3}  # of bigrams and trigrams, in the proportion of ROME's code
+WEIGHTS = {2: 1 / 3, 3: 2 / 3}  # of bigrams and trigrams, in the proportion of Meng et al. 2022
 
 
 @dataclass(frozen=True)

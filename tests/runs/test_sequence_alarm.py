@@ -1,0 +1,36 @@
+# ruff: noqa: F401, F811  `job` is a fixture of that file
+"""A sequence that ends before its model collapses."""
+
+from pathlib import Path
+
+import pytest
+
+from editcore.config.alarm import Alarm
+from editcore.config.collapse import CollapseSection
+from editcore.errors import DataError
+from editcore.planning.jobs import SequenceJob
+from editcore.records.schemas import SEQUENCES
+from editcore.records.tables import write_table
+from editcore.summary.sequences import write_sequences
+from tests.runs.test_sequence import job, run
+
+
+def test_a_sequence_can_end_before_its_model_collapses(job: SequenceJob, tmp_path: Path) -> None:
+    whole = run(job, tmp_path / "whole")
+    highest = whole["kl_mean"][1:4].max()
+    assert isinstance(highest, float)
+    job = job.model_copy(update={"alarm": Alarm(predictor="kl_mean", threshold=highest)})
+    ended = run(job, tmp_path / "ended")
+    first = (whole["kl_mean"].fill_null(0.0) >= highest).arg_max()
+    assert first is not None
+    assert ended["step"].to_list() == list(range(first + 1))
+    status = ended["status"][-1]
+    assert status.startswith("warned: the mean divergence of predictions in nats is ")
+    assert status.endswith("a collapse is foretold")
+    assert ended["efficacy_so_far_n"][-1] == first, "the end is measured"
+    assert ended["perplexity"].to_list() == whole["perplexity"].to_list()[: first + 1]
+    write_sequences([tmp_path / "ended" / "rows.parquet"], tmp_path, CollapseSection())
+    cut = ended.head(first)
+    write_table(tmp_path / "ended" / "rows.parquet", cut, SEQUENCES, {"job": job.model_dump()})
+    with pytest.raises(DataError):
+        write_sequences([tmp_path / "ended" / "rows.parquet"], tmp_path, CollapseSection())
