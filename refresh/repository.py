@@ -1,4 +1,4 @@
-"""The option of every command in this package: the folder of the repository."""
+"""What commands in this package are given: the repository's folder, and those of results."""
 
 from pathlib import Path
 
@@ -9,4 +9,11 @@ root_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     default=Path(),
     help="The repository; by default the working directory.",
+)
+
+results_argument = click.argument(
+    "results",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
 )

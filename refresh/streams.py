@@ -18,7 +18,7 @@ from editcore.records.tables import read_table
 from editcore.report.sections.sequences.rows import median
 from editcore.report.sections.sequences.warning import HEADS, cells
 from refresh.documents import between
-from refresh.repository import root_option
+from refresh.repository import results_argument, root_option
 from refresh.telemetry import PAGE
 
 PREDICTED = "<!-- foretold: start -->", "<!-- foretold: end -->"
@@ -57,12 +57,7 @@ def alarm(found: list[Tested]) -> Alarm:
 
 
 @click.command(help=__doc__)
-@click.argument(
-    "results",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-)
+@results_argument
 @root_option
 def main(results: tuple[Path, ...], root: Path) -> None:
     """Rank the quantities on the sequences in RESULTS, and write both files."""
@@ -111,7 +106,8 @@ def _seconds(group: pl.DataFrame) -> list[str]:
 
 
 def _range(values: pl.Series) -> str:
-    low, *_, high = [*sorted(values), *sorted(values)]
+    ordered = sorted(values)
+    low, high = ordered[0], ordered[-1]
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 

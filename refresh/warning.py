@@ -12,19 +12,14 @@ from editcore.errors import EditcoreError
 from editcore.summary.left_out import run
 from editcore.summary.left_out_page import page
 from refresh.documents import between
-from refresh.repository import root_option
+from refresh.repository import results_argument, root_option
 
 PAGE = Path("docs") / "warning.md"
 START, END = "<!-- backtest: start -->", "<!-- backtest: end -->"
 
 
 @click.command()
-@click.argument(
-    "results",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-)
+@results_argument
 @root_option
 def main(results: tuple[Path, ...], root: Path) -> None:
     """Fit and test on the studies in RESULTS, and write both files."""
