@@ -1,8 +1,10 @@
-"""Fits the alarm of sequences again: `python -m refresh.streams RESULTS...`, folders of studies.
+"""Fits the alarms of sequences again: `python -m refresh.streams RESULTS...`, folders of studies.
 
-Writes the alarm that editcore provides, and the tables of docs/streams.md.
+Writes the alarms that editcore provides, and the tables of docs/streams.md.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -10,7 +12,7 @@ import polars as pl
 
 from editcore.collapse.stream_warning import STREAM, TARGETS, Tested, ranked, streams
 from editcore.collapse.verdict import COLLAPSED, SOUND
-from editcore.config.alarm import IN_WORDS, SHIPPED, Alarm
+from editcore.config.alarm import HARMS, IN_WORDS, SHIPPED, Alarm, Harm
 from editcore.errors import EditcoreError
 from editcore.numbers import listed, plural, times
 from editcore.records.schemas import SEQUENCES_JUDGED
@@ -43,17 +45,16 @@ def lasted(rows: pl.DataFrame) -> str:
     return _table(heads, lines)
 
 
-def foretold(found: dict[str, list[Tested]]) -> str:
+def foretold(found: Mapping[Harm, list[Tested]]) -> str:
     """The predictors by lead, as in the report."""
     return _table(HEADS, [cells(target, test) for target, tests in found.items() for test in tests])
 
 
-def alarm(found: list[Tested]) -> Alarm:
-    """The best of those quantities that every sequence measures, for a collapse."""
+def alarm(harm: Harm, found: list[Tested]) -> Alarm:
+    """The best of those quantities that every sequence measures."""
     best = next(t for t in found if t.predictor in IN_WORDS and t.left_out == "editor")
-    return Alarm.model_validate(
-        {"predictor": best.predictor, "threshold": float(f"{best.threshold:.3g}")}
-    )
+    known = {"predictor": best.predictor, "threshold": float(f"{best.threshold:.3g}")}
+    return Alarm.model_validate({"foretells": harm, **known})
 
 
 @click.command(help=__doc__)
@@ -70,15 +71,17 @@ def main(results: tuple[Path, ...], root: Path) -> None:
         raise click.UsageError(str(error)) from error
     rows = pl.concat(tables, how="diagonal").sort("model", "editor", "order", "step")
     found = {target: ranked(streams(rows, target)) for target in TARGETS}
-    made = alarm(found["collapsed"])
+    made = [alarm(harm, found[harm]) for harm in HARMS]
+    alarms = {each.foretells: each.model_dump(exclude={"foretells"}) for each in made}
     file = root / "editcore" / "config" / SHIPPED
-    file.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(alarms, indent=1) + "\n", encoding="utf-8")
     counts = rows.unique(STREAM).group_by("model").len().sort("model").iter_rows()
     of_models = listed([f"{plural(count, 'sequence')} of {model}" for model, count in counts])
     text = (root / PAGE).read_text(encoding="utf-8")
     text = between(text, f"Tested on {of_models}.\n\n{foretold(found)}", *PREDICTED)
     (root / PAGE).write_text(between(text, lasted(rows), *LASTED), encoding="utf-8")
-    click.echo(f"the alarm: {made.predictor} from {made.threshold} on")
+    for each in made:
+        click.echo(f"alarm of {each.foretells}: {each.predictor} from {each.threshold} on")
 
 
 def _first(graded: pl.DataFrame, where: pl.Expr) -> str:

@@ -127,6 +127,11 @@ def check(
 @choosing
 @click.option("--limit", type=click.IntRange(min=1), help="Make only the first N edits.")
 @click.option("--allow-damage", is_flag=True, help="Refuse only edits that collapse the model.")
+@click.option(
+    "--stop",
+    is_flag=True,
+    help="End at the first edit that is refused, or as soon as it is foretold that one will be.",
+)
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def guard(
@@ -138,6 +143,7 @@ def guard(
     cache: Path | None,
     limit: int | None,
     allow_damage: bool,
+    stop: bool,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -148,7 +154,8 @@ def guard(
     After each accepted edit, those accepted before are asked again, and the ones that the model no
     longer gives are named.
 
-    Exit status: 0 if all edits were accepted, 3 if some were refused, 2 after an error.
+    Exit status: 0 if all edits were accepted, 3 if some were refused or not tried, 2 after an
+    error.
     """
     from editcore.datasets.readers import read_requests
     from editcore.runs.adhoc.guard import guard as run
@@ -158,10 +165,11 @@ def guard(
 
     requests = read_requests(edits)[:limit]
     choice = Choice(model, editor, parsed(settings), config)
-    guarded = run(choice, requests, cache or default_cache(), say, allow_damage=allow_damage)
+    when = {"allow_damage": allow_damage, "stop": stop}
+    guarded = run(choice, requests, cache or default_cache(), say, **when)
     guarded.save(out)
     click.echo(json.dumps(guarded.as_list(), indent=2) if as_json else page(guarded))
-    if guarded.refused:
+    if guarded.refused or guarded.stopped:
         raise click.exceptions.Exit(HARMED)
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
+from editcore.config.alarm import Harm
 from editcore.config.telemetry import TELEMETRY
 
 MOST_FALSE = 0.05
@@ -23,8 +24,8 @@ AHEAD = 2  # an alarm after n edits is right if the harm comes within this many 
 ENDS = (1e-12, 1e12)  # scores are compared by their logarithm; 0 and infinity are replaced by these
 COMBINED = "combined"
 STREAM = ("model", "editor", "dataset", "batch", "arrangement", "order")
-TARGETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"harmed": (DAMAGED, COLLAPSED), "collapsed": (COLLAPSED,)}
+TARGETS: Mapping[Harm, tuple[str, ...]] = MappingProxyType(
+    {"damage": (DAMAGED, COLLAPSED), "collapse": (COLLAPSED,)}
 )
 # Each increases with the risk.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
@@ -75,7 +76,7 @@ class Tested:
     threshold: float | None
 
 
-def streams(rows: pl.DataFrame, target: str) -> list[Stream]:
+def streams(rows: pl.DataFrame, target: Harm) -> list[Stream]:
     """The sequences in the judged rows, each up to its first row with the target.
 
     A sequence that was harmed when it was first measured is left out: nothing could foretell it.

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from editcore.config.alarm import Harm
 from editcore.config.messages import nearest
 from editcore.config.section import Label, Natural, Positive, Section, Seed
 from editcore.config.telemetry import NAMES
@@ -75,10 +76,10 @@ class SequenceSection(Section):
     after_collapse: AfterCollapse = Field(
         default="stop", description="Whether a sequence ends when its model has collapsed."
     )
-    stop_before_collapse: bool = Field(
-        default=False,
-        description="Whether a sequence ends as soon as a collapse is foretold, from what edits do "
-        "to predictions on the perplexity texts (docs/streams.md).",
+    stop_before: Harm | None = Field(
+        default=None,
+        description="End a sequence as soon as this is foretold, from what its edits do to "
+        "predictions on the perplexity texts (docs/streams.md): damage or collapse.",
     )
     checkpoint: Positive = Field(
         default=20, description="Steps between checkpoints, from which an interrupted run resumes."

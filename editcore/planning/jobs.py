@@ -322,7 +322,7 @@ class SequenceJob(EditorJob):
     quantities in `telemetry`; efficacy and locality at each of `checks` and at the end. `tasks` are
     run at the start, at each of `task_checks` and at the end, on the first `task_items` items of
     each. With a `stop_rule`, the sequence ends when the model has collapsed by that rule; with an
-    `alarm`, as soon as that foretells a collapse.
+    `alarm`, as soon as that foretells harm.
     """
 
     dataset: DatasetSpec

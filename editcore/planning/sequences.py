@@ -77,12 +77,12 @@ class SequencePlanner:
             with at(f"{self.where}.tasks"):
                 preflight.tasks(self.choice.tasks)
         chosen = {"editors", "datasets", "edits", "seeds", "batch", "after_collapse"}
-        chosen |= {"arrangements", "telemetry", "stop_before_collapse"}
+        chosen |= {"arrangements", "telemetry", "stop_before"}
         stops = self.choice.after_collapse == "stop"
         stop_rule = self.config.collapse.decisive() if stops else None
         asked = NAMES if self.choice.telemetry == "all" else self.choice.telemetry
         found = self.choice.model_dump(exclude=chosen)
-        alarm = shipped() if self.choice.stop_before_collapse else None
+        alarm = shipped(self.choice.stop_before) if self.choice.stop_before else None
         return {**found, "telemetry": asked, "stop_rule": stop_rule, "alarm": alarm}
 
     def batches(self, editor: EditorSpec) -> tuple[int, ...]:

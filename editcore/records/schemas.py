@@ -338,7 +338,7 @@ _LEFT = (
 )
 
 # The status of a sequence's last row if the model has collapsed, and how it begins if an alarm
-# ended the sequence before that.
+# ended the sequence before harm.
 STOPPED, WARNED = "stopped", "warned: "
 
 SEQUENCES = schema("sequences/5", _STEP_KEYS, (*_STEP, *_LEFT))

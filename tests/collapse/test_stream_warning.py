@@ -47,7 +47,7 @@ def rows() -> pl.DataFrame:
 
 
 def test_a_sequence_ends_at_its_harm(rows: pl.DataFrame) -> None:
-    found = streams(rows, "collapsed")
+    found = streams(rows, "collapse")
     assert len(found) == len(EDITORS) * len(MODELS) * len(SEEDS)
     by_place = {(s.editor, s.model, s.harm) for s in found}
     assert ("b", "two", 270.0) in by_place and ("c", "one", None) in by_place
@@ -59,13 +59,13 @@ def test_what_is_harmed_at_once_is_left_out(rows: pl.DataFrame) -> None:
     ruined = rows.with_columns(
         grade=pl.when(editor="a").then(pl.lit("damaged")).otherwise(pl.col("grade"))
     )
-    assert {s.editor for s in streams(ruined, "harmed")} == {"b", "c", "d"}
-    assert {s.editor for s in streams(ruined, "collapsed")} == {"a", "b", "c", "d"}
+    assert {s.editor for s in streams(ruined, "damage")} == {"b", "c", "d"}
+    assert {s.editor for s in streams(ruined, "collapse")} == {"a", "b", "c", "d"}
 
 
 @pytest.mark.parametrize("left_out", ["editor", "model"])
 def test_the_quantity_that_tells_leads(rows: pl.DataFrame, left_out: str) -> None:
-    tests = [t for t in ranked(streams(rows, "collapsed")) if t.left_out == left_out]
+    tests = [t for t in ranked(streams(rows, "collapse")) if t.left_out == left_out]
     best = tests[0]
     assert best.predictor in ("weight_change", "generation_entropy", COMBINED)
     assert best.warned == 1 and best.false_alarms == 0
@@ -81,10 +81,10 @@ def test_a_quantity_that_was_not_measured_everywhere_is_left_out(rows: pl.DataFr
     lacking = rows.with_columns(
         weight_change=pl.when(editor="c").then(None).otherwise(pl.col("weight_change"))
     )
-    names = {test.predictor for test in ranked(streams(lacking, "collapsed"))}
+    names = {test.predictor for test in ranked(streams(lacking, "collapse"))}
     assert "weight_change" not in names and "generation_entropy" in names
 
 
 def test_one_editor_alone_cannot_be_left_out(rows: pl.DataFrame) -> None:
-    found = ranked(streams(rows.filter(editor="a"), "collapsed"))
+    found = ranked(streams(rows.filter(editor="a"), "collapse"))
     assert {test.left_out for test in found} <= {"model"}

@@ -102,8 +102,8 @@ def test_arrangements_and_telemetry_are_part_of_the_jobs(planned: Planner) -> No
     assert {job.telemetry for job in study.sequences.values()} == {NAMES}
     (plain,) = planned(sequences={}).sequences.values()
     assert (plain.arrangement, plain.telemetry, plain.alarm) == ("drawn", (), None)
-    (warned,) = planned(sequences={"stop_before_collapse": True}).sequences.values()
-    assert warned.alarm == shipped()
+    (warned,) = planned(sequences={"stop_before": "damage"}).sequences.values()
+    assert warned.alarm == shipped("damage")
 
 
 def test_a_sequence_runs_again_if_a_file_of_a_task_changes(planned: Planner) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from editcore import EditRequest, read_requests
+from editcore.config.alarm import Alarm, shipped
 from editcore.datasets.bundled import data_file
 from editcore.numbers import in_percent
 from editcore.runs.adhoc import guard as guarding
@@ -101,7 +102,34 @@ def test_a_model_that_will_collapse_is_warned_of(study: Path) -> None:
     assert "foretold" not in guarding.page(made)
     ruined = made.rows[0] | {"perplexity_ratio": 9.0, "kl_mean": 9.0, "top1_kept": 0.1}
     page = guarding.page(replace(made, rows=[ruined]))
+    assert "warning: " in page and "damage is foretold" in page
+    page = guarding.page(replace(made, rows=[ruined], alarm=shipped("collapse")))
     assert "warning: " in page and "a collapse is foretold" in page
+
+
+def test_a_list_can_end_at_the_first_edit_that_is_refused(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = Alarm(foretells="collapse", predictor="kl_mean", threshold=float("inf"))
+    monkeypatch.setattr(guarding, "shipped", {"collapse": never}.__getitem__)
+    choice = Choice("tiny-gpt2", "rome", {}, study)
+    how = {"allow_damage": True, "stop": True}
+    ended = guarding.guard(choice, facts(), study.parent, silent, **how)
+    assert [row["accepted"] for row in ended.rows] == [True, True, True, False]
+    said = "No further edits were tried, because the last one was refused."
+    assert said in guarding.page(ended)
+    whole = guarding.guard(choice, facts()[:4], study.parent, silent, **how)
+    assert [row["accepted"] for row in whole.rows] == [True, True, True, False]
+    assert said not in guarding.page(whole), "there are no further ones"
+
+
+def test_a_list_can_end_once_harm_is_foretold(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    always = Alarm(foretells="damage", predictor="kl_mean", threshold=0)
+    monkeypatch.setattr(guarding, "shipped", {"damage": always}.__getitem__)
+    choice = Choice("tiny-gpt2", "rome", {}, study)
+    ended = guarding.guard(choice, facts(), study.parent, silent, stop=True)
+    assert [row["accepted"] for row in ended.rows] == [True]
+    assert ended.stopped in guarding.page(ended) and "damage is foretold" in ended.stopped
 
 
 def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Path) -> None:

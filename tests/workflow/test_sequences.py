@@ -44,7 +44,7 @@ def test_the_same_facts_are_edited_with_each_number_per_step(
             "batch": [1, 2],
             "arrangements": ["drawn", "dispersed"],
             "telemetry": ["key_drift", "row_energy"],
-            "stop_before_collapse": True,
+            "stop_before": "collapse",
             "tasks": [],
         },
     )

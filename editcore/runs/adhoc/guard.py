@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from editcore.atomic import together
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, judge
 from editcore.collapse.yardstick import Scale, in_words
-from editcore.config.alarm import shipped
+from editcore.config.alarm import Alarm, shipped
 from editcore.config.collapse import CollapseSection
 from editcore.errors import ConfigError
 from editcore.evaluation import effect
@@ -36,14 +36,17 @@ ACCUMULATED = 0
 class Guarded:
     """The outcome of a list of edits: a row for each, and those accepted as one weight change.
 
-    `notes` are what the reader should know first, and `scale` is what rounding the model's weights
-    does to its predictions.
+    `alarm` foretells harm, and `stopped` is why the edits after the last row were not tried, if
+    they were not. `notes` are what the reader should know first, and `scale` is what rounding the
+    model's weights does to its predictions.
     """
 
     rows: Sequence[dict[str, Any]]
     delta: "Delta"
     job: str
     measured_with: MeasuredWith
+    alarm: Alarm
+    stopped: str = ""
     notes: Sequence[str] = ()
     scale: Scale = field(default_factory=dict)
 
@@ -75,13 +78,15 @@ def guard(
     say: Say,
     *,
     allow_damage: bool = False,
+    stop: bool = False,
 ) -> Guarded:
     """Edit in sequence; an edit after which the model has collapsed or is damaged is refused.
 
-    With `allow_damage`, only a collapse is refused. Each edit is made on the model with the
-    accepted ones in place, and the result is compared with the unedited model. After each accepted
-    edit, the accepted ones before it are asked again. Raises `EditcoreError` as `check` does, and
-    `ConfigError` for an editor that changes no weights.
+    With `allow_damage`, only a collapse is refused. With `stop`, no further edit is tried after one
+    is refused, or once an accepted one foretells that some will be. Each edit is made on the model
+    with the accepted ones in place, and the result is compared with the unedited model. After each
+    accepted edit, the accepted ones before it are asked again. Raises `EditcoreError` as `check`
+    does, and `ConfigError` for an editor that changes no weights.
     """
     ready = set_up(choice, requests, cache, say)
     shard = ready.shard
@@ -96,7 +101,8 @@ def guard(
     from editcore.updates.delta import combine_deltas
 
     accepted: list[Delta] = []
-    rows = []
+    rows: list[dict[str, Any]] = []
+    alarm, stopped = shipped("collapse" if allow_damage else "damage"), ""
     with accumulating(shard.session.context.model) as changes:
         trials = Trials(shard, changes)
         for step, request in enumerate(progress_bar(shard.requests, title="guard", unit="edit")):
@@ -108,9 +114,18 @@ def guard(
                 lost = [request.case_id for request in trials.endangered()]
                 row["endangers"] = json.dumps(lost) if lost else None
             rows.append(_row(row, step, accepted=delta is not None))
+            left = len(shard.requests) - len(rows)
+            stopped = _why_stop(rows[-1], alarm) if stop and left else ""
+            if stopped:
+                break
     job = shard.rows.job.model_dump_json()
-    made_with = job, ready.measured_with
-    return Guarded(rows, combine_deltas(accepted), *made_with, ready.notes, ready.scale)
+    made = rows, combine_deltas(accepted), job, ready.measured_with
+    return Guarded(*made, alarm, stopped, ready.notes, ready.scale)
+
+
+def _why_stop(row: dict[str, Any], alarm: Alarm) -> str:
+    """Why no further edit should be tried after that of the row; empty to go on."""
+    return alarm.seen(row) if row["accepted"] else "the last one was refused"
 
 
 def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
@@ -148,10 +163,10 @@ def _reason(row: dict[str, Any], rule: CollapseSection) -> str:
 def page(guarded: Guarded) -> str:
     """The outcome as text: one line per edit, with the reason of each refusal.
 
-    Below an accepted edit is what foretells that further ones will collapse the model, and the
-    edits that it endangers.
+    Below an accepted edit are the edits that it endangers, and below the first that does so, what
+    foretells that further ones will harm the model.
     """
-    lines, alarm = [*guarded.notes], shipped()
+    lines, seen = [*guarded.notes], ""
     facts = {row["case_id"]: _fact(row) for row in guarded.rows}
     for row in guarded.rows:
         if row["accepted"]:
@@ -159,7 +174,8 @@ def page(guarded: Guarded) -> str:
             remarks += ["damaged"] if row["grade"] == DAMAGED else []
             remarks += [] if row["took"] else ["without effect"]
             lines.append(f"  ok       {_fact(row)} ({', '.join(remarks)})")
-            lines += [f"           warning: {seen}"] if (seen := alarm.seen(row)) else []
+            if not seen and (seen := guarded.alarm.seen(row)):
+                lines.append(f"           warning: {seen}")
             lost = json.loads(row["endangers"] or "[]")
             lines += [f"           endangers: {facts[case]}" for case in lost]
         else:
@@ -167,6 +183,8 @@ def page(guarded: Guarded) -> str:
             lines.append(f"  refused  {_fact(row)}\n           {reason}")
     accepted = [row for row in guarded.rows if row["accepted"]]
     lines += ["", f"{len(accepted)} of {len(guarded.rows)} edits accepted."]
+    if guarded.stopped:
+        lines.append(f"No further edits were tried, because {guarded.stopped}.")
     if accepted and (as_much := in_words(accepted[-1]["kl_mean"], guarded.scale)):
         lines.append(f"Together, they disturb the model {as_much}.")
     return "\n".join([*lines, str(guarded.measured_with)])
