@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from editcore import EditRequest, read_requests
+from editcore.cli import main
 from editcore.config.alarm import Alarm, shipped
 from editcore.datasets.bundled import data_file
 from editcore.numbers import in_percent
@@ -126,10 +128,13 @@ def test_a_list_can_end_at_the_first_edit_that_is_refused(
 def test_a_list_can_end_once_harm_is_foretold(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     always = Alarm(foretells="damage", predictor="kl_mean", threshold=0)
     monkeypatch.setattr(guarding, "shipped", {"damage": always}.__getitem__)
-    choice = Choice("tiny-gpt2", "rome", {}, study)
-    ended = guarding.guard(choice, facts(), study.parent, silent, stop=True)
-    assert [row["accepted"] for row in ended.rows] == [True]
-    assert ended.stopped in guarding.page(ended) and "damage is foretold" in ended.stopped
+    command = ["guard", data_file("resources/world/normal.json"), "--limit", "3", "--stop"]
+    command += ["--model", "tiny-gpt2", "--editor", "rome", "--config", str(study)]
+    command += ["--cache", str(study.parent), "--out", str(study.parent / "guarded")]
+    ended = CliRunner().invoke(main, command)
+    assert ended.exit_code == 3
+    assert "1 of 1 edits accepted.\nNo further edits were tried, because the mean" in ended.stdout
+    assert "on damage is foretold." in ended.stdout
 
 
 def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Path) -> None:
