@@ -21,9 +21,9 @@ from editcore.models.architectures import stores_transposed
 from editcore.models.loading import LoadedModel
 from editcore.records.tensors import opened, save_tensors
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, Update
+from editcore.updates.factor_history import PARTS, FactorHistory
 
 PARAMETERS = "parameters"
-PARTS = ("outputs", "inputs")
 REMEDY = "delete it and run again, so that `editcore sequence` writes it"
 # An integer of the same width, to see a number's bits.
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -35,7 +35,7 @@ class CumulativeDelta:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._originals: dict[str, Tensor] = {}
-        self._factors: dict[str, list[LowRankUpdate]] = {}
+        self._factors: dict[str, FactorHistory] = {}
 
     @property
     def parameters(self) -> list[str]:
@@ -83,7 +83,7 @@ class CumulativeDelta:
             if new:
                 self._originals[name] = self._now(name).clone()
             if isinstance(update, LowRankUpdate) and (new or name in self._factors):
-                self._factors.setdefault(name, []).append(update)
+                self._factors.setdefault(name, FactorHistory()).append(update)
             else:
                 self._factors.pop(name, None)
         laid_out.add_to(self._model.model)
@@ -94,7 +94,7 @@ class CumulativeDelta:
         delta.check(self._model.model)
         before = {name: self._now(name).clone() for name in delta.updates}
         originals = dict(self._originals)
-        factors = {name: list(updates) for name, updates in self._factors.items()}
+        factors = {name: (held, len(held)) for name, held in self._factors.items()}
         self.add(delta)
 
         @torch.no_grad()
@@ -102,7 +102,10 @@ class CumulativeDelta:
             for name, weights in before.items():
                 self._now(name).copy_(weights)
             self._model.follow(before)
-            self._originals, self._factors = originals, factors
+            self._originals, self._factors = originals, {}
+            for name, (held, length) in factors.items():
+                held.cut(length)
+                self._factors[name] = held
 
         return take_out
 
@@ -119,13 +122,11 @@ class CumulativeDelta:
         """The changes by parameter: factors in their order, with their ranks, or differing bits."""
         found: dict[str, Tensor] = {}
         for name, original in self._originals.items():
-            updates = self._factors.get(name)
-            if updates is None:
+            held = self._factors.get(name)
+            if held is None:
                 found[f"{name}/bits"] = (_bits(self._now(name)) ^ _bits(original)).cpu()
             else:
-                found[f"{name}/outputs"] = torch.cat([u.outputs for u in updates], 1).cpu()
-                found[f"{name}/inputs"] = torch.cat([u.inputs for u in updates], 1).cpu()
-                found[f"{name}/ranks"] = torch.tensor([u.outputs.shape[1] for u in updates])
+                found |= {f"{name}/{part}": tensor for part, tensor in held.tensors().items()}
         return found
 
     def record(self) -> str:
