@@ -171,7 +171,7 @@ def test_survival_telemetry_and_what_foretells_are_shown(with_sequences: Any) ->
     assert {line.get_marker() for line in panel.lines} >= {"o", "x"}
     foretold = page.tables[-1]
     assert foretold.heads[0] == "what is foretold"
-    best = next(row for row in foretold.rows if row[:2] == ("collapsed", "each editor"))
+    best = next(row for row in foretold.rows if row[:2] == ("collapse", "each editor"))
     assert best[3:5] == ("6", "4")
     assert any("Survival" in words for words in page.paragraphs)
 

@@ -38,8 +38,8 @@ def tables(rows: pl.DataFrame) -> list[Table]:
         "then, and false otherwise. Lead is the share of the edits up to the harm that were still "
         "to come, as a median over the harmed sequences, 0 for those without a right alarm. "
         f"Predictors with false alarms in at most {MOST_FALSE:.0%} of the sequences come first. "
-        "The threshold shown is fitted on all sequences. Sequences that were harmed when first "
-        "measured are left out."
+        "The threshold shown is fitted on all sequences, with as few false alarms as possible. "
+        "Sequences that were harmed when first measured are left out."
     )
     return [Table(caption, HEADS, tuple(rows_shown), 3)]
 
