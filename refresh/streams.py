@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
+import numpy as np
 import polars as pl
 
 from editcore.collapse.stream_warning import STREAM, TARGETS, Tested, ranked, streams
@@ -37,10 +38,10 @@ def lasted(rows: pl.DataFrame) -> str:
         harmed, collapsed = pl.col("grade") != SOUND, pl.col("grade") == COLLAPSED
         ratios = graded.sort("edits").group_by("order").last()["perplexity_ratio"]
         spans = [_first(graded, harmed), _first(graded, collapsed), _range(ends)]
-        lines.append((model, editor, len(ends), *spans, times(median(ratios)), *_seconds(group)))
+        lines.append((model, editor, len(ends), *spans, times(median(ratios)), _seconds(group)))
     heads = (
         *("model", "editor", "sequences", "damaged after", "collapsed after", "edits", "ratio"),
-        *("seconds an edit, first quarter", "last quarter"),
+        "seconds an edit, by fifths of the sequence",
     )
     return _table(heads, lines)
 
@@ -93,19 +94,18 @@ def _first(graded: pl.DataFrame, where: pl.Expr) -> str:
     return _range(first) + (f", {never} never" if never else "")
 
 
-def _seconds(group: pl.DataFrame) -> list[str]:
-    """Mean seconds an edit, all measurements included, in the first and last quarter of sequences.
+def _seconds(group: pl.DataFrame) -> str:
+    """Mean seconds an edit, all measurements included, in each fifth of the sequences.
 
     Over those with at least `LONG` edits; a dash without one.
     """
-    firsts, lasts = [], []
+    found = []
     for _, stream in group.filter(pl.col("edits") > 0).group_by("order"):
         if len(stream) >= LONG:
-            seconds = stream.sort("edits")["seconds"]
-            quarter = len(seconds) // 4
-            firsts.append(float(seconds.head(quarter).sum()) / quarter)
-            lasts.append(float(seconds.tail(quarter).sum()) / quarter)
-    return [f"{sum(some) / len(some):.3f}" if some else "–" for some in (firsts, lasts)]
+            seconds = stream.sort("edits")["seconds"].to_numpy()
+            found.append([float(part.mean()) for part in np.array_split(seconds, 5)])
+    means = (sum(part) / len(part) for part in zip(*found, strict=True))
+    return ", ".join(f"{mean:.2f}" for mean in means) or "–"
 
 
 def _range(values: pl.Series) -> str:
