@@ -63,3 +63,17 @@ def test_the_long_sequences_have_the_arenas_options(arena: dict[str, Any]) -> No
     for label, entry in long["editors"].items():
         assert entry["options"] == arena["editors"][label]["options"]
     assert f"{len(long['editors'])} sequences of 1000 edits" in planned("arena-sequence.yaml")
+
+
+def test_the_streams_have_the_arenas_options(arena: dict[str, Any]) -> None:
+    for name in ("streams", "streams-smollm2"):
+        study = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+        for label, entry in study["editors"].items():
+            for model in study["models"]:
+                ours, theirs = (_options(each, model) for each in (entry, arena["editors"][label]))
+                assert ours == theirs, (name, label, model)
+
+
+def _options(editor: dict[str, Any], model: str) -> dict[str, Any]:
+    options: dict[str, Any] = editor["options"] | editor.get("options_by_model", {}).get(model, {})
+    return options
