@@ -4,7 +4,7 @@ Writes the alarms that editcore provides, and the tables of docs/streams.md.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,40 +15,61 @@ from editcore.collapse.stream_warning import STREAM, TARGETS, Tested, ranked, st
 from editcore.collapse.verdict import COLLAPSED, SOUND
 from editcore.config.alarm import HARMS, IN_WORDS, SHIPPED, Alarm, Harm
 from editcore.errors import EditcoreError
-from editcore.numbers import listed, plural, times
+from editcore.numbers import listed, number, plural, times
 from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.records.tables import read_table
 from editcore.report.sections.sequences.rows import median
-from editcore.report.sections.sequences.warning import HEADS, cells
 from refresh.documents import between
 from refresh.repository import results_argument, root_option
 from refresh.telemetry import PAGE
 
 PREDICTED = "<!-- foretold: start -->", "<!-- foretold: end -->"
 LONG = 400  # edits
+KIND = ("model", "editor", "batch", "arrangement")
 LASTED = "<!-- lasted: start -->", "<!-- lasted: end -->"
 
 
 def lasted(rows: pl.DataFrame) -> str:
-    """Edits until damage and collapse by model and editor, the smallest and largest over seeds."""
+    """Edits until damage and collapse of each kind of sequence, smallest and largest over seeds."""
     lines = []
-    for (model, editor), group in rows.group_by("model", "editor", maintain_order=True):
+    for (model, editor, batch, arrangement), group in rows.group_by(KIND, maintain_order=True):
         graded = group.filter(pl.col("edits") > 0, pl.col("grade").is_not_null())
         ends = group.group_by("order").agg(pl.col("edits").max())["edits"]
         harmed, collapsed = pl.col("grade") != SOUND, pl.col("grade") == COLLAPSED
         ratios = graded.sort("edits").group_by("order").last()["perplexity_ratio"]
         spans = [_first(graded, harmed), _first(graded, collapsed), _range(ends)]
-        lines.append((model, editor, len(ends), *spans, times(median(ratios)), _seconds(group)))
+        about = model, editor, batch, arrangement, len(ends)
+        lines.append((*about, *spans, times(median(ratios)), _seconds(group)))
     heads = (
-        *("model", "editor", "sequences", "damaged after", "collapsed after", "edits", "ratio"),
-        "seconds an edit, by fifths of the sequence",
+        *("model", "editor", "per step", "order", "sequences", "damaged after", "collapsed after"),
+        *("edits", "ratio", "seconds an edit, by fifths of the sequence"),
     )
     return _table(heads, lines)
 
 
-def foretold(found: Mapping[Harm, list[Tested]]) -> str:
-    """The predictors by lead, as in the report."""
-    return _table(HEADS, [cells(target, test) for target, tests in found.items() for test in tests])
+def foretold(tests: list[Tested]) -> str:
+    """The predictors of one harm, by lead with each editor left out."""
+    found = {(test.predictor, test.left_out): test for test in tests}
+    lines = [
+        (
+            test.predictor,
+            *_test(test),
+            *_test(found.get((test.predictor, "model"))),
+            number(test.threshold),
+        )
+        for test in tests
+        if test.left_out == "editor"
+    ]
+    heads = (
+        *("predictor", "editors left out: warned", "lead", "false alarms"),
+        *("models left out: warned", "lead", "false alarms", "threshold"),
+    )
+    return _table(heads, lines)
+
+
+def _test(test: Tested | None) -> tuple[str, ...]:
+    values = (test.warned, test.lead, test.false_alarms) if test else ()
+    return tuple(f"{value:.0%}" for value in values) or ("–",) * 3
 
 
 def alarm(harm: Harm, found: list[Tested]) -> Alarm:
@@ -60,17 +81,16 @@ def alarm(harm: Harm, found: list[Tested]) -> Alarm:
 
 @click.command(help=__doc__)
 @results_argument
+@click.option(
+    "--also",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="List the sequences of this study, too, but fit nothing on them; repeatable.",
+)
 @root_option
-def main(results: tuple[Path, ...], root: Path) -> None:
+def main(results: tuple[Path, ...], also: tuple[Path, ...], root: Path) -> None:
     """Rank the quantities on the sequences in RESULTS, and write both files."""
-    try:
-        tables = [
-            read_table(folder / "summary" / "sequences.parquet", SEQUENCES_JUDGED)
-            for folder in results
-        ]
-    except EditcoreError as error:
-        raise click.UsageError(str(error)) from error
-    rows = pl.concat(tables, how="diagonal").sort("model", "editor", "order", "step")
+    rows, every = _rows(results), _rows((*results, *also))
     found = {target: ranked(streams(rows, target)) for target in TARGETS}
     made = [alarm(harm, found[harm]) for harm in HARMS]
     alarms = {each.foretells: each.model_dump(exclude={"foretells"}) for each in made}
@@ -79,10 +99,23 @@ def main(results: tuple[Path, ...], root: Path) -> None:
     counts = rows.unique(STREAM).group_by("model").len().sort("model").iter_rows()
     of_models = listed([f"{plural(count, 'sequence')} of {model}" for model, count in counts])
     text = (root / PAGE).read_text(encoding="utf-8")
-    text = between(text, f"Tested on {of_models}.\n\n{foretold(found)}", *PREDICTED)
-    (root / PAGE).write_text(between(text, lasted(rows), *LASTED), encoding="utf-8")
+    tested = [f"For {HARMS[harm]}:\n\n{foretold(tests)}" for harm, tests in found.items()]
+    text = between(text, "\n\n".join([f"Tested on {of_models}.", *tested]), *PREDICTED)
+    (root / PAGE).write_text(between(text, lasted(every), *LASTED), encoding="utf-8")
     for each in made:
         click.echo(f"alarm of {each.foretells}: {each.predictor} from {each.threshold} on")
+
+
+def _rows(folders: Sequence[Path]) -> pl.DataFrame:
+    """The sequences of all these studies; raises `UsageError` for a folder without any."""
+    try:
+        tables = [
+            read_table(folder / "summary" / "sequences.parquet", SEQUENCES_JUDGED)
+            for folder in folders
+        ]
+    except EditcoreError as error:
+        raise click.UsageError(str(error)) from error
+    return pl.concat(tables, how="diagonal").sort(*KIND, "order", "step")
 
 
 def _first(graded: pl.DataFrame, where: pl.Expr) -> str:

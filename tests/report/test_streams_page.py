@@ -27,12 +27,18 @@ def test_page_and_alarm_are_written(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "docs" / "streams.md").write_text(PAGE, encoding="utf-8")
     write_table(tmp_path / "results" / "summary" / "sequences.parquet", rows, SEQUENCES_JUDGED, {})
-    made = CliRunner().invoke(main, ["--root", str(tmp_path), str(tmp_path / "results")])
+    also = [row | {"batch": 10} for row in long_sequence("gamma", 0, 0.1)]
+    table = tmp_path / "also" / "summary" / "sequences.parquet"
+    table.parent.mkdir(parents=True)
+    write_table(table, also, SEQUENCES_JUDGED, {})
+    command = ["--root", str(tmp_path), str(tmp_path / "results"), "--also", str(tmp_path / "also")]
+    made = CliRunner().invoke(main, command)
     assert made.exit_code == 0, made.output
     page = (tmp_path / "docs" / "streams.md").read_text(encoding="utf-8")
     assert "Tested on 6 sequences of small." in page
-    assert "| small | gamma | 2 | never | never | 60 | ×1.09 |" in page
-    assert "| small | alpha | 2 | 2 | 23 to 24 |" in page
+    assert "| small | gamma | 1 | drawn | 2 | never | never | 60 | ×1.09 |" in page
+    assert "| small | alpha | 1 | drawn | 2 | 2 | 23 to 24 |" in page
+    assert "| small | gamma | 10 | drawn | 1 | 2 | 24 |" in page
     alarms = json.loads((tmp_path / "editcore" / "config" / "alarm.json").read_text("utf-8"))
     assert [*alarms] == ["damage", "collapse"]
     assert alarms["collapse"]["predictor"] == "perplexity_ratio"
