@@ -1,9 +1,8 @@
-"""Fits the alarms of sequences again: `python -m refresh.streams RESULTS...`, folders of studies.
+"""Fits the alarm of sequences again: `python -m refresh.streams RESULTS...`, folders of studies.
 
-Writes the alarms that editcore provides, and the tables of docs/streams.md.
+Writes the alarm that editcore provides, and the tables of docs/streams.md.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import click
 import numpy as np
 import polars as pl
 
-from editcore.collapse.stream_warning import STREAM, TARGETS, Tested, ranked, streams
-from editcore.collapse.verdict import COLLAPSED, SOUND
-from editcore.config.alarm import HARMS, IN_WORDS, SHIPPED, Alarm, Harm
+from editcore.collapse.stream_warning import STREAM, Tested, ranked, streams
+from editcore.collapse.verdict import COLLAPSED, HARMFUL, SOUND
+from editcore.config.alarm import IN_WORDS, SHIPPED, Alarm
 from editcore.errors import EditcoreError
 from editcore.numbers import listed, number, plural, times
 from editcore.records.schemas import SEQUENCES_JUDGED
@@ -72,11 +71,12 @@ def _test(test: Tested | None) -> tuple[str, ...]:
     return tuple(f"{value:.0%}" for value in values) or ("–",) * 3
 
 
-def alarm(harm: Harm, found: list[Tested]) -> Alarm:
-    """The best of those quantities that every sequence measures."""
+def alarm(found: list[Tested]) -> Alarm:
+    """The best of those quantities that every sequence measures, for a collapse."""
     best = next(t for t in found if t.predictor in IN_WORDS and t.left_out == "editor")
-    known = {"predictor": best.predictor, "threshold": float(f"{best.threshold:.3g}")}
-    return Alarm.model_validate({"foretells": harm, **known})
+    return Alarm.model_validate(
+        {"predictor": best.predictor, "threshold": float(f"{best.threshold:.3g}")}
+    )
 
 
 @click.command(help=__doc__)
@@ -91,19 +91,17 @@ def alarm(harm: Harm, found: list[Tested]) -> Alarm:
 def main(results: tuple[Path, ...], also: tuple[Path, ...], root: Path) -> None:
     """Rank the quantities on the sequences in RESULTS, and write both files."""
     rows, every = _rows(results), _rows((*results, *also))
-    found = {target: ranked(streams(rows, target)) for target in TARGETS}
-    made = [alarm(harm, found[harm]) for harm in HARMS]
-    alarms = {each.foretells: each.model_dump(exclude={"foretells"}) for each in made}
+    found = {target: ranked(streams(rows, target)) for target in HARMFUL}
+    made = alarm(found["collapse"])
     file = root / "editcore" / "config" / SHIPPED
-    file.write_text(json.dumps(alarms, indent=1) + "\n", encoding="utf-8")
+    file.write_text(made.model_dump_json(indent=1) + "\n", encoding="utf-8")
     counts = rows.unique(STREAM).group_by("model").len().sort("model").iter_rows()
     of_models = listed([f"{plural(count, 'sequence')} of {model}" for model, count in counts])
     text = (root / PAGE).read_text(encoding="utf-8")
-    tested = [f"For {HARMS[harm]}:\n\n{foretold(tests)}" for harm, tests in found.items()]
+    tested = [f"What foretells {harm}:\n\n{foretold(tests)}" for harm, tests in found.items()]
     text = between(text, "\n\n".join([f"Tested on {of_models}.", *tested]), *PREDICTED)
     (root / PAGE).write_text(between(text, lasted(every), *LASTED), encoding="utf-8")
-    for each in made:
-        click.echo(f"alarm of {each.foretells}: {each.predictor} from {each.threshold} on")
+    click.echo(f"the alarm: {made.predictor} from {made.threshold} on")
 
 
 def _rows(folders: Sequence[Path]) -> pl.DataFrame:

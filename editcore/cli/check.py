@@ -130,7 +130,7 @@ def check(
 @click.option(
     "--stop",
     is_flag=True,
-    help="End at the first edit that is refused, or as soon as it is foretold that one will be.",
+    help="End at the first edit that is refused, or as soon as a collapse is foretold.",
 )
 @click.option("--out", required=True, type=OUT_FOLDER, help="The folder to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

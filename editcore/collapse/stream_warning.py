@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from editcore.collapse.verdict import COLLAPSED, DAMAGED
-from editcore.config.alarm import Harm
+from editcore.collapse.verdict import HARMFUL
+from editcore.config.collapse import Harm
 from editcore.config.telemetry import TELEMETRY
 
 MOST_FALSE = 0.05  # predictors with more false alarms in the test are ranked below all others
@@ -25,9 +25,6 @@ AHEAD = 2  # an alarm after n edits is right if the harm comes within this many 
 ENDS = (1e-12, 1e12)  # scores are compared by their logarithm; 0 and infinity are replaced by these
 COMBINED = "combined"
 STREAM = ("model", "editor", "dataset", "batch", "arrangement", "order")
-TARGETS: Mapping[Harm, tuple[str, ...]] = MappingProxyType(
-    {"damage": (DAMAGED, COLLAPSED), "collapse": (COLLAPSED,)}
-)
 # Each increases with the risk.
 PREDICTORS: Mapping[str, pl.Expr] = MappingProxyType(
     {
@@ -85,7 +82,7 @@ def streams(rows: pl.DataFrame, target: Harm) -> list[Stream]:
     measured = rows.filter(pl.col("edits") > 0, pl.col("grade").is_not_null()).sort("edits")
     found = []
     for key, stream in measured.group_by(STREAM, maintain_order=True):
-        hit = stream["grade"].is_in(TARGETS[target])
+        hit = stream["grade"].is_in(HARMFUL[target])
         first = hit.arg_max() if hit.any() else len(stream)
         assert first is not None
         before = stream.head(first)

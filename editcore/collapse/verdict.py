@@ -1,15 +1,16 @@
 """Grades an edited model as sound, damaged or collapsed, and warns before it is edited."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
 
 from editcore.collapse import forecast as forecasts
 from editcore.collapse.forecast import Forecast, Forecaster
-from editcore.config.collapse import CollapseSection
+from editcore.config.collapse import CollapseSection, Harm
 from editcore.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Grade = Literal["sound", "damaged", "collapsed"]
 SOUND, DAMAGED, COLLAPSED = GRADES = get_args(Grade)
+HARMFUL: Mapping[Harm, tuple[Grade, ...]] = MappingProxyType(
+    {"damage": (DAMAGED, COLLAPSED), "collapse": (COLLAPSED,)}
+)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""The alarms that end a sequence before its model is harmed: a quantity of it, and a threshold.
+"""The alarm that a sequence of edits will collapse its model: a quantity of it, and a threshold.
 
-`editcore.collapse.stream_warning` tests what foretells harm; `python -m refresh.streams` writes the
-best of it to the file that is read here.
+`editcore.collapse.stream_warning` tests what foretells a collapse; `python -m refresh.streams`
+writes the best of it to the file that is read here.
 """
 
 import importlib.resources
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,7 +12,6 @@ from editcore.config.section import Section
 from editcore.numbers import number
 
 SHIPPED = "alarm.json"
-Harm = Literal["damage", "collapse"]
 # What an alarm may look at, since every sequence measures it; each increases with the risk.
 Quantity = Literal["perplexity_ratio", "top1_changed", "kl_mean"]
 IN_WORDS: Mapping[str, str] = {
@@ -21,13 +19,11 @@ IN_WORDS: Mapping[str, str] = {
     "top1_changed": "the share of tokens with another likeliest next token",
     "kl_mean": "the mean divergence of predictions in nats",
 }
-HARMS: Mapping[Harm, str] = {"damage": "damage", "collapse": "a collapse"}
 
 
 class Alarm(Section):
-    """Raised the first time that `predictor` reaches `threshold`."""
+    """Raised the first time that `predictor` reaches `threshold`; it foretells a collapse."""
 
-    foretells: Harm
     predictor: Quantity
     threshold: float
 
@@ -40,12 +36,11 @@ class Alarm(Section):
             return ""
         return (
             f"{IN_WORDS[self.predictor]} is {number(value)}, and from {number(self.threshold)} on "
-            f"{HARMS[self.foretells]} is foretold"
+            "a collapse is foretold"
         )
 
 
-def shipped(harm: Harm) -> Alarm:
-    """The alarm that editcore provides for this harm."""
+def shipped() -> Alarm:
+    """The alarm that editcore provides."""
     file = importlib.resources.files("editcore.config") / SHIPPED
-    found = json.loads(file.read_text(encoding="utf-8"))
-    return Alarm(foretells=harm, **found[harm])
+    return Alarm.model_validate_json(file.read_text(encoding="utf-8"))

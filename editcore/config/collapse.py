@@ -9,6 +9,8 @@ from editcore.config.messages import validated
 from editcore.config.section import Section
 from editcore.numbers import number
 
+Harm = Literal["damage", "collapse"]
+
 
 class CollapseSection(Section):
     """When an edited model counts as collapsed, and when as damaged."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from editcore.config.alarm import Harm
+from editcore.config.collapse import Harm
 from editcore.config.messages import nearest
 from editcore.config.section import Label, Natural, Positive, Section, Seed
 from editcore.config.telemetry import NAMES
@@ -78,8 +78,9 @@ class SequenceSection(Section):
     )
     stop_before: Harm | None = Field(
         default=None,
-        description="End a sequence as soon as this is foretold, from what its edits do to "
-        "predictions on the perplexity texts (docs/streams.md): damage or collapse.",
+        description="Measure every step, and end a sequence before this harm: a step that would "
+        "damage, or collapse, its model is taken back, and none is made once a collapse is "
+        "foretold (docs/streams.md).",
     )
     checkpoint: Positive = Field(
         default=20, description="Steps between checkpoints, from which an interrupted run resumes."

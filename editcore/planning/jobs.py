@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from editcore import atomic
 from editcore.config.alarm import Alarm
-from editcore.config.collapse import CollapseSection
+from editcore.config.collapse import CollapseSection, Harm
 from editcore.config.messages import explain
 from editcore.config.options import Anchor
 from editcore.config.section import Natural, Positive, Seed
@@ -321,8 +321,9 @@ class SequenceJob(EditorJob):
     then. Perplexity is measured every `every` edits and in each step up to `closely`, with the
     quantities in `telemetry`; efficacy and locality at each of `checks` and at the end. `tasks` are
     run at the start, at each of `task_checks` and at the end, on the first `task_items` items of
-    each. With a `stop_rule`, the sequence ends when the model has collapsed by that rule; with an
-    `alarm`, as soon as that foretells harm.
+    each. With a `stop_rule`, the sequence ends when the model has collapsed by that rule; with
+    `stop_before`, every step is measured, one that harms the model so is taken back, and the
+    sequence ends then, or as soon as `alarm` foretells a collapse.
     """
 
     dataset: DatasetSpec
@@ -337,6 +338,7 @@ class SequenceJob(EditorJob):
     arrangement: Arrangement = "drawn"
     telemetry: tuple[TelemetryName, ...] = ()
     stop_rule: CollapseSection | None = None
+    stop_before: Harm | None = None
     alarm: Alarm | None = None
     tasks: tuple[str, ...] = ()
     task_items: Positive | None = None

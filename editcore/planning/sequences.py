@@ -77,12 +77,13 @@ class SequencePlanner:
             with at(f"{self.where}.tasks"):
                 preflight.tasks(self.choice.tasks)
         chosen = {"editors", "datasets", "edits", "seeds", "batch", "after_collapse"}
-        chosen |= {"arrangements", "telemetry", "stop_before"}
+        chosen |= {"arrangements", "telemetry"}
+        rule, before = self.config.collapse, self.choice.stop_before
         stops = self.choice.after_collapse == "stop"
-        stop_rule = self.config.collapse.decisive() if stops else None
+        stop_rule = rule if before else rule.decisive() if stops else None
+        alarm = shipped() if before else None
         asked = NAMES if self.choice.telemetry == "all" else self.choice.telemetry
         found = self.choice.model_dump(exclude=chosen)
-        alarm = shipped(self.choice.stop_before) if self.choice.stop_before else None
         return {**found, "telemetry": asked, "stop_rule": stop_rule, "alarm": alarm}
 
     def batches(self, editor: EditorSpec) -> tuple[int, ...]:

@@ -103,7 +103,7 @@ def test_arrangements_and_telemetry_are_part_of_the_jobs(planned: Planner) -> No
     (plain,) = planned(sequences={}).sequences.values()
     assert (plain.arrangement, plain.telemetry, plain.alarm) == ("drawn", (), None)
     (warned,) = planned(sequences={"stop_before": "damage"}).sequences.values()
-    assert warned.alarm == shipped("damage")
+    assert (warned.stop_before, warned.alarm) == ("damage", shipped())
 
 
 def test_a_sequence_runs_again_if_a_file_of_a_task_changes(planned: Planner) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from editcore import EditRequest, read_requests
 from editcore.cli import main
-from editcore.config.alarm import Alarm, shipped
+from editcore.config.alarm import Alarm
 from editcore.datasets.bundled import data_file
 from editcore.numbers import in_percent
 from editcore.runs.adhoc import guard as guarding
@@ -104,16 +104,14 @@ def test_a_model_that_will_collapse_is_warned_of(study: Path) -> None:
     assert "foretold" not in guarding.page(made)
     ruined = made.rows[0] | {"perplexity_ratio": 9.0, "kl_mean": 9.0, "top1_kept": 0.1}
     page = guarding.page(replace(made, rows=[ruined]))
-    assert "warning: " in page and "damage is foretold" in page
-    page = guarding.page(replace(made, rows=[ruined], alarm=shipped("collapse")))
     assert "warning: " in page and "a collapse is foretold" in page
 
 
 def test_a_list_can_end_at_the_first_edit_that_is_refused(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    never = Alarm(foretells="collapse", predictor="kl_mean", threshold=float("inf"))
-    monkeypatch.setattr(guarding, "shipped", {"collapse": never}.__getitem__)
+    never = Alarm(predictor="kl_mean", threshold=float("inf"))
+    monkeypatch.setattr(guarding, "shipped", lambda: never)
     choice = Choice("tiny-gpt2", "rome", {}, study)
     how = {"allow_damage": True, "stop": True}
     ended = guarding.guard(choice, facts(), study.parent, silent, **how)
@@ -126,15 +124,15 @@ def test_a_list_can_end_at_the_first_edit_that_is_refused(
 
 
 def test_a_list_can_end_once_harm_is_foretold(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    always = Alarm(foretells="damage", predictor="kl_mean", threshold=0)
-    monkeypatch.setattr(guarding, "shipped", {"damage": always}.__getitem__)
+    always = Alarm(predictor="kl_mean", threshold=0)
+    monkeypatch.setattr(guarding, "shipped", lambda: always)
     command = ["guard", data_file("resources/world/normal.json"), "--limit", "3", "--stop"]
     command += ["--model", "tiny-gpt2", "--editor", "rome", "--config", str(study)]
     command += ["--cache", str(study.parent), "--out", str(study.parent / "guarded")]
     ended = CliRunner().invoke(main, command)
     assert ended.exit_code == 3
     assert "1 of 1 edits accepted.\nNo further edits were tried, because the mean" in ended.stdout
-    assert "on damage is foretold." in ended.stdout
+    assert "on a collapse is foretold." in ended.stdout
 
 
 def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Path) -> None:

@@ -170,14 +170,13 @@ class Guard:
 
 def write_outcome(folder: Path, job: str) -> None:
     """Write the files of `guard`, with the name of their job."""
-    from editcore.config.alarm import shipped
     from editcore.runs.adhoc.guard import Guarded
     from editcore.runs.adhoc.measured_with import MeasuredWith
     from editcore.updates.delta import Delta
 
     measured = MeasuredWith("texts.json", 1, None, (), "float32", "float32", None)
     row = {"model": job, "editor": "e", "step": 0, "status": "ok", "accepted": True}
-    Guarded([row], Delta({}), job, measured, shipped("damage")).save(folder)
+    Guarded([row], Delta({}), job, measured).save(folder)
 
 
 def jobs(folder: Path) -> list[str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editcore.atomic import together
-from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, judge
+from editcore.collapse.objection import objection
+from editcore.collapse.verdict import DAMAGED, judge
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.alarm import Alarm, shipped
-from editcore.config.collapse import CollapseSection
+from editcore.config.collapse import CollapseSection, Harm
 from editcore.errors import ConfigError
 from editcore.evaluation import effect
-from editcore.numbers import in_percent, number, times
+from editcore.numbers import times
 from editcore.progress import progress_bar
 from editcore.records.provenance import versions
 from editcore.records.schemas import GUARD
@@ -36,16 +37,15 @@ ACCUMULATED = 0
 class Guarded:
     """The outcome of a list of edits: a row for each, and those accepted as one weight change.
 
-    `alarm` foretells harm, and `stopped` is why the edits after the last row were not tried, if
-    they were not. `notes` are what the reader should know first, and `scale` is what rounding the
-    model's weights does to its predictions.
+    `stopped` is why the edits after the last row were not tried, if they were not. `notes` are what
+    the reader should know first, and `scale` is what rounding the model's weights does to its
+    predictions.
     """
 
     rows: Sequence[dict[str, Any]]
     delta: "Delta"
     job: str
     measured_with: MeasuredWith
-    alarm: Alarm
     stopped: str = ""
     notes: Sequence[str] = ()
     scale: Scale = field(default_factory=dict)
@@ -83,7 +83,7 @@ def guard(
     """Edit in sequence; an edit after which the model has collapsed or is damaged is refused.
 
     With `allow_damage`, only a collapse is refused. With `stop`, no further edit is tried after one
-    is refused, or once an accepted one foretells that some will be. Each edit is made on the model
+    is refused, or once a collapse is foretold. Each edit is made on the model
     with the accepted ones in place, and the result is compared with the unedited model. After each
     accepted edit, the accepted ones before it are asked again. Raises `EditcoreError` as `check`
     does, and `ConfigError` for an editor that changes no weights.
@@ -102,12 +102,12 @@ def guard(
 
     accepted: list[Delta] = []
     rows: list[dict[str, Any]] = []
-    alarm, stopped = shipped("collapse" if allow_damage else "damage"), ""
+    refuse = partial(_objection, ready.rule, "collapse" if allow_damage else "damage")
+    alarm, stopped = shipped(), ""
     with accumulating(shard.session.context.model) as changes:
         trials = Trials(shard, changes)
         for step, request in enumerate(progress_bar(shard.requests, title="guard", unit="edit")):
-            objection = partial(_objection, ready.rule, allow_damage=allow_damage)
-            row, delta = trials.attempt(request, objection)
+            row, delta = trials.attempt(request, refuse)
             if delta is not None:
                 accepted.append(delta)
                 row["took"] = effect.took(row)
@@ -120,7 +120,7 @@ def guard(
                 break
     job = shard.rows.job.model_dump_json()
     made = rows, combine_deltas(accepted), job, ready.measured_with
-    return Guarded(*made, alarm, stopped, ready.notes, ready.scale)
+    return Guarded(*made, stopped, ready.notes, ready.scale)
 
 
 def _why_stop(row: dict[str, Any], alarm: Alarm) -> str:
@@ -138,35 +138,19 @@ def _row(row: dict[str, Any], step: int, *, accepted: bool) -> dict[str, Any]:
     }
 
 
-def _objection(rule: CollapseSection, row: dict[str, Any], *, allow_damage: bool) -> str:
+def _objection(rule: CollapseSection, harm: Harm, row: dict[str, Any]) -> str:
     """Why the edit is refused; empty if it is accepted. The row gets its grade."""
     row["grade"] = judge(row["perplexity"], row["perplexity_base"], rule, row["top1_kept"]).grade
-    accepted = (SOUND, DAMAGED) if allow_damage else (SOUND,)
-    return "" if row["grade"] in accepted else _reason(row, rule)
-
-
-def _reason(row: dict[str, Any], rule: CollapseSection) -> str:
-    change = f"{number(row['perplexity_base'])} → {number(row['perplexity'])}"
-    perplexity = f"perplexity {change} ({times(row['perplexity_ratio'])})"
-    harm = f"the model would collapse, {perplexity}"
-    if row["grade"] != COLLAPSED:
-        changed = in_percent(1 - row["top1_kept"])
-        harm = (
-            f"the model would be damaged, another next token the likeliest at {changed} of tokens "
-            f"(the limit is {in_percent(rule.damage)}), {perplexity}"
-        )
-    if row["denominator"] is None:
-        return harm
-    return f"{harm}; the denominator of the update is {number(row['denominator'])}"
+    return objection(row, rule, harm)
 
 
 def page(guarded: Guarded) -> str:
     """The outcome as text: one line per edit, with the reason of each refusal.
 
-    Below an accepted edit are the edits that it endangers, and below the first that does so, what
-    foretells that further ones will harm the model.
+    Below an accepted edit are the edits that it endangers, and once, what foretells that further
+    ones will collapse the model.
     """
-    lines, seen = [*guarded.notes], ""
+    lines, alarm, seen = [*guarded.notes], shipped(), ""
     facts = {row["case_id"]: _fact(row) for row in guarded.rows}
     for row in guarded.rows:
         if row["accepted"]:
@@ -174,7 +158,7 @@ def page(guarded: Guarded) -> str:
             remarks += ["damaged"] if row["grade"] == DAMAGED else []
             remarks += [] if row["took"] else ["without effect"]
             lines.append(f"  ok       {_fact(row)} ({', '.join(remarks)})")
-            if not seen and (seen := guarded.alarm.seen(row)):
+            if not seen and (seen := alarm.seen(row)):
                 lines.append(f"           warning: {seen}")
             lost = json.loads(row["endangers"] or "[]")
             lines += [f"           endangers: {facts[case]}" for case in lost]

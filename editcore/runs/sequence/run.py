@@ -5,11 +5,12 @@ As in "The Butterfly Effect of Model Editing", §5, but with any order, length a
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editcore.collapse.objection import objection
 from editcore.collapse.verdict import judge
 from editcore.datasets.readers import read_cases
 from editcore.editing.diagnostics import as_json
@@ -143,31 +144,58 @@ class SequenceRun:
 
         A fact that cannot be edited is in `failed` with the reason, and the others of its step are
         edited without it. If none is left, `status` is the reason, and weights and state stay as
-        they are.
+        they are; so do they, and the measurements, if the job ends before harm that this step does.
         """
         started = time.perf_counter()
         row = self._identity(step)
         result, failed = self._edit(self.batches[step - 1], current.state)
         row["failed"] = json.dumps(failed) if failed else None
+        take_back = None
         if result.change is not None and result.status == OK:
-            current.take(result)
+            take_back = self._take(current, result)
             facts = [r for r in self.batches[step - 1] if r.case_id not in failed]
             self.telemetry.note(current.keys, current.changes, facts)
         row |= {"status": result.status, "seconds_editing": time.perf_counter() - started}
         row |= _known(result)
-        before, now, last = rows[-1]["edits"], row["edits"], step == len(self.batches)
-        checks = (*self.job.checks, *self.job.task_checks)
-        due = last or self._measures(before, now) or _between(before, now, checks)
-        together, model = self.together if due else (), self.session.context.model
         reported = result.diagnostics if row["made"] else {}
-        with restrained(current.changes, model, together, reported) as diagnostics:
-            self._fill(row, current, rows, last=last)
-        row["diagnostics"] = as_json(diagnostics, ("denominator",))
+        unmeasured = dict(row)
+        self._fill(row, current, rows, reported, last=step == len(self.batches))
+        if take_back and (harm := self._harm(row)):
+            take_back()
+            row = unmeasured | {"made": False}
+            self._fill(row, current, rows, reported, last=True)
+            row["status"] = f"{WARNED}taken back, since {harm}"
         row["seconds"] = time.perf_counter() - started
         return row
 
-    def _fill(self, row: Row, current: SequenceState, rows: Sequence[Row], *, last: bool) -> None:
-        """Add the measurements that are due."""
+    def _take(self, current: SequenceState, result: EditResult) -> Callable[[], None] | None:
+        """Add an edit; what takes it back, if the job may ask for that."""
+        if self.job.stop_before:
+            return current.try_out(result)
+        current.take(result)
+        return None
+
+    def _fill(
+        self,
+        row: Row,
+        current: SequenceState,
+        rows: Sequence[Row],
+        reported: Mapping[str, float],
+        *,
+        last: bool,
+    ) -> None:
+        """Add the measurements that are due, under the transforms of all edits' change."""
+        checks = (*self.job.checks, *self.job.task_checks)
+        before, now = rows[-1]["edits"], row["edits"]
+        due = last or self._measures(before, now) or _between(before, now, checks)
+        together, model = self.together if due else (), self.session.context.model
+        with restrained(current.changes, model, together, reported) as diagnostics:
+            self._measured(row, current, rows, last=last)
+        row["diagnostics"] = as_json(diagnostics, ("denominator",))
+
+    def _measured(
+        self, row: Row, current: SequenceState, rows: Sequence[Row], *, last: bool
+    ) -> None:
         before, now = rows[-1]["edits"], row["edits"]
         if last or self._measures(before, now):
             row |= self._perplexity(self._measure(current))
@@ -210,6 +238,8 @@ class SequenceRun:
 
     def _measures(self, before: int, now: int) -> bool:
         """Whether perplexity is due after a step that brought the edits from `before` to `now`."""
+        if self.job.stop_before:
+            return True
         return now <= self.job.closely or _passes(before, now, self.job.every)
 
     def _stops(self, row: Row) -> bool:
@@ -218,6 +248,11 @@ class SequenceRun:
         if rule is None or perplexity is None:
             return False
         return judge(perplexity, self.unedited.mean, rule).collapsed
+
+    def _harm(self, row: Row) -> str:
+        """What the row's step did to the model that the job wants to end before; or nothing."""
+        rule, harm = self.job.stop_rule, self.job.stop_before
+        return objection(row, rule, harm) if rule and harm else ""
 
     def _measure(self, current: SequenceState) -> Perplexity:
         if current.patch is not None:

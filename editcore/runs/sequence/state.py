@@ -1,11 +1,13 @@
 """The state of a sequence: the result of its edits so far."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from editcore.editing.editor import EditResult
 from editcore.runs.sequence.telemetry.keys import KeyHistory
 from editcore.updates.cumulative_delta import CumulativeDelta
+from editcore.updates.delta import Delta
 from editcore.updates.patch import Patch
 
 
@@ -26,5 +28,16 @@ class SequenceState:
         """Add one more edit."""
         if result.delta is not None:
             self.changes.add(result.delta)
-        self.patch = result.patch
-        self.state = result.state
+        self.patch, self.state = result.patch, result.state
+
+    def try_out(self, result: EditResult) -> Callable[[], None]:
+        """Add one more edit; calling the result takes it back, if nothing followed it."""
+        before = self.patch, self.state, self.keys.copy()
+        take_out = self.changes.try_out(result.delta or Delta({}))
+        self.patch, self.state = result.patch, result.state
+
+        def take_back() -> None:
+            take_out()
+            self.patch, self.state, self.keys = before
+
+        return take_back

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from editcore.collapse.stream_warning import AHEAD, MOST_FALSE, TARGETS, Tested, ranked, streams
+from editcore.collapse.stream_warning import AHEAD, MOST_FALSE, Tested, ranked, streams
+from editcore.collapse.verdict import HARMFUL
 from editcore.numbers import number
 from editcore.report.tables import Table
 
@@ -22,7 +23,7 @@ HEADS = (
 
 def tables(rows: pl.DataFrame) -> list[Table]:
     """The predictors by lead; none if too few sequences were harmed, or all by the same editor."""
-    found = {target: streams(rows, target) for target in TARGETS}
+    found = {target: streams(rows, target) for target in HARMFUL}
     rows_shown = [
         cells(target, test)
         for target, some in found.items()

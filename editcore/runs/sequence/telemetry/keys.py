@@ -83,6 +83,10 @@ class KeyHistory:
             ]
         return self.parts[path][0]
 
+    def copy(self) -> "KeyHistory":
+        """The same history, to which further facts can be added alone."""
+        return KeyHistory({path: [*found] for path, found in self.parts.items()})
+
     def tensors(self) -> dict[str, Tensor]:
         """All keys and outputs by name, for a checkpoint."""
         whole = {path: self.at(path) for path in self.parts}
