@@ -151,7 +151,8 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
     caption = (
         "The ends of the sequences. “Damaged after” is the number of edits at which the model was "
         "first found to be damaged or to have collapsed, and “collapsed after” the one at which it "
-        "was first found to have collapsed, by the study’s rule."
+        "was first found to have collapsed, by the study’s rule. A step that was taken back counts "
+        "as failed, and its sequence as stopped."
     )
     return Table(caption, heads, tuple(cells))
 
