@@ -168,6 +168,8 @@ def test_survival_telemetry_and_what_foretells_are_shown(with_sequences: Any) ->
     assert list(line.get_ydata())[:3] == pytest.approx([0.5, 0.5, 0.5])
     assert line.get_ydata()[-1] == pytest.approx(1.0)
     assert panel.get_title(loc="left") == "weight_change"
+    assert panel.get_xlabel() == "edits so far"
+    assert panel.get_xscale() == "log"
     assert {line.get_marker() for line in panel.lines} >= {"o", "x"}
     foretold = page.tables[-1]
     assert foretold.heads[0] == "what is foretold"

@@ -43,12 +43,15 @@ def draw(study: ReportData, rows: pl.DataFrame, names: list[str]) -> Figure:
     editors = marks(present(study, rows, "editor"))
     lines = ceil(len(names) / ACROSS)
     figure = Figure(figsize=(PANEL[0] * ACROSS, PANEL[1] * lines + 0.4), layout="constrained")
-    panels = figure.subplots(lines, ACROSS, squeeze=False, sharex=True).flat
+    panels = [*figure.subplots(lines, ACROSS, squeeze=False, sharex=True).flat]
+    edited = rows.filter(pl.col("edits") > 0)
+    along = log_scale(edited["edits"])
     for name, axes in zip(names, panels, strict=False):
-        _panel(axes, rows, name, editors)
-    for axes in [*panels][len(names) :]:
+        _panel(axes, edited, name, editors)
+        along.apply(axes, "x")
+    for axes in panels[len(names) :]:
         axes.set_visible(False)
-    for axes in [*panels][max(0, len(names) - ACROSS) : len(names)]:
+    for axes in panels[max(0, len(names) - ACROSS) : len(names)]:
         axes.set_xlabel("edits so far", fontsize=SMALL)
         axes.xaxis.set_tick_params(labelbottom=True)
     editor_legend(figure, editors, columns=5)
