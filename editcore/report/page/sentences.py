@@ -9,6 +9,7 @@ import polars as pl
 from editcore.datasets.invented_world import notes
 from editcore.numbers import listed, number, plural, real, times
 from editcore.report.data import ReportData
+from editcore.report.page.sequence_sentences import in_sequence
 
 Row = dict[str, Any]
 MANY = 8  # editors of one model
@@ -33,7 +34,7 @@ def findings(study: ReportData) -> list[str]:
             parts = (collapse(model, editor, of_editor), worst(study, model, editor))
             reason = (cause(study, model, editor), failures(of_editor))
             found.append(" ".join(part for part in (*parts, *reason) if part))
-    return found
+    return found + in_sequence(study)
 
 
 def together(model: str, rows: Mapping[str, Sequence[Row]]) -> str:
@@ -48,6 +49,8 @@ def together(model: str, rows: Mapping[str, Sequence[Row]]) -> str:
     small collapsed with edits by rome (7 of 9).
     It was damaged by ft (2 of 9).
     No edit by memit did either.
+    >>> together("small", {"ft": [row], "memit": [row]})
+    'No edit by ft and memit damaged or collapsed small.'
     """
     sums = {
         name: {editor: _total(of_editor, name) for editor, of_editor in rows.items()}
@@ -67,10 +70,14 @@ def together(model: str, rows: Mapping[str, Sequence[Row]]) -> str:
     compared = all(r["n_damaged"] is not None for of_editor in rows.values() for r in of_editor)
     damaged = [editor for editor in others if compared and sums["n_damaged"][editor]]
     neither = [editor for editor in others if compared and not sums["n_damaged"][editor]]
+    if len(neither) == len(rows):
+        start, neither = f"No edit by {listed(neither)} damaged or collapsed {model}.", []
+    elif collapsed:
+        start = f"{model} collapsed with edits by {named('n_collapsed', collapsed)}."
+    else:
+        start = f"No edit collapsed {model}."
     parts = [
-        f"{model} collapsed with edits by {named('n_collapsed', collapsed)}."
-        if collapsed
-        else f"No edit collapsed {model}.",
+        start,
         f"It was damaged by {named('n_damaged', damaged)}." if damaged else "",
         f"No edit by {listed(neither)} did either." if neither else "",
         failures([row for of_editor in rows.values() for row in of_editor]),
