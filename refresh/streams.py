@@ -14,7 +14,7 @@ from editcore.collapse.stream_warning import STREAM, Tested, ranked, streams
 from editcore.collapse.verdict import COLLAPSED, HARMFUL, SOUND
 from editcore.config.alarm import IN_WORDS, SHIPPED, Alarm
 from editcore.errors import EditcoreError
-from editcore.numbers import listed, number, plural, times
+from editcore.numbers import listed, number, plural, share, times
 from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.records.tables import read_table
 from editcore.report.sections.sequences.rows import median
@@ -35,13 +35,15 @@ def lasted(rows: pl.DataFrame) -> str:
         graded = group.filter(pl.col("edits") > 0, pl.col("grade").is_not_null())
         ends = group.group_by("order").agg(pl.col("edits").max())["edits"]
         harmed, collapsed = pl.col("grade") != SOUND, pl.col("grade") == COLLAPSED
-        ratios = graded.sort("edits").group_by("order").last()["perplexity_ratio"]
+        last = graded.sort("edits").group_by("order").last()
         spans = [_first(graded, harmed), _first(graded, collapsed), _range(ends)]
         about = model, editor, batch, arrangement, len(ends)
-        lines.append((*about, *spans, times(median(ratios)), _seconds(group)))
+        hold = share(median(last["efficacy_so_far"]))
+        ratio = times(median(last["perplexity_ratio"]))
+        lines.append((*about, *spans, ratio, hold, _seconds(group)))
     heads = (
         *("model", "editor", "per step", "order", "sequences", "damaged after", "collapsed after"),
-        *("edits", "ratio", "seconds an edit, by fifths of the sequence"),
+        *("edits", "ratio", "hold", "seconds an edit, by fifths of the sequence"),
     )
     return _table(heads, lines)
 
