@@ -54,6 +54,7 @@ rule texts:
     log:
         "results/logs/texts/model={model}/{digest}.log",
         usage="results/benchmarks/texts/model={model}/{digest}.json",
+    priority: 1  # before jobs that would keep one of its processors for long
     conda:
         "../envs/editcore.yaml"
     threads: 2
@@ -138,6 +139,7 @@ rule train:
     log:
         "results/logs/train/model={model}/{digest}.log",
         usage="results/benchmarks/train/model={model}/{digest}.json",
+    priority: 1  # before jobs that would keep one of its processors for long
     conda:
         "../envs/editcore.yaml"
     threads: 2
