@@ -174,6 +174,7 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         # Other studies, as dry runs.
         "snakemake": Run("\nreport ", more=DRY),
         "snakemake --configfile config/smoke.yaml": Run("\nreport ", more=DRY),
+        "snakemake --configfile config/streams.yaml": Run("\nsequence ", more=DRY),
         f"editcore plan {XL.split()[1]} --check": Run(PLANNED),
         f"snakemake {XL}": Run("\nreport ", more=DRY),
         f"snakemake -n {XL}": Run("\nreport ", given={"snakemake -n": "snakemake"}, more=DRY),
