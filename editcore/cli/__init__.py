@@ -13,7 +13,7 @@ from editcore.cli.ctrl_c import noted
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.harden import harden
-from editcore.cli.inspection import doctor, plugins, provenance
+from editcore.cli.inspection import data, doctor, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
 from editcore.cli.results import backtest, correlate, mechanism_tables, mine, report, summarise
 from editcore.cli.scaffold import new_plugin
@@ -26,6 +26,7 @@ FOR_PEOPLE = (
     calibrate,
     apply,
     revert,
+    data,
     plan,
     report,
     mine,

@@ -8,6 +8,9 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, FOLDER
 from editcore.planning.paths import RESULTS
+from editcore.registry.hookspecs import AUTO
+
+WITH_PROBLEMS = 3  # the exit status of `data`
 
 
 @click.command(
@@ -35,6 +38,45 @@ def plugins(as_json: bool) -> None:
 
     found = inventory(load_registry())
     click.echo(json.dumps(found, indent=2) if as_json else inventory_text(found))
+
+
+@click.command(
+    short_help="Count a data file's facts, and say what is wrong with them.",
+    epilog=examples(
+        "editcore data facts.json",
+        "editcore data facts.jsonl --format flat --preview 10",
+        "editcore data facts.json --json",
+    ),
+)
+@click.argument("file", type=FILE)
+@click.option(
+    "--format", "name", default=AUTO, show_default=True, help="The format of its records."
+)
+@click.option(
+    "--preview",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Number of facts to show.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def data(file: Path, name: str, preview: int, as_json: bool) -> None:
+    """Read the facts in FILE, count them, and say what is wrong with them.
+
+    Problems are records that cannot be read or edited, facts that contradict others or are there
+    twice, new objects that are the true ones or stand in the prompt, and subjects that a prompt
+    names more than once. A study records unreadable and unfit facts as failed edits, and makes all
+    others as they are.
+
+    Exit status: 0 if nothing is wrong, 3 if something is, 2 if the file cannot be used.
+    """
+    from editcore.datasets.health import examine, page
+    from editcore.registry.registry import load_registry
+
+    health = examine(file, name, load_registry())
+    click.echo(json.dumps(health.as_dict(), indent=2) if as_json else page(health, preview))
+    if health.problems:
+        raise click.exceptions.Exit(WITH_PROBLEMS)
 
 
 @click.command(

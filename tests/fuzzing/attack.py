@@ -27,7 +27,7 @@ OUT = Path("out")
 
 # The documented exit statuses besides that of a refusal.
 REFUSED = 2
-ENDS = {"doctor": {0, 1}, "check": {0, 3, 4}, "guard": {0, 3}}
+ENDS = {"doctor": {0, 1}, "check": {0, 3, 4}, "guard": {0, 3}, "data": {0, 3}}
 PREFIXES = ("editcore: error: ", "Usage: ", "Error: ")
 
 

@@ -59,6 +59,7 @@ def records() -> Attacks:
     return st.one_of(
         _of(PLAN, "data/facts.json", as_json),
         _of(mine, "data/facts.json", as_json),
+        _of(("data", "data/facts.json"), "data/facts.json", as_json),
         _of((*guard, "data/facts.json"), "data/facts.json", as_json),
         _of((*guard, "data/lines.jsonl"), "data/lines.jsonl", lines),
         _of(PLAN, "data/texts.json", _json("data/texts.json")),
