@@ -165,6 +165,7 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
             '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD
         ),
         # A user's own study.
+        "editcore data path/to/facts.json": Run("in the format"),
         "editcore plan mine.yaml --check": Run(PLANNED),
         MINE: Run("\nreport ", more=DRY),
         "python -m refresh results": Elsewhere(
