@@ -93,3 +93,55 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
         "editcore.datasets.formats.zsre:zsre",
         ("src", "alt"),
     )
+    yield DatasetFormatInfo(
+        "zsre-answers",
+        "zsRE's records as hypernetworks are trained on them, without a subject.",
+        "Tan et al. 2024, Massive Editing for Large Language Models via Meta Learning",
+        "editcore.datasets.formats.questions:zsre_answers",
+        ("src", "ans"),
+    )
+    yield DatasetFormatInfo(
+        "knowedit",
+        "KnowEdit's records with a subject, a prompt, and other facts in groups.",
+        "Zhang et al. 2024, A Comprehensive Study of Knowledge Editing for Large Language Models",
+        "editcore.datasets.formats.knowedit:knowedit",
+        ("prompt", "subject", "target_new", "locality"),
+    )
+    yield DatasetFormatInfo(
+        "knowedit-biographies",
+        "KnowEdit's WikiBio: a text on a concept, and how it goes on.",
+        "Zhang et al. 2024, A Comprehensive Study of Knowledge Editing for Large Language Models",
+        "editcore.datasets.formats.knowedit:knowedit_biographies",
+        ("text", "concept", "labels"),
+    )
+    yield DatasetFormatInfo(
+        "qaedit",
+        "QAEdit's questions, each with several questions on other facts.",
+        "Yang et al. 2025, The Mirage of Model Editing: Revisiting Evaluation in the Wild",
+        "editcore.datasets.formats.questions:qaedit",
+        ("prompt", "target", "subject", "locality"),
+    )
+    yield DatasetFormatInfo(
+        "wikibigedit",
+        "WikiBigEdit's questions on facts that changed.",
+        "Thede et al. 2025, WikiBigEdit: Understanding the Limits of Lifelong Knowledge Editing "
+        "in LLMs",
+        "editcore.datasets.formats.questions:wikibigedit",
+        ("update", "ans"),
+    )
+    yield DatasetFormatInfo(
+        "ultraeditbench",
+        "UltraEditBench's questions, without a subject.",
+        "Gu et al. 2025, UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing in "
+        "Language Models",
+        "editcore.datasets.formats.questions:ultraeditbench",
+        ("prompt", "ans", "rephrase_prompt"),
+    )
+    yield DatasetFormatInfo(
+        "unke",
+        "UnKEBench's questions, whose answers are paragraphs.",
+        "Deng et al. 2025, Everything is Editable: Extend Knowledge Editing to Unstructured Data "
+        "in Large Language Models",
+        "editcore.datasets.formats.questions:unke",
+        ("question", "answer", "para_question"),
+    )

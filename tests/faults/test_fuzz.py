@@ -29,6 +29,7 @@ from editcore.planning.jobs import EditJob
 from editcore.planning.planner import plan
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
+from tests.data_sets import RECORDS
 from tests.fuzzing.hunt import hunt, small_study
 from tests.studies import model_files, plain_registry, study_config, write_data
 
@@ -103,6 +104,10 @@ FORMATS = {
             "loc_ans": WORDS,
         }
     ),
+    **{
+        name: records({field: st.just(sound) | WORDS | TEXTS for field, sound in record.items()})
+        for name, record in RECORDS.items()
+    },
 }
 ANY_RECORD = st.one_of(ANYTHING, *FORMATS.values())
 

@@ -1,0 +1,41 @@
+"""The data sets that the field uses go through a whole study, with and without a subject."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+
+from tests.data_sets import RECORDS
+from tests.workflow.conftest import StudyFolder
+
+NAMED = {"qaedit", "wikibigedit", "knowedit", "knowedit-biographies"}
+
+
+def test_every_data_set_is_edited_and_reported(study_folder: StudyFolder, tmp_path: Path) -> None:
+    folder = study_folder.copy(tmp_path)
+    for name, record in RECORDS.items():
+        records = [record, {**record, "case_id": 1}, "no record"]
+        file = folder.path / "data" / f"{name}.json"
+        file.write_text(json.dumps(records), encoding="utf-8")
+    folder.configure(
+        models={"gpt2": {"source": "models/gpt2"}},
+        editors={
+            "rome": {"options": {"layer": 1, "steps": 2, "second_moment": False}},
+            "ft": {"options": {"layer": 1, "steps": 2}},
+        },
+        datasets={name: {"path": f"data/{name}.json"} for name in RECORDS},
+        mechanism=None,
+        forecasts=False,
+    )
+    status, output = folder.snakemake()
+    assert status == 0, output
+    cases = pl.read_parquet(folder.path / "results" / "summary" / "cases.parquet")
+    assert cases.height == 2 * 3 * len(RECORDS)
+    made = cases.filter(status="ok")
+    by_editor = {editor: set(some["dataset"]) for (editor,), some in made.group_by("editor")}
+    assert by_editor == {"rome": NAMED, "ft": set(RECORDS)}
+    assert made.group_by("editor", "dataset").len()["len"].unique().to_list() == [2]
+    broken = cases.filter(pl.col("case_id") < 0)
+    assert broken["status"].str.starts_with("record 2: an object").all()
+    refused = cases.filter(pl.col("status") != "ok", pl.col("case_id") >= 0)
+    assert refused["status"].str.contains("names no subject").all()
