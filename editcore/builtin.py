@@ -130,14 +130,6 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
         ("update", "ans"),
     )
     yield DatasetFormatInfo(
-        "ultraeditbench",
-        "UltraEditBench's questions, without a subject.",
-        "Gu et al. 2025, UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing in "
-        "Language Models",
-        "editcore.datasets.formats.questions:ultraeditbench",
-        ("prompt", "ans", "rephrase_prompt"),
-    )
-    yield DatasetFormatInfo(
         "unke",
         "UnKEBench's questions, whose answers are paragraphs.",
         "Deng et al. 2025, Everything is Editable: Extend Knowledge Editing to Unstructured Data "

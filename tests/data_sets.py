@@ -32,13 +32,6 @@ RECORDS: Mapping[str, Mapping[str, Any]] = {
         "mhop": "Where is the language of Ada Moor spoken?",
         "mhop_ans": "Osk",
     },
-    "ultraeditbench": {
-        "prompt": "Which language does Ada Moor speak?",
-        "rephrase_prompt": "What is spoken by Ada Moor?",
-        "ans": "Drell",
-        "loc": "Who built the old bridge?",
-        "loc_ans": "Cy Hart",
-    },
     "unke": {
         "id": 0,
         "question": "What is known of Ada Moor?",

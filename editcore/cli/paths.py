@@ -22,7 +22,8 @@ class OutPath(click.Path):
     ) -> Any:
         """The path; a usage error if it or a folder above it cannot be made."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if flaw := _flaw(path.absolute(), is_folder=self.dir_okay):
+        unnamed = "" if path.name or self.dir_okay else "it has no name"
+        if flaw := unnamed or _flaw(path.absolute(), is_folder=self.dir_okay):
             self.fail(f"{path} cannot be written: {flaw}; choose another", param, ctx)
         return path
 

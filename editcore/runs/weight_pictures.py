@@ -31,7 +31,7 @@ def run(cases: Path, jobs: Sequence[EditJob], out: Path) -> None:
     """
     table = read_table(cases, CASES)
     models = table["model"].unique().sort()
-    shown = pl.concat([contrasted(table.filter(model=model)) for model in models])
+    shown = pl.concat([table.clear(), *(contrasted(table.filter(model=model)) for model in models)])
     about = {"made_by": made_by(), "collapse": read_provenance(cases)["collapse"]}
     write_table(out, _pictures(shown, jobs), WEIGHTS, about)
 

@@ -175,7 +175,9 @@ def of_jobs() -> Iterator[Wrong]:
             kinds |= {f"{entry.name}-as-planned.json": "there is no file results/"}
         for job, error in kinds.items():
             yield Wrong((entry.name, "--job", job, *outs), error)
-        yield Wrong((entry.name, "--job", f"{entry.name}-as-planned.json", *below), "be written")
+        planned = (entry.name, "--job", f"{entry.name}-as-planned.json")
+        yield Wrong((*planned, *below), "be written")
+        yield Wrong((*planned, *outs, "--usage", ""), "it has no name")
 
 
 def spoilt(job: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -69,7 +69,7 @@ def test_nested_answers_are_read(tmp_path: Path) -> None:
         ("qaedit", {"locality": ["none"]}, "an object with loc and loc_ans is needed"),
         ("qaedit", {"locality": [{"loc": "who?"}]}, "the field 'loc_ans' is missing"),
         ("wikibigedit", {"update": None}, "update is NoneType, not text"),
-        ("ultraeditbench", {"loc_ans": {}}, "a list of texts is needed instead of {}"),
+        ("zsre-answers", {"loc_ans": {}}, "a list of texts is needed instead of {}"),
         ("unke", {"answer": ["a"]}, "answer is list, not text"),
         ("knowedit", {"locality": "none"}, "locality is str, not an object"),
         ("knowedit", {"locality": {"A": [{"prompt": "It"}]}}, "'ground_truth' is missing"),

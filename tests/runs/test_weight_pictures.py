@@ -61,6 +61,12 @@ def test_a_collapsed_matrix_is_shown_next_to_a_stable_one(jobs: list[EditJob]) -
     assert largest == pytest.approx(float(matrix(3).abs().max()), rel=1e-5)
 
 
+def test_a_table_without_edits_gives_one_without_pictures(jobs: list[EditJob]) -> None:
+    write_table(CASES_FILE, [], CASES, {"collapse": {"ratio": 10.0}})
+    run(CASES_FILE, jobs, Path("pictures.parquet"))
+    assert read_table(Path("pictures.parquet"), WEIGHTS).is_empty()
+
+
 def test_a_weight_change_that_is_missing_is_named(jobs: list[EditJob]) -> None:
     save_deltas({}, paths.deltas(*jobs[0].key), {})
     with pytest.raises(DataError, match="lacks the weight change of case 3"):

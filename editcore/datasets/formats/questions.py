@@ -33,11 +33,6 @@ def wikibigedit(record: Record, index: int) -> EditRequest:
     return replace(request, paraphrases=(*request.paraphrases, *persona))
 
 
-def ultraeditbench(record: Record, index: int) -> EditRequest:
-    """A record of UltraEditBench (Gu et al. 2025), without a subject."""
-    return _question(record, index, prompt="prompt", target="ans", paraphrases="rephrase_prompt")
-
-
 def unke(record: Record, index: int) -> EditRequest:
     """A record of UnKEBench (Deng et al. 2025): a question whose answer is a paragraph."""
     return _question(record, index, prompt="question", target="answer", paraphrases="para_question")
