@@ -109,7 +109,7 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
     )
     yield DatasetFormatInfo(
         "knowedit-biographies",
-        "KnowEdit's WikiBio: a text on a concept, and how it goes on.",
+        "KnowEdit's WikiBio: a text on a concept, and its continuation.",
         "Zhang et al. 2024, A Comprehensive Study of Knowledge Editing for Large Language Models",
         "editcore.datasets.formats.knowedit:knowedit_biographies",
         ("text", "concept", "labels"),

@@ -63,10 +63,9 @@ def plugins(as_json: bool) -> None:
 def data(file: Path, name: str, preview: int, as_json: bool) -> None:
     """Read the facts in FILE, count them, and say what is wrong with them.
 
-    Problems are records that cannot be read or edited, facts that contradict others or are there
-    twice, new objects that are the true ones or stand in the prompt, and subjects that a prompt
-    names more than once. A study records unreadable and unfit facts as failed edits, and makes all
-    others as they are.
+    Problems are records that cannot be read or edited, facts that contradict or repeat others, new
+    objects that are already true or already in the prompt, and subjects that a prompt names more
+    than once. A study records unreadable and unfit facts as failed edits, and edits all others.
 
     Exit status: 0 if nothing is wrong, 3 if something is, 2 if the file cannot be used.
     """

@@ -93,11 +93,11 @@ def _contradictory(requests: Sequence[EditRequest]) -> Found:
 
 def _double(requests: Sequence[EditRequest]) -> Found:
     for prompt, group in _by_prompt(requests):
-        for target, times in Counter(_plain(r.target_new) for r in group).items():
+        for target, count in Counter(_plain(r.target_new) for r in group).items():
             same = [request for request in group if _plain(request.target_new) == target]
-            if times > 1:
+            if count > 1:
                 fact = f"{prompt!r} → {same[0].target_new!r}"
-                yield tuple(request.case_id for request in same), f"{fact} is there {times} times"
+                yield tuple(request.case_id for request in same), f"{fact} occurs {count} times"
 
 
 def _already_true(requests: Sequence[EditRequest]) -> Found:

@@ -337,8 +337,8 @@ _LEFT = (
     real("seconds", "time for the step, including all measurements", "s"),
 )
 
-# The status of a sequence's last row if the model has collapsed, and how it begins if an alarm
-# ended the sequence before harm.
+# The status of a sequence's last row if the model has collapsed, and how it begins if the sequence
+# was ended before harm.
 STOPPED, WARNED = "stopped", "warned: "
 
 SEQUENCES = schema("sequences/5", _STEP_KEYS, (*_STEP, *_LEFT))

@@ -64,7 +64,7 @@ def test_the_page_names_cases_and_shows_facts(tmp_path: Path) -> None:
         "cannot be edited: 2 facts",
         "case -11: record 10: an object with the fields of one fact is needed",
         "cases 2 and 3: 'Harbor is made by' is to give 'Osdor' and 'Elro'",
-        "cases 4 and 5: 'Lamp is made by' → 'Kadra' is there 2 times",
+        "cases 4 and 5: 'Lamp is made by' → 'Kadra' occurs 2 times",
         "case 1: Coral is made by → 'Osdor', not 'Elro'",
     ):
         assert line in done.stdout

@@ -83,10 +83,10 @@ def guard(
     """Edit in sequence; an edit after which the model has collapsed or is damaged is refused.
 
     With `allow_damage`, only a collapse is refused. With `stop`, no further edit is tried after one
-    is refused, or once a collapse is foretold. Each edit is made on the model
-    with the accepted ones in place, and the result is compared with the unedited model. After each
-    accepted edit, the accepted ones before it are asked again. Raises `EditcoreError` as `check`
-    does, and `ConfigError` for an editor that changes no weights.
+    is refused, or once a collapse is foretold. Each edit is made on the model with the accepted
+    ones in place, and the result is compared with the unedited model. After each accepted edit, the
+    accepted ones before it are asked again. Raises `EditcoreError` as `check` does, and
+    `ConfigError` for an editor that changes no weights.
     """
     ready = set_up(choice, requests, cache, say)
     shard = ready.shard
@@ -124,7 +124,7 @@ def guard(
 
 
 def _why_stop(row: dict[str, Any], alarm: Alarm) -> str:
-    """Why no further edit should be tried after that of the row; empty to go on."""
+    """Why no further edit should be tried after that of the row; empty if one should."""
     return alarm.seen(row) if row["accepted"] else "the last one was refused"
 
 

@@ -196,6 +196,7 @@ class SequenceRun:
     def _measured(
         self, row: Row, current: SequenceState, rows: Sequence[Row], *, last: bool
     ) -> None:
+        """Measure the model as it is, and ask and score it if that is due or the sequence ends."""
         before, now = rows[-1]["edits"], row["edits"]
         if last or self._measures(before, now):
             row |= self._perplexity(self._measure(current))
