@@ -15,7 +15,7 @@ from editcore.planning.jobs import SequenceJob
 from editcore.records.schemas import SEQUENCES
 from editcore.records.tables import write_table
 from editcore.summary.sequences import write_sequences
-from tests.runs.test_sequence import CLOCK, job, run
+from tests.runs.test_sequence import Resuming, job, patched_by, run
 
 WOULD = {"damage": "be damaged, another", "collapse": "collapse, perplexity"}
 MEASURED = ("perplexity", "top1_kept", "kl_mean", "accumulated_norm", "key_drift", "row_energy")
@@ -81,6 +81,21 @@ def test_a_step_that_harms_is_taken_back(
     assert changes.keys() == expected.keys()
     assert all(changes[name].equal(tensor) for name, tensor in expected.items())
     write_sequences([tmp_path / "ended" / "rows.parquet"], tmp_path, CollapseSection())
+
+
+def test_a_patch_that_harms_is_taken_back(
+    job: SequenceJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, registry = patched_by(monkeypatch, job.model_copy(update={"every": 1}), Resuming)
+    whole = run(job, tmp_path / "whole", registry)
+    limit, first = _limit(whole, "damage", 2)
+    assert first > 1, "the patch grows with every edit"
+    job = job.model_copy(update={"stop_rule": limit, "stop_before": "damage"})
+    ended = run(job, tmp_path / "ended", registry)
+    assert ended.height == first + 1
+    assert ended["status"][-1].startswith("warned: taken back, since the model would be damaged")
+    assert ended["perplexity"][-1] == ended["perplexity"][-2] == whole["perplexity"][first - 1]
+    assert ended["perplexity"][-1] != whole["perplexity"][first]
 
 
 def _limit(whole: pl.DataFrame, harm: Harm, last: int) -> tuple[CollapseSection, int]:
