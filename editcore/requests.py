@@ -1,6 +1,6 @@
 """The request for one edit: a fact, and the prompts that test the edit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SLOT = "{}"
 """Where the subject belongs in a prompt, and the prompt in a context template."""
@@ -10,10 +10,35 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt and the continuation expected of the unedited model."""
+    """A prompt and the continuation expected after it, with other names that are accepted too.
+
+    `kind` is what the data set calls such prompts, if it has several kinds.
+    """
 
     prompt: str
     target: str
+    aliases: tuple[str, ...] = ()
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a chat template puts before and after what a user says; nothing without a chat."""
+
+    opening: str = ""
+    closing: str = ""
+
+    def said(self, prompt: str) -> str:
+        """What the user says in a prompt of this chat.
+
+        >>> Turn("<user>", "<model>").said("<user>Who is it?<model>")
+        'Who is it?'
+        """
+        return prompt.removeprefix(self.opening).removesuffix(self.closing)
+
+    def of(self, text: str) -> str:
+        """The prompt in which the user says a text."""
+        return f"{self.opening}{text}{self.closing}"
 
 
 @dataclass(frozen=True)
@@ -24,7 +49,11 @@ class EditRequest:
     `needs_subject` refuse it.
 
     `paraphrases` ask for the same fact in other words (generalization); `neighbours` are facts that
-    must not change (locality). Targets have no leading space; tokenisation adds one if needed.
+    must not change (locality); `consequences` are facts that must follow from the edit
+    (portability), such as questions of several steps. `aliases` are other names of the new object.
+    `question` asks for the fact as a person would, if the data set has such a question. Targets
+    have no leading space; tokenisation adds one if needed. `further` are facts of the same case,
+    edited with it; only this one's prompts test the case. Prompts are in the chat `turn`.
     `flaw` is the reason why a request cannot be carried out, `unreadable` that of a record that
     could not even be read.
     """
@@ -38,6 +67,11 @@ class EditRequest:
     paraphrases: tuple[str, ...] = ()
     neighbours: tuple[Probe, ...] = ()
     unreadable: str = ""
+    aliases: tuple[str, ...] = ()
+    consequences: tuple[Probe, ...] = ()
+    question: str = ""
+    further: tuple["EditRequest", ...] = ()
+    turn: Turn = Turn()
 
     @property
     def flaw(self) -> str:
@@ -48,6 +82,9 @@ class EditRequest:
         """
         if self.unreadable:
             return self.unreadable
+        for number, other in enumerate(self.further, 2):
+            if other.flaw:
+                return f"fact {number} of the case: {other.flaw}"
         for name in ("subject", "target_new") if self.names_subject else ("prompt", "target_new"):
             if not getattr(self, name).strip():
                 return f"{name} is empty; every edit needs one"
@@ -71,10 +108,11 @@ class EditRequest:
         for number, paraphrase in enumerate(self.paraphrases, 1):
             if not paraphrase.strip():
                 return f"paraphrase {number} is empty; write it or remove it"
-        for number, probe in enumerate(self.neighbours, 1):
-            for name, text in (("prompt", probe.prompt), ("answer", probe.target)):
-                if not text.strip():
-                    return f"the {name} of neighbour {number} is empty; write it or remove both"
+        for what, probes in (("neighbour", self.neighbours), ("consequence", self.consequences)):
+            for number, probe in enumerate(probes, 1):
+                for name, text in (("prompt", probe.prompt), ("answer", probe.target)):
+                    if not text.strip():
+                        return f"the {name} of {what} {number} is empty; write it or remove both"
         return ""
 
     @property
@@ -90,3 +128,33 @@ class EditRequest:
     def subject_start(self) -> int | None:
         """The number of characters before the subject; None if it is flawed or names none."""
         return self.prompt.index(SLOT) if self.names_subject and not self.flaw else None
+
+    def in_context(self, template: str, prompt: str) -> str:
+        """One of its prompts in a context template; in a chat, within what the user says.
+
+        >>> fact = EditRequest(0, "{} is made by", "Coral", "Osdor", "Elro")
+        >>> fact.in_context("Therefore. {}", fact.prompt)
+        'Therefore. {} is made by'
+        >>> chat = fact.in_turn(Turn("<user>", "<model>"))
+        >>> chat.in_context("Therefore. {}", chat.text)
+        '<user>Therefore. Coral is made by<model>'
+        """
+        opening = self.turn.opening
+        return opening + template.replace(SLOT, prompt.removeprefix(opening), 1)
+
+    def in_turn(self, turn: Turn) -> "EditRequest":
+        """The same request with each of its prompts said in a chat."""
+
+        def said(probes: tuple[Probe, ...]) -> tuple[Probe, ...]:
+            return tuple(replace(probe, prompt=turn.of(probe.prompt)) for probe in probes)
+
+        return replace(
+            self,
+            prompt=turn.of(self.prompt),
+            paraphrases=tuple(map(turn.of, self.paraphrases)),
+            neighbours=said(self.neighbours),
+            consequences=said(self.consequences),
+            question=turn.of(self.question) if self.question else "",
+            further=tuple(other.in_turn(turn) for other in self.further),
+            turn=turn,
+        )

@@ -235,7 +235,7 @@ TABLE = (
     ),
     JobCommand(
         "downstream",
-        job="stages:DownstreamJob",
+        job="stages.jobs:DownstreamJob",
         function="editcore.runs.downstream:run",
         outputs=(Output("out", OUT_FILE, "The Parquet file to write, one row per edit and task."),),
         brief="Evaluate edited models on lm-eval tasks.",
@@ -248,7 +248,7 @@ TABLE = (
     ),
     JobCommand(
         "layers",
-        job="stages:LayersJob",
+        job="stages.jobs:LayersJob",
         function="editcore.runs.layers:run",
         outputs=(
             Output("out", OUT_FILE, "The Parquet file to write, one row per case and layer."),
@@ -263,7 +263,7 @@ TABLE = (
     ),
     JobCommand(
         "mechanism",
-        job="stages:MechanismJob",
+        job="stages.jobs:MechanismJob",
         function="editcore.runs.mechanism.run:run",
         outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per table."),),
         brief="Measure why edits collapse one model.",

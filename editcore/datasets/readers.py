@@ -1,7 +1,7 @@
 """Reads data files: facts as edit requests, according to their format, and texts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -261,12 +261,20 @@ def _sound(request: object) -> EditRequest | None:
     if not isinstance(request, EditRequest):
         raise TypeError(f"the format returned {type(request).__name__}, not an EditRequest")
     number = record_id({"case_id": request.case_id}, 0)
-    own = (request.prompt, request.subject, request.target_new, request.target_true)
-    probes = [text for probe in request.neighbours for text in (probe.prompt, probe.target)]
-    for text in (*own, request.relation, *request.paraphrases, *probes):
+    for text in _all_texts(request):
         if not isinstance(text, str) or not encodable(text):
             raise TypeError(f"{text!r:.40} is not text")
     return replace(request, case_id=number)
+
+
+def _all_texts(request: EditRequest) -> Iterator[object]:
+    """What has to be text in a request that a format returned."""
+    yield from (request.prompt, request.subject, request.target_new, request.target_true)
+    yield from (request.relation, request.question, *request.paraphrases, *request.aliases)
+    for probe in (*request.neighbours, *request.consequences):
+        yield from (probe.prompt, probe.target, probe.kind, *probe.aliases)
+    for other in request.further:
+        yield from _all_texts(other)
 
 
 def _unreadable(

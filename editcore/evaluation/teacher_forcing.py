@@ -13,7 +13,6 @@ from editcore.evaluation.overlay import (
     edited_models,
     recording_activations,
 )
-from editcore.keyvalue.keys import fill
 from editcore.models.batch_size import in_halves, tokens_per_pass
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, bucket_by_length, continuation_ids, pad_rows
@@ -68,7 +67,7 @@ class CaseQuestions:
     further_prefixes: tuple[str, ...] = ()
 
     def _text(self, prompt: str, prefixed: bool) -> str:
-        return fill(self.test_prefix, prompt) if prefixed else prompt
+        return self.request.in_context(self.test_prefix, prompt) if prefixed else prompt
 
     def rewrite(self, target: str, *, prefixed: bool = False) -> list[Question]:
         """The edited prompt itself; if prefixed, after each test prefix."""
@@ -79,7 +78,8 @@ class CaseQuestions:
     def prefixed_texts(self) -> list[str]:
         """The edited prompt after each test prefix."""
         templates = (self.test_prefix, *self.further_prefixes)
-        return [fill(template, self.request.text) for template in templates]
+        text = self.request.text
+        return [self.request.in_context(template, text) for template in templates]
 
     def paraphrases(self, target: str, *, prefixed: bool = False) -> list[Question]:
         """The fact in other words."""

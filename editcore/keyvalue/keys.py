@@ -72,21 +72,14 @@ def unprefixed(keys: SubjectKeys) -> KeyPair:
     return KeyPair(keys.bare, keys.bare, keys.outputs[0])
 
 
-def fill(template: str, prompt: str) -> str:
-    """Put a prompt, with its own `{}`, into a context template.
-
-    >>> fill("Therefore. {}", "{} is made by")
-    'Therefore. {} is made by'
-    """
-    return template.replace("{}", prompt, 1)
-
-
 def tokenize_templates(
     model: LoadedModel, request: EditRequest, templates: Sequence[str]
 ) -> list[TokenizedPrompt]:
     """The prompt in every template; `RequestError` if the subject has no last token of its own."""
     return [
-        tokenize_prompt(model.tokenizer, fill(template, request.prompt), request.subject)
+        tokenize_prompt(
+            model.tokenizer, request.in_context(template, request.prompt), request.subject
+        )
         for template in templates
     ]
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from editcore.errors import RequestError
-from editcore.keyvalue.keys import fill, tokenize_templates
+from editcore.keyvalue.keys import tokenize_templates
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, continuation_ids, tokenize_prompt
 from editcore.requests import SLOT, EditRequest
@@ -73,5 +73,5 @@ def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> 
     prefix = template.replace(SLOT, "").strip()
     model.check_length(request.text, longest + len(target) - 1, prefix)
     kl_prompt = tokenize_prompt(tokenizer, KL_TEMPLATE, request.subject)
-    model.check_length(fill(KL_TEMPLATE, request.subject), len(kl_prompt.ids))
+    model.check_length(KL_TEMPLATE.replace(SLOT, request.subject), len(kl_prompt.ids))
     return ValueProblem(prompts, kl_prompt, target)

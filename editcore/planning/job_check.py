@@ -21,7 +21,7 @@ from editcore.planning.jobs import (
     TransformSpec,
     ValueJob,
 )
-from editcore.planning.stages import DownstreamJob, EditFiles, LayersJob, MechanismJob
+from editcore.planning.stages.jobs import DownstreamJob, EditFiles, LayersJob, MechanismJob
 from editcore.registry.hookspecs import AUTO
 from editcore.registry.registry import Registry
 

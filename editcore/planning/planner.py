@@ -10,7 +10,6 @@ from editcore.config.options import Anchor, Values, needs
 from editcore.config.study import StudyConfig
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
-from editcore.datasets.invented_world import downstream_tasks
 from editcore.errors import ConfigError, at
 from editcore.planning import paths, preflight
 from editcore.planning.artefacts import spectra, training
@@ -19,7 +18,6 @@ from editcore.planning.artefacts.spectra import SpectrumJob
 from editcore.planning.cases import Cases, of_dataset
 from editcore.planning.editors import EditorPlanner, moment_layers
 from editcore.planning.jobs import (
-    DatasetCases,
     EditJob,
     EditorSpec,
     ModelSpec,
@@ -35,9 +33,11 @@ from editcore.planning.jobs import (
     ValueJob,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey
-from editcore.planning.sequences import SequencePlanner
 from editcore.planning.sources import model_spec, moment_texts, perplexity_spec
-from editcore.planning.stages import CaseSet, DownstreamJob, EditFiles, LayersJob, MechanismJob
+from editcore.planning.stages.downstream import downstream_jobs
+from editcore.planning.stages.jobs import CaseSet, DownstreamJob, LayersJob, MechanismJob
+from editcore.planning.stages.layers import layers_jobs
+from editcore.planning.stages.sequences import SequencePlanner
 from editcore.planning.study import Study
 from editcore.registry.registry import Registry, load_registry
 
@@ -112,8 +112,8 @@ class _Planner:
             {job.key: job for job in edits},
             files,
             sequences=self._sequences(edited, cases, perplexity),
-            downstream=self._downstream_jobs(models, edits, perplexity),
-            layers=self._layers_jobs(models, cases),
+            downstream=self._downstream(models, edits, perplexity),
+            layers=self._layers(models, cases),
             mechanism=self._mechanism_jobs(edited, shards, perplexity),
             texts=self._texts,
             spectra={wanted.key: wanted for pair in edited if (wanted := pair.spectra)},
@@ -241,62 +241,23 @@ class _Planner:
             metric_code=self._registry.metrics.foreign_code(self._config.metrics),
         )
 
-    def _downstream_jobs(
+    def _downstream(
         self, models: Sequence[ModelSpec], edits: Sequence[EditJob], perplexity: _Perplexity
     ) -> dict[str, DownstreamJob]:
-        """A job per model with edits that are weight changes; none if the study asks for none."""
         if (choice := self._config.downstream) is None:
             return {}
-        jobs = {}
-        for model in models:
-            tasks = downstream_tasks(choice.tasks, model.source)
-            with self._at("downstream.tasks"):
-                preflight.tasks(tasks)
-            shards = tuple(
-                EditFiles(rows=str(paths.edits(*job.key)), deltas=str(paths.deltas(*job.key)))
-                for job in edits
-                if job.model == model and self._changes_weights(job.editor)
-            )
-            if shards:
-                jobs[model.name] = DownstreamJob(
-                    model=model,
-                    edits=shards,
-                    seed=self._config.seed,
-                    perplexity=perplexity[model.name],
-                    tasks=tasks,
-                    **choice.model_dump(exclude={"resamples", "tasks"}),
-                )
-        return jobs
+        kept = [job for job in edits if self._changes_weights(job.editor)]
+        with self._at("downstream.tasks"):
+            return downstream_jobs(choice, models, kept, perplexity, self._config.seed)
 
     def _changes_weights(self, editor: EditorSpec) -> bool:
         return self._registry.editors[editor.uses].record.capabilities.changes_weights
 
-    def _layers_jobs(
-        self, models: Sequence[ModelSpec], cases: Sequence[Cases]
-    ) -> dict[str, LayersJob]:
+    def _layers(self, models: Sequence[ModelSpec], cases: Sequence[Cases]) -> dict[str, LayersJob]:
         if (choice := self._config.layers) is None:
             return {}
-        known = {each.dataset.name: each for each in cases}
-        for label in choice.datasets or ():
-            if label not in known:
-                raise ConfigError(
-                    f"{self._where}: layers.datasets: no data set has the label {label!r}. "
-                    f"{nearest(label, known)}"
-                )
-        chosen = [known[label] for label in choice.datasets or known]
-        sets = {
-            model: tuple(
-                DatasetCases(dataset=each.dataset, case_ids=each.evenly(choice.cases))
-                for each in chosen
-                if each.are_for(model)
-            )
-            for model in models
-        }
-        return {
-            model.name: LayersJob(model=model, prefixes=str(paths.prefixes(model.name)), sets=some)
-            for model, some in sets.items()
-            if some
-        }
+        with self._at("layers.datasets"):
+            return layers_jobs(choice, models, cases)
 
     def _mechanism_jobs(
         self, edited: Sequence[_Edited], shards: Sequence[Cases], perplexity: _Perplexity

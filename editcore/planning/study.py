@@ -29,7 +29,7 @@ from editcore.planning.jobs import (
     write_if_changed,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
-from editcore.planning.stages import DownstreamJob, LayersJob, MechanismJob
+from editcore.planning.stages.jobs import DownstreamJob, LayersJob, MechanismJob
 
 # The tables in `editcore.records.mechanism_schemas`, which planning does not import.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")

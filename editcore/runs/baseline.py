@@ -7,7 +7,7 @@ from editcore.evaluation.disturbance import Disturbance
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, measure_unedited
 from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import EditJob, SequenceJob
-from editcore.planning.stages import MechanismJob
+from editcore.planning.stages.jobs import MechanismJob
 from editcore.registry.registry import Registry
 
 

@@ -11,7 +11,7 @@ from editcore.errors import DataError
 from editcore.evaluation.lm_eval_adapter import EditedLM, Suite
 from editcore.evaluation.perplexity import measure_unedited
 from editcore.models.loading import load_spec
-from editcore.planning.stages import DownstreamJob
+from editcore.planning.stages.jobs import DownstreamJob
 from editcore.progress import progress_bar
 from editcore.records.provenance import of_job
 from editcore.records.schemas import CASE_KEYS, DOWNSTREAM

@@ -18,7 +18,7 @@ from editcore.keyvalue import prefixes
 from editcore.keyvalue.keys import keys_by_layer, tokenize_templates
 from editcore.models.loading import LoadedModel, load_spec
 from editcore.models.tokenization import TokenizedPrompt
-from editcore.planning.stages import LayersJob
+from editcore.planning.stages.jobs import LayersJob
 from editcore.progress import progress_bar
 from editcore.records import digests
 from editcore.records.model_schemas import LAYERS

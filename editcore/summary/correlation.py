@@ -16,7 +16,7 @@ from scipy import stats
 
 from editcore.datasets.task_files import label
 from editcore.errors import DataError
-from editcore.planning.stages import DownstreamJob
+from editcore.planning.stages.jobs import DownstreamJob
 from editcore.records import planned
 from editcore.records.provenance import made_by, merged
 from editcore.records.schemas import CASE_KEYS, CORRELATION, DOWNSTREAM

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from editcore.errors import DataError
-from editcore.planning.stages import LayersJob
+from editcore.planning.stages.jobs import LayersJob
 from editcore.records import planned
 from editcore.records.model_schemas import LAYERS
 from editcore.records.provenance import merged

@@ -4,7 +4,7 @@ import random
 
 import polars as pl
 
-from editcore.planning.stages import DownstreamJob
+from editcore.planning.stages.jobs import DownstreamJob
 from editcore.records.schemas import CASE_KEYS
 from editcore.requests import OK
 

@@ -11,7 +11,7 @@ import pytest
 from editcore.errors import ConfigError, DataError, EditcoreError, ModelError, PluginError
 from editcore.planning import paths
 from editcore.planning.jobs import EditJob, MomentJob, PrefixJob, read, write_if_changed
-from editcore.planning.stages import DownstreamJob
+from editcore.planning.stages.jobs import DownstreamJob
 from editcore.planning.study import listed_config, listed_edits, listed_scores
 from tests.planning.conftest import Planner
 from tests.studies import (

@@ -10,7 +10,7 @@ from editcore.errors import ConfigError
 from editcore.planning import paths
 from editcore.planning.jobs import read
 from editcore.planning.planner import plan
-from editcore.planning.stages import MechanismJob
+from editcore.planning.stages.jobs import MechanismJob
 from editcore.planning.study import Study
 from editcore.registry.registry import load_registry
 from tests.planning.conftest import Planner

@@ -19,7 +19,7 @@ from editcore.planning.jobs import (
     SequenceJob,
     TextSpec,
 )
-from editcore.planning.stages import CaseSet, DownstreamJob, EditFiles, MechanismJob
+from editcore.planning.stages.jobs import CaseSet, DownstreamJob, EditFiles, MechanismJob
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from editcore.records.tensors import save_tensors

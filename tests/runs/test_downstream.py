@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from editcore.cli import main
 from editcore.errors import DataError
 from editcore.planning.jobs import ModelSpec, PerplexitySpec
-from editcore.planning.stages import DownstreamJob, EditFiles
+from editcore.planning.stages.jobs import DownstreamJob, EditFiles
 from editcore.records.schemas import CORRELATION, DOWNSTREAM, EDITS
 from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.runs.downstream import run

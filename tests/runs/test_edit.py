@@ -18,7 +18,6 @@ from editcore.evaluation.generation import continuations
 from editcore.evaluation.metrics import MetricInput
 from editcore.evaluation.perplexity import measure, tokenize
 from editcore.evaluation.teacher_forcing import Question, ask, tokenize_questions
-from editcore.keyvalue.keys import fill
 from editcore.keyvalue.prefixes import ContextPrefixes, load, save
 from editcore.models.loading import load_model
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
@@ -148,7 +147,9 @@ def test_efficacy_after_prefixes_is_over_five_of_them(
     for row in rows.iter_rows(named=True):
         drawn = templates.for_tests(prefixed.seed, row["case_id"])
         bare = row["prompt"].format(row["subject"])
-        questions = [Question(fill(template, bare), row["target_new"]) for template in drawn]
+        questions = [
+            Question(template.replace("{}", bare), row["target_new"]) for template in drawn
+        ]
         with changes[row["case_id"]].applied(model.model):
             answers = ask(model, tokenize_questions(model, questions))
         found = [answers[question].accuracy for question in questions]
@@ -176,7 +177,7 @@ def test_an_edited_model_that_is_asked_freely_is_read_after_the_prompt_and_all_p
         bare, name = row["prompt"].format(row["subject"]), row["target_new"]
         drawn = templates.for_tests(prefixed.seed, row["case_id"])
         with changes[row["case_id"]].applied(model.model):
-            texts = continuations(model, [fill(template, bare) for template in drawn], 5)
+            texts = continuations(model, [template.replace("{}", bare) for template in drawn], 5)
         assert row["efficacy_free"] == names(row["continuation"], name)
         assert row["efficacy_free_prefixed"] == sum(names(text, name) for text in texts) / 5
     assert 1.0 in set(rows["efficacy_free"])

@@ -11,7 +11,7 @@ from editcore.errors import DataError
 from editcore.keyvalue.keys import collect_keys, keys_by_layer, tokenize_templates
 from editcore.models.loading import load_spec, wrap_model
 from editcore.planning.jobs import DatasetCases, DatasetSpec, ModelSpec, PrefixJob
-from editcore.planning.stages import LayersJob
+from editcore.planning.stages.jobs import LayersJob
 from editcore.records.model_schemas import LAYERS
 from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.registry.registry import load_registry

@@ -26,7 +26,7 @@ from editcore.planning.jobs import (
     TextSpec,
     ValueJob,
 )
-from editcore.planning.stages import CaseSet, MechanismJob
+from editcore.planning.stages.jobs import CaseSet, MechanismJob
 from editcore.records.mechanism_schemas import TABLES
 from editcore.records.tables import read_provenance, read_table
 from editcore.runs import artefacts

@@ -4,7 +4,7 @@ import math
 
 import polars as pl
 
-from editcore.planning.stages import DownstreamJob
+from editcore.planning.stages.jobs import DownstreamJob
 from editcore.summary.task_choice import selected
 from tests.rows import BASE, edit_row, failed_row
 

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedModel, T5EncoderModel
 from editcore.datasets.bundled import model_source
 from editcore.errors import ModelError, reason
 from editcore.models.quiet import quiet_for_folders
-from editcore.planning.stages import MechanismJob
+from editcore.planning.stages.jobs import MechanismJob
 from editcore.runs.mechanism import depth
 from editcore.runs.mechanism.clouds import placed
 from editcore.runs.mechanism.depth import LayerActivations

@@ -17,14 +17,14 @@ from editcore.datasets.readers import read_cases, read_texts
 from editcore.errors import DataError, RequestError
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.keyvalue import value_file
-from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, fill, tokenize_templates
+from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, tokenize_templates
 from editcore.keyvalue.moment_accumulator import texts_within
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import TokenizedPrompt, tokenize_prompt
-from editcore.planning.stages import CaseSet, MechanismJob
+from editcore.planning.stages.jobs import CaseSet, MechanismJob
 from editcore.records.mechanism_schemas import COLLAPSE, NORMAL
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import SLOT, EditRequest
@@ -189,7 +189,8 @@ def _prefixed(material: Material, case: Case, length: int) -> TokenizedPrompt:
     """The prompt after its prefix; `RequestError` if that is longer than the model takes."""
     model, request = material.model, case.request
     template = _template(material, case, length)
-    prompt = tokenize_prompt(model.tokenizer, fill(template, request.prompt), request.subject)
+    asked = request.in_context(template, request.prompt)
+    prompt = tokenize_prompt(model.tokenizer, asked, request.subject)
     model.check_length(request.text, len(prompt.ids), template.replace(SLOT, "").strip())
     return prompt
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from editcore.planning.stages import MechanismJob
+    from editcore.planning.stages.jobs import MechanismJob
     from editcore.records.tables import Row
 
 
