@@ -109,29 +109,28 @@ class Answering:
         return any(stop in text for stop in self._stops)
 
     def _text(self, row: _Row) -> str:
-        text = self._decoded(row)
-        for stop in self._stops:
-            text = text.split(stop)[0]
-        return text
+        return _before(self._decoded(row), self._stops)
 
     def _decoded(self, row: _Row) -> str:
         return str(self._model.tokenizer.decode(row.tokens, skip_special_tokens=True))
 
 
-def continuations(model: LoadedModel, prompts: Sequence[str], tokens: int) -> list[str]:
-    """The text of up to `tokens` tokens after each prompt.
+def continuations(
+    model: LoadedModel, prompts: Sequence[str], tokens: int, stops: Sequence[str] = ()
+) -> list[str]:
+    """The text of up to `tokens` tokens after each prompt, before the first of the `stops`.
 
     It ends early at the end of text, at the model's last position, and at logits that are not
     finite. Each prompt is read alone and in full for every token, so that any patch works.
     """
-    return [_continuation(model, prompt, tokens) for prompt in prompts]
+    return [_continuation(model, prompt, tokens, stops).text for prompt in prompts]
 
 
-def _continuation(model: LoadedModel, prompt: str, tokens: int) -> str:
+def _continuation(model: LoadedModel, prompt: str, tokens: int, stops: Sequence[str]) -> Generated:
     ids = torch.tensor([model.tokenizer(prompt)["input_ids"]], device=model.device)
     length = ids.shape[1]
     if (room := min(tokens, model.max_positions - length)) <= 0:
-        return ""
+        return Generated("", finite=True)
     # A copy without the checkpoint's own settings, such as a penalty on repetition; it shares all
     # weights and hooks.
     generator: Any = copy.copy(model.model)
@@ -143,49 +142,76 @@ def _continuation(model: LoadedModel, prompt: str, tokens: int) -> str:
         output_logits=True,
         return_dict_in_generate=True,
     )
-    made = generator.generate(ids, attention_mask=torch.ones_like(ids))
-    sound = takewhile(lambda logits: bool(logits.isfinite().all()), made.logits)
-    new = made.sequences[0, length : length + len(list(sound))]
-    return str(model.tokenizer.decode(new, skip_special_tokens=True))
+
+    def ended(ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        text = model.tokenizer.decode(ids[0, length:], skip_special_tokens=True)
+        return torch.tensor([any(stop in text for stop in stops)], device=ids.device)
+
+    made = generator.generate(
+        ids, attention_mask=torch.ones_like(ids), stopping_criteria=[ended] if stops else None
+    )
+    sound = [*takewhile(lambda logits: bool(logits.isfinite().all()), made.logits)]
+    new = made.sequences[0, length : length + len(sound)]
+    text = str(model.tokenizer.decode(new, skip_special_tokens=True))
+    return Generated(_before(text, stops), finite=len(sound) == len(made.logits))
 
 
-def unedited_continuations(model: LoadedModel, prompts: Sequence[str], tokens: int) -> list[str]:
-    """The texts of `continuations`, many prompts in one pass."""
-    asked = Answering(model.frozen, _contexts(model, prompts), [], tokens)
-    return [answer.text for answer in asked.answers()]
+def _before(text: str, stops: Sequence[str]) -> str:
+    """A text up to the first of the stops in it."""
+    for stop in stops:
+        text = text.split(stop)[0]
+    return text
 
 
-def edited_continuations(
-    model: LoadedModel, prompts: Sequence[Sequence[str]], changes: Sequence[Change], tokens: int
-) -> list[list[str]]:
-    """The texts of `continuations` after each edit, from its own `prompts`; many edits in one pass.
+def unedited_answers(
+    model: LoadedModel, prompts: Sequence[str], tokens: int, stops: Sequence[str] = ()
+) -> list[Generated]:
+    """The model's answer to each prompt, up to a stop or `tokens` tokens; many in one pass."""
+    asked = Answering(model.frozen, _contexts(model, prompts), stops, tokens)
+    return asked.answers()
 
-    Returns the texts of each edit in the order of its prompts.
+
+def edited_answers(
+    model: LoadedModel,
+    prompts: Sequence[Sequence[str]],
+    changes: Sequence[Change],
+    tokens: int,
+    stops: Sequence[str] = (),
+) -> list[list[Generated]]:
+    """The answers after each edit to its own `prompts`; many edits in one pass.
+
+    Returns the answers of each edit in the order of its prompts.
     """
-    found: dict[int, list[str]] = {}
+    found: dict[int, list[Generated]] = {}
     for group in edited_models(model, changes):
         asked = [prompts[i] for i in group.members]
         if isinstance(group, Overlay):
-            found |= zip(group.members, _overlaid(model, group, asked, tokens), strict=True)
+            found |= zip(group.members, _overlaid(model, group, asked, tokens, stops), strict=True)
             continue
         for i in group.members:
             with group.in_place(), group.reader.arithmetic():
-                found[i] = continuations(group.reader, prompts[i], tokens)
+                found[i] = [
+                    _continuation(group.reader, prompt, tokens, stops) for prompt in prompts[i]
+                ]
     return [found[i] for i in range(len(changes))]
 
 
 def _overlaid(
-    model: LoadedModel, overlay: Overlay, prompts: Sequence[Sequence[str]], tokens: int
-) -> Iterator[list[str]]:
-    """The texts from each edited model of an overlay."""
+    model: LoadedModel,
+    overlay: Overlay,
+    prompts: Sequence[Sequence[str]],
+    tokens: int,
+    stops: Sequence[str],
+) -> Iterator[list[Generated]]:
+    """The answers from each edited model of an overlay."""
     owners = torch.tensor(
         [member for member, own in enumerate(prompts) for _ in own], device=overlay.reader.device
     )
     contexts = _contexts(model, [prompt for own in prompts for prompt in own])
-    asked = Answering(overlay.reader, contexts, [], tokens)
+    asked = Answering(overlay.reader, contexts, stops, tokens)
     answers = iter(asked.answers(reading=lambda rows: overlay.laid_over(owners[[*rows]])))
     for own in prompts:
-        yield [next(answers).text for _ in own]
+        yield [next(answers) for _ in own]
 
 
 def _contexts(model: LoadedModel, prompts: Sequence[str]) -> list[Tokens]:

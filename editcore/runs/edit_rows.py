@@ -17,7 +17,7 @@ from editcore.editing.editor import Editor, EditResult, refuse_undeclared
 from editcore.errors import PluginError, in_one_line
 from editcore.evaluation import effect
 from editcore.evaluation.free_answers import share_naming
-from editcore.evaluation.generation import edited_continuations, unedited_continuations
+from editcore.evaluation.generation import edited_answers, unedited_answers
 from editcore.evaluation.metrics import Metric, MetricInput, number
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.evaluation.teacher_forcing import (
@@ -256,15 +256,16 @@ class Rows:
         if not tokens:
             return [{} for _ in sound]
         bare = [each.questions.request.text for each in sound]
-        base = unedited_continuations(self.model, bare, tokens)
+        base = unedited_answers(self.model, bare, tokens)
         prompts = [
             [prompt, *each.questions.prefixed_texts]
             for prompt, each in zip(bare, sound, strict=True)
         ]
-        texts = edited_continuations(self.model, prompts, changes, tokens)
+        answers = edited_answers(self.model, prompts, changes, tokens)
+        texts = [[answer.text for answer in own] for own in answers]
         return [
             {
-                "continuation_base": before,
+                "continuation_base": before.text,
                 "continuation": after,
                 "efficacy_free": share_naming([after], each.questions.request.target_new),
                 "efficacy_free_prefixed": share_naming(

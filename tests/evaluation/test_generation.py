@@ -1,14 +1,17 @@
 """Texts that many edited models generate at once are those of each model alone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from string import ascii_letters
 
 import pytest
 import torch
 
 from editcore.evaluation.generation import (
+    Generated,
     continuations,
-    edited_continuations,
-    unedited_continuations,
+    edited_answers,
+    unedited_answers,
 )
 from editcore.models.architectures import stores_transposed
 from editcore.models.loading import LoadedModel, wrap_model
@@ -61,6 +64,11 @@ def alone(model: LoadedModel, prompt: str, change: Change) -> str:
     """The text after one prompt, with the change in the weights."""
     with change.applied(model.model):
         return continuations(model, [prompt], TOKENS)[0]
+
+
+def texts_of(answers: Sequence[Sequence[Generated]]) -> list[list[str]]:
+    """The texts of each edit's answers."""
+    return [[answer.text for answer in own] for own in answers]
 
 
 def by_definition(model: LoadedModel, prompt: str) -> list[int]:
@@ -120,15 +128,17 @@ def test_each_edited_model_generates_what_it_generates_alone(kind: str) -> None:
     texts = [request.text for request in tiny_requests()]
     # One, two or three prompts of each, and not in the same order.
     prompts = [[texts[(i + k) % len(texts)] for k in range(1 + i % 3)] for i in range(len(given))]
-    said = edited_continuations(model, prompts, given, TOKENS)
+    answers = edited_answers(model, prompts, given, TOKENS)
+    said = texts_of(answers)
     assert said == [
         [alone(model, prompt, change) for prompt in own]
         for own, change in zip(prompts, given, strict=True)
     ]
     assert len({after for own in said for after in own}) > 3
     assert said[2] == ["", "", ""]
+    assert [all(answer.finite for answer in own) for own in answers].count(False) == 1
     singly = [
-        edited_continuations(model, [own], [change], TOKENS)[0]
+        texts_of(edited_answers(model, [own], [change], TOKENS))[0]
         for own, change in zip(prompts, given, strict=True)
     ]
     assert said == singly
@@ -138,20 +148,35 @@ def test_each_edited_model_generates_what_it_generates_alone(kind: str) -> None:
 def test_the_unedited_model_continues_many_prompts_as_each_alone(kind: str) -> None:
     model = wrap_model(kind, *tiny_model(kind))
     prompts = [request.text for request in tiny_requests()]
-    assert unedited_continuations(model, prompts, TOKENS) == continuations(model, prompts, TOKENS)
+    answers = unedited_answers(model, prompts, TOKENS)
+    assert texts_of([answers]) == [continuations(model, prompts, TOKENS)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_ends_before_the_first_stop_in_it(kind: str) -> None:
+    model = wrap_model(kind, *tiny_model(kind))
+    given = changes(model)
+    prompts = [[request.text for request in tiny_requests()]] * len(given)
+    whole = texts_of(edited_answers(model, prompts, given, TOKENS))
+    letters = [letter for own in whole for text in own for letter in text[1:]]
+    # One from within some answers, and one that none has.
+    stops = (next(letter for letter in letters if letter in ascii_letters), "§")
+    said = texts_of(edited_answers(model, prompts, given, TOKENS, stops))
+    assert said == [[text.split(stops[0])[0] for text in own] for own in whole]
+    assert said != whole
 
 
 def test_a_small_budget_gives_the_same_in_smaller_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
     given = changes(model)
     prompts = [[tiny_requests()[0].text]] * len(given)
-    whole = edited_continuations(model, prompts, given, TOKENS)
+    whole = edited_answers(model, prompts, given, TOKENS)
     monkeypatch.setattr("editcore.evaluation.overlay.budget", lambda _: 1)
-    assert edited_continuations(model, prompts, given, TOKENS) == whole
+    assert edited_answers(model, prompts, given, TOKENS) == whole
 
 
 def test_without_edits_there_is_no_text_and_no_hook_stays() -> None:
     model = wrap_model("gpt2", *tiny_model("gpt2"))
-    assert edited_continuations(model, [], [], TOKENS) == []
-    edited_continuations(model, [[tiny_requests()[0].text]], [dense(model, 1, 0)], TOKENS)
+    assert edited_answers(model, [], [], TOKENS) == []
+    edited_answers(model, [[tiny_requests()[0].text]], [dense(model, 1, 0)], TOKENS)
     assert not any(module._forward_hooks for module in model.model.modules())

@@ -121,13 +121,14 @@ def _altered(shard: "Shard", result: "EditResult", texts: Sequence[Continuation]
 
 def _openings(shard: "Shard", change: "Change | None") -> Iterator[Continuation]:
     """The openings' continuations, as long as the edited prompt's."""
-    from editcore.evaluation.generation import edited_continuations, unedited_continuations
+    from editcore.evaluation.generation import edited_answers, unedited_answers
 
     assert change is not None
     model, tokens = shard.session.context.model, shard.rows.job.continuation_tokens
-    before = unedited_continuations(model, OPENINGS, tokens)
-    (after,) = edited_continuations(model, [OPENINGS], [change], tokens)
-    return map(Continuation, OPENINGS, before, after)
+    before = unedited_answers(model, OPENINGS, tokens)
+    (after,) = edited_answers(model, [OPENINGS], [change], tokens)
+    texts = ([answer.text for answer in each] for each in (before, after))
+    return map(Continuation, OPENINGS, *texts)
 
 
 def key_facts(shard: "Shard", request: "EditRequest", registry: "Registry") -> KeyFacts | None:
