@@ -1,9 +1,9 @@
-"""Exact match and F1 over words of a generated answer and the wanted one, as in SQuAD."""
+"""Scores of a generated answer by the words that it shares with accepted ones, as in SQuAD."""
 
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -19,17 +19,57 @@ def words(answer: str) -> list[str]:
     return ARTICLES.sub(" ", answer.lower().translate(PUNCTUATION)).split()
 
 
-def f1(answer: str, wanted: str) -> float:
-    """F1 of the words that both share (Rajpurkar et al. 2016); 1 for two empty answers.
+def exact_match(answer: str, accepted: Sequence[str]) -> float:
+    """1 if an answer has the words of an accepted one, otherwise 0 (Rajpurkar et al. 2016).
 
-    >>> f1("a black dog", "black horse"), f1("", ""), f1("no", "")
+    >>> exact_match("The black horse.", ["black horse", "horse"]), exact_match("horses", ["horse"])
+    (1.0, 0.0)
+    """
+    return _best(lambda given, gold: given == gold, answer, accepted)
+
+
+def f1(answer: str, accepted: Sequence[str]) -> float:
+    """F1 of the words that an answer and an accepted one share (Rajpurkar et al. 2016), at best.
+
+    It is 1 for two answers without words, and 0 if only one has none.
+
+    >>> f1("a black dog", ["black horse", "cat"]), f1("", [""]), f1("no", [""])
     (0.5, 1.0, 0.0)
     """
-    given, gold = words(answer), words(wanted)
+    return _best(_f1, answer, accepted)
+
+
+def contains(answer: str, accepted: Sequence[str]) -> float:
+    """1 if an answer contains the words of an accepted one, whole and in a row, otherwise 0.
+
+    An accepted answer without words is contained only in an answer without words.
+
+    >>> contains("It is New York, I think.", ["new york"]), contains("New Yorkers", ["New York"])
+    (1.0, 0.0)
+    """
+    return _best(_within, answer, accepted)
+
+
+def _best(
+    score: Callable[[list[str], list[str]], float], answer: str, accepted: Sequence[str]
+) -> float:
+    """The greatest score over the accepted answers; 0 if there are none."""
+    given = words(answer)
+    return max((float(score(given, words(gold))) for gold in accepted), default=0.0)
+
+
+def _f1(given: list[str], gold: list[str]) -> float:
     if not given or not gold:
         return float(given == gold)
     shared = (Counter(given) & Counter(gold)).total()
     return 2 * shared / (len(given) + len(gold))
+
+
+def _within(given: list[str], gold: list[str]) -> bool:
+    if not gold:
+        return not given
+    places = range(len(given) - len(gold) + 1)
+    return any(given[place : place + len(gold)] == gold for place in places)
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
@@ -40,7 +80,4 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
     """
     accepted = [doc["answer"]] if "answer" in doc else [*doc["answers"]["text"]] or [""]
     answer = results[0]
-    return {
-        "exact_match": max(float(words(answer) == words(wanted)) for wanted in accepted),
-        "f1": max(f1(answer, wanted) for wanted in accepted),
-    }
+    return {"exact_match": exact_match(answer, accepted), "f1": f1(answer, accepted)}

@@ -7,6 +7,8 @@ import pyarrow as pa
 
 SCHEMA_KEY = b"editcore.schema"
 SORT_KEY = b"editcore.keys"
+# Named as in Parquet files, so that a table that was read has the type that was written.
+TEXTS = pa.list_(pa.field("element", pa.string()))
 MEANING_KEY, UNIT_KEY = b"meaning", b"unit"
 
 
@@ -29,6 +31,11 @@ class Column:
 def text(name: str, meaning: str) -> Column:
     """A column of text."""
     return Column(name, pa.string(), meaning)
+
+
+def texts(name: str, meaning: str) -> Column:
+    """A column of lists of texts."""
+    return Column(name, TEXTS, meaning)
 
 
 def flag(name: str, meaning: str) -> Column:

@@ -10,16 +10,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from editcore.atomic import write_text
-from editcore.records import mechanism_schemas, model_schemas, schemas
-from editcore.records.columns import keys, meanings, schema_name
+from editcore.records import answer_schemas, mechanism_schemas, model_schemas, schemas
+from editcore.records.columns import TEXTS, keys, meanings, schema_name
 
 BLOCK = re.compile(r"(<!-- columns: ([\w-]+)(?: beyond ([\w-]+))? -->\n).*?(<!-- end -->)", re.S)
-TYPES = {"string": "text", "double": "float64"}
+TYPES = {"string": "text", "double": "float64", str(TEXTS): "list of texts"}
 
 
 def tables() -> dict[str, pa.Schema]:
     """Every declared table by its name without version."""
-    modules = schemas, mechanism_schemas, model_schemas
+    modules = schemas, mechanism_schemas, model_schemas, answer_schemas
     values = (value for module in modules for value in vars(module).values())
     declared = [value for value in values if isinstance(value, pa.Schema)]
     return {schema_name(table).partition("/")[0]: table for table in declared}

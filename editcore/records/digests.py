@@ -46,16 +46,27 @@ def of_table(table: pa.Table, about: Mapping[bytes, bytes]) -> str:
     """SHA-256 of a table's content and of `about`, whatever the row groups and compression.
 
     For each column, by name: its type, which rows are null, and the numbers or texts of the others.
+    A list counts as its length, and then all lists joined as one column.
     """
     texts = {key.decode(): value.hex() for key, value in about.items()}
     found = hashlib.sha256(json.dumps(texts, sort_keys=True).encode())
     for name in sorted(table.column_names):
         column = table.column(name)
         found.update(json.dumps([name, str(column.type), len(column)]).encode())
-        found.update(np.packbits(column.is_null().to_numpy()).data)
-        for part in _texts(column) if _is_text(column.type) else _numbers(column):
+        for part in _content(column):
             found.update(part)
     return found.hexdigest()
+
+
+def _content(column: pa.ChunkedArray) -> Iterator[bytes | memoryview]:
+    """Which rows are null, and what the others contain."""
+    yield np.packbits(column.is_null().to_numpy()).data
+    if pa.types.is_list(column.type):
+        lengths = pc.fill_null(pc.list_value_length(column), 0)
+        yield lengths.to_numpy().astype("<i8").tobytes()
+        yield from _content(pc.list_flatten(column))
+    else:
+        yield from _texts(column) if _is_text(column.type) else _numbers(column)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -15,7 +15,8 @@ import torch
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
-from editcore.records.columns import SCHEMA_KEY
+from editcore.records.answer_schemas import ANSWERS
+from editcore.records.columns import SCHEMA_KEY, TEXTS
 from editcore.records.digests import of_files, of_table
 from editcore.records.schemas import CORRELATION, EDITS
 from editcore.records.tables import DIGEST_KEY, PROVENANCE_KEY, read_edits, read_table, write_table
@@ -63,11 +64,17 @@ def test_the_digest_is_that_of_its_definition() -> None:
         "flag": pa.array([True, None, False]),
         "number": pa.array([1.5, math.inf, None]),
         "count": pa.array([None, 7, -1], pa.int32()),
+        "names": pa.array([["a", "größer"], None, []], TEXTS),
     }
     by_hand = hashlib.sha256(json.dumps({"k": b"v".hex()}).encode())
     content = {
         "count": ("int32", 0b100, [struct.pack("<3i", 0, 7, -1)]),
         "flag": ("bool", 0b010, [bytes([1, 0, 0])]),
+        "names": (
+            "list<element: string>",
+            0b010,
+            [struct.pack("<3q", 2, 0, 0), bytes(1), struct.pack("<2q", 1, 8), "agrößer".encode()],
+        ),
         "number": ("double", 0b001, [struct.pack("<3d", 1.5, math.inf, 0)]),
         "text": ("string", 0b010, [struct.pack("<3q", 1, 0, 8), "agrößer".encode()]),
     }
@@ -87,6 +94,7 @@ def test_how_rows_are_grouped_and_compressed_does_not_matter(path: Path) -> None
 
 def test_slices_and_pieces_of_a_table_have_the_digest_of_their_rows(path: Path) -> None:
     table = pq.read_table(path)
+    table = table.append_column("names", pa.array([["a", "b"], None, ["c"]], TEXTS))
     whole = of_table(table, {})
     pieces = [table.slice(i, 1) for i in range(3)]
     assert of_table(pa.concat_tables(pieces), {}) == whole
@@ -173,3 +181,25 @@ def test_a_table_whose_schema_has_an_empty_name_is_refused(tmp_path: Path) -> No
     pq.write_table(table.replace_schema_metadata(table.schema.metadata | {SCHEMA_KEY: b""}), path)
     with pytest.raises(DataError, match="a table with the schema correlation/1 is needed"):
         read_table(path, CORRELATION)
+
+
+@pytest.mark.parametrize(
+    "accepted", [[["a"], ["b", "c"]], [["a", "b", "d"], []], [["a", "b"], None], [None, ["c"]]]
+)
+def test_lists_that_were_changed_are_refused(
+    tmp_path: Path, accepted: list[list[str] | None]
+) -> None:
+    path = tmp_path / "answers.parquet"
+    row = {
+        **dict.fromkeys(ANSWERS.names, 0),
+        **dict.fromkeys(("model", "editor", "dataset", "measure", "context", "kind"), "a"),
+        **dict.fromkeys(("prompt", "question", "answer_base", "answer"), "b"),
+        "unchanged": True,
+    }
+    lists = ["a", "b"], ["c"]
+    rows = [{**row, "number": i, "accepted": names} for i, names in enumerate(lists)]
+    write_table(path, rows, ANSWERS, {})
+    assert read_table(path, ANSWERS)["accepted"].to_list() == [*lists]
+    rewritten(path, column("accepted", lambda _: pa.chunked_array([accepted], TEXTS)))
+    with pytest.raises(DataError, match=r"has changed since|accepted is null"):
+        read_table(path, ANSWERS)
