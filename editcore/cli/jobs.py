@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output:
-    """An option that names an output of a command."""
+    """An option that names an output of a command, which only some jobs may have."""
 
     option: str
     type: click.Path
     help: str
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ class JobCommand:
             help="The job file, as `editcore plan` writes it.",
         )
         outputs = [
-            click.Option([f"--{output.option}"], required=True, type=output.type, help=output.help)
+            click.Option(
+                [f"--{output.option}"],
+                required=output.required,
+                type=output.type,
+                help=output.help,
+            )
             for output in self.outputs
         ]
         usage = click.Option(
@@ -208,6 +214,12 @@ TABLE = (
         outputs=(
             Output("out", OUT_FILE, "The Parquet file to write, one row per case."),
             Output("deltas", OUT_FILE, "The safetensors file of weight changes."),
+            Output(
+                "answers",
+                OUT_FILE,
+                "The Parquet file of free answers, if the job asks for them.",
+                required=False,
+            ),
         ),
         brief="Edit the cases of one shard and measure each edited model.",
         help="Edit the cases of one shard, each from the unedited model, and measure each edited "

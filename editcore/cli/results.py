@@ -1,7 +1,9 @@
 """The commands that turn edit rows into tables, figures and the report."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -9,6 +11,13 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 
+# Kinds of results that no threshold judges: what lists their tables in a study, and joins them.
+UNJUDGED = MappingProxyType(
+    {
+        what: (f"editcore.planning.study:listed_{what}", f"editcore.summary.{what}:write_{what}")
+        for what in ("layers", "rounding", "answers")
+    }
+)
 to_tables = click.option(
     "--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables."
 )
@@ -22,6 +31,7 @@ to_tables = click.option(
         "editcore summarise --what sequences --study results/jobs/study.json --out results/summary",
         "editcore summarise --what layers --study results/jobs/study.json --out results/summary",
         "editcore summarise --what rounding --study results/jobs/study.json --out results/summary",
+        "editcore summarise --what answers --study results/jobs/study.json --out results/summary",
     ),
 )
 @click.argument("files", nargs=-1, type=FILE)
@@ -29,7 +39,7 @@ to_tables = click.option(
 @to_tables
 @click.option(
     "--what",
-    type=click.Choice(["edits", "sequences", "layers", "rounding"]),
+    type=click.Choice(["edits", "sequences", *UNJUDGED]),
     default="edits",
     help="The kind of results; edits by default.",
 )
@@ -48,32 +58,20 @@ def summarise(
 
     Edits give cases.parquet, verdicts.parquet and warning.parquet; the last shows how well
     quantities known before an edit predict a collapse. Sequences give sequences.parquet, keys at
-    every layer give layers.parquet, and rounded models give rounding.parquet. Thresholds are those
-    of the study, or the defaults; --ratio, --perplexity, --verdict and --damage override them.
+    every layer give layers.parquet, rounded models give rounding.parquet, and free answers give
+    answers.parquet and answers-examples.parquet. Thresholds are those of the study, or the
+    defaults; --ratio, --perplexity, --verdict and --damage override them.
     """
     from editcore.config.collapse import CollapseSection, replaced
-    from editcore.planning.study import (
-        listed_config,
-        listed_edits,
-        listed_layers,
-        listed_rounding,
-        listed_sequences,
-    )
+    from editcore.planning.study import listed_config, listed_edits, listed_sequences
     from editcore.summary.edits import write_summary
-    from editcore.summary.layers import write_layers
-    from editcore.summary.rounding import write_rounding
     from editcore.summary.sequences import write_sequences
 
     given = {name: value for name, value in thresholds.items() if value is not None}
-    if what in ("layers", "rounding"):
+    if what in UNJUDGED:
         if given:
             raise click.UsageError(f"--{next(iter(given))}: only edited models are judged")
-        if what == "layers":
-            layers = listed_layers(study) if study else {}
-            write_layers([*files, *layers], out, layers)
-        else:
-            rounding = listed_rounding(study) if study else {}
-            write_rounding([*files, *rounding], out, rounding)
+        _unjudged(what, files, study, out)
         return
     rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
     if what == "edits":
@@ -82,6 +80,15 @@ def summarise(
     else:
         sequences = listed_sequences(study) if study else {}
         write_sequences([*files, *sequences], out, rule, sequences)
+
+
+def _unjudged(what: str, files: Sequence[Path], study: Path | None, out: Path) -> None:
+    """Collect results that no threshold judges."""
+    import pkgutil
+
+    listed, write = map(pkgutil.resolve_name, UNJUDGED[what])
+    jobs = listed(study) if study else {}
+    write([*files, *jobs], out, jobs)
 
 
 @click.command(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from editcore.config.answers import AnswersSection
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import nearest, validated
 from editcore.config.plain_yaml import parse_yaml
@@ -261,6 +262,11 @@ class StudyConfig(Section):
         ge=0,
         description="Number of tokens to generate greedily after each case's prompt, and by the "
         "edited model after the test prefixes too; 0 for none.",
+    )
+    answers: AnswersSection | None = Field(
+        default=None,
+        description="What each edited model, and the unedited one, is asked freely; by default "
+        "nothing.",
     )
     forecasts: bool = Field(
         default=True,

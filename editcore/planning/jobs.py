@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from editcore import atomic
 from editcore.config.alarm import Alarm
+from editcore.config.answers import AnswersSection
 from editcore.config.collapse import CollapseSection, Harm
 from editcore.config.messages import explain
 from editcore.config.options import Anchor
@@ -296,7 +297,7 @@ class EditJob(EditorJob):
 
     `continuation_tokens` is the number of tokens to generate after each case's prompt.
     `metric_code` is the source hash of each metric that is a third party's. `forecasts`: each
-    edited model also reads a sample of other text.
+    edited model also reads a sample of other text. `answers`: what it is asked freely.
     """
 
     dataset: DatasetSpec
@@ -306,6 +307,7 @@ class EditJob(EditorJob):
     metrics: tuple[str, ...]
     continuation_tokens: Natural = 0
     forecasts: bool = True
+    answers: AnswersSection | None = Field(default=None, exclude_if=lambda given: given is None)
     metric_code: dict[str, str] = {}
 
     @property

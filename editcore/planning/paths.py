@@ -149,6 +149,11 @@ def deltas(model: str, editor: str, dataset: str, shard: str) -> Path:
     return _shard("deltas", model, editor, dataset, shard, ".safetensors")
 
 
+def answers(model: str, editor: str, dataset: str, shard: str) -> Path:
+    """What the edited models of one shard answer freely."""
+    return _shard("answers", model, editor, dataset, shard, ".parquet")
+
+
 def sequences_job(model: str, editor: str, dataset: str, order: str) -> Path:
     """The job of one sequence of edits."""
     return _sequence("jobs/sequences", model, editor, dataset, order, ".json")

@@ -238,6 +238,7 @@ class _Planner:
             metrics=self._config.metrics,
             continuation_tokens=self._config.continuation_tokens,
             forecasts=self._config.forecasts,
+            answers=self._config.answers,
             metric_code=self._registry.metrics.foreign_code(self._config.metrics),
         )
 

@@ -44,6 +44,7 @@ class StudyList(Job):
     scores: dict[str, str]
     layers: dict[str, str] = Field(default_factory=dict)
     rounding: dict[str, str] = Field(default_factory=dict)
+    answers: dict[str, str] = Field(default_factory=dict)
     config: StudyConfig
 
 
@@ -82,6 +83,17 @@ class Study:
         return [str(paths.edits(*key)) for key in self.edits]
 
     @property
+    def answer_files(self) -> list[str]:
+        """The tables of free answers, one for each shard if the study asks for them."""
+        return [str(paths.answers(*key)) for key, job in self.edits.items() if job.answers]
+
+    @property
+    def answers_output(self) -> dict[str, str]:
+        """The further output of a shard for Snakemake's rule, if the study asks for answers."""
+        wildcards = ("{model}", "{editor}", "{dataset}", "{shard}")
+        return {"answers": str(paths.answers(*wildcards))} if self.config.answers else {}
+
+    @property
     def summaries(self) -> list[str]:
         """The tables that the report is made from."""
         names = ["cases", "verdicts", "warning"]
@@ -89,12 +101,14 @@ class Study:
         names += ["downstream", "correlation", "weight_change"] if self.downstream else []
         names += ["sequences"] if self.sequences else []
         names += ["layers"] if self.layers else []
+        names += ["answers", "answers-examples"] if self.config.answers else []
         return [*(str(paths.summary(name)) for name in names), *self.mechanism_tables]
 
     @property
     def tables(self) -> list[str]:
         """Every table of the study; a missing one is made again, whatever else exists."""
         own = [*self.edit_files, *self.sequence_files, *self.score_files, *self.layer_files]
+        own += self.answer_files
         return [*own, *self.rounding_files, *self.mechanism_folders, *self.summaries]
 
     @property
@@ -259,6 +273,11 @@ class Study:
             },
             layers={str(paths.layers(m)): str(paths.layers_job(m)) for m in self.layers},
             rounding={str(paths.rounding(m)): str(paths.rounding_job(m)) for m in self.rounding},
+            answers={
+                str(paths.answers(*key)): str(paths.edits_job(*key))
+                for key, job in self.edits.items()
+                if job.answers
+            },
             config=self.config,
         )
         yield paths.STUDY_FILE, listed.as_json()
@@ -306,6 +325,11 @@ def listed_layers(study_file: Path) -> dict[Path, LayersJob]:
 def listed_rounding(study_file: Path) -> dict[Path, RoundingJob]:
     """The tables of what rounding does, each with its job."""
     return _read_jobs(_listed(study_file).rounding, RoundingJob)
+
+
+def listed_answers(study_file: Path) -> dict[Path, EditJob]:
+    """The tables of free answers, each with the job of its shard."""
+    return _read_jobs(_listed(study_file).answers, EditJob)
 
 
 def listed_config(study_file: Path) -> StudyConfig:

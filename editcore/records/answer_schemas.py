@@ -57,10 +57,38 @@ ANSWERS = schema(
         ),
         real("contains", "the same for the edited model's answer"),
         flag("unchanged", "whether both answers are the same text"),
+        real("seconds", "time for the edited model's answer, its share of shared passes", "s"),
     ),
     required=(
         *("prompt", "question", "accepted", "answer_base", "answer"),
         *("exact_match_base", "exact_match", "f1_base", "f1", "contains_base", "contains"),
         "unchanged",
     ),
+)
+
+_GROUP_KEYS = ("model", "editor", "dataset", "measure", "context")
+
+ANSWERS_SUMMARY = schema(
+    "answers-summary/1",
+    _GROUP_KEYS,
+    (
+        *GROUP,
+        *(column for column in _ASKED if column.name in ("measure", "context")),
+        whole("n_cases", "cases with such questions"),
+        whole("n", "questions"),
+        real("exact_match_base", "mean over the questions, of the unedited model"),
+        real("exact_match", "the same of the edited models"),
+        real(
+            "exact_match_any",
+            "share of the edited models that give an accepted answer to at least one of a case's "
+            "questions of one kind, mean over the kinds, as MQuAKE counts its questions",
+        ),
+        real("f1_base", "mean over the questions, of the unedited model"),
+        real("f1", "the same of the edited models"),
+        real("contains_base", "mean over the questions, of the unedited model"),
+        real("contains", "the same of the edited models"),
+        real("unchanged", "share of the questions with the same answer before and after the edit"),
+        real("seconds", "time for the edited models' answers", "s"),
+    ),
+    required=("n_cases", "n"),
 )

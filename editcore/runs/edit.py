@@ -9,10 +9,11 @@ from pathlib import Path
 from editcore.datasets.readers import read_cases
 from editcore.editing.editor import EditResult
 from editcore.editing.session import Session
-from editcore.errors import in_one_line
+from editcore.errors import ConfigError, in_one_line
 from editcore.evaluation.metrics import bind
 from editcore.planning.jobs import EditJob
 from editcore.progress import progress_bar
+from editcore.records.answer_schemas import ANSWERS
 from editcore.records.provenance import as_metadata, of_job
 from editcore.records.schemas import EDITS, OWN_COLUMNS
 from editcore.records.tables import write_table
@@ -20,24 +21,29 @@ from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.baseline import Baseline
 from editcore.runs.edit_rows import MadeEdit, Row, Rows
+from editcore.runs.free_answers import FreeAnswers
 from editcore.updates.delta import Delta, save_deltas
 
 # Edits that are measured together; enough to fill forward passes of small models.
 TOGETHER = 32
 
 
-def run(job: EditJob, out: Path, deltas_out: Path) -> None:
+def run(job: EditJob, out: Path, deltas_out: Path, answers_out: Path | None = None) -> None:
     """Carry out a job: rows to `out` (Parquet), weight changes to `deltas_out` (safetensors).
 
-    Patches are measured, but not saved.
+    Patches are measured, but not saved. If the job asks for free answers, they are written to
+    `answers_out` (Parquet). Raises `ConfigError` if one of the two is missing.
     """
+    _require_both(job, answers_out)
     shard = Shard.open(job)
     rows: list[Row] = []
+    answers: list[Row] = []
     changes: dict[int, Delta] = {}
     with progress_bar(total=len(shard.requests), title=_title(job), unit="edit") as bar:
         results = shard.results()
         while edits := list(islice(results, TOGETHER)):
             made = shard.rows.of(edits)
+            answers += shard.ask_freely(made, edits)
             changes |= {
                 edit.request.case_id: edit.result.delta
                 for row, edit in zip(made, edits, strict=True)
@@ -51,6 +57,15 @@ def run(job: EditJob, out: Path, deltas_out: Path) -> None:
     about = of_job(job, prefixes_hash=prefixes_hash, artefacts=session.artefacts)
     save_deltas(changes, deltas_out, as_metadata(about))
     write_table(out, rows, EDITS, about)
+    if answers_out is not None:
+        write_table(answers_out, answers, ANSWERS, about)
+
+
+def _require_both(job: EditJob, answers_out: Path | None) -> None:
+    if job.answers and answers_out is None:
+        raise ConfigError("the job asks for free answers; name their file with --answers")
+    if answers_out is not None and not job.answers:
+        raise ConfigError("the job asks for no free answers; leave --answers out")
 
 
 def _title(job: EditJob) -> str:
@@ -64,6 +79,7 @@ class Shard:
     session: Session
     requests: Sequence[EditRequest]
     rows: Rows
+    free: FreeAnswers | None = None
 
     @classmethod
     def open(cls, job: EditJob, registry: Registry | None = None) -> "Shard":
@@ -77,7 +93,32 @@ class Shard:
             planned.require(job.case_ids)
         rows = Rows.open(job, baseline, bind(job.metrics, registry, OWN_COLUMNS))
         requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
-        return cls(baseline.session, requests, rows)
+        free = FreeAnswers(job, job.answers, baseline.model) if job.answers else None
+        return cls(baseline.session, requests, rows, free)
+
+    def ask_freely(self, rows: Sequence[Row], edits: Sequence[MadeEdit]) -> list[Row]:
+        """What the edited models answer, if the job asks for it; those that failed are not asked.
+
+        If a model cannot be asked, its row's `status` becomes the reason.
+        """
+        if self.free is None:
+            return []
+        sound = [
+            (row, edit.request, edit.result.change)
+            for row, edit in zip(rows, edits, strict=True)
+            if row["status"] == OK and edit.result.change is not None
+        ]
+        started = time.perf_counter()
+        found = self.free.of([(request, change) for _, request, change in sound])
+        share = (time.perf_counter() - started) / max(1, len(sound))
+        answers: list[Row] = []
+        for (row, *_), own in zip(sound, found, strict=True):
+            row["seconds"] += share
+            if isinstance(own, str):
+                row["status"] = own
+            else:
+                answers += own
+        return answers
 
     def results(self) -> Iterator[MadeEdit]:
         """Each request with its edit; those that it refuses are not passed to the editor."""

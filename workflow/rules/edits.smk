@@ -29,6 +29,7 @@ rule edit:
         lambda wildcards: study.edits_inputs(**wildcards),
         job="results/jobs/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.json",
     output:
+        **study.answers_output,
         rows=ensure(
             "results/edits/model={model}/editor={editor}/dataset={dataset}/shard-{shard}.parquet",
             non_empty=True,
@@ -43,8 +44,12 @@ rule edit:
     threads: 1
     resources:
         gpu=lambda wildcards: study.gpus(wildcards.model),
+    params:
+        answers=lambda wildcards, output: (
+            f"--answers {output.answers}" if study.answers_output else ""
+        ),
     message:
         "Edit {wildcards.model} with {wildcards.editor} on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "OMP_NUM_THREADS={threads} editcore edit --job {input.job:q}"
-        " --out {output.rows:q} --deltas {output.deltas:q} --usage {log.usage:q} 2> {log[0]:q}"
+        " --out {output.rows:q} --deltas {output.deltas:q} {params.answers} --usage {log.usage:q} 2> {log[0]:q}"

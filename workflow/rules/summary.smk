@@ -40,6 +40,26 @@ rule summarise_rounding:
         " --out {params.folder:q} 2> {log:q}"
 
 
+rule summarise_answers:
+    input:
+        study.answer_files,
+        study="results/jobs/study.json",
+    output:
+        scores="results/summary/answers.parquet",
+        examples="results/summary/answers-examples.parquet",
+    log:
+        "results/logs/summarise-answers.log",
+    conda:
+        "../envs/editcore.yaml"
+    params:
+        folder=subpath(output.scores, parent=True),
+    message:
+        "Score the free answers"
+    shell:
+        "editcore summarise --what answers --study {input.study:q}"
+        " --out {params.folder:q} 2> {log:q}"
+
+
 rule report:
     input:
         study.summaries,

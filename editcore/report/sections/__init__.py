@@ -3,6 +3,7 @@
 from editcore.report.data import ReportData
 from editcore.report.section import MakeSection, PageSection
 from editcore.report.sections import (
+    answers,
     arena,
     diagnostics,
     hard_cases,
@@ -19,6 +20,7 @@ from editcore.report.sections.sequences import section as sequences
 
 SECTIONS: tuple[MakeSection, ...] = (
     arena.section,
+    answers.section,
     pilot.section,
     surrogate.section,
     hard_cases.section,
