@@ -1,6 +1,8 @@
 """The request for one edit: a fact, and the prompts that test the edit."""
 
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from dataclasses import astuple, dataclass, replace
 
 SLOT = "{}"
 """Where the subject belongs in a prompt, and the prompt in a context template."""
@@ -23,10 +25,34 @@ class Probe:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a chat template puts before and after what a user says; nothing without a chat."""
+    """What a chat template puts before and after what a user says; nothing without a chat.
+
+    `gap` is what comes between the prompt and the model's answer: a space, or nothing.
+    """
 
     opening: str = ""
     closing: str = ""
+    gap: str = " "
+
+    @property
+    def hash(self) -> str | None:
+        """Twelve hexadecimal digits that identify it in every row; None without a chat.
+
+        >>> Turn().hash, Turn("<user>", "<model>", "").hash
+        (None, '44a1fd9840dc')
+        """
+        if not (self.opening or self.closing):
+            return None
+        return hashlib.sha256(json.dumps(astuple(self)).encode()).hexdigest()[:12]
+
+    def gap_after(self, prompt: str) -> str:
+        """What comes between a prompt and its answer: `gap`, or a space if it is in no such chat.
+
+        >>> chat = Turn("<user>", "<model>", "")
+        >>> chat.gap_after("<user>Who is it?<model>"), chat.gap_after("It is")
+        ('', ' ')
+        """
+        return self.gap if prompt.endswith(self.closing) else " "
 
     def said(self, prompt: str) -> str:
         """What the user says in a prompt of this chat.
@@ -39,6 +65,9 @@ class Turn:
     def of(self, text: str) -> str:
         """The prompt in which the user says a text."""
         return f"{self.opening}{text}{self.closing}"
+
+
+WITHOUT_CHAT = Turn()
 
 
 @dataclass(frozen=True)
@@ -71,7 +100,7 @@ class EditRequest:
     consequences: tuple[Probe, ...] = ()
     question: str = ""
     further: tuple["EditRequest", ...] = ()
-    turn: Turn = Turn()
+    turn: Turn = WITHOUT_CHAT
 
     @property
     def flaw(self) -> str:

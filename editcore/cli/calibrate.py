@@ -33,6 +33,7 @@ def calibrate(
     settings: Sequence[str],
     config: Path | None,
     cache: Path | None,
+    chat: bool,
     cases: int,
     as_json: bool,
 ) -> None:
@@ -45,6 +46,6 @@ def calibrate(
     from editcore.runs.prepare import Choice
     from editcore.sources.cache import default_cache
 
-    choice = Choice(model, editor, parsed(settings), config)
+    choice = Choice(model, editor, parsed(settings), config, chat)
     made = run(choice, cases, cache or default_cache(), say)
     click.echo(json.dumps(made.as_dict(), indent=2) if as_json else str(made))

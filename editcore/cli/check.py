@@ -31,6 +31,11 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
             metavar="OPTION=VALUE",
             help="One of the editor's options (see `editcore plugins --json`); repeatable.",
         ),
+        click.option(
+            "--chat",
+            is_flag=True,
+            help="Edit and test the model through its own chat template.",
+        ),
         click.option("--editor", required=True, help="The editor's name or its label in --config."),
         click.option(
             "--model",
@@ -75,6 +80,7 @@ def check(
     settings: Sequence[str],
     config: Path | None,
     cache: Path | None,
+    chat: bool,
     prompt: str,
     subject: str,
     target: str,
@@ -105,6 +111,7 @@ def check(
         options=parsed(settings),
         config=config,
         cache=cache,
+        chat=chat,
         calibrate=not no_calibrate,
         say=say,
     )
@@ -141,6 +148,7 @@ def guard(
     settings: Sequence[str],
     config: Path | None,
     cache: Path | None,
+    chat: bool,
     limit: int | None,
     allow_damage: bool,
     stop: bool,
@@ -164,7 +172,7 @@ def guard(
     from editcore.sources.cache import default_cache
 
     requests = read_requests(edits)[:limit]
-    choice = Choice(model, editor, parsed(settings), config)
+    choice = Choice(model, editor, parsed(settings), config, chat)
     when = {"allow_damage": allow_damage, "stop": stop}
     guarded = run(choice, requests, cache or default_cache(), say, **when)
     guarded.save(out)

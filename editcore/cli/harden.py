@@ -40,6 +40,9 @@ from editcore.cli.steps import say
 @click.option("--filter-editor", help="The study's editor that makes these edits.")
 @click.option("--study", type=FILE, help="The study with the models, editors and thresholds.")
 @click.option(
+    "--chat", is_flag=True, help="Edit the filter's models through their own chat templates."
+)
+@click.option(
     "--work",
     type=OUT_FOLDER,
     help="The folder for intermediate files of the filter; by default next to the output.",
@@ -54,6 +57,7 @@ def harden(
     filter_model: tuple[str, ...],
     filter_editor: str | None,
     study: Path | None,
+    chat: bool,
     work: Path | None,
 ) -> None:
     """Generate facts whose subject is a common word of one token that opens the prompt.
@@ -68,9 +72,11 @@ def harden(
         raise click.UsageError(
             "--filter-model, --filter-editor and --study go together; give all of them or none"
         )
+    if chat and not filter_model:
+        raise click.UsageError("--chat is for the models of a filter; give --filter-model too")
     recipe = Recipe(tokenizer, words, relations, count, seed)
     judges = (
-        Filter(study, filter_model, filter_editor, work or out.with_name(f".{out.stem}.work"))
+        Filter(study, filter_model, filter_editor, work or out.with_name(f".{out.stem}.work"), chat)
         if study and filter_editor
         else None
     )

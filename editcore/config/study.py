@@ -77,6 +77,11 @@ class ModelSection(Section):
     trust_remote_code: bool = Field(
         default=False, description="Whether code included with the model may run."
     )
+    chat: bool = Field(
+        default=False,
+        description="Whether the model is edited and tested through its own chat template: each "
+        "prompt is what a user says, and the new object is how the model should answer.",
+    )
     published_moments: str | None = Field(
         default=None,
         pattern=r"\{layer\}",

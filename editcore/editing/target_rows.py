@@ -9,7 +9,7 @@ from torch import Tensor
 
 from editcore.errors import ModelError
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import PaddedRows, continuation_ids, pad_rows
+from editcore.models.tokenization import PaddedRows, pad_rows
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def target_row(
 
     With `end_of_text`, the target ends with that token; `ModelError` if the tokenizer has none.
     """
-    added = continuation_ids(model.tokenizer, prompt, target)
+    added = model.target_ids(prompt, target)
     if end_of_text:
         added = (*added, _end_of_text(model))
     ids = (*model.tokenizer(prompt)["input_ids"], *added[:-1])

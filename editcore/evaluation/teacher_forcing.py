@@ -15,7 +15,7 @@ from editcore.evaluation.overlay import (
 )
 from editcore.models.batch_size import in_halves, tokens_per_pass
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import PaddedRows, bucket_by_length, continuation_ids, pad_rows
+from editcore.models.tokenization import PaddedRows, bucket_by_length, pad_rows
 from editcore.requests import EditRequest
 from editcore.updates.change import Change
 
@@ -134,7 +134,7 @@ def tokenize_questions(model: LoadedModel, questions: Iterable[Question]) -> Tok
     rows, targets = [], []
     for question in unique:
         prompt = model.tokenizer(question.prompt)["input_ids"]
-        target = continuation_ids(model.tokenizer, question.prompt, question.target)
+        target = model.target_ids(question.prompt, question.target)
         rows.append((*prompt, *target[:-1]))
         targets.append(target)
         model.check_length(question.prompt, len(rows[-1]))

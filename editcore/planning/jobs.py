@@ -41,7 +41,8 @@ class Job(BaseModel):
 class ModelSpec(Job):
     """A model and how it is loaded; `source` and `sha256` are as in the study.
 
-    `family_code` is the source hash of the plugin that provides its family, if a third party's.
+    With `chat`, prompts are in its chat template. `family_code` is the source hash of the plugin
+    that provides its family, if a third party's.
     """
 
     name: str
@@ -52,12 +53,18 @@ class ModelSpec(Job):
     revision: str | None = None
     sha256: str | None = Field(default=None, exclude_if=lambda value: value is None)
     trust_remote_code: bool = False
+    chat: bool = Field(default=False, exclude_if=lambda chat: not chat)
     family_code: str = ABSENT
 
     @property
     def identity(self) -> str:
-        """What the model's artefacts depend on, as text."""
+        """What all of the model's artefacts depend on, as text; those of its chat on that too."""
         return " ".join(filter(None, (self.source, self.revision, self.dtype)))
+
+    @property
+    def plain(self) -> "ModelSpec":
+        """The model without its chat, on which prefixes and second moments do not depend."""
+        return self.model_copy(update={"chat": False})
 
     @model_validator(mode="after")
     def _can_compute(self) -> Self:
@@ -285,7 +292,7 @@ class TrainJob(EditorJob):
     @property
     def key(self) -> ArtefactKey:
         """The model, and a short hash of everything that training depends on."""
-        model, editor = {"source", "revision", "dtype"}, {"uses", "options"}
+        model, editor = {"source", "revision", "dtype", "chat"}, {"uses", "options"}
         text = self.model_dump_json(
             include={"model": model, "editor": editor, "seed": True, "data": True}
         )

@@ -78,11 +78,13 @@ class _Planner:
         self._registry = registry
         self._editors = EditorPlanner(config, where, registry)
         self._texts: dict[ArtefactKey, TextJob] = {}
+        self._plain: dict[str, ModelSpec] = {}
 
     def study(self) -> Study:
         """The study; every section is checked before any is combined."""
         self._check_names()
         models = [self._model(label) for label in self._config.models]
+        self._plain = {spec.name: self._without_chat(spec, models) for spec in models}
         files = {spec.name: self._model_files(spec) for spec in models}
         cases = [self._cases(label, models) for label in self._config.datasets]
         reported = {each.dataset: each.ids for each in cases}
@@ -118,7 +120,9 @@ class _Planner:
             texts=self._texts,
             spectra={wanted.key: wanted for pair in edited if (wanted := pair.spectra)},
             anchors={job.key: job for pair in edited for job in pair.anchors.values()},
-            rounding={s.name: RoundingJob(model=s, perplexity=perplexity[s.name]) for s in models},
+            rounding={
+                s.name: RoundingJob(model=s.plain, perplexity=perplexity[s.name]) for s in models
+            },
         )
 
     def _sequences(
@@ -170,9 +174,25 @@ class _Planner:
         with self._at(f"models.{label}"):
             return model_spec(label, self._config.models[label], self._registry)
 
+    def _without_chat(self, model: ModelSpec, models: Sequence[ModelSpec]) -> ModelSpec:
+        """The model whose second moments this one uses.
+
+        If it has a chat, that is one of the study that differs in label and chat alone.
+        """
+        moments = {spec.name: self._config.models[spec.name].published_moments for spec in models}
+        twins = (
+            spec
+            for spec in models
+            if model.chat
+            and spec == model.plain.model_copy(update={"name": spec.name})
+            and moments[spec.name] == moments[model.name]
+        )
+        return next(twins, model.plain)
+
     def _model_files(self, spec: ModelSpec) -> tuple[str, ...]:
         with self._at(f"models.{spec.name}"):
-            files = tuple(str(file) for file in preflight.model_files(spec.source))
+            chat = preflight.chat_files(spec.source) if spec.chat else []
+            files = tuple(str(file) for file in (*preflight.model_files(spec.source), *chat))
             preflight.without_wildcards(files)
             return files
 
@@ -180,7 +200,7 @@ class _Planner:
         options, spec = self._editors.resolved(model, label)
         layers = moment_layers(options)
         values = tuple(need.options for need in needs(options, Values))
-        moments = self._moment_job(model, layers) if layers else None
+        moments = self._moment_job(self._plain[model.name], layers) if layers else None
         basis = spectra.planned(options, moments)
         with self._at(f"editors.{label}"):
             files = [job.files if job else {} for job in (moments, basis)]
@@ -200,7 +220,7 @@ class _Planner:
     def _prefix_job(self, model: ModelSpec) -> PrefixJob:
         choice = self._config.prefixes
         return PrefixJob(
-            model=model, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
+            model=model.plain, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
         )
 
     def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[ArtefactKey, MomentJob]:
@@ -316,7 +336,7 @@ class _Planner:
             **self._artefacts(pair),
             hard_cases=_case_set(pair, hard, choice.cases),
             normal_cases=_case_set(pair, normal, choice.cases),
-            texts=self._moment_texts(pair.model),
+            texts=self._moment_texts(self._plain[pair.model.name]),
             perplexity=perplexity[pair.model.name],
             prefix_lengths=choice.prefix_lengths,
             encoder=choice.encoder,

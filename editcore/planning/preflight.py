@@ -14,6 +14,7 @@ from editcore.errors import ConfigError, DataError, ModelError, reading, require
 from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
 from editcore.sources import gguf_model
+from editcore.sources.gguf_header import read_header
 from editcore.sources.places import gguf_file
 from editcore.sources.wheel_file import wheel_file
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG, CHAT_TEMPLATE = "tokenizer_config.json", "chat_template.jinja"
+NO_CHAT = (
+    "model {name!r} has no chat template, so it cannot be edited or asked through one; leave "
+    "`chat` out, or name the model's instruction-tuned version"
+)
 # Any of these is enough for transformers to build a tokenizer.
 TOKENIZER_FILES = (TOKENIZER_FILE, "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 # The folder in which `editcore apply` keeps old weights, and a suffix while the weights change.
@@ -95,6 +101,38 @@ def configuration(source: str, revision: str | None) -> dict[str, Any]:
 def configuration_file(source: str, revision: str | None = None) -> Path | None:
     """The model's `config.json`; None if it is not on this machine."""
     return _local_file(source, revision, CONFIG_FILE)
+
+
+def require_chat(name: str, source: str, revision: str | None) -> None:
+    """Raise `ModelError` if model `name` is known to have no chat template.
+
+    Of a hub id that is not on this machine, nothing is known.
+    """
+    if (gguf := gguf_file(source)) is not None:
+        known, there = True, bool(read_header(gguf).fields.get("tokenizer.chat_template"))
+    else:
+        files = [_local_file(source, revision, n) for n in (TOKENIZER_CONFIG, CHAT_TEMPLATE)]
+        # The hub's cache may have been filled without the template's file.
+        known = model_folder(source) is not None
+        there = files[1] is not None or _config_has_chat(files[0])
+    if known and not there:
+        raise ModelError(NO_CHAT.format(name=name))
+
+
+def chat_files(source: str) -> list[Path]:
+    """The files in a model's folder that have its chat template; none for other sources."""
+    folder = None if gguf_file(source) else model_folder(source)
+    names = (TOKENIZER_CONFIG, CHAT_TEMPLATE)
+    return [folder / name for name in names if (folder / name).is_file()] if folder else []
+
+
+def _config_has_chat(file: Path | None) -> bool:
+    if file is None:
+        return False
+    with reading(file, "tokenizer's configuration", "save the tokenizer again"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        require(isinstance(config, dict), f"it is a {type(config).__name__}")
+        return bool(config.get("chat_template"))
 
 
 def tokenizer_file(source: str, revision: str | None = None) -> Path | None:

@@ -22,6 +22,8 @@ def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpe
     require_sha256(source, choice.sha256)
     config = preflight.configuration(source, choice.revision)
     refuse_unfit(label, config)
+    if choice.chat:
+        preflight.require_chat(label, source, choice.revision)
     family = family_of(str(config.get("model_type")), registry)
     code = family.foreign_code if family else ""
     return ModelSpec(name=label, source=source, family_code=code, **options)

@@ -68,9 +68,10 @@ _DISTURBANCE = (
 
 _MEASURED = (
     *_FACT,
-    small("subject_start", "characters before the subject; 0: it opens the prompt"),
+    text("chat_template", "hash of the chat template around the prompts; null without a chat"),
+    small("subject_start", "characters before the subject, also of a chat; 0: it opens the prompt"),
     small("subject_tokens", "tokens of the subject"),
-    small("subject_position", "index of the subject's last token in the bare prompt"),
+    small("subject_position", "index of the subject's last token in the bare prompt or its chat"),
     real("numerator_norm", "norm of the residual that the update adds at the key"),
     real("denominator", "absolute value of the update's denominator"),
     real(
@@ -190,9 +191,9 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/7", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/8", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/7", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/8", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)

@@ -31,11 +31,11 @@ PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 FIRST_EDITS = "edits/1"
-OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3", "edits/4", "edits/5", "edits/6")
+OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3", "edits/4", "edits/5", "edits/6", "edits/7")
 # Older versions that lack only columns which may be null.
 OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        schema_name(CASES): ("cases/5", "cases/6"),
+        schema_name(CASES): ("cases/5", "cases/6", "cases/7"),
         schema_name(SEQUENCES): ("sequences/3", "sequences/4"),
         schema_name(SEQUENCES_JUDGED): ("sequences-judged/3", "sequences-judged/4"),
     }
@@ -53,6 +53,7 @@ NEW_SINCE_OLD = (
     *FREE_COLUMNS,
     "diagnostics",
     "exposure",
+    "chat_template",
 )
 
 

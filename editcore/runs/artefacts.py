@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from editcore.datasets.readers import read_cases, read_texts
+from editcore.datasets.readers import read_texts
 from editcore.editing import norm_anchor, trained
 from editcore.editing.session import Session
 from editcore.keyvalue import (
@@ -37,6 +37,7 @@ from editcore.records import digests
 from editcore.records.checkpoint import Checkpoint
 from editcore.records.provenance import as_metadata, of_job, stamps, versions
 from editcore.registry.registry import load_registry
+from editcore.runs.cases import posed_cases
 
 MOMENT_CHECKPOINT_SECONDS = 120.0
 TRAINING_CHECKPOINT_SECONDS = 60.0
@@ -53,7 +54,7 @@ def write_values(job: ValueJob, out: Path) -> None:
     """Search for v* of a job's cases and save it."""
     registry = load_registry()
     model = load_spec(job.model, registry)
-    requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
+    requests = posed_cases(model, job.dataset, job.case_ids, registry)
     context = prefixes.load(Path(job.prefixes))
     started = time.perf_counter()
     templates = context.last(job.options.sampled_templates)
@@ -112,7 +113,7 @@ def write_anchor(job: AnchorJob, out: Path) -> None:
     requests = [
         request
         for each in job.sets
-        for request in read_cases(each.dataset.path, each.dataset.format, each.case_ids, registry)
+        for request in posed_cases(model, each.dataset, each.case_ids, registry)
     ]
     context = prefixes.load(Path(job.prefixes))
     templates = context.last(job.options.sampled_templates)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from editcore.datasets.readers import read_cases
 from editcore.editing.editor import EditResult
 from editcore.editing.session import Session
 from editcore.errors import ConfigError, in_one_line
@@ -20,6 +19,7 @@ from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.baseline import Baseline
+from editcore.runs.cases import chat_of, posed_cases
 from editcore.runs.edit_rows import MadeEdit, Row, Rows
 from editcore.runs.free_answers import FreeAnswers
 from editcore.updates.delta import Delta, save_deltas
@@ -54,7 +54,8 @@ def run(job: EditJob, out: Path, deltas_out: Path, answers_out: Path | None = No
     session = shard.session
     prefixes = session.context.prefixes
     prefixes_hash = prefixes.hash if prefixes else None
-    about = of_job(job, prefixes_hash=prefixes_hash, artefacts=session.artefacts)
+    read = {"prefixes_hash": prefixes_hash, "artefacts": session.artefacts}
+    about = of_job(job, **read, **chat_of(session.context.model))
     save_deltas(changes, deltas_out, as_metadata(about))
     write_table(out, rows, EDITS, about)
     if answers_out is not None:
@@ -92,8 +93,8 @@ class Shard:
         for planned in baseline.session.context.values.values():
             planned.require(job.case_ids)
         rows = Rows.open(job, baseline, bind(job.metrics, registry, OWN_COLUMNS))
-        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
-        free = FreeAnswers(job, job.answers, baseline.model) if job.answers else None
+        requests = posed_cases(baseline.model, job.dataset, job.case_ids, registry)
+        free = FreeAnswers.of_job(job, baseline.model)
         return cls(baseline.session, requests, rows, free)
 
     def ask_freely(self, rows: Sequence[Row], edits: Sequence[MadeEdit]) -> list[Row]:

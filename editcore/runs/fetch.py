@@ -22,7 +22,7 @@ from editcore.sources.places import gguf_file, is_gguf, require_sha256
 from editcore.sources.wheel_file import wheel_file
 
 # Weights as safetensors alone: other formats can run code, and are as large again.
-WANTED = ("*.json", "*.safetensors", "*.model", "*.txt")
+WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 def run(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ from editcore.errors import in_one_line
 from editcore.evaluation.asked import Asked, questions
 from editcore.evaluation.generation import Generated, edited_answers, unedited_answers
 from editcore.evaluation.qa_overlap import contains, exact_match, f1
+from editcore.models.chat import turn_of
 from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import EditJob
 from editcore.requests import EditRequest, Turn
@@ -25,7 +26,18 @@ class FreeAnswers:
     job: EditJob
     choice: AnswersSection
     model: LoadedModel
-    chat: Turn | None = None
+    chat: Turn | None
+
+    @classmethod
+    def of_job(cls, job: EditJob, model: LoadedModel) -> "FreeAnswers | None":
+        """What asks the edited models of a job; None if it asks for no answers.
+
+        Raises `ModelError` if they are to be asked in a chat, and the model has no template.
+        """
+        if (choice := job.answers) is None:
+            return None
+        chat = turn_of(model.name, model.tokenizer) if "chat" in choice.contexts else None
+        return cls(job, choice, model, chat)
 
     def of(self, edits: Sequence[tuple[EditRequest, Change]]) -> list[list[Row] | str]:
         """The rows of each edit, or why its model cannot be asked.

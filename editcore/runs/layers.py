@@ -12,7 +12,6 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from editcore.datasets.readers import read_cases
 from editcore.errors import RequestError
 from editcore.keyvalue import prefixes
 from editcore.keyvalue.keys import keys_by_layer, tokenize_templates
@@ -27,6 +26,7 @@ from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import Row, write_table
 from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
+from editcore.runs.cases import posed_cases
 
 CASES_AT_A_TIME = 16
 
@@ -45,7 +45,7 @@ def run(job: LayersJob, out: Path) -> None:
     total = sum(len(each.case_ids) for each in job.sets)
     with progress_bar(total=total, title=f"{job.model.name} layers", unit="case") as bar:
         for each in job.sets:
-            found = read_cases(each.dataset.path, each.dataset.format, each.case_ids, registry)
+            found = posed_cases(model, each.dataset, each.case_ids, registry)
             for start in range(0, len(found), CASES_AT_A_TIME):
                 some = found[start : start + CASES_AT_A_TIME]
                 about = {"model": job.model.name, "dataset": each.dataset.name, "stored_as": stored}

@@ -44,13 +44,15 @@ class Choice:
     """A model and an editor, by name, and options that override a study's.
 
     `config` is a study whose settings apply; by default, bundled models use the default study's,
-    others the defaults.
+    others the defaults. With `chat`, the model is edited through its chat template, whatever the
+    study has.
     """
 
     model: str
     editor: str
     options: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None
+    chat: bool = False
 
 
 def model_of(choice: Choice) -> tuple[str, ModelSection]:
@@ -111,7 +113,7 @@ def rounding_table(job: "EditJob", cache: Path, say: Say) -> Path:
     """The table in `cache` of what rounding the model of a job does; made if it is missing."""
     from editcore.runs import rounding  # imported late: torch
 
-    task = RoundingJob(model=job.model, perplexity=job.perplexity)
+    task = RoundingJob(model=job.model.plain, perplexity=job.perplexity)
     files = [*map(str, preflight.model_files(job.model.source)), job.perplexity.path]
     path = _place(cache, job.model, task, files) / "rounding.parquet"
     if not path.exists():
@@ -221,6 +223,11 @@ def _base(choice: Choice) -> StudyConfig | None:
 
 def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSection]:
     """The label and settings of the model, found by label or by source."""
+    label, model = _named(choice, config)
+    return label, model.model_copy(update={"chat": model.chat or choice.chat})
+
+
+def _named(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSection]:
     for label, model in (config.models if config else {}).items():
         if choice.model in (label, model.source):
             return label, model.model_copy(update={"source": model.source or label})

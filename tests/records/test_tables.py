@@ -156,7 +156,7 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
     with pytest.raises(
-        DataError, match=r"bad\.parquet: .*edits/7 is needed, but this one has none"
+        DataError, match=r"bad\.parquet: .*edits/8 is needed, but this one has none"
     ):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
@@ -213,7 +213,7 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
     assert edits["top1_kept"].to_list() == [None, SOUND]
-    with pytest.raises(DataError, match=r"edits/7 is needed, but this one has edits/1"):
+    with pytest.raises(DataError, match=r"edits/8 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
 
 

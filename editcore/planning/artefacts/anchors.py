@@ -34,7 +34,7 @@ class AnchorJob(Job):
     @property
     def key(self) -> ArtefactKey:
         """The model, and a short hash of everything that the norms depend on."""
-        model = {"source", "revision", "dtype"}
+        model = {"source", "revision", "dtype", "chat"}
         content = {"sets": True, "options": True}
         text = self.model_dump_json(include={"model": model, **content})
         return ArtefactKey(self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8])

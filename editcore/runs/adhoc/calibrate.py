@@ -137,7 +137,8 @@ def _rows(shard: "Shard", requests: Sequence[EditRequest]) -> Iterator[dict[str,
     from editcore.runs.edit import TOGETHER
 
     job = shard.rows.job.model_copy(update={"continuation_tokens": 0})
-    bare = replace(shard, requests=requests, rows=replace(shard.rows, job=job, metrics=()))
+    posed = shard.session.context.model.posed(requests)
+    bare = replace(shard, requests=posed, rows=replace(shard.rows, job=job, metrics=()))
     with progress_bar(total=len(requests), title="calibrate", unit="edit") as bar:
         results = bare.results()
         while some := list(islice(results, TOGETHER)):

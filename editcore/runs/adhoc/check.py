@@ -51,7 +51,7 @@ def check_request(
     ready = set_up(choice, [request], cache, say, TOKENS)
     shard, rule = ready.shard, ready.rule
     known = calibrate.own(shard, rule, cache) or forecasts.load()
-    keys = key_facts(shard, request, ready.registry)
+    keys = key_facts(shard, shard.requests[0], ready.registry)
     source = shard.rows.job.model.source
     from_prompt = known.from_prompt(keys.exposure, source) if keys else None
     if from_prompt is not None:

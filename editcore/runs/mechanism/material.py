@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from editcore.datasets.readers import read_cases, read_texts
+from editcore.datasets.readers import read_texts
 from editcore.errors import DataError, RequestError
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.keyvalue import value_file
@@ -29,6 +29,7 @@ from editcore.records.mechanism_schemas import COLLAPSE, NORMAL
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import SLOT, EditRequest
 from editcore.runs.baseline import Baseline
+from editcore.runs.cases import posed_cases
 from editcore.updates.delta import Delta
 
 CASES_AT_A_TIME = 16
@@ -132,7 +133,7 @@ def _cases(
     model: LoadedModel, layer: int, given: CaseSet, templates: Sequence[str], registry: Registry
 ) -> tuple[list[Case], dict[int, str]]:
     """The cases that have a v*, and why others have none."""
-    requests = read_cases(given.dataset.path, given.dataset.format, given.case_ids, registry)
+    requests = posed_cases(model, given.dataset, given.case_ids, registry)
     values = value_file.load(Path(given.values), model.device)
     found: list[Case] = []
     values.require(given.case_ids)

@@ -153,6 +153,6 @@ def _locality(case: _Case, now: Answers, edited: Collection[tuple[str, str]]) ->
         [
             now[q].agreement(case.before[q])
             for q in case.questions.neighbours()
-            if not any(subject in q.prompt for subject in mine)
+            if not any(subject in case.request.turn.said(q.prompt) for subject in mine)
         ]
     )

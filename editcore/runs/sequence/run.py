@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from editcore.collapse.objection import objection
 from editcore.collapse.verdict import judge
-from editcore.datasets.readers import read_cases
 from editcore.editing.diagnostics import as_json
 from editcore.editing.editor import EditResult
 from editcore.editing.session import Session
@@ -29,6 +28,7 @@ from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
 from editcore.runs.baseline import Baseline, disturbance_columns
+from editcore.runs.cases import chat_of, posed_cases
 from editcore.runs.sequence.arrangement import arranged
 from editcore.runs.sequence.checkpoint import Resumed, SequenceProgress
 from editcore.runs.sequence.restraint import restrained
@@ -62,7 +62,7 @@ def run(job: SequenceJob, out: Path, changes_out: Path, registry: Registry | Non
             "prefixes_hash": prefixes.hash if prefixes else None,
         }
         tasks = {"tasks": sequence.task_scores.suite.versions} if sequence.task_scores else {}
-        about = of_job(job, **made, **tasks)
+        about = of_job(job, **made, **tasks, **chat_of(session.context.model))
         cumulative_delta.save(changes, changes_out, as_metadata(about))
     write_table(out, rows, SEQUENCES, about)
     kept.remove()
@@ -120,7 +120,7 @@ class SequenceRun:
         whole, model = baseline.session, baseline.model
         session = replace(whole, transforms=[t for t in whole.transforms if not t.accumulated])
         together = [transform for transform in whole.transforms if transform.accumulated]
-        requests = read_cases(job.dataset.path, job.dataset.format, job.case_ids, registry)
+        requests = posed_cases(model, job.dataset, job.case_ids, registry)
         layers = session.editor.config.edited_layers()
         requests = arranged(requests, job.arrangement, model, layers)
         batches = [requests[i : i + job.batch] for i in range(0, len(requests), job.batch)]

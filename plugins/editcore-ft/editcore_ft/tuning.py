@@ -18,7 +18,6 @@ from editcore.toolkit import (
     LoadedModel,
     PaddedRows,
     RowAdam,
-    continuation_ids,
     last_settled,
     pad_rows,
     recording,
@@ -66,7 +65,7 @@ def pose(model: LoadedModel, requests: Sequence[EditRequest], loss: LossName) ->
 
 def _row(model: LoadedModel, request: EditRequest, loss: LossName) -> Row:
     prompt = tuple(model.tokenizer(request.text)["input_ids"])
-    target = continuation_ids(model.tokenizer, request.text, request.target_new)
+    target = model.target_ids(request.text, request.target_new)
     length = len(prompt) + (0 if loss == "last_prompt_token" else len(target) - 1)
     model.check_length(request.text, length)
     last = len(prompt) - 1

@@ -61,7 +61,7 @@ class PromptedEditor(Editor[ConfigT]):
         return EditResult(patch=patch, state=facts, diagnostics=diagnostics)
 
     def _fact(self, model: LoadedModel, request: EditRequest) -> Fact:
-        prompt, target = request.text, request.target_new
+        prompt, target = request.turn.said(request.text), request.target_new
         for name, text in (("prompt", prompt), ("target", target)):
             if not text.strip():
                 raise RequestError(f"the {name} {text!r} has no words; write some")

@@ -57,7 +57,7 @@ class NetworkEditor(Editor[ConfigT], ABC, Generic[ConfigT, NetworkT]):
     ) -> TrainedParts:
         """Train the network on the first file of `data`, without the subjects of the others."""
         facts, *exclude = data
-        parts = split(facts, exclude, self.config.held_out, context.seed)
+        parts = split(facts, exclude, self.config.held_out, context.seed).posed(context.model)
         network = self._untrained(self._places(context.model), self.config.rank, context.seed)
         found = self._training(context.model, network, parts, context.seed).run(checkpoint)
         recipe = self.config.model_dump(mode="json")

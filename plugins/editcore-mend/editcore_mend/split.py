@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editcore import DataError, EditRequest, read_requests
+from editcore.toolkit import LoadedModel
 
 LEAST = 2
 
@@ -27,6 +28,11 @@ class Split:
         """The cases of each part."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {part: [case.case_id for case in cases] for part, cases in parts.items()}
+
+    def posed(self, model: LoadedModel) -> "Split":
+        """The same parts with each fact's prompts in the model's chat, if it has one."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return replace(self, **{part: tuple(model.posed(facts)) for part, facts in parts.items()})
 
 
 def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> Split:

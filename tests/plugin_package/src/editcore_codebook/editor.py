@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from editcore import EditContext, Editor, EditRequest, EditResult
-from editcore.toolkit import LoadedModel, adding, continuation_ids, recording
+from editcore.toolkit import LoadedModel, adding, recording
 from editcore_codebook import CodebookConfig
 from editcore_codebook.codebook import SAME, Codebook, CodebookPatch
 
@@ -25,7 +25,7 @@ class Question:
     def of(cls, model: LoadedModel, request: EditRequest) -> "Question":
         """The request in tokens; `RequestError` for none, or more than positions."""
         prompt = list(model.tokenizer(request.text)["input_ids"])
-        target = continuation_ids(model.tokenizer, request.text, request.target_new)
+        target = model.target_ids(request.text, request.target_new)
         model.check_length(request.text, len(prompt) + len(target) - 1)
         ids = torch.tensor([[*prompt, *target]], device=model.device)
         return cls(ids, len(prompt) - 1, target)
