@@ -32,6 +32,7 @@ def counterfact_record(request: EditRequest) -> Record:
     paraphrases = list(request.paraphrases)
     objects = [probe.target for probe in request.neighbours]
     own = {"neighborhood_objects": objects} if {*objects} - {request.target_true} else {}
+    question = {"question": request.question} if request.question else {}
     return {
         "case_id": request.case_id,
         "pararel_idx": request.case_id,
@@ -41,6 +42,7 @@ def counterfact_record(request: EditRequest) -> Record:
             "target_new": {"str": request.target_new, "id": ""},
             "target_true": {"str": request.target_true, "id": ""},
             "subject": request.subject,
+            **question,
         },
         "paraphrase_prompts": paraphrases,
         "neighborhood_prompts": [probe.prompt for probe in request.neighbours],

@@ -172,7 +172,11 @@ class _Planner:
 
     def _model(self, label: str) -> ModelSpec:
         with self._at(f"models.{label}"):
-            return model_spec(label, self._config.models[label], self._registry)
+            spec = model_spec(label, self._config.models[label], self._registry)
+        if (asked := self._config.answers) and "chat" in asked.contexts:
+            with self._at("answers.contexts"):
+                preflight.require_chat(label, spec.source, spec.revision)
+        return spec
 
     def _without_chat(self, model: ModelSpec, models: Sequence[ModelSpec]) -> ModelSpec:
         """The model whose second moments this one uses.

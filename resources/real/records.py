@@ -88,6 +88,7 @@ def request(fact: Fact, facts: Sequence[Fact], rng: random.Random) -> EditReques
             f"{rng.choice(BEFORE)} {say(third, fact.subject)}",
         ),
         neighbours(fact, prompt, facts, rng),
+        question=ask(fact),
     )
 
 

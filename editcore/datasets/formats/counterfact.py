@@ -15,7 +15,7 @@ def counterfact(record: Record, index: int) -> EditRequest:
     """A record of COUNTERFACT (Meng et al. 2022).
 
     The neighbours' answer is the true object, unless `neighborhood_objects` lists one for each, as
-    in files written by editcore.
+    in files written by editcore, which may also have a `question` next to the prompt.
     """
     rewrite = record["requested_rewrite"]
     truth = text(rewrite["target_true"], "str")
@@ -30,4 +30,5 @@ def counterfact(record: Record, index: int) -> EditRequest:
         relation=relation(rewrite),
         paraphrases=texts(record.get("paraphrase_prompts")),
         neighbours=neighbours(record, case_id, *fields, default=truth),
+        question=text(rewrite, "question") if rewrite.get("question") is not None else "",
     )
