@@ -22,6 +22,7 @@ STAGES: dict[str, Any] = {
     "sequences": {},
     "downstream": {"tasks": ["piqa"]},
     "layers": {},
+    "answers": {},
     "mechanism": {"editor": "alpha", "hard": "hard", "normal": "normal"},
 }
 
