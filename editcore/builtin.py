@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
+from editcore.config.options import JudgeConfig
 from editcore.editing.transforms.norm_cap import NormCapConfig
+from editcore.evaluation.judges.model_options import ModelJudgeConfig
 from editcore.evaluation.metrics import accuracy, score
 from editcore.registry.hookspecs import (
     DatasetFormatInfo,
     DeltaTransformInfo,
+    JudgeInfo,
     KeyStrategyInfo,
     MetricInfo,
     hookimpl,
@@ -15,6 +18,8 @@ from editcore.registry.hookspecs import (
 EDITCORE_HOOKSPEC = 2
 
 _FALL = "Yang et al. 2024, Understanding the Collapse of LLMs in Model Editing"
+_MIRAGE = "Yang et al. 2025, The Mirage of Model Editing: Revisiting Evaluation in the Wild"
+_SQUAD = "Rajpurkar et al. 2016, SQuAD: 100,000+ Questions for Machine Comprehension of Text"
 
 
 @hookimpl
@@ -117,7 +122,7 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
     yield DatasetFormatInfo(
         "qaedit",
         "QAEdit's questions, each with several questions on other facts.",
-        "Yang et al. 2025, The Mirage of Model Editing: Revisiting Evaluation in the Wild",
+        _MIRAGE,
         "editcore.datasets.formats.questions:qaedit",
         ("prompt", "target", "subject", "locality"),
     )
@@ -136,4 +141,37 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
         "in Large Language Models",
         "editcore.datasets.formats.questions:unke",
         ("question", "answer", "para_question"),
+    )
+
+
+@hookimpl
+def editcore_judges() -> Iterator[JudgeInfo]:
+    """Judges by shared words, and by a model on this machine."""
+    yield JudgeInfo(
+        "exact-match",
+        "1 if an answer has the words of an accepted one.",
+        _SQUAD,
+        JudgeConfig,
+        "editcore.evaluation.judges.exact_match:judge",
+    )
+    yield JudgeInfo(
+        "f1",
+        "F1 of the words of an answer and of the accepted one that is nearest to it.",
+        _SQUAD,
+        JudgeConfig,
+        "editcore.evaluation.judges.f1:judge",
+    )
+    yield JudgeInfo(
+        "contains",
+        "1 if an answer contains the words of an accepted one in a row.",
+        "",
+        JudgeConfig,
+        "editcore.evaluation.judges.contains:judge",
+    )
+    yield JudgeInfo(
+        "model",
+        "1 if a model on this machine holds an answer to be right rather than wrong.",
+        _MIRAGE,
+        ModelJudgeConfig,
+        "editcore.evaluation.judges.model:judge",
     )

@@ -13,6 +13,7 @@ from editcore.editing.trained import TrainedParts, load_trained, save_trained
 from editcore.editing.transforms import DeltaTransform, TransformResult
 from editcore.editing.values import values_of_each
 from editcore.editing.wrappers import EditorWrapper
+from editcore.evaluation.judges import Judge, Judged, each_answer
 from editcore.evaluation.metrics import Metric, MetricInput, mean_or_none
 from editcore.evaluation.overlay import (
     Activations,
@@ -108,6 +109,8 @@ __all__ = [
     "DeltaTransform",
     "DenseUpdate",
     "EditorWrapper",
+    "Judge",
+    "Judged",
     "KeyPair",
     "KeyStrategy",
     "LayerKeys",
@@ -150,6 +153,7 @@ __all__ = [
     "collect_keys",
     "combine_deltas",
     "continuation_ids",
+    "each_answer",
     "find_values",
     "in_halves",
     "last_settled",

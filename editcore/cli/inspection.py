@@ -27,7 +27,8 @@ def plugins(as_json: bool) -> None:
 
     A plugin is a distribution with an entry point in the group `editcore` whose module implements
     any of the hooks editcore_editors, editcore_key_strategies, editcore_delta_transforms,
-    editcore_editor_wrappers, editcore_metrics, editcore_model_families, editcore_datasets.
+    editcore_editor_wrappers, editcore_metrics, editcore_model_families, editcore_datasets,
+    editcore_judges.
 
     By default, every command loads all plugins. If the environment variable EDITCORE_PLUGINS is
     set, only the plugins that it names are loaded (distributions or entry points, separated by

@@ -157,6 +157,19 @@ class EditorWrapperConfig(TransformConfig):
         return ()
 
 
+class JudgeConfig(BaseModel):
+    """Base of every judge's options, with the rules of `EditorConfig`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def check(self) -> None:
+        """Raise `EditcoreError` if what the options name does not exist; imports no torch."""
+
+    def origin(self) -> Mapping[str, Any]:
+        """What a table of scores records besides the options, such as a model's revision."""
+        return {}
+
+
 @dataclass(frozen=True)
 class WrappedOptions:
     """The options of an editor and of the wrappers around it, the innermost first."""

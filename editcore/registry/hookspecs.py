@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from editcore.config.options import EditorConfig, EditorWrapperConfig, TransformConfig
+    from editcore.config.options import (
+        EditorConfig,
+        EditorWrapperConfig,
+        JudgeConfig,
+        TransformConfig,
+    )
 
 PROJECT = "editcore"
 HOOKSPEC_VERSION = 2
@@ -150,6 +155,21 @@ class DatasetFormatInfo:
     fields: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class JudgeInfo:
+    """A judge of freely generated answers, for `editcore rescore`.
+
+    `factory` is `"module:function"`; the function takes the options and returns an
+    `editcore.toolkit.Judge`.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    config: "type[JudgeConfig]"
+    factory: str
+
+
 class EditcoreSpecs:
     """The hooks. Each yields records; names consist of lower-case letters, digits and `-`.
 
@@ -199,4 +219,9 @@ class EditcoreSpecs:
     @hookspec
     def editcore_datasets(self) -> Iterable[DatasetFormatInfo]:
         """Yield the data-set formats that this plugin provides."""
+        raise RuntimeError("a hook specification is never called")
+
+    @hookspec
+    def editcore_judges(self) -> Iterable[JudgeInfo]:
+        """Yield the judges of answers that this plugin provides."""
         raise RuntimeError("a hook specification is never called")

@@ -21,6 +21,7 @@ def inventory(registry: Registry) -> Inventory:
         "metrics": _records(registry.metrics.values()),
         "model_families": _records(registry.model_families.values()),
         "dataset_formats": _records(registry.dataset_formats.values()),
+        "judges": _records(registry.judges.values()),
         "broken": [
             {
                 "name": f.entry_point,

@@ -22,6 +22,7 @@ from editcore.registry.hookspecs import (
     DatasetFormatInfo,
     EditcoreSpecs,
     EditorInfo,
+    JudgeInfo,
     KeyStrategyInfo,
     MetricInfo,
     ModelFamilyInfo,
@@ -39,6 +40,7 @@ class Registry:
     metrics: Catalogue[MetricInfo]
     model_families: Catalogue[ModelFamilyInfo]
     dataset_formats: Catalogue[DatasetFormatInfo]
+    judges: Catalogue[JudgeInfo]
     absent: Absent
 
     @property
@@ -63,6 +65,7 @@ def load_registry(candidates: Iterable[Candidate] | None = None) -> Registry:
         Catalogue("metric", MetricInfo, absent),
         Catalogue("model family", ModelFamilyInfo, absent),
         Catalogue("data-set format", DatasetFormatInfo, absent, reserved=AUTO),
+        Catalogue("judge", JudgeInfo, absent),
         absent,
     )
     for candidate in loaded:
@@ -124,6 +127,7 @@ def _provided(
         "editcore_metrics": registry.metrics,
         "editcore_model_families": registry.model_families,
         "editcore_datasets": registry.dataset_formats,
+        "editcore_judges": registry.judges,
     }
     return [
         (catalogue, record)
