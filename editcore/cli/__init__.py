@@ -15,7 +15,15 @@ from editcore.cli.folders import apply, revert
 from editcore.cli.harden import harden
 from editcore.cli.inspection import data, doctor, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
-from editcore.cli.results import backtest, correlate, mechanism_tables, mine, report, summarise
+from editcore.cli.results import (
+    backtest,
+    correlate,
+    mechanism_tables,
+    mine,
+    report,
+    rescore,
+    summarise,
+)
 from editcore.cli.scaffold import new_plugin
 from editcore.cli.study import fetch, plan, schema
 from editcore.errors import EditcoreError, out_of_memory, reason
@@ -31,6 +39,7 @@ FOR_PEOPLE = (
     report,
     mine,
     backtest,
+    rescore,
     harden,
     plugins,
     new_plugin,

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from editcore.cli.check import parsed
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 
@@ -180,6 +181,52 @@ def backtest(
     if out is not None:
         found.save(out)
     click.echo(json.dumps(found.left_out.to_dicts(), indent=2) if as_json else page(found))
+
+
+@click.command(
+    short_help="Score free answers again with another judge.",
+    epilog=examples(
+        "editcore rescore results --judge contains --out judged.parquet",
+        "editcore rescore results/answers/model=tiny-gpt2 --judge model --out judged.parquet \\",
+        "  --set source=path/to/model --set dtype=bfloat16 --set device=cuda",
+    ),
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--judge", "name", required=True, help="The judge's name (see `editcore plugins`).")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="One of the judge's options (see `editcore plugins --json`); repeatable.",
+)
+@click.option("--out", required=True, type=OUT_FILE, help="The table to write (Parquet).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rescore(
+    files: tuple[Path, ...], name: str, settings: tuple[str, ...], out: Path, as_json: bool
+) -> None:
+    """Judge the free answers in FILES: answer tables (Parquet), or folders of results.
+
+    The answers of edited and unedited models were kept when the edits were measured, so nothing is
+    edited or asked again. Writes the scores to --out. For each model, editor, data set, kind of
+    question and way of asking, prints the number of judged answers, their exact match, the judge's
+    mean score, and the share of answers on which the two agree.
+    """
+    from editcore.evaluation.judges import choose
+    from editcore.registry.registry import load_registry
+    from editcore.runs.rescore import answer_files, read_answers
+    from editcore.runs.rescore import rescore as run
+    from editcore.summary.agreement import agreement, page
+
+    judge = choose(name, parsed(settings), load_registry())
+    made = run(read_answers(answer_files(files)), judge)
+    made.save(out)
+    if as_json:
+        rows = agreement(made.rows).to_dicts()
+        found = {"judge": name, "options": made.options, "rows": rows}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo(page(name, made.rows))
 
 
 @click.command(

@@ -1,4 +1,4 @@
-"""The tables of freely generated answers: every column with its meaning."""
+"""The tables of freely generated answers and of their scores: every column with its meaning."""
 
 from editcore.records.columns import flag, real, schema, small, text, texts, whole
 from editcore.records.schemas import GROUP
@@ -6,7 +6,7 @@ from editcore.records.schemas import GROUP
 MEASURES = ("efficacy", "generalization", "portability", "locality")
 CONTEXTS = ("bare", "instruction", "chat")
 
-_KEYS = ("model", "editor", "dataset", "case_id", "measure", "context", "number")
+ANSWER_KEYS = ("model", "editor", "dataset", "case_id", "measure", "context", "number")
 
 _ASKED = (
     *GROUP,
@@ -26,7 +26,7 @@ _ASKED = (
 
 ANSWERS = schema(
     "answers/1",
-    _KEYS,
+    ANSWER_KEYS,
     (
         *_ASKED,
         text("kind", "the data set's name for such questions; null if it has only one kind"),
@@ -91,4 +91,21 @@ ANSWERS_SUMMARY = schema(
         real("seconds", "time for the edited models' answers", "s"),
     ),
     required=("n_cases", "n"),
+)
+
+JUDGED = schema(
+    "answers-judged/1",
+    (*ANSWER_KEYS, "judge"),
+    (
+        *_ASKED,
+        text("judge", "the judge's name"),
+        text("judge_options", "JSON: the judge's options, with defaults"),
+        real(
+            "judged_base",
+            "the judge's score of the unedited model's answer, from 0, wrong, to 1, right; null if "
+            "it could not judge it",
+        ),
+        real("judged", "the same for the edited model's answer"),
+    ),
+    required=("judge_options",),
 )

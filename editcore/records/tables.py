@@ -140,6 +140,11 @@ def read_provenance(path: Path) -> dict[str, Any]:
         return dict(json.loads(found))
 
 
+def read_schema_name(path: Path) -> str:
+    """The name and version of the table in a file; empty if it has none."""
+    return _metadata(path).get(SCHEMA_KEY, b"").decode(errors="replace")
+
+
 def extra_columns(edits: pl.DataFrame) -> list[str]:
     """The columns of third parties' metrics in the edit rows."""
     return [column for column in edits.columns if column not in CASES.names]

@@ -1,6 +1,6 @@
 """The page of a test of the warning over several studies: its tables as Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ from editcore.collapse.calibration import probability
 from editcore.numbers import number, share
 from editcore.summary.grade_check import FALL, HEADS, cells
 from editcore.summary.left_out import Backtest
+from editcore.text_table import text_table
 
 # Probabilities between which edits are counted, to compare them with what happened.
 EDGES = (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -29,7 +30,7 @@ def page(found: Backtest) -> str:
     )
     parts = (
         "Fitted on all models but one, tested on that one:",
-        _table(
+        text_table(
             ("target", "predictor", "left out", *TESTED, "of collapses"),
             [
                 (
@@ -43,7 +44,7 @@ def page(found: Backtest) -> str:
             ],
         ),
         f"`{FORECASTS['harmed']}` for harm, by editor of the model that was left out:",
-        _table(
+        text_table(
             ("left out", "editor", *TESTED),
             [
                 (r["tested_on"], r["editor"], *_tested(r))
@@ -51,12 +52,12 @@ def page(found: Backtest) -> str:
             ],
         ),
         "The same two, fitted on one half of the model’s own edits and tested on the other half:",
-        _table(
+        text_table(
             ("target", "model", *TESTED),
             [(r["target"], r["tested_on"], *_tested(r)) for r in within.to_dicts()],
         ),
         "Probability of harm of the edits of each model that was left out, and what happened:",
-        _table(("probability", "edits", "mean probability", "share harmed"), _bins(found)),
+        text_table(("probability", "edits", "mean probability", "share harmed"), _bins(found)),
         *_grades(found),
     )
     return "\n\n".join(parts)
@@ -70,7 +71,7 @@ def _grades(found: Backtest) -> tuple[str, ...]:
         "Grades against task scores: edited models that were graded as damaged or collapsed "
         f"(harmed), and those of which some score fell by more than {100 * FALL:.0f} points (lost):"
     )
-    return text, _table(HEADS, cells(found.grades))
+    return text, text_table(HEADS, cells(found.grades))
 
 
 def _tested(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -102,16 +103,3 @@ def _bins(found: Backtest) -> Iterable[tuple[str, ...]]:
             chances, hits = zip(*inside, strict=True)
             means = (share(sum(column) / len(inside)) for column in (chances, hits))
             yield (f"{low:.1f} to {high:.1f}", f"{len(inside):,}", *means)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    padded = [
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    ]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([padded[0], rule, *padded[1:]])
