@@ -17,6 +17,7 @@ pytest.register_assert_rewrite(
     "editcore.testing.assertions",
     "editcore.testing.bench",
     "editcore.testing.family_suite",
+    "editcore.testing.judge_suite",
 )
 
 from editcore.testing.assertions import (  # noqa: E402
@@ -26,6 +27,7 @@ from editcore.testing.assertions import (  # noqa: E402
 from editcore.testing.bench import Bench  # noqa: E402
 from editcore.testing.contexts import tiny_context  # noqa: E402
 from editcore.testing.family_suite import ModelFamilyConformance  # noqa: E402
+from editcore.testing.judge_suite import JudgeConformance  # noqa: E402
 from editcore.testing.models import (  # noqa: E402
     KINDS,
     KINDS_IN_FLOAT64,
@@ -45,6 +47,7 @@ __all__ = [
     "SENTENCES",
     "Bench",
     "EditorConformance",
+    "JudgeConformance",
     "ModelFamilyConformance",
     "assert_continues_from_file",
     "assert_same_delta",

@@ -73,6 +73,8 @@ class Wrong:
 HARDEN = ("harden", "--count", "3", "--tokenizer", "tiny-gpt2", "--out", "o.json")
 FILES = ("--words", "words.json", "--relations", "relations.json")
 FILTER = ("--filter-editor", "rome", "--study", "study.yaml")
+CONTAINS = ("--judge", "contains")
+BY_MODEL = ("--judge", "model", "--set")
 FOR_PEOPLE = (
     Wrong(("check", "--model", "tiny-gpt", *ROME, *FACT), "Did you mean 'tiny-gpt2'?"),
     Wrong(("check", "--model", "model", "--editor", "romee", *FACT), "Did you mean 'rome'?"),
@@ -122,6 +124,14 @@ FOR_PEOPLE = (
           "cannot be written"),
     Wrong(("backtest", "none"), "none/summary/cases.parquet"),
     Wrong(("backtest", "none", "--calibration", BELOW_A_FILE), "cannot be written"),
+    Wrong(("rescore", "none", *CONTAINS, "--out", "o"), "there is no file or folder none"),
+    Wrong(("rescore", "data", *CONTAINS, "--out", "o"), "data: has no answers"),
+    Wrong(("rescore", "bad.json", *CONTAINS, "--out", "o"), "not a whole Parquet file"),
+    Wrong(("rescore", "data", *CONTAINS, "--out", BELOW_A_FILE), "cannot be written"),
+    Wrong(("rescore", "data", "--judge", "contain", "--out", "o"), "Did you mean 'contains'?"),
+    Wrong(("rescore", "data", *BY_MODEL, "source=none/at/all", "--out", "o"), "no model folder"),
+    Wrong(("rescore", "data", *BY_MODEL, "template=x", "--out", "o"), "it has no {question}"),
+    Wrong(("rescore", "data", *CONTAINS, "--set", "x=1", "--out", "o"), "x: unknown key"),
     Wrong(("provenance", "none.parquet"), "none.parquet"),
     Wrong(("doctor", "--results", "bad.json"), "bad.json"),
     Wrong(("plugins", "--jsn"), "--json"),

@@ -72,9 +72,10 @@ def test_summarise_refuses_a_file_that_is_not_a_manifest(run: Run, tmp_path: Pat
 def test_plugins_prints_text_and_json_of_the_same(run: Run) -> None:
     found = json.loads(run("plugins", "--json").output)
     text = run("plugins").output
-    kinds = {"editors", "key_strategies", "delta_transforms", "metrics"}
-    assert set(found) == {*kinds, "editor_wrappers", "model_families", "dataset_formats", "broken"}
-    for kind in ("editors", "key_strategies", "delta_transforms", "metrics"):
+    kinds = {"editors", "key_strategies", "delta_transforms", "metrics", "judges"}
+    others = {"editor_wrappers", "model_families", "dataset_formats", "broken"}
+    assert set(found) == kinds | others
+    for kind in kinds:
         assert found[kind]
         for record in found[kind]:
             assert record["name"] in text

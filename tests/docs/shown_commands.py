@@ -215,6 +215,11 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "python3 bootstrap.py run editcore plan random.yaml --check": Run(
             PLANNED, after=ADD_RANDOM
         ),
+        "editcore rescore results --judge opening --set words=8 --out judged.parquet": Elsewhere(
+            "the example's judge is not installed",
+            "tests/docs/test_documents.py"
+            "::test_the_example_judge_reads_the_first_words_and_passes_the_suite",
+        ),
         "python3 bootstrap.py study --configfile random.yaml": Run(
             "\nreport ", more="-n", after=ADD_RANDOM
         ),

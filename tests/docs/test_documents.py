@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import runpy
 import sys
 import tomllib
@@ -20,6 +21,7 @@ from editcore import EditContext, Editor, EditorConfig, EditResult
 from editcore.cli import main
 from editcore.config.study import EditorSection
 from editcore.datasets.readers import read_requests
+from editcore.evaluation.judges import Judged, choose
 from editcore.evaluation.metrics import MetricInput, bind
 from editcore.evaluation.teacher_forcing import (
     Answer,
@@ -48,6 +50,7 @@ PACKAGES = (
     "editcore_again",
     "editcore_olmo",
     "editcore_triples",
+    "editcore_opening",
 )
 
 
@@ -162,6 +165,23 @@ def test_the_example_format_reads_triples_and_leaves_out_what_it_cannot_word(
         read, unread = read_requests(file, format, registry)
         assert (read.case_id, read.text, read.target_new) == (1, "Coral is made by", "Osdor")
         assert "the field 'replaces' is missing" in unread.flaw
+
+
+def test_the_example_judge_reads_the_first_words_and_passes_the_suite(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = registry_with("editcore_opening")
+    assert registry.failures == []
+    asked = Judged("Who makes Coral?", ("Osdor", "Velra Labs"), "They say it is velra labs now")
+    for words, score in ((5, 0.0), (6, 1.0)):
+        assert choose("opening", {"words": words}, registry).open()([asked]) == [score]
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
+    example = runpy.run_path(str(packages / "tests" / "test_opening.py"))["TestOpening"]
+    suite, chosen = example(), choose(example.judge, example.options, registry)
+    tests = [name for name in dir(suite) if name.startswith("test_")]
+    assert len(tests) > 3
+    for name in tests:
+        getattr(suite, name)(chosen)
 
 
 class Constant(Editor[EditorConfig]):

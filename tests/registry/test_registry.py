@@ -54,6 +54,7 @@ def test_what_ships_is_found() -> None:
     assert set(registry.key_strategies) == {"mixed", "prefixed", "unprefixed"}
     assert {"accuracy", "score"} <= set(registry.metrics)
     assert "norm-cap" in registry.transforms
+    assert set(registry.judges) == {"exact-match", "f1", "contains", "model"}
     assert set(registry.dataset_formats) == {"counterfact", "flat", "zsre", *RECORDS}
     assert registry.editors["rome"].source.distribution == "editcore-rome"
     assert len(registry.editors["rome"].source.code) == 12
@@ -68,6 +69,7 @@ def test_records_name_implementations_that_exist() -> None:
         registry.transforms,
         registry.metrics,
         registry.dataset_formats,
+        registry.judges,
     ):
         for registered in catalogue.values():
             assert callable(resolve_factory(registered.record.factory))
