@@ -4,23 +4,21 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from editcore import ModelError
 from editcore.evaluation import loglikelihood
 from editcore.evaluation.judges import Judged
 from editcore.evaluation.judges.model import CUE, LETTERS, ModelJudge
+from editcore.evaluation.judges.model import judge as open_judge
 from editcore.evaluation.judges.model_options import ModelJudgeConfig
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import tiny_model
+from tests import chats
 
-CHAT = (
-    "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}"
-    "{% if add_generation_prompt %}<model>{% if not enable_thinking %} {% endif %}{% endif %}"
-)
 ANSWERS = [
     Judged("Who makes Coral?", ("Osdor",), "Osdor"),
     Judged("Who makes Coral?", ("Osdor", "Osdor Works"), "It is {answer}, or {a}."),
@@ -30,10 +28,8 @@ ANSWERS = [
 TEMPLATE = "{question} ({accepted}) {answer} A: {a} B: {b}"
 
 
-def model(kind: str = "llama", chat: str | None = None, **options: Any) -> LoadedModel:
-    loaded = wrap_model(kind, *tiny_model(kind, **options))
-    loaded.tokenizer.chat_template = chat
-    return loaded
+def model(kind: str = "llama", **options: Any) -> LoadedModel:
+    return wrap_model(kind, *tiny_model(kind, **options))
 
 
 def judging(loaded: LoadedModel, **options: Any) -> ModelJudge:
@@ -102,17 +98,31 @@ def test_scores_do_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> Non
     assert judge(ANSWERS) == pytest.approx(together)
 
 
-def test_a_chat_model_is_asked_in_its_chat_without_thinking() -> None:
-    loaded = model(chat=CHAT)
-    (found,) = judging(loaded).evidence(ANSWERS[:1])
-    first, second = (
-        gap(loaded, f"<user> Who makes Coral? (Osdor) Osdor A: {a} B: {b}\n<model> ", ("A", "B"))
-        for a, b in (("right", "wrong"), ("wrong", "right"))
-    )
-    assert found == pytest.approx((first - second) / 2, abs=1e-4)
-    broken = model(chat="{{ raise_exception('no user') }}")
-    with pytest.raises(ModelError, match=r"the chat template of llama fails \(no user\); choose"):
-        judging(broken)(ANSWERS)
+@pytest.mark.parametrize(
+    ("template", "start", "end", "letters"),
+    [
+        (chats.LINES, f"{chats.SYSTEM}\n# user\n", f"{chats.START}\n# assistant\n", ("A", "B")),
+        (chats.SPACED, "[INST] ", " [/INST]", (" A", " B")),
+    ],
+)
+def test_a_model_with_a_chat_template_is_asked_in_its_chat(
+    tmp_path: Path, template: str, start: str, end: str, letters: tuple[str, str]
+) -> None:
+    made, tokenizer = tiny_model("llama", bos=True)
+    tokenizer.chat_template = template
+    for part in (made, tokenizer):
+        part.save_pretrained(tmp_path)
+    options = ModelJudgeConfig(source=str(tmp_path), template=TEMPLATE)
+    loaded = wrap_model("llama", made, tokenizer)
+    for chat in (None, False):
+        before, after, said = (start, end, letters) if chat is None else ("", CUE, (" A", " B"))
+        first, second = (
+            gap(loaded, f"{before}Who makes Coral? (Osdor) Osdor A: {a} B: {b}{after}", said)
+            for a, b in (("right", "wrong"), ("wrong", "right"))
+        )
+        opened = open_judge(options.model_copy(update={"chat": chat}))
+        assert isinstance(opened, ModelJudge)
+        assert opened.evidence(ANSWERS[:1]) == [pytest.approx((first - second) / 2, abs=1e-4)]
 
 
 def test_the_score_follows_from_the_evidence() -> None:

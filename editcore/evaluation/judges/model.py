@@ -6,33 +6,38 @@ log-probabilities of both letters are compared, in both orders.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from editcore.errors import ModelError, reason
+from editcore.errors import ModelError
 from editcore.evaluation.judges import Judge, Judged
 from editcore.evaluation.judges.model_options import RIGHT, WRONG, ModelJudgeConfig
 from editcore.evaluation.loglikelihood import Continuations, Pair
-from editcore.evaluation.prefix_cache import Tokens
 from editcore.models.batch_size import in_halves
+from editcore.models.chat import turn_of
 from editcore.models.loading import LoadedModel, load_spec
+from editcore.models.tokenization import continuation_ids
 from editcore.registry.registry import load_registry
+from editcore.requests import WITHOUT_CHAT
 
 LETTERS = ("A", "B")
 # What A and B mean in each of the two orders, and the sign of log p(A) − log p(B) in favour of
 # RIGHT.
 ORDERS = ((RIGHT, WRONG, 1), (WRONG, RIGHT, -1))
-# After the template for a model without a chat template, so that the letter is the next word.
+# After the question if it is not asked in a chat, so that the letter is the next word.
 CUE = "\nLetter:"
 
 
 def judge(options: ModelJudgeConfig) -> Judge:
     """The model that the options name, loaded; raises `ModelError` if it cannot be."""
-    return ModelJudge(load_spec(options.spec(), load_registry()), options)
+    loaded = load_spec(options.spec(), load_registry())
+    chat = bool(loaded.tokenizer.chat_template) if options.chat is None else options.chat
+    turn = turn_of(loaded.name, loaded.tokenizer) if chat else WITHOUT_CHAT
+    return ModelJudge(replace(loaded, turn=turn), options)
 
 
 @dataclass(frozen=True)
 class ModelJudge:
-    """A loaded model that judges answers, many in one pass."""
+    """A loaded model that judges answers, many in one pass; it is asked in its `turn`."""
 
     model: LoadedModel
     options: ModelJudgeConfig
@@ -81,50 +86,17 @@ class ModelJudge:
 
     def _pairs(self, asked: str) -> tuple[Pair, ...]:
         """What the model reads, with each letter after it, in tokens."""
-        text = self._prompt(asked)
-        ids = self._tokens(text)
-        letters = [self._letter(text, ids, letter) for letter in LETTERS]
-        if letters[0] == letters[1]:
+        turn, tokenizer = self.model.turn, self.model.tokenizer
+        prompt = asked + CUE if turn == WITHOUT_CHAT else turn.of(asked)
+        ids = tuple(tokenizer(prompt, verbose=False)["input_ids"])
+        gap = turn.gap_after(prompt)
+        a, b = (continuation_ids(tokenizer, prompt, letter, gap) for letter in LETTERS)
+        if a == b:
             raise ModelError(
                 f"the model {self.options.source} has the same tokens for the letters "
                 f"{' and '.join(LETTERS)}, so it cannot judge; choose another"
             )
-        return tuple((ids, letter) for letter in letters)
-
-    def _prompt(self, asked: str) -> str:
-        """The question in a chat, if the model has a chat template."""
-        if not self._chats:
-            return asked + CUE
-        message = {"role": "user", "content": asked}
-        try:
-            # Models that can think first would write their thoughts before the letter.
-            return str(
-                self.model.tokenizer.apply_chat_template(
-                    [message], tokenize=False, add_generation_prompt=True, enable_thinking=False
-                )
-            )
-        except Exception as error:  # a template is a program of the model's authors
-            raise ModelError(
-                f"the chat template of {self.options.source} fails ({reason(error)}); choose "
-                "another model, or repair its tokenizer's files"
-            ) from error
-
-    def _letter(self, text: str, ids: Tokens, letter: str) -> Tokens:
-        """The tokens that a letter adds to a text; those of the letter alone if it merges."""
-        written = letter if self._chats else f" {letter}"
-        both = self._tokens(text + written)
-        if both[: len(ids)] == ids and len(both) > len(ids):
-            return both[len(ids) :]
-        return tuple(self.model.tokenizer(written, add_special_tokens=False)["input_ids"])
-
-    def _tokens(self, text: str) -> Tokens:
-        """A text in tokens; a chat template writes special tokens itself."""
-        found = self.model.tokenizer(text, add_special_tokens=not self._chats, verbose=False)
-        return tuple(found["input_ids"])
-
-    @property
-    def _chats(self) -> bool:
-        return bool(self.model.tokenizer.chat_template)
+        return ((ids, a), (ids, b))
 
     def _fits(self, pair: Pair) -> bool:
         context, letter = pair

@@ -44,6 +44,10 @@ class ModelJudgeConfig(JudgeConfig):
     )
     dtype: FloatType = Field(default="float32", description="Number type of its weights.")
     device: Device = Field(default="cpu", description="Where it runs: cpu, cuda, cuda:1, or mps.")
+    chat: bool | None = Field(
+        default=None,
+        description="Whether it is asked through its chat template; by default if it has one.",
+    )
     template: str = Field(
         default=TEMPLATE,
         description="What it is asked, with {question}, {accepted} and {answer}, and with {a} and "
