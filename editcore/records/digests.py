@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from editcore.errors import DataError, reading
-from editcore.records.safetensors_header import read_header
+from editcore.sources.safetensors_header import read_header
 
 DIGEST = "digest"
 REMEDY = "delete it and run again"

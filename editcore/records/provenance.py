@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from editcore.datasets.bundled import model_folder
 from editcore.errors import DataError
 from editcore.planning import preflight
-from editcore.records.safetensors_header import read_header
 from editcore.records.stored_precision import stored_precision
 from editcore.registry.registry import code_hash
 from editcore.sources.cache import sha256_of
 from editcore.sources.places import gguf_file
+from editcore.sources.safetensors_header import read_header
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job, ModelSpec

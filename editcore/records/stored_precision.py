@@ -5,9 +5,9 @@ from math import prod
 from pathlib import Path
 
 from editcore.planning import preflight
-from editcore.records.safetensors_header import read_header
 from editcore.sources import gguf_header
 from editcore.sources.places import gguf_file
+from editcore.sources.safetensors_header import read_header
 
 
 def stored_precision(source: str, revision: str | None = None) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from editcore.errors import DataError, reading
-from editcore.records.safetensors_header import read_header
+from editcore.sources.safetensors_header import read_header
 
 CASES = "cases"
 REMEDY = "give a file that `check --save`, `guard` or a study wrote"

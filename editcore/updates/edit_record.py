@@ -18,7 +18,7 @@ from editcore.atomic import rename, replacing, sort_metadata
 from editcore.errors import ModelError, reading, require
 from editcore.planning.preflight import APPLIED, UNFINISHED
 from editcore.records.provenance import versions
-from editcore.records.safetensors_header import TensorPlace, read_header
+from editcore.sources.safetensors_header import TensorPlace, read_header
 
 REMEDY = (
     "the old weights are lost; remove this file to keep the weights as they are, "

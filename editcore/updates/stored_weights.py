@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from editcore.errors import DataError, ModelError, reading, require
-from editcore.records.safetensors_header import TensorPlace, read_header
+from editcore.sources.safetensors_header import TensorPlace, read_header
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from editcore.errors import DataError, ModelError, at, reason
 from editcore.models.architectures import stores_transposed
 from editcore.planning import preflight
-from editcore.records.safetensors_header import TensorPlace
+from editcore.sources.safetensors_header import TensorPlace
 from editcore.updates.delta import Delta
 from editcore.updates.edit_record import number_kind
 from editcore.updates.stored_weights import stored_weights

@@ -17,7 +17,7 @@ from typing import Any
 from editcore.atomic import LOCK, locked, new_folder, refuse_existing, replacing
 from editcore.errors import DataError, ModelError
 from editcore.planning import preflight
-from editcore.records.safetensors_header import TensorPlace
+from editcore.sources.safetensors_header import TensorPlace
 from editcore.updates.edit_record import (
     applied,
     begin_record,

@@ -15,8 +15,8 @@ from editcore.keyvalue import second_moment, value_file
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
 from editcore.models.loading import wrap_model
-from editcore.records.safetensors_header import read_header
 from editcore.records.tensors import opened, save_tensors
+from editcore.sources.safetensors_header import read_header
 from editcore.testing.models import tiny_model
 from editcore.updates import cumulative_delta
 from editcore.updates.cumulative_delta import CumulativeDelta

@@ -9,7 +9,7 @@ import torch
 
 from editcore.atomic import write_tensors
 from editcore.errors import DataError
-from editcore.records.safetensors_header import TensorPlace, read_header
+from editcore.sources.safetensors_header import TensorPlace, read_header
 
 TENSORS = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.float16)}
 
