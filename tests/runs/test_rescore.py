@@ -11,6 +11,7 @@ from editcore import DataError
 from editcore.cli import main
 from editcore.evaluation.judges import Judged
 from editcore.records.answer_schemas import JUDGED
+from editcore.records.columns import schema_name
 from editcore.records.schemas import EDITS
 from editcore.records.tables import read_provenance, read_table, write_table
 from editcore.runs.rescore import read_answers
@@ -159,7 +160,7 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(results: Path) -> None:
     write_answers(Path("none.parquet"))
     write_answers(Path("twice.parquet"), LOCAL)
     by = ("--judge", "contains")
-    assert "edits.parquet: contains edits/7, not free answers (answers/1); give" in refused(
+    assert f"edits.parquet: contains {schema_name(EDITS)}, not free answers" in refused(
         "edits.parquet", *by
     )
     assert "none.parquet: has no answers; give" in refused("none.parquet", *by)
