@@ -34,13 +34,15 @@ class Answer:
 
     Where a logit is not finite, the `predicted` id is -1; a NaN or +∞ makes `log_probability` NaN.
     `divergence` is how far an edited model's predictions at these places moved from the unedited
-    model's, on average in nats (`editcore.evaluation.disturbance`); None for the unedited model.
+    model's, on average in nats (`editcore.evaluation.disturbance`), and `first_divergence` the same
+    at the first place alone, the next token after the prompt; None for the unedited model.
     """
 
     target: tuple[int, ...]
     predicted: tuple[int, ...]
     log_probability: float
     divergence: float | None = None
+    first_divergence: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -92,8 +94,13 @@ class CaseQuestions:
             for probe in self.request.neighbours
         ]
 
+    @staticmethod
+    def scored(prompt: str, *targets: str) -> list[Question]:
+        """Any prompt, with each of some continuations."""
+        return [Question(prompt, target) for target in targets]
+
     def all(self) -> list[Question]:
-        """Every question that the built-in metrics use."""
+        """The questions that every study asks; a metric can ask further ones."""
         new, true = self.request.target_new, self.request.target_true
         asked: list[Question] = []
         for prefixed in (False, True):
@@ -126,6 +133,17 @@ class TokenizedQuestions:
     questions: tuple[Question, ...]
     rows: tuple[tuple[int, ...], ...]
     targets: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def joined(cls, parts: "Iterable[TokenizedQuestions]") -> "TokenizedQuestions":
+        """The questions of several, each once, in the order of their first mention."""
+        found = {
+            question: (row, target)
+            for part in parts
+            for question, row, target in zip(part.questions, part.rows, part.targets, strict=True)
+        }
+        rows, targets = zip(*found.values(), strict=True) if found else ((), ())
+        return cls(tuple(found), rows, targets)
 
 
 def tokenize_questions(model: LoadedModel, questions: Iterable[Question]) -> TokenizedQuestions:
@@ -274,12 +292,12 @@ class _Asking:
         chosen = scores.gather(1, token[:, None])[:, 0].cpu().split(sizes)
         finite = scores.isfinite().all(-1)
         best = torch.where(finite, scores.argmax(-1), -1).cpu().split(sizes)
-        moved: list[float | None] = [None] * len(batch)
+        moved: list[tuple[float | None, float | None]] = [(None, None)] * len(batch)
         if before is not None:
-            divergence = Disturbance.between(before, scores).divergence
-            moved = [float(each.mean()) for each in divergence.split(sizes)]
+            divergence = Disturbance.between(before, scores).divergence.split(sizes)
+            moved = [(float(each.mean()), float(each[0])) for each in divergence]
         return {
-            i: Answer(self._targets[i], tuple(ids.tolist()), float(log.mean()), by)
+            i: Answer(self._targets[i], tuple(ids.tolist()), float(log.mean()), *by)
             for i, ids, log, by in zip(batch, best, chosen, moved, strict=True)
         }
 

@@ -111,7 +111,9 @@ TransformInfo = DeltaTransformInfo | EditorWrapperInfo
 class MetricInfo:
     """A metric of one edit: `factory` is `"module:function"`, an `editcore.toolkit.Metric`.
 
-    `columns` are the columns that it adds to the rows of `results/edits`.
+    `columns` are the columns that it adds to the rows of `results/edits`. `questions` is
+    `"module:function"`, from a case's `editcore.toolkit.CaseQuestions` to the further `Question`s
+    whose answers the metric needs; without it, there are those that every study asks.
     """
 
     name: str
@@ -119,6 +121,7 @@ class MetricInfo:
     paper: str
     factory: str
     columns: tuple[str, ...]
+    questions: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,15 +18,10 @@ from editcore.errors import PluginError, in_one_line
 from editcore.evaluation import effect
 from editcore.evaluation.free_answers import share_naming
 from editcore.evaluation.generation import edited_answers, unedited_answers
-from editcore.evaluation.metrics import Metric, MetricInput, number
+from editcore.evaluation.metrics import MetricInput, NamedMetric, number
+from editcore.evaluation.metrics.posed import Posed
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
-from editcore.evaluation.teacher_forcing import (
-    Answers,
-    CaseQuestions,
-    TokenizedQuestions,
-    ask_edited,
-    tokenize_questions,
-)
+from editcore.evaluation.teacher_forcing import Answers, CaseQuestions, ask_edited
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.models import memory
 from editcore.models.loading import LoadedModel
@@ -56,8 +51,12 @@ class _Sound:
 
     row: Row
     change: Change
-    questions: CaseQuestions
-    tokens: TokenizedQuestions
+    posed: Posed
+
+    @property
+    def questions(self) -> CaseQuestions:
+        """What its questions are for."""
+        return self.posed.questions
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Rows:
     job: EditJob
     model: LoadedModel
     prefixes: ContextPrefixes | None
-    metrics: Sequence[Metric]
+    metrics: Sequence[NamedMetric]
     unedited: Perplexity
     edited: EditedPerplexity
     editor: Editor[Any]
@@ -80,7 +79,7 @@ class Rows:
     _weight_norms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, job: EditJob, baseline: Baseline, metrics: Sequence[Metric]) -> "Rows":
+    def open(cls, job: EditJob, baseline: Baseline, metrics: Sequence[NamedMetric]) -> "Rows":
         """What turns a job's edits into rows, which compare them with the unedited model."""
         context = baseline.session.context
         text = RunningText(context.model, baseline.edited.texts.batches)
@@ -145,11 +144,10 @@ class Rows:
             "prefixes_hash": self.prefixes.hash if self.prefixes else "",
         }
 
-    def questions(self, request: EditRequest) -> tuple[CaseQuestions, TokenizedQuestions]:
-        """The questions of a case for its metrics; `RequestError` if the model cannot take one."""
+    def posed(self, request: EditRequest) -> Posed:
+        """The questions of a case for its metrics; `RequestError` if the model cannot take them."""
         first, *further = self._test_prefixes(request)
-        questions = CaseQuestions(request, first, tuple(further))
-        return questions, tokenize_questions(self.model, questions.all())
+        return Posed.to(self.model, CaseQuestions(request, first, tuple(further)), self.metrics)
 
     def _test_prefixes(self, request: EditRequest) -> tuple[str, ...]:
         templates = self.prefixes
@@ -168,7 +166,7 @@ class Rows:
                 return None
             change.check(self.model.model)
             refuse_undeclared(self.job.editor.uses, self.editor.config, self.model.parts, change)
-            questions, tokens = self.questions(request)
+            posed = self.posed(request)
             row |= self._known(result) | {"delta_norm": change.norm()}
             row["change_bytes"] = self._size(change, result.state)
         except Exception as error:  # a third party's change may be anything
@@ -176,7 +174,7 @@ class Rows:
             return None
         row["weight_norm"] = self._weight_norm(change) if isinstance(change, Delta) else None
         row |= self._predictors(change, row["denominator"])
-        return _Sound(row, change, questions, tokens)
+        return _Sound(row, change, posed)
 
     def _known(self, result: EditResult) -> Row:
         """The diagnostics that have columns, and the others as JSON."""
@@ -237,7 +235,7 @@ class Rows:
     def _measure_together(self, sound: Sequence[_Sound]) -> None:
         """Ask the edited models and measure their perplexity, in as few passes as possible."""
         changes = [each.change for each in sound]
-        answers = ask_edited(self.model, [each.tokens for each in sound], changes)
+        answers = ask_edited(self.model, [each.posed.tokens for each in sound], changes)
         perplexities = self.edited.of(changes)
         effects = self.sample.effects(changes) if self.sample else [None] * len(changes)
         texts = self._continuations(sound, changes)
@@ -282,12 +280,19 @@ class Rows:
             with case.change.applied(self.model.model):
                 yield self.model
 
-        return self.scores(MetricInput(case.questions, before, after, edited))
+        given = MetricInput(case.questions, before, after, edited)
+        return self.scores(given, case.posed.unasked)
 
-    def scores(self, given: MetricInput) -> Row:
-        """The metrics' columns for one edit; if one of them failed, `status` is the reason."""
+    def scores(self, given: MetricInput, unasked: Mapping[str, str]) -> Row:
+        """The metrics' columns for one edit; if one of them failed, `status` is the reason.
+
+        `unasked` has the reasons for the metrics whose questions could not be asked, by name.
+        """
         columns: Row = {}
         for metric in self.metrics:
+            if reason := unasked.get(metric.info.name):
+                columns["status"] = reason
+                continue
             try:
                 columns |= metric(given)
             except PluginError as error:

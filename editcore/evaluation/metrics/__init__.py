@@ -11,7 +11,7 @@ from editcore.registry.hookspecs import MetricInfo
 from editcore.registry.registry import Registry, resolve_factory
 
 if TYPE_CHECKING:
-    from editcore.evaluation.teacher_forcing import Answers, CaseQuestions
+    from editcore.evaluation.teacher_forcing import Answers, CaseQuestions, Question
     from editcore.models.loading import LoadedModel
 
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class MetricInput:
     """What a metric is given of one edit.
 
-    `before` and `after` hold the answers to `questions.all()`. To ask the edited model anything
-    else, use `with case.edited() as model:`, a block in which the edit is in place.
+    `before` and `after` hold the answers to `questions.all()` and to the metric's own questions
+    (`MetricInfo.questions`). To ask the edited model anything else, use
+    `with case.edited() as model:`, a block in which the edit is in place.
     """
 
     questions: "CaseQuestions"
@@ -32,13 +33,20 @@ class MetricInput:
 Metric = Callable[[MetricInput], Mapping[str, float | None]]
 """Returns the columns that it declares, for one edit; None if there is nothing to measure."""
 
+Asking = Callable[["CaseQuestions"], Iterable["Question"]]
+"""Returns what a metric asks about a case besides `CaseQuestions.all()`."""
+
 
 @dataclass(frozen=True)
 class NamedMetric:
-    """A metric, checked to return the columns that it declares, each a number or None."""
+    """A metric, checked to return the columns that it declares, each a number or None.
+
+    `asking` returns the questions that it needs besides those of every study; None if none.
+    """
 
     info: MetricInfo
     function: Metric
+    asking: Asking | None = None
 
     def __call__(self, case: MetricInput) -> Mapping[str, float | None]:
         """The columns of one edit; `PluginError` for any error of the metric."""
@@ -72,7 +80,14 @@ def bind(
                     f"metric {info.name} provides the column {column!r}, which {owner} "
                     "already has; leave it out of the study's metrics"
                 )
-    return tuple(NamedMetric(info, resolve_factory(info.factory)) for info in found)
+    return tuple(
+        NamedMetric(
+            info,
+            resolve_factory(info.factory),
+            resolve_factory(info.questions) if info.questions else None,
+        )
+        for info in found
+    )
 
 
 def number(column: str, value: float | None) -> float | None:

@@ -10,6 +10,7 @@ from editcore.editing.editor import EditResult
 from editcore.errors import in_one_line
 from editcore.evaluation.effect import HALF
 from editcore.evaluation.metrics import MetricInput, number
+from editcore.evaluation.metrics.posed import Posed
 from editcore.evaluation.teacher_forcing import (
     Answers,
     CaseQuestions,
@@ -31,10 +32,14 @@ Row = dict[str, Any]
 class _Fact:
     """A fact's questions, those on the edited prompt itself, and the unedited model's answers."""
 
-    questions: CaseQuestions
-    tokens: TokenizedQuestions
+    posed: Posed
     rewrites: TokenizedQuestions
     before: Answers
+
+    @property
+    def questions(self) -> CaseQuestions:
+        """What its questions are for."""
+        return self.posed.questions
 
 
 class Trials:
@@ -106,9 +111,9 @@ class Trials:
         rows = self._shard.rows
         try:
             denominator = number("denominator", result.diagnostics.get("denominator"))
-            after = ask(rows.model, fact.tokens)
+            after = ask(rows.model, fact.posed.tokens)
             given = MetricInput(fact.questions, fact.before, after, lambda: nullcontext(rows.model))
-            scores = rows.scores(given)
+            scores = rows.scores(given, fact.posed.unasked)
             now = rows.edited.now(self._changes.first_block())
         except Exception as error:  # a third party's number or metric may be anything
             return {"status": in_one_line(error)}
@@ -120,9 +125,9 @@ def _asked(shard: Shard, request: EditRequest) -> _Fact | str:
     if request.flaw:
         return request.flaw
     try:
-        questions, tokens = shard.rows.questions(request)
-        rewrites = tokenize_questions(shard.rows.model, _rewrites(questions))
-        return _Fact(questions, tokens, rewrites, ask(shard.rows.model, tokens))
+        posed = shard.rows.posed(request)
+        rewrites = tokenize_questions(shard.rows.model, _rewrites(posed.questions))
+        return _Fact(posed, rewrites, ask(shard.rows.model, posed.tokens))
     except Exception as error:  # whatever a fact's texts may cause
         return in_one_line(error)
 
