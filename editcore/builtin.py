@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from editcore.config.options import JudgeConfig
 from editcore.editing.transforms.norm_cap import NormCapConfig
 from editcore.evaluation.judges.model_options import ModelJudgeConfig
-from editcore.evaluation.metrics import accuracy, score
+from editcore.evaluation.metrics import (
+    accuracy,
+    overfit,
+    portability,
+    score,
+    specificity,
+    superficial,
+)
 from editcore.registry.hookspecs import (
     DatasetFormatInfo,
     DeltaTransformInfo,
@@ -56,7 +63,7 @@ def editcore_delta_transforms() -> Iterator[DeltaTransformInfo]:
 
 @hookimpl
 def editcore_metrics() -> Iterator[MetricInfo]:
-    """Accuracy as in the collapse papers, and scores by probabilities as for ROME."""
+    """Accuracy as in the collapse papers, scores as for ROME, and probes of an edit's depth."""
     yield MetricInfo(
         "accuracy",
         "Efficacy, generalization and locality by argmax, bare and after a prefix.",
@@ -70,6 +77,40 @@ def editcore_metrics() -> Iterator[MetricInfo]:
         "Meng et al. 2022, Locating and Editing Factual Associations in GPT",
         "editcore.evaluation.metrics.score:score",
         score.COLUMNS,
+    )
+    yield MetricInfo(
+        "superficial",
+        "Whether the original object returns after texts that name it.",
+        "Xie et al. 2025, Revealing the Deceptiveness of Knowledge Editing: A Mechanistic Analysis "
+        "of Superficial Editing",
+        "editcore.evaluation.metrics.superficial:superficial",
+        superficial.COLUMNS,
+        "editcore.evaluation.metrics.superficial:questions",
+    )
+    yield MetricInfo(
+        "overfit",
+        "How often the new object is likelier than the right answer to another question.",
+        "Zhang et al. 2024, Uncovering Overfitting in Large Language Model Editing",
+        "editcore.evaluation.metrics.overfit:overfit",
+        overfit.COLUMNS,
+        "editcore.evaluation.metrics.overfit:questions",
+    )
+    yield MetricInfo(
+        "specificity",
+        "Neighbours after the edited fact, and how far their next tokens' distribution moved.",
+        "Hoelscher-Obermaier et al. 2023, Detecting Edit Failures in Large Language Models: An "
+        "Improved Specificity Benchmark",
+        "editcore.evaluation.metrics.specificity:specificity",
+        specificity.COLUMNS,
+        "editcore.evaluation.metrics.specificity:questions",
+    )
+    yield MetricInfo(
+        "portability",
+        "Whether the facts that follow from the edited one changed with it.",
+        "Yao et al. 2023, Editing Large Language Models: Problems, Methods, and Opportunities",
+        "editcore.evaluation.metrics.portability:portability",
+        portability.COLUMNS,
+        "editcore.evaluation.metrics.portability:questions",
     )
 
 
