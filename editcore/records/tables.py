@@ -17,7 +17,7 @@ from editcore.errors import DataError, reading
 from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
 from editcore.records.digests import REMEDY, check_digest, of_table
-from editcore.records.metric_columns import FREE_COLUMNS
+from editcore.records.metric_columns import FREE_COLUMNS, PROBE_MEANS, PROBES
 from editcore.records.schemas import CASE_KEYS, CASES, EDITS, SEQUENCES, SEQUENCES_JUDGED
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
 )
 # What all rows of older versions have in a column that is newer.
 ALWAYS_OF_OLD: Mapping[str, str] = MappingProxyType({"arrangement": "drawn"})
+# Columns that only some studies have, by name.
+OPTIONAL: Mapping[str, pa.Field] = MappingProxyType(
+    {column.name: column.field(nullable=True) for column in (*PROBES, *PROBE_MEANS)}
+)
 VERDICTS_OF_OLD = {*CASES.names} - {*EDITS.names}
 FORMER = {*VERDICTS_OF_OLD, "denominator_usual"}
 NEW_SINCE_OLD = (
@@ -66,9 +70,9 @@ def write_table(
     """Write a table ordered by its keys, atomically, with `provenance` in its metadata.
 
     The metadata also contain the number of rows and a digest, both checked on reading. Columns that
-    are not in `schema` (third parties' metrics) follow as float64, by name. Raises `DataError` if a
-    key is null, a row appears twice, a number is NaN, a value has the wrong type, or the keys
-    contradict a folder such as `model=tiny`.
+    are not in `schema` (metrics that are not in every study) follow by name, third parties' as
+    float64. Raises `DataError` if a key is null, a row appears twice, a number is NaN, a value has
+    the wrong type, or the keys contradict a folder such as `model=tiny`.
     """
     table = _as_table(path, content, schema)
     named_by = keys(schema)
@@ -146,7 +150,7 @@ def read_schema_name(path: Path) -> str:
 
 
 def extra_columns(edits: pl.DataFrame) -> list[str]:
-    """The columns of third parties' metrics in the edit rows."""
+    """The columns in the edit rows of metrics that not every study has."""
     return [column for column in edits.columns if column not in CASES.names]
 
 
@@ -168,9 +172,9 @@ def _as_table(
 
 
 def _extended(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
-    """The schema, followed by the other `names`, sorted, as float64."""
+    """The schema, followed by the other `names`, sorted; as float64 if they are not declared."""
     for name in sorted(set(names) - set(schema.names)):
-        schema = schema.append(pa.field(name, pa.float64()))
+        schema = schema.append(OPTIONAL.get(name) or pa.field(name, pa.float64()))
     return schema
 
 

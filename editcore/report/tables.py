@@ -9,7 +9,7 @@ import polars as pl
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
 from editcore.numbers import MISSING, count, in_percent, number, percent, share, times
-from editcore.records.metric_columns import FREE_COLUMNS, MEAN_COLUMNS
+from editcore.records.metric_columns import FREE_COLUMNS, MEAN_COLUMNS, PROBE_COLUMNS
 from editcore.records.model_schemas import ROUNDING
 from editcore.report.data import ReportData
 from editcore.requests import OK
@@ -188,7 +188,7 @@ def extra_table(study: ReportData) -> Table | None:
 
 
 def _is_extra(column: str) -> bool:
-    known = {f"{metric}_mean" for metric in MEAN_COLUMNS}
+    known = {f"{metric}_mean" for metric in (*MEAN_COLUMNS, *PROBE_COLUMNS)}
     known |= {"denominator_mean", "numerator_norm_mean"}
     return column.endswith("_mean") and column not in known
 

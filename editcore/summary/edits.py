@@ -121,7 +121,7 @@ def _count(column: str) -> pl.Expr:
 
 
 def _metrics(edits: pl.DataFrame) -> list[pl.Expr]:
-    """The mean of each metric and the number of edits in it, for third parties' metrics too."""
+    """The mean of each metric, those of this study alone too, and the number of edits in it."""
     names = [*MEAN_COLUMNS, *extra_columns(edits)]
     means = [pl.col(name).mean().alias(f"{name}_mean") for name in names]
     return means + [pl.col(name).count().cast(pl.Float64).alias(f"{name}_n") for name in names]

@@ -23,9 +23,11 @@ from editcore.config.study import EditorSection
 from editcore.datasets.readers import read_requests
 from editcore.evaluation.judges import Judged, choose
 from editcore.evaluation.metrics import MetricInput, bind
+from editcore.evaluation.metrics.posed import Posed
 from editcore.evaluation.teacher_forcing import (
     Answer,
     CaseQuestions,
+    ask,
     ask_edited,
     tokenize_questions,
 )
@@ -45,6 +47,7 @@ PACKAGES = (
     "editcore_random",
     "editcore_steer",
     "editcore_silence",
+    "editcore_doubt",
     "editcore_halfway",
     "editcore_truncate",
     "editcore_again",
@@ -138,6 +141,16 @@ def test_the_example_metric_counts_what_has_no_answer(packages: Path) -> None:
     answers = [Answer((1,), (1,), -2.0), Answer((1,), (-1,), float("nan"))]
     given = MetricInput(questions, {}, dict(zip(asked, answers, strict=True)), nullcontext)
     assert silence(given) == {"silence": 0.5}
+
+
+def test_the_example_metric_asks_a_question_of_its_own(packages: Path) -> None:
+    (doubt,) = bind(["doubt"], registry_with("editcore_doubt"))
+    model = wrap_model("gpt2", *tiny_model("gpt2"))
+    posed = Posed.to(model, CaseQuestions(tiny_requests()[0], "{}"), [doubt])
+    (asked,) = {*posed.tokens.questions} - {*posed.questions.all()}
+    assert asked.prompt == "I doubt that. Coral is made by"
+    answers = ask(model, posed.tokens) | {asked: Answer((1, 2), (1, 9), -1.0)}
+    assert doubt(MetricInput(posed.questions, {}, answers, nullcontext)) == {"doubted": 0.5}
 
 
 def test_the_example_family_passes_the_suite(packages: Path) -> None:

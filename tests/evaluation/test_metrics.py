@@ -76,9 +76,11 @@ def test_only_the_edited_prompt_is_asked_after_further_prefixes() -> None:
 
 def test_metrics_return_the_columns_that_their_records_declare() -> None:
     records = [metric.record for metric in load_registry([installed()[0]]).metrics.values()]
-    assert len(records) == 2
+    assert len(records) == 6
     for record in records:
-        assert set(resolve_factory(record.factory)(given(answers()))) == set(record.columns)
+        own = resolve_factory(record.questions)(QUESTIONS) if record.questions else []
+        asked = answers() | dict.fromkeys(own, Answer((1, 2), (1, 2), -1.0, 0.1, 0.2))
+        assert set(resolve_factory(record.factory)(given(asked, asked))) == set(record.columns)
 
 
 def test_locality_is_whether_the_argmax_changed_not_whether_it_is_right() -> None:

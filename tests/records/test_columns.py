@@ -8,6 +8,7 @@ import pytest
 
 from editcore.records.columns import described, keys, real, schema, schema_name, text
 from editcore.records.columns_page import renewed, tables
+from editcore.records.metric_columns import PROBE_COLUMNS, PROBES
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from tests.rows import edit_row
@@ -33,6 +34,17 @@ def test_every_column_has_a_meaning_and_every_key_is_a_column(table: pa.Schema) 
 def test_a_file_contains_the_meaning_of_its_columns(tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", [edit_row(1)], EDITS, {})
     assert described(pq.read_schema(tmp_path / "a.parquet")) == described(EDITS)
+
+
+def test_the_columns_of_probes_are_declared_though_only_some_tables_have_them(
+    tmp_path: Path,
+) -> None:
+    write_table(tmp_path / "a.parquet", [edit_row(1, portability=0.5, fluency=1.0)], EDITS, {})
+    found = pq.read_schema(tmp_path / "a.parquet")
+    declared = [column for column in PROBES if column.name == "portability"]
+    assert described(pa.schema([found.field("portability")])) == declared
+    assert found.names[len(EDITS.names) :] == ["fluency", "portability"]
+    assert not {*PROBE_COLUMNS} & {*EDITS.names}
 
 
 def test_a_block_of_the_page_follows_its_table() -> None:

@@ -21,6 +21,7 @@ from editcore.report.drawing.style import panel
 from editcore.report.page import page, sentences
 from editcore.report.page.inline import inline
 from editcore.report.section import Drawing, PageSection
+from editcore.report.sections import depth
 from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
 from tests.rows import DAMAGED, edit_row, failed_row
@@ -209,6 +210,22 @@ def test_foreign_metrics_get_a_table(make_study: MakeStudy) -> None:
     assert table is not None
     assert table.heads[3:] == ("fluency",) and table.rows[0][3:] == ("0.250",)
     assert tables.extra_table(make_study([edit_row(1)])) is None
+
+
+def test_probes_of_depth_get_a_section_of_their_own(
+    make_study: MakeStudy, study: ReportData
+) -> None:
+    assert depth.section(study) is None
+    hops = {"portability": 0.5, "portability_base": 0.25, "multi_hop": None, "reversed": None}
+    rows = [edit_row(1, **hops), edit_row(2, **hops | {"multi_hop": 1.0})]
+    probed = make_study(rows)
+    assert tables.extra_table(probed) is None
+    section = depth.section(probed)
+    assert section is not None
+    (table,) = section.tables
+    assert table.heads[3:] == ("edits", "portability", "unedited", "several steps", "reversed")
+    assert table.rows[0][3:] == ("2", "0.50", "0.25", "1.00 (1)", "–")
+    assert "In brackets" in table.caption
 
 
 def test_inlined_figures_have_names_of_their_own_and_the_colours_of_the_page() -> None:

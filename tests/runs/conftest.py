@@ -19,7 +19,7 @@ from editcore import (
     EditResult,
     MetricInfo,
 )
-from editcore.evaluation.metrics import Metric
+from editcore.evaluation.metrics import Asking, Metric
 from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec, PerplexitySpec
 from editcore.runs import edit
 from editcore.testing.models import SENTENCES, tiny_requests
@@ -125,10 +125,12 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     def use(
         editor: type[Editor[ScriptedConfig]],
         metric: Metric | None = None,
+        asking: Asking | None = None,
         **capabilities: bool,
     ) -> None:
         module = types.ModuleType("scripted")
-        module.__dict__.update(Editor=editor, metric=metric)
+        module.__dict__.update(Editor=editor, metric=metric, asking=asking)
+        asks = "scripted:asking" if asking else ""
         monkeypatch.setitem(sys.modules, "scripted", module)
 
         def registry():
@@ -145,7 +147,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
                 ),
                 source,
             )
-            found.metrics.add(MetricInfo("odd", "", "", "scripted:metric", ("oddness",)), source)
+            odd = MetricInfo("odd", "", "", "scripted:metric", ("oddness",), asks)
+            found.metrics.add(odd, source)
             return found
 
         monkeypatch.setattr(edit, "load_registry", registry)

@@ -5,6 +5,7 @@ from editcore.report.section import MakeSection, PageSection
 from editcore.report.sections import (
     answers,
     arena,
+    depth,
     diagnostics,
     hard_cases,
     keys,
@@ -21,6 +22,7 @@ from editcore.report.sections.sequences import section as sequences
 SECTIONS: tuple[MakeSection, ...] = (
     arena.section,
     answers.section,
+    depth.section,
     pilot.section,
     surrogate.section,
     hard_cases.section,
