@@ -123,6 +123,17 @@ class EditRequest:
         return self._unfit_probe
 
     @property
+    def facts(self) -> tuple["EditRequest", ...]:
+        """Each fact of the case by itself, this one first.
+
+        >>> home = EditRequest(0, "{} is based in", "Osdor", "Tavel", "Lirna")
+        >>> case = EditRequest(0, "{} is made by", "Coral", "Osdor", "Elro", further=(home,))
+        >>> [fact.text for fact in case.facts]
+        ['Coral is made by', 'Osdor is based in']
+        """
+        return (replace(self, further=()), *self.further)
+
+    @property
     def names_subject(self) -> bool:
         """Whether the fact has a subject, or a place for one.
 

@@ -99,6 +99,11 @@ class CaseQuestions:
         """Any prompt, with each of some continuations."""
         return [Question(prompt, target) for target in targets]
 
+    def facts(self) -> list[Question]:
+        """The prompt of each fact with its new object; none for a case of one fact."""
+        facts = self.request.facts if self.request.further else ()
+        return [Question(fact.text, fact.target_new) for fact in facts]
+
     def all(self) -> list[Question]:
         """The questions that every study asks; a metric can ask further ones."""
         new, true = self.request.target_new, self.request.target_true
@@ -109,7 +114,7 @@ class CaseQuestions:
             asked += self.neighbours(prefixed=prefixed)
         if true:
             asked += self.rewrite(true) + self.paraphrases(true)
-        return asked + self.neighbours(new)
+        return asked + self.neighbours(new) + self.facts()
 
     def known(self, before: "Answers") -> bool | None:
         """Whether a model that gave these answers knows the true object; None if there is none.

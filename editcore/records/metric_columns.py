@@ -36,6 +36,10 @@ METRICS = (
         "unedited model's at the neighbours' answer tokens",
         "nats",
     ),
+    real(
+        "efficacy_all_facts",
+        "mean of `efficacy` over all facts of a case of several; null for a case of one",
+    ),
 )
 METRIC_COLUMNS = tuple(column.name for column in METRICS)
 # The range of a mean over one edit's prefixes, which is not averaged over edits.

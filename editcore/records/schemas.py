@@ -68,6 +68,7 @@ _DISTURBANCE = (
 
 _MEASURED = (
     *_FACT,
+    small("facts", "facts of the case, edited in one model; what is of one fact is of the first"),
     text("chat_template", "hash of the chat template around the prompts; null without a chat"),
     small("subject_start", "characters before the subject, also of a chat; 0: it opens the prompt"),
     small("subject_tokens", "tokens of the subject"),
@@ -109,7 +110,7 @@ _MEASURED = (
         "`perplexity` if the file has more) whose likeliest next token the edit changes",
     ),
     real("sample_ratio", "perplexity on that sample, edited over unedited"),
-    small("steps", "optimisation steps of the search for v*"),
+    small("steps", "optimisation steps of the search for v*; of several, the most"),
     real(
         "perplexity",
         "perplexity of the edited model: mean over the texts of exp(mean negative log-likelihood); "
@@ -191,15 +192,15 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/8", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/9", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/8", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/9", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)
 
 VERDICTS = schema(
-    "verdicts/4",
+    "verdicts/5",
     ("model", "editor", "dataset"),
     (
         *GROUP,

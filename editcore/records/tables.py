@@ -18,7 +18,14 @@ from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
 from editcore.records.digests import REMEDY, check_digest, of_table
 from editcore.records.metric_columns import FREE_COLUMNS, PROBE_MEANS, PROBES
-from editcore.records.schemas import CASE_KEYS, CASES, EDITS, SEQUENCES, SEQUENCES_JUDGED
+from editcore.records.schemas import (
+    CASE_KEYS,
+    CASES,
+    EDITS,
+    SEQUENCES,
+    SEQUENCES_JUDGED,
+    VERDICTS,
+)
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job
@@ -31,11 +38,12 @@ PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 FIRST_EDITS = "edits/1"
-OLD_EDITS = (FIRST_EDITS, "edits/2", "edits/3", "edits/4", "edits/5", "edits/6", "edits/7")
+OLD_EDITS = (FIRST_EDITS, *(f"edits/{version}" for version in range(2, 9)))
 # Older versions that lack only columns which may be null.
 OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        schema_name(CASES): ("cases/5", "cases/6", "cases/7"),
+        schema_name(CASES): ("cases/5", "cases/6", "cases/7", "cases/8"),
+        schema_name(VERDICTS): ("verdicts/4",),
         schema_name(SEQUENCES): ("sequences/3", "sequences/4"),
         schema_name(SEQUENCES_JUDGED): ("sequences-judged/3", "sequences-judged/4"),
     }
@@ -58,6 +66,7 @@ NEW_SINCE_OLD = (
     "diagnostics",
     "exposure",
     "chat_template",
+    *("facts", "efficacy_all_facts", "efficacy_all_facts_mean", "efficacy_all_facts_n"),
 )
 
 

@@ -115,7 +115,8 @@ class Rows:
         share = (time.perf_counter() - started) / len(edits)
         for row, edit in zip(rows, edits, strict=True):
             row["seconds"] = edit.seconds + share
-            row["seconds_editing"] = edit.seconds + self.seconds_beforehand
+            beforehand = 0.0 if edit.request.further else self.seconds_beforehand
+            row["seconds_editing"] = edit.seconds + beforehand
             row["peak_memory"] = memory.peak_bytes(self.model.device)
         return rows
 
@@ -132,6 +133,7 @@ class Rows:
             "target_new": request.target_new,
             "target_true": request.target_true,
             "relation": request.relation,
+            "facts": len(request.facts),
             "subject_start": request.subject_start,
             "test_prefix": self._test_prefixes(request)[0],
             "status": result.status,

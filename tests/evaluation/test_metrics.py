@@ -133,6 +133,7 @@ def test_a_model_that_says_nothing_scores_nothing() -> None:
     shares = {**accuracy(given(after, after))}
     assert shares.pop("efficacy_prefixed_n") == 3
     del shares["locality_kl"]  # not a share
+    assert shares.pop("efficacy_all_facts") is None
     assert set(shares.values()) == {0.0}
     assert set(score(given(after)).values()) == {0.0}
 

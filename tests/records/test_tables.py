@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from editcore.config.collapse import CollapseSection
 from editcore.errors import DataError
 from editcore.records.columns import SCHEMA_KEY, schema
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES
@@ -33,6 +34,7 @@ from editcore.records.tables import (
     read_table,
     write_table,
 )
+from editcore.summary.edits import verdicts
 from tests.rows import SOUND, edit_row, failed_row, judged_rows
 
 SHARD = Path("edits/model=small/editor=alpha/dataset=hard/shard-000.parquet")
@@ -156,7 +158,7 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
     with pytest.raises(
-        DataError, match=r"bad\.parquet: .*edits/8 is needed, but this one has none"
+        DataError, match=r"bad\.parquet: .*edits/9 is needed, but this one has none"
     ):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
@@ -213,7 +215,7 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
     assert edits["top1_kept"].to_list() == [None, SOUND]
-    with pytest.raises(DataError, match=r"edits/8 is needed, but this one has edits/1"):
+    with pytest.raises(DataError, match=r"edits/9 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
 
 
@@ -268,6 +270,27 @@ def test_edits_with_the_usual_denominator_are_read_without_it_and_with_no_exposu
     (found,) = read_edits([tmp_path / "old.parquet"]).to_dicts()
     assert [*found] == EDITS.names
     assert found == {**edit_row(1), "exposure": None}
+
+
+@pytest.mark.parametrize(
+    ("declared", "name", "rows"),
+    [
+        (EDITS, "edits/8", pl.DataFrame([edit_row(1)])),
+        (CASES, "cases/8", judged_rows([edit_row(1)])),
+        (VERDICTS, "verdicts/4", verdicts(judged_rows([edit_row(1)]), CollapseSection())),
+    ],
+)
+def test_tables_of_the_version_without_cases_of_several_facts_are_read_with_null(
+    declared: pa.Schema, name: str, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.parquet"
+    new = [column for column in declared.names if "facts" in column]
+    old = pa.schema([field for field in declared if field.name not in new])
+    metadata = {**declared.metadata, SCHEMA_KEY: name.encode()}
+    write_table(path, rows.drop(new), old.with_metadata(metadata), {})
+    found = read_edits([path]) if declared is EDITS else read_table(path, declared)
+    assert found.columns == declared.names
+    assert found.row(0, named=True) == {**rows.row(0, named=True), **dict.fromkeys(new)}
 
 
 def test_a_table_of_the_second_version_is_checked_and_read_with_null_for_newer_columns(

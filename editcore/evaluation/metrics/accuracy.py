@@ -4,7 +4,8 @@ Efficacy and generalization are the share of the new object's tokens that are th
 prompt and after its paraphrases; locality is the share of the tokens of the neighbours' objects at
 which the edit leaves the argmax unchanged; `locality_kl` is how far the predictions there moved.
 Each share is also measured after a context prefix ("The Fall of ROME", Table 5); efficacy after
-several, since one prefix alone may favour or spoil an edit.
+several, since one prefix alone may favour or spoil an edit. They are of the first fact of a case;
+`efficacy_all_facts` is the mean efficacy of all its facts.
 """
 
 from editcore.evaluation.metrics import MetricInput, mean_or_none
@@ -20,6 +21,7 @@ COLUMNS = (
     "locality",
     "locality_prefixed",
     "locality_kl",
+    "efficacy_all_facts",
 )
 
 
@@ -40,6 +42,8 @@ def accuracy(case: MetricInput) -> dict[str, float | None]:
         )
     moved = [case.after[q].divergence for q in questions.neighbours()]
     columns["locality_kl"] = mean_or_none([each for each in moved if each is not None])
+    every = [case.after[q].accuracy for q in questions.facts()]
+    columns["efficacy_all_facts"] = mean_or_none(every)
     return columns | _spread(case)
 
 
