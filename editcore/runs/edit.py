@@ -18,6 +18,7 @@ from editcore.records.schemas import EDITS, OWN_COLUMNS
 from editcore.records.tables import write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, EditRequest
+from editcore.runs import several_facts
 from editcore.runs.baseline import Baseline
 from editcore.runs.cases import chat_of, posed_cases
 from editcore.runs.edit_rows import MadeEdit, Row, Rows
@@ -90,10 +91,10 @@ class Shard:
         """
         registry = load_registry() if registry is None else registry
         baseline = Baseline.open(job, registry)
-        for planned in baseline.session.context.values.values():
-            planned.require(job.case_ids)
         rows = Rows.open(job, baseline, bind(job.metrics, registry, OWN_COLUMNS))
         requests = posed_cases(baseline.model, job.dataset, job.case_ids, registry)
+        for planned in baseline.session.context.values.values():
+            planned.require(each.case_id for each in requests if not each.further)
         free = FreeAnswers.of_job(job, baseline.model)
         return cls(baseline.session, requests, rows, free)
 
@@ -123,11 +124,28 @@ class Shard:
 
     def results(self) -> Iterator[MadeEdit]:
         """Each request with its edit; those that it refuses are not passed to the editor."""
-        refusal = self.session.refusal
-        made = self._made([request for request in self.requests if not refusal(request)])
-        for request in self.requests:
-            refused = MadeEdit(request, EditResult(None, refusal(request)), 0.0)
-            yield refused if refusal(request) else next(made)
+        refusals = [self._refusal(request) for request in self.requests]
+        asked = [r for r, reason in zip(self.requests, refusals, strict=True) if not reason]
+        made = self._made([request for request in asked if not request.further])
+        for request, reason in zip(self.requests, refusals, strict=True):
+            if reason:
+                yield MadeEdit(request, EditResult(None, reason), 0.0)
+            else:
+                yield self._several(request) if request.further else next(made)
+
+    def _refusal(self, request: EditRequest) -> str:
+        if request.further:
+            return several_facts.refusal(self.session, request)
+        return self.session.refusal(request)
+
+    def _several(self, case: EditRequest) -> MadeEdit:
+        """The edit of a case of several facts; a failed one contains the reason."""
+        started = time.perf_counter()
+        try:
+            result = several_facts.edit_case(self.session, case)
+        except Exception as error:  # a third party's editor may raise anything
+            result = EditResult(status=in_one_line(error))
+        return MadeEdit(case, result, time.perf_counter() - started)
 
     def _made(self, requests: Sequence[EditRequest]) -> Iterator[MadeEdit]:
         """All requests together; from the editor's first exception on, one at a time.
