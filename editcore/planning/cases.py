@@ -11,7 +11,7 @@ from typing import Any
 
 from editcore.config.study import DatasetSection, Only, Split
 from editcore.datasets.bundled import data_file
-from editcore.errors import DataError, ModelError, at, in_one_line
+from editcore.errors import ConfigError, DataError, ModelError, at, in_one_line
 from editcore.planning import preflight
 from editcore.planning.jobs import DatasetSpec, ModelSpec
 from editcore.registry.registry import Registry
@@ -25,12 +25,30 @@ class TokenizerMissing(Unfetched):
 
 @dataclass(frozen=True)
 class Cases:
-    """A data set, and the cases of it that a study, or one shard of it, edits in some models."""
+    """A data set, and the cases of it that a study, or one shard of it, edits in some models.
+
+    `several` are those of several facts.
+    """
 
     dataset: DatasetSpec
     ids: tuple[int, ...]
     models: Collection[str]
     shard: int = 0
+    several: Collection[int] = frozenset()
+
+    @property
+    def of_one_fact(self) -> tuple[int, ...]:
+        """The ids of the cases of one fact."""
+        return tuple(case for case in self.ids if case not in self.several)
+
+    def require_one_fact(self, use: str) -> None:
+        """Raise `ConfigError` if a case has several facts, which its `use` cannot take."""
+        several = [case for case in self.ids if case in self.several]
+        if several:
+            raise ConfigError(
+                f"case {several[0]} of {self.dataset.name!r} has several facts, and {use}; name "
+                "data sets whose cases have one fact"
+            )
 
     def are_for(self, model: ModelSpec) -> bool:
         """Whether the study edits them in this model."""
@@ -65,8 +83,10 @@ def of_dataset(
         requests = [each for each in requests if half(seed, each.case_id) == choice.split]
     code = registry.dataset_formats[found].foreign_code
     spec = DatasetSpec(name=label, path=path, format=choice.format, format_code=code)
-    ids = tuple(request.case_id for request in requests[: choice.limit])
-    return Cases(spec, ids, [each.name for each in edited])
+    taken = requests[: choice.limit]
+    several = frozenset(request.case_id for request in taken if request.further)
+    ids = tuple(request.case_id for request in taken)
+    return Cases(spec, ids, [each.name for each in edited], several=several)
 
 
 def half(seed: int, case_id: int) -> Split:

@@ -134,6 +134,10 @@ class _Planner:
         planner = SequencePlanner(choice, place, self._config, self._registry)
         editors = planner.editors()
         facts = planner.facts({each.dataset.name: each.ids for each in cases})
+        for each in cases:
+            if each.dataset.name in facts:
+                with at(f"{place}.datasets"):
+                    each.require_one_fact("a step of a sequence edits single facts")
         measured = planner.measured()
         jobs = [
             SequenceJob(
@@ -310,6 +314,9 @@ class _Planner:
                     f"{self._where}: mechanism.{key}: {label!r} has `single_edits: false`, and the "
                     "mechanism is shown on single edits; name another data set"
                 )
+        for key in ("hard", "normal"):
+            with self._at(f"mechanism.{key}"):
+                first[getattr(choice, key)].require_one_fact("the mechanism is that of one fact")
         hard, normal = first[choice.hard], first[choice.normal]
         jobs = {
             pair.model.name: self._mechanism_job(pair, hard, normal, perplexity)
@@ -361,13 +368,18 @@ class _Planner:
 
 
 def _value_jobs(pair: _Edited, cases: Cases) -> list[ValueJob]:
-    """The searches for v* that an editor needs on one shard; editors may share them."""
+    """The searches for v* that an editor needs on one shard; editors may share them.
+
+    A case of several facts searches when it is edited: v* depends on the edits before.
+    """
+    if not cases.of_one_fact:
+        return []
     return [
         ValueJob(
             model=pair.model,
             dataset=cases.dataset,
             shard=cases.shard,
-            case_ids=cases.ids,
+            case_ids=cases.of_one_fact,
             prefixes=str(paths.prefixes(pair.model.name)),
             options=options,
         )
