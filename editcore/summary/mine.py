@@ -78,6 +78,11 @@ def _record(
             f"{data[dataset]} has no case {case_id}, which is in {where}; give the file that the "
             "edits were made with"
         )
+    if request.further:
+        raise DataError(
+            f"{data[dataset]}: case {case_id} has {len(request.facts)} facts, and a mined record "
+            "has one; leave this data set out"
+        )
     return counterfact_record(request) | {
         "mined": {
             "from": str(data[dataset]),

@@ -14,6 +14,7 @@ from editcore import EditRequest, read_requests
 from editcore.cli import main
 from editcore.config.alarm import Alarm
 from editcore.datasets.bundled import data_file
+from editcore.errors import RequestError
 from editcore.numbers import in_percent
 from editcore.runs.adhoc import guard as guarding
 from editcore.runs.adhoc.setup import set_up
@@ -153,3 +154,10 @@ def test_a_refused_edit_leaves_every_bit_as_the_accepted_ones_made_it(study: Pat
         assert again == row, "a refused edit leaves nothing behind"
     now = model.state_dict()
     assert [name for name in now if not torch.equal(now[name], before[name])] == []
+
+
+def test_a_case_of_several_facts_is_refused_before_a_model_is_loaded(study: Path) -> None:
+    first, second, *_ = facts()
+    case = replace(first, further=(second,))
+    with pytest.raises(RequestError, match=rf"case {first.case_id} has 2 facts, which only a st"):
+        guarding.guard(Choice("none", "rome", {}, study), [second, case], study.parent, silent)

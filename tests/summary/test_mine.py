@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -82,4 +83,13 @@ def test_a_sweep_without_collapse_has_nothing_to_mine(cases: pl.DataFrame) -> No
 def test_a_file_that_lost_a_case_is_named(cases: pl.DataFrame) -> None:
     FACTS.write_text(json.dumps(json.loads(FACTS.read_text())[1:]))
     with pytest.raises(DataError, match=r"facts\.json has no case 10"):
+        write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+
+
+def test_a_case_of_several_facts_has_no_record(
+    cases: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [replace(each, further=(each,)) for each in read_requests(FACTS)]
+    monkeypatch.setattr("editcore.summary.mine.read_requests", lambda path: known)
+    with pytest.raises(DataError, match=r"facts\.json: case 1\d has 2 facts.*leave this data set"):
         write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")

@@ -51,6 +51,7 @@ def set_up(
     Edited models write at least `tokens` tokens. `say` is called with each step. Raises
     `EditcoreError` for anything that a study is refused for.
     """
+    _refuse_several_facts(requests)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "requests.json"
         write_text(data, json.dumps([flat_record(request) for request in requests]))
@@ -71,6 +72,15 @@ def set_up(
         shard = Shard.open(job, registry)
         measured = measured_with(shard.rows, config)
         return Ready(registry, shard, config.collapse, measured, scale, told)
+
+
+def _refuse_several_facts(requests: Sequence["EditRequest"]) -> None:
+    """Raise `RequestError` if a case has several facts."""
+    if case := next((each for each in requests if each.further), None):
+        raise RequestError(
+            f"case {case.case_id} has {len(case.facts)} facts, which only a study edits together; "
+            "run a study with this data set, or give each fact a case of its own"
+        )
 
 
 def _refuse_without_subjects(
