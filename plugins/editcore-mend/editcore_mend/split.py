@@ -41,10 +41,10 @@ def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> S
     Facts about a subject of an excluded file are in no part, whatever their relation. Raises
     `DataError` if fewer than two subjects are left to train on.
     """
-    records = read_requests(facts)
+    records = _facts(facts)
     known = [request for request in records if not _unfit(request)]
     flawed = {request.case_id: _unfit(request) for request in records if _unfit(request)}
-    taken = {request.subject for file in exclude for request in read_requests(file)}
+    taken = {request.subject for file in exclude for request in _facts(file)}
     subjects = sorted({request.subject for request in known} - taken)
     random.Random(f"{seed}/split").shuffle(subjects)
     half = max(1, round(held_out * len(subjects) / 2))
@@ -55,6 +55,11 @@ def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> S
             "give more facts or exclude less"
         )
     return Split(_about(known, train), _about(known, validation), _about(known, test), flawed)
+
+
+def _facts(file: Path) -> list[EditRequest]:
+    """Every fact of a file; those of one case count singly."""
+    return [fact for case in read_requests(file) for fact in case.facts]
 
 
 def _unfit(request: EditRequest) -> str:

@@ -12,7 +12,7 @@ from editcore_mend.editor import MendEditor
 from editcore_mend.split import split
 from editcore_mend.training import Training
 
-from editcore import DataError, EditContext, RequestError
+from editcore import DataError, EditContext, RequestError, read_requests
 from editcore.testing import tiny_facts, tiny_model, tiny_requests
 from editcore.toolkit import (
     Checkpoint,
@@ -198,3 +198,19 @@ def test_too_few_facts_that_can_be_posed_are_refused(facts: Path, tmp_path: Path
 def test_a_prompt_without_tokens_is_refused() -> None:
     with pytest.raises(RequestError, match="has no tokens"):
         target_row(tiny(), "", "Elro")
+
+
+def test_every_fact_of_a_case_is_trained_on_or_excluded(
+    facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = read_requests(facts)
+    alone = split(facts, [], 0.4, 0)
+    cases = {
+        facts: [replace(first, further=tuple(others))],
+        tmp_path: [replace(first, further=tuple(others[:1]))],
+    }
+    monkeypatch.setattr("editcore_mend.split.read_requests", cases.__getitem__)
+    assert split(facts, [], 0.4, 0) == alone
+    left = split(facts, [tmp_path], 0.4, 0)
+    named = {each.subject for each in (*left.train, *left.validation, *left.test)}
+    assert named == {each.subject for each in others[1:]}
