@@ -30,7 +30,7 @@ from editcore_start import WARM
 
 COMMANDS = (
     "prefixes", "rounding", "texts", "moments", "spectrum", "anchor", "train", "values", "edit",
-    "sequence", "downstream", "layers", "mechanism",
+    "sequence", "downstream", "survive", "layers", "mechanism",
 )  # fmt: skip
 """The commands that run a job with a model."""
 LIBRARIES = (

@@ -63,6 +63,7 @@ OF_THE_WORKFLOW = (
     summarise,
     JOB_COMMANDS["downstream"],
     correlate,
+    JOB_COMMANDS["survive"],
     JOB_COMMANDS["layers"],
     JOB_COMMANDS["mechanism"],
     mechanism_tables,

@@ -259,6 +259,22 @@ TABLE = (
         ),
     ),
     JobCommand(
+        "survive",
+        job="stages.jobs:SurvivalJob",
+        function="editcore.runs.survival:run",
+        outputs=(
+            Output("out", OUT_FILE, "The Parquet file to write, one row per edit and treatment."),
+        ),
+        brief="Measure what rounding, pruning and fine-tuning leave of edits.",
+        help="Round, prune and fine-tune selected edited models, and measure what is left of the "
+        "edits; treated models are not written to disk.\n\nThe edits must be finished: their rows "
+        "and weight changes are read. Edits that are not weight changes are left out.",
+        examples=(
+            "editcore survive --job results/jobs/survival/model=tiny-gpt2.json \\",
+            "  --out survival.parquet",
+        ),
+    ),
+    JobCommand(
         "layers",
         job="stages.jobs:LayersJob",
         function="editcore.runs.layers:run",

@@ -16,7 +16,7 @@ from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 UNJUDGED = MappingProxyType(
     {
         what: (f"editcore.planning.study:listed_{what}", f"editcore.summary.{what}:write_{what}")
-        for what in ("layers", "rounding", "answers")
+        for what in ("survival", "layers", "rounding", "answers")
     }
 )
 to_tables = click.option(
@@ -30,6 +30,7 @@ to_tables = click.option(
         "editcore summarise --study results/jobs/study.json --out results/summary",
         "editcore summarise shard-000.parquet shard-001.parquet --out summary",
         "editcore summarise --what sequences --study results/jobs/study.json --out results/summary",
+        "editcore summarise --what survival --study results/jobs/study.json --out results/summary",
         "editcore summarise --what layers --study results/jobs/study.json --out results/summary",
         "editcore summarise --what rounding --study results/jobs/study.json --out results/summary",
         "editcore summarise --what answers --study results/jobs/study.json --out results/summary",
@@ -58,10 +59,11 @@ def summarise(
     """Collect the rows of all FILES (Parquet) in tables for the report, and judge edited models.
 
     Edits give cases.parquet, verdicts.parquet and warning.parquet; the last shows how well
-    quantities known before an edit predict a collapse. Sequences give sequences.parquet, keys at
-    every layer give layers.parquet, rounded models give rounding.parquet, and free answers give
-    answers.parquet and answers-examples.parquet. Thresholds are those of the study, or the
-    defaults; --ratio, --perplexity, --verdict and --damage override them.
+    quantities known before an edit predict a collapse. Sequences give sequences.parquet, treated
+    models give survival.parquet, keys at every layer give layers.parquet, rounded models give
+    rounding.parquet, and free answers give answers.parquet and answers-examples.parquet. Thresholds
+    are those of the study, or the defaults; --ratio, --perplexity, --verdict and --damage override
+    them.
     """
     from editcore.config.collapse import CollapseSection, replaced
     from editcore.planning.study import listed_config, listed_edits, listed_sequences

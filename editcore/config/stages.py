@@ -1,7 +1,7 @@
-"""The sections of a study that add stages: sequences, tasks, keys by layer, the mechanism."""
+"""The sections of a study that add stages: sequences, tasks, survival, layers, the mechanism."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
@@ -10,6 +10,9 @@ from editcore.config.messages import nearest
 from editcore.config.section import Label, Natural, Positive, Section, Seed
 from editcore.config.telemetry import NAMES
 
+Treatment = Literal["8-bit", "4-bit", "pruned", "fine-tuned"]
+UNTREATED = "untreated"
+TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
 AfterCollapse = Literal["stop", "continue"]
 Arrangement = Literal["drawn", "clustered", "dispersed"]
 
@@ -132,6 +135,51 @@ class DownstreamSection(Section):
     )
     resamples: Positive = Field(
         default=2000, description="Bootstrap samples for the interval of each correlation."
+    )
+
+
+def _each_once(chosen: tuple[Treatment, ...]) -> tuple[Treatment, ...]:
+    twice = next((name for name in chosen if chosen.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is listed twice; list each treatment once")
+    return chosen
+
+
+class SurvivalSection(Section):
+    """What is left of edits after the edited model is rounded, pruned or fine-tuned."""
+
+    treatments: Annotated[
+        tuple[Treatment, ...], AfterValidator(_each_once), Field(min_length=1)
+    ] = Field(
+        default=TREATMENTS,
+        description="What is done to the edited models, each by itself: their weights are rounded "
+        "to 8 or 4 bits, pruned, or fine-tuned on other text.",
+    )
+    cases: Positive = Field(
+        default=20,
+        description="Edited models of each editor and data set, spread evenly over its cases.",
+    )
+    pruned_share: float = Field(
+        default=0.3,
+        gt=0,
+        lt=1,
+        description="The share of each linear map's weights, the smallest ones, that pruning sets "
+        "to zero; embeddings and the head stay as they are.",
+    )
+    steps: Positive = Field(
+        default=20, description="Steps of fine-tuning, each with a batch of 256 tokens."
+    )
+    learning_rate: float = Field(
+        default=1e-4,
+        gt=0,
+        lt=1,
+        description="The learning rate of AdamW, which fine-tunes all weights of the blocks.",
+    )
+    texts: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A file of texts to fine-tune on; by default that of `perplexity`. Texts that "
+        "perplexity is measured on are left out.",
     )
 
 

@@ -17,6 +17,7 @@ from editcore.config.stages import (
     LayerSection,
     MechanismSection,
     SequenceSection,
+    SurvivalSection,
 )
 from editcore.errors import ConfigError
 
@@ -283,6 +284,11 @@ class StudyConfig(Section):
     )
     downstream: DownstreamSection | None = Field(
         default=None, description="Tasks for edited models; by default none."
+    )
+    survival: SurvivalSection | None = Field(
+        default=None,
+        description="What is left of edits after rounding, pruning and fine-tuning; by default not "
+        "measured.",
     )
     layers: LayerSection | None = Field(
         default=None, description="Keys of subjects at every layer; by default not measured."

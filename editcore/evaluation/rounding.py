@@ -7,18 +7,16 @@ scale's sign makes it -8 for the largest weight. The weights of the blocks' line
 and the head's if it is not tied to the embedding; embeddings, norms and biases stay as they are.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
-from editcore.errors import ModelError
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, TokenizedTexts, Unedited
-from editcore.models.anatomy import LINEAR
-from editcore.models.architectures import stores_transposed
+from editcore.evaluation.treatments.compression import Compression
 from editcore.models.loading import LoadedModel
 
 BITS = (8, 4)
@@ -34,46 +32,18 @@ def measure(model: LoadedModel, texts: TokenizedTexts, unedited: Unedited, bits:
         return EditedPerplexity(model, texts, unedited.predictions).now(0)
 
 
-@contextmanager
-def rounding(model: LoadedModel, bits: int) -> Iterator[None]:
+def compression(bits: int) -> Compression:
+    """Rounding to 8 or 4 bits, as a compression of each linear map and of a head of its own."""
+    return Compression(partial(rounded, bits=bits), head=True)
+
+
+def rounding(model: LoadedModel, bits: int) -> AbstractContextManager[None]:
     """A block in which the model's linear maps are rounded; then they are bit by bit as before.
 
-    The original weights of the rounded maps are kept meanwhile, once. Raises `ModelError` if they
-    are not floating-point numbers.
+    The original weights of the rounded maps are kept meanwhile, once. Entering it raises
+    `ModelError` if they are not floating-point numbers.
     """
-    weights = {name: model.model.get_parameter(name) for name in linear_weights(model)}
-    for name, weight in weights.items():
-        if not weight.is_floating_point():
-            raise ModelError(
-                f"{name} of model {model.name!r} is quantised ({weight.dtype}), so it cannot be "
-                "rounded; load the model with floating-point weights"
-            )
-    originals: dict[str, Tensor] = {}
-    try:
-        for name, weight in weights.items():
-            originals[name] = weight.detach().clone()
-            transposed = stores_transposed(model.model, name)
-            own = originals[name].T if transposed else originals[name]
-            new = rounded(own, bits)
-            weight.data.copy_(new.T if transposed else new)
-        model.follow(weights)
-        yield
-    finally:
-        for name, original in originals.items():
-            weights[name].data.copy_(original)
-        model.follow(weights)
-
-
-def linear_weights(model: LoadedModel) -> list[str]:
-    """The names of the weights that are rounded."""
-    whole, blocks = model.model, f"{model.anatomy.blocks}."
-    head, embedding = whole.get_output_embeddings(), whole.get_input_embeddings()
-    own_head = head is not None and head.weight is not embedding.weight
-    return [
-        f"{path}.weight"
-        for path, module in whole.named_modules()
-        if isinstance(module, LINEAR) and (path.startswith(blocks) or (own_head and module is head))
-    ]
+    return compression(bits).applied(model)
 
 
 def rounded(weight: Float[Tensor, "d_out d_in"], bits: int) -> Float[Tensor, "d_out d_in"]:

@@ -21,7 +21,13 @@ from editcore.planning.jobs import (
     TransformSpec,
     ValueJob,
 )
-from editcore.planning.stages.jobs import DownstreamJob, EditFiles, LayersJob, MechanismJob
+from editcore.planning.stages.jobs import (
+    DownstreamJob,
+    EditFiles,
+    LayersJob,
+    MechanismJob,
+    TuningSpec,
+)
 from editcore.registry.hookspecs import AUTO
 from editcore.registry.registry import Registry
 
@@ -65,7 +71,7 @@ def _require_other(part: BaseModel, registry: Registry) -> None:
 def _files(part: BaseModel) -> Iterator[str]:
     """The files that one part of a job reads, without those of its own parts."""
     match part:
-        case DatasetSpec() | PerplexitySpec() | TextSpec():
+        case DatasetSpec() | PerplexitySpec() | TextSpec() | TuningSpec():
             yield part.path
         case EditFiles():
             yield from (part.rows, part.deltas)

@@ -174,6 +174,16 @@ def downstream(model: str) -> Path:
     return RESULTS / "downstream" / f"model={model}" / "scores.parquet"
 
 
+def survival_job(model: str) -> Path:
+    """The job that treats a model's edited ones and measures what is left of the edits."""
+    return RESULTS / "jobs" / "survival" / f"model={model}.json"
+
+
+def survival(model: str) -> Path:
+    """The table of what is left of a model's edits."""
+    return RESULTS / "survival" / f"model={model}.parquet"
+
+
 def layers_job(model: str) -> Path:
     """The job that compares keys at every layer of a model."""
     return RESULTS / "jobs" / "layers" / f"model={model}.json"

@@ -35,9 +35,16 @@ from editcore.planning.jobs import (
 from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sources import model_spec, moment_texts, perplexity_spec
 from editcore.planning.stages.downstream import downstream_jobs
-from editcore.planning.stages.jobs import CaseSet, DownstreamJob, LayersJob, MechanismJob
+from editcore.planning.stages.jobs import (
+    CaseSet,
+    DownstreamJob,
+    LayersJob,
+    MechanismJob,
+    SurvivalJob,
+)
 from editcore.planning.stages.layers import layers_jobs
 from editcore.planning.stages.sequences import SequencePlanner
+from editcore.planning.stages.survival import survival_jobs
 from editcore.planning.study import Study
 from editcore.registry.registry import Registry, load_registry
 
@@ -115,6 +122,7 @@ class _Planner:
             files,
             sequences=self._sequences(edited, cases, perplexity),
             downstream=self._downstream(models, edits, perplexity),
+            survival=self._survival(models, edits, perplexity),
             layers=self._layers(models, cases),
             mechanism=self._mechanism_jobs(edited, shards, perplexity),
             texts=self._texts,
@@ -275,12 +283,23 @@ class _Planner:
     ) -> dict[str, DownstreamJob]:
         if (choice := self._config.downstream) is None:
             return {}
-        kept = [job for job in edits if self._changes_weights(job.editor)]
+        kept = self._weight_changes(edits)
         with self._at("downstream.tasks"):
             return downstream_jobs(choice, models, kept, perplexity, self._config.seed)
 
-    def _changes_weights(self, editor: EditorSpec) -> bool:
-        return self._registry.editors[editor.uses].record.capabilities.changes_weights
+    def _survival(
+        self, models: Sequence[ModelSpec], edits: Sequence[EditJob], perplexity: _Perplexity
+    ) -> dict[str, SurvivalJob]:
+        if (choice := self._config.survival) is None:
+            return {}
+        kept = self._weight_changes(edits)
+        with self._at("survival.texts"):
+            return survival_jobs(choice, models, kept, perplexity, self._config.seed)
+
+    def _weight_changes(self, edits: Sequence[EditJob]) -> list[EditJob]:
+        """The shards of editors whose edits are weight changes."""
+        known = self._registry.editors
+        return [job for job in edits if known[job.editor.uses].record.capabilities.changes_weights]
 
     def _layers(self, models: Sequence[ModelSpec], cases: Sequence[Cases]) -> dict[str, LayersJob]:
         if (choice := self._config.layers) is None:

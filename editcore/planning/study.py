@@ -29,7 +29,7 @@ from editcore.planning.jobs import (
     write_if_changed,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
-from editcore.planning.stages.jobs import DownstreamJob, LayersJob, MechanismJob
+from editcore.planning.stages.jobs import DownstreamJob, LayersJob, MechanismJob, SurvivalJob
 
 # The tables in `editcore.records.mechanism_schemas`, which planning does not import.
 MECHANISM = ("updates", "distances", "points", "moved", "depth", "positions")
@@ -42,6 +42,7 @@ class StudyList(Job):
     edits: dict[str, str]
     sequences: dict[str, str]
     scores: dict[str, str]
+    survival: dict[str, str] = Field(default_factory=dict)
     layers: dict[str, str] = Field(default_factory=dict)
     rounding: dict[str, str] = Field(default_factory=dict)
     answers: dict[str, str] = Field(default_factory=dict)
@@ -50,7 +51,7 @@ class StudyList(Job):
 
 @dataclass(frozen=True)
 class Study:
-    """A study as jobs, by key; prefixes, rounding, tasks, layers and mechanism by model.
+    """A study as jobs, by key; prefixes, rounding, tasks, survival, layers and mechanism by model.
 
     `model_files` are the files that each model is loaded from, so that a changed model is edited
     again.
@@ -65,6 +66,7 @@ class Study:
     model_files: Mapping[str, tuple[str, ...]]
     sequences: Mapping[SequenceKey, SequenceJob] = field(default_factory=dict)
     downstream: Mapping[str, DownstreamJob] = field(default_factory=dict)
+    survival: Mapping[str, SurvivalJob] = field(default_factory=dict)
     layers: Mapping[str, LayersJob] = field(default_factory=dict)
     mechanism: Mapping[str, MechanismJob] = field(default_factory=dict)
     texts: Mapping[ArtefactKey, TextJob] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Study:
         names = ["cases", "verdicts", "warning"]
         names += ["rounding"] if self.rounding else []
         names += ["downstream", "correlation", "weight_change"] if self.downstream else []
+        names += ["survival"] if self.survival else []
         names += ["sequences"] if self.sequences else []
         names += ["layers"] if self.layers else []
         names += ["answers", "answers-examples"] if self.config.answers else []
@@ -108,8 +111,8 @@ class Study:
     def tables(self) -> list[str]:
         """Every table of the study; a missing one is made again, whatever else exists."""
         own = [*self.edit_files, *self.sequence_files, *self.score_files, *self.layer_files]
-        own += self.answer_files
-        return [*own, *self.rounding_files, *self.mechanism_folders, *self.summaries]
+        more = [*self.answer_files, *self.survival_files, *self.rounding_files]
+        return [*own, *more, *self.mechanism_folders, *self.summaries]
 
     @property
     def sequence_files(self) -> list[str]:
@@ -120,6 +123,11 @@ class Study:
     def score_files(self) -> list[str]:
         """The tables of downstream scores, one for each model."""
         return [str(paths.downstream(model)) for model in self.downstream]
+
+    @property
+    def survival_files(self) -> list[str]:
+        """The tables of what is left of edits, one for each model."""
+        return [str(paths.survival(model)) for model in self.survival]
 
     @property
     def layer_files(self) -> list[str]:
@@ -228,6 +236,17 @@ class Study:
         edits = [file for shard in job.edits for file in (shard.rows, shard.deltas)]
         return [*edits, *_task_files(job.tasks), job.perplexity.path, *self.model_files[model]]
 
+    def survival_inputs(self, model: str) -> list[str]:
+        """The files, besides the job, that treated models are measured from: edits, facts, texts.
+
+        The model's own files are among them.
+        """
+        job = self.survival[model]
+        edits = [file for each in job.edits for file in (each.rows, each.deltas)]
+        texts = [job.perplexity.path, *([job.tuning.path] if job.tuning else [])]
+        read = dict.fromkeys([*(each.dataset.path for each in job.edits), *texts])
+        return [*edits, *read, *self.model_files[model]]
+
     def gpus(self, model: str) -> int:
         """The number of graphics cards that a job with this model uses: 0 or 1."""
         return int(self.config.models[model].device.startswith("cuda"))
@@ -259,6 +278,8 @@ class Study:
             yield paths.sequences_job(*sequence_key), sequence_job.as_json()
         for model, downstream_job in self.downstream.items():
             yield paths.downstream_job(model), downstream_job.as_json()
+        for model, survival_job in self.survival.items():
+            yield paths.survival_job(model), survival_job.as_json()
         for model, layers_job in self.layers.items():
             yield paths.layers_job(model), layers_job.as_json()
         for model, mechanism_job in self.mechanism.items():
@@ -271,6 +292,7 @@ class Study:
             scores={
                 str(paths.downstream(m)): str(paths.downstream_job(m)) for m in self.downstream
             },
+            survival={str(paths.survival(m)): str(paths.survival_job(m)) for m in self.survival},
             layers={str(paths.layers(m)): str(paths.layers_job(m)) for m in self.layers},
             rounding={str(paths.rounding(m)): str(paths.rounding_job(m)) for m in self.rounding},
             answers={
@@ -315,6 +337,11 @@ def listed_sequences(study_file: Path) -> dict[Path, SequenceJob]:
 def listed_scores(study_file: Path) -> dict[Path, DownstreamJob]:
     """The tables of scores, each with its job."""
     return _read_jobs(_listed(study_file).scores, DownstreamJob)
+
+
+def listed_survival(study_file: Path) -> dict[Path, SurvivalJob]:
+    """The tables of what is left of edits, each with its job."""
+    return _read_jobs(_listed(study_file).survival, SurvivalJob)
 
 
 def listed_layers(study_file: Path) -> dict[Path, LayersJob]:

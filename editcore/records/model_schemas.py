@@ -1,7 +1,16 @@
 """The tables about models: every column with its meaning and unit."""
 
 from editcore.records.columns import real, schema, small, text, whole
-from editcore.records.schemas import STORED
+from editcore.records.schemas import CASE_KEYS, GROUP, STORED
+
+TREATMENT = text(
+    "treatment",
+    "what was done to the edited model: `untreated`; `8-bit` and `4-bit`, its weights rounded as "
+    "in GGUF's Q8_0 and Q4_0; `pruned`, each linear map's smallest weights set to zero; "
+    "`fine-tuned` on other text",
+)
+# What is measured of each treated model.
+LEFT = ("efficacy", "generalization", "efficacy_score")
 
 LAYERS = schema(
     "layers/1",
@@ -44,6 +53,65 @@ ROUNDING = schema(
         text("precision", "precision of the frozen model's matrix products"),
         STORED,
     ),
+)
+
+SURVIVAL = schema(
+    "survival/1",
+    (*CASE_KEYS, "treatment"),
+    (
+        *GROUP,
+        whole("case_id", "the edited case's number in the data set"),
+        TREATMENT,
+        text("status", "`ok`, or why the treated model could not be made or measured"),
+        real("efficacy", "share of target tokens that the treated edited model ranks first"),
+        real(
+            "efficacy_unedited",
+            "the same for the unedited model after the same treatment, which may know the object",
+        ),
+        real("generalization", "share of target tokens ranked first after the paraphrases"),
+        real("generalization_unedited", "the same for the treated unedited model"),
+        real(
+            "efficacy_score",
+            "1 if the new object is more probable than the true one after the prompt, otherwise 0; "
+            "null without a true object",
+        ),
+        real("efficacy_score_unedited", "the same for the treated unedited model"),
+        real("perplexity", "perplexity of the treated edited model, on up to ten texts"),
+        real("perplexity_unedited", "that of the treated unedited model"),
+        real(
+            "perplexity_ratio",
+            "`perplexity` / `perplexity_unedited`; null if the latter is not finite",
+        ),
+        whole("seed", "the study's seed"),
+        text("dtype", "number type of the weights"),
+        text("precision", "precision of the frozen model's matrix products"),
+        STORED,
+    ),
+)
+
+SURVIVAL_MEANS = schema(
+    "survival-means/1",
+    ("model", "editor", "dataset", "treatment"),
+    (
+        *GROUP,
+        TREATMENT,
+        whole("n", "edited models"),
+        whole("n_ok", "those that could be treated and measured; the numbers below are for these"),
+        text("failures", "JSON: number of the others by reason; null if there are none"),
+        *(
+            column
+            for name in LEFT
+            for column in (
+                real(f"{name}_mean", f"mean of `{name}`"),
+                real(f"{name}_low", "lower end of its 95 % interval (Wilson)"),
+                real(f"{name}_high", "upper end of that interval"),
+                whole(f"{name}_n", "number of edited models in that mean"),
+                real(f"{name}_unedited_mean", f"mean of `{name}_unedited`"),
+            )
+        ),
+        real("perplexity_ratio_median", "median of `perplexity_ratio`"),
+    ),
+    required=("n", "n_ok"),
 )
 
 WARNING = schema(

@@ -192,9 +192,9 @@ _CASE = (
     ),
 )
 
-EDITS = schema("edits/9", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
+EDITS = schema("edits/8", CASE_KEYS, (*_CASE, *_MEASURED, *_AROUND))
 
-CASES = schema("cases/9", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
+CASES = schema("cases/8", CASE_KEYS, (*_CASE, *_MEASURED, *_VERDICTS, *_AROUND))
 
 # The columns of every row, whatever is measured; a metric's columns have other names.
 OWN_COLUMNS = tuple(name for name in CASES.names if name not in METRIC_COLUMNS)

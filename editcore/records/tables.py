@@ -38,11 +38,11 @@ PROVENANCE_KEY = b"editcore.provenance"
 ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 FIRST_EDITS = "edits/1"
-OLD_EDITS = (FIRST_EDITS, *(f"edits/{version}" for version in range(2, 9)))
+OLD_EDITS = (FIRST_EDITS, *(f"edits/{version}" for version in range(2, 8)))
 # Older versions that lack only columns which may be null.
 OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        schema_name(CASES): ("cases/5", "cases/6", "cases/7", "cases/8"),
+        schema_name(CASES): ("cases/5", "cases/6", "cases/7"),
         schema_name(VERDICTS): ("verdicts/4",),
         schema_name(SEQUENCES): ("sequences/3", "sequences/4"),
         schema_name(SEQUENCES_JUDGED): ("sequences-judged/3", "sequences-judged/4"),

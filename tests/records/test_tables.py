@@ -158,7 +158,7 @@ def test_truncated_foreign_missing_and_outdated_files_are_named(tmp_path: Path) 
         read_edits([good, bad])
     pl.DataFrame({"a": [1]}).write_parquet(bad)
     with pytest.raises(
-        DataError, match=r"bad\.parquet: .*edits/9 is needed, but this one has none"
+        DataError, match=r"bad\.parquet: .*edits/8 is needed, but this one has none"
     ):
         read_edits([good, bad])
     with pytest.raises(DataError, match=r"absent\.parquet: no such file"):
@@ -215,7 +215,7 @@ def test_a_table_of_the_first_version_is_read_without_its_verdicts(tmp_path: Pat
     assert edits["known"].to_list() == [None, True]
     assert edits["key_match"].to_list() == [None, 0.48]
     assert edits["top1_kept"].to_list() == [None, SOUND]
-    with pytest.raises(DataError, match=r"edits/9 is needed, but this one has edits/1"):
+    with pytest.raises(DataError, match=r"edits/8 is needed, but this one has edits/1"):
         read_table(tmp_path / "old.parquet", EDITS)
 
 
@@ -275,8 +275,8 @@ def test_edits_with_the_usual_denominator_are_read_without_it_and_with_no_exposu
 @pytest.mark.parametrize(
     ("declared", "name", "rows"),
     [
-        (EDITS, "edits/8", pl.DataFrame([edit_row(1)])),
-        (CASES, "cases/8", judged_rows([edit_row(1)])),
+        (EDITS, "edits/7", pl.DataFrame([edit_row(1)])),
+        (CASES, "cases/7", judged_rows([edit_row(1)])),
         (VERDICTS, "verdicts/4", verdicts(judged_rows([edit_row(1)]), CollapseSection())),
     ],
 )

@@ -1,12 +1,14 @@
-"""Jobs of the stages after the edits: tasks, keys at every layer, and the mechanism."""
+"""Jobs of the stages after the edits: tasks, survival, keys at every layer, the mechanism."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from editcore.config.section import Natural, Positive, Seed
+from editcore.config.stages import Treatment
 from editcore.planning.jobs import (
     DatasetCases,
+    DatasetSpec,
     EditorJob,
     Job,
     ModelSpec,
@@ -36,6 +38,38 @@ class DownstreamJob(Job):
     up_to: float | None = None
     drawn: Natural = 0
     limit: Positive | None
+    seed: Seed
+    perplexity: PerplexitySpec
+
+
+class EditedFacts(EditFiles):
+    """The files of one shard, and the data set with the facts that were edited."""
+
+    dataset: DatasetSpec
+
+
+class TuningSpec(Job):
+    """Fine-tuning on a file's texts, without the first `skipped`."""
+
+    path: str
+    skipped: Natural
+    steps: Positive
+    learning_rate: Annotated[float, Field(gt=0, lt=1)]
+
+
+class SurvivalJob(Job):
+    """Treat some edited models of one model, and measure what is left of the edits.
+
+    `cases` are for each editor and data set. `tuning` is given if the models are fine-tuned; `seed`
+    orders its texts.
+    """
+
+    model: ModelSpec
+    edits: Annotated[tuple[EditedFacts, ...], Field(min_length=1)]
+    treatments: Annotated[tuple[Treatment, ...], Field(min_length=1)]
+    cases: Positive
+    pruned_share: Annotated[float, Field(gt=0, lt=1)]
+    tuning: TuningSpec | None = None
     seed: Seed
     perplexity: PerplexitySpec
 
