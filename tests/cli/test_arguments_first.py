@@ -48,6 +48,7 @@ STUDY = study_config(
     },
     sequences={"editors": ["rome"], "edits": 2},
     downstream={"tasks": [TASK]},
+    survival={},
     layers={},
     moments={"source": "model"},
     mechanism={"editor": "rome", "hard": "facts", "normal": "facts"},
@@ -55,7 +56,7 @@ STUDY = study_config(
 JOBS = Path("results") / "jobs"
 LIST = str(JOBS / "study.json")
 # The folder of a command's jobs in a planned study.
-PLACES = {"edit": "edits", "sequence": "sequences", "spectrum": "spectra", "anchor": "anchors"}
+PLACES = {"edit": "edits", "sequence": "sequences", "spectrum": "spectra", "anchor": "anchors", "survive": "survival"}
 BELOW_A_FILE = "bad.json/out"
 
 
@@ -179,6 +180,7 @@ def of_jobs() -> Iterator[Wrong]:
             "edit",
             "sequence",
             "downstream",
+            "survive",
             "layers",
             "mechanism",
         ):

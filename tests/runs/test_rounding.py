@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from editcore.collapse.yardstick import scale_of
+from editcore.evaluation.treatments import compression
 from editcore.models import loading
 from editcore.models.loading import LoadedModel
 from editcore.planning.jobs import ModelSpec, PerplexitySpec, RoundingJob
@@ -44,7 +45,7 @@ def test_a_quantised_model_has_its_reason_and_no_scale(
 ) -> None:
     def quantised(*given: object, **named: object) -> LoadedModel:
         model = load(*given, **named)
-        monkeypatch.setattr(rounding.rounding, "linear_weights", lambda _: ["whole"])
+        monkeypatch.setattr(compression, "linear_weights", lambda *_, **__: ["whole"])
         model.model.whole = torch.nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False)
         return model
 

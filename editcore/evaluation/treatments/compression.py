@@ -32,17 +32,9 @@ class Compression:
 
     def weights(self, model: LoadedModel) -> list[str]:
         """The names of the weights that are compressed; `ModelError` if one is quantised."""
-        whole, blocks = model.model, f"{model.anatomy.blocks}."
-        head, embedding = whole.get_output_embeddings(), whole.get_input_embeddings()
-        own_head = self.head and head is not None and head.weight is not embedding.weight
-        found = [
-            f"{path}.weight"
-            for path, module in whole.named_modules()
-            if isinstance(module, LINEAR)
-            and (path.startswith(blocks) or (own_head and module is head))
-        ]
+        found = linear_weights(model, head=self.head)
         for name in found:
-            weight = whole.get_parameter(name)
+            weight = model.model.get_parameter(name)
             if not weight.is_floating_point():
                 raise ModelError(
                     f"{name} of model {model.name!r} is quantised ({weight.dtype}), so it cannot "
@@ -94,3 +86,15 @@ class Compression:
     def _new(self, model: LoadedModel, name: str) -> Float[Tensor, "d_out d_in"]:
         weight = model.model.get_parameter(name).detach()
         return self.of(weight.T if stores_transposed(model.model, name) else weight)
+
+
+def linear_weights(model: LoadedModel, *, head: bool) -> list[str]:
+    """The names of the blocks' linear maps' weights; with `head`, of an untied head's too."""
+    whole, blocks = model.model, f"{model.anatomy.blocks}."
+    last, embedding = whole.get_output_embeddings(), whole.get_input_embeddings()
+    own_head = head and last is not None and last.weight is not embedding.weight
+    return [
+        f"{path}.weight"
+        for path, module in whole.named_modules()
+        if isinstance(module, LINEAR) and (path.startswith(blocks) or (own_head and module is last))
+    ]

@@ -1,0 +1,147 @@
+"""What is left of edits after the edited model is rounded, pruned or fine-tuned."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from math import ceil
+from typing import Any
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from editcore.config.stages import TREATMENTS, UNTREATED
+from editcore.numbers import count, listed, share, times
+from editcore.records.model_schemas import SURVIVAL_MEANS
+from editcore.report.data import ReportData
+from editcore.report.drawing.style import HEIGHT, MUTED, WIDTH, editor_legend, marks, panels
+from editcore.report.section import Drawing, PageSection
+from editcore.report.tables import Table
+
+ORDER = (UNTREATED, *TREATMENTS)
+METRICS = {
+    "efficacy": "efficacy",
+    "generalization": "generalization",
+    "efficacy_score": "likelier than the true object",
+}
+IN_WORDS = {"8-bit": "at 8 bits", "4-bit": "at 4 bits"}
+SPREAD = 0.6  # of the distance between two treatments, over which the editors are placed
+WORDS = (
+    "Some edited models are rounded to 8 and 4 bits, pruned by the size of their weights, or "
+    "fine-tuned on other text, each by itself, and asked for the edited fact again. Efficacy and "
+    "generalization are shares of the new object’s tokens, with 95 % Wilson intervals. Grey dashes "
+    "are the unedited model after the same treatment: what it knows of the new object without an "
+    "edit. Edits that are not weight changes are left out."
+)
+Row = dict[str, Any]
+
+
+def section(study: ReportData) -> PageSection | None:
+    """A figure per model, a sentence for each, and the table; None without treated models."""
+    found = study.table("survival", SURVIVAL_MEANS)
+    if found is None or found.is_empty():
+        return None
+    models = [model for model in study.models if model in found["model"]]
+    drawings = tuple(
+        Drawing(
+            f"treated-model={model}",
+            f"Efficacy of edits of {model}, untreated and after each treatment, by editor.",
+            partial(draw, study, found.filter(model=model)),
+        )
+        for model in models
+    )
+    sentences = [said for model in models for said in sentence(model, found.filter(model=model))]
+    return PageSection(
+        "survival", "What is left of an edit", (WORDS, *sentences), drawings, (_table(study, found),)
+    )
+
+
+def sentence(model: str, rows: pl.DataFrame) -> Iterator[str]:
+    """How much of the efficacy each treatment left, over all edited models; none if unmeasured.
+
+    >>> rows = {"treatment": ["untreated", "pruned"], "efficacy_mean": [0.9, 0.3]}
+    >>> list(sentence("tiny", pl.DataFrame(rows | {"efficacy_n": [20, 20]})))
+    ['Of tiny’s 20 edits, efficacy is 0.90 untreated and 0.30 pruned.']
+    """
+    measured = rows.filter(pl.col("efficacy_n") > 0)
+    told = []
+    for treatment in ORDER:
+        some = measured.filter(treatment=treatment)
+        if not some.is_empty():
+            hits = (some["efficacy_mean"] * some["efficacy_n"]).sum()
+            told.append(f"{share(hits / some['efficacy_n'].sum())} {IN_WORDS.get(treatment, treatment)}")
+    number = measured.filter(treatment=UNTREATED)["efficacy_n"].sum()
+    if told and number:
+        yield f"Of {model}’s {count(number)} edits, efficacy is {listed(told)}."
+
+
+def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
+    """Efficacy with its interval by treatment; a panel per data set, editors side by side."""
+    datasets = [each for each in study.datasets if each in rows["dataset"]]
+    treatments = [each for each in ORDER if each in rows["treatment"]]
+    columns = min(2, len(datasets))
+    figure, grid = panels([f"{rows['model'][0]}: {each}" for each in datasets], columns)
+    lines = ceil(len(datasets) / columns)
+    figure.set_size_inches(max(WIDTH, 0.8 * WIDTH * columns), 0.75 * HEIGHT * lines + 0.6)
+    for axes, dataset in zip(grid, datasets, strict=False):
+        _panel(axes, study.editors, rows.filter(dataset=dataset), treatments)
+    drawn = {name: m for name, m in marks(study.editors).items() if name in rows["editor"]}
+    editor_legend(figure, drawn, 4)
+    return figure
+
+
+def _panel(
+    axes: Axes, editors: Sequence[str], rows: pl.DataFrame, treatments: Sequence[str]
+) -> None:
+    step = SPREAD / max(1, len(editors))
+    for place, (editor, mark) in enumerate(marks(editors).items()):
+        for row in rows.filter(pl.col("efficacy_n") > 0, editor=editor).iter_rows(named=True):
+            across = treatments.index(row["treatment"]) + (place - (len(editors) - 1) / 2) * step
+            mean, unedited = row["efficacy_mean"], row["efficacy_unedited_mean"]
+            axes.errorbar(
+                across,
+                mean,
+                [[max(0.0, mean - row["efficacy_low"])], [max(0.0, row["efficacy_high"] - mean)]],
+                color=mark.colour,
+                marker=mark.marker,
+                markersize=4,
+                linewidth=1.0,
+            )
+            axes.hlines(unedited, across - step / 2, across + step / 2, color=MUTED, linewidth=1.2)
+    axes.set_xticks(range(len(treatments)), treatments, rotation=25, ha="right")
+    axes.set_xlim(-0.5, len(treatments) - 0.5)
+    axes.set_xlabel("treatment of the edited model")
+    axes.set_ylim(-0.03, 1.05)
+    axes.set_ylabel("efficacy")
+
+
+def _table(study: ReportData, found: pl.DataFrame) -> Table:
+    orders = (study.models, study.editors, study.datasets, ORDER)
+    columns = ("model", "editor", "dataset", "treatment")
+    rows = sorted(
+        found.iter_rows(named=True),
+        key=lambda row: [o.index(row[c]) for o, c in zip(orders, columns, strict=True)],
+    )
+    cells = tuple(
+        (
+            *(row[name] for name in columns),
+            f"{row['n_ok']:,}",
+            f"{row['n'] - row['n_ok']:,}",
+            *(_with_interval(row, name) for name in METRICS),
+            *(share(row[f"{name}_unedited_mean"]) for name in METRICS),
+            times(row["perplexity_ratio_median"]),
+        )
+        for row in rows
+    )
+    caption = (
+        "Means over treated edited models, with 95 % Wilson intervals; “unedited” is the unedited "
+        "model after the same treatment, asked the same. “Ratio” is the median of the treated "
+        "edited model’s perplexity relative to the treated unedited one’s."
+    )
+    heads = ("model", "editor", "data set", "treatment", "edits", "failed", *METRICS.values())
+    unedited = (f"{name}, unedited" for name in METRICS.values())
+    return Table(caption, (*heads, *unedited, "ratio"), cells, 4)
+
+
+def _with_interval(row: Row, name: str) -> str:
+    mean, low, high = (row[f"{name}_{part}"] for part in ("mean", "low", "high"))
+    return share(mean) if mean is None else f"{share(mean)} ({share(low)} to {share(high)})"
