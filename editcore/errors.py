@@ -30,6 +30,10 @@ class ModelError(EditcoreError):
     """A model cannot be found, loaded, or edited at the place asked for."""
 
 
+class Unfetched(EditcoreError):
+    """Something that a study needs is not on this machine yet, and `snakemake fetch` gets it."""
+
+
 class PluginError(EditcoreError):
     """An installed plugin is broken, clashes with another, or broke its contract."""
 

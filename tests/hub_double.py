@@ -21,10 +21,11 @@ QUESTION = re.compile(
 
 @dataclass
 class Repository:
-    """Files by path, in one commit."""
+    """Files by path, in one commit, and tags such as `license:mit`."""
 
     commit: str
     files: Mapping[str, bytes]
+    tags: tuple[str, ...] = ()
 
     def entries(self, folder: str = "") -> list[dict[str, Any]]:
         """The content of a folder, including folders, as the hub lists it."""
@@ -107,7 +108,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._say([known[path] for path in json.loads(body)["paths"] if path in known])
             else:
                 siblings = [{"rfilename": path} for path in there.files]
-                self._say({"id": found["name"], "sha": there.commit, "siblings": siblings})
+                about = {"id": found["name"], "sha": there.commit, "tags": there.tags}
+                self._say(about | {"siblings": siblings})
 
         def _say(self, content: object) -> None:
             self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})

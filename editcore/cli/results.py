@@ -255,14 +255,14 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
     The files are in COUNTERFACT's format, can be used in another study, and record the origin of
     each case.
     """
-    from editcore.datasets.bundled import data_file
     from editcore.planning.study import listed_config
     from editcore.records.schemas import CASES
     from editcore.records.tables import read_table
+    from editcore.sources.published import local_file
     from editcore.summary.mine import named, write_mined
 
     sets = listed_config(study).datasets if study else {}
-    files = {label: Path(data_file(choice.path)) for label, choice in sets.items()} | named(data)
+    files = {label: Path(local_file(choice)) for label, choice in sets.items()} | named(data)
     mined = write_mined(read_table(cases, CASES), files, out, seed, str(cases))
     for path, count in mined.files.items():
         click.echo(f"{path}: {count} cases")

@@ -11,6 +11,7 @@ from editcore.config.answers import AnswersSection
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import nearest, validated
 from editcore.config.plain_yaml import parse_yaml
+from editcore.config.published import SHA256_PATTERN, PublishedFile
 from editcore.config.section import Label, Positive, Section, Seed
 from editcore.config.stages import (
     DownstreamSection,
@@ -56,7 +57,7 @@ class ModelSection(Section):
     )
     sha256: str | None = Field(
         default=None,
-        pattern=r"^[0-9a-fA-F]{64}$",
+        pattern=SHA256_PATTERN,
         description="SHA-256 that a .gguf file must have; by default any.",
     )
     dtype: FloatType = Field(
@@ -132,10 +133,9 @@ class EditorSection(Section):
     )
 
 
-class DatasetSection(Section):
+class DatasetSection(PublishedFile):
     """A file of facts to edit, one edit per record."""
 
-    path: str = Field(min_length=1, description="The data file, relative to the working directory.")
     limit: Positive | None = Field(
         default=None, description="Use only the first N records; by default all."
     )
@@ -165,8 +165,14 @@ class DatasetSection(Section):
         "`editcore plugins`); auto recognises it by the fields of the first record that fits one.",
     )
 
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Self:
+        if self.named is None:
+            raise ValueError("no file is named; give `path`, `hub` with `path`, or `url`")
+        return self
 
-class PerplexitySection(Section):
+
+class PerplexitySection(PublishedFile):
     """The texts whose perplexity decides whether a model has collapsed."""
 
     path: str | None = Field(
@@ -194,7 +200,7 @@ class PrefixSection(Section):
     )
 
 
-class MomentSection(Section):
+class MomentSection(PublishedFile):
     """The text from which the second moment C of a layer's keys is estimated."""
 
     path: str | None = Field(
@@ -215,9 +221,9 @@ class MomentSection(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.path is not None and self.source is not None:
+        if self.named is not None and self.source is not None:
             raise ValueError(
-                "`path` and `source: model` are two answers to where texts are from; give one"
+                "a file and `source: model` are two answers to where texts are from; give one"
             )
         return self
 

@@ -26,7 +26,7 @@ REAL_TASKS = ("real_choices", "real_cloze", "real_grammar", "real_passages", "re
 
 
 def perplexity_file(path: str | None, source: str) -> str:
-    """The texts that the perplexity of a model is measured on, where a study gives `path`."""
+    """The texts that the perplexity of a model is measured on, where a study names `path`."""
     return path or (PERPLEXITY if is_bundled(source) else REAL_PERPLEXITY)
 
 
@@ -66,8 +66,8 @@ def _invented(config: StudyConfig, source: str) -> Iterator[str]:
     """What of the invented world a model is measured on."""
     if is_bundled(source):
         return
-    perplexity = perplexity_file(config.perplexity.path, source)
-    moments = None if config.moments.source else moment_file(config.moments.path, source)
+    perplexity = perplexity_file(config.perplexity.named, source)
+    moments = None if config.moments.source else moment_file(config.moments.named, source)
     for use, path in (("perplexity on", perplexity), ("C from", moments)):
         if path is not None and _of_the_world(path):
             yield f"{use} {path}"

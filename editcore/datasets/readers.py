@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from editcore.datasets import parquet
 from editcore.datasets.formats.fields import (
     Record,
     RecordParser,
@@ -141,7 +142,9 @@ class _Place:
 
 
 def _items(path: Path) -> list[tuple[_Place, Any]]:
-    """The elements of a JSON list, or one element per line of a `.jsonl` file."""
+    """The elements of a JSON list, of the lines of a `.jsonl` file, or of a `.parquet` file."""
+    if path.suffix == parquet.SUFFIX:
+        return [(_Place(index), row) for index, row in enumerate(parquet.rows(path))]
     content = _content(path)
     if path.suffix == ".jsonl":
         lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]

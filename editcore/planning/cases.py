@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from editcore.config.study import DatasetSection, Only, Split
-from editcore.datasets.bundled import data_file
-from editcore.errors import ConfigError, DataError, ModelError, at, in_one_line
+from editcore.errors import ConfigError, DataError, ModelError, Unfetched, at, in_one_line
 from editcore.planning import preflight
 from editcore.planning.jobs import DatasetSpec, ModelSpec
 from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
-from editcore.sources.wheel_file import Unfetched
+from editcore.sources.published import local_file
 
 
 class TokenizerMissing(Unfetched):
@@ -70,10 +69,10 @@ def of_dataset(
 ) -> Cases:
     """The cases of a data set that a study of `models` edits; `seed` draws the halves of `split`.
 
-    Raises `DataError` if the file is missing or unusable, `PluginError` for an unknown format, and
-    what `chosen` raises.
+    Raises `DataError` if the file is missing or unusable, `Unfetched` if it is published and not on
+    this machine, `PluginError` for an unknown format, and what `chosen` raises.
     """
-    path = data_file(choice.path)
+    path = local_file(choice)
     found, requests = preflight.cases(path, choice.format, registry)
     edited = [each for each in models if choice.models is None or each.name in choice.models]
     if choice.only is not None:

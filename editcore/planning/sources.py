@@ -1,7 +1,6 @@
 """The models and texts of a study, with a hash of third-party code that provides a family."""
 
 from editcore.config.study import ModelSection, MomentSection, PerplexitySection
-from editcore.datasets.bundled import data_file
 from editcore.datasets.invented_world import moment_file, perplexity_file
 from editcore.planning import preflight
 from editcore.planning.jobs import ModelSpec, PerplexitySpec, TextJob, TextSpec
@@ -9,6 +8,7 @@ from editcore.planning.model_types import refuse_unfit
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry
 from editcore.sources.places import require_sha256
+from editcore.sources.published import local_file
 
 # Own texts cost more: a model reads a file of texts several times as fast as it writes one.
 FILE_TOKENS = 200_000
@@ -31,7 +31,7 @@ def model_spec(label: str, choice: ModelSection, registry: Registry) -> ModelSpe
 
 def perplexity_spec(choice: PerplexitySection, model: ModelSpec) -> PerplexitySpec:
     """The texts that a model's perplexity is measured on; `DataError` where there are too few."""
-    path = data_file(perplexity_file(choice.path, model.source))
+    path = local_file(choice, perplexity_file(choice.named, model.source))
     preflight.texts(path, choice.texts)
     return PerplexitySpec(path=path, texts=choice.texts)
 
@@ -41,9 +41,9 @@ def moment_texts(choice: MomentSection, model: ModelSpec, seed: int) -> TextSpec
 
     Raises `DataError` where a file is missing or has no texts.
     """
-    file = None if choice.source else moment_file(choice.path, model.source)
+    file = None if choice.source else moment_file(choice.named, model.source)
     if file is None:
         return TextJob(model=model, tokens=choice.tokens or OWN_TOKENS, seed=seed)
-    path = data_file(file)
+    path = local_file(choice, file)
     preflight.texts(path, None)
     return TextSpec(path=path, tokens=choice.tokens or FILE_TOKENS)

