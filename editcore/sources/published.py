@@ -9,8 +9,6 @@ from editcore.sources.cache import sha256_of
 from editcore.sources.hub_file import HubFile
 from editcore.sources.web_file import WebFile
 
-FETCH = "`snakemake fetch --configfile FILE`"
-
 
 def published(choice: PublishedFile) -> HubFile | WebFile | None:
     """The file that has to be fetched; None for a local one, and if none is named."""
@@ -44,11 +42,12 @@ def local_file(choice: PublishedFile, default: str = "") -> str:
         return path
     if (file := source.cached()) is None:
         raise Unfetched(
-            f"{source} is not on this machine; run {FETCH} once, on a machine with a network"
+            f"{source} is not on this machine; run `snakemake fetch --configfile FILE` once, on a "
+            "machine with a network"
         )
     if sha256 is not None and (found := sha256_of(file)) != sha256:
         raise Unfetched(
             f"{source} is on this machine with the SHA-256 {found}, and {sha256} is required; run "
-            f"{FETCH} to fetch it again, or correct `sha256`"
+            "`snakemake fetch --configfile FILE` to fetch it again, or correct `sha256`"
         )
     return str(file)

