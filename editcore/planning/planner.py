@@ -2,24 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
 
 from editcore.config.messages import nearest
-from editcore.config.options import Anchor, Values, needs
+from editcore.config.options import Values, needs
 from editcore.config.study import StudyConfig
-from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
 from editcore.errors import ConfigError, at
 from editcore.planning import paths, preflight
 from editcore.planning.artefacts import spectra, training
-from editcore.planning.artefacts.anchors import AnchorJob, AnchorPlanner
-from editcore.planning.artefacts.spectra import SpectrumJob
+from editcore.planning.artefacts.anchors import AnchorPlanner
 from editcore.planning.cases import Cases, of_dataset
+from editcore.planning.edited import EditedModel
 from editcore.planning.editors import EditorPlanner, moment_layers
 from editcore.planning.jobs import (
     EditJob,
-    EditorSpec,
     ModelSpec,
     MomentJob,
     PerplexitySpec,
@@ -28,21 +24,19 @@ from editcore.planning.jobs import (
     SequenceJob,
     TextJob,
     TextSpec,
-    TrainJob,
     ValueFile,
-    ValueJob,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey
 from editcore.planning.sources import model_spec, moment_texts, perplexity_spec
 from editcore.planning.stages.downstream import downstream_jobs
 from editcore.planning.stages.jobs import (
-    CaseSet,
     DownstreamJob,
     LayersJob,
     MechanismJob,
     SurvivalJob,
 )
 from editcore.planning.stages.layers import layers_jobs
+from editcore.planning.stages.mechanism import mechanism_sets
 from editcore.planning.stages.sequences import SequencePlanner
 from editcore.planning.stages.survival import survival_jobs
 from editcore.planning.study import Study
@@ -56,20 +50,6 @@ def plan(config: StudyConfig, where: str, registry: Registry | None = None) -> S
     model folder, data file or text that is missing or invalid. Writes nothing and imports no torch.
     """
     return _Planner(config, where, load_registry() if registry is None else registry).study()
-
-
-@dataclass(frozen=True)
-class _Edited:
-    """An editor with its options for one model, and the jobs for the artefacts that it reads."""
-
-    model: ModelSpec
-    editor: EditorSpec
-    moments: MomentJob | None
-    spectra: SpectrumJob | None
-    values: tuple[ValueOptions, ...]
-    training: TrainJob | None
-    trained: str | None
-    anchors: Mapping[Anchor, AnchorJob]
 
 
 # By model, the texts that its perplexity is measured on.
@@ -111,7 +91,7 @@ class _Planner:
         perplexity = {spec.name: self._perplexity(spec) for spec in models}
         pairs = [(e, s) for e in edited for s in shards if s.are_for(e.model)]
         edits = [self._edit_job(*pair, perplexity) for pair in pairs]
-        values = [job for pair in pairs for job in _value_jobs(*pair)]
+        values = [job for pair in pairs for job in pair[0].value_jobs(pair[1])]
         return Study(
             self._config,
             {spec.name: self._prefix_job(spec) for spec in models},
@@ -134,7 +114,7 @@ class _Planner:
         )
 
     def _sequences(
-        self, edited: Sequence[_Edited], cases: Sequence[Cases], perplexity: _Perplexity
+        self, edited: Sequence[EditedModel], cases: Sequence[Cases], perplexity: _Perplexity
     ) -> dict[SequenceKey, SequenceJob]:
         if (choice := self._config.sequences) is None:
             return {}
@@ -149,7 +129,7 @@ class _Planner:
         measured = planner.measured()
         jobs = [
             SequenceJob(
-                **self._artefacts(pair),
+                **pair.artefacts(self._config.seed),
                 dataset=each.dataset,
                 order=seed,
                 case_ids=planner.drawn(facts, each.dataset.name, seed),
@@ -212,7 +192,7 @@ class _Planner:
             preflight.without_wildcards(files)
             return files
 
-    def _edited(self, model: ModelSpec, label: str, anchors: AnchorPlanner) -> _Edited:
+    def _edited(self, model: ModelSpec, label: str, anchors: AnchorPlanner) -> EditedModel:
         options, spec = self._editors.resolved(model, label)
         layers = moment_layers(options)
         values = tuple(need.options for need in needs(options, Values))
@@ -222,7 +202,7 @@ class _Planner:
             files = [job.files if job else {} for job in (moments, basis)]
             learning = training.planned(options, model, spec, self._config.seed, *files)
             norms = anchors.planned(options, model)
-        return _Edited(model, spec, moments, basis, values, *learning, norms)
+        return EditedModel(model, spec, moments, basis, values, *learning, norms)
 
     def _cases(self, label: str, specs: Sequence[ModelSpec]) -> Cases:
         with self._at(f"datasets.{label}"):
@@ -239,7 +219,7 @@ class _Planner:
             model=model.plain, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
         )
 
-    def _moment_jobs(self, edited: Sequence[_Edited]) -> dict[ArtefactKey, MomentJob]:
+    def _moment_jobs(self, edited: Sequence[EditedModel]) -> dict[ArtefactKey, MomentJob]:
         jobs = [pair.moments for pair in edited if pair.moments]
         return {job.key: job for job in jobs}
 
@@ -260,12 +240,12 @@ class _Planner:
         self._texts[found.key] = found
         return found.spec
 
-    def _edit_job(self, pair: _Edited, cases: Cases, perplexity: _Perplexity) -> EditJob:
+    def _edit_job(self, pair: EditedModel, cases: Cases, perplexity: _Perplexity) -> EditJob:
         return EditJob(
-            **self._artefacts(pair),
+            **pair.artefacts(self._config.seed),
             values=tuple(
                 ValueFile(options=job.options, path=str(paths.values(*job.key)))
-                for job in _value_jobs(pair, cases)
+                for job in pair.value_jobs(cases)
             ),
             dataset=cases.dataset,
             shard=cases.shard,
@@ -308,35 +288,11 @@ class _Planner:
             return layers_jobs(choice, models, cases)
 
     def _mechanism_jobs(
-        self, edited: Sequence[_Edited], shards: Sequence[Cases], perplexity: _Perplexity
+        self, edited: Sequence[EditedModel], shards: Sequence[Cases], perplexity: _Perplexity
     ) -> dict[str, MechanismJob]:
         if (choice := self._config.mechanism) is None:
             return {}
-        for key, known in (
-            ("editor", self._config.editors),
-            ("hard", self._config.datasets),
-            ("normal", self._config.datasets),
-        ):
-            label = getattr(choice, key)
-            if label not in known:
-                raise ConfigError(
-                    f"{self._where}: mechanism.{key}: nothing in this study has the label "
-                    f"{label!r}. {nearest(label, known)}"
-                )
-        if choice.encoder is not None:
-            with self._at("mechanism.encoder"):
-                preflight.without_wildcards(map(str, preflight.model_files(choice.encoder)))
-        first = {each.dataset.name: each for each in shards if each.shard == 0}
-        for key in ("hard", "normal"):
-            if (label := getattr(choice, key)) not in first:
-                raise ConfigError(
-                    f"{self._where}: mechanism.{key}: {label!r} has `single_edits: false`, and the "
-                    "mechanism is shown on single edits; name another data set"
-                )
-        for key in ("hard", "normal"):
-            with self._at(f"mechanism.{key}"):
-                first[getattr(choice, key)].require_one_fact("the mechanism is that of one fact")
-        hard, normal = first[choice.hard], first[choice.normal]
+        hard, normal = mechanism_sets(choice, self._where, self._config, shards)
         jobs = {
             pair.model.name: self._mechanism_job(pair, hard, normal, perplexity)
             for pair in edited
@@ -352,7 +308,7 @@ class _Planner:
         return jobs
 
     def _mechanism_job(
-        self, pair: _Edited, hard: Cases, normal: Cases, perplexity: _Perplexity
+        self, pair: EditedModel, hard: Cases, normal: Cases, perplexity: _Perplexity
     ) -> MechanismJob:
         choice = self._config.mechanism
         assert choice is not None
@@ -363,53 +319,11 @@ class _Planner:
                 "of one MLP and read the second moment of its layer; name an editor that does"
             )
         return MechanismJob(
-            **self._artefacts(pair),
-            hard_cases=_case_set(pair, hard, choice.cases),
-            normal_cases=_case_set(pair, normal, choice.cases),
+            **pair.artefacts(self._config.seed),
+            hard_cases=pair.case_set(hard, choice.cases),
+            normal_cases=pair.case_set(normal, choice.cases),
             texts=self._moment_texts(self._plain[pair.model.name]),
             perplexity=perplexity[pair.model.name],
             prefix_lengths=choice.prefix_lengths,
             encoder=choice.encoder,
         )
-
-    def _artefacts(self, pair: _Edited) -> dict[str, Any]:
-        """The fields of every job that edits: its editor and the files that its edits read."""
-        return {
-            "model": pair.model,
-            "editor": pair.editor,
-            "seed": self._config.seed,
-            "prefixes": str(paths.prefixes(pair.model.name)),
-            "moments": pair.moments.files if pair.moments else {},
-            "spectra": pair.spectra.files if pair.spectra else {},
-            "trained": pair.trained,
-            "anchors": tuple(job.file(need) for need, job in pair.anchors.items()),
-        }
-
-
-def _value_jobs(pair: _Edited, cases: Cases) -> list[ValueJob]:
-    """The searches for v* that an editor needs on one shard; editors may share them.
-
-    A case of several facts searches when it is edited: v* depends on the edits before.
-    """
-    if not cases.of_one_fact:
-        return []
-    return [
-        ValueJob(
-            model=pair.model,
-            dataset=cases.dataset,
-            shard=cases.shard,
-            case_ids=cases.of_one_fact,
-            prefixes=str(paths.prefixes(pair.model.name)),
-            options=options,
-        )
-        for options in pair.values
-    ]
-
-
-def _case_set(pair: _Edited, shard: Cases, limit: int) -> CaseSet:
-    (values,) = _value_jobs(pair, shard)
-    return CaseSet(
-        dataset=shard.dataset,
-        case_ids=shard.evenly(limit),
-        values=str(paths.values(*values.key)),
-    )
