@@ -7,6 +7,8 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, FOLDER
+from editcore.config.messages import validated
+from editcore.errors import ConfigError
 from editcore.planning.paths import RESULTS
 from editcore.registry.hookspecs import AUTO
 
@@ -47,11 +49,18 @@ def plugins(as_json: bool) -> None:
         "editcore data facts.json",
         "editcore data facts.jsonl --format flat --preview 10",
         "editcore data facts.json --json",
+        "editcore data facts.csv --columns prompt=question,target_new=answer,subject=about",
     ),
 )
 @click.argument("file", type=FILE)
 @click.option(
     "--format", "name", default=AUTO, show_default=True, help="The format of its records."
+)
+@click.option(
+    "--columns",
+    metavar="PART=COLUMN,…",
+    help="The file's own columns instead of a format, as in a study's `columns`. A part that is in "
+    "several columns is given several times.",
 )
 @click.option(
     "--preview",
@@ -61,8 +70,8 @@ def plugins(as_json: bool) -> None:
     help="Number of facts to show.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def data(file: Path, name: str, preview: int, as_json: bool) -> None:
-    """Read the facts in FILE, count them, and say what is wrong with them.
+def data(file: Path, name: str, columns: str | None, preview: int, as_json: bool) -> None:
+    """Read the facts in FILE (JSON, JSON Lines, CSV or TSV), count them, and say what is wrong.
 
     Problems are records that cannot be read or edited, facts that contradict or repeat others, new
     objects that are already true or already in the prompt, and subjects that a prompt names more
@@ -70,13 +79,34 @@ def data(file: Path, name: str, preview: int, as_json: bool) -> None:
 
     Exit status: 0 if nothing is wrong, 3 if something is, 2 if the file cannot be used.
     """
+    from editcore.config.study import DatasetSection
+    from editcore.datasets.data_file import DataFile
     from editcore.datasets.health import examine, page
     from editcore.registry.registry import load_registry
 
-    health = examine(file, name, load_registry())
+    named = _parts(columns) if columns is not None else None
+    given = {"path": str(file), "format": name, "columns": named}
+    section = validated(DatasetSection, given, "--columns")
+    source = DataFile(section.path, section.format, section.columns)
+    health = examine(source, load_registry())
     click.echo(json.dumps(health.as_dict(), indent=2) if as_json else page(health, preview))
     if health.problems:
         raise click.exceptions.Exit(WITH_PROBLEMS)
+
+
+def _parts(pairs: str) -> dict[str, list[str] | str]:
+    """`part=column` pairs, separated by commas, as a study's mapping.
+
+    >>> _parts("prompt=q,paraphrases=p1,paraphrases=p2")
+    {'prompt': 'q', 'paraphrases': ['p1', 'p2']}
+    """
+    found: dict[str, list[str]] = {}
+    for pair in pairs.split(","):
+        part, equals, column = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--columns {pair}: write the part of a fact, `=` and its column")
+        found.setdefault(part.strip(), []).append(column)
+    return {part: names[0] if len(names) == 1 else names for part, names in found.items()}
 
 
 @click.command(

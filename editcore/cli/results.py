@@ -255,6 +255,7 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
     The files are in COUNTERFACT's format, can be used in another study, and record the origin of
     each case.
     """
+    from editcore.datasets.data_file import DataFile
     from editcore.planning.study import listed_config
     from editcore.records.schemas import CASES
     from editcore.records.tables import read_table
@@ -262,8 +263,11 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
     from editcore.summary.mine import named, write_mined
 
     sets = listed_config(study).datasets if study else {}
-    files = {label: Path(local_file(choice)) for label, choice in sets.items()} | named(data)
-    mined = write_mined(read_table(cases, CASES), files, out, seed, str(cases))
+    files = {
+        label: DataFile(local_file(choice), choice.format, choice.columns)
+        for label, choice in sets.items()
+    }
+    mined = write_mined(read_table(cases, CASES), files | named(data), out, seed, str(cases))
     for path, count in mined.files.items():
         click.echo(f"{path}: {count} cases")
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from editcore.config.answers import AnswersSection
 from editcore.config.collapse import CollapseSection
+from editcore.config.columns import ColumnNames
 from editcore.config.messages import nearest, validated
 from editcore.config.plain_yaml import parse_yaml
 from editcore.config.published import SHA256_PATTERN, PublishedFile
@@ -161,9 +162,23 @@ class DatasetSection(PublishedFile):
     )
     format: str = Field(
         default="auto",
-        description="The records' format: counterfact, flat, zsre, or a plugin's (see "
+        description="The records' format: counterfact, mquake, zsre, or another (see "
         "`editcore plugins`); auto recognises it by the fields of the first record that fits one.",
     )
+    columns: ColumnNames | None = Field(
+        default=None,
+        description="The file's own columns, or fields of its JSON objects, by what they contain; "
+        "instead of a format.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_read(self) -> Self:
+        if self.columns is not None and self.format != "auto":
+            raise ValueError(
+                f"columns are named, so the records are not read as {self.format}; leave out "
+                "`format` or `columns`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_a_file(self) -> Self:

@@ -4,10 +4,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from editcore.datasets.data_file import DataFile
+from editcore.datasets.named_columns import NAME as NAMED
 from editcore.datasets.readers import read_dataset
 from editcore.numbers import listed, plural
 from editcore.registry.registry import Registry
@@ -45,10 +46,10 @@ class Health:
         }
 
 
-def examine(path: Path, format: str, registry: Registry) -> Health:
-    """Read a file and look for problems; raises as `read_requests` does."""
-    name, requests = read_dataset(path, format, registry)
-    return Health(str(path), name, requests, list(problems(requests)))
+def examine(file: DataFile, registry: Registry) -> Health:
+    """Read a file and look for problems; raises as `read_dataset` does."""
+    name, requests = read_dataset(file, registry)
+    return Health(file.path, name, requests, list(problems(requests)))
 
 
 def counts(requests: Sequence[EditRequest]) -> dict[str, int]:
@@ -62,6 +63,9 @@ def counts(requests: Sequence[EditRequest]) -> dict[str, int]:
         "relations": len({request.relation for request in sound if request.relation}),
         "paraphrases": sum(len(request.paraphrases) for request in sound),
         "neighbours": sum(len(request.neighbours) for request in sound),
+        "consequences": sum(len(request.consequences) for request in sound),
+        "aliases": sum(len(request.aliases) for request in sound),
+        "cases of several facts": sum(bool(request.further) for request in sound),
     }
 
 
@@ -114,6 +118,14 @@ def _subject_twice(requests: Sequence[EditRequest]) -> Found:
             yield (request.case_id,), words
 
 
+def _without_subject(requests: Sequence[EditRequest]) -> Found:
+    """Facts without a subject in a file whose other facts have one in the prompt."""
+    if any(request.names_subject for request in requests):
+        for request in requests:
+            if not request.names_subject:
+                yield (request.case_id,), f"{request.text!r} contains no subject"
+
+
 def _target_in_prompt(requests: Sequence[EditRequest]) -> Found:
     for request in requests:
         if _times(request.target_new, request.text):
@@ -129,6 +141,7 @@ KINDS: Mapping[str, Callable[[Sequence[EditRequest]], Found]] = MappingProxyType
         "double": _double,
         "already true": _already_true,
         "subject more than once": _subject_twice,
+        "no subject in the prompt": _without_subject,
         "new object in the prompt": _target_in_prompt,
     }
 )
@@ -137,7 +150,8 @@ KINDS: Mapping[str, Callable[[Sequence[EditRequest]], Found]] = MappingProxyType
 def page(health: Health, preview: int) -> str:
     """The findings as text, with the first `preview` facts."""
     found = counts(health.requests)
-    lines = [f"{health.path}: {plural(found.pop('facts'), 'fact')} in the format {health.format}"]
+    how = "by" if health.format == NAMED else "in the format"
+    lines = [f"{health.path}: {plural(found.pop('facts'), 'fact')} {how} {health.format}"]
     lines += [f"  {name:24} {count:,}" for name, count in found.items()]
     for kind in KINDS:
         some = [problem for problem in health.problems if problem.kind == kind]
@@ -191,7 +205,16 @@ def _short(text: str) -> str:
 
 def _preview(request: EditRequest) -> list[str]:
     before = f", not {request.target_true!r}" if request.target_true else ""
-    lines = [f"  case {request.case_id}: {_short(request.text)} → {request.target_new!r}{before}"]
+    change = f"{_short(request.text)} → {_short(repr(request.target_new))}{before}"
+    lines = [f"  case {request.case_id}: {change}"]
     lines += [f"    in other words: {_short(text)}" for text in request.paraphrases[:1]]
     lines += [f"    unchanged: {_short(p.prompt)} → {p.target!r}" for p in request.neighbours[:1]]
+    for probe in request.consequences[:1]:
+        kind = f" ({probe.kind})" if probe.kind else ""
+        lines.append(f"    follows{kind}: {_short(probe.prompt)} → {probe.target!r}")
+    lines += (
+        [f"    edited with {plural(len(request.further), 'further fact')}"]
+        if request.further
+        else []
+    )
     return lines

@@ -1,20 +1,22 @@
 """Reads data files: facts as edit requests, according to their format, and texts."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from editcore.datasets import parquet
+from editcore.datasets import named_columns
+from editcore.datasets.data_file import DataFile
 from editcore.datasets.formats.fields import (
     Record,
     RecordParser,
     encodable,
     record_id,
 )
-from editcore.errors import DataError, in_one_line
+from editcore.datasets.items import Broken, Item, Place, content_of, items_of, names_in
+from editcore.errors import DataError, at, in_one_line
 from editcore.registry.hookspecs import AUTO
 from editcore.registry.registry import Registry, load_registry, resolve_factory
 from editcore.requests import EditRequest
@@ -23,26 +25,29 @@ from editcore.requests import EditRequest
 def read_requests(
     path: str | Path, format: str = AUTO, registry: Registry | None = None
 ) -> list[EditRequest]:
-    """All edit requests of a JSON or JSON Lines file, in order, with distinct case ids.
+    """All edit requests of a JSON, JSON Lines, CSV or TSV file, in order, with distinct case ids.
 
     `format` is the name of a data-set format in the registry (by default, of the installed
     plugins); `auto` recognises it by the fields of the first record that fits one. Records that the
     format skips are counted, so the others' case ids do not depend on it. A broken record becomes a
-    request whose `flaw` gives the reason and the record, or the line of a JSON Lines file; its case
-    id is negative if it has no usable one. Raises `DataError` if the file is unusable or no record
-    is valid, and `PluginError` for an unknown format.
+    request whose `flaw` gives the reason and the record, or the line of a JSON Lines file or a
+    table; its case id is negative if it has no usable one. Raises `DataError` if the file is
+    unusable or no record is valid, and `PluginError` for an unknown format.
     """
     known = load_registry() if registry is None else registry
-    return read_dataset(Path(path), format, known)[1]
+    return read_dataset(DataFile(str(path), format), known)[1]
 
 
-def read_dataset(path: Path, format: str, registry: Registry) -> tuple[str, list[EditRequest]]:
-    """The name of the records' format, and all requests; raises as `read_requests` does."""
-    items = _items(path)
+def read_dataset(file: DataFile, registry: Registry) -> tuple[str, list[EditRequest]]:
+    """The name of the records' format, and all requests; raises as `read_requests` does.
+
+    Raises `DataError`, too, if no record has a column that the file is to have.
+    """
+    path = Path(file.path)
+    items = items_of(path)
     if not items:
         raise DataError(f"{path}: contains no records; add at least one")
-    name = _format(path, items, registry) if format == AUTO else format
-    parser = resolve_factory(registry.dataset_formats[name].record.factory)
+    name, parser, items = _reading(file, items, registry)
     requests: dict[int, EditRequest] = {}
     for place, item in items:
         try:
@@ -62,26 +67,24 @@ def read_dataset(path: Path, format: str, registry: Registry) -> tuple[str, list
     return name, list(requests.values())
 
 
-def read_cases(
-    path: str, format: str, case_ids: Sequence[int], registry: Registry
-) -> list[EditRequest]:
+def read_cases(file: DataFile, case_ids: Sequence[int], registry: Registry) -> list[EditRequest]:
     """The requests of a job; raises `DataError` if the file no longer contains one of them."""
-    known = {request.case_id: request for request in read_requests(path, format, registry)}
+    known = {request.case_id: request for request in read_dataset(file, registry)[1]}
     if missing := [case for case in case_ids if case not in known]:
         raise DataError(
-            f"{path} no longer contains case {missing[0]}; run the workflow again to plan its jobs "
-            "again"
+            f"{file.path} no longer contains case {missing[0]}; run the workflow again to "
+            "plan its jobs again"
         )
     return [known[case] for case in case_ids]
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """The objects of a JSON list or a JSON Lines file; `DataError` if it holds anything else."""
+    """The objects of a data file; raises `DataError` if it holds anything else."""
     path = Path(path)
     records: list[Record] = []
-    for place, item in _items(path):
+    for place, item in items_of(path):
         if not isinstance(item, dict):
-            reason = item.reason if isinstance(item, _Broken) else "an object is needed; correct it"
+            reason = item.reason if isinstance(item, Broken) else "an object is needed; correct it"
             raise DataError(f"{path}, {place}: {reason}")
         records.append(item)
     if not records:
@@ -93,13 +96,14 @@ def read_texts(path: str | Path, count: int | None = None) -> list[str]:
     """The first `count` texts of a file (all if None), unchanged.
 
     The file is a JSON list of strings or of objects with `Text` or `text` (as ME-PPL), JSON Lines
-    of the same, or a `.txt` with one text per line. Raises `DataError` if it has fewer.
+    of the same, a table with such a column, or a `.txt` with one text per line. Raises `DataError`
+    if it has fewer.
     """
     path = Path(path)
     if path.suffix == ".txt":
-        texts = [line for line in _content(path).splitlines() if line.strip()]
+        texts = [line for line in content_of(path).splitlines() if line.strip()]
     else:
-        texts = [_text(path, place, item) for place, item in _items(path)]
+        texts = [_text(path, place, item) for place, item in items_of(path)]
     if not texts:
         raise DataError(f"{path}: contains no texts; add at least one")
     if count is not None and len(texts) < count:
@@ -110,72 +114,8 @@ def read_texts(path: str | Path, count: int | None = None) -> list[str]:
     return texts[:count]
 
 
-def _content(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path}: no such file; check the path, which is relative to the working directory"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as UTF-8 text ({error}); give such a file"
-        ) from error
-
-
-@dataclass(frozen=True)
-class _Broken:
-    """Something that is not a record, and the reason."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a record is in its file: its number from 0, or its line in JSON Lines from 1."""
-
-    index: int
-    line: int | None = None
-
-    def __str__(self) -> str:
-        return f"record {self.index}" if self.line is None else f"line {self.line}"
-
-
-def _items(path: Path) -> list[tuple[_Place, Any]]:
-    """The elements of a JSON list, of the lines of a `.jsonl` file, or of a `.parquet` file."""
-    if path.suffix == parquet.SUFFIX:
-        return [(_Place(index), row) for index, row in enumerate(parquet.rows(path))]
-    content = _content(path)
-    if path.suffix == ".jsonl":
-        lines = [(n, line) for n, line in enumerate(content.split("\n"), 1) if line.strip()]
-        return [(_Place(i, n), _line(line)) for i, (n, line) in enumerate(lines)]
-    try:
-        items = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
-            "repair the file, or name it .jsonl if each line is a record"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}); repair the file") from error
-    if not isinstance(items, list):
-        raise DataError(
-            f"{path}: a JSON list is needed, but this is a {type(items).__name__}; put the records "
-            "in a list"
-        )
-    return [(_Place(index), item) for index, item in enumerate(items)]
-
-
-def _line(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-        return _Broken(f"not valid JSON ({reason}); repair or remove it")
-
-
-def _text(path: Path, place: _Place, item: object) -> str:
-    if isinstance(item, _Broken):
+def _text(path: Path, place: Place, item: object) -> str:
+    if isinstance(item, Broken):
         raise DataError(f"{path}, {place}: {item.reason}")
     if isinstance(item, dict):
         item = item.get("Text", item.get("text"))
@@ -187,7 +127,25 @@ def _text(path: Path, place: _Place, item: object) -> str:
     return item
 
 
-def _format(path: Path, items: Sequence[tuple[_Place, Any]], registry: Registry) -> str:
+def _reading(
+    file: DataFile, items: list[Item], registry: Registry
+) -> tuple[str, RecordParser, list[Item]]:
+    """How a file's records are called and parsed, and the items to parse."""
+    if (columns := file.columns) is None:
+        auto = file.format == AUTO
+        name = _format(Path(file.path), items, registry) if auto else file.format
+        return name, resolve_factory(registry.dataset_formats[name].record.factory), items
+    with at(file.path):
+        named_columns.require_columns(columns, names_in(Path(file.path), items))
+    parse = partial(named_columns.request_of, columns)
+    found = [
+        (place, named_columns.numbered(columns, item) if isinstance(item, dict) else item)
+        for place, item in items
+    ]
+    return named_columns.NAME, parse, found
+
+
+def _format(path: Path, items: Sequence[Item], registry: Registry) -> str:
     """The format of the first record that fits one; of several, the one with all their fields.
 
     Raises `DataError` if no record fits any, or if none of several has all their fields.
@@ -196,7 +154,7 @@ def _format(path: Path, items: Sequence[tuple[_Place, Any]], registry: Registry)
     formats = {info.name: info.fields for info in infos if info.fields}
     records = [item for _, item in items if isinstance(item, dict)]
     for record in records:
-        fitting = {name: set(f) for name, f in formats.items() if record.keys() >= set(f)}
+        fitting = {name: set(f) for name, f in formats.items() if _fields(record) >= set(f)}
         every = set().union(*fitting.values())
         best = [name for name, fields in fitting.items() if fields == every]
         if len(best) == 1:
@@ -215,6 +173,19 @@ def _format(path: Path, items: Sequence[tuple[_Place, Any]], registry: Registry)
     )
 
 
+def _fields(record: Record) -> set[str]:
+    """A record's fields, and as `field.inner` those of the objects in them, the first of a list.
+
+    >>> sorted(_fields({"edit": {"prompt": "It is"}, "facts": [{"id": 1}]}))
+    ['edit', 'edit.prompt', 'facts', 'facts.id']
+    """
+    found = set(record)
+    for name, value in record.items():
+        inner = value[0] if isinstance(value, list) and value else value
+        found |= {f"{name}.{key}" for key in inner} if isinstance(inner, dict) else set()
+    return found
+
+
 def _listed(names: Sequence[str]) -> str:
     """Names joined as in a sentence.
 
@@ -225,7 +196,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _parse(parser: RecordParser, place: _Place, item: Any) -> EditRequest | None:
+def _parse(parser: RecordParser, place: Place, item: Any) -> EditRequest | None:
     """One record as a request; raises `DataError` with its place if anything is wrong."""
     if why := _why_not_read(place, item):
         raise DataError(why)
@@ -245,9 +216,9 @@ def _parse(parser: RecordParser, place: _Place, item: Any) -> EditRequest | None
         ) from error
 
 
-def _why_not_read(place: _Place, item: Any) -> str:
+def _why_not_read(place: Place, item: Any) -> str:
     """Why an item is not a record; empty for an object."""
-    if isinstance(item, _Broken):
+    if isinstance(item, Broken):
         return f"{place}: {item.reason}"
     if not isinstance(item, dict):
         return (
@@ -281,7 +252,7 @@ def _all_texts(request: EditRequest) -> Iterator[object]:
 
 
 def _unreadable(
-    item: Any, place: _Place, reason: str, taken: Mapping[int, EditRequest]
+    item: Any, place: Place, reason: str, taken: Mapping[int, EditRequest]
 ) -> EditRequest:
     """A request that represents a broken record, under its own number if it has one."""
     number = -1 - place.index

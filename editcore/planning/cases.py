@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from editcore.config.study import DatasetSection, Only, Split
+from editcore.datasets.data_file import DataFile
 from editcore.errors import ConfigError, DataError, ModelError, Unfetched, at, in_one_line
 from editcore.planning import preflight
 from editcore.planning.jobs import DatasetSpec, ModelSpec
@@ -73,15 +74,18 @@ def of_dataset(
     this machine, `PluginError` for an unknown format, and what `chosen` raises.
     """
     path = local_file(choice)
-    found, requests = preflight.cases(path, choice.format, registry)
+    file = DataFile(path, choice.format, choice.columns)
+    found, requests = preflight.cases(file, registry)
     edited = [each for each in models if choice.models is None or each.name in choice.models]
     if choice.only is not None:
         with at(path):
             requests = chosen(requests, choice.only, edited)
     if choice.split is not None:
         requests = [each for each in requests if half(seed, each.case_id) == choice.split]
-    code = registry.dataset_formats[found].foreign_code
-    spec = DatasetSpec(name=label, path=path, format=choice.format, format_code=code)
+    code = "" if choice.columns else registry.dataset_formats[found].foreign_code
+    spec = DatasetSpec(
+        name=label, path=path, format=choice.format, format_code=code, columns=choice.columns
+    )
     taken = requests[: choice.limit]
     several = frozenset(request.case_id for request in taken if request.further)
     ids = tuple(request.case_id for request in taken)

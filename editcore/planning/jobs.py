@@ -13,12 +13,14 @@ from editcore import atomic
 from editcore.config.alarm import Alarm
 from editcore.config.answers import AnswersSection
 from editcore.config.collapse import CollapseSection, Harm
+from editcore.config.columns import ColumnNames
 from editcore.config.messages import explain
 from editcore.config.options import Anchor
 from editcore.config.section import Natural, Positive, Seed
 from editcore.config.stages import Arrangement, TelemetryName
 from editcore.config.study import Device, FloatType, Precision, PrefixTokens, require_tf32
 from editcore.config.value_options import ValueOptions
+from editcore.datasets.data_file import DataFile
 from editcore.errors import ConfigError, reason
 from editcore.planning import paths
 from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
@@ -102,13 +104,20 @@ class EditorSpec(Job):
 class DatasetSpec(Job):
     """A data set and its label.
 
-    `format_code` is the source hash of the plugin that reads it, if a third party's.
+    `format_code` is the source hash of the plugin that reads it, if a third party's. `columns` are
+    those that the study names, if it names any.
     """
 
     name: str
     path: str
     format: str = "auto"
     format_code: str = ABSENT
+    columns: ColumnNames | None = Field(default=None, exclude_if=lambda names: names is None)
+
+    @property
+    def file(self) -> DataFile:
+        """The data set's file, and how its records are read."""
+        return DataFile(self.path, self.format, self.columns)
 
 
 class DatasetCases(Job):

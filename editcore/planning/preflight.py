@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from editcore.config.messages import shown
 from editcore.datasets import task_files
 from editcore.datasets.bundled import model_folder
-from editcore.datasets.readers import read_dataset, read_requests, read_texts
+from editcore.datasets.data_file import DataFile
+from editcore.datasets.readers import read_dataset, read_texts
 from editcore.errors import ConfigError, DataError, ModelError, reading, require
 from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
@@ -164,22 +165,24 @@ def layers(source: str, revision: str | None, asked: Sequence[int]) -> None:
         )
 
 
-def cases(path: str, format: str, registry: Registry) -> tuple[str, list[EditRequest]]:
+def cases(file: DataFile, registry: Registry) -> tuple[str, list[EditRequest]]:
     """The format of a data set's records, and their requests in the file's order.
 
     Raises `DataError` if the file is unusable, `PluginError` if the format is unknown.
     """
-    _require_file(path)
-    found, requests = read_dataset(Path(path), format, registry)
+    _require_file(file.path)
+    found, requests = read_dataset(file, registry)
     if not requests:
-        raise DataError(f"{path}: none of its records asks for an edit; add at least one that does")
+        raise DataError(
+            f"{file.path}: none of its records asks for an edit; add at least one that does"
+        )
     return found, requests
 
 
 def flaws(datasets: Iterable["DatasetSpec"], registry: Registry) -> Iterator[tuple[str, str]]:
     """The records that cannot be edited: the data set and case, and why."""
     for dataset in datasets:
-        for request in read_requests(dataset.path, dataset.format, registry):
+        for request in read_dataset(dataset.file, registry)[1]:
             if request.flaw:
                 yield f"datasets.{dataset.name}, case {request.case_id}", request.flaw
 

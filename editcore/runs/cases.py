@@ -15,7 +15,7 @@ def posed_cases(
     model: LoadedModel, dataset: DatasetSpec, case_ids: Sequence[int], registry: Registry
 ) -> list[EditRequest]:
     """The requests of a job, in the model's chat if it has one; raises as `read_cases` does."""
-    return model.posed(read_cases(dataset.path, dataset.format, case_ids, registry))
+    return model.posed(read_cases(dataset.file, case_ids, registry))
 
 
 def chat_of(model: LoadedModel) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Survey:
         found: dict[tuple[str, int], CaseQuestions] = {}
         for spec in {shard.dataset.name: shard.dataset for shard in job.edits}.values():
             cases = chosen.filter(dataset=spec.name)["case_id"].unique().sort().to_list()
-            for request in read_cases(spec.path, spec.format, cases, registry):
+            for request in read_cases(spec.file, cases, registry):
                 found[spec.name, request.case_id] = CaseQuestions(request, SLOT)
         places = {key: place for place, key in enumerate(found)}
         asked = [tokenize_questions(model, _asked(each)) for each in found.values()]

@@ -13,9 +13,11 @@ from typing import Any
 import polars as pl
 
 from editcore import atomic
-from editcore.datasets.readers import read_requests
+from editcore.datasets.data_file import DataFile
+from editcore.datasets.readers import read_dataset
 from editcore.datasets.writers import Record, counterfact_record
 from editcore.errors import DataError
+from editcore.registry.registry import load_registry
 from editcore.requests import OK, EditRequest
 
 KINDS = ("hard", "normal")
@@ -29,7 +31,7 @@ class Mined:
 
 
 def write_mined(
-    cases: pl.DataFrame, data: Mapping[str, Path], out_dir: Path, seed: int, where: str
+    cases: pl.DataFrame, data: Mapping[str, DataFile], out_dir: Path, seed: int, where: str
 ) -> Mined:
     """Write `<model>-<editor>-hard.json` and `-normal.json` for each pair that has collapsed edits.
 
@@ -37,9 +39,10 @@ def write_mined(
     rows. As many normal as hard cases are drawn from those that did not collapse. Raises
     `DataError` if nothing collapsed, or a file no longer has a case.
     """
+    registry = load_registry()
     known = {
-        name: {request.case_id: request for request in read_requests(path)}
-        for name, path in data.items()
+        name: {request.case_id: request for request in read_dataset(file, registry)[1]}
+        for name, file in data.items()
     }
     written: dict[Path, int] = {}
     made = cases.filter(pl.col("status") == OK, pl.col("dataset").is_in(list(data)))
@@ -67,7 +70,7 @@ def write_mined(
 def _record(
     row: Mapping[str, Any],
     known: Mapping[str, Mapping[int, EditRequest]],
-    data: Mapping[str, Path],
+    data: Mapping[str, DataFile],
     where: str,
 ) -> Record:
     """A case in COUNTERFACT's format, with the reason under `mined`."""
@@ -75,8 +78,8 @@ def _record(
     request = known[dataset].get(case_id)
     if request is None:
         raise DataError(
-            f"{data[dataset]} has no case {case_id}, which is in {where}; give the file that the "
-            "edits were made with"
+            f"{data[dataset].path} has no case {case_id}, which is in {where}; give the file that "
+            "the edits were made with"
         )
     if request.further:
         raise DataError(
@@ -85,7 +88,7 @@ def _record(
         )
     return counterfact_record(request) | {
         "mined": {
-            "from": str(data[dataset]),
+            "from": data[dataset].path,
             "dataset": dataset,
             "case_id": case_id,
             **{name: row[name] for name in ("model", "editor", "collapsed", "seed")},
@@ -108,16 +111,16 @@ def _numbered(records: Sequence[Record]) -> list[Record]:
     return [record | {"case_id": number} for number, record in enumerate(records)]
 
 
-def named(pairs: Iterable[str]) -> dict[str, Path]:
+def named(pairs: Iterable[str]) -> dict[str, DataFile]:
     """`label=file` pairs as a mapping; `DataError` for one without `=`.
 
-    >>> named(["hard=facts.json"])
-    {'hard': PosixPath('facts.json')}
+    >>> named(["hard=facts.json"])["hard"].path
+    'facts.json'
     """
     found = {}
     for pair in pairs:
         label, equals, file = pair.partition("=")
         if not equals:
             raise DataError(f"--data {pair}: write the data set's label, `=` and its file")
-        found[label] = Path(file)
+        found[label] = DataFile(file)
     return found

@@ -106,6 +106,8 @@ FOR_PEOPLE = (
     Wrong(("data", "bad.json"), "bad.json"),
     Wrong(("data", "data/facts.json", "--format", "none"), "unknown data-set format 'none'"),
     Wrong(("data", "data/facts.json", "--preview", "-1"), "--preview"),
+    Wrong(("data", "data/facts.json", "--columns", "prompt"), "write the part of a fact"),
+    Wrong(("data", "data/facts.json", "--columns", "prompt=a,target_new=b"), "no column 'a'"),
     Wrong(("apply", "none", "model", "--out", "o"), "none"),
     Wrong(("apply", "bad.json", "model", "--out", "o"), "bad.json"),
     Wrong(("apply", "bad.json", "none/at/all", "--out", "o"), "no model folder 'none/at/all'"),

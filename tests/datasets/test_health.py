@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from editcore.cli import main
+from tests.data_sets import RECORDS
 from tests.studies import write_json
 
 
@@ -69,6 +70,16 @@ def test_the_page_names_cases_and_shows_facts(tmp_path: Path) -> None:
     ):
         assert line in done.stdout
     assert "case 2: Harbor" not in done.stdout, "one fact was asked for"
+
+
+def test_what_follows_and_what_is_edited_together_is_counted_and_shown(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "facts.json", [RECORDS["mquake"]])
+    found = json.loads(examined(path, "--json").stdout)["counts"]
+    names = ("consequences", "aliases", "cases of several facts")
+    assert [found[name] for name in names] == [5, 1, 1]
+    page = examined(path).stdout
+    assert "follows (multi-hop): Where is the language of Ada Moor spoken? → 'Velra'" in page
+    assert "edited with 1 further fact" in page
 
 
 def test_long_lists_are_cut(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from editcore.datasets.data_file import DataFile
 from editcore.datasets.formats.fields import with_slot
 from editcore.datasets.readers import read_dataset, read_requests, read_texts
 from editcore.errors import DataError, PluginError
@@ -235,7 +236,7 @@ def test_a_format_is_recognised_by_its_fields(
 ) -> None:
     GIVEN["parser"] = request_of
     path = write("cases.json", [{"nothing": "known"}, record])
-    assert read_dataset(path, "auto", registry)[0] == format
+    assert read_dataset(DataFile(str(path)), registry)[0] == format
 
 
 def test_a_record_that_fits_two_formats_needs_the_name_of_one(

@@ -150,10 +150,10 @@ def test_any_records_are_read_or_refused(
 
 @FEW
 @given(
-    content=st.binary(max_size=40) | st.text(max_size=40).map(str.encode), name=st.integers(0, 2)
+    content=st.binary(max_size=40) | st.text(max_size=40).map(str.encode), name=st.integers(0, 3)
 )
 def test_any_bytes_are_read_or_refused(folder: Path, content: bytes, name: int) -> None:
-    path = folder / ("any.json", "any.jsonl", "any.txt")[name]
+    path = folder / ("any.json", "any.jsonl", "any.txt", "any.csv")[name]
     path.write_bytes(content)
     for read in (read_requests, read_texts):
         try:

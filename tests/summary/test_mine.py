@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from editcore.cli import main
 from editcore.config.study import parse
+from editcore.datasets.data_file import DataFile
 from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
 from editcore.planning.planner import plan
@@ -21,6 +22,7 @@ from tests.rows import edit_row, judged_rows
 from tests.studies import plain_registry, study_config
 
 FACTS = Path("data/facts.json")
+DATA = DataFile(str(FACTS))
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def cases(study_folder: Path) -> pl.DataFrame:
 
 
 def test_hard_cases_and_as_many_normal_ones_come_back_as_they_were(cases: pl.DataFrame) -> None:
-    write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+    write_mined(cases, {"facts": DATA}, Path("mined"), 0, "cases.parquet")
     known = {request.case_id: request for request in read_requests(FACTS)}
     ids = {}
     for kind in ("hard", "normal"):
@@ -48,7 +50,7 @@ def test_hard_cases_and_as_many_normal_ones_come_back_as_they_were(cases: pl.Dat
 
 
 def test_each_record_names_its_origin(cases: pl.DataFrame) -> None:
-    write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+    write_mined(cases, {"facts": DATA}, Path("mined"), 0, "cases.parquet")
     first, second = json.loads(Path("mined/small-alpha-hard.json").read_text())
     assert first["mined"]["from"] == "data/facts.json"
     assert (first["mined"]["model"], first["mined"]["perplexity"]) == ("small", 4000.0)
@@ -68,7 +70,7 @@ def test_a_mined_file_is_planned_as_a_study(cases: pl.DataFrame) -> None:
 
 def test_repeated_case_ids_of_two_data_sets_are_renumbered(cases: pl.DataFrame) -> None:
     both = pl.concat([cases, cases.with_columns(dataset=pl.lit("again"))])
-    write_mined(both, {"facts": FACTS, "again": FACTS}, Path("mined"), 0, "cases.parquet")
+    write_mined(both, {"facts": DATA, "again": DATA}, Path("mined"), 0, "cases.parquet")
     records = json.loads(Path("mined/small-alpha-hard.json").read_text())
     assert [record["case_id"] for record in records] == [0, 1, 2, 3]
     assert [record["mined"]["case_id"] for record in records] == [10, 12, 10, 12]
@@ -77,13 +79,13 @@ def test_repeated_case_ids_of_two_data_sets_are_renumbered(cases: pl.DataFrame) 
 def test_a_sweep_without_collapse_has_nothing_to_mine(cases: pl.DataFrame) -> None:
     mild = cases.with_columns(collapsed=pl.lit(False))
     with pytest.raises(DataError, match="no edit"):
-        write_mined(mild, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+        write_mined(mild, {"facts": DATA}, Path("mined"), 0, "cases.parquet")
 
 
 def test_a_file_that_lost_a_case_is_named(cases: pl.DataFrame) -> None:
     FACTS.write_text(json.dumps(json.loads(FACTS.read_text())[1:]))
     with pytest.raises(DataError, match=r"facts\.json has no case 10"):
-        write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+        write_mined(cases, {"facts": DATA}, Path("mined"), 0, "cases.parquet")
 
 
 def test_a_case_of_several_facts_has_no_record(
@@ -92,4 +94,4 @@ def test_a_case_of_several_facts_has_no_record(
     known = [replace(each, further=(each,)) for each in read_requests(FACTS)]
     monkeypatch.setattr("editcore.summary.mine.read_requests", lambda path: known)
     with pytest.raises(DataError, match=r"facts\.json: case 1\d has 2 facts.*leave this data set"):
-        write_mined(cases, {"facts": FACTS}, Path("mined"), 0, "cases.parquet")
+        write_mined(cases, {"facts": DATA}, Path("mined"), 0, "cases.parquet")

@@ -1,7 +1,7 @@
 """The fields of a record: texts, prompts with their subject, neighbours, and the case id."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from editcore.errors import DataError
@@ -40,6 +40,28 @@ def neighbours(
             "its answer"
         )
     return tuple(Probe(prompt, answer.strip()) for prompt, answer in zip(asked, given, strict=True))
+
+
+def answered(prompt: str, answers: Iterable[str], kind: str = "") -> Iterator[Probe]:
+    """The probe of a prompt whose first answer is expected and whose others are accepted.
+
+    None if the prompt or every answer is blank, since nothing could be asked or compared.
+    """
+    names = tuple(dict.fromkeys(name for answer in answers if (name := answer.strip())))
+    if prompt.strip() and names:
+        yield Probe(prompt, names[0], names[1:], kind)
+
+
+def paired(
+    prompts: tuple[str, ...], answers: tuple[str, ...], what: str, kind: str = ""
+) -> tuple[Probe, ...]:
+    """Each prompt with its answer; raises `DataError` if their numbers differ."""
+    if len(prompts) != len(answers):
+        raise DataError(
+            f"{len(prompts)} {what} but {len(answers)} answers to them; each needs its answer"
+        )
+    pairs = zip(prompts, answers, strict=True)
+    return tuple(probe for prompt, answer in pairs for probe in answered(prompt, [answer], kind))
 
 
 def relation(record: Record) -> str:
@@ -94,6 +116,18 @@ def texts(value: object) -> tuple[str, ...]:
         if not isinstance(item, str) or not encodable(item):
             raise TypeError(f"text is needed instead of {item!r:.40}")
     return tuple(values)
+
+
+def objects(value: object, name: str) -> list[Record]:
+    """None or a list of objects, as a list; `name` is the field that messages name."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise TypeError(f"{name} is {type(value).__name__}, not a list")
+    for item in value:
+        if not isinstance(item, dict):
+            raise TypeError(f"{name} has {item!r:.40}, not an object")
+    return value
 
 
 def encodable(content: str) -> bool:

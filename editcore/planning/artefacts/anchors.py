@@ -11,11 +11,11 @@ from pydantic import Field
 from editcore.config.options import Anchor, Requiring, needs
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.bundled import data_file
+from editcore.datasets.data_file import DataFile
 from editcore.errors import ConfigError
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import AnchorFile, DatasetCases, DatasetSpec, Job, ModelSpec
 from editcore.planning.paths import ArtefactKey
-from editcore.registry.hookspecs import AUTO
 from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
 
@@ -98,14 +98,14 @@ class AnchorPlanner:
         edited = {(spec.path, case) for spec, ids in self._reported.items() for case in ids}
         facts: dict[tuple[str, int], Fact] = {}
         for spec in self._reported:
-            for request in preflight.cases(spec.path, spec.format, self._registry)[1]:
+            for request in preflight.cases(spec.file, self._registry)[1]:
                 facts.setdefault((spec.path, request.case_id), (spec, request))
         mixed = self._mixed(facts.values())
         return sorted(mixed, key=lambda fact: (fact[0].path, fact[1].case_id) in edited)
 
     def _of_file(self, facts: str) -> list[Fact]:
         path = data_file(facts)
-        found, requests = preflight.cases(path, AUTO, self._registry)
+        found, requests = preflight.cases(DataFile(path), self._registry)
         code = self._registry.dataset_formats[found].foreign_code
         spec = DatasetSpec(name="anchor", path=path, format=found, format_code=code)
         return self._mixed([(spec, request) for request in requests])
