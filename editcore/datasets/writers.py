@@ -1,14 +1,23 @@
 """Writes edit requests as records of the formats that the readers know."""
 
+from dataclasses import asdict
 from typing import Any
 
-from editcore.requests import EditRequest
+from editcore.requests import EditRequest, Probe
 
 Record = dict[str, Any]
 
 
 def flat_record(request: EditRequest) -> Record:
-    """A request as a record of `flat`, with `{}` in the prompt; nothing is lost."""
+    """A request as a record of `flat`, with `{}` in the prompt; only its chat turn is lost."""
+    plain = all(probe == Probe(probe.prompt, probe.target) for probe in request.neighbours)
+    more = {
+        "aliases": list(request.aliases),
+        "question": request.question,
+        "neighbours": [] if plain else [asdict(probe) for probe in request.neighbours],
+        "consequences": [asdict(probe) for probe in request.consequences],
+        "further": [flat_record(other) for other in request.further],
+    }
     return {
         "case_id": request.case_id,
         "prompt": request.prompt,
@@ -19,11 +28,12 @@ def flat_record(request: EditRequest) -> Record:
         "rephrase_prompt": list(request.paraphrases),
         "locality_prompt": [probe.prompt for probe in request.neighbours],
         "locality_ground_truth": [probe.target for probe in request.neighbours],
+        **{name: value for name, value in more.items() if value},
     }
 
 
 def counterfact_record(request: EditRequest) -> Record:
-    """A request as a record of COUNTERFACT (Meng et al. 2022).
+    """A request as a record of COUNTERFACT (Meng et al. 2022), which has no consequences.
 
     Neighbours of COUNTERFACT share the true object; if these do not, `neighborhood_objects` lists
     the object of each. The paraphrases are also the `generation_prompts`, from which published code

@@ -3,6 +3,7 @@
 from editcore.datasets.formats.fields import (
     Record,
     neighbours,
+    objects,
     record_id,
     relation,
     subject,
@@ -10,11 +11,15 @@ from editcore.datasets.formats.fields import (
     texts,
     with_slot,
 )
-from editcore.requests import EditRequest
+from editcore.requests import EditRequest, Probe
 
 
 def flat(record: Record, index: int) -> EditRequest:
-    """A flat record, with the subject, if it names one, written out in the prompt (EasyEdit)."""
+    """A flat record, with the subject, if it names one, written out in the prompt (EasyEdit).
+
+    EasyEdit's records have no `aliases`, `question`, `neighbours` (used instead of its two fields),
+    `consequences` and `further`; those that editcore writes have them if a request does.
+    """
     case_id = record_id(record, index)
     about = subject(record)
     return EditRequest(
@@ -25,5 +30,23 @@ def flat(record: Record, index: int) -> EditRequest:
         target_true=text(record, "ground_truth").strip(),
         relation=relation(record),
         paraphrases=texts(record.get("rephrase_prompt")),
-        neighbours=neighbours(record, case_id, "locality_prompt", "locality_ground_truth"),
+        neighbours=_probes(record, "neighbours")
+        or neighbours(record, case_id, "locality_prompt", "locality_ground_truth"),
+        aliases=texts(record.get("aliases")),
+        consequences=_probes(record, "consequences"),
+        question=text(record, "question") if record.get("question") else "",
+        further=tuple(flat(other, index) for other in objects(record.get("further"), "further")),
+    )
+
+
+def _probes(record: Record, field: str) -> tuple[Probe, ...]:
+    """The probes in a list of objects."""
+    return tuple(
+        Probe(
+            prompt=text(probe, "prompt"),
+            target=text(probe, "target").strip(),
+            aliases=texts(probe.get("aliases")),
+            kind=text(probe, "kind") if probe.get("kind") else "",
+        )
+        for probe in objects(record.get(field), field)
     )
