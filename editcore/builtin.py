@@ -183,6 +183,55 @@ def editcore_datasets() -> Iterator[DatasetFormatInfo]:
         "editcore.datasets.formats.questions:unke",
         ("question", "answer", "para_question"),
     )
+    yield DatasetFormatInfo(
+        "mquake",
+        "MQuAKE's cases of several facts, with questions of several steps.",
+        "Zhong et al. 2023, MQuAKE: Assessing Knowledge Editing in Language Models via "
+        "Multi-Hop Questions",
+        "editcore.datasets.formats.mquake:mquake",
+        ("requested_rewrite", "questions", "new_answer"),
+    )
+    yield DatasetFormatInfo(
+        "rippleedits",
+        "RippleEdits' sentences, with tests of what follows from them.",
+        "Cohen et al. 2024, Evaluating the Ripple Effects of Knowledge Editing in Language Models",
+        "editcore.datasets.formats.rippleedits:rippleedits",
+        ("edit", "edit.target_id", "Compositionality_I"),
+    )
+    yield DatasetFormatInfo(
+        "akew",
+        "AKEW's prompts, which a text on the new fact continues.",
+        "Wu et al. 2024, AKEW: Assessing Knowledge Editing in the Wild",
+        "editcore.datasets.formats.akew:akew",
+        ("requested_rewrite", "requested_rewrite.fact_new_uns"),
+    )
+    yield DatasetFormatInfo(
+        "hallueditbench",
+        "HalluEditBench's tables of questions, with questions of many kinds on each.",
+        "Huang et al. 2025, Can Knowledge Editing Really Correct Hallucinations?",
+        "editcore.datasets.formats.hallueditbench:hallueditbench",
+        ("subject", "object", "question", "paraphrased_question"),
+    )
+    yield DatasetFormatInfo(
+        "cknowedit",
+        "CKnowEdit's Chinese questions and texts, without a subject.",
+        "Fang et al. 2025, CKnowEdit: A New Chinese Knowledge Editing Dataset for "
+        "Linguistics, Facts, and Logic Error Correction in LLMs",
+        "editcore.datasets.formats.cknowedit:cknowedit",
+        ("prompt", "target_old", "target_new"),
+    )
+    yield DatasetFormatInfo(
+        "unke-pieces",
+        "UnKEBench's questions, whose answers are edited in pieces of up to 40 words.",
+        "Jiang et al. 2025, AnyEdit: Edit Any Knowledge Encoded in Language Models",
+        "editcore.datasets.formats.pieces:unke_pieces",
+    )
+    yield DatasetFormatInfo(
+        "akew-pieces",
+        "AKEW's prompts, whose texts are edited in pieces of up to 40 words.",
+        "Jiang et al. 2025, AnyEdit: Edit Any Knowledge Encoded in Language Models",
+        "editcore.datasets.formats.pieces:akew_pieces",
+    )
 
 
 @hookimpl

@@ -147,8 +147,8 @@ class ModelFamilyInfo:
 class DatasetFormatInfo:
     """A format of records: `factory` is `"module:function"`, an `editcore.RecordParser`.
 
-    `format: auto` recognises a record that has all of `fields`; without fields, the format must be
-    named.
+    `format: auto` recognises a record that has all of `fields`; `field.inner` is a field of the
+    object in a field, or of the first object in a list. Without fields, the format must be named.
     """
 
     name: str

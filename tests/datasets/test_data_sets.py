@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from editcore.datasets.data_file import DataFile
 from editcore.datasets.readers import read_dataset
+from editcore.registry.hookspecs import AUTO
 from editcore.registry.registry import load_registry
 from editcore.requests import EditRequest, Probe
 from tests.data_sets import RECORDS
@@ -16,10 +18,10 @@ BRIDGE = Probe("who built the old bridge", "Cy Hart")
 PARAPHRASE = "What is spoken by Ada Moor?"
 
 
-def read(records: list[Any], tmp_path: Path) -> tuple[str, list[EditRequest]]:
+def read(records: list[Any], tmp_path: Path, format: str = AUTO) -> tuple[str, list[EditRequest]]:
     file = tmp_path / "facts.json"
     file.write_text(json.dumps(records), encoding="utf-8")
-    return read_dataset(file, "auto", load_registry())
+    return read_dataset(DataFile(str(file), format), load_registry())
 
 
 @pytest.mark.parametrize(("name", "record"), RECORDS.items(), ids=str)
@@ -79,6 +81,20 @@ def test_nested_answers_are_read(tmp_path: Path) -> None:
             "a prompt of A has no answer",
         ),
         ("knowedit-biographies", {"labels": 1}, "labels is int, not text"),
+        ("knowedit", {"portability": [1]}, "portability is list, not an object"),
+        ("wikibigedit", {"mhop_ans": []}, "1 questions of several steps but 0 answers"),
+        ("unke", {"sub_answer": ["a", "b"]}, "1 questions about parts of the answer but 2"),
+        ("mquake", {"requested_rewrite": []}, "requested_rewrite is empty"),
+        ("mquake", {"requested_rewrite": {}}, "requested_rewrite is dict, not a list"),
+        ("mquake", {"requested_rewrite": [{"prompt": "{} is"}]}, "'target_new' is missing"),
+        ("mquake", {"new_single_hops": ["?"]}, "new_single_hops has '?', not an object"),
+        ("rippleedits", {"edit": "It is so."}, "edit has 'It is so.', not an object"),
+        ("rippleedits", {"edit": {"prompt": "So be it."}}, "has no object at its end"),
+        ("rippleedits", {"Forgetfulness": [{}]}, "'test_queries' is missing"),
+        ("akew", {"requested_rewrite": {"subject": "A"}}, "the field 'prompt' is missing"),
+        ("hallueditbench", {"object": None}, "object is NoneType, not text"),
+        ("hallueditbench", {"answer_2hop": 2}, "a list of texts is needed instead of 2"),
+        ("cknowedit", {"locality": [{"prompt": "Who?"}]}, "'answer' is missing"),
     ],
 )
 def test_a_malformed_record_gives_its_place_and_field(

@@ -25,7 +25,7 @@ from editcore.registry.candidates import Candidate, installed
 from editcore.registry.hookspecs import HOOKSPEC_VERSION
 from editcore.registry.inventory import inventory
 from editcore.registry.registry import load_registry, resolve_factory
-from tests.data_sets import RECORDS
+from tests.data_sets import PIECES, RECORDS
 
 
 def plugin(**hooks: Callable[[], Any]) -> types.ModuleType:
@@ -55,7 +55,7 @@ def test_what_ships_is_found() -> None:
     assert {"accuracy", "score"} <= set(registry.metrics)
     assert "norm-cap" in registry.transforms
     assert set(registry.judges) == {"exact-match", "f1", "contains", "model"}
-    assert set(registry.dataset_formats) == {"counterfact", "flat", "zsre", *RECORDS}
+    assert set(registry.dataset_formats) == {"counterfact", "flat", "zsre", *RECORDS, *PIECES}
     assert registry.editors["rome"].source.distribution == "editcore-rome"
     assert len(registry.editors["rome"].source.code) == 12
     assert registry.failures == []

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from editcore.datasets.formats.fields import Record, record_id, text, texts
+from editcore.datasets.formats.fields import Record, answered, objects, record_id, text, texts
 from editcore.datasets.formats.questions import located
 from editcore.errors import DataError
 from editcore.requests import EditRequest, Probe
@@ -30,6 +30,7 @@ def _fact(record: Record, index: int, *, subject: str, prompt: str, target: str)
         target_true=true[0].strip() if true else "",
         paraphrases=texts(record.get("rephrase")),
         neighbours=tuple(_neighbours(record.get("locality") or {})),
+        consequences=tuple(_consequences(record.get("portability") or {})),
     )
 
 
@@ -44,6 +45,16 @@ def _neighbours(groups: Any) -> Iterator[Probe]:
                 raise DataError(f"a prompt of {kind} has no answer; add one or remove the prompt")
             for asked in _leaves(probe["prompt"]):
                 yield Probe(asked, answers[0].strip())
+
+
+def _consequences(groups: Any) -> Iterator[Probe]:
+    """The prompts of all groups with all their answers; those without an answer are left out."""
+    if not isinstance(groups, dict):
+        raise TypeError(f"portability is {type(groups).__name__}, not an object")
+    for kind, group in groups.items():
+        for probe in objects(group, f"portability.{kind}"):
+            for asked in _leaves(probe["prompt"]):
+                yield from answered(asked, _leaves(probe["ground_truth"]), kind)
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from editcore.datasets.formats.fields import Record, record_id, text, texts, with_slot
+from editcore.datasets.formats.fields import Record, paired, record_id, text, texts, with_slot
 from editcore.requests import SLOT, EditRequest, Probe
 
 ASKED = re.compile(r"^nq question:\s*", re.IGNORECASE)  # before zsRE's questions on other facts
@@ -22,7 +22,7 @@ def qaedit(record: Record, index: int) -> EditRequest:
     others = record.get("locality") or []
     if not isinstance(others, list):
         raise TypeError(f"locality is {type(others).__name__}, not a list")
-    probes = tuple(probe for other in others for probe in _neighbours(other))
+    probes = tuple(probe for other in others for probe in other_fact(other))
     return replace(request, neighbours=probes)
 
 
@@ -30,12 +30,21 @@ def wikibigedit(record: Record, index: int) -> EditRequest:
     """A record of WikiBigEdit (Thede et al. 2025): facts of Wikidata that changed."""
     request = _question(record, index, prompt="update", target="ans", paraphrases="rephrase")
     persona = texts(record.get("personas"))
-    return replace(request, paraphrases=(*request.paraphrases, *persona))
+    questions, answers = texts(record.get("mhop")), texts(record.get("mhop_ans"))
+    return replace(
+        request,
+        paraphrases=(*request.paraphrases, *persona),
+        consequences=paired(questions, answers, "questions of several steps", "multi-hop"),
+    )
 
 
 def unke(record: Record, index: int) -> EditRequest:
     """A record of UnKEBench (Deng et al. 2025): a question whose answer is a paragraph."""
-    return _question(record, index, prompt="question", target="answer", paraphrases="para_question")
+    fields = {"prompt": "question", "target": "answer", "paraphrases": "para_question"}
+    request = _question(record, index, **fields)
+    questions, answers = texts(record.get("sub_question")), texts(record.get("sub_answer"))
+    parts = paired(questions, answers, "questions about parts of the answer", "part")
+    return replace(request, consequences=parts)
 
 
 def located(prompt: str, subject: str) -> tuple[str, str]:
@@ -73,11 +82,11 @@ def _question(
         target_new=MARKED.sub("", text(record, target)).strip(),
         target_true=true[0].strip() if true else "",
         paraphrases=texts(record.get(paraphrases)),
-        neighbours=_neighbours(record),
+        neighbours=other_fact(record),
     )
 
 
-def _neighbours(record: Any) -> tuple[Probe, ...]:
+def other_fact(record: Any) -> tuple[Probe, ...]:
     """The question on another fact in `loc`, with its answer in `loc_ans`; none without."""
     if not isinstance(record, dict):
         raise TypeError(f"an object with loc and loc_ans is needed instead of {record!r:.40}")
