@@ -87,7 +87,7 @@ def data(file: Path, name: str, columns: str | None, preview: int, as_json: bool
     named = _parts(columns) if columns is not None else None
     given = {"path": str(file), "format": name, "columns": named}
     section = validated(DatasetSection, given, "--columns")
-    source = DataFile(section.path, section.format, section.columns)
+    source = DataFile(str(file), section.format, section.columns)
     health = examine(source, load_registry())
     click.echo(json.dumps(health.as_dict(), indent=2) if as_json else page(health, preview))
     if health.problems:

@@ -74,7 +74,7 @@ class FineTuning:
         trained = [copies.get(weight, weight) for weight in weights]
         optimiser = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=0.0)
         for ids in self.batches:
-            self._loss(model, ids).backward()  # type: ignore[no-untyped-call]
+            self._loss(model, ids).backward()
             for weight, copied in copies.items():
                 copied.grad = None if weight.grad is None else weight.grad.float()
             optimiser.step()

@@ -71,11 +71,10 @@ def sentence(model: str, rows: pl.DataFrame) -> Iterator[str]:
     for treatment in ORDER:
         some = measured.filter(treatment=treatment)
         if not some.is_empty():
-            hits = (some["efficacy_mean"] * some["efficacy_n"]).sum()
-            told.append(
-                f"{share(hits / some['efficacy_n'].sum())} {IN_WORDS.get(treatment, treatment)}"
-            )
-    number = measured.filter(treatment=UNTREATED)["efficacy_n"].sum()
+            hits = float((some["efficacy_mean"] * some["efficacy_n"]).sum())
+            mean = hits / int(some["efficacy_n"].sum())
+            told.append(f"{share(mean)} {IN_WORDS.get(treatment, treatment)}")
+    number = int(measured.filter(treatment=UNTREATED)["efficacy_n"].sum())
     if told and number:
         yield f"Of {model}’s {count(number)} edits, efficacy is {listed(told)}."
 
