@@ -71,7 +71,9 @@ def plugins(as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def data(file: Path, name: str, columns: str | None, preview: int, as_json: bool) -> None:
-    """Read the facts in FILE (JSON, JSON Lines, CSV or TSV), count them, and say what is wrong.
+    """Read the facts in FILE, count them, and say what is wrong with them.
+
+    FILE is JSON, JSON Lines, Parquet, or a table (CSV or TSV) whose first line names its columns.
 
     Problems are records that cannot be read or edited, facts that contradict or repeat others, new
     objects that are already true or already in the prompt, and subjects that a prompt names more

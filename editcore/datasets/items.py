@@ -55,7 +55,7 @@ def items_of(path: Path) -> list[Item]:
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); "
-            "repair the file, or name it .jsonl if each line is a record, or .csv if it is a table"
+            "repair the file, or name it .jsonl if each line is a record"
         ) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); repair the file") from error

@@ -25,7 +25,9 @@ from editcore.requests import EditRequest
 def read_requests(
     path: str | Path, format: str = AUTO, registry: Registry | None = None
 ) -> list[EditRequest]:
-    """All edit requests of a JSON, JSON Lines, CSV or TSV file, in order, with distinct case ids.
+    """All edit requests of a data file, in order, with distinct case ids.
+
+    The file is JSON, JSON Lines, Parquet, CSV or TSV.
 
     `format` is the name of a data-set format in the registry (by default, of the installed
     plugins); `auto` recognises it by the fields of the first record that fits one. Records that the
@@ -96,8 +98,8 @@ def read_texts(path: str | Path, count: int | None = None) -> list[str]:
     """The first `count` texts of a file (all if None), unchanged.
 
     The file is a JSON list of strings or of objects with `Text` or `text` (as ME-PPL), JSON Lines
-    of the same, a table with such a column, or a `.txt` with one text per line. Raises `DataError`
-    if it has fewer.
+    of the same, Parquet or a table with such a column, or a `.txt` with one text per line. Raises
+    `DataError` if it has fewer.
     """
     path = Path(path)
     if path.suffix == ".txt":
