@@ -40,13 +40,14 @@ from editcore.planning.jobs import TransformSpec
 from editcore.records.checkpoint import Checkpoint
 from editcore.registry.hookspecs import EditorInfo
 from editcore.registry.registry import load_registry
-from editcore.requests import OK, EditRequest
+from editcore.requests import OK, EditRequest, Turn
 from editcore.testing.bench import TEMPLATES, Bench, logits, texts_of_requests
 from editcore.testing.models import KINDS, SENTENCES, tiny_facts, tiny_model, tiny_requests
 from editcore.updates.delta import Delta, load_deltas, save_deltas
 
 # The subject ends inside a token, so that no position in the prompt belongs to it alone.
 MISPLACED = EditRequest(9, "{}al is made by", "Cor", "Osdor", "Elro")
+CHAT = Turn("You said that ", "\nTherefore:\n", "")
 
 
 class EditorConformance:
@@ -270,6 +271,16 @@ class EditorConformance:
         result = bench.edit(unmarked)
         assert result.status == OK
         bench.assert_same(result.change, bench.changes[0], tolerance=self.tolerance)
+
+    def test_facts_in_a_chat_are_edited(self, bench: Bench) -> None:
+        """A chat is text before and after what a user says; on one kind of model."""
+        if bench.model.name != self.kinds[0]:
+            return
+        requests = [request.in_turn(CHAT) for request in bench.requests]
+        results = list(bench.editor.edit_each(bench.context, requests))
+        assert [result.status for result in results] == [OK] * len(requests)
+        assert all(result.change is not None and result.change.finite() for result in results)
+        bench.assert_untouched()
 
     def test_a_sequence_continues_exactly_from_its_saved_state(self, bench: Bench) -> None:
         """The second edit is the same, bit by bit, if the state after the first was saved.
