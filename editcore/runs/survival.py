@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from editcore.config.stages import UNTREATED
-from editcore.datasets.readers import read_cases, read_texts
+from editcore.datasets.readers import read_texts
 from editcore.errors import in_one_line
 from editcore.evaluation import rounding
 from editcore.evaluation.metrics import mean_or_none
@@ -41,6 +41,7 @@ from editcore.records.tables import Row, write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, SLOT
 from editcore.runs import finished_edits
+from editcore.runs.cases import posed_cases
 from editcore.summary.survival import treated
 from editcore.updates.delta import Delta
 
@@ -105,7 +106,7 @@ class Survey:
         found: dict[tuple[str, int], CaseQuestions] = {}
         for spec in {shard.dataset.name: shard.dataset for shard in job.edits}.values():
             cases = chosen.filter(dataset=spec.name)["case_id"].unique().sort().to_list()
-            for request in read_cases(spec.file, cases, registry):
+            for request in posed_cases(model, spec, cases, registry):
                 found[spec.name, request.case_id] = CaseQuestions(request, SLOT)
         places = {key: place for place, key in enumerate(found)}
         asked = [tokenize_questions(model, _asked(each)) for each in found.values()]

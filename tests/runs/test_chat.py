@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 from transformers import GenerationConfig
 
+from editcore import runs
 from editcore.cli import main
 from editcore.config.study import parse
 from editcore.models.hooks import recording
@@ -220,3 +221,8 @@ def test_guard_shows_what_the_user_says(folder: Path) -> None:
     assert result.exit_code in (0, 3), result.output
     assert "Coral is made by → Osdor" in result.stdout
     assert chats.SYSTEM not in result.stdout
+
+
+def test_every_run_poses_its_cases_in_the_chat() -> None:
+    files = Path(runs.__file__).parent.rglob("*.py")
+    assert [file.name for file in files if "read_cases" in file.read_text()] == ["cases.py"]
