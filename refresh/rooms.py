@@ -51,7 +51,7 @@ RULES = {
     FACES: "What users call: `editcore`, `editcore.toolkit`, the commands, the testing kit.",
 }
 # Folders of `runs` that do not import each other.
-SEPARATE = ("sequence", "mechanism", "adhoc")
+SEPARATE = ("sequence", "mechanism", "finished", "adhoc")
 RUN_OF_EDITS = ("edit", "edit_rows")
 START, END = "<!-- rooms: start -->", "<!-- rooms: end -->"
 Graph = Mapping[str, frozenset[str]]

@@ -248,7 +248,7 @@ TABLE = (
     JobCommand(
         "downstream",
         job="stages.jobs:DownstreamJob",
-        function="editcore.runs.downstream:run",
+        function="editcore.runs.finished.downstream:run",
         outputs=(Output("out", OUT_FILE, "The Parquet file to write, one row per edit and task."),),
         brief="Evaluate edited models on lm-eval tasks.",
         help="Evaluate a model and selected edited models on lm-eval tasks; edited models are not "
@@ -261,7 +261,7 @@ TABLE = (
     JobCommand(
         "survive",
         job="stages.jobs:SurvivalJob",
-        function="editcore.runs.survival:run",
+        function="editcore.runs.finished.survival:run",
         outputs=(
             Output("out", OUT_FILE, "The Parquet file to write, one row per edit and treatment."),
         ),

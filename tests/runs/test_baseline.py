@@ -24,8 +24,8 @@ from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from editcore.records.tensors import save_tensors
 from editcore.registry.registry import load_registry
-from editcore.runs import downstream
 from editcore.runs.edit import Shard
+from editcore.runs.finished import downstream
 from editcore.runs.mechanism.material import Material
 from editcore.runs.sequence.run import SequenceRun
 from editcore.testing.models import SENTENCES, tiny_model

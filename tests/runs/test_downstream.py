@@ -15,7 +15,7 @@ from editcore.planning.jobs import ModelSpec, PerplexitySpec
 from editcore.planning.stages.jobs import DownstreamJob, EditFiles
 from editcore.records.schemas import CORRELATION, DOWNSTREAM, EDITS
 from editcore.records.tables import read_provenance, read_table, write_table
-from editcore.runs.downstream import run
+from editcore.runs.finished.downstream import run
 from editcore.updates.delta import Delta, DenseUpdate, save_deltas
 from tests.rows import edit_row
 

@@ -13,7 +13,8 @@ from editcore.planning.stages.jobs import EditedFacts, SurvivalJob, TuningSpec
 from editcore.records.model_schemas import SURVIVAL, SURVIVAL_MEANS
 from editcore.records.schemas import EDITS
 from editcore.records.tables import read_table, write_table
-from editcore.runs import edit, survival
+from editcore.runs import edit
+from editcore.runs.finished import survival
 from editcore.summary.mechanism_prompting import wilson
 from editcore.summary.survival import treated, write_survival
 from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas

@@ -12,8 +12,8 @@ from editcore.records.schemas import DOWNSTREAM
 from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import Row, write_table
 from editcore.registry.registry import load_registry
-from editcore.runs import finished_edits
-from editcore.runs.finished_edits import Edit
+from editcore.runs.finished import edits as finished_edits
+from editcore.runs.finished.edits import Edit
 from editcore.summary.task_choice import selected
 
 

@@ -40,8 +40,8 @@ from editcore.records.stored_precision import stored_precision
 from editcore.records.tables import Row, write_table
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import OK, SLOT
-from editcore.runs import finished_edits
-from editcore.runs.cases import posed_cases
+from editcore.runs.cases import chat_of, posed_cases
+from editcore.runs.finished import edits as finished_edits
 from editcore.summary.survival import treated
 from editcore.updates.delta import Delta
 
@@ -73,7 +73,8 @@ def run(job: SurvivalJob, out: Path) -> None:
         "precision": job.model.precision,
         "stored_as": stored_precision(job.model.source, job.model.revision),
     }
-    write_table(out, [{**row, **about} for row in rows], SURVIVAL, of_job(job))
+    made = of_job(job, **chat_of(survey.model))
+    write_table(out, [{**row, **about} for row in rows], SURVIVAL, made)
 
 
 @dataclass(frozen=True)

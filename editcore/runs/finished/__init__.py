@@ -1,0 +1,1 @@
+"""Runs on finished edits: tasks on the edited models, and treatments of them."""
