@@ -287,7 +287,7 @@ def mine(study: Path | None, cases: Path, data: tuple[str, ...], out: Path, seed
 @to_tables
 def mechanism_tables(folders: tuple[Path, ...], cases: Path, out: Path) -> None:
     """Join the mechanism tables in FOLDERS, with results of the edits, as mechanism-*.parquet."""
-    from editcore.summary.mechanism import write_mechanism
+    from editcore.summary.mechanism.tables import write_mechanism
 
     write_mechanism(folders, cases, out)
 

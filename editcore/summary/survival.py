@@ -24,7 +24,7 @@ from editcore.records.tables import (
     write_table,
 )
 from editcore.requests import OK
-from editcore.summary.mechanism_prompting import wilson
+from editcore.summary.mechanism.prompting import wilson
 
 GROUP = ("model", "editor", "dataset", "treatment")
 

@@ -6,8 +6,8 @@ import pytest
 from editcore.planning.study import MECHANISM, MECHANISM_DERIVED
 from editcore.records.mechanism_schemas import DERIVED, TABLES
 from editcore.report.papers.published import published
-from editcore.summary import mechanism_prompting, mechanism_shared
-from editcore.summary.mechanism_prompting import wilson
+from editcore.summary.mechanism import prompting, shared
+from editcore.summary.mechanism.prompting import wilson
 from tests.rows import edit_row, failed_row
 
 
@@ -19,7 +19,7 @@ def test_planning_knows_the_tables() -> None:
 @pytest.mark.parametrize("hits", [0, 3, 10])
 def test_wilson_solves_its_equation(hits: int) -> None:
     for bound in wilson(hits, 10):
-        spread = mechanism_prompting.Z**2 * bound * (1 - bound) / 10
+        spread = prompting.Z**2 * bound * (1 - bound) / 10
         assert (hits / 10 - bound) ** 2 == pytest.approx(spread, abs=1e-12)
 
 
@@ -29,9 +29,9 @@ def test_as_published_only_the_rewrite_prompt_is_prefixed() -> None:
         for case in range(4)
     ]
     edits = pl.DataFrame([*rows, failed_row(9)], infer_schema_length=None)
-    found = {(r["prefixed"], r["metric"]): r for r in mechanism_prompting.rows(edits)}
-    assert [found[way, "efficacy"]["share"] for way in mechanism_prompting.WAYS] == [0, 1, 1]
-    assert [found[way, "locality"]["share"] for way in mechanism_prompting.WAYS] == [0.5, 0.5, 0.25]
+    found = {(r["prefixed"], r["metric"]): r for r in prompting.rows(edits)}
+    assert [found[way, "efficacy"]["share"] for way in prompting.WAYS] == [0, 1, 1]
+    assert [found[way, "locality"]["share"] for way in prompting.WAYS] == [0.5, 0.5, 0.25]
     assert {row["n"] for row in found.values()} == {4}
 
 
@@ -50,7 +50,7 @@ def test_what_collapsing_cases_share_predicts_them() -> None:
         for strategy in ("mixed", "prefixed")
         for case, collapsed in enumerate([True, False, True, False])
     ]
-    found = {row["quantity"]: row for row in mechanism_shared.rows(pl.DataFrame(rows))}
+    found = {row["quantity"]: row for row in shared.rows(pl.DataFrame(rows))}
     assert found["subject_position"]["auc"] == found["denominator"]["auc"] == 1
     assert found["subject_tokens"]["auc"] == 0.5
     assert found["token_frequency"]["auc"] == 0.75

@@ -15,7 +15,7 @@ from editcore.records.schemas import EDITS
 from editcore.records.tables import read_table, write_table
 from editcore.runs import edit
 from editcore.runs.finished import survival
-from editcore.summary.mechanism_prompting import wilson
+from editcore.summary.mechanism.prompting import wilson
 from editcore.summary.survival import treated, write_survival
 from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas
 from tests.rows import edit_row

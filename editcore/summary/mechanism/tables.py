@@ -22,7 +22,7 @@ from editcore.records.mechanism_schemas import (
 from editcore.records.provenance import merged
 from editcore.records.schemas import CASES
 from editcore.records.tables import read_provenance, read_table, write_table
-from editcore.summary import mechanism_prompting, mechanism_shared
+from editcore.summary.mechanism import prompting, shared
 
 
 def write_mechanism(folders: Sequence[Path], cases: Path, out_dir: Path) -> None:
@@ -42,8 +42,8 @@ def write_mechanism(folders: Sequence[Path], cases: Path, out_dir: Path) -> None
     for name, table in found.items():
         write_table(out_dir / paths.mechanism_file(name), table, GATHERED[name], provenance)
     derived = {
-        "shared": mechanism_shared.rows(found["updates"]),
-        "prompting": mechanism_prompting.rows(read_table(cases, CASES)),
+        "shared": shared.rows(found["updates"]),
+        "prompting": prompting.rows(read_table(cases, CASES)),
     }
     for name, rows in derived.items():
         write_table(out_dir / paths.mechanism_file(name), rows, DERIVED[name], provenance)

@@ -1,0 +1,1 @@
+"""The tables on why edits collapse models, joined over models and with the edits."""
