@@ -83,8 +83,8 @@ def _record(
         )
     if request.further:
         raise DataError(
-            f"{data[dataset]}: case {case_id} has {len(request.facts)} facts, and a mined record "
-            "has one; leave this data set out"
+            f"{data[dataset].path}: case {case_id} has {len(request.facts)} facts, and a mined "
+            "record has one; leave this data set out"
         )
     return counterfact_record(request) | {
         "mined": {

@@ -13,6 +13,7 @@ from editcore.cli import main
 from editcore.config.study import parse
 from editcore.datasets.data_file import DataFile
 from editcore.datasets.readers import read_requests
+from editcore.datasets.writers import flat_record
 from editcore.errors import DataError
 from editcore.planning.planner import plan
 from editcore.records.schemas import CASES
@@ -88,10 +89,8 @@ def test_a_file_that_lost_a_case_is_named(cases: pl.DataFrame) -> None:
         write_mined(cases, {"facts": DATA}, Path("mined"), 0, "cases.parquet")
 
 
-def test_a_case_of_several_facts_has_no_record(
-    cases: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = [replace(each, further=(each,)) for each in read_requests(FACTS)]
-    monkeypatch.setattr("editcore.summary.mine.read_requests", lambda path: known)
+def test_a_case_of_several_facts_has_no_record(cases: pl.DataFrame) -> None:
+    several = [replace(each, further=(each,)) for each in read_requests(FACTS)]
+    FACTS.write_text(json.dumps([flat_record(each) for each in several]))
     with pytest.raises(DataError, match=r"facts\.json: case 1\d has 2 facts.*leave this data set"):
         write_mined(cases, {"facts": DATA}, Path("mined"), 0, "cases.parquet")
