@@ -40,6 +40,7 @@ def test_every_data_set_is_edited_and_reported(
         datasets={name: DATASETS[name] for name in names},
         mechanism=None,
         forecasts=False,
+        answers={"tokens": 3, "prompts": 1},
     )
     status, output = folder.snakemake()
     assert status == 0, output
@@ -53,3 +54,16 @@ def test_every_data_set_is_edited_and_reported(
     assert broken["status"].str.contains("^record 2: an object|^line 6: 2 values for 9").all()
     refused = cases.filter(pl.col("status") != "ok", pl.col("case_id") >= 0)
     assert refused["status"].str.contains("names no subject").all()
+    answers = pl.concat(
+        map(pl.read_parquet, (folder.path / "results" / "answers").rglob("*.parquet"))
+    )
+    keys = ["editor", "dataset", "case_id"]
+    asked = answers.filter(measure="efficacy", context="instruction").select(keys)
+    assert asked.sort(keys).equals(made.select(keys).sort(keys))
+    scored = pl.read_parquet(folder.path / "results" / "summary" / "answers.parquet")
+    assert scored["n"].sum() == len(answers)
+    if "mquake" in names:
+        consequences = answers.filter(dataset="mquake", measure="portability")
+        assert {"multi-hop"} <= {*consequences["kind"]}
+    page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
+    assert "What edited models answer" in page
