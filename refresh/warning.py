@@ -9,8 +9,8 @@ import click
 
 from editcore.collapse.forecast import SHIPPED
 from editcore.errors import EditcoreError
-from editcore.summary.left_out import run
-from editcore.summary.left_out_page import page
+from editcore.summary.left_out.page import page
+from editcore.summary.left_out.run import run
 from refresh.documents import between
 from refresh.repository import results_argument, root_option
 

@@ -173,8 +173,8 @@ def backtest(
     a share of the edits without the target.
     """
     from editcore.config.collapse import CollapseSection, replaced
-    from editcore.summary.left_out import run
-    from editcore.summary.left_out_page import page
+    from editcore.summary.left_out.page import page
+    from editcore.summary.left_out.run import run
 
     given = {} if damage is None else {"damage": damage}
     found = run(folders, replaced(CollapseSection(), given))

@@ -15,8 +15,8 @@ from editcore.errors import DataError
 from editcore.records.model_schemas import WARNING
 from editcore.records.schemas import CASES, DOWNSTREAM
 from editcore.records.tables import read_table, write_table
-from editcore.summary.left_out import run
-from editcore.summary.left_out_page import page
+from editcore.summary.left_out.page import page
+from editcore.summary.left_out.run import run
 from refresh.warning import END, START
 from refresh.warning import main as refresh_warning
 from tests.rows import judged_rows, study_rows

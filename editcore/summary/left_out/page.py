@@ -10,7 +10,7 @@ from editcore.collapse.backtest import ALL, FORECASTS, OTHERS, scores
 from editcore.collapse.calibration import probability
 from editcore.numbers import number, share
 from editcore.summary.grade_check import FALL, HEADS, cells
-from editcore.summary.left_out import Backtest
+from editcore.summary.left_out.run import Backtest
 from editcore.text_table import text_table
 
 # Probabilities between which edits are counted, to compare them with what happened.
