@@ -27,6 +27,7 @@ from editcore.planning.paths import ArtefactKey, SequenceKey, ShardKey, ValueKey
 
 # Not written if empty, so that jobs without it keep their bytes.
 ABSENT: Any = Field(default="", exclude_if=lambda code: not code)
+NOT_GIVEN: Any = Field(default=None, exclude_if=lambda value: value is None)
 CaseIds = Annotated[tuple[int, ...], Field(min_length=1)]
 
 
@@ -53,7 +54,7 @@ class ModelSpec(Job):
     device: Device = "cpu"
     precision: Precision = "float32"
     revision: str | None = None
-    sha256: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    sha256: str | None = NOT_GIVEN
     trust_remote_code: bool = False
     chat: bool = Field(default=False, exclude_if=lambda chat: not chat)
     family_code: str = ABSENT
@@ -104,15 +105,14 @@ class EditorSpec(Job):
 class DatasetSpec(Job):
     """A data set and its label.
 
-    `format_code` is the source hash of the plugin that reads it, if a third party's. `columns` are
-    those that the study names, if it names any.
+    `format_code` is the source hash of the plugin that reads it, if a third party's.
     """
 
     name: str
     path: str
     format: str = "auto"
     format_code: str = ABSENT
-    columns: ColumnNames | None = Field(default=None, exclude_if=lambda names: names is None)
+    columns: ColumnNames | None = NOT_GIVEN
 
     @property
     def file(self) -> DataFile:
@@ -206,8 +206,7 @@ class MomentJob(Job):
     @property
     def files(self) -> dict[int, str]:
         """The file of each layer's second moment, by layer."""
-        folder = paths.moments(*self.key)
-        return {layer: str(paths.of_layer(folder, layer)) for layer in self.layers}
+        return {n: str(paths.of_layer(paths.moments(*self.key), n)) for n in self.layers}
 
     @property
     def sources(self) -> list[str]:
@@ -311,9 +310,9 @@ class TrainJob(EditorJob):
 class EditJob(EditorJob):
     """Edit the cases of one shard, each from the unedited model, and measure each edited model.
 
-    `continuation_tokens` is the number of tokens to generate after each case's prompt.
-    `metric_code` is the source hash of each metric that is a third party's. `forecasts`: each
-    edited model also reads a sample of other text. `answers`: what it is asked freely.
+    `continuation_tokens` are generated after each case's prompt. `metric_code` is the source hash
+    of each third party's metric. `forecasts`: each edited model also reads a sample of other text.
+    `answers`: what it is asked freely.
     """
 
     dataset: DatasetSpec
@@ -323,7 +322,7 @@ class EditJob(EditorJob):
     metrics: tuple[str, ...]
     continuation_tokens: Natural = 0
     forecasts: bool = True
-    answers: AnswersSection | None = Field(default=None, exclude_if=lambda given: given is None)
+    answers: AnswersSection | None = NOT_GIVEN
     metric_code: dict[str, str] = {}
 
     @property

@@ -41,6 +41,8 @@ SECTIONS: dict[str, Any] = {
     "sequences": {"datasets": ["other"], "edits": 1},
     "downstream": {"tasks": ["no_such_task"]},
     "layers": {"datasets": ["no_such_set"]},
+    "answers": {"contexts": ["chat"]},
+    "survival": {"texts": "nowhere.json"},
     "mechanism": {"editor": "rome", "hard": "other", "normal": "other"},
 }
 

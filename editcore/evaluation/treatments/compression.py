@@ -27,7 +27,7 @@ class Compression:
     embedding.
     """
 
-    of: Callable[[Tensor], Tensor]
+    of: Callable[[Float[Tensor, "d_out d_in"]], Float[Tensor, "d_out d_in"]]
     head: bool
 
     def weights(self, model: LoadedModel) -> list[str]:

@@ -80,7 +80,7 @@ def editcore_model_families() -> Iterator[ModelFamilyInfo]:
 def editcore_datasets() -> Iterator[DatasetFormatInfo]:
     """One format."""
     yield DatasetFormatInfo(
-        name="mquake",
+        name="mquake-one-fact",
         summary="MQuAKE's records that edit one fact.",
         paper="Zhong et al. 2023, MQuAKE",
         factory="editcore_codebook.mquake:mquake",
