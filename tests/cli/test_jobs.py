@@ -19,9 +19,10 @@ def test_a_command_gives_its_function_the_job_and_a_path_for_each_output(entry: 
     first, *others = inspect.signature(entry.resolve()).parameters.values()
     name = first.annotation if isinstance(first.annotation, str) else first.annotation.__name__
     assert (name, issubclass(entry.kind(), jobs.Job)) == (entry.kind().__name__, True)
-    needed = [each for each in others if each.default is inspect.Parameter.empty]
-    assert [each.annotation for each in needed] == [Path] * sum(o.required for o in entry.outputs)
-    assert len(others) == len(entry.outputs)
+    paths = [Path if output.required else Path | None for output in entry.outputs]
+    assert [each.annotation for each in others[: len(paths)]] == paths
+    further = others[len(paths) :]
+    assert all(each.default is not inspect.Parameter.empty for each in further)
 
 
 @pytest.mark.parametrize("entry", TABLE, ids=lambda entry: entry.name)

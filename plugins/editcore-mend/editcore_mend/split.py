@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from editcore import DataError, EditRequest, read_requests
@@ -31,8 +31,10 @@ class Split:
 
     def posed(self, model: LoadedModel) -> "Split":
         """The same parts with each fact's prompts in the model's chat, if it has one."""
-        parts = (self.train, self.validation, self.test)
-        return Split(*(tuple(model.posed(facts)) for facts in parts), self.flawed)
+        train, validation, test = (
+            tuple(model.posed(facts)) for facts in (self.train, self.validation, self.test)
+        )
+        return replace(self, train=train, validation=validation, test=test)
 
 
 def split(facts: Path, exclude: Sequence[Path], held_out: float, seed: int) -> Split:
