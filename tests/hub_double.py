@@ -3,14 +3,15 @@
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.servers import serving
 
 REPOSITORY = r"(?:(?P<kind>datasets|models)/)?(?P<name>[^/]+/[^/]+)"
 FILE = re.compile(rf"^/{REPOSITORY}/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
@@ -130,13 +131,5 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 def served(repositories: dict[tuple[str, str], Repository]) -> Iterator[Hub]:
     """A hub with these repositories, until the block ends."""
     hub = Hub("", repositories)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(_handler(hub)) as hub.address:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,10 +1,11 @@
 """A local web server: files by name, one that is cut, and one that refers elsewhere."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.servers import serving
 
 
 @dataclass
@@ -46,13 +47,5 @@ def _handler(web: Web) -> type[BaseHTTPRequestHandler]:
 def served(files: Mapping[str, bytes]) -> Iterator[Web]:
     """A server with these files, until the block ends."""
     web = Web("", files)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(web))
-    web.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(_handler(web)) as web.address:
         yield web
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
