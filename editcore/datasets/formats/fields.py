@@ -88,11 +88,14 @@ def with_slot(prompt: str, subject: str) -> str:
     """
     if SLOT in prompt or not subject:
         return prompt
-    words = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(subject)}(?!\w)", prompt)]
-    places = words or [m.start() for m in re.finditer(re.escape(subject), prompt)]
-    if len(places) != 1:
+    places = {prompt.find(subject), prompt.rfind(subject)}
+    if len(places) > 1:  # Not always: to compile a pattern for each of many records takes seconds.
+        words = rf"(?<!\w){re.escape(subject)}(?!\w)"
+        places = {match.start() for match in re.finditer(words, prompt)}
+    if len(places) != 1 or -1 in places:
         return prompt
-    return prompt[: places[0]] + SLOT + prompt[places[0] + len(subject) :]
+    (place,) = places
+    return prompt[:place] + SLOT + prompt[place + len(subject) :]
 
 
 def text(record: Record, field: str) -> str:
