@@ -1,10 +1,11 @@
 """Greedy generation: the text after a context, always taking the most probable token."""
 
 import copy
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import compress, takewhile
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from transformers import GenerationConfig
 
 from editcore.evaluation.overlay import Overlay, edited_models
 from editcore.evaluation.prefix_cache import Contexts, Read, Room, Tokens
-from editcore.models.batch_size import tokens_per_pass
+from editcore.models.batch_size import tokens_held, tokens_per_pass
 from editcore.models.kv_cache import cache, held, read_after
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import bucket_by_length
@@ -43,7 +44,8 @@ class Answering:
     """Contexts in tokens, batched once and continued after every edit.
 
     An answer ends at a stop, at the model's end of text, after `most` tokens, or at logits that are
-    not finite; the text is cut before the stop.
+    not finite; the text is cut before the stop. When some have ended, the next contexts are read,
+    so that each pass has many rows: for one row it takes half as long as for ten.
     """
 
     def __init__(
@@ -69,47 +71,64 @@ class Answering:
         Each forward pass runs inside `reading` of its contexts.
         """
         found: dict[int, Generated] = {}
+        waiting, rows = deque(self._batches), list[_Row]()
+        read: Read | None = None
         with self._model.arithmetic():
-            for batch, contexts in self._batches:
-                rows = [_Row(i, []) for i in batch]
-                with reading(batch):
-                    read = contexts.read(start)
-                self._generate(rows, read, reading)
-                found |= {row.index: Generated(self._text(row), row.finite) for row in rows}
+            while waiting or rows:
+                while waiting and self._fits(waiting[0][1], read):
+                    batch, contexts = waiting.popleft()
+                    with reading(batch):
+                        new = contexts.read(start)
+                    read = Read.joined([read, new]) if read else new
+                    rows += [_Row(i, []) for i in batch]
+                assert read is not None
+                self._choose_tokens(rows, read)
+                ended = [self._ended(row) for row in rows]
+                found |= {row.index: self._answer(row) for row in compress(rows, ended)}
+                if any(ended):
+                    going = [i for i, done in enumerate(ended) if not done]
+                    rows = [rows[i] for i in going]
+                    read = read.rows(torch.tensor(going, device=read.last.device)) if rows else None
+                if read is not None:
+                    read = self._next(read, rows, reading)
         return [found[i] for i in range(len(found))]
 
-    def _generate(self, rows: Sequence[_Row], read: Read, reading: Reading) -> None:
-        running = list(rows)
-        for step in range(self._most):
-            logits = self._model.parts.logits(read.last).float()
-            finite = logits.isfinite().all(-1).tolist()
-            for row, token, sound in zip(running, logits.argmax(-1).tolist(), finite, strict=True):
-                row.finite = sound
-                row.tokens += [token] if sound else []
-            going = [i for i, row in enumerate(running) if not self._ended(row)]
-            if not going or step == self._most - 1:
-                return
-            if len(going) < len(running):
-                read = read.rows(torch.tensor(going, device=read.last.device))
-            running = [running[i] for i in going]
-            with reading([row.index for row in running]):
-                read = self._step(read, [row.tokens[-1] for row in running])
+    def _fits(self, contexts: Contexts, read: Read | None) -> bool:
+        """Whether the keys and values of more contexts fit into memory, next to those of `read`."""
+        if read is None:
+            return True
+        more, longest = contexts.rows.padded.ids.shape
+        rows, width = read.mask.shape
+        return (rows + more) * max(width, longest + self._most) <= tokens_held(self._model)
 
-    def _step(self, read: Read, tokens: Sequence[int]) -> Read:
+    def _choose_tokens(self, rows: Sequence[_Row], read: Read) -> None:
+        """Add to each row its likeliest next token."""
+        logits = self._model.parts.logits(read.last).float()
+        finite = logits.isfinite().all(-1).tolist()
+        for row, token, sound in zip(rows, logits.argmax(-1).tolist(), finite, strict=True):
+            row.finite = sound
+            row.tokens += [token] if sound else []
+
+    def _next(self, read: Read, rows: Sequence[_Row], reading: Reading) -> Read:
+        """What was read, and the newest token of each row."""
+        tokens = [row.tokens[-1] for row in rows]
         ids = torch.tensor(tokens, device=read.last.device)[:, None]
         mask = torch.cat([read.mask, torch.ones_like(ids)], 1)
         known = cache(read.past)
-        states = read_after(self._model.model, ids, mask, read.lengths[:, None], known)
+        with reading([row.index for row in rows]):
+            states = read_after(self._model.model, ids, mask, read.lengths[:, None], known)
         return Read(states[:, -1], mask, read.lengths + 1, held(known))
 
     def _ended(self, row: _Row) -> bool:
-        if not row.finite or row.tokens[-1] == self._model.tokenizer.eos_token_id:
+        if not row.finite or len(row.tokens) == self._most:
+            return True
+        if row.tokens[-1] == self._model.tokenizer.eos_token_id:
             return True
         text = self._decoded(row)
         return any(stop in text for stop in self._stops)
 
-    def _text(self, row: _Row) -> str:
-        return _before(self._decoded(row), self._stops)
+    def _answer(self, row: _Row) -> Generated:
+        return Generated(_before(self._decoded(row), self._stops), row.finite)
 
     def _decoded(self, row: _Row) -> str:
         return str(self._model.tokenizer.decode(row.tokens, skip_special_tokens=True))

@@ -8,8 +8,10 @@ the same column.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers.cache_utils import DynamicCache
 
 from editcore.models import hooks
@@ -115,9 +117,33 @@ class Read:
     past: KeysValues
 
     def rows(self, index: Int[Tensor, " chosen"]) -> "Read":
-        """Those of chosen rows; one may be chosen several times."""
-        past = [(keys[index], values[index]) for keys, values in self.past]
-        return Read(self.last[index], self.mask[index], self.lengths[index], past)
+        """Those of chosen rows, without columns of padding alone; one may be chosen twice."""
+        mask = self.mask[index]
+        first = int(mask.any(0).int().argmax())
+        past = [(keys[index, :, first:], values[index, :, first:]) for keys, values in self.past]
+        return Read(self.last[index], mask[:, first:], self.lengths[index], past)
+
+    @classmethod
+    def joined(cls, reads: Sequence["Read"]) -> "Read":
+        """The rows of several batches as one, padded on the left to the longest."""
+        width = max(read.mask.shape[1] for read in reads)
+        missing = [width - read.mask.shape[1] for read in reads]
+        return cls(
+            torch.cat([read.last for read in reads]),
+            torch.cat([pad(r.mask, (n, 0)) for r, n in zip(reads, missing, strict=True)]),
+            torch.cat([read.lengths for read in reads]),
+            [
+                (_joined([k for k, _ in block], missing), _joined([v for _, v in block], missing))
+                for block in zip(*(read.past for read in reads), strict=True)
+            ],
+        )
+
+
+def _joined(
+    heads: Sequence[Float[Tensor, "_row head _position d_head"]], missing: Sequence[int]
+) -> Float[Tensor, "_row head _position d_head"]:
+    """Keys or values of several batches, each with its number of missing positions added."""
+    return torch.cat([pad(h, (0, 0, n, 0)) for h, n in zip(heads, missing, strict=True)])
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,16 @@ def tokens_per_pass(model: LoadedModel) -> int:
     return max(1, budget(model.device) // 8 // (4 * (8 * width + 3 * key)))
 
 
+def tokens_held(model: LoadedModel) -> int:
+    """Number of tokens whose keys and values take half of the budget."""
+    config = model.model.config
+    heads = int(config.num_attention_heads)
+    shared = int(getattr(config, "num_key_value_heads", None) or heads)
+    width = int(config.hidden_size) * shared // heads
+    size = model.model.dtype.itemsize * 2 * model.parts.depth * width
+    return max(1, budget(model.device) // 2 // size)
+
+
 def rows_of_logits(model: LoadedModel) -> int:
     """Number of rows of float32 logits that take an eighth of the budget."""
     return max(1, budget(model.device) // 8 // (4 * _vocabulary(model)))
