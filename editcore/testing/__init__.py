@@ -30,6 +30,7 @@ from editcore.testing.family_suite import ModelFamilyConformance  # noqa: E402
 from editcore.testing.judge_suite import JudgeConformance  # noqa: E402
 from editcore.testing.models import (  # noqa: E402
     KINDS,
+    KINDS_BY_TRAIT,
     KINDS_IN_FLOAT64,
     SENTENCES,
     save_tiny_model,
@@ -43,6 +44,7 @@ from editcore.testing.suite import EditorConformance  # noqa: E402
 
 __all__ = [
     "KINDS",
+    "KINDS_BY_TRAIT",
     "KINDS_IN_FLOAT64",
     "SENTENCES",
     "Bench",

@@ -160,6 +160,13 @@ ARCHITECTURES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 KINDS = tuple(ARCHITECTURES)
+# One kind for each trait that an editor could trip over: transposed weights, parallel blocks, local
+# attention, gated MLPs, normalised outputs and capped logits, flattened states, a norm after the
+# sum, ALiBi, scaled logits, scaled outputs.
+KINDS_BY_TRAIT = (
+    "gpt2", "gptj", "gpt-neo", "llama", "gemma2", "opt", "opt-post-norm", "bloom", "cohere",
+    "granite",
+)  # fmt: skip
 # In float64, transformers' eager attention gives NaN for padding on the left.
 KINDS_IN_FLOAT64 = tuple(kind for kind in KINDS if kind not in ("bloom", "gemma2"))
 

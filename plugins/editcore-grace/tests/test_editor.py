@@ -11,7 +11,7 @@ from editcore_grace.config import GraceConfig
 from editcore_grace.editor import GraceEditor
 
 from editcore import EditContext, EditRequest, PluginError, RequestError
-from editcore.testing import EditorConformance, tiny_model, tiny_requests
+from editcore.testing import KINDS_BY_TRAIT, EditorConformance, tiny_model, tiny_requests
 from editcore.toolkit import LoadedModel, Question, ask, tokenize_questions, wrap_model
 
 LAYER = 1
@@ -21,6 +21,7 @@ FIRST, SECOND = (3, 4), (5,)
 
 class TestConformance(EditorConformance):
     editor = "grace"
+    kinds = KINDS_BY_TRAIT
     options: ClassVar[dict[str, Any]] = {"layer": 1, "radius": 0.05, "steps": 5}
 
 

@@ -10,7 +10,13 @@ from editcore_locft.config import LocftConfig
 from editcore_locft.editor import LocftEditor, shuffled
 
 from editcore import EditContext, EditRequest, RequestError
-from editcore.testing import KINDS_IN_FLOAT64, EditorConformance, tiny_model, tiny_requests
+from editcore.testing import (
+    KINDS_BY_TRAIT,
+    KINDS_IN_FLOAT64,
+    EditorConformance,
+    tiny_model,
+    tiny_requests,
+)
 from editcore.toolkit import LoadedModel, stores_transposed, wrap_model
 
 LAYER = 1
@@ -20,6 +26,7 @@ REQUESTS = [*tiny_requests(), LONG]
 
 class TestConformance(EditorConformance):
     editor = "locft"
+    kinds = KINDS_BY_TRAIT
     options: ClassVar[dict[str, Any]] = {"layer": 1, "epochs": 3}
 
 

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from pydantic import ValidationError
 
 from editcore import EditContext, EditRequest, ModelError, RequestError
-from editcore.testing import KINDS, EditorConformance, tiny_model, tiny_requests
+from editcore.testing import KINDS, KINDS_BY_TRAIT, EditorConformance, tiny_model, tiny_requests
 from editcore.toolkit import (
     LoadedModel,
     LowRankUpdate,
@@ -30,6 +30,7 @@ REQUESTS = [*tiny_requests(), EditRequest(5, "{} is based in", "Elro", "Tavel, M
 
 class TestConformance(EditorConformance):
     editor = "lora"
+    kinds = KINDS_BY_TRAIT
     options: ClassVar[dict[str, Any]] = {"steps": 3, "rank": 2, "layers": [0, 1, 2]}
 
 

@@ -12,7 +12,7 @@ from editcore_memoir.memory import Memory
 from pydantic import ValidationError
 
 from editcore import ConfigError, EditContext, PluginError, RequestError
-from editcore.testing import EditorConformance, tiny_model, tiny_requests
+from editcore.testing import KINDS_BY_TRAIT, EditorConformance, tiny_model, tiny_requests
 from editcore.toolkit import (
     ContextPrefixes,
     LoadedModel,
@@ -31,6 +31,7 @@ TEXTS = ["The sea is quiet in the", *(request.text for request in tiny_requests(
 
 class TestConformance(EditorConformance):
     editor = "memoir"
+    kinds = KINDS_BY_TRAIT
     options: ClassVar[dict[str, Any]] = {"layer": 1, "steps": 5}
 
 

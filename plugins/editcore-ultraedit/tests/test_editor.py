@@ -11,7 +11,7 @@ from editcore_ultraedit.statistics import Running
 from pydantic import ValidationError
 
 from editcore import EditContext, EditRequest, ModelError, RequestError
-from editcore.testing import EditorConformance, tiny_model, tiny_requests
+from editcore.testing import KINDS_BY_TRAIT, EditorConformance, tiny_model, tiny_requests
 from editcore.toolkit import DenseUpdate, LoadedModel, LowRankUpdate, wrap_model
 
 LONG = EditRequest(5, "{} is based in", "Elro", "Tavel, Morvania", "Tavel")
@@ -20,6 +20,7 @@ REQUESTS = [*tiny_requests(), LONG]
 
 class TestConformance(EditorConformance):
     editor = "ultraedit"
+    kinds = KINDS_BY_TRAIT
     options: ClassVar[dict[str, Any]] = {"maps": {"down": (0, 1)}, "learning_rate": 1e-2}
 
 
