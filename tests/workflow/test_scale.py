@@ -19,8 +19,9 @@ HARD = 107
 MODELS = {"gpt2-xl", "gpt-j-6b", "llama2-7b"}
 EDITORS = {"rome", "c-rome", "memit", "mend", "ft"}
 LARGEST_STUDY = 2_000
-# To load Snakemake takes a fifth of the time.
-LONGEST_DRY_RUN = 10
+# In multiples of the time that Snakemake takes to load, since machines differ; it was 3.3 to 5.
+LONGEST_DRY_RUN = 7
+LOADS = 2
 
 
 def planned(folder: Path, stage: str) -> list[dict[str, Any]]:
@@ -64,7 +65,8 @@ def test_both_papers_are_few_jobs_and_a_quick_dry_run(
     write_json(data / "wikipedia.json", TEXTS)
     config = write_config(tmp_path / "paper.yaml", study)
     started = processor_seconds()
-    StudyFolder(tmp_path).snakemake("--version", config=config)
+    for _ in range(LOADS):
+        StudyFolder(tmp_path).snakemake("--version", config=config)
     loaded = processor_seconds()
     status, output = StudyFolder(tmp_path).snakemake("--dry-run", "--quiet", "rules", config=config)
     planning = processor_seconds() - loaded
@@ -87,4 +89,4 @@ def test_both_papers_are_few_jobs_and_a_quick_dry_run(
     )
     for stage in ("downstream", "mechanism"):
         assert {job["model"]["name"] for job in planned(tmp_path, stage)} == MODELS
-    assert planning < LONGEST_DRY_RUN * (loaded - started)
+    assert planning < LONGEST_DRY_RUN * (loaded - started) / LOADS
