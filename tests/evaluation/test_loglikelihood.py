@@ -7,6 +7,7 @@ import torch
 
 from editcore.evaluation.generation import Answering
 from editcore.evaluation.loglikelihood import Continuations, Pair, Scored
+from editcore.evaluation.prefix_cache import Read
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.testing.models import KINDS, tiny_model
 from editcore.updates.delta import Delta, LowRankUpdate
@@ -93,6 +94,36 @@ def test_an_answer_ends_at_its_stop_and_others_continue() -> None:
     cut = [said.text for said in Answering(model, CONTEXTS, [stop], 6).answers()]
     assert cut == [text.split(stop)[0] for text in whole]
     assert cut != whole
+
+
+@pytest.mark.parametrize("room", [1, 30, 45, 60, 80])
+def test_contexts_that_are_read_while_others_are_answered_have_the_same_answers(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = wrap_model("llama", *tiny_model("llama"))
+    contexts = [tuple(range(3, 4 + length)) for length in (1, 1, 2, 3, 4, 5, 7, 9)]
+    whole = [said.text for said in Answering(model, contexts, [], 6).answers()]
+    # It ends some answers early, so that new contexts join others that are half answered.
+    stop = whole[2][1]
+    wanted = [text.split(stop)[0] for text in whole]
+    assert len(set(map(len, wanted))) > 1
+    monkeypatch.setattr("editcore.evaluation.generation.tokens_held", lambda _: room)
+    steps: list[int] = []
+    joins: list[int] = []  # for each batch that joins others, the steps before it
+    one_step, join = Answering._next, Read.joined
+
+    def counted(self, read, rows, reading):
+        steps.append(0)
+        return one_step(self, read, rows, reading)
+
+    def joined(reads: Sequence[Read]) -> Read:
+        joins.append(len(steps))
+        return join(reads)
+
+    monkeypatch.setattr(Answering, "_next", counted)
+    monkeypatch.setattr(Read, "joined", joined)
+    assert [said.text for said in Answering(model, contexts, [stop], 6).answers()] == wanted
+    assert any(joins) is (room > 1)
 
 
 def test_logits_that_are_not_finite_are_reported() -> None:
