@@ -1,7 +1,6 @@
 """The commands that turn edit rows into tables, figures and the report."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any

@@ -85,8 +85,8 @@ SURVIVAL = schema(
         ),
         real(
             "top1_kept",
-            "share of those texts' tokens at which both treated models' likeliest next token is the "
-            "same",
+            "share of those texts' tokens at which both treated models have the same likeliest "
+            "next token",
         ),
         whole("seed", "the study's seed"),
         text("dtype", "number type of the weights"),

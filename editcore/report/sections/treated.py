@@ -32,11 +32,11 @@ IN_WORDS = {
 SPREAD = 0.6  # of the distance between two treatments, over which the editors are placed
 WORDS = (
     "Some edited models are rounded to 8 and 4 bits, pruned by the size of their weights, or "
-    "fine-tuned on other text, each by itself, and asked for the edited fact again. For an adapter, "
-    "only the unedited model is rounded, and the edit is added to it. Efficacy and "
-    "generalization are shares of the new object’s tokens, with 95 % Wilson intervals. Grey dashes "
-    "are the unedited model after the same treatment: what it knows of the new object without an "
-    "edit. Edits that are not weight changes are left out."
+    "fine-tuned on other text, each by itself, and asked for the edited fact again. As an adapter, "
+    "the edit is added to the rounded unedited model. Efficacy and generalization are shares of "
+    "the new object’s tokens, with 95 % Wilson intervals. Grey dashes are the unedited model after "
+    "the same treatment: what it knows of the new object without an edit. Edits that are not "
+    "weight changes are left out."
 )
 Row = dict[str, Any]
 
@@ -148,8 +148,8 @@ def _table(study: ReportData, found: pl.DataFrame) -> Table:
     caption = (
         "Means over treated edited models, with 95 % Wilson intervals; “unedited” is the unedited "
         "model after the same treatment, asked the same. “Ratio” is the median of the treated "
-        "edited model’s perplexity relative to the treated unedited one’s; “damaged” and “collapsed” "
-        "count the edited models that are, compared with it."
+        "edited model’s perplexity relative to the treated unedited one’s; “damaged” and "
+        "“collapsed” count the edited models that are, compared with it."
     )
     heads = ("model", "editor", "data set", "treatment", "edits", "failed", *METRICS.values())
     unedited = (f"{name}, unedited" for name in METRICS.values())
