@@ -1,7 +1,6 @@
 """The commands that turn edit rows into tables, figures and the report."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,13 +11,14 @@ from editcore.cli.check import parsed
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, FOLDER, OUT_FILE, OUT_FOLDER
 
-# Kinds of results that no threshold judges: what lists their tables in a study, and joins them.
-UNJUDGED = MappingProxyType(
+# The kinds of results: what lists their tables in a study, and what joins them.
+KINDS = MappingProxyType(
     {
         what: (f"editcore.planning.study:listed_{what}", f"editcore.summary.{what}:write_{what}")
-        for what in ("survival", "layers", "rounding", "answers")
+        for what in ("edits", "sequences", "survival", "layers", "rounding", "answers")
     }
 )
+JUDGED = ("edits", "sequences", "survival")  # by the thresholds
 to_tables = click.option(
     "--out", required=True, type=OUT_FOLDER, help="The folder of the summary tables."
 )
@@ -41,7 +41,7 @@ to_tables = click.option(
 @to_tables
 @click.option(
     "--what",
-    type=click.Choice(["edits", "sequences", *UNJUDGED]),
+    type=click.Choice(list(KINDS)),
     default="edits",
     help="The kind of results; edits by default.",
 )
@@ -65,33 +65,21 @@ def summarise(
     are those of the study, or the defaults; --ratio, --perplexity, --verdict and --damage override
     them.
     """
-    from editcore.config.collapse import CollapseSection, replaced
-    from editcore.planning.study import listed_config, listed_edits, listed_sequences
-    from editcore.summary.edits import write_summary
-    from editcore.summary.sequences import write_sequences
-
-    given = {name: value for name, value in thresholds.items() if value is not None}
-    if what in UNJUDGED:
-        if given:
-            raise click.UsageError(f"--{next(iter(given))}: only edited models are judged")
-        _unjudged(what, files, study, out)
-        return
-    rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
-    if what == "edits":
-        edits = listed_edits(study) if study else {}
-        write_summary([*files, *edits], out, rule, edits)
-    else:
-        sequences = listed_sequences(study) if study else {}
-        write_sequences([*files, *sequences], out, rule, sequences)
-
-
-def _unjudged(what: str, files: Sequence[Path], study: Path | None, out: Path) -> None:
-    """Collect results that no threshold judges."""
     import pkgutil
 
-    listed, write = map(pkgutil.resolve_name, UNJUDGED[what])
+    from editcore.config.collapse import CollapseSection, replaced
+    from editcore.planning.study import listed_config
+
+    given = {name: value for name, value in thresholds.items() if value is not None}
+    if given and what not in JUDGED:
+        raise click.UsageError(f"--{next(iter(given))}: only edited models are judged")
+    listed, write = map(pkgutil.resolve_name, KINDS[what])
     jobs = listed(study) if study else {}
-    write([*files, *jobs], out, jobs)
+    if what in JUDGED:
+        rule = replaced(listed_config(study).collapse if study else CollapseSection(), given)
+        write([*files, *jobs], out, rule, jobs)
+    else:
+        write([*files, *jobs], out, jobs)
 
 
 @click.command(

@@ -10,8 +10,9 @@ from editcore.config.messages import nearest
 from editcore.config.section import Label, Natural, Positive, Section, Seed
 from editcore.config.telemetry import NAMES
 
-Treatment = Literal["8-bit", "4-bit", "pruned", "fine-tuned"]
+Treatment = Literal["8-bit", "4-bit", "8-bit-adapter", "4-bit-adapter", "pruned", "fine-tuned"]
 UNTREATED = "untreated"
+ADAPTER = "-adapter"  # the ending of treatments of the base alone
 TREATMENTS: tuple[Treatment, ...] = get_args(Treatment)
 AfterCollapse = Literal["stop", "continue"]
 Arrangement = Literal["drawn", "clustered", "dispersed"]
@@ -153,7 +154,8 @@ class SurvivalSection(Section):
     ] = Field(
         default=TREATMENTS,
         description="What is done to the edited models, each by itself: their weights are rounded "
-        "to 8 or 4 bits, pruned, or fine-tuned on other text.",
+        "to 8 or 4 bits, with the edit in them or, as an adapter, beside them; pruned; or "
+        "fine-tuned on other text.",
     )
     cases: Positive = Field(
         default=20,

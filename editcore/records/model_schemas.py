@@ -6,8 +6,9 @@ from editcore.records.schemas import CASE_KEYS, GROUP, STORED
 TREATMENT = text(
     "treatment",
     "what was done to the edited model: `untreated`; `8-bit` and `4-bit`, its weights rounded as "
-    "in GGUF's Q8_0 and Q4_0; `pruned`, each linear map's smallest weights set to zero; "
-    "`fine-tuned` on other text",
+    "in GGUF's Q8_0 and Q4_0; `8-bit-adapter` and `4-bit-adapter`, the unedited model's weights "
+    "rounded and the edit added to them unrounded, as an adapter is; `pruned`, each linear map's "
+    "smallest weights set to zero; `fine-tuned` on other text",
 )
 # What is measured of each treated model.
 LEFT = ("efficacy", "generalization", "efficacy_score")
@@ -56,7 +57,7 @@ ROUNDING = schema(
 )
 
 SURVIVAL = schema(
-    "survival/1",
+    "survival/2",
     (*CASE_KEYS, "treatment"),
     (
         *GROUP,
@@ -82,6 +83,11 @@ SURVIVAL = schema(
             "perplexity_ratio",
             "`perplexity` / `perplexity_unedited`; null if the latter is not finite",
         ),
+        real(
+            "top1_kept",
+            "share of those texts' tokens at which both treated models have the same likeliest "
+            "next token",
+        ),
         whole("seed", "the study's seed"),
         text("dtype", "number type of the weights"),
         text("precision", "precision of the frozen model's matrix products"),
@@ -90,7 +96,7 @@ SURVIVAL = schema(
 )
 
 SURVIVAL_MEANS = schema(
-    "survival-means/1",
+    "survival-means/2",
     ("model", "editor", "dataset", "treatment"),
     (
         *GROUP,
@@ -110,8 +116,14 @@ SURVIVAL_MEANS = schema(
             )
         ),
         real("perplexity_ratio_median", "median of `perplexity_ratio`"),
+        whole(
+            "n_damaged",
+            "edited models that the edit damages, compared with the unedited model after the same "
+            "treatment",
+        ),
+        whole("n_collapsed", "those that it collapses"),
     ),
-    required=("n", "n_ok"),
+    required=("n", "n_ok", "n_damaged", "n_collapsed"),
 )
 
 WARNING = schema(

@@ -38,7 +38,7 @@ MIXED_ARTEFACTS = (
 GROUP = ("model", "editor", "dataset")
 
 
-def write_summary(
+def write_edits(
     edit_files: Sequence[Path],
     out_dir: Path,
     rule: CollapseSection,

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from editcore.collapse.verdict import COLLAPSED, DAMAGED, judged
+from editcore.config.collapse import CollapseSection
 from editcore.config.stages import UNTREATED
 from editcore.errors import DataError
 from editcore.planning.stages.jobs import SurvivalJob
@@ -50,12 +52,13 @@ def _evenly(count: int, limit: int) -> list[int]:
     return [i * count // chosen for i in range(chosen)]
 
 
-def means(rows: pl.DataFrame) -> list[Row]:
+def means(rows: pl.DataFrame, rule: CollapseSection) -> list[Row]:
     """A row per model, editor, data set and treatment, ordered by these.
 
+    Treated edited models are graded against the unedited model after the same treatment.
     Intervals are Wilson's for a share; shares of tokens count as parts of a hit.
     """
-    groups = rows.sort(GROUP).partition_by(GROUP, maintain_order=True, as_dict=True)
+    groups = _judged(rows, rule).sort(GROUP).partition_by(GROUP, maintain_order=True, as_dict=True)
     found: list[Row] = []
     for keys, group in groups.items():
         made = group.filter(pl.col("status") == OK)
@@ -66,8 +69,13 @@ def means(rows: pl.DataFrame) -> list[Row]:
         for name in LEFT:
             row |= _mean(name, made)
         row["perplexity_ratio_median"] = made["perplexity_ratio"].median()
+        row |= {f"n_{grade}": (made["grade"] == grade).sum() for grade in (DAMAGED, COLLAPSED)}
         found.append(row)
     return found
+
+
+def _judged(rows: pl.DataFrame, rule: CollapseSection) -> pl.DataFrame:
+    return judged(rows.rename({"perplexity_unedited": "perplexity_base"}), rule)
 
 
 def _mean(name: str, made: pl.DataFrame) -> Row:
@@ -85,9 +93,12 @@ def _mean(name: str, made: pl.DataFrame) -> Row:
 
 
 def write_survival(
-    files: Sequence[Path], out_dir: Path, jobs: Mapping[Path, SurvivalJob] = NO_JOBS
+    files: Sequence[Path],
+    out_dir: Path,
+    rule: CollapseSection,
+    jobs: Mapping[Path, SurvivalJob] = NO_JOBS,
 ) -> None:
-    """Write `survival.parquet` from the tables of all models.
+    """Write `survival.parquet` from the tables of all models; `rule` grades the treated models.
 
     Raises `DataError` for a file of another kind, or without a treated model of its job in `jobs`.
     """
@@ -98,7 +109,7 @@ def write_survival(
     for path, job in jobs.items():
         _require_planned(path, tables[path], job)
     provenance = {"made_by": made_by(), "survival": merged(made)}
-    found = means(pl.concat(tables.values()))
+    found = means(pl.concat(tables.values()), rule)
     write_table(out_dir / "survival.parquet", found, SURVIVAL_MEANS, provenance)
 
 

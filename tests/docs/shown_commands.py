@@ -177,6 +177,11 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "snakemake --configfile config/smoke.yaml": Run("\nreport ", more=DRY),
         "snakemake --configfile config/streams.yaml": Run("\nsequence ", more=DRY),
         f"editcore plan {XL.split()[1]} --check": Run(PLANNED),
+        "snakemake --configfile config/smollm2-chat.yaml": Elsewhere(
+            "it downloads a model and takes half an hour",
+            "tests/workflow/test_smollm2.py"
+            "::test_the_study_of_the_chat_edits_the_same_facts_both_ways",
+        ),
         f"snakemake {XL}": Run("\nreport ", more=DRY),
         f"snakemake -n {XL}": Run("\nreport ", given={"snakemake -n": "snakemake"}, more=DRY),
         "snakemake fetch --configfile FILE": Run(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from editcore.errors import DataError, ModelError
 from editcore.evaluation import rounding
-from editcore.evaluation.perplexity import measure, tokenize
+from editcore.evaluation.perplexity import EditedPerplexity, measure, read_unedited, tokenize
 from editcore.evaluation.teacher_forcing import CaseQuestions, ask, tokenize_questions
 from editcore.evaluation.treatments.compression import Compression
 from editcore.evaluation.treatments.fine_tuning import LENGTH, FineTuning
@@ -101,10 +101,30 @@ def test_many_at_once_answer_as_each_whole_edited_model_after_the_treatment(
     for delta, tokens, outcome in zip(deltas, asked, found, strict=True):
         with how.applied(model):
             assert_answers(outcome.before, ask(model, tokens))
-            assert outcome.perplexity_unedited == pytest.approx(measure(model, texts).mean)
+            assert outcome.unedited.mean == pytest.approx(measure(model, texts).mean)
         with delta.applied(model.model), how.applied(model):
             assert_answers(outcome.after, ask(model, tokens))
-            assert outcome.perplexity == pytest.approx(measure(model, texts).mean, rel=1e-4)
+            assert outcome.edited.mean == pytest.approx(measure(model, texts).mean, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", HOW)
+def test_an_edit_kept_beside_a_compressed_model_is_added_to_its_weights(
+    model: LoadedModel, name: str, asked
+) -> None:
+    how, before, texts = HOW[name], weights(model), tokenize(model, SENTENCES)
+    deltas = some_deltas(model)
+    found = compressed(model, texts, how, asked, deltas, beside=True)
+    assert equal(before, weights(model))
+    for delta, tokens, outcome in zip(deltas, asked, found, strict=True):
+        with how.applied(model):
+            unedited = read_unedited(model, texts)
+            assert outcome.unedited.mean == pytest.approx(unedited.perplexity.mean)
+            with delta.applied(model.model):
+                assert_answers(outcome.after, ask(model, tokens))
+                now = EditedPerplexity(model, texts, unedited.predictions).now(0)
+        assert outcome.edited.mean == pytest.approx(now.mean, rel=1e-4)
+        assert outcome.edited.disturbance is not None and now.disturbance is not None
+        assert outcome.edited.disturbance.kept == pytest.approx(now.disturbance.kept)
 
 
 def assert_answers(found, expected) -> None:
@@ -183,10 +203,10 @@ def test_each_edited_model_is_fine_tuned_alike_and_by_itself(precision: str) -> 
         alone.model.load_state_dict(trained(alone, how))
         alone.follow(before.keys() & dict(alone.model.named_parameters()).keys())
         assert_answers(found[case].after, ask(alone, asked[case]))
-        assert found[case].perplexity == pytest.approx(measure(alone, texts).mean, rel=1e-3)
+        assert found[case].edited.mean == pytest.approx(measure(alone, texts).mean, rel=1e-3)
     with how.applied(model):
         assert_answers(found[0].before, ask(model, asked[0]))
-    assert len({outcome.perplexity_unedited for outcome in found}) == 1
+    assert len({outcome.unedited.mean for outcome in found}) == 1
 
 
 def test_batches_follow_from_the_seed_and_use_all_rows_before_any_again() -> None:

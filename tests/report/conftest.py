@@ -61,7 +61,7 @@ def summarise(rows: Rows, folder: Path) -> Path:
     job = {"model": {"name": "small"}, "editor": spec, "dataset": {"name": "hard"}}
     provenance = {"versions": {"torch": "2.13"}, "job": job}
     write_table(folder / "shard.parquet", rows, EDITS, provenance)
-    edits.write_summary([folder / "shard.parquet"], folder / "summary", CollapseSection())
+    edits.write_edits([folder / "shard.parquet"], folder / "summary", CollapseSection())
     return folder / "summary"
 
 

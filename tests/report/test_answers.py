@@ -1,15 +1,18 @@
 """What edited models answer, next to what teacher forcing says."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from editcore.records.answer_schemas import ANSWERS, ANSWERS_SUMMARY
+from editcore.records.schemas import DOWNSTREAM
 from editcore.records.tables import read_table, write_table
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
 from editcore.report.sections import answers
 from editcore.summary.answers import examples, scores
+from refresh.answers import FIGURE, GAP, PAGE, cost, write
 from tests.report.conftest import MakeStudy
 from tests.rows import edit_row
 
@@ -98,3 +101,29 @@ def test_the_figure_has_a_line_for_each_editor(asked: ReportData) -> None:
 
 def test_a_study_without_answers_has_no_such_section(make_study: MakeStudy) -> None:
     assert answers.section(make_study([edit_row(1)])) is None
+
+
+def test_the_page_on_answers_has_the_gap(asked: ReportData, tmp_path: Path) -> None:
+    (tmp_path / PAGE).parent.mkdir()
+    (tmp_path / PAGE).write_text(f"before\n{GAP[0]}\nstale\n{GAP[1]}\nafter", encoding="utf-8")
+    assert write(asked, tmp_path) == [tmp_path / PAGE, tmp_path / FIGURE]
+    text = (tmp_path / PAGE).read_text(encoding="utf-8")
+    assert "small: under teacher forcing, edits have an efficacy of 100 %." in text
+    assert "| small | alpha | hard | efficacy | 4 | 1.00 | 0.25 | 0.50 |" in text
+    assert "took" not in text
+    assert text.startswith("before\n") and text.endswith("\nafter") and "stale" not in text
+    assert (tmp_path / FIGURE).stat().st_size > 1000
+
+
+def test_the_page_compares_the_cost_of_answers_with_that_of_tasks(asked: ReportData) -> None:
+    edited = {"model": "small", "editor": "alpha", "dataset": "hard", "case_id": 1, "metric": "acc"}
+    edited |= {"random": 0.0, "n_items": 3, "status": "ok", "score": 0.5}
+    unedited = edited | {"editor": None, "dataset": None, "case_id": None}
+    rows = [edited | {"task": task, "seconds": 4.0} for task in ("one", "two")]
+    rows += [unedited | {"task": task, "seconds": 99.0} for task in ("one", "two")]
+    write_table(asked.folder / "downstream.parquet", rows, DOWNSTREAM, {})
+    summed = read_table(asked.folder / "answers.parquet", ANSWERS_SUMMARY)
+    assert list(cost(asked, summed)) == [
+        "small: the answers of an edited model took 1.50 seconds (mean of 4), and its 2 tasks "
+        "8 (mean of 1)."
+    ]

@@ -18,6 +18,7 @@ def mean(editor: str, treatment: str, value: float | None, **changes: Any) -> di
     """A row of means over 20 edits of the model `small` on hard cases."""
     row: dict[str, Any] = {"model": "small", "editor": editor, "dataset": "hard"}
     row |= {"treatment": treatment, "n": 20, "n_ok": 20, "efficacy_n": 0}
+    row |= {"n_damaged": 0, "n_collapsed": 0}
     if value is not None:
         row |= {"efficacy_mean": value, "efficacy_low": value - 0.1, "efficacy_high": value + 0.05}
         row |= {"efficacy_n": 20, "efficacy_unedited_mean": 0.01}
@@ -29,7 +30,7 @@ def with_treated(study: ReportData, tmp_path: Path) -> ReportData:
     """Two editors, one of which could not be pruned."""
     rows = [
         mean("alpha", "untreated", 0.95),
-        mean("alpha", "4-bit", 0.8, perplexity_ratio_median=1.5),
+        mean("alpha", "4-bit", 0.8, perplexity_ratio_median=1.5, n_damaged=3, n_collapsed=1),
         mean("alpha", "pruned", 0.5),
         mean("beta", "untreated", 0.85),
         mean("beta", "4-bit", 0.4),
@@ -50,7 +51,7 @@ def test_the_sentence_and_the_table_are_of_the_edits_that_were_measured(
     )
     first, second, *_, last = section.tables[0].rows
     assert first[3:7] == ("untreated", "20", "0", "0.95 (0.85 to 1.00)")
-    assert (second[3], second[-1]) == ("4-bit", "×1.50")
+    assert (second[3], *second[-3:]) == ("4-bit", "×1.50", "3", "1")
     assert last[1:7] == ("beta", "hard", "pruned", "0", "20", "–")
     assert treated.section(study) is None
     assert treated.section(replace(with_treated, config=study.config)) is None

@@ -24,7 +24,7 @@ from editcore.planning.jobs import DatasetSpec, EditJob, EditorSpec, ModelSpec
 from editcore.records.schemas import CASES
 from editcore.records.tables import read_edits, read_table
 from editcore.runs import edit
-from editcore.summary.edits import write_summary
+from editcore.summary.edits import write_edits
 from editcore.testing.models import SENTENCES
 from editcore.updates.delta import Delta, load_deltas
 from tests.patches import Noise
@@ -124,7 +124,7 @@ def test_what_an_editor_reports_is_in_the_rows_and_the_cases(
     assert rows["status"].to_list() == ["ok", "ok", "not this one"]
     assert rows["steps"].to_list() == [3, None, None]
     assert rows["diagnostics"].to_list() == ['{"gap": null, "rank.1": 24.0}', None, None]
-    write_summary([tmp_path / "rows.parquet"], tmp_path / "summary", CollapseSection())
+    write_edits([tmp_path / "rows.parquet"], tmp_path / "summary", CollapseSection())
     cases = read_table(tmp_path / "summary" / "cases.parquet", CASES)
     assert cases["diagnostics"].to_list() == rows["diagnostics"].to_list()
 

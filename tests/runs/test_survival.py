@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 import torch
 
+from editcore.config.collapse import CollapseSection
+from editcore.config.stages import TREATMENTS
 from editcore.errors import DataError
 from editcore.planning.jobs import EditJob
 from editcore.planning.stages.jobs import EditedFacts, SurvivalJob, TuningSpec
@@ -21,8 +23,8 @@ from editcore.updates.delta import Delta, DenseUpdate, load_deltas, save_deltas
 from tests.rows import edit_row
 from tests.runs.conftest import WEIGHT, Script, Sound
 
+RULE = CollapseSection()
 COLUMNS = ("efficacy", "generalization", "efficacy_score")
-TREATMENTS = ("8-bit", "4-bit", "pruned", "fine-tuned")
 
 
 @pytest.fixture
@@ -66,10 +68,12 @@ def test_every_edit_has_a_row_per_treatment_and_untreated_is_as_edited(
         untreated["perplexity_ratio"].to_torch(), edits["perplexity_ratio"].to_torch(), rtol=1e-5,
         atol=0,
     )  # fmt: skip
-    # Each treatment has one unedited model, and no two treatments have the same.
-    bases = found.group_by("treatment").agg(pl.col("perplexity_unedited").n_unique())
-    assert bases["perplexity_unedited"].to_list() == [1] * 5
-    assert found["perplexity_unedited"].n_unique() == 5
+    assert untreated["top1_kept"].to_list() == edits["top1_kept"].to_list()
+    # Each treatment has one unedited model. An adapter's is that of its bits; no others are equal.
+    bases = found.group_by("treatment").agg(pl.col("perplexity_unedited").unique())
+    of = {treatment: bases.item() for treatment, bases in bases.rows()}
+    assert of["8-bit-adapter"] == of["8-bit"] and of["4-bit-adapter"] == of["4-bit"]
+    assert len({*of.values()}) == 5
     assert measured(planned, tmp_path).equals(found)
 
 
@@ -94,7 +98,7 @@ def test_means_are_over_edits_with_intervals_and_missing_ones_are_named(
 ) -> None:
     found = measured(planned, tmp_path)
     out = tmp_path / "survival" / "model=tiny.parquet"
-    write_survival([out], tmp_path, {out: planned})
+    write_survival([out], tmp_path, RULE, {out: planned})
     means = read_table(tmp_path / "survival.parquet", SURVIVAL_MEANS)
     assert means["treatment"].to_list() == sorted(("untreated", *TREATMENTS))
     for row in means.iter_rows(named=True):
@@ -106,9 +110,23 @@ def test_means_are_over_edits_with_intervals_and_missing_ones_are_named(
         assert row["perplexity_ratio_median"] == of_it["perplexity_ratio"].median()
     write_table(out, found.filter(pl.col("treatment") != "pruned"), SURVIVAL, {})
     with pytest.raises(DataError, match="missing: case 0 of mine, cases, pruned"):
-        write_survival([out], tmp_path, {out: planned})
+        write_survival([out], tmp_path, RULE, {out: planned})
     with pytest.raises(DataError, match="run `editcore survive` first"):
-        write_survival([], tmp_path)
+        write_survival([], tmp_path, RULE)
+
+
+def test_treated_models_are_graded_against_the_treated_unedited_model(
+    planned: SurvivalJob, tmp_path: Path
+) -> None:
+    found = measured(planned, tmp_path).with_columns(
+        perplexity=pl.when(case_id=0).then(1e9).otherwise("perplexity_unedited"),
+        top1_kept=pl.when(case_id=1).then(1.0).otherwise(0.5),
+    )
+    out = tmp_path / "changed.parquet"
+    write_table(out, found, SURVIVAL, {})
+    write_survival([out], tmp_path, RULE)
+    means = read_table(tmp_path / "survival.parquet", SURVIVAL_MEANS)
+    assert set(means.select("n_damaged", "n_collapsed").rows()) == {(1, 1)}
 
 
 def test_chosen_edits_succeeded_and_are_spread_over_each_editor_and_data_set() -> None:

@@ -11,7 +11,7 @@ from editcore.config.collapse import CollapseSection
 from editcore.records.provenance import merged
 from editcore.records.schemas import CASES, EDITS, VERDICTS
 from editcore.records.tables import read_provenance, read_table, write_table
-from editcore.summary.edits import write_summary
+from editcore.summary.edits import write_edits
 from tests.rows import BASE, DAMAGED, edit_row, failed_row, study_rows
 
 RULE = CollapseSection()
@@ -25,7 +25,7 @@ def summary(tmp_path: Path) -> Path:
     for shard, torch, layer in ((0, "2.13", 1), (1, "2.12", 2)):
         origin = {"versions": {"torch": torch, "editcore": "1"}, "job": job(layer)}
         write_table(shards[shard], rows[shard::2], EDITS, origin)
-    write_summary(shards, tmp_path / "summary", RULE)
+    write_edits(shards, tmp_path / "summary", RULE)
     return tmp_path / "summary"
 
 
@@ -40,7 +40,7 @@ def job(layer: int) -> dict[str, Any]:
 
 def verdict_of(rows: list[dict[str, Any]], path: Path) -> dict[str, Any]:
     write_table(path / "shard.parquet", rows, EDITS, {})
-    write_summary([path / "shard.parquet"], path / "summary", RULE)
+    write_edits([path / "shard.parquet"], path / "summary", RULE)
     return read_table(path / "summary" / "verdicts.parquet", VERDICTS).row(0, named=True)
 
 
@@ -119,8 +119,8 @@ def test_same_shards_in_any_order_give_the_same_bytes(tmp_path: Path) -> None:
     for name, rows in (("a", study_rows()[:50]), ("b", study_rows()[50:])):
         write_table(tmp_path / f"{name}.parquet", rows, EDITS, {})
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    write_summary(paths, tmp_path / "one", RULE)
-    write_summary(paths[::-1], tmp_path / "two", RULE)
+    write_edits(paths, tmp_path / "one", RULE)
+    write_edits(paths[::-1], tmp_path / "two", RULE)
     for name in ("cases.parquet", "verdicts.parquet"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -141,9 +141,9 @@ def test_shards_made_with_two_states_of_an_artefact_are_reported(
     for case, shard in enumerate(shards):
         made_with = {"C": f"{case}", "prefixes": "same", f"values {case}": "own"}
         write_table(shard, [edit_row(case)], EDITS, {"artefacts": made_with})
-    write_summary(shards[:1], tmp_path, RULE)
+    write_edits(shards[:1], tmp_path, RULE)
     assert not caplog.messages
-    write_summary(shards, tmp_path, RULE)
+    write_edits(shards, tmp_path, RULE)
     (said,) = caplog.messages
     assert said.startswith("the shards were made with different contents of C, which alone")
     found = read_provenance(tmp_path / "cases.parquet")["artefacts"]

@@ -68,12 +68,30 @@ def test_every_row_names_the_precision_on_disk(summary: Path) -> None:
     assert stored == ["Q4_1"]
 
 
-def test_the_full_study_plans_every_editor_on_at_least_180_cases() -> None:
+def planned(study: str) -> str:
+    """The plan of one of our studies of the model."""
     fetched()
-    config = str(ROOT / "config" / "smollm2-full.yaml")
-    result = CliRunner().invoke(main, ["plan", config, "--check"])
+    result = CliRunner().invoke(main, ["plan", str(ROOT / "config" / study), "--check"])
     assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_full_study_plans_every_editor_on_at_least_180_cases() -> None:
+    plan = planned("smollm2-full.yaml")
     for editor in ("rome", "c-rome", "p-rome", "rome-with-c", "c-rome-with-c", "memit", "ft"):
-        assert f"smollm2 / {editor} / hard: 60 cases" in result.stdout
-        assert f"smollm2 / {editor} / normal: 120 cases" in result.stdout
-    assert "3 sequences of 60 edits" in result.stdout
+        assert f"smollm2 / {editor} / hard: 60 cases" in plan
+        assert f"smollm2 / {editor} / normal: 120 cases" in plan
+    assert "3 sequences of 60 edits" in plan
+
+
+def test_the_study_of_answers_asks_sixty_facts_of_six_editors() -> None:
+    plan = planned("smollm2-answers.yaml")
+    for editor in ("rome", "c-rome", "ft", "ft-unconstrained", "locft", "ultraedit"):
+        assert f"smollm2 / {editor} / real: 60 cases" in plan
+
+
+def test_the_study_of_the_chat_edits_the_same_facts_both_ways() -> None:
+    plan = planned("smollm2-chat.yaml")
+    for model in ("plain", "chat"):
+        for editor in ("rome", "ft-unconstrained"):
+            assert f"{model} / {editor} / facts: 20 cases" in plan

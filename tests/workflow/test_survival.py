@@ -26,9 +26,9 @@ def test_a_study_says_what_treatments_leave_of_its_edits(
     results = folder.path / "results"
     rows = pl.read_parquet(results / "survival" / "model=gpt2.parquet")
     assert set(rows["status"]) == {"ok"}, rows["status"].to_list()
-    assert rows.height == 2 * 5, "one case of each editor, untreated and after four treatments"
+    assert rows.height == 2 * 7, "one case of each editor, untreated and after six treatments"
     means = pl.read_parquet(results / "summary" / "survival.parquet")
-    assert means["n_ok"].to_list() == [1] * 10
+    assert means["n_ok"].to_list() == [1] * 14
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "What is left of an edit" in page and "Of gpt2’s 2 edits, efficacy is" in page
     assert (results / "figures" / "treated-model=gpt2.svg").is_file()

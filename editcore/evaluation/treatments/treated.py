@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from editcore.evaluation.overlay import Applied
-from editcore.evaluation.perplexity import EditedPerplexity, TokenizedTexts, measure
+from editcore.evaluation.perplexity import (
+    EditedPerplexity,
+    Perplexity,
+    TokenizedTexts,
+    Unedited,
+    read_unedited,
+)
 from editcore.evaluation.teacher_forcing import (
     Answers,
     TokenizedQuestions,
@@ -21,12 +27,15 @@ from editcore.updates.delta import Delta
 
 @dataclass(frozen=True)
 class Outcome:
-    """Answers and perplexity of the treated unedited model, and of the treated edited one."""
+    """Answers and perplexity of the treated unedited model, and of the treated edited one.
+
+    The disturbance in `edited` is by the edit alone: it compares the two treated models.
+    """
 
     before: Answers
     after: Answers
-    perplexity_unedited: float
-    perplexity: float
+    unedited: Perplexity
+    edited: Perplexity
 
 
 def compressed(
@@ -35,19 +44,25 @@ def compressed(
     how: Compression | None,
     asked: Sequence[TokenizedQuestions],
     deltas: Sequence[Delta],
+    *,
+    beside: bool = False,
 ) -> list[Outcome]:
     """One outcome per edit, many in one pass; without a compression, that of untreated models.
+
+    The edited model W + Δ becomes c(W + Δ) or, with `beside`, c(W) + Δ: the edit is kept beside the
+    compressed model, as an adapter is.
 
     Afterwards the weights are bit by bit as before. Raises `ModelError` as `Compression` does.
     """
     treated: AbstractContextManager[None] = nullcontext()
     if how is not None:
-        deltas, treated = how.of_edits(model, deltas), how.applied(model)
+        deltas, treated = deltas if beside else how.of_edits(model, deltas), how.applied(model)
     with treated:
         answers = ask_edited(model, asked, deltas)
-        base = measure(model, texts).mean
-        edited = EditedPerplexity(model, texts).of(deltas)
-    return [Outcome(*pair, base, found.mean) for pair, found in zip(answers, edited, strict=True)]
+        base = read_unedited(model, texts)
+        edited = EditedPerplexity(model, texts, base.predictions).of(deltas)
+    pairs = zip(answers, edited, strict=True)
+    return [Outcome(*asked, base.perplexity, found) for asked, found in pairs]
 
 
 @dataclass(frozen=True)
@@ -66,11 +81,12 @@ class FineTuned:
         Raises `ModelError` as `FineTuning` does.
         """
         before, base = self._unedited
+        edited = EditedPerplexity(self.model, self.texts, base.predictions)
         with Applied.of(self.model, delta, 0).in_place(), self.how.applied(self.model):
             (after,) = ask_all(self.model, [self.asked[case]])
-            return Outcome(before[case], after, base, measure(self.model, self.texts).mean)
+            return Outcome(before[case], after, base.perplexity, edited.now(0))
 
     @cached_property
-    def _unedited(self) -> tuple[list[Answers], float]:
+    def _unedited(self) -> tuple[list[Answers], Unedited]:
         with self.how.applied(self.model):
-            return ask_all(self.model, self.asked), measure(self.model, self.texts).mean
+            return ask_all(self.model, self.asked), read_unedited(self.model, self.texts)

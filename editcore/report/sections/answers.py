@@ -42,13 +42,13 @@ def section(study: ReportData) -> PageSection | None:
         "rank each next one first. Here the same models are asked, and write an answer themselves, "
         "token by token, until they stop. “Exact” is the share of answers that are the accepted "
         "one, apart from case, punctuation and articles; “within”, of those that contain it.",
-        *_gap(study, scores),
+        *gap(study, scores),
     )
-    tables = (_table(study, scores), _examples(study, examples))
+    tables = (table(study, scores), _examples(study, examples))
     return PageSection("answers", "What edited models answer", words, tuple(drawings), tables)
 
 
-def _gap(study: ReportData, scores: pl.DataFrame) -> Iterator[str]:
+def gap(study: ReportData, scores: pl.DataFrame) -> Iterator[str]:
     """How far both are apart, over all editors and data sets, a sentence for each model."""
     for model in study.models:
         facts = scores.filter(model=model, measure="efficacy")
@@ -104,7 +104,8 @@ def _groups(study: ReportData, scores: pl.DataFrame) -> Iterator[tuple[Row, dict
                 yield {**verdict, "measure": measure, "forced": forced}, by_group[key]
 
 
-def _table(study: ReportData, scores: pl.DataFrame) -> Table:
+def table(study: ReportData, scores: pl.DataFrame) -> Table:
+    """Teacher forcing and free answers, a row for each editor, data set and measure."""
     contexts = _contexts(scores)
     rows = []
     for group, asked in _groups(study, scores):
@@ -196,8 +197,8 @@ def draw(study: ReportData, model: str, scores: pl.DataFrame) -> Figure:
         points = {ALONE: group["forced"]} | {c: row["contains"] for c, row in asked.items()}
         known = {name: value for name, value in points.items() if value is not None}
         axes.hlines(place, min(known.values()), max(known.values()), color=RULE, linewidth=2)
-        for name, mark in marks.items():
-            dots(axes, [known[name]], [place], mark, size=24, alpha=0.9)
+        for height, (name, mark) in zip(_heights(len(marks)), marks.items(), strict=True):
+            dots(axes, [known[name]], [place + height], mark, size=24, alpha=0.9)
         if ALONE in known:
             ring = axes.scatter([known[ALONE]], [place], s=80, facecolors="none", edgecolors=INK)
             ring.set(clip_on=False, zorder=4)
@@ -208,6 +209,15 @@ def draw(study: ReportData, model: str, scores: pl.DataFrame) -> Figure:
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     _legend(figure, marks)
     return figure
+
+
+def _heights(count: int) -> list[float]:
+    """How far `count` points of one line are from it, so that equal ones do not hide each other.
+
+    >>> _heights(3)
+    [-0.2, 0.0, 0.2]
+    """
+    return [0.2 * (place - (count - 1) / 2) for place in range(count)]
 
 
 def _legend(figure: Figure, marks: Mapping[str, Mark]) -> None:

@@ -23,14 +23,20 @@ METRICS = {
     "generalization": "generalization",
     "efficacy_score": "likelier than the true object",
 }
-IN_WORDS = {"8-bit": "at 8 bits", "4-bit": "at 4 bits"}
+IN_WORDS = {
+    "8-bit": "at 8 bits",
+    "4-bit": "at 4 bits",
+    "8-bit-adapter": "as an adapter of the model at 8 bits",
+    "4-bit-adapter": "as an adapter of the model at 4 bits",
+}
 SPREAD = 0.6  # of the distance between two treatments, over which the editors are placed
 WORDS = (
     "Some edited models are rounded to 8 and 4 bits, pruned by the size of their weights, or "
-    "fine-tuned on other text, each by itself, and asked for the edited fact again. Efficacy and "
-    "generalization are shares of the new object’s tokens, with 95 % Wilson intervals. Grey dashes "
-    "are the unedited model after the same treatment: what it knows of the new object without an "
-    "edit. Edits that are not weight changes are left out."
+    "fine-tuned on other text, each by itself, and asked for the edited fact again. As an adapter, "
+    "the edit is added to the rounded unedited model. Efficacy and generalization are shares of "
+    "the new object’s tokens, with 95 % Wilson intervals. Grey dashes are the unedited model after "
+    "the same treatment: what it knows of the new object without an edit. Edits that are not "
+    "weight changes are left out."
 )
 Row = dict[str, Any]
 
@@ -134,17 +140,20 @@ def _table(study: ReportData, found: pl.DataFrame) -> Table:
             *(_with_interval(row, name) for name in METRICS),
             *(share(row[f"{name}_unedited_mean"]) for name in METRICS),
             times(row["perplexity_ratio_median"]),
+            f"{row['n_damaged']:,}",
+            f"{row['n_collapsed']:,}",
         )
         for row in rows
     )
     caption = (
         "Means over treated edited models, with 95 % Wilson intervals; “unedited” is the unedited "
         "model after the same treatment, asked the same. “Ratio” is the median of the treated "
-        "edited model’s perplexity relative to the treated unedited one’s."
+        "edited model’s perplexity relative to the treated unedited one’s; “damaged” and "
+        "“collapsed” count the edited models that are, compared with it."
     )
     heads = ("model", "editor", "data set", "treatment", "edits", "failed", *METRICS.values())
     unedited = (f"{name}, unedited" for name in METRICS.values())
-    return Table(caption, (*heads, *unedited, "ratio"), cells, 4)
+    return Table(caption, (*heads, *unedited, "ratio", "damaged", "collapsed"), cells, 4)
 
 
 def _with_interval(row: Row, name: str) -> str:

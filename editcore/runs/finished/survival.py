@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from editcore.config.stages import UNTREATED
+from editcore.config.stages import ADAPTER, UNTREATED
 from editcore.datasets.readers import read_texts
 from editcore.errors import in_one_line
 from editcore.evaluation import rounding
@@ -155,7 +155,8 @@ class Survey:
             return [self._tuned.outcome(edit.case, edit.delta) for edit in edits]
         asked = [self.asked[edit.case] for edit in edits]
         deltas = [edit.delta for edit in edits]
-        return compressed(self.model, self.texts, self._compression(treatment), asked, deltas)
+        how, adapter = self._compression(treatment.removesuffix(ADAPTER)), ADAPTER in treatment
+        return compressed(self.model, self.texts, how, asked, deltas, beside=adapter)
 
     def _compression(self, treatment: str) -> Compression | None:
         """How weights are compressed; None for untreated models."""
@@ -184,13 +185,15 @@ def _asked(questions: CaseQuestions) -> list[Question]:
 
 
 def _columns(questions: CaseQuestions, outcome: Outcome) -> Row:
-    base = outcome.perplexity_unedited
+    base, edited = outcome.unedited.mean, outcome.edited
+    assert edited.disturbance is not None
     return {
         **_of_model(questions, outcome.after, ""),
         **_of_model(questions, outcome.before, "_unedited"),
-        "perplexity": outcome.perplexity,
+        "perplexity": edited.mean,
         "perplexity_unedited": base,
-        "perplexity_ratio": outcome.perplexity / base if math.isfinite(base) else None,
+        "perplexity_ratio": edited.mean / base if math.isfinite(base) else None,
+        "top1_kept": edited.disturbance.kept,
     }
 
 
