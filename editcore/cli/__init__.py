@@ -11,7 +11,7 @@ from editcore.cli.calibrate import calibrate
 from editcore.cli.check import check, guard
 from editcore.cli.ctrl_c import noted
 from editcore.cli.examples import examples
-from editcore.cli.folders import apply, revert
+from editcore.cli.folders import apply, log, revert, verify
 from editcore.cli.harden import harden
 from editcore.cli.inspection import data, doctor, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
@@ -34,6 +34,8 @@ FOR_PEOPLE = (
     calibrate,
     apply,
     revert,
+    log,
+    verify,
     data,
     plan,
     report,

@@ -1,15 +1,23 @@
-"""The commands that write a weight change to a model's folder, and revert it."""
+"""The commands on the edits in a model's folder: apply, revert, list and verify them."""
 
+import json
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from editcore.cli.examples import examples
 from editcore.cli.paths import FOLDER, OUT_FOLDER
+from editcore.cli.steps import say
 from editcore.errors import DataError, ModelError
 
+if TYPE_CHECKING:
+    from editcore.updates.ledger import Line
+
 PATH = click.Path(path_type=Path)
+DIFFERS = 3  # the exit status of `verify`
 
 
 @click.command(
@@ -40,15 +48,22 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     finish_moves(file.parent)
     chosen = _case(file, case)
     # Imported after all checks, because importing torch takes seconds.
-    from editcore.updates.delta import load_deltas
+    from editcore.updates.delta import factor_bytes, load_deltas
+    from editcore.updates.origin import origin_of
     from editcore.updates.weight_change import new_weights
 
-    new = partial(new_weights, load_deltas(file, {chosen})[chosen])
-    about = {"delta": file.name, "case": chosen}
+    change = load_deltas(file, {chosen})[chosen]
+    new, factors = partial(new_weights, change), factor_bytes(change)
+    about = {
+        "delta": file.name,
+        "case": chosen,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "origin": origin_of(file, chosen, change).model_dump(mode="json"),
+    }
     if out is None:
-        kept = weight_files.change_in_place(new, folder, about)
+        kept = weight_files.change_in_place(new, folder, about, factors)
     else:
-        kept = weight_files.edited_copy(new, folder, out, about)
+        kept = weight_files.edited_copy(new, folder, out, about, factors)
     click.echo(f"{out or folder} has been edited; the original bytes are in {kept}")
 
 
@@ -109,23 +124,108 @@ def _case(file: Path, case: int | None) -> int:
 
 
 @click.command(
-    short_help="Revert the latest weight change in a model's folder.",
-    epilog=examples("editcore revert path/to/edited", "editcore revert path/to/edited --all"),
+    short_help="Revert a weight change in a model's folder.",
+    epilog=examples(
+        "editcore revert path/to/edited",
+        "editcore revert path/to/edited --edit 4",
+        "editcore revert path/to/edited --all",
+    ),
 )
 @click.argument("folder", type=FOLDER)
 @click.option("--all", "everything", is_flag=True, help="Revert every change, newest first.")
-def revert(folder: Path, everything: bool) -> None:
+@click.option("--edit", type=int, metavar="ID", help="Revert this edit (see `editcore log`).")
+def revert(folder: Path, everything: bool, edit: int | None) -> None:
     """Put back the bytes that `editcore apply` replaced in the model in FOLDER.
 
-    A change that was interrupted is reverted first.
+    By default, the latest change is reverted. With --edit, the weights become byte by byte what the
+    other edits make, in their order, without this one. It and all later ones must be low-rank,
+    unless it is the latest. A change that was interrupted is reverted first, and a reversal that
+    was interrupted is finished.
     """
     from editcore.updates.edit_record import applied
     from editcore.updates.weight_files import revert as take_out
+    from editcore.updates.weight_files import revert_edit
 
-    take_out(folder)
+    if everything and edit is not None:
+        raise ModelError("give either --all or --edit ID")
+    if edit is not None:
+        revert_edit(folder, edit)
+    else:
+        take_out(folder)
     count = 1
     while everything and applied(folder):
         take_out(folder)
         count += 1
     left = len(applied(folder))
     click.echo(f"{folder}: {count} reverted, {left} still applied")
+
+
+@click.command(
+    short_help="List the edits in a model's folder.",
+    epilog=examples("editcore log path/to/edited", "editcore log path/to/edited --json"),
+)
+@click.argument("folder", type=FOLDER)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def log(folder: Path, as_json: bool) -> None:
+    """List the edits that the model in FOLDER carries, oldest first, with their grades.
+
+    Each has an id, the facts, the editor, when it was applied, and the SHA-256 of the model's
+    weights before and after it. What the delta and the files next to it did not contain is unknown.
+
+    Exit status: 0, or 2 if there are no edits or a record of one is damaged.
+    """
+    from editcore.updates.ledger import page
+
+    lines = _lines(folder)
+    as_data = [line.as_dict() for line in lines]
+    click.echo(json.dumps(as_data, indent=2) if as_json else page(lines))
+
+
+@click.command(
+    short_help="Compare a model's weights with its ledger of edits.",
+    epilog=examples("editcore verify path/to/edited", "editcore verify path/to/edited --grade"),
+)
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--grade", is_flag=True, help="Also grade the model against its unedited weights again."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(folder: Path, grade: bool, as_json: bool) -> None:
+    """Check that the weights in FOLDER are those that its recorded edits left.
+
+    Each edit must begin with the weights that the one before it left, and the files must have those
+    of the last one. With --grade, the model is measured against its unedited weights, on the texts
+    of the recorded grade, and its grade is compared with the worst one recorded.
+
+    Exit status: 0 if all of this agrees, 3 if something differs, 2 after an error.
+    """
+    from editcore.updates.ledger import disagreements
+
+    lines = _lines(folder)
+    found = disagreements(folder, lines)
+    result: dict[str, object] = {"edits": len(lines), "sha256": lines[-1].after, "differs": found}
+    sentences = found or [f"the weights are those that edit {lines[-1].id} left"]
+    differs = bool(found)
+    if grade:
+        from editcore.runs.adhoc.regrade import regrade
+
+        graded = regrade(folder, lines, say)
+        result["grade"] = graded.as_dict()
+        sentences.append(str(graded))
+        differs = differs or not graded.agrees
+    click.echo(
+        json.dumps(result, indent=2)
+        if as_json
+        else "\n".join(f"{folder}: {sentence}" for sentence in sentences)
+    )
+    if differs:
+        raise click.exceptions.Exit(DIFFERS)
+
+
+def _lines(folder: Path) -> "list[Line]":
+    """The folder's ledger; `ModelError` if it is empty."""
+    from editcore.updates.ledger import read_ledger
+
+    if not (lines := read_ledger(folder)):
+        raise ModelError(f"{folder}: editcore has applied nothing here, so there are no edits")
+    return lines
