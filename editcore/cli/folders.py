@@ -212,7 +212,7 @@ def verify(folder: Path, grade: bool, as_json: bool) -> None:
         graded = regrade(folder, lines, say)
         result["grade"] = graded.as_dict()
         sentences.append(str(graded))
-        differs = differs or not graded.agrees
+        differs = differs or graded.differs
     click.echo(
         json.dumps(result, indent=2)
         if as_json

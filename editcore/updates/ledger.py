@@ -52,12 +52,12 @@ class Line:
     @property
     def before(self) -> str | None:
         """SHA-256 of the model's weights before the edit."""
-        return self.weights_before and digest_of_all(self.weights_before)
+        return _digest(self.weights_before)
 
     @property
     def after(self) -> str | None:
         """SHA-256 of the model's weights after it."""
-        return self.weights_after and digest_of_all(self.weights_after)
+        return _digest(self.weights_after)
 
     def as_dict(self) -> dict[str, Any]:
         """The line as plain data for JSON."""
@@ -72,6 +72,10 @@ class Line:
             "after": self.after,
             "versions": dict(self.versions),
         }
+
+
+def _digest(weights: Mapping[str, str] | None) -> str | None:
+    return None if weights is None else digest_of_all(weights)
 
 
 def read_ledger(folder: Path) -> list[Line]:
@@ -113,29 +117,24 @@ def disagreements(folder: Path, lines: Sequence[Line]) -> list[str]:
     """
     found = []
     for first, second in pairwise(lines):
-        names = _differing(first.weights_after, first.written, second.weights_before, second.old)
-        if names:
+        if names := _differing(first, second.weights_before, second.old):
             found.append(
                 f"edit {second.id} began with other weights than edit {first.id} had left: "
                 f"{_named(names)}"
             )
     last = lines[-1]
     now = digests(stored_weights(folder))
-    if names := _differing(last.weights_after, last.written, now, now):
+    if names := _differing(last, now, now):
         found.append(f"the weights are not those that edit {last.id} left: {_named(names)}")
     return found
 
 
-def _differing(
-    after: Mapping[str, str] | None,
-    written: Mapping[str, str],
-    before: Mapping[str, str] | None,
-    old: Mapping[str, str],
-) -> list[str]:
-    """The weights that differ, among all of them or, if not all are known, those that are."""
-    if after is not None and before is not None:
-        return differing(after, before)
-    return [key for key in written if (before or old).get(key, written[key]) != written[key]]
+def _differing(line: Line, weights: Mapping[str, str] | None, some: Mapping[str, str]) -> list[str]:
+    """The weights that an edit left otherwise; `some` are compared if not all are known."""
+    if line.weights_after is not None and weights is not None:
+        return differing(line.weights_after, weights)
+    left, there = line.weights_after or line.written, weights or some
+    return [name for name in left if name in there and there[name] != left[name]]
 
 
 def _named(names: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from editcore.config.collapse import CollapseSection
 from editcore.errors import EditcoreError, in_one_line, reading, require
 from editcore.records import provenance
 
@@ -85,7 +84,7 @@ class RecordedVerdict(Known):
     perplexity: float
     perplexity_base: float
     top1_kept: float | None = None
-    rule: CollapseSection | None = None
+    rule: dict[str, Any] | None = None
     measured_with: str | None = None
 
 

@@ -116,6 +116,7 @@ NEW = "python3 bootstrap.py run editcore new-plugin my-editor --into path/to"
 ADD = f"python3 bootstrap.py add -e {PLUGIN}"
 ADD_RANDOM = "python3 bootstrap.py add -e path/to/editcore-random"
 APPLY = "editcore apply edit path/to/model --out path/to/edited"
+LOG = "editcore log path/to/edited"
 GENERATOR = "python -m resources.generator"
 SUITE = Elsewhere("a minute", "tests/cli/test_scaffold.py::test_its_tests_pass_as_generated")
 PAPERS = {"…": SLURM.removeprefix("snakemake ")}
@@ -159,7 +160,8 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         # One edit.
         CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
         APPLY: Run("path/to/edited", after=CHECK),
-        "editcore revert path/to/edited": Run("path/to/edited", after=APPLY),
+        LOG: Run("edit 1, ", after=APPLY),
+        "editcore revert path/to/edited": Run("path/to/edited", after=LOG),
         GUARD: Run("accepted", given={"…": "--model tiny-gpt2 --editor c-rome --out guarded"}),
         "editcore provenance FILE": Run(
             '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from editcore.collapse.verdict import GRADES, judge
-from editcore.config.collapse import CollapseSection
+from editcore.config.collapse import CollapseSection, replaced
 from editcore.errors import DataError, ModelError
 from editcore.evaluation.perplexity import EditedPerplexity, measure_unedited
 from editcore.models.loading import LoadedModel, load_spec
@@ -39,13 +39,13 @@ class Regraded:
     unknown: tuple[int, ...]
 
     @property
-    def agrees(self) -> bool:
-        """Whether the grade is the worst one recorded."""
-        return self.grade == self.recorded
+    def differs(self) -> bool:
+        """Whether the grade is not the worst one recorded; not if none is."""
+        return self.recorded not in (None, self.grade)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain data for JSON."""
-        return {**asdict(self), "agrees": self.agrees}
+        return {**asdict(self), "differs": self.differs}
 
     def __str__(self) -> str:
         ratio = times(self.perplexity / self.perplexity_base)
@@ -75,7 +75,8 @@ def regrade(folder: Path, lines: Sequence[Line], say: Say) -> Regraded:
             f"{folder}: the ledger names no texts that an edit was measured with; grade the model "
             "by an edit that `editcore check --save` or `editcore guard` made"
         )
-    rule = (basis.verdict and basis.verdict.rule) or CollapseSection()
+    given = basis.verdict.rule if basis.verdict else None
+    rule = replaced(CollapseSection(), given or {})
     spec = ModelSpec.model_validate(basis.model.model_dump() | {"source": str(folder)})
     say(f"load {folder}")
     model = load_spec(spec, load_registry())
