@@ -133,7 +133,7 @@ class RevertEdit(InPlace):
         if state != NEW:
             ended = self.bench.run("revert", self.folder, *([] if plain else ["--edit", "1"]))
             assert ended.status == 0, ended
-        assert weights(contents(self.folder)) == weights(contents(self.bench.edited[1]))
+            assert weights(contents(self.folder)) == weights(contents(self.bench.edited[1]))
         assert [file.name for file in (self.folder / KEPT).iterdir()] == ["0002.safetensors"]
         self.bench.reverted(self.folder)
         return state
