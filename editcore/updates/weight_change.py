@@ -45,7 +45,7 @@ class SavedModel:
     def __init__(self, folder: Path) -> None:
         preflight.model_files(str(folder))
         self.places = stored_weights(folder)
-        self._folder, self._model = folder, _skeleton(folder)
+        self._folder, self._model = folder, skeleton(folder)
 
     def changes(self, delta: Delta) -> Iterator[tuple[str, Tensor]]:
         """Each change of a weight as it is stored, by the weight's name in the files.
@@ -55,7 +55,7 @@ class SavedModel:
         with at(str(self._folder)):
             delta.check(self._model)
         for name, update in delta.updates.items():
-            key = _key(self._model, name, self.places, self._folder)
+            key = stored_name(self._model, name, self.places, self._folder)
             change = update.dense()
             yield key, change.T if stores_transposed(self._model, name) else change
 
@@ -86,7 +86,7 @@ def as_tensor(key: str, place: TensorPlace, content: bytes) -> Float[Tensor, "*s
     return torch.frombuffer(bytearray(content), dtype=DTYPES[place.dtype]).reshape(place.shape)
 
 
-def _skeleton(folder: Path) -> nn.Module:
+def skeleton(folder: Path) -> nn.Module:
     """The model without weights, which is enough to know shapes and orientations."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -100,7 +100,9 @@ def _skeleton(folder: Path) -> nn.Module:
     return model
 
 
-def _key(model: nn.Module, name: str, places: Mapping[str, TensorPlace], folder: Path) -> str:
+def stored_name(
+    model: nn.Module, name: str, places: Mapping[str, TensorPlace], folder: Path
+) -> str:
     """A parameter's name in the files: some models are saved without the prefix of their base."""
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     for key in (name, name.removeprefix(prefix), f"{prefix}{name}"):
