@@ -9,6 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,6 +118,16 @@ def origin_of(file: Path, case: int, delta: "Delta") -> Origin:
         perplexity=_part(RecordedTexts, job.get("perplexity")),
         verdict=verdict,
     )
+
+
+def entry(file: Path, case: int, origin: Origin) -> dict[str, Any]:
+    """What the record of an edit contains of it: its delta, when it was applied, and its origin."""
+    return {
+        "delta": file.name,
+        "case": case,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "origin": origin.model_dump(mode="json"),
+    }
 
 
 def _part(kind: type[PartT], given: object) -> PartT | None:

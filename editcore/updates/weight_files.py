@@ -39,6 +39,8 @@ NEXT = ".next"
 
 # Returns the new bytes of some weights of the model in a folder, by their names in its files.
 NewWeights = Callable[[Path], Mapping[str, bytes]]
+# Completes a copy in a hidden folder, before it gets its name; what it raises prevents that.
+Finish = Callable[[Path], None]
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +70,13 @@ def edited_copy(
     target: Path,
     about: Mapping[str, Any],
     factors: bytes | None = None,
+    finish: Finish | None = None,
 ) -> Path:
     """Copy a model's folder with some weights replaced; returns the file that keeps the old ones.
 
-    `target` appears when everything in it is written and checked. Raises `EditcoreError` if it
-    exists already or cannot be written, `ModelError` if the source is not a model; then, and if
-    `make` raises, it does not appear.
+    `target` appears when everything in it is written and checked, and `finish` has returned. Raises
+    `EditcoreError` if it exists already or cannot be written, `ModelError` if the source is not a
+    model; then, and if `make` or `finish` raises, it does not appear.
     """
     source = source.resolve()
     refuse_existing(target)
@@ -85,6 +88,8 @@ def edited_copy(
             _copy(source, partial)
             kept = _replace(partial, new, factors, about)
             _check(partial, kept)
+            if finish is not None:
+                finish(partial)
     return target / kept.relative_to(partial)
 
 

@@ -1,7 +1,6 @@
 """The commands on the edits in a model's folder: apply, revert, list and verify them."""
 
 import json
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,26 +39,19 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     MODEL is a folder or, with --out, a bundled name or a .gguf file. The original content is kept
     in the folder editcore-applied, and `editcore revert` puts it back byte by byte.
     """
-    from editcore.atomic import finish_moves
     from editcore.updates import weight_files
 
-    folder = _model(model, out, in_place)
-    file = delta / "delta.safetensors" if delta.is_dir() else delta
-    finish_moves(file.parent)
-    chosen = _case(file, case)
+    folder = folder_to_edit(model, out, in_place)
+    file = delta_file(delta)
+    chosen = case_of(file, case)
     # Imported after all checks, because importing torch takes seconds.
     from editcore.updates.delta import factor_bytes, load_deltas
-    from editcore.updates.origin import origin_of
+    from editcore.updates.origin import entry, origin_of
     from editcore.updates.weight_change import new_weights
 
     change = load_deltas(file, {chosen})[chosen]
     new, factors = partial(new_weights, change), factor_bytes(change)
-    about = {
-        "delta": file.name,
-        "case": chosen,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "origin": origin_of(file, chosen, change).model_dump(mode="json"),
-    }
+    about = entry(file, chosen, origin_of(file, chosen, change))
     if out is None:
         kept = weight_files.change_in_place(new, folder, about, factors)
     else:
@@ -67,10 +59,19 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     click.echo(f"{out or folder} has been edited; the original bytes are in {kept}")
 
 
-def _model(model: str, out: Path | None, in_place: bool) -> Path:
+def delta_file(delta: Path) -> Path:
+    """The file of deltas at a path, or in the folder there, complete after a kill."""
+    from editcore.atomic import finish_moves
+
+    file = delta / "delta.safetensors" if delta.is_dir() else delta
+    finish_moves(file.parent)
+    return file
+
+
+def folder_to_edit(model: str, out: Path | None, in_place: bool = False) -> Path:
     """The model's folder, after checking that it may be changed as asked for."""
     from editcore.atomic import refuse_existing
-    from editcore.datasets.bundled import bundled_models, model_folder
+    from editcore.datasets.bundled import bundled_models
     from editcore.planning.preflight import model_files
     from editcore.sources.places import gguf_file
     from editcore.updates.edit_record import unfinished
@@ -82,23 +83,32 @@ def _model(model: str, out: Path | None, in_place: bool) -> Path:
         raise ModelError(
             f"{model} is a bundled model, which is shared; give --out FOLDER for an edited copy"
         )
-    gguf = gguf_file(model)
-    if gguf is not None and out is None:
+    if gguf_file(model) is not None and out is None:
         raise ModelError(
             f"{model}: a .gguf file cannot be changed in place; give --out FOLDER for an edited "
             "copy"
         )
+    folder = folder_of(model)
+    if out is not None:
+        refuse_existing(out)
+        refuse_inside(out, folder)
+    if out is not None or unfinished(folder) is None:  # a change in place reverts an unfinished one
+        model_files(str(folder))
+    return folder
+
+
+def folder_of(model: str) -> Path:
+    """The folder of a model on this machine; `ModelError` if it is not here."""
+    from editcore.datasets.bundled import model_folder
+    from editcore.sources.places import gguf_file
+
+    gguf = gguf_file(model)
     folder = _converted(gguf) if gguf is not None else model_folder(model)
     if folder is None:
         raise ModelError(
             f"{model!r} is not a folder; give a model's folder, or download it first (`hf "
             "download`)"
         )
-    if out is not None:
-        refuse_existing(out)
-        refuse_inside(out, folder)
-    if out is not None or unfinished(folder) is None:  # a change in place reverts an unfinished one
-        model_files(str(folder))
     return folder
 
 
@@ -109,11 +119,16 @@ def _converted(gguf: Path) -> Path:
     return converted(gguf)
 
 
-def _case(file: Path, case: int | None) -> int:
+def case_of(file: Path, case: int | None) -> int:
     """The case asked for, or the only one."""
     from editcore.updates.delta_cases import cases_in
 
     found = cases_in(file)
+    if not found:
+        raise DataError(
+            f"{file} contains no weight change: its edits failed, or their editor changes no "
+            "weights; give another file"
+        )
     some = ", ".join([*map(str, found[:8]), *(["…"] if len(found) > 8 else [])])
     if case is None and len(found) != 1:
         raise DataError(f"{file} contains {len(found)} changes; choose one with --case: {some}")
