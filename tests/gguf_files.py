@@ -35,7 +35,7 @@ def write_gguf(
     for name, value in {**_fields(architecture, tokenizer), **fields}.items():
         if value is not None:
             _add(writer, name, value)
-    for name, weight in _tensors(architecture, model).items():
+    for name, weight in gguf_tensors(architecture, model).items():
         stored = Kind.F32 if weight.ndim == 1 else kind
         writer.add_tensor(name, gguf.quantize(weight, stored), raw_dtype=stored)
     writer.write_header_to_file()
@@ -88,7 +88,7 @@ def _add(writer: Any, name: str, value: Any) -> None:
         writer.add_uint32(name, value)
 
 
-def _tensors(architecture: str, model: Any) -> dict[str, np.ndarray]:
+def gguf_tensors(architecture: str, model: Any) -> dict[str, np.ndarray]:
     """The weights under GGUF's names; llama's queries and keys in GGUF's own order."""
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(arch, LAYERS)

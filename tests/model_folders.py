@@ -3,7 +3,7 @@
 import json
 import shutil
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,9 +25,16 @@ def sharded(folder: Path) -> Path:
 
 
 def write_delta(
-    path: Path, seed: int = 0, *, size: float = 1.0, width: int = WIDTH, case: int = 0
+    path: Path,
+    seed: int = 0,
+    *,
+    size: float = 1.0,
+    width: int = WIDTH,
+    case: int = 0,
+    rank: int = 1,
+    layers: Sequence[int] = (0, 2),
 ) -> Path:
-    """A change of two blocks of that model, rank one each; the seed decides the numbers."""
+    """A low-rank change of some blocks of that model; the seed decides the numbers."""
     import torch
 
     from editcore.updates.delta import Delta, LowRankUpdate, save_deltas
@@ -35,9 +42,10 @@ def write_delta(
     draw = torch.Generator().manual_seed(seed)
     updates = {
         f"transformer.h.{layer}.mlp.c_proj.weight": LowRankUpdate(
-            size * torch.randn(width, 1, generator=draw), torch.randn(MLP_WIDTH, 1, generator=draw)
+            size * torch.randn(width, rank, generator=draw),
+            torch.randn(MLP_WIDTH, rank, generator=draw),
         )
-        for layer in (0, 2)
+        for layer in layers
     }
     save_deltas({case: Delta(updates)}, path, {})
     return path

@@ -10,8 +10,9 @@ import click
 from editcore.cli.calibrate import calibrate
 from editcore.cli.check import check, guard
 from editcore.cli.ctrl_c import noted
+from editcore.cli.edited.export import export, fits
+from editcore.cli.edited.folders import apply, log, revert, verify
 from editcore.cli.examples import examples
-from editcore.cli.folders import apply, revert
 from editcore.cli.harden import harden
 from editcore.cli.inspection import data, doctor, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
@@ -34,6 +35,10 @@ FOR_PEOPLE = (
     calibrate,
     apply,
     revert,
+    log,
+    verify,
+    export,
+    fits,
     data,
     plan,
     report,

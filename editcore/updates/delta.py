@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -232,6 +233,26 @@ def load_deltas(path: Path, only: Collection[int] | None = None) -> dict[int, De
             case: Delta({name: _update(fields) for name, fields in updates.items()})
             for case, updates in found.items()
         }
+
+
+def factor_bytes(delta: Delta) -> bytes | None:
+    """A low-rank delta as the bytes of a safetensors file; None if any of its updates is dense."""
+    tensors: dict[str, Tensor] = {}
+    for name, update in delta.updates.items():
+        if not isinstance(update, LowRankUpdate):
+            return None
+        for part, tensor in vars(update).items():
+            tensors[f"{name}/{part}"] = tensor.detach().cpu().contiguous()
+    return safetensors.torch.save(tensors)
+
+
+def from_factor_bytes(content: bytes) -> Delta:
+    """The delta that `factor_bytes` wrote."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in safetensors.torch.load(content).items():
+        name, part = key.split("/")
+        found.setdefault(name, {})[part] = tensor
+    return Delta({name: _update(fields) for name, fields in found.items()})
 
 
 def _update(fields: Mapping[str, Tensor]) -> Update:

@@ -78,6 +78,7 @@ class Wrong:
 
 
 HARDEN = ("harden", "--count", "3", "--tokenizer", "tiny-gpt2", "--out", "o.json")
+EXPORT = ("export", "--format", "peft")
 FILES = ("--words", "words.json", "--relations", "relations.json")
 FILTER = ("--filter-editor", "rome", "--study", "study.yaml")
 CONTAINS = ("--judge", "contains")
@@ -119,6 +120,23 @@ FOR_PEOPLE = (
     Wrong(("apply", "bad.json", "model"), "give either --out FOLDER"),
     Wrong(("revert", "none"), "none"),
     Wrong(("revert", "model"), "editcore has applied nothing here"),
+    Wrong(("revert", "model", "--edit", "4"), "carries no edit 4; there are none"),
+    Wrong(("revert", "model", "--edit", "4", "--all"), "give either --all or --edit ID"),
+    Wrong(("log", "none"), "there is no folder none"),
+    Wrong(("log", "model"), "editcore has applied nothing here"),
+    Wrong(("verify", "model", "--grade"), "editcore has applied nothing here"),
+    Wrong((*EXPORT, "none", "model", "--out", "o"), "none"),
+    Wrong((*EXPORT, "bad.json", "model", "--out", "o"), "bad.json"),
+    Wrong((*EXPORT, "bad.json", "none/at/all", "--out", "o"), "no model folder 'none/at/all'"),
+    Wrong((*EXPORT, "bad.json", "model", "--out", "data"), "data already exists"),
+    Wrong((*EXPORT, "bad.json", "model", "--out", BELOW_A_FILE), "cannot be written"),
+    Wrong((*EXPORT, "bad.json", "model", "--out", "o", "--each", "--case", "1"), "leave --case"),
+    Wrong((*EXPORT, "bad.json", "model", "--out", "o", "--rank", "0"), "--rank"),
+    Wrong(("export", "bad.json", "model", "--format", "model", "--out", "o", "--each"),
+          "are for adapters"),
+    Wrong(("export", "bad.json", "model", "--format", "onnx", "--out", "o"), "'onnx' is not one"),
+    Wrong(("fits", "none", "model"), "editcore.json"),
+    Wrong(("fits", "data", "none/at/all"), "no model folder 'none/at/all'"),
     Wrong((*HARDEN, "--words", "none.json", *FILES[2:]), "none.json"),
     Wrong((*HARDEN, *FILES[:2], "--relations", "bad.json"), "bad.json"),
     Wrong((*HARDEN, *FILES, "--tokenizer", "none/at/all"), "no model folder 'none/at/all'"),

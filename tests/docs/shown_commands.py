@@ -1,4 +1,4 @@
-"""The commands shown in READMEs and two pages, and how the tests run each of them."""
+"""The commands shown in READMEs and three pages, and how the tests run each of them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from jinja2 import Template
 
 from tests.docs.pages import EDITOR_PAGE, FENCED, ROOT
 
-PAGES = (EDITOR_PAGE, "docs/cluster.md")
+PAGES = (EDITOR_PAGE, "docs/cluster.md", "docs/shipping.md")
 TEMPLATE = "editcore/scaffold/template/README.md.jinja"
 PLUGIN = "path/to/editcore-my-editor"
 SHELLS = ("sh", "bash", "shell", "console")
@@ -116,6 +116,8 @@ NEW = "python3 bootstrap.py run editcore new-plugin my-editor --into path/to"
 ADD = f"python3 bootstrap.py add -e {PLUGIN}"
 ADD_RANDOM = "python3 bootstrap.py add -e path/to/editcore-random"
 APPLY = "editcore apply edit path/to/model --out path/to/edited"
+LOG = "editcore log path/to/edited"
+EXPORT = "editcore export edit tiny-gpt2 --format peft --out adapter"
 GENERATOR = "python -m resources.generator"
 SUITE = Elsewhere("a minute", "tests/cli/test_scaffold.py::test_its_tests_pass_as_generated")
 PAPERS = {"…": SLURM.removeprefix("snakemake ")}
@@ -159,7 +161,16 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         # One edit.
         CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
         APPLY: Run("path/to/edited", after=CHECK),
-        "editcore revert path/to/edited": Run("path/to/edited", after=APPLY),
+        LOG: Run("edit 1, ", after=APPLY),
+        "editcore revert path/to/edited": Run("path/to/edited", after=LOG),
+        EXPORT: Run("bit by bit", after=CHECK),
+        "editcore fits adapter tiny-gpt2": Run("adapter is for tiny-gpt2", after=EXPORT),
+        "editcore export edit tiny-gpt2 --format gguf-lora --out gguf": Run(
+            "bit by bit", after=CHECK
+        ),
+        "editcore export edit tiny-gpt2 --format model --out edited": Run(
+            "bit by bit", after=CHECK
+        ),
         GUARD: Run("accepted", given={"…": "--model tiny-gpt2 --editor c-rome --out guarded"}),
         "editcore provenance FILE": Run(
             '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD

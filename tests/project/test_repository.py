@@ -105,6 +105,10 @@ def named(text: str, names: set[str]) -> list[int]:
     return [t.start[0] for t in outside_docstrings(text) if pattern.search(t.string)]
 
 
+# Names of plugins that are also names of file formats, which `editcore export` writes.
+FORMATS = {"lora"}
+
+
 def test_the_library_names_no_plugin() -> None:
     names = plugin_names()
     assert {"rome", "c-rome", "memit", "ft", "editcore_rome"} <= names
@@ -112,7 +116,7 @@ def test_the_library_names_no_plugin() -> None:
         f"{file.relative_to(ROOT)}:{line}"
         for file in tracked(".py")
         if file.is_relative_to(ROOT / "editcore")
-        for line in named(file.read_text(encoding="utf-8"), names | {"mend"})
+        for line in named(file.read_text(encoding="utf-8"), (names | {"mend"}) - FORMATS)
     ]
     assert found == []
 

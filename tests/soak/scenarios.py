@@ -32,12 +32,13 @@ def weights(files: Files) -> Files:
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, two changes of it, its folder after each of them, and an outcome of `guard`."""
+    """A model, two changes of it, its folder after each and after both, an outcome of `guard`."""
 
     home: Path
     base: Path
     changes: tuple[Path, Path]
     edited: tuple[Path, Path]
+    both: Path
     guarded: Path
 
     @classmethod
@@ -49,10 +50,12 @@ class Bench:
         for change, folder in zip(changes, edited, strict=True):
             # In this process, so that everything is imported when children start.
             command("apply", change, base, "--out", folder)()
+        both = home / "both"
+        command("apply", changes[1], edited[0], "--out", both)()
         guarded = home / "guarded"
         ended = Child(lambda: write_outcome(guarded, OLD), home / "log").wait()
         assert ended.status == 0, ended
-        return cls(home, base, changes, edited, guarded)
+        return cls(home, base, changes, edited, both, guarded)
 
     def fresh(self, source: Path) -> Path:
         """A copy of a folder at a new place."""
@@ -110,6 +113,28 @@ class Revert(InPlace):
     def judge(self, draw: random.Random) -> str:
         """Revert again."""
         state = state_of(self.folder, old=self.bench.edited[0], new=self.bench.base)
+        self.bench.reverted(self.folder)
+        return state
+
+
+class RevertEdit(InPlace):
+    """`revert --edit` of a change below another."""
+
+    name = "revert --edit"
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.folder = bench, bench.fresh(bench.both)
+        self.work = command("revert", self.folder, "--edit", "1")
+
+    def judge(self, draw: random.Random) -> str:
+        """Only the other change is left, once the same command has succeeded or `revert` has."""
+        state = state_of(self.folder, old=self.bench.both, new=self.bench.edited[1])
+        plain = state == BETWEEN and draw.random() < 0.5
+        if state != NEW:
+            ended = self.bench.run("revert", self.folder, *([] if plain else ["--edit", "1"]))
+            assert ended.status == 0, ended
+            assert weights(contents(self.folder)) == weights(contents(self.bench.edited[1]))
+        assert [file.name for file in (self.folder / KEPT).iterdir()] == ["0002.safetensors"]
         self.bench.reverted(self.folder)
         return state
 
@@ -187,7 +212,13 @@ def jobs(folder: Path) -> list[str]:
     return [str(read(file)["job"]) for file in there if file.exists()]
 
 
-SCENARIOS: tuple[type[InPlace | Copy | Guard], ...] = (InPlace, Revert, Copy, Guard)
+SCENARIOS: tuple[type[InPlace | Copy | Guard], ...] = (
+    InPlace,
+    Revert,
+    RevertEdit,
+    Copy,
+    Guard,
+)
 
 
 def state_of(folder: Path, *, old: Path, new: Path) -> str:

@@ -38,8 +38,8 @@ class Guarded:
     """The outcome of a list of edits: a row for each, and those accepted as one weight change.
 
     `stopped` is why the edits after the last row were not tried, if they were not. `notes` are what
-    the reader should know first, and `scale` is what rounding the model's weights does to its
-    predictions.
+    the reader should know first, `scale` is what rounding the model's weights does to its
+    predictions, and `rule` is what edited models were graded by.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -49,6 +49,7 @@ class Guarded:
     stopped: str = ""
     notes: Sequence[str] = ()
     scale: Scale = field(default_factory=dict)
+    rule: CollapseSection = field(default_factory=CollapseSection)
 
     @property
     def refused(self) -> list[dict[str, Any]]:
@@ -65,7 +66,12 @@ class Guarded:
         from editcore.updates.delta import save_deltas
 
         delta, table = "delta.safetensors", "guard.parquet"
-        about = {"job": self.job, "versions": versions()}
+        about = {
+            "job": self.job,
+            "collapse": self.rule.model_dump(),
+            "measured_with": self.measured_with.as_dict(),
+            "versions": versions(),
+        }
         with together(folder, delta, table) as partial:
             save_deltas({ACCUMULATED: self.delta}, partial / delta, {"job": self.job})
             write_table(partial / table, self.rows, GUARD, about)
@@ -120,7 +126,7 @@ def guard(
                 break
     job = shard.rows.job.model_dump_json()
     made = rows, combine_deltas(accepted), job, ready.measured_with
-    return Guarded(*made, stopped, ready.notes, ready.scale)
+    return Guarded(*made, stopped, ready.notes, ready.scale, ready.rule)
 
 
 def _why_stop(row: dict[str, Any], alarm: Alarm) -> str:
