@@ -13,7 +13,7 @@ from editcore.cli.ctrl_c import noted
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.harden import harden
-from editcore.cli.inspection import data, doctor, plugins, provenance
+from editcore.cli.inspection import data, doctor, measure, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
 from editcore.cli.results import (
     backtest,
@@ -32,6 +32,7 @@ FOR_PEOPLE = (
     check,
     guard,
     calibrate,
+    measure,
     apply,
     revert,
     data,

@@ -1,7 +1,7 @@
 """The file and offset of each weight of a saved model, found as transformers finds them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from editcore.errors import DataError, ModelError, reading, require
@@ -26,6 +26,21 @@ def stored_weights(folder: Path) -> dict[str, TensorPlace]:
         return _in_shards(folder, _index(folder / INDEX))
     except DataError as error:
         raise ModelError(str(error)) from error
+
+
+def stored_name(names: Iterable[str], prefix: str, stored: Collection[str], folder: Path) -> str:
+    """A parameter's name among those `stored` in a folder's files; `names` has several if tied.
+
+    Some models are saved without the prefix of their base. Raises `ModelError` if it is not there.
+    """
+    for name in names:
+        for key in (name, name.removeprefix(f"{prefix}."), f"{prefix}.{name}"):
+            if key in stored:
+                return key
+    raise ModelError(
+        f"{folder} has no tensor {next(iter(names))} in its *.safetensors; save the model again "
+        "with save_pretrained"
+    )
 
 
 def _index(file: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The weights of a saved model with a delta added, checked before anything is written."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from editcore.planning import preflight
 from editcore.sources.safetensors_header import TensorPlace
 from editcore.updates.delta import Delta
 from editcore.updates.edit_record import number_kind
-from editcore.updates.stored_weights import stored_weights
+from editcore.updates.stored_weights import stored_name, stored_weights
 
 
 def new_weights(delta: Delta, folder: Path) -> dict[str, bytes]:
@@ -29,9 +28,10 @@ def new_weights(delta: Delta, folder: Path) -> dict[str, bytes]:
     model = _skeleton(folder)
     with at(str(folder)):
         delta.check(model)
+    prefix = str(getattr(model, "base_model_prefix", ""))
     found = {}
     for name, update in delta.updates.items():
-        key = _key(model, name, places, folder)
+        key = stored_name([name], prefix, places, folder)
         change = update.dense()
         stored = change.T if stores_transposed(model, name) else change
         found[key] = _sum(key, places[key], stored)
@@ -50,18 +50,6 @@ def _skeleton(folder: Path) -> nn.Module:
             f"({reason(error)}); get the model again"
         ) from error
     return model
-
-
-def _key(model: nn.Module, name: str, places: Mapping[str, TensorPlace], folder: Path) -> str:
-    """A parameter's name in the files: some models are saved without the prefix of their base."""
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    for key in (name, name.removeprefix(prefix), f"{prefix}{name}"):
-        if key in places:
-            return key
-    raise ModelError(
-        f"{folder} has no tensor {name} in its *.safetensors; save the model again with "
-        "save_pretrained"
-    )
 
 
 def _sum(key: str, place: TensorPlace, change: torch.Tensor) -> bytes:
