@@ -68,9 +68,15 @@ def downloaded(source: str, revision: str | None) -> Path:
     cached = cache_only(source, revision)
     from huggingface_hub import snapshot_download
 
-    choice = {"allow_patterns": FILES, "ignore_patterns": BELOW, "local_files_only": cached}
     try:
-        return Path(snapshot_download(source, revision=revision, **choice))
+        folder = snapshot_download(
+            source,
+            revision=revision,
+            allow_patterns=[*FILES],
+            ignore_patterns=BELOW,
+            local_files_only=cached,
+        )
+        return Path(folder)
     except Exception as error:  # each layer below the hub's client has errors of its own
         raise _not_fetched(source, revision, error) from error
 

@@ -20,13 +20,8 @@ from editcore.models.loading import LoadedModel
 from editcore.requests import OK, EditRequest
 
 Scores = Mapping[str, float | None]
-# A metric, and its meaning in words; also measured after prefixes.
-METRICS = (
-    ("efficacy", "gives the new object"),
-    ("generalization", "after paraphrases"),
-    ("locality", "neighbours unchanged"),
-)
-COLUMNS = tuple(f"{name}{ending}" for name, _ in METRICS for ending in ("", "_prefixed"))
+METRICS = ("efficacy", "generalization", "locality")
+COLUMNS = tuple(f"{name}{ending}" for name in METRICS for ending in ("", "_prefixed"))
 
 
 @dataclass(frozen=True)

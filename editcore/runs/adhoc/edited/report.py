@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from editcore.collapse.verdict import Grade
@@ -16,9 +17,18 @@ from editcore.text_table import text_table
 
 if TYPE_CHECKING:
     from editcore.evaluation.lm_eval_adapter import TaskScore
-    from editcore.runs.adhoc.edited.facts import MeasuredFact
+    from editcore.runs.adhoc.edited.facts import MeasuredFact, Scores
     from editcore.updates.weight_difference import WeightDifference
 
+# Columns of the table of facts.
+IN_THE_TABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "efficacy": "new object",
+        "efficacy_prefixed": "after prefixes",
+        "generalization": "paraphrases",
+        "locality": "neighbours",
+    }
+)
 # Rows of a table that are printed; as JSON, all are.
 SHOWN = 20
 LONGEST = 60
@@ -148,42 +158,33 @@ def _weights(weights: "Sequence[WeightDifference]") -> list[str]:
 
 def _facts(facts: "Sequence[MeasuredFact]") -> list[str]:
     """The table of facts, their mean first."""
-    from editcore.runs.adhoc.edited.facts import METRICS, means
+    from editcore.runs.adhoc.edited.facts import means
 
     if not facts:
         return []
-    heads = [head for name, _ in METRICS for head in (name, "prefixed")]
     mean = means(facts)
     asked = sum(fact.status == OK for fact in facts)
     rows = [(f"mean of {asked}", *_cells(mean["base"], mean["edited"]))]
     for fact in facts[:SHOWN]:
         text = f"{fact.request.case_id}: {fact.request.text} → {fact.request.target_new}"
-        cells = _cells(fact.base, fact.edited) if fact.status == OK else [fact.status]
-        rows.append((textwrap.shorten(text, LONGEST, placeholder="…"), *cells))
-    table = text_table(
-        ("fact", *heads), [row + ("",) * (1 + len(heads) - len(row)) for row in rows]
-    )
-    words = "; ".join(f"{name}: {meaning}" for name, meaning in METRICS)
-    return [
-        "",
-        table,
-        *_left_out(len(facts), "fact"),
-        f"In the base → in the edited model. {words}.",
+        name = textwrap.shorten(text, LONGEST, placeholder="…")
+        rows.append((name, *_cells(fact.base, fact.edited)))
+    failed = [
+        f"case {f.request.case_id} was not asked: {f.status}" for f in facts if f.base is None
     ]
+    table = text_table(("fact", *IN_THE_TABLE.values()), rows)
+    more = _left_out(len(facts), "fact")
+    return ["", table, *more, "Before → after; neighbours: the share unchanged.", *failed]
 
 
-def _cells(
-    base: Mapping[str, float | None] | None, edited: Mapping[str, float | None] | None
-) -> list[str]:
+def _cells(base: "Scores | None", edited: "Scores | None") -> list[str]:
     """A fact's metrics; locality compares with the base, so it has one number."""
-    from editcore.runs.adhoc.edited.facts import COLUMNS
-
     one, two = base or {}, edited or {}
     return [
         share(two.get(name))
-        if name.startswith("locality")
+        if name == "locality"
         else f"{share(one.get(name))} → {share(two.get(name))}"
-        for name in COLUMNS
+        for name in IN_THE_TABLE
     ]
 
 
