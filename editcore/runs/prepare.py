@@ -74,9 +74,10 @@ def settings_without_editor(model: str, config: Path | None) -> tuple[StudyConfi
     """
     found = _base(model, config)
     label, section = named_model(model, found)
-    only = {"models": {label: section}, "editors": {}, "datasets": {}}
-    # The defaults of a study, which by itself would need an editor.
-    return (found or StudyConfig.model_construct()).model_copy(update=only), label
+    only: dict[str, Any] = {"models": {label: section}, "editors": {}, "datasets": {}}
+    if found is None:  # the defaults of a study, which would need an editor
+        return StudyConfig.model_construct(**only), label
+    return found.model_copy(update=only), label
 
 
 def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:

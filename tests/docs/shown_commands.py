@@ -116,6 +116,7 @@ NEW = "python3 bootstrap.py run editcore new-plugin my-editor --into path/to"
 ADD = f"python3 bootstrap.py add -e {PLUGIN}"
 ADD_RANDOM = "python3 bootstrap.py add -e path/to/editcore-random"
 APPLY = "editcore apply edit path/to/model --out path/to/edited"
+MEASURE = "editcore measure --model path/to/edited --against path/to/model"
 GENERATOR = "python -m resources.generator"
 SUITE = Elsewhere("a minute", "tests/cli/test_scaffold.py::test_its_tests_pass_as_generated")
 PAPERS = {"…": SLURM.removeprefix("snakemake ")}
@@ -159,6 +160,7 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         # One edit.
         CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
         APPLY: Run("path/to/edited", after=CHECK),
+        MEASURE: Run("RANK ONE", after=APPLY, status=3),
         "editcore revert path/to/edited": Run("path/to/edited", after=APPLY),
         GUARD: Run("accepted", given={"…": "--model tiny-gpt2 --editor c-rome --out guarded"}),
         "editcore provenance FILE": Run(

@@ -101,9 +101,10 @@ def test_a_model_against_itself_is_sound(folder: Path, saved_model: ModelSaver) 
     assert two["edited"]["locality"] == 1.0
     assert flawed["edited"] is None
     assert "target_new" in flawed["status"]
-    assert found["facts"]["edited"]["efficacy"] == (
-        one["edited"]["efficacy"] + two["edited"]["efficacy"]
-    ) / 2
+    assert (
+        found["facts"]["edited"]["efficacy"]
+        == (one["edited"]["efficacy"] + two["edited"]["efficacy"]) / 2
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -119,7 +120,7 @@ def test_a_ruined_model_has_status_3(
     assert "DAMAGED: perplexity " in words or "COLLAPSED: perplexity " in words
     assert "| transformer.h.1.mlp.c_proj.weight |" in words
     assert "| mean of 2 " in words
-    assert "case 7 cannot be asked: " in words
+    assert "case 7 was not asked: " in words
     kind = {torch.float32: "F32", torch.bfloat16: "BF16"}[dtype]
     assert f"edited stored as {kind}" in words
 
@@ -167,12 +168,14 @@ def test_two_models_that_are_not_one_are_refused(
 ) -> None:
     deeper = save_tiny_model("gpt2", tmp_path / "deeper", n_layer=4)
     other = Path(shutil.copytree(saved_model("gpt2"), tmp_path / "other"))
-    file = other / "tokenizer.json"
-    file.write_text(file.read_text().replace('"Harbor"', '"Herbor"').replace("Harbor", "Herbor"))
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    write_json(other / "tokenizer.json", tokenizer)
     wrong = {
         saved_model("llama"): "'llama' and 'gpt2' as model_type",
         deeper: "4 and 3 as n_layer",
-        other: "differ in",
+        other: "differ in 4 tokens, such as 'a' with the number ",
     }
     for model, words in wrong.items():
         done = run(folder, model)
@@ -192,8 +195,6 @@ def test_a_fine_tuned_bundled_model_is_measured_as_a_user_would(tmp_path: Path) 
     words = " ".join(done.stdout.split())
     assert f"{edited} against tiny-gpt2 DENSE EVERYWHERE: " in words
     assert "SOUND: perplexity 1.66 → 1.66 (×1.00;" in words
-    assert "The edit disturbs the model less than rounding its weights to 4 bits" in words or (
-        "times as much as" in words
-    )
+    assert "The edit disturbs the model less than rounding its weights to 8 bits." in words
     assert "more weights; --json has all of them." in words
     assert "30 texts of resources/world/perplexity.json; float32 (tiny-gpt2 stored as F32" in words

@@ -132,7 +132,7 @@ class MeasuredModel:
             *_facts(self.facts),
             *_tasks(self.tasks),
             "",
-            textwrap.fill(self.measured_with, WIDTH),
+            textwrap.fill(self.measured_with, WIDTH, break_on_hyphens=False),
         ]
         return "\n".join(lines)
 
@@ -165,7 +165,7 @@ def _facts(facts: "Sequence[MeasuredFact]") -> list[str]:
     mean = means(facts)
     asked = sum(fact.status == OK for fact in facts)
     rows = [(f"mean of {asked}", *_cells(mean["base"], mean["edited"]))]
-    for fact in facts[:SHOWN]:
+    for fact in [each for each in facts if each.base is not None][:SHOWN]:
         text = f"{fact.request.case_id}: {fact.request.text} → {fact.request.target_new}"
         name = textwrap.shorten(text, LONGEST, placeholder="…")
         rows.append((name, *_cells(fact.base, fact.edited)))
@@ -173,7 +173,7 @@ def _facts(facts: "Sequence[MeasuredFact]") -> list[str]:
         f"case {f.request.case_id} was not asked: {f.status}" for f in facts if f.base is None
     ]
     table = text_table(("fact", *IN_THE_TABLE.values()), rows)
-    more = _left_out(len(facts), "fact")
+    more = _left_out(asked, "fact")
     return ["", table, *more, "Before → after; neighbours: the share unchanged.", *failed]
 
 
