@@ -1,7 +1,7 @@
 """The file and offset of each weight of a saved model, found as transformers finds them."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from editcore.errors import DataError, ModelError, reading, require
@@ -9,6 +9,8 @@ from editcore.sources.safetensors_header import TensorPlace, read_header
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+# GPT-NeoX's files name the head by what it was once called.
+IN_FILES = {"lm_head.weight": "embed_out.weight"}
 REMEDY = "get the model again, or save it with save_pretrained"
 
 
@@ -28,17 +30,19 @@ def stored_weights(folder: Path) -> dict[str, TensorPlace]:
         raise ModelError(str(error)) from error
 
 
-def stored_name(names: Iterable[str], prefix: str, stored: Collection[str], folder: Path) -> str:
+def stored_name(names: Sequence[str], prefix: str, stored: Collection[str], folder: Path) -> str:
     """A parameter's name among those `stored` in a folder's files; `names` has several if tied.
 
-    Some models are saved without the prefix of their base. Raises `ModelError` if it is not there.
+    Some models are saved without the prefix of their base, or under earlier names. Raises
+    `ModelError` if it is not there.
     """
     for name in names:
-        for key in (name, name.removeprefix(f"{prefix}."), f"{prefix}.{name}"):
+        bare = name.removeprefix(f"{prefix}.")
+        for key in (name, bare, f"{prefix}.{name}", IN_FILES.get(name, name)):
             if key in stored:
                 return key
     raise ModelError(
-        f"{folder} has no tensor {next(iter(names))} in its *.safetensors; save the model again "
+        f"{folder} has no tensor {names[0]} in its *.safetensors; save the model again "
         "with save_pretrained"
     )
 

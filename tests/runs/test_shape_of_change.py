@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from editcore.models.loading import LoadedModel, load_model
 from editcore.runs.adhoc.edited.shape import in_layers, sentence
+from editcore.testing.models import KINDS_BY_TRAIT
 from editcore.updates.weight_difference import differences, paired_weights
 from tests.edited_models import Tensors, added, edited_copy
 from tests.golden_models import MEMIT, ROME
@@ -114,4 +115,16 @@ def test_the_papers_own_edits_are_recognised(family: str, tmp_path: Path) -> Non
     assert shape_of(base, model, by_memit) == (
         f"LOW RANK IN 2 LAYERS: the down-projection of {in_layers({*layers})} changed by rank "
         f"{facts}."
+    )
+
+
+@pytest.mark.parametrize("kind", [*KINDS_BY_TRAIT, "gpt-neox"])
+def test_an_edit_is_recognised_in_models_of_each_trait(
+    kind: str, saved_model: ModelSaver, tmp_path: Path
+) -> None:
+    base = saved_model(kind)
+    model = load_model(kind, str(base))
+    edited = edited_copy(base, tmp_path / "edited", added([model.parts.down_weight(1)], 1, 0.5))
+    assert shape_of(base, model, edited) == (
+        "RANK ONE: the only change is of rank one, in the down-projection of layer 1."
     )
