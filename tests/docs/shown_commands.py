@@ -160,7 +160,9 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         # One edit.
         CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
         APPLY: Run("path/to/edited", after=CHECK),
-        MEASURE: Run("RANK ONE", after=APPLY, status=3),
+        MEASURE: Run(
+            "RANK ONE", {"--against path/to/model": "--against tiny-gpt2"}, after=APPLY, status=3
+        ),
         "editcore revert path/to/edited": Run("path/to/edited", after=APPLY),
         GUARD: Run("accepted", given={"…": "--model tiny-gpt2 --editor c-rome --out guarded"}),
         "editcore provenance FILE": Run(
