@@ -14,7 +14,7 @@ from editcore.cli.edited.export import export, fits
 from editcore.cli.edited.folders import apply, log, revert, verify
 from editcore.cli.examples import examples
 from editcore.cli.harden import harden
-from editcore.cli.inspection import data, doctor, plugins, provenance
+from editcore.cli.inspection import data, doctor, measure, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
 from editcore.cli.results import (
     backtest,
@@ -33,6 +33,7 @@ FOR_PEOPLE = (
     check,
     guard,
     calibrate,
+    measure,
     apply,
     revert,
     log,

@@ -5,6 +5,7 @@ The hub is asked once with a short timeout: its own client retries for minutes.
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from editcore.datasets.bundled import model_folder
 from editcore.errors import ModelError, reason
@@ -14,6 +15,9 @@ from editcore.sources.wheel_file import wheel_file
 
 SECONDS = 5.0
 CONFIG_FILE = "config.json"
+# What a model is loaded from, all of it in the first folder of its repository.
+FILES = ("*.json", "*.jinja", "*.txt", "tokenizer.model", "model*.safetensors")
+BELOW = "*/*"
 
 
 def cache_only(source: str, revision: str | None = None) -> bool:
@@ -53,10 +57,35 @@ def fetch_description(
     try:
         hf_hub_download(source, CONFIG_FILE, revision=revision)
     except Exception as error:  # each layer below the hub's client has errors of its own
-        raise ModelError(
-            f"the model {source!r} at {revision or 'its latest revision'} cannot be fetched: "
-            f"{reason(error)}; check name, revision and access"
-        ) from error
+        raise _not_fetched(source, revision, error) from error
+
+
+def downloaded(source: str, revision: str | None) -> Path:
+    """The folder in the hub's cache with a model's files, downloaded first if they are not there.
+
+    Raises `ModelError` as `cache_only` does, and if the hub has no such model.
+    """
+    cached = cache_only(source, revision)
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            source,
+            revision=revision,
+            allow_patterns=[*FILES],
+            ignore_patterns=BELOW,
+            local_files_only=cached,
+        )
+        return Path(folder)
+    except Exception as error:  # each layer below the hub's client has errors of its own
+        raise _not_fetched(source, revision, error) from error
+
+
+def _not_fetched(source: str, revision: str | None, error: Exception) -> ModelError:
+    return ModelError(
+        f"the model {source!r} at {revision or 'its latest revision'} cannot be fetched: "
+        f"{reason(error)}; check name, revision and access"
+    )
 
 
 def _on_disk(source: str) -> bool:

@@ -22,7 +22,14 @@ from editcore.records.provenance import stamps
 
 if TYPE_CHECKING:
     from editcore.config.collapse import CollapseSection
-    from editcore.planning.jobs import AnchorFile, EditJob, Job, ModelSpec
+    from editcore.planning.jobs import (
+        AnchorFile,
+        EditJob,
+        Job,
+        ModelSpec,
+        PerplexitySpec,
+        PrefixJob,
+    )
     from editcore.planning.study import Study
     from editcore.registry.registry import Registry
 
@@ -57,12 +64,25 @@ class Choice:
 
 def model_of(choice: Choice) -> tuple[str, ModelSection]:
     """The label and settings of the chosen model."""
-    return _model(choice, _base(choice))
+    return _model(choice, _base(choice.model, choice.config))
+
+
+def settings_without_editor(model: str, config: Path | None) -> tuple[StudyConfig, str]:
+    """The settings under which a model is measured that nothing edits, and its label in them.
+
+    They are as for a `Choice`, without editors and data sets.
+    """
+    found = _base(model, config)
+    label, section = named_model(model, found)
+    only: dict[str, Any] = {"models": {label: section}, "editors": {}, "datasets": {}}
+    if found is None:  # the defaults of a study, which would need an editor
+        return StudyConfig.model_construct(**only), label
+    return found.model_copy(update=only), label
 
 
 def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:
     """The study of the chosen model and editor on `cases`."""
-    found = _base(choice)
+    found = _base(choice.model, choice.config)
     label, model = _model(choice, found)
     models, editors = {label: model}, {choice.editor: _editor(choice, found, label)}
     config = found or StudyConfig(models=models, editors=editors, datasets={CASES: cases})
@@ -109,16 +129,27 @@ def prepare(
     return _with_artefacts(study, job, cache, say)
 
 
-def rounding_table(job: "EditJob", cache: Path, say: Say) -> Path:
-    """The table in `cache` of what rounding the model of a job does; made if it is missing."""
+def rounding_table(model: "ModelSpec", perplexity: "PerplexitySpec", cache: Path, say: Say) -> Path:
+    """The table in `cache` of what rounding a model does; made if it is missing."""
     from editcore.runs import rounding  # imported late: torch
 
-    task = RoundingJob(model=job.model.plain, perplexity=job.perplexity)
-    files = [*map(str, preflight.model_files(job.model.source)), job.perplexity.path]
-    path = _place(cache, job.model, task, files) / "rounding.parquet"
+    task = RoundingJob(model=model.plain, perplexity=perplexity)
+    files = [*map(str, preflight.model_files(model.source)), perplexity.path]
+    path = _place(cache, model, task, files) / "rounding.parquet"
     if not path.exists():
-        say(f"measure what rounding the weights of {job.model.name} does (cached)")
+        say(f"measure what rounding the weights of {model.name} does (cached)")
         rounding.run(task, path)
+    return path
+
+
+def prefix_file(job: "PrefixJob", files: Sequence[str], cache: Path, say: Say) -> Path:
+    """The file in `cache` with the context prefixes of a model of these files; made if missing."""
+    from editcore.runs import artefacts  # imported late: torch
+
+    path = _place(cache, job.model, job, files) / "prefixes.json"
+    if not path.exists():
+        say(f"generate the context prefixes of {job.model.name} (cached)")
+        artefacts.write_prefixes(job, path)
     return path
 
 
@@ -139,12 +170,7 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
     files = study.model_files[job.model.name]
     changes: dict[str, Any] = {"values": ()}
     if job.prefixes:
-        prefix_job = study.prefixes[job.model.name]
-        path = _place(cache, job.model, prefix_job, files) / "prefixes.json"
-        if not path.exists():
-            say(f"generate the context prefixes of {job.model.name} (cached)")
-            artefacts.write_prefixes(prefix_job, path)
-        changes["prefixes"] = str(path)
+        changes["prefixes"] = str(prefix_file(study.prefixes[job.model.name], files, cache, say))
     written = {}
     for text_job in study.texts.values():
         path = _place(cache, job.model, text_job, files) / "texts.json"
@@ -211,28 +237,29 @@ def _spectra(
     return changes
 
 
-def _base(choice: Choice) -> StudyConfig | None:
-    if choice.config is not None:
-        return load(choice.config)
+def _base(model: str, config: Path | None) -> StudyConfig | None:
+    if config is not None:
+        return load(config)
     root = resources_folder()
     default = root.parent / "config.yaml" if root else None
-    if choice.model in bundled_models() and default is not None and default.is_file():
+    if model in bundled_models() and default is not None and default.is_file():
         return load(default)
     return None
 
 
 def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSection]:
     """The label and settings of the model, found by label or by source."""
-    label, model = _named(choice, config)
+    label, model = named_model(choice.model, config)
     return label, model.model_copy(update={"chat": model.chat or choice.chat})
 
 
-def _named(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSection]:
+def named_model(name: str, config: StudyConfig | None) -> tuple[str, ModelSection]:
+    """A study's model by its label or source, or else the model that this is the source of."""
     for label, model in (config.models if config else {}).items():
-        if choice.model in (label, model.source):
+        if name in (label, model.source):
             return label, model.model_copy(update={"source": model.source or label})
-    label = re.sub(r"[^A-Za-z0-9_.-]+", "-", choice.model.strip("/").split("/")[-1]).lstrip(".")
-    return label or "model", validated(ModelSection, {"source": choice.model}, "model")
+    label = re.sub(r"[^A-Za-z0-9_.-]+", "-", name.strip("/").split("/")[-1]).lstrip(".")
+    return label or "model", validated(ModelSection, {"source": name}, "model")
 
 
 def _editor(choice: Choice, config: StudyConfig | None, model: str) -> EditorSection:

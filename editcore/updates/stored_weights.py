@@ -1,7 +1,7 @@
 """The file and offset of each weight of a saved model, found as transformers finds them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from editcore.errors import DataError, ModelError, reading, require
@@ -9,6 +9,8 @@ from editcore.sources.safetensors_header import TensorPlace, read_header
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+# GPT-NeoX's files name the head by what it was once called.
+IN_FILES = {"lm_head.weight": "embed_out.weight"}
 REMEDY = "get the model again, or save it with save_pretrained"
 
 
@@ -26,6 +28,23 @@ def stored_weights(folder: Path) -> dict[str, TensorPlace]:
         return _in_shards(folder, _index(folder / INDEX))
     except DataError as error:
         raise ModelError(str(error)) from error
+
+
+def stored_name(names: Sequence[str], prefix: str, stored: Collection[str], folder: Path) -> str:
+    """A parameter's name among those `stored` in a folder's files; `names` has several if tied.
+
+    Some models are saved without the prefix of their base, or under earlier names. Raises
+    `ModelError` if it is not there.
+    """
+    for name in names:
+        bare = name.removeprefix(f"{prefix}.")
+        for key in (name, bare, f"{prefix}.{name}", IN_FILES.get(name, name)):
+            if key in stored:
+                return key
+    raise ModelError(
+        f"{folder} has no tensor {names[0]} in its *.safetensors; save the model again "
+        "with save_pretrained"
+    )
 
 
 def _index(file: Path) -> dict[str, str]:

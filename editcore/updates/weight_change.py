@@ -15,7 +15,7 @@ from editcore.planning import preflight
 from editcore.sources.safetensors_header import TensorPlace
 from editcore.updates.delta import Delta
 from editcore.updates.edit_record import number_kind
-from editcore.updates.stored_weights import stored_weights
+from editcore.updates.stored_weights import stored_name, stored_weights
 
 DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
     {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
@@ -54,8 +54,9 @@ class SavedModel:
         """
         with at(str(self._folder)):
             delta.check(self._model)
+        prefix = str(getattr(self._model, "base_model_prefix", ""))
         for name, update in delta.updates.items():
-            key = stored_name(self._model, name, self.places, self._folder)
+            key = stored_name([name], prefix, self.places, self._folder)
             change = update.dense()
             yield key, change.T if stores_transposed(self._model, name) else change
 
@@ -98,17 +99,3 @@ def skeleton(folder: Path) -> nn.Module:
             f"({reason(error)}); get the model again"
         ) from error
     return model
-
-
-def stored_name(
-    model: nn.Module, name: str, places: Mapping[str, TensorPlace], folder: Path
-) -> str:
-    """A parameter's name in the files: some models are saved without the prefix of their base."""
-    prefix = f"{getattr(model, 'base_model_prefix', '')}."
-    for key in (name, name.removeprefix(prefix), f"{prefix}{name}"):
-        if key in places:
-            return key
-    raise ModelError(
-        f"{folder} has no tensor {name} in its *.safetensors; save the model again with "
-        "save_pretrained"
-    )

@@ -83,6 +83,7 @@ FILES = ("--words", "words.json", "--relations", "relations.json")
 FILTER = ("--filter-editor", "rome", "--study", "study.yaml")
 CONTAINS = ("--judge", "contains")
 BY_MODEL = ("--judge", "model", "--set")
+MEASURE = ("measure", "--against", "model")
 FOR_PEOPLE = (
     Wrong(("check", "--model", "tiny-gpt", *ROME, *FACT), "Did you mean 'tiny-gpt2'?"),
     Wrong(("check", "--model", "model", "--editor", "romee", *FACT), "Did you mean 'rome'?"),
@@ -105,6 +106,14 @@ FOR_PEOPLE = (
     Wrong(("guard", "data/facts.json", *OWN, "--set", "layer=9", "--out", "o"), "layer 9 is"),
     Wrong(("guard", "data/facts.json", *OWN, "--out", BELOW_A_FILE), "cannot be written"),
     Wrong(("guard", "data/facts.json", *OWN, "--out", "o", "--limit", "0"), "--limit"),
+    Wrong((*MEASURE, "--model", "none/at/all"), "no model folder 'none/at/all'"),
+    Wrong(("measure", "--model", "model", "--against", "tiny-gpt"), "Did you mean 'tiny-gpt2'?"),
+    Wrong((*MEASURE, "--model", "tiny-llama"), "'llama' and 'gpt2' as model_type"),
+    Wrong((*MEASURE, "--model", "model", "--facts", "none.json"), "none.json"),
+    Wrong((*MEASURE, "--model", "model", "--facts", "bad.json"), "bad.json"),
+    Wrong((*MEASURE, "--model", "model", "--tasks", "none.yaml"), "no task file none.yaml"),
+    Wrong((*MEASURE, "--model", "model", "--config", "none.yaml"), "none.yaml"),
+    Wrong((*MEASURE, "--model", "model", "--cache", BELOW_A_FILE), "cannot be written"),
     Wrong(("data", "none.json"), "none.json"),
     Wrong(("data", "bad.json"), "bad.json"),
     Wrong(("data", "data/facts.json", "--format", "none"), "unknown data-set format 'none'"),

@@ -118,6 +118,7 @@ ADD_RANDOM = "python3 bootstrap.py add -e path/to/editcore-random"
 APPLY = "editcore apply edit path/to/model --out path/to/edited"
 LOG = "editcore log path/to/edited"
 EXPORT = "editcore export edit tiny-gpt2 --format peft --out adapter"
+MEASURE = "editcore measure --model path/to/edited --against path/to/model"
 GENERATOR = "python -m resources.generator"
 SUITE = Elsewhere("a minute", "tests/cli/test_scaffold.py::test_its_tests_pass_as_generated")
 PAPERS = {"…": SLURM.removeprefix("snakemake ")}
@@ -162,7 +163,6 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
         APPLY: Run("path/to/edited", after=CHECK),
         LOG: Run("edit 1, ", after=APPLY),
-        "editcore revert path/to/edited": Run("path/to/edited", after=LOG),
         EXPORT: Run("bit by bit", after=CHECK),
         "editcore fits adapter tiny-gpt2": Run("adapter is for tiny-gpt2", after=EXPORT),
         "editcore export edit tiny-gpt2 --format gguf-lora --out gguf": Run(
@@ -171,6 +171,10 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "editcore export edit tiny-gpt2 --format model --out edited": Run(
             "bit by bit", after=CHECK
         ),
+        MEASURE: Run(
+            "RANK ONE", {"--against path/to/model": "--against tiny-gpt2"}, after=LOG, status=3
+        ),
+        "editcore revert path/to/edited": Run("path/to/edited", after=MEASURE),
         GUARD: Run("accepted", given={"…": "--model tiny-gpt2 --editor c-rome --out guarded"}),
         "editcore provenance FILE": Run(
             '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -10,7 +11,7 @@ from huggingface_hub import constants
 from editcore.errors import ModelError
 from editcore.models import hub
 from editcore.models.loading import load_model
-from tests.hub_double import served
+from tests.hub_double import Repository, served
 
 
 @pytest.fixture
@@ -70,3 +71,20 @@ def test_a_model_that_the_hub_does_not_have_is_named(online: pytest.MonkeyPatch)
         online.setattr(constants, "ENDPOINT", double.address)
         with pytest.raises(ModelError, match=r"'nobody/none' .* cannot be fetched"):
             hub.fetch_description("nobody/none", None, None, print)
+
+
+def test_a_model_s_own_files_are_downloaded_and_no_others(
+    online: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = ("config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json")
+    others = ("pytorch_model.bin", "onnx/model.safetensors", "consolidated.safetensors")
+    there = Repository("c" * 40, dict.fromkeys((*files, *others), b"{}"))
+    with served({("models", "somebody/small"): there}) as double:
+        online.setattr(constants, "ENDPOINT", double.address)
+        files_at = f"{double.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        online.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files_at)
+        online.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        folder = hub.downloaded("somebody/small", None)
+        assert sorted(str(f.relative_to(folder)) for f in folder.rglob("*")) == sorted(files)
+        with pytest.raises(ModelError, match=r"'somebody/none' .* cannot be fetched"):
+            hub.downloaded("somebody/none", None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from editcore.atomic import together, write_text
 from editcore.collapse.forecast import Forecast
-from editcore.collapse.verdict import SOUND, Grade
+from editcore.collapse.verdict import COLLAPSED, DAMAGED, SOUND, Grade
 from editcore.collapse.yardstick import Scale, in_words
 from editcore.config.collapse import CollapseSection
 from editcore.editing.diagnostics import from_json
@@ -163,18 +163,27 @@ def finite(value: Any) -> Any:
 
 def verdict(report: CheckReport) -> str:
     """The verdict as a sentence, with the measurements that decide and their limits."""
-    row, rule = report.row, report.collapse
-    change = f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
+    row = report.row
     if report.outcome == "without effect":
-        return f"WITHOUT EFFECT: {effect.lack(row, altered=report.altered)} ({change})."
-    word = report.outcome.upper()
-    collapse = f"{change} ({times(report.ratio)}; the limit is {rule.in_words()})"
-    if report.outcome == "collapsed":
+        lack = effect.lack(row, altered=report.altered)
+        return f"WITHOUT EFFECT: {lack} ({_change(row)})."
+    return graded(row, report.collapse)
+
+
+def graded(row: Mapping[str, Any], rule: CollapseSection) -> str:
+    """The grade of a measured model as a sentence, with what decides it and the limits."""
+    word, ratio = row["grade"].upper(), row["perplexity_ratio"]
+    collapse = f"{_change(row)} ({times(ratio)}; the limit is {rule.in_words()})"
+    if row["grade"] == COLLAPSED:
         return f"{word}: {collapse}."
     changed = in_percent(1 - row["top1_kept"])
     moved = f"another next token is the likeliest at {changed} of tokens"
-    joined = ", but" if report.outcome == "damaged" else " and"
+    joined = ", but" if row["grade"] == DAMAGED else " and"
     return f"{word}: {collapse}{joined} {moved} (the limit is {in_percent(rule.damage)})."
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    return f"perplexity {number(row['perplexity_base'])} → {number(row['perplexity'])}"
 
 
 def forecast(warning: Forecast) -> str:
@@ -254,7 +263,7 @@ def page(report: CheckReport) -> str:
         textwrap.fill(verdict(report), WIDTH),
         textwrap.fill(reason(report), WIDTH),
         *_prediction(report),
-        *_disturbance(row, report.scale),
+        *disturbance(row, report.scale),
         "",
     ]
     lines += effect.lines(row)
@@ -279,7 +288,7 @@ def _prediction(report: CheckReport) -> list[str]:
     return [textwrap.fill(f"Predicted {clause}.", WIDTH) for clause in found]
 
 
-def _disturbance(row: Mapping[str, Any], scale: Scale) -> list[str]:
+def disturbance(row: Mapping[str, Any], scale: Scale) -> list[str]:
     """How far the predictions on ordinary text moved, which perplexity may not show."""
     kept, mean, upper = (row.get(name) for name in ("top1_kept", "kl_mean", "kl_upper"))
     if kept is None or mean is None or upper is None:

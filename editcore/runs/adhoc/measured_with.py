@@ -78,7 +78,7 @@ def measured_with(rows: "Rows", config: StudyConfig) -> MeasuredWith:
     """What the rows of a job of `config` are measured with, from the job and its artefacts."""
     job = rows.job
     return MeasuredWith(
-        _shown(job.perplexity.path),
+        documented(job.perplexity.path),
         job.perplexity.texts,
         _moment_source(job, config),
         tuple(rows.editor.config.edited_layers()),
@@ -94,14 +94,14 @@ def _moment_source(job: "EditJob", config: StudyConfig) -> MomentSource | None:
         return None
     about = [provenance.read(Path(path)) for path in job.moments.values()]
     made_by: Mapping[str, Any] = about[0]["job"]
-    tokens, file = int(about[0]["tokens"]), _shown(about[0]["made_from"])
+    tokens, file = int(about[0]["tokens"]), documented(about[0]["made_from"])
     if made_by["published"] is not None:
-        return MomentSource("published statistics", _shown(made_by["published"]), tokens)
+        return MomentSource("published statistics", documented(made_by["published"]), tokens)
     own = isinstance(moment_texts(config.moments, job.model, job.seed), TextJob)
     return MomentSource("own texts" if own else "file", file, tokens)
 
 
-def _shown(path: str) -> str:
+def documented(path: str) -> str:
     """A path as the documentation has it: a bundled file's begins with `resources`."""
     root = resources_folder()
     place = Path(path).resolve()

@@ -65,7 +65,8 @@ def set_up(
         most = max(tokens, config.continuation_tokens)
         config = config.model_copy(update={"continuation_tokens": most})
         job = prepare(config, "these options", cache, say, registry)
-        scale = scale_of(read_table(rounding_table(job, cache, say), ROUNDING))
+        rounded = rounding_table(job.model, job.perplexity, cache, say)
+        scale = scale_of(read_table(rounded, ROUNDING))
         from editcore.runs.edit import Shard
 
         say(f"load {job.model.name} and measure its unedited perplexity")

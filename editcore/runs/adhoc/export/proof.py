@@ -25,7 +25,8 @@ from editcore.updates.adapters.peft_layout import adapted
 from editcore.updates.delta import Delta
 from editcore.updates.origin import Origin
 from editcore.updates.stored_weights import stored_weights
-from editcore.updates.weight_change import as_tensor, stored_name
+from editcore.updates.stored_weights import stored_name
+from editcore.updates.weight_change import as_tensor
 
 # The largest difference of a logit, relative to the largest logit (or to 1). An adapter adds B(Ax)
 # to Wx, an edited weight is W + BA, and float32 rounds the two differently.
@@ -191,7 +192,7 @@ def prove_model(folder: Path, source: Path, delta: Delta, new: Mapping[str, byte
             raise ModelError(f"{key}, read again, is not what was written; check the disk")
     model = load_model(folder.name, str(folder))
     for name in delta.updates:
-        key = stored_name(model.model, name, places, folder)
+        key = stored_name([name], model.model.base_model_prefix, places, folder)
         stored = as_tensor(key, places[key], places[key].read())
         loaded = model.model.get_parameter(name)
         if not torch.equal(loaded, stored.to(loaded)):

@@ -1,0 +1,1 @@
+"""Measures models that something else edited, against the models that they were made from."""
