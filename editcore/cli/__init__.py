@@ -12,9 +12,10 @@ from editcore.cli.check import check, guard
 from editcore.cli.ctrl_c import noted
 from editcore.cli.edited.export import export, fits
 from editcore.cli.edited.folders import apply, log, revert, verify
+from editcore.cli.edited.measure import measure
 from editcore.cli.examples import examples
 from editcore.cli.harden import harden
-from editcore.cli.inspection import data, doctor, measure, plugins, provenance
+from editcore.cli.inspection import data, doctor, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
 from editcore.cli.results import (
     backtest,

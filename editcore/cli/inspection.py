@@ -1,4 +1,4 @@
-"""The commands that inspect plugins, the installation, the provenance of a file, and a model."""
+"""The commands that inspect plugins, the installation, and the provenance of a file."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,13 @@ from pathlib import Path
 import click
 
 from editcore.cli.examples import examples
-from editcore.cli.paths import FILE, FOLDER, OUT_FOLDER
-from editcore.cli.steps import say
+from editcore.cli.paths import FILE, FOLDER
 from editcore.config.messages import validated
 from editcore.errors import ConfigError
 from editcore.planning.paths import RESULTS
 from editcore.registry.hookspecs import AUTO
 
 WITH_PROBLEMS = 3  # the exit status of `data`
-HARMED = 3  # that of `measure`
 
 
 @click.command(
@@ -149,59 +147,3 @@ def doctor(results: Path) -> None:
         click.echo(str(finding))
     if not all(finding.healthy for finding in findings):
         raise click.exceptions.Exit(1)
-
-
-@click.command(
-    short_help="Measure a model that something else edited.",
-    epilog=examples(
-        "editcore measure --model path/to/edited --against path/to/model",
-        "editcore measure --model path/to/edited --against tiny-gpt2 --facts facts.json --tasks",
-        "editcore measure --model path/to/edited --against path/to/model --tasks real_cloze --json",
-    ),
-)
-@click.option(
-    "--model",
-    required=True,
-    help="The edited or fine-tuned model: a folder, a hub id, a .gguf file, a bundled model.",
-)
-@click.option("--against", required=True, help="The model that it was made from, named likewise.")
-@click.option("--facts", type=FILE, help="A data file of facts to ask both models.")
-@click.option(
-    "--tasks",
-    is_flag=False,
-    flag_value="",
-    metavar="[NAMES]",
-    help="Also score both in lm-eval tasks: these, separated by commas, or else the study's.",
-)
-@click.option(
-    "--config",
-    type=FILE,
-    help="A study whose settings to use; for bundled models, config.yaml by default.",
-)
-@click.option("--cache", type=OUT_FOLDER, help="The folder where artefacts are cached.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def measure(
-    model: str,
-    against: str,
-    facts: Path | None,
-    tasks: str | None,
-    config: Path | None,
-    cache: Path | None,
-    as_json: bool,
-) -> None:
-    """Report where the weights of two models differ, and whether the changed one is sound.
-
-    The change is described weight by weight (its norm, its rank) and in one sentence. The model is
-    graded as `editcore check` grades an edit; both are asked the facts and scored in the tasks that
-    are named. Exit status: 0 if the model is sound, 3 if it is damaged or has collapsed, 2 after an
-    error.
-    """
-    from editcore.runs.adhoc.edited.measure import measure as run
-    from editcore.sources.cache import default_cache
-
-    names = None if tasks is None else [name for each in tasks.split(",") if (name := each.strip())]
-    place = cache or default_cache()
-    found = run(model, against, place, say, facts=facts, tasks=names, config=config)
-    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else str(found))
-    if found.outcome != "sound":
-        raise click.exceptions.Exit(HARMED)

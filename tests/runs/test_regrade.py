@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 import editcore
 from editcore.cli import main
 from editcore.runs.adhoc.check_report import CheckReport
-from editcore.runs.adhoc.regrade import regrade
-from editcore.updates.ledger import read_ledger
+from editcore.runs.adhoc.edited.regrade import regrade
+from editcore.updates.saved.ledger import read_ledger
 from tests.studies import record, write_config, write_json
 
 ModelSaver = Callable[..., Path]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from editcore.models.loading import LoadedModel, load_model
 from editcore.runs.adhoc.edited.shape import in_layers, sentence
 from editcore.testing.models import KINDS_BY_TRAIT
-from editcore.updates.weight_difference import differences, paired_weights
+from editcore.updates.saved.weight_difference import differences, paired_weights
 from tests.edited_models import Tensors, added, edited_copy
 from tests.golden_models import MEMIT, ROME
 

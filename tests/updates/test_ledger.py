@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from editcore.cli import main
 from editcore.planning.preflight import UNFINISHED
-from editcore.updates import weight_files
 from editcore.updates.delta import Delta, DenseUpdate, save_deltas
-from editcore.updates.edit_record import EditRecord, applied, read_record
-from editcore.updates.ledger import read_ledger
-from editcore.updates.stored_weights import stored_weights
+from editcore.updates.saved import weight_files
+from editcore.updates.saved.edit_record import EditRecord, applied, read_record
+from editcore.updates.saved.ledger import read_ledger
+from editcore.updates.saved.stored_weights import stored_weights
 from tests.model_folders import (
     KEPT,
     KEY,
@@ -161,7 +161,7 @@ def test_a_machine_that_rounds_otherwise_is_refused(
     before = contents(model)
     whole = weight_files.stored_weights
     assert whole is stored_weights
-    from editcore.updates.weight_change import SavedModel
+    from editcore.updates.saved.weight_change import SavedModel
 
     added = SavedModel.added
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ from torch import Tensor
 from editcore.errors import ModelError
 from editcore.testing.models import tiny_model
 from editcore.updates.numerical_rank import MOST, numerical_rank, rounding_errors
-from editcore.updates.weight_difference import difference, differences, paired_weights
+from editcore.updates.saved.weight_difference import difference, differences, paired_weights
 from tests.model_folders import sharded
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

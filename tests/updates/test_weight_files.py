@@ -18,10 +18,10 @@ from editcore.cli import main
 from editcore.errors import ModelError
 from editcore.models.loading import LoadedModel, load_model
 from editcore.planning.preflight import model_files
-from editcore.updates import weight_files
 from editcore.updates.delta import Delta, LowRankUpdate, load_deltas, save_deltas
-from editcore.updates.edit_record import applied
-from editcore.updates.weight_change import new_weights
+from editcore.updates.saved import weight_files
+from editcore.updates.saved.edit_record import applied
+from editcore.updates.saved.weight_change import new_weights
 from tests.model_folders import (
     KEPT,
     KEY,

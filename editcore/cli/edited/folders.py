@@ -13,7 +13,7 @@ from editcore.cli.steps import say
 from editcore.errors import DataError, ModelError
 
 if TYPE_CHECKING:
-    from editcore.updates.ledger import Line
+    from editcore.updates.saved.ledger import Line
 
 PATH = click.Path(path_type=Path)
 DIFFERS = 3  # the exit status of `verify`
@@ -39,15 +39,15 @@ def apply(delta: Path, model: str, out: Path | None, in_place: bool, case: int |
     MODEL is a folder or, with --out, a bundled name or a .gguf file. The original content is kept
     in the folder editcore-applied, and `editcore revert` puts it back byte by byte.
     """
-    from editcore.updates import weight_files
+    from editcore.updates.saved import weight_files
 
     folder = folder_to_edit(model, out, in_place)
     file = delta_file(delta)
     chosen = case_of(file, case)
     # Imported after all checks, because importing torch takes seconds.
     from editcore.updates.delta import factor_bytes, load_deltas
-    from editcore.updates.origin import entry, origin_of
-    from editcore.updates.weight_change import new_weights
+    from editcore.updates.saved.origin import entry, origin_of
+    from editcore.updates.saved.weight_change import new_weights
 
     change = load_deltas(file, {chosen})[chosen]
     new, factors = partial(new_weights, change), factor_bytes(change)
@@ -74,8 +74,8 @@ def folder_to_edit(model: str, out: Path | None, in_place: bool = False) -> Path
     from editcore.datasets.bundled import bundled_models
     from editcore.planning.preflight import model_files
     from editcore.sources.places import gguf_file
-    from editcore.updates.edit_record import unfinished
-    from editcore.updates.weight_files import refuse_inside
+    from editcore.updates.saved.edit_record import unfinished
+    from editcore.updates.saved.weight_files import refuse_inside
 
     if (out is None) == (not in_place):
         raise ModelError("give either --out FOLDER for an edited copy, or --in-place")
@@ -157,9 +157,9 @@ def revert(folder: Path, everything: bool, edit: int | None) -> None:
     unless it is the latest. A change that was interrupted is reverted first, and a reversal that
     was interrupted is finished.
     """
-    from editcore.updates.edit_record import applied
-    from editcore.updates.weight_files import revert as take_out
-    from editcore.updates.weight_files import revert_edit
+    from editcore.updates.saved.edit_record import applied
+    from editcore.updates.saved.weight_files import revert as take_out
+    from editcore.updates.saved.weight_files import revert_edit
 
     if everything and edit is not None:
         raise ModelError("give either --all or --edit ID")
@@ -189,7 +189,7 @@ def log(folder: Path, as_json: bool) -> None:
 
     Exit status: 0, or 2 if there are no edits or a record of one is damaged.
     """
-    from editcore.updates.ledger import page
+    from editcore.updates.saved.ledger import page
 
     lines = _lines(folder)
     as_data = [line.as_dict() for line in lines]
@@ -214,7 +214,7 @@ def verify(folder: Path, grade: bool, as_json: bool) -> None:
 
     Exit status: 0 if all of this agrees, 3 if something differs, 2 after an error.
     """
-    from editcore.updates.ledger import disagreements
+    from editcore.updates.saved.ledger import disagreements
 
     lines = _lines(folder)
     found = disagreements(folder, lines)
@@ -222,7 +222,7 @@ def verify(folder: Path, grade: bool, as_json: bool) -> None:
     sentences = found or [f"the weights are those that edit {lines[-1].id} left"]
     differs = bool(found)
     if grade:
-        from editcore.runs.adhoc.regrade import regrade
+        from editcore.runs.adhoc.edited.regrade import regrade
 
         graded = regrade(folder, lines, say)
         result["grade"] = graded.as_dict()
@@ -239,7 +239,7 @@ def verify(folder: Path, grade: bool, as_json: bool) -> None:
 
 def _lines(folder: Path) -> "list[Line]":
     """The folder's ledger; `ModelError` if it is empty."""
-    from editcore.updates.ledger import read_ledger
+    from editcore.updates.saved.ledger import read_ledger
 
     if not (lines := read_ledger(folder)):
         raise ModelError(f"{folder}: editcore has applied nothing here, so there are no edits")

@@ -9,8 +9,8 @@ from typing import Any
 from editcore.atomic import write_text
 from editcore.errors import ModelError, reading
 from editcore.records.provenance import versions
-from editcore.updates.stored_weights import stored_weights
-from editcore.updates.weight_digests import digest_of_all, digests
+from editcore.updates.saved.stored_weights import stored_weights
+from editcore.updates.saved.weight_digests import digest_of_all, digests
 
 FILE = "editcore.json"
 REMEDY = "give the folder that `editcore export` wrote"

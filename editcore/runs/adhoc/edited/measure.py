@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from editcore.models.loading import LoadedModel
     from editcore.planning.jobs import ModelSpec
     from editcore.runs.adhoc.edited.facts import AskedFact
-    from editcore.updates.weight_difference import Pairs
+    from editcore.updates.saved.weight_difference import Pairs
 
 
 def measure(
@@ -84,7 +84,7 @@ class _Measuring:
         """Measure the base, compare the weights, then measure the edited model if it is finite."""
         from editcore.records.stored_precision import stored_precision
         from editcore.runs.adhoc.edited.facts import measured
-        from editcore.updates.weight_difference import differences
+        from editcore.updates.saved.weight_difference import differences
 
         job = self.job
         rounded = rounding_table(job.base, job.perplexity, self.cache, self.say)
@@ -128,7 +128,7 @@ class _Measuring:
         from editcore.keyvalue import prefixes
         from editcore.models.loading import load_spec, load_tokenizer
         from editcore.runs.adhoc.edited.facts import AskedFact
-        from editcore.updates.weight_difference import paired_weights
+        from editcore.updates.saved.weight_difference import paired_weights
 
         job = self.job
         asked: Sequence[AskedFact] = ()

@@ -18,7 +18,7 @@ from editcore.text_table import text_table
 if TYPE_CHECKING:
     from editcore.evaluation.lm_eval_adapter import TaskScore
     from editcore.runs.adhoc.edited.facts import MeasuredFact, Scores
-    from editcore.updates.weight_difference import WeightDifference
+    from editcore.updates.saved.weight_difference import WeightDifference
 
 # Columns of the table of facts.
 IN_THE_TABLE: Mapping[str, str] = MappingProxyType(

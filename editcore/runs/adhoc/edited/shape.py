@@ -8,7 +8,7 @@ from editcore.numbers import listed, plural
 
 if TYPE_CHECKING:
     from editcore.models.anatomy import Anatomy
-    from editcore.updates.weight_difference import WeightDifference
+    from editcore.updates.saved.weight_difference import WeightDifference
 
 DOWN = "down-projection"
 

@@ -8,7 +8,7 @@ from typing import Literal
 from editcore.numbers import in_percent, number
 from editcore.records.provenance import versions
 from editcore.updates.adapters.base import Base
-from editcore.updates.origin import Origin, RecordedEditor, RecordedVerdict
+from editcore.updates.saved.origin import Origin, RecordedEditor, RecordedVerdict
 
 AdapterFormat = Literal["peft", "gguf-lora"]
 Format = Literal[AdapterFormat, "model"]

@@ -23,10 +23,9 @@ from editcore.updates.adapters.base import Base
 from editcore.updates.adapters.factors import LoraFactors
 from editcore.updates.adapters.peft_layout import adapted
 from editcore.updates.delta import Delta
-from editcore.updates.origin import Origin
-from editcore.updates.stored_weights import stored_weights
-from editcore.updates.stored_weights import stored_name
-from editcore.updates.weight_change import as_tensor
+from editcore.updates.saved.origin import Origin
+from editcore.updates.saved.stored_weights import stored_name, stored_weights
+from editcore.updates.saved.weight_change import as_tensor
 
 # The largest difference of a logit, relative to the largest logit (or to 1). An adapter adds B(Ax)
 # to Wx, an edited weight is W + BA, and float32 rounds the two differently.

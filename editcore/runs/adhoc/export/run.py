@@ -15,13 +15,13 @@ from editcore.runs.adhoc.export import card
 from editcore.runs.adhoc.export.card import AdapterFormat
 from editcore.runs.adhoc.export.proof import Bench, prove_gguf, prove_model
 from editcore.runs.prepare import Say
-from editcore.updates import weight_files
 from editcore.updates.adapters import gguf_layout, peft_layout
 from editcore.updates.adapters.base import Base, note
 from editcore.updates.adapters.factors import LoraFactors, lora_factors
 from editcore.updates.delta import Delta, factor_bytes, load_deltas
-from editcore.updates.origin import Origin, entry, origin_of
-from editcore.updates.weight_change import new_weights, skeleton
+from editcore.updates.saved import weight_files
+from editcore.updates.saved.origin import Origin, entry, origin_of
+from editcore.updates.saved.weight_change import new_weights, skeleton
 
 # Writes the adapter of an edit into a folder; returns what was proved of it.
 Write = Callable[["Edit", LoraFactors, Path], str]

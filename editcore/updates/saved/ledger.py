@@ -15,10 +15,10 @@ from typing import Any
 from editcore.errors import ModelError, reading
 from editcore.numbers import number
 from editcore.planning.preflight import refuse_interrupted
-from editcore.updates.edit_record import HOLDS, REMEDY, applied, number_of, read_header_of
-from editcore.updates.origin import Origin
-from editcore.updates.stored_weights import stored_weights
-from editcore.updates.weight_digests import differing, digest_of_all, digests
+from editcore.updates.saved.edit_record import HOLDS, REMEDY, applied, number_of, read_header_of
+from editcore.updates.saved.origin import Origin
+from editcore.updates.saved.stored_weights import stored_weights
+from editcore.updates.saved.weight_digests import differing, digest_of_all, digests
 
 
 @dataclass(frozen=True)

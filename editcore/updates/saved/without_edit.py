@@ -13,8 +13,8 @@ from pathlib import Path
 from editcore.errors import ModelError
 from editcore.planning.preflight import UNFINISHED
 from editcore.updates.delta import from_factor_bytes
-from editcore.updates.edit_record import EditRecord, digest, number_of, read_record
-from editcore.updates.weight_change import SavedModel
+from editcore.updates.saved.edit_record import EditRecord, digest, number_of, read_record
+from editcore.updates.saved.weight_change import SavedModel
 
 INSTEAD = "revert the newest edits first, until it is the newest (`editcore revert`)"
 

@@ -19,7 +19,7 @@ from editcore.atomic import LOCK, locked, new_folder, refuse_existing, rename, r
 from editcore.errors import DataError, ModelError
 from editcore.planning import preflight
 from editcore.sources.safetensors_header import TensorPlace
-from editcore.updates.edit_record import (
+from editcore.updates.saved.edit_record import (
     EditRecord,
     applied,
     begin_record,
@@ -28,8 +28,8 @@ from editcore.updates.edit_record import (
     read_record,
     unfinished,
 )
-from editcore.updates.stored_weights import stored_weights
-from editcore.updates.weight_digests import digests
+from editcore.updates.saved.stored_weights import stored_weights
+from editcore.updates.saved.weight_digests import digests
 
 # Files that a killed run left next to those that it was about to replace.
 LEFTOVERS = ".*.safetensors*.partial"
@@ -114,7 +114,7 @@ def revert_edit(folder: Path, edit: int) -> Path:
 
     Returns the file that had kept the old weights. A reversal that was interrupted is finished
     first. Raises `ModelError` for an unknown edit, and for one that cannot be undone exactly
-    (`editcore.updates.without_edit`), `DataError` if the weights are no longer what was written:
+    (`editcore.updates.saved.without_edit`), `DataError` if the weights are no longer what was written:
     then nothing is touched.
     """
     folder = folder.resolve()
@@ -132,7 +132,7 @@ def revert_edit(folder: Path, edit: int) -> Path:
         if files[place] == files[-1]:
             return _put_back(files[place], folder)
         # Imported late: reverting the newest edit needs no torch.
-        from editcore.updates.without_edit import without
+        from editcore.updates.saved.without_edit import without
 
         places = stored_weights(folder)
         reversal = without(folder, files[place:], lambda later: _save_next(later, places))

@@ -14,8 +14,8 @@ from editcore.models.architectures import stores_transposed
 from editcore.planning import preflight
 from editcore.sources.safetensors_header import TensorPlace
 from editcore.updates.delta import Delta
-from editcore.updates.edit_record import number_kind
-from editcore.updates.stored_weights import stored_name, stored_weights
+from editcore.updates.saved.edit_record import number_kind
+from editcore.updates.saved.stored_weights import stored_name, stored_weights
 
 DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
     {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from editcore.errors import ModelError
 from editcore.numbers import MISSING
 from editcore.sources.safetensors_header import TensorPlace
-from editcore.updates.edit_record import FLOATS
 from editcore.updates.numerical_rank import (
     MOST,
     errors_of_sum,
     numerical_rank,
     rounding_errors,
 )
-from editcore.updates.stored_weights import stored_name, stored_weights
+from editcore.updates.saved.edit_record import FLOATS
+from editcore.updates.saved.stored_weights import stored_name, stored_weights
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from editcore.numbers import in_percent, number, times
 from editcore.planning.jobs import ModelSpec, PerplexitySpec
 from editcore.registry.registry import load_registry
 from editcore.runs.prepare import Say
-from editcore.updates.edit_record import applied, read_record
-from editcore.updates.ledger import Line
-from editcore.updates.stored_weights import stored_weights
-from editcore.updates.weight_change import as_tensor
+from editcore.updates.saved.edit_record import applied, read_record
+from editcore.updates.saved.ledger import Line
+from editcore.updates.saved.stored_weights import stored_weights
+from editcore.updates.saved.weight_change import as_tensor
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""A model saved in a folder: its weight files, and the edits that they carry."""
