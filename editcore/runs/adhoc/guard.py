@@ -1,7 +1,7 @@
 """Sequential edits, except those that would damage or collapse the model, which are refused."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,9 +37,9 @@ ACCUMULATED = 0
 class Guarded:
     """The outcome of a list of edits: a row for each, and those accepted as one weight change.
 
-    `stopped` is why the edits after the last row were not tried, if they were not. `notes` are what
-    the reader should know first, and `scale` is what rounding the model's weights does to its
-    predictions.
+    `stopped` is why the edits after the last row, `untried`, were not tried, if they were not.
+    `notes` are what the reader should know first, and `scale` is what rounding the model's weights
+    does to its predictions.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -49,6 +49,7 @@ class Guarded:
     stopped: str = ""
     notes: Sequence[str] = ()
     scale: Scale = field(default_factory=dict)
+    untried: Sequence["EditRequest"] = ()
 
     @property
     def refused(self) -> list[dict[str, Any]]:
@@ -120,7 +121,7 @@ def guard(
                 break
     job = shard.rows.job.model_dump_json()
     made = rows, combine_deltas(accepted), job, ready.measured_with
-    return Guarded(*made, stopped, ready.notes, ready.scale)
+    return Guarded(*made, stopped, ready.notes, ready.scale, requests[len(rows) :])
 
 
 def _why_stop(row: dict[str, Any], alarm: Alarm) -> str:
@@ -151,20 +152,19 @@ def page(guarded: Guarded) -> str:
     ones will collapse the model.
     """
     lines, alarm, seen = [*guarded.notes], shipped(), ""
-    facts = {row["case_id"]: _fact(row) for row in guarded.rows}
+    facts = {row["case_id"]: fact_of(row) for row in guarded.rows}
     for row in guarded.rows:
         if row["accepted"]:
             remarks = [f"perplexity {times(row['perplexity_ratio'])}"]
             remarks += ["damaged"] if row["grade"] == DAMAGED else []
             remarks += [] if row["took"] else ["without effect"]
-            lines.append(f"  ok       {_fact(row)} ({', '.join(remarks)})")
+            lines.append(f"  ok       {fact_of(row)} ({', '.join(remarks)})")
             if not seen and (seen := alarm.seen(row)):
                 lines.append(f"           warning: {seen}")
             lost = json.loads(row["endangers"] or "[]")
             lines += [f"           endangers: {facts[case]}" for case in lost]
         else:
-            reason = row["status"].removeprefix(REFUSED)
-            lines.append(f"  refused  {_fact(row)}\n           {reason}")
+            lines.append(f"  refused  {fact_of(row)}\n           {reason_of(row)}")
     accepted = [row for row in guarded.rows if row["accepted"]]
     lines += ["", f"{len(accepted)} of {len(guarded.rows)} edits accepted."]
     if guarded.stopped:
@@ -174,5 +174,13 @@ def page(guarded: Guarded) -> str:
     return "\n".join([*lines, str(guarded.measured_with)])
 
 
-def _fact(row: dict[str, Any]) -> str:
+def fact_of(row: Mapping[str, Any]) -> str:
+    """The fact of an edit's row in words; its number if the record could not be read."""
+    if not row["prompt"]:
+        return f"case {row['case_id']}"
     return f"{row['prompt'].replace('{}', row['subject'])} → {row['target_new']}"
+
+
+def reason_of(row: Mapping[str, Any]) -> str:
+    """Why a refused edit was refused."""
+    return str(row["status"]).removeprefix(REFUSED)
