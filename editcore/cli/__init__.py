@@ -9,12 +9,13 @@ import click
 
 from editcore.cli.calibrate import calibrate
 from editcore.cli.check import check, guard
-from editcore.cli.ctrl_c import noted
 from editcore.cli.examples import examples
 from editcore.cli.folders import apply, revert
 from editcore.cli.harden import harden
 from editcore.cli.inspection import data, doctor, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
+from editcore.cli.process.ctrl_c import noted
+from editcore.cli.publish import publish
 from editcore.cli.results import (
     backtest,
     correlate,
@@ -37,6 +38,7 @@ FOR_PEOPLE = (
     data,
     plan,
     report,
+    publish,
     mine,
     backtest,
     rescore,

@@ -61,7 +61,7 @@ def edited_copy(make: NewWeights, source: Path, target: Path, about: Mapping[str
     source = source.resolve()
     refuse_existing(target)
     refuse_inside(target, source)
-    with _unchanged(source):
+    with unchanged(source):
         preflight.model_files(str(source))
         new = make(source)
         with new_folder(target) as partial:
@@ -110,7 +110,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _unchanged(folder: Path) -> Iterator[None]:
+def unchanged(folder: Path) -> Iterator[None]:
     """A block in which no other process changes the folder; not locked if we cannot write to it."""
     with ExitStack() as stack:
         if os.access(folder, os.W_OK):
