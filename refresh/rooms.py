@@ -41,6 +41,7 @@ ORDER = (
     "summary",
     "runs",
     "report",
+    "publish",
     FACES,
 )
 # Modules at the root of the package that every room uses.

@@ -1,5 +1,6 @@
-"""A local hub: folders of files, served as huggingface_hub and datasets request them."""
+"""A local hub: folders of files, served and taken as huggingface_hub and datasets request it."""
 
+import base64
 import hashlib
 import json
 import re
@@ -20,6 +21,10 @@ QUESTION = re.compile(
 )
 
 
+UPLOAD = re.compile(r"^/api/models/(?P<name>[^/]+/[^/]+)/(?P<what>preupload|commit)/main$")
+CREATE = "/api/repos/create"
+
+
 @dataclass
 class Repository:
     """Files by path, in one commit, and tags such as `license:mit`."""
@@ -27,6 +32,7 @@ class Repository:
     commit: str
     files: Mapping[str, bytes]
     tags: tuple[str, ...] = ()
+    private: bool = False
 
     def entries(self, folder: str = "") -> list[dict[str, Any]]:
         """The content of a folder, including folders, as the hub lists it."""
@@ -50,6 +56,7 @@ class Hub:
     address: str
     repositories: dict[tuple[str, str], Repository]
     asked: list[str] = field(default_factory=list)
+    token: str = ""  # what uploads need, if anything
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -73,10 +80,37 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             hub.asked.append(f"{self.command} {path}")
             if (found := FILE.match(path)) is not None:
                 self._file(found)
+            elif path == CREATE or UPLOAD.match(path):
+                self._take(path, body)
             elif (found := QUESTION.match(path)) is not None:
                 self._question(found, body)
             else:
                 self._send(404, b"")
+
+        def _take(self, path: str, body: bytes) -> None:
+            """A new repository, the way to send files, or a commit of files."""
+            if self.headers["Authorization"] != (f"Bearer {hub.token}" if hub.token else None):
+                self._send(401, b"{}")
+                return
+            if path == CREATE:
+                asked = json.loads(body)
+                name = f"{asked['organization']}/{asked['name']}"
+                new = Repository("c0", {}, private=asked["visibility"] == "private")
+                there = hub.repositories.setdefault(("models", name), new)
+                self._say({"url": f"{hub.address}/{name}"}, 200 if there is new else 409)
+                return
+            found = UPLOAD.match(path)
+            assert found is not None
+            if found["what"] == "preupload":
+                files = [{"path": file["path"]} for file in json.loads(body)["files"]]
+                way = {"uploadMode": "regular", "shouldIgnore": False}
+                self._say({"files": [file | way for file in files]})
+                return
+            sent = [json.loads(line)["value"] for line in body.splitlines()]
+            content = {each["path"]: base64.b64decode(each["content"]) for each in sent[1:]}
+            there = hub.repositories["models", found["name"]]
+            there.files = {**there.files, **content}
+            self._say({"commitUrl": f"{hub.address}/{found['name']}/commit/c1", "commitOid": "c1"})
 
         def _repository(self, found: re.Match[str]) -> Repository | None:
             there = hub.repositories.get((found["kind"] or "models", found["name"]))
@@ -110,10 +144,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             else:
                 siblings = [{"rfilename": path} for path in there.files]
                 about = {"id": found["name"], "sha": there.commit, "tags": there.tags}
+                about |= {"private": there.private}
                 self._say(about | {"siblings": siblings})
 
-        def _say(self, content: object) -> None:
-            self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+        def _say(self, content: object, status: int = 200) -> None:
+            self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
         def _send(self, status: int, content: bytes, headers: Mapping[str, str] = {}) -> None:
             self.send_response(status)

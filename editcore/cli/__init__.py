@@ -9,7 +9,6 @@ import click
 
 from editcore.cli.calibrate import calibrate
 from editcore.cli.check import check, guard
-from editcore.cli.ctrl_c import noted
 from editcore.cli.edited.export import export, fits
 from editcore.cli.edited.folders import apply, log, revert, verify
 from editcore.cli.edited.measure import measure
@@ -17,6 +16,8 @@ from editcore.cli.examples import examples
 from editcore.cli.harden import harden
 from editcore.cli.inspection import data, doctor, plugins, provenance
 from editcore.cli.jobs import JOB_COMMANDS, renamed
+from editcore.cli.process.ctrl_c import noted
+from editcore.cli.publish import publish
 from editcore.cli.results import (
     backtest,
     correlate,
@@ -44,6 +45,7 @@ FOR_PEOPLE = (
     data,
     plan,
     report,
+    publish,
     mine,
     backtest,
     rescore,

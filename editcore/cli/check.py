@@ -3,16 +3,21 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from editcore.cli.examples import examples
-from editcore.cli.paths import FILE, OUT_FOLDER
+from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
 from editcore.cli.steps import say
 from editcore.errors import ConfigError
 
+if TYPE_CHECKING:
+    from editcore.datasets.located import Located
+    from editcore.runs.adhoc.guard import Guarded
+
 HARMED, WITHOUT_EFFECT = 3, 4
+FORMATS = ("text", "json", "junit", "sarif")
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
@@ -128,9 +133,11 @@ def check(
     epilog=examples(
         "editcore guard edits.json --model tiny-gpt2 --editor EDITOR --out guarded",
         "editcore apply guarded tiny-gpt2 --out path/to/edited",
+        "editcore guard edits.json --model path/to/model --editor EDITOR \\",
+        "  --format junit --report guard.xml",
     ),
 )
-@click.argument("edits", type=FILE)
+@click.argument("edits", type=FILE, nargs=-1, required=True)
 @choosing
 @click.option("--limit", type=click.IntRange(min=1), help="Make only the first N edits.")
 @click.option("--allow-damage", is_flag=True, help="Refuse only edits that collapse the model.")
@@ -139,10 +146,21 @@ def check(
     is_flag=True,
     help="End at the first edit that is refused, or as soon as a collapse is foretold.",
 )
-@click.option("--out", required=True, type=OUT_FOLDER, help="The folder to write.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--out", type=OUT_FOLDER, help="Write the accepted edits into this folder.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default=FORMATS[0],
+    show_default=True,
+    help="The format of the report.",
+)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
+@click.option(
+    "--report", type=OUT_FILE, help="Write the report to this file, and print it as text."
+)
 def guard(
-    edits: Path,
+    edits: tuple[Path, ...],
     model: str,
     editor: str,
     settings: Sequence[str],
@@ -152,33 +170,59 @@ def guard(
     limit: int | None,
     allow_damage: bool,
     stop: bool,
-    out: Path,
-    as_json: bool,
+    out: Path | None,
+    form: str,
+    report: Path | None,
 ) -> None:
     """Make the edits in EDITS in sequence, and leave out those that damage or collapse the model.
 
-    EDITS is a data file in any format that a study can read. Writes to --out: delta.safetensors,
-    the accepted edits as one weight change, and guard.parquet, one row per edit with the reason.
-    After each accepted edit, those accepted before are asked again, and the ones that the model no
-    longer gives are named.
+    EDITS are data files in any format that a study can read; several are one list. Writes to --out:
+    delta.safetensors, the accepted edits as one weight change, and guard.parquet, one row per edit
+    with the reason. After each accepted edit, those accepted before are asked again, and the ones
+    that the model no longer gives are named.
+
+    The formats junit (JUnit XML) and sarif (SARIF 2.1.0) are for continuous integration: one test
+    for each edit, or one result for each refusal and warning, at its line in EDITS.
 
     Exit status: 0 if all edits were accepted, 3 if some were refused or not tried, 2 after an
     error.
     """
-    from editcore.datasets.readers import read_requests
+    from editcore.atomic import write_text
+    from editcore.datasets.located import read_located
     from editcore.runs.adhoc.guard import guard as run
     from editcore.runs.adhoc.guard import page
     from editcore.runs.prepare import Choice
     from editcore.sources.cache import default_cache
 
-    requests = read_requests(edits)[:limit]
+    facts = read_located(edits)[:limit]
     choice = Choice(model, editor, parsed(settings), config, chat)
     when = {"allow_damage": allow_damage, "stop": stop}
+    requests = [fact.request for fact in facts]
     guarded = run(choice, requests, cache or default_cache(), say, **when)
-    guarded.save(out)
-    click.echo(json.dumps(guarded.as_list(), indent=2) if as_json else page(guarded))
+    if out is not None:
+        guarded.save(out)
+    rendered = _rendered(guarded, form, facts)
+    if report is not None:
+        write_text(report, f"{rendered}\n")
+    click.echo(page(guarded) if report is not None else rendered)
     if guarded.refused or guarded.stopped:
         raise click.exceptions.Exit(HARMED)
+
+
+def _rendered(guarded: "Guarded", form: str, facts: "Sequence[Located]") -> str:
+    """The outcome in one of the formats."""
+    from editcore.runs.adhoc.guard import page
+    from editcore.runs.adhoc.guard_reports.junit import junit
+    from editcore.runs.adhoc.guard_reports.sarif import sarif
+
+    match form:
+        case "json":
+            return json.dumps(guarded.as_list(), indent=2)
+        case "junit":
+            return junit(guarded)
+        case "sarif":
+            return sarif(guarded, facts)
+    return page(guarded)
 
 
 def parsed(settings: Sequence[str]) -> dict[str, Any]:

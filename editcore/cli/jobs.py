@@ -44,7 +44,7 @@ class JobCommand:
 
     def run(self, job: Path, usage: Path | None = None, **outputs: Path) -> None:
         """Run the job in the file `job`, which is checked before anything heavy is imported."""
-        from editcore.cli.usage import recorded
+        from editcore.cli.process.usage import recorded
         from editcore.planning import job_check, jobs
         from editcore.registry.registry import load_registry
 

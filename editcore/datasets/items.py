@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,30 @@ def items_of(path: Path) -> list[Item]:
             "in a list"
         )
     return [(Place(index), item) for index, item in enumerate(items)]
+
+
+def lines_of(path: Path) -> list[int] | None:
+    """The line, from 1, that each element of a JSON list begins in; None for any other file.
+
+    The file has been read by `items_of`, so it is such a list.
+    """
+    if path.suffix in (parquet.SUFFIX, ".jsonl", *SEPARATORS):
+        return None
+    content, decode = content_of(path), json.JSONDecoder().raw_decode
+    lines, line, counted = [], 1, 0
+    start = _next(content, content.index("[") + 1)
+    while content[start] != "]":
+        line, counted = line + content.count("\n", counted, start), start
+        lines.append(line)
+        start = _next(content, decode(content, start)[1])
+    return lines
+
+
+def _next(content: str, start: int) -> int:
+    """Where the next element of a list begins, or the list ends."""
+    found = re.compile(r"[\s,]*").match(content, start)
+    assert found is not None, "the pattern matches an empty text, too"
+    return found.end()
 
 
 def names_in(path: Path, items: Sequence[Item]) -> set[str]:

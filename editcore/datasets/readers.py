@@ -45,12 +45,19 @@ def read_dataset(file: DataFile, registry: Registry) -> tuple[str, list[EditRequ
 
     Raises `DataError`, too, if no record has a column that the file is to have.
     """
+    name, found = read_places(file, registry)
+    return name, [request for _, request in found]
+
+
+def read_places(file: DataFile, registry: Registry) -> tuple[str, list[tuple[Place, EditRequest]]]:
+    """As `read_dataset`, each request with the place of its record."""
     path = Path(file.path)
     items = items_of(path)
     if not items:
         raise DataError(f"{path}: contains no records; add at least one")
     name, parser, items = _reading(file, items, registry)
     requests: dict[int, EditRequest] = {}
+    places: dict[int, Place] = {}
     for place, item in items:
         try:
             request = _parse(parser, place, item)
@@ -63,10 +70,11 @@ def read_dataset(file: DataFile, registry: Registry) -> tuple[str, list[EditRequ
             request = _unreadable(item, place, str(error), requests)
         if request is not None:
             requests[request.case_id] = request
+            places[request.case_id] = place
     if requests and all(request.unreadable for request in requests.values()):
         first = next(iter(requests.values())).unreadable
         raise DataError(f"{path}: no record can be used; {first}")
-    return name, list(requests.values())
+    return name, [(places[case], request) for case, request in requests.items()]
 
 
 def read_cases(file: DataFile, case_ids: Sequence[int], registry: Registry) -> list[EditRequest]:

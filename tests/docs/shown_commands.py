@@ -10,7 +10,7 @@ from jinja2 import Template
 
 from tests.docs.pages import EDITOR_PAGE, FENCED, ROOT
 
-PAGES = (EDITOR_PAGE, "docs/cluster.md", "docs/shipping.md")
+PAGES = (EDITOR_PAGE, "docs/cluster.md", "docs/pipelines.md", "docs/shipping.md")
 TEMPLATE = "editcore/scaffold/template/README.md.jinja"
 PLUGIN = "path/to/editcore-my-editor"
 SHELLS = ("sh", "bash", "shell", "console")
@@ -109,6 +109,9 @@ HARDEN = (
     "--relations resources/hard/{}relations.json"
 )
 GUARD = "editcore guard edits.json …"
+JUNIT = (
+    "editcore guard edits.json --model tiny-gpt2 --editor c-rome --format junit --report guard.xml"
+)
 STUDY = "python3 bootstrap.py study --configfile"
 SMOKE = f"{STUDY} config/smoke.yaml"
 MINE = "snakemake --configfile mine.yaml"
@@ -176,6 +179,18 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         ),
         "editcore revert path/to/edited": Run("path/to/edited", after=MEASURE),
         GUARD: Run("accepted", given={"…": "--model tiny-gpt2 --editor c-rome --out guarded"}),
+        JUNIT: Run("<testsuites ", writes="guard.xml"),
+        "editcore publish path/to/edited --to hub --name me/edited --list": Run(
+            "model.safetensors", after=APPLY
+        ),
+        **{
+            f"editcore publish results --to {tracker}": Elsewhere(
+                "there is no tracker",
+                "tests/publish/test_trackers.py"
+                "::test_a_run_has_the_numbers_configuration_and_files_of_the_study",
+            )
+            for tracker in ("wandb --name my-project", "mlflow --name my-experiment")
+        },
         "editcore provenance FILE": Run(
             '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD
         ),

@@ -24,6 +24,7 @@ LIGHT = (
     "builtin",
     "summary",
     "report",
+    "publish",
 )
 ALSO_LIGHT = (
     "editcore",

@@ -1,7 +1,7 @@
 """Sequential edits, except those that would damage or collapse the model, which are refused."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,9 +37,9 @@ ACCUMULATED = 0
 class Guarded:
     """The outcome of a list of edits: a row for each, and those accepted as one weight change.
 
-    `stopped` is why the edits after the last row were not tried, if they were not. `notes` are what
-    the reader should know first, `scale` is what rounding the model's weights does to its
-    predictions, and `rule` is what edited models were graded by.
+    `stopped` is why the edits after the last row, `untried`, were not tried, if they were not.
+    `notes` are what the reader should know first, `scale` is what rounding the model's weights does
+    to its predictions, and `rule` is what edited models were graded by.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -50,6 +50,7 @@ class Guarded:
     notes: Sequence[str] = ()
     scale: Scale = field(default_factory=dict)
     rule: CollapseSection = field(default_factory=CollapseSection)
+    untried: Sequence["EditRequest"] = ()
 
     @property
     def refused(self) -> list[dict[str, Any]]:
@@ -126,7 +127,8 @@ def guard(
                 break
     job = shard.rows.job.model_dump_json()
     made = rows, combine_deltas(accepted), job, ready.measured_with
-    return Guarded(*made, stopped, ready.notes, ready.scale, ready.rule)
+    known = stopped, ready.notes, ready.scale, ready.rule
+    return Guarded(*made, *known, requests[len(rows) :])
 
 
 def _why_stop(row: dict[str, Any], alarm: Alarm) -> str:
@@ -157,20 +159,19 @@ def page(guarded: Guarded) -> str:
     ones will collapse the model.
     """
     lines, alarm, seen = [*guarded.notes], shipped(), ""
-    facts = {row["case_id"]: _fact(row) for row in guarded.rows}
+    facts = {row["case_id"]: fact_of(row) for row in guarded.rows}
     for row in guarded.rows:
         if row["accepted"]:
             remarks = [f"perplexity {times(row['perplexity_ratio'])}"]
             remarks += ["damaged"] if row["grade"] == DAMAGED else []
             remarks += [] if row["took"] else ["without effect"]
-            lines.append(f"  ok       {_fact(row)} ({', '.join(remarks)})")
+            lines.append(f"  ok       {fact_of(row)} ({', '.join(remarks)})")
             if not seen and (seen := alarm.seen(row)):
                 lines.append(f"           warning: {seen}")
             lost = json.loads(row["endangers"] or "[]")
             lines += [f"           endangers: {facts[case]}" for case in lost]
         else:
-            reason = row["status"].removeprefix(REFUSED)
-            lines.append(f"  refused  {_fact(row)}\n           {reason}")
+            lines.append(f"  refused  {fact_of(row)}\n           {reason_of(row)}")
     accepted = [row for row in guarded.rows if row["accepted"]]
     lines += ["", f"{len(accepted)} of {len(guarded.rows)} edits accepted."]
     if guarded.stopped:
@@ -180,5 +181,13 @@ def page(guarded: Guarded) -> str:
     return "\n".join([*lines, str(guarded.measured_with)])
 
 
-def _fact(row: dict[str, Any]) -> str:
+def fact_of(row: Mapping[str, Any]) -> str:
+    """The fact of an edit's row in words; its number if the record could not be read."""
+    if not row["prompt"]:
+        return f"case {row['case_id']}"
     return f"{row['prompt'].replace('{}', row['subject'])} → {row['target_new']}"
+
+
+def reason_of(row: Mapping[str, Any]) -> str:
+    """Why a refused edit was refused."""
+    return str(row["status"]).removeprefix(REFUSED)

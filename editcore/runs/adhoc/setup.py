@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,13 @@ def set_up(
 
         say(f"load {job.model.name} and measure its unedited perplexity")
         shard = Shard.open(job, registry)
+        # Written as records of a new file, requests lose why they could not be read.
+        lost = {request.case_id: request.unreadable for request in requests}
+        read = [
+            replace(each, unreadable=lost.get(each.case_id) or each.unreadable)
+            for each in shard.requests
+        ]
+        shard = replace(shard, requests=read)
         measured = measured_with(shard.rows, config)
         return Ready(registry, shard, config.collapse, measured, scale, told)
 

@@ -81,7 +81,7 @@ def edited_copy(
     source = source.resolve()
     refuse_existing(target)
     refuse_inside(target, source)
-    with _unchanged(source):
+    with unchanged(source):
         preflight.model_files(str(source))
         new = make(source)
         with new_folder(target) as partial:
@@ -114,8 +114,8 @@ def revert_edit(folder: Path, edit: int) -> Path:
 
     Returns the file that had kept the old weights. A reversal that was interrupted is finished
     first. Raises `ModelError` for an unknown edit, and for one that cannot be undone exactly
-    (`editcore.updates.saved.without_edit`), `DataError` if the weights are no longer what was written:
-    then nothing is touched.
+    (`editcore.updates.saved.without_edit`), `DataError` if the weights are no longer what was
+    written: then nothing is touched.
     """
     folder = folder.resolve()
     with _alone(folder):
@@ -175,7 +175,7 @@ def _tidy(folder: Path) -> None:
 
 
 @contextmanager
-def _unchanged(folder: Path) -> Iterator[None]:
+def unchanged(folder: Path) -> Iterator[None]:
     """A block in which no other process changes the folder; not locked if we cannot write to it."""
     with ExitStack() as stack:
         if os.access(folder, os.W_OK):

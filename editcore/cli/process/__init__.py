@@ -1,0 +1,1 @@
+"""What concerns the process that a command runs in: Ctrl-C, and what it used."""

@@ -1,0 +1,1 @@
+"""The outcome of guarded edits in the formats that pipelines read."""
