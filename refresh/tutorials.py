@@ -7,11 +7,14 @@ from typing import Any
 import click
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 from refresh.repository import root_option
 
 FOLDER = Path("docs/tutorials")
 SECONDS = 300
+# Sockets of this machine between the notebook and its kernel.
+NO_NETWORK = Config({"KernelManager": {"transport": "ipc"}})
 Notebook = Any  # nbformat has no types
 
 
@@ -26,13 +29,20 @@ def read(file: Path) -> Notebook:
 
 
 def executed(file: Path) -> Notebook:
-    """A notebook with the outputs of a new run in its own folder; raises the error of a cell."""
+    """A notebook with the outputs of a new run in its own folder, without progress bars.
+
+    Raises the error of a cell.
+    """
     notebook = read(file)
     place = {"metadata": {"path": str(file.parent)}}
-    client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=place)
+    client = NotebookClient(
+        notebook, timeout=SECONDS, kernel_name="python3", resources=place, config=NO_NETWORK
+    )
     client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day
+        if cell.cell_type == "code":
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "name": "python3"}}
     return notebook
 

@@ -1,13 +1,14 @@
 """The notebooks run, and show what is stored in them."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from refresh.tutorials import executed, notebooks, read, texts
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, code
 
 FILES = notebooks(ROOT)
 NAMES = [file.name for file in FILES]
@@ -23,11 +24,22 @@ def test_there_are_three_notebooks_and_the_page_names_each() -> None:
     assert [name for name in NAMES if f"](tutorials/{name})" not in page] == []
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The artefacts of the bundled model, made once for all notebooks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDITCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def test_the_code_of_the_page_runs(cache: None, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = code("docs/python.md", "python")
+    exec(block, {})
+    assert "c-rome on tiny-gpt2: Orbit is made by → Graal" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
-def test_a_notebook_runs_and_shows_the_verdicts_that_it_stores(
-    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("EDITCORE_CACHE", str(tmp_path))
+def test_a_notebook_runs_and_shows_the_verdicts_that_it_stores(file: Path, cache: None) -> None:
     found, stored = (list(texts(notebook)) for notebook in (executed(file), read(file)))
     verdicts = [VERDICT.findall(text) for text in found]
     assert any(verdicts)

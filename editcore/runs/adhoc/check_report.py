@@ -126,6 +126,8 @@ class CheckReport:
     def __str__(self) -> str:
         return page(self)
 
+    __repr__ = __str__  # its fields have thousands of numbers
+
     def _repr_html_(self) -> str:
         """The verdict, and the generated texts before and after the edit, for notebooks."""
         verdicts = [

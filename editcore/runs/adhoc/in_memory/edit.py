@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from editcore.errors import RequestError
@@ -34,7 +34,7 @@ class Edit:
     requests: tuple[EditRequest, ...]
     result: "EditResult"
     seconds: float
-    prepared: Prepared = field(repr=False)
+    prepared: Prepared
 
     @property
     def status(self) -> str:
@@ -92,6 +92,8 @@ class Edit:
     def __str__(self) -> str:
         """The facts and what became of them, a line each."""
         return "\n".join(f"{name}: {text}" for name, text in self._rows())
+
+    __repr__ = __str__  # its fields have thousands of numbers
 
     def _repr_html_(self) -> str:
         """The same as a table, for notebooks."""
