@@ -7,14 +7,11 @@ from typing import Any
 import click
 import nbformat
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 from refresh.repository import root_option
 
 FOLDER = Path("docs/tutorials")
 SECONDS = 300
-# Sockets of this machine between the notebook and its kernel.
-NO_NETWORK = Config({"KernelManager": {"transport": "ipc"}})
 Notebook = Any  # nbformat has no types
 
 
@@ -35,10 +32,8 @@ def executed(file: Path) -> Notebook:
     """
     notebook = read(file)
     place = {"metadata": {"path": str(file.parent)}}
-    client = NotebookClient(
-        notebook, timeout=SECONDS, kernel_name="python3", resources=place, config=NO_NETWORK
-    )
-    client.execute()
+    how: dict[str, Any] = {"timeout": SECONDS, "kernel_name": "python3", "coalesce_streams": True}
+    NotebookClient(notebook, resources=place, **how).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day
         if cell.cell_type == "code":
