@@ -32,18 +32,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def test_the_code_of_the_page_runs(cache: None, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = code("docs/python.md", "python")
-    exec(block, {})
-    assert "c-rome on tiny-gpt2: Orbit is made by → Graal" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
 def test_a_notebook_runs_and_shows_the_verdicts_that_it_stores(file: Path, cache: None) -> None:
     found, stored = (list(texts(notebook)) for notebook in (executed(file), read(file)))
     verdicts = [VERDICT.findall(text) for text in found]
     assert any(verdicts)
     assert verdicts == [VERDICT.findall(text) for text in stored]
+
+
+def test_the_code_of_the_page_runs(cache: None, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = code("docs/python.md", "python")
+    exec(block, {})
+    assert "c-rome on tiny-gpt2: Orbit is made by → Graal" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("file", FILES, ids=NAMES)
