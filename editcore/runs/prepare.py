@@ -113,14 +113,12 @@ def prepare(
     study = plan(config, where, registry)
     (job,) = study.edits.values()
     say("load torch and transformers")
-    from editcore.models.loading import load_spec  # imported late, here and below: torch
-
-    return _with_artefacts(study, job, cache, say, load or load_spec)
+    return _with_artefacts(study, job, cache, say, load)
 
 
 def rounding_table(job: "EditJob", cache: Path, say: Say, load: "Load | None" = None) -> Path:
     """The table in `cache` of what rounding the model of a job does; made if it is missing."""
-    from editcore.models.loading import load_spec
+    from editcore.models.loading import load_spec  # imported late, here and below: torch
     from editcore.runs import rounding
 
     task = RoundingJob(model=job.model.plain, perplexity=job.perplexity)
@@ -144,10 +142,12 @@ def calibration_file(job: "EditJob", rule: "CollapseSection", cache: Path) -> Pa
 
 
 def _with_artefacts(
-    study: "Study", job: "EditJob", cache: Path, say: Say, load: "Load"
+    study: "Study", job: "EditJob", cache: Path, say: Say, given: "Load | None"
 ) -> "EditJob":
+    from editcore.models.loading import load_spec
     from editcore.runs import artefacts
 
+    load = given or load_spec
     files = study.model_files[job.model.name]
     changes: dict[str, Any] = {"values": ()}
     if job.prefixes:
