@@ -5,7 +5,7 @@ computing are in `editcore.toolkit`. A plugin imports from these two modules onl
 lists both.
 """
 
-from editcore.api import check
+from editcore.api import check, edit, edited
 from editcore.config.options import (
     Anchor,
     EditorConfig,
@@ -102,6 +102,8 @@ __all__ = [
     "bundled_models",
     "check",
     "data_file",
+    "edit",
+    "edited",
     "hookimpl",
     "load_registry",
     "published_layer",

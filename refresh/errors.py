@@ -119,6 +119,8 @@ class Reader:
         elif isinstance(node, ast.Call | ast.Attribute):
             name = _name(node.func if isinstance(node, ast.Call) else node)
             for home, function in self.functions.get(name, ()):
+                if function is scope:  # it returns another object's text of the same name
+                    continue
                 for inner in ast.walk(function):
                     if isinstance(inner, ast.Return):
                         yield from self._possible(inner.value, home, function)

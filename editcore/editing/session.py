@@ -27,7 +27,7 @@ from editcore.editing.wrappers import bind_wrappers, wrapped
 from editcore.errors import PluginError, in_one_line
 from editcore.keyvalue import prefixes, second_moment, spectrum, value_file
 from editcore.keyvalue.keys import KeyStrategy
-from editcore.models.loading import LoadedModel, load_spec
+from editcore.models.loading import Load, LoadedModel, load_spec
 from editcore.planning.jobs import EditorJob
 from editcore.records import digests
 from editcore.registry.hookspecs import EditorInfo
@@ -50,10 +50,10 @@ class Session:
     artefacts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, job: EditorJob, registry: Registry) -> "Session":
+    def open(cls, job: EditorJob, registry: Registry, load: Load = load_spec) -> "Session":
         """Load model, artefacts and plugins; `EditcoreError` if any of them is missing."""
         info = registry.editors[job.editor.uses].record
-        model = load_spec(job.model, registry)
+        model = load(job.model, registry)
         config = validated(info.config, job.editor.options, f"options of {job.editor.label}")
         for layer in config.edited_layers():
             model.parts.block(layer)

@@ -1,6 +1,6 @@
 """Loads a model by bundled name, folder or hub id, in a given dtype."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -200,8 +200,7 @@ def load_model(
     model: PreTrainedModel = loaded[0]
     turn = turn_of(name, tokenizer) if chat else WITHOUT_CHAT
     _refuse_missing_weights(name, loaded[1])
-    _refuse_unfit_weights(name, model)
-    _refuse_tokens_beyond(name, tokenizer, model)
+    require_fit(name, model, tokenizer)
     with enough_memory(f"move model {name!r} to {device}"):
         torch.nn.Module.to(model, device)
     fuse_activations(model)
@@ -214,6 +213,12 @@ def fuse_activations(model: PreTrainedModel) -> None:
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
                 setattr(module, name, torch.nn.GELU(approximate="tanh"))
+
+
+def require_fit(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise `ModelError` for weights that are not finite, and for another model's tokenizer."""
+    _refuse_unfit_weights(name, model)
+    _refuse_tokens_beyond(name, tokenizer, model)
 
 
 def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
@@ -232,6 +237,10 @@ def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
         chat=spec.chat,
         registry=registry,
     )
+
+
+Load = Callable[["ModelSpec", Registry], LoadedModel]
+"""How runs get the model that a job names: `load_spec`, or one that gives a model in memory."""
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:

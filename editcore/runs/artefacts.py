@@ -20,7 +20,7 @@ from editcore.keyvalue.moment_accumulator import MomentCheckpoint
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.keyvalue.value_search import find_values
-from editcore.models.loading import load_spec
+from editcore.models.loading import Load, load_spec
 from editcore.planning import paths, preflight
 from editcore.planning.artefacts.anchors import AnchorJob
 from editcore.planning.artefacts.spectra import SpectrumJob
@@ -44,9 +44,9 @@ TRAINING_CHECKPOINT_SECONDS = 60.0
 TEXT_CHECKPOINT_SECONDS = 60.0
 
 
-def write_prefixes(job: PrefixJob, out: Path) -> None:
+def write_prefixes(job: PrefixJob, out: Path, load: Load = load_spec) -> None:
     """Sample the context templates of one model and save them."""
-    model = load_spec(job.model, load_registry())
+    model = load(job.model, load_registry())
     prefixes.save(prefixes.sample_prefixes(model, job.lengths, job.seeds, job.seed), out)
 
 
@@ -65,20 +65,27 @@ def write_values(job: ValueJob, out: Path) -> None:
     value_file.save(by_case, out, about, seconds)
 
 
-def write_texts(job: TextJob, out: Path, seconds: float = TEXT_CHECKPOINT_SECONDS) -> None:
+def write_texts(
+    job: TextJob, out: Path, seconds: float = TEXT_CHECKPOINT_SECONDS, load: Load = load_spec
+) -> None:
     """Let the model of a job write texts, and save them.
 
     Beside `out`, the texts so far are kept every `seconds`; a run that was killed continues from
     there.
     """
-    model = load_spec(job.model, load_registry())
+    model = load(job.model, load_registry())
     path = out.with_name(f"{out.stem}.checkpoint.safetensors")
     checkpoint = Checkpoint(path, _identity(job, job.model, []), seconds)
     own_texts.save(own_texts.write_own_texts(model, job.tokens, job.seed, checkpoint), out)
     checkpoint.remove()
 
 
-def write_moments(job: MomentJob, folder: Path, seconds: float = MOMENT_CHECKPOINT_SECONDS) -> None:
+def write_moments(
+    job: MomentJob,
+    folder: Path,
+    seconds: float = MOMENT_CHECKPOINT_SECONDS,
+    load: Load = load_spec,
+) -> None:
     """Write the second moment of each layer that a job names, measured or as published.
 
     The sums of a measurement are saved next to the folder every `seconds`; an interrupted run
@@ -86,7 +93,7 @@ def write_moments(job: MomentJob, folder: Path, seconds: float = MOMENT_CHECKPOI
     """
     about = as_metadata(of_job(job))
     checkpoint = _moment_checkpoint(job, folder, seconds)
-    moments = _measured(job, checkpoint) if job.published is None else _published(job)
+    moments = _measured(job, checkpoint, load) if job.published is None else _published(job)
     for layer, moment in moments.items():
         place = paths.of_layer(folder, layer)
         second_moment.save(moment, place, about | {"made_from": job.source(layer)})
@@ -103,13 +110,13 @@ def write_spectra(job: SpectrumJob, folder: Path) -> None:
         spectrum.save(found, place, job.model, about | {"made_from": file})
 
 
-def write_anchor(job: AnchorJob, out: Path) -> None:
+def write_anchor(job: AnchorJob, out: Path, load: Load = load_spec) -> None:
     """Search for v* of a job's facts in the unedited model, and save the norms.
 
     Facts without v* are left out; raises `DataError` if none has one.
     """
     registry = load_registry()
-    model = load_spec(job.model, registry)
+    model = load(job.model, registry)
     requests = [
         request
         for each in job.sets
@@ -127,10 +134,10 @@ def _published(job: MomentJob) -> dict[int, SecondMoment]:
     return {layer: published_moment.read(Path(job.source(layer)), layer) for layer in job.layers}
 
 
-def _measured(job: MomentJob, checkpoint: MomentCheckpoint) -> dict[int, SecondMoment]:
+def _measured(job: MomentJob, checkpoint: MomentCheckpoint, load: Load) -> dict[int, SecondMoment]:
     assert job.texts is not None
     texts = read_texts(job.texts.path, None)
-    model = load_spec(job.model, load_registry())
+    model = load(job.model, load_registry())
     tokens = job.texts.tokens
     return moment_accumulator.measure_moments(model, job.layers, texts, tokens, checkpoint)
 
@@ -143,13 +150,18 @@ def _moment_checkpoint(job: MomentJob, folder: Path, seconds: float) -> MomentCh
     return MomentCheckpoint(path, identity, seconds)
 
 
-def train_editor(job: TrainJob, out: Path, seconds: float = TRAINING_CHECKPOINT_SECONDS) -> None:
+def train_editor(
+    job: TrainJob,
+    out: Path,
+    seconds: float = TRAINING_CHECKPOINT_SECONDS,
+    load: Load = load_spec,
+) -> None:
     """Train the editor of a job for its model and write what it learnt.
 
     The editor's progress is saved next to `out` every `seconds`; an interrupted run resumes from
     it.
     """
-    session = Session.open(job, load_registry())
+    session = Session.open(job, load_registry(), load)
     path = out.with_name(f"{out.stem}.checkpoint.safetensors")
     checkpoint = Checkpoint(path, _identity(job, job.model, job.data), seconds)
     learnt = session.editor.train(session.context, [Path(file) for file in job.data], checkpoint)

@@ -26,7 +26,11 @@ class Baseline:
         Raises `EditcoreError` if anything is missing, `DataError` if the model's perplexity is not
         finite.
         """
-        session = Session.open(job, registry)
+        return cls.of(Session.open(job, registry), job)
+
+    @classmethod
+    def of(cls, session: Session, job: EditJob | SequenceJob | MechanismJob) -> "Baseline":
+        """The same for a session that is open already."""
         texts, unedited = measure_unedited(session.context.model, job.perplexity)
         edited = EditedPerplexity(session.context.model, texts, unedited.predictions)
         return cls(session, unedited.perplexity, edited)

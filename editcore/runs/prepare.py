@@ -22,6 +22,7 @@ from editcore.records.provenance import stamps
 
 if TYPE_CHECKING:
     from editcore.config.collapse import CollapseSection
+    from editcore.models.loading import Load
     from editcore.planning.jobs import (
         AnchorFile,
         EditJob,
@@ -115,41 +116,57 @@ def single_study(
 
 
 def prepare(
-    config: StudyConfig, where: str, cache: Path, say: Say, registry: "Registry | None" = None
+    config: StudyConfig,
+    where: str,
+    cache: Path,
+    say: Say,
+    registry: "Registry | None" = None,
+    load: "Load | None" = None,
 ) -> "EditJob":
     """The edit job of a `single_study`, with its artefacts in `cache`, where missing ones are made.
 
     `where` is the place that errors name; `say` is called with each step; the default registry is
-    that of the installed plugins. v* is not made, so the edits search for it. Raises
-    `EditcoreError` for whatever a study would be refused for.
+    that of the installed plugins. `load` gives the model, by default from where the study has it.
+    v* is not made, so the edits search for it. Raises `EditcoreError` for whatever a study would be
+    refused for.
     """
     study = plan(config, where, registry)
     (job,) = study.edits.values()
     say("load torch and transformers")
-    return _with_artefacts(study, job, cache, say)
+    return _with_artefacts(study, job, cache, say, load)
 
 
-def rounding_table(model: "ModelSpec", perplexity: "PerplexitySpec", cache: Path, say: Say) -> Path:
+def rounding_table(
+    model: "ModelSpec",
+    perplexity: "PerplexitySpec",
+    cache: Path,
+    say: Say,
+    load: "Load | None" = None,
+) -> Path:
     """The table in `cache` of what rounding a model does; made if it is missing."""
-    from editcore.runs import rounding  # imported late: torch
+    from editcore.models.loading import load_spec  # imported late, here and below: torch
+    from editcore.runs import rounding
 
     task = RoundingJob(model=model.plain, perplexity=perplexity)
     files = [*map(str, preflight.model_files(model.source)), perplexity.path]
     path = _place(cache, model, task, files) / "rounding.parquet"
     if not path.exists():
         say(f"measure what rounding the weights of {model.name} does (cached)")
-        rounding.run(task, path)
+        rounding.run(task, path, load or load_spec)
     return path
 
 
-def prefix_file(job: "PrefixJob", files: Sequence[str], cache: Path, say: Say) -> Path:
+def prefix_file(
+    job: "PrefixJob", files: Sequence[str], cache: Path, say: Say, load: "Load | None" = None
+) -> Path:
     """The file in `cache` with the context prefixes of a model of these files; made if missing."""
-    from editcore.runs import artefacts  # imported late: torch
+    from editcore.models.loading import load_spec
+    from editcore.runs import artefacts
 
     path = _place(cache, job.model, job, files) / "prefixes.json"
     if not path.exists():
         say(f"generate the context prefixes of {job.model.name} (cached)")
-        artefacts.write_prefixes(job, path)
+        artefacts.write_prefixes(job, path, load or load_spec)
     return path
 
 
@@ -164,19 +181,24 @@ def calibration_file(job: "EditJob", rule: "CollapseSection", cache: Path) -> Pa
     return _place(cache, job.model, plain, files, rule.model_dump_json()) / "warning.json"
 
 
-def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "EditJob":
-    from editcore.runs import artefacts  # imported late: torch, not needed to refuse an option
+def _with_artefacts(
+    study: "Study", job: "EditJob", cache: Path, say: Say, given: "Load | None"
+) -> "EditJob":
+    from editcore.models.loading import load_spec
+    from editcore.runs import artefacts
 
+    load = given or load_spec
     files = study.model_files[job.model.name]
     changes: dict[str, Any] = {"values": ()}
     if job.prefixes:
-        changes["prefixes"] = str(prefix_file(study.prefixes[job.model.name], files, cache, say))
+        prefix_job = study.prefixes[job.model.name]
+        changes["prefixes"] = str(prefix_file(prefix_job, files, cache, say, load))
     written = {}
     for text_job in study.texts.values():
         path = _place(cache, job.model, text_job, files) / "texts.json"
         if not path.exists():
             say(f"let {job.model.name} write {text_job.tokens} tokens of text (cached)")
-            artefacts.write_texts(text_job, path)
+            artefacts.write_texts(text_job, path, load=load)
         written[text_job.spec] = text_job.spec.model_copy(update={"path": str(path)})
     for planned in study.moments.values():
         texts = written.get(planned.texts, planned.texts) if planned.texts else None
@@ -185,25 +207,25 @@ def _with_artefacts(study: "Study", job: "EditJob", cache: Path, say: Say) -> "E
         places = {layer: paths.of_layer(folder, layer) for layer in moment_job.layers}
         if not all(place.exists() for place in places.values()):
             say(f"estimate the second moments of {job.model.name} (cached)")
-            artefacts.write_moments(moment_job, folder)
+            artefacts.write_moments(moment_job, folder, load=load)
         changes["moments"] = {layer: str(place) for layer, place in places.items()}
     changes |= _spectra(study, job, changes.get("moments", {}), cache, say)
-    changes["anchors"] = _anchors(study, job, changes.get("prefixes", ""), cache, say)
+    changes["anchors"] = _anchors(study, job, changes.get("prefixes", ""), cache, say, load)
     if job.trained and (training := next(iter(study.training.values()), None)):
         ready = training.model_copy(update=changes)
         path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"
         if not path.exists():
             say(f"train {job.editor.label} for {job.model.name} (cached)")
-            artefacts.train_editor(ready, path)
+            artefacts.train_editor(ready, path, load=load)
         changes["trained"] = str(path)
     return job.model_copy(update=changes)
 
 
 def _anchors(
-    study: "Study", job: "EditJob", prefixes: str, cache: Path, say: Say
+    study: "Study", job: "EditJob", prefixes: str, cache: Path, say: Say, load: "Load"
 ) -> tuple["AnchorFile", ...]:
     """The norm anchors of a job, in `cache`."""
-    from editcore.runs import artefacts  # imported late: torch
+    from editcore.runs import artefacts
 
     files = {}
     for key, planned in study.anchors.items():
@@ -213,7 +235,7 @@ def _anchors(
         path = _place(cache, job.model, anchor_job, sources) / "anchor.safetensors"
         if not path.exists():
             say(f"find the norm of v* in {job.model.name} before any edit (cached)")
-            artefacts.write_anchor(anchor_job, path)
+            artefacts.write_anchor(anchor_job, path, load)
         files[key.digest] = str(path)
     return tuple(file.model_copy(update={"path": files[file.key]}) for file in job.anchors)
 
@@ -222,7 +244,7 @@ def _spectra(
     study: "Study", job: "EditJob", moments: Mapping[int, str], cache: Path, say: Say
 ) -> dict[str, Any]:
     """The decompositions of second moments in `cache`, as changes of the job."""
-    from editcore.runs import artefacts  # imported late: torch
+    from editcore.runs import artefacts
 
     changes = {}
     for planned in study.spectra.values():

@@ -6,7 +6,7 @@ from typing import Any
 from editcore.errors import ModelError
 from editcore.evaluation import rounding
 from editcore.evaluation.perplexity import TokenizedTexts, Unedited, measure_unedited
-from editcore.models.loading import LoadedModel, load_spec
+from editcore.models.loading import Load, LoadedModel, load_spec
 from editcore.planning.jobs import RoundingJob
 from editcore.records.model_schemas import ROUNDING
 from editcore.records.provenance import of_job
@@ -17,12 +17,12 @@ from editcore.requests import OK
 from editcore.runs.baseline import disturbance_columns
 
 
-def run(job: RoundingJob, out: Path) -> None:
+def run(job: RoundingJob, out: Path, load: Load = load_spec) -> None:
     """Round the weights of a job's model to 8 and to 4 bits, and measure each; rows to `out`.
 
     If they cannot be rounded, `status` is the reason, and the measurements are null.
     """
-    model = load_spec(job.model, load_registry())
+    model = load(job.model, load_registry())
     texts, unedited = measure_unedited(model, job.perplexity)
     about = {
         "model": job.model.name,

@@ -44,14 +44,12 @@ def test_a_quantised_model_has_its_reason_and_no_scale(
     job: RoundingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def quantised(*given: object, **named: object) -> LoadedModel:
-        model = load(*given, **named)
+        model = loading.load_spec(*given, **named)
         monkeypatch.setattr(compression, "linear_weights", lambda *_, **__: ["whole"])
         model.model.whole = torch.nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False)
         return model
 
-    load = loading.load_spec
-    monkeypatch.setattr(rounding, "load_spec", quantised)
-    rounding.run(job, tmp_path / "out.parquet")
+    rounding.run(job, tmp_path / "out.parquet", quantised)
     table = read_table(tmp_path / "out.parquet", ROUNDING)
     assert table["kl_mean"].to_list() == [None, None]
     assert all("is quantised (torch.int8)" in status for status in table["status"])

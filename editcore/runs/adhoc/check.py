@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,25 @@ OPENINGS = ("The people of", "She said that", "In the morning")
 TOKENS = 16
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """What predicts the harm of an edit, and what it predicts from the keys alone."""
+
+    known: "Forecaster"
+    keys: KeyFacts | None
+    from_prompt: "Forecast | None"
+
+    @classmethod
+    def of(cls, ready: Ready, known: "Forecaster", say: Say) -> "Foreseen":
+        """What is known of the first request before it is edited; `say` is called with it."""
+        keys = key_facts(ready.shard, ready.shard.requests[0], ready.registry)
+        source = ready.shard.rows.job.model.source
+        found = known.from_prompt(keys.exposure, source) if keys else None
+        if found is not None:
+            say(forecast_from_prompt(found))
+        return cls(known, keys, found)
+
+
 def check_request(
     choice: Choice, request: "EditRequest", cache: Path, say: Say, *, calibrated: bool = True
 ) -> CheckReport:
@@ -50,17 +70,21 @@ def check_request(
         raise RequestError(request.flaw)
     ready = set_up(choice, [request], cache, say, TOKENS)
     shard, rule = ready.shard, ready.rule
-    known = calibrate.own(shard, rule, cache) or forecasts.load()
-    keys = key_facts(shard, shard.requests[0], ready.registry)
-    source = shard.rows.job.model.source
-    from_prompt = known.from_prompt(keys.exposure, source) if keys else None
-    if from_prompt is not None:
-        say(forecast_from_prompt(from_prompt))
+    foreseen = Foreseen.of(ready, calibrate.own(shard, rule, cache) or forecasts.load(), say)
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
-    if calibrated and not known.knows(source):
-        known = _calibrated(choice, ready, made, cache, say) or known
-    warning = _warning(shard, made.result.change, known)
+    if calibrated and not foreseen.known.knows(shard.rows.job.model.source):
+        known = _calibrated(choice, ready, made, cache, say) or foreseen.known
+        foreseen = replace(foreseen, known=known)
+    return report_on(ready, request, made, foreseen, say)
+
+
+def report_on(
+    ready: Ready, request: "EditRequest", made: "MadeEdit", foreseen: Foreseen, say: Say
+) -> CheckReport:
+    """Measure an edit of a model that is unedited now; `RequestError` if it cannot be measured."""
+    shard, rule = ready.shard, ready.rule
+    warning = _warning(shard, made.result.change, foreseen.known)
     if warning is not None:
         say(forecast(warning))
     say("measure the edited model")
@@ -73,8 +97,8 @@ def check_request(
     job = shard.rows.job
     altered = _altered(shard, made.result, texts)
     delta, notes = made.result.delta, tuple(ready.notes)
-    made_with = keys, warning, rule, job, ready.measured_with
-    rest = delta, altered, notes, ready.scale, from_prompt
+    made_with = foreseen.keys, warning, rule, job, ready.measured_with
+    rest = delta, altered, notes, ready.scale, foreseen.from_prompt
     return CheckReport(request, row, texts, *made_with, *rest)
 
 

@@ -17,6 +17,7 @@ from editcore.editing.diagnostics import from_json
 from editcore.errors import ConfigError
 from editcore.evaluation import effect
 from editcore.numbers import in_percent, listed, number, plural, share, times
+from editcore.runs.adhoc.html import table
 from editcore.runs.adhoc.measured_with import MeasuredWith
 
 if TYPE_CHECKING:
@@ -124,6 +125,21 @@ class CheckReport:
 
     def __str__(self) -> str:
         return page(self)
+
+    __repr__ = __str__  # its fields have thousands of numbers
+
+    def _repr_html_(self) -> str:
+        """The verdict, and the generated texts before and after the edit, for notebooks."""
+        verdicts = [
+            *(("Note", note) for note in self.notes),
+            ("Fact", f"{self.request.text} → {self.request.target_new}"),
+            ("Verdict", verdict(self)),
+            ("Reason", reason(self)),
+        ]
+        texts = [(f"{t.prompt} …", _line(t.before), _line(t.after)) for t in self.continuations]
+        about = f"{self.job.editor.label} on {self.job.model.name}"
+        written = table("Generated text", texts, ("Prompt", "Before the edit", "After the edit"))
+        return table(about, verdicts) + written
 
     def save(self, folder: Path | str) -> Path:
         """Write `delta.safetensors` and `check.json` into a folder; returns the delta's path.

@@ -11,17 +11,22 @@ from editcore.registry.registry import Registry
 from editcore.runs.prepare import Say
 
 
-def with_layers(config: StudyConfig, registry: Registry, say: Say) -> StudyConfig:
+def with_layers(
+    config: StudyConfig, registry: Registry, say: Say, blocks: int | None = None
+) -> StudyConfig:
     """A study of one model and one editor, with options that follow from the model's depth.
 
-    Only missing options are added; `say` is called with each, and with how to choose another.
+    Only missing options are added; `say` is called with each, and with how to choose another. The
+    depth is `blocks` if it is given, and else read from the model's description.
     Raises `ModelError` for a hub id or a wheel that is neither in the cache nor can be downloaded.
     """
     ((name, model),) = config.models.items()
     ((label, editor),) = config.editors.items()
     uses = editor.uses or label
-    if uses not in registry.editors or (blocks := _depth(name, model, say)) is None:
-        return config  # planning names the editors that there are, or the option that is missing
+    if uses not in registry.editors:
+        return config  # planning names the editors that there are
+    if (blocks := blocks or _depth(name, model, say)) is None:
+        return config  # planning names the option that is missing
     given = editor.options_by_model.get(name, {}) | editor.options
     usual = _usual(registry, uses, blocks)
     chosen = {option: value for option, value in usual.items() if option not in given}

@@ -1,0 +1,1 @@
+"""Edits of a model that the caller has loaded, for Python programs and notebooks."""
