@@ -65,12 +65,13 @@ def cost(study: ReportData, scores: pl.DataFrame) -> Iterator[str]:
         edited = tasks.filter(pl.col("case_id").is_not_null(), model=model)
         models = edited.n_unique(["editor", "dataset", "case_id"])
         if models and not asked.is_empty():
-            cases = asked.group_by("editor", "dataset").agg(pl.col("n_cases").max())
-            each = asked["seconds"].sum() / cases["n_cases"].sum()
+            cases = asked.group_by("editor", "dataset").agg(pl.col("n_cases").max())["n_cases"]
+            answered, scored = int(cases.sum()), float(edited["seconds"].sum())
             yield (
-                f"{model}: the answers of an edited model took {number(each)} seconds (mean of "
-                f"{count(cases['n_cases'].sum())}), and its {count(edited['task'].n_unique())} "
-                f"tasks {number(edited['seconds'].sum() / models)} (mean of {count(models)})."
+                f"{model}: the answers of an edited model took "
+                f"{number(float(asked['seconds'].sum()) / answered)} seconds (mean of "
+                f"{count(answered)}), and its {count(edited['task'].n_unique())} tasks "
+                f"{number(scored / models)} (mean of {count(models)})."
             )
 
 

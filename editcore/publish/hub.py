@@ -8,7 +8,7 @@ from editcore.errors import EditcoreError, ModelError
 from editcore.models.hub import silence
 from editcore.planning.preflight import APPLIED, model_files, refuse_interrupted
 from editcore.publish.service import sending
-from editcore.updates.weight_files import unchanged
+from editcore.updates.saved.weight_files import unchanged
 
 ADAPTER = "adapter_config.json"
 MESSAGE = "Upload with editcore"
