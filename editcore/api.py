@@ -31,6 +31,7 @@ def check(
     cache: Path | str | None = None,
     chat: bool = False,
     calibrate: bool = True,
+    rounded: bool = False,
     say: "Say | None" = None,
 ) -> "CheckReport":
     """A report on whether one edit damages or collapses a model; its weights stay as they are.
@@ -40,8 +41,9 @@ def check(
     change to those answers. `options` override those of the study `config` (by default the default
     study, for bundled models). With `chat`, the prompts are what a user says in the model's own
     chat template. Artefacts are kept in `cache`; with `calibrate`, the warning is fitted on a new
-    model if that takes under two minutes; `say` is called with a message on each step. Torch is
-    imported in the call. Raises `EditcoreError` if the request is invalid or the edit fails.
+    model if that takes under two minutes; with `rounded`, the edit is also measured in models of 8
+    and 4 bits; `say` is called with a message on each step. Torch is imported in the call. Raises
+    `EditcoreError` if the request is invalid or the edit fails.
     """
     from editcore.runs.adhoc.check import check_request
     from editcore.runs.adhoc.in_memory.facts import request
@@ -57,7 +59,8 @@ def check(
         neighbours=neighbours,
     )
     choice = Choice(model, editor, options or {}, Path(config) if config else None, chat)
-    return check_request(choice, fact, _cache(cache), say or _nothing, calibrated=calibrate)
+    how = {"calibrated": calibrate, "rounded": rounded}
+    return check_request(choice, fact, _cache(cache), say or _nothing, **how)
 
 
 def edit(

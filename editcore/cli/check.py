@@ -77,6 +77,12 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--no-calibrate", is_flag=True, help="Do not calibrate the warning on a model new to it."
 )
+@click.option(
+    "--rounded",
+    is_flag=True,
+    help="Also measure the edit at 8 and 4 bits: in the rounded weights, and beside them as an "
+    "adapter.",
+)
 @click.option("--save", type=OUT_FOLDER, help="Write the weight change into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
@@ -93,6 +99,7 @@ def check(
     paraphrase: Sequence[str],
     neighbour: Sequence[str],
     no_calibrate: bool,
+    rounded: bool,
     save: Path | None,
     as_json: bool,
 ) -> None:
@@ -118,6 +125,7 @@ def check(
         cache=cache,
         chat=chat,
         calibrate=not no_calibrate,
+        rounded=rounded,
         say=say,
     )
     if save is not None:

@@ -166,6 +166,8 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
         APPLY: Run("path/to/edited", after=CHECK),
         LOG: Run("edit 1, ", after=APPLY),
+        'editcore check --model tiny-gpt2 --editor c-rome --prompt "{} is made by" --subject Coral '
+        "--target Graal --rounded": Run("beside the weights, as an adapter"),
         EXPORT: Run("bit by bit", after=CHECK),
         "editcore fits adapter tiny-gpt2": Run("adapter is for tiny-gpt2", after=EXPORT),
         "editcore export edit tiny-gpt2 --format gguf-lora --out gguf": Run(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from editcore.collapse import forecast as forecasts
 from editcore.collapse.verdict import judge
 from editcore.config.options import key_strategy_of
-from editcore.errors import EditcoreError, RequestError
+from editcore.errors import ConfigError, EditcoreError, RequestError
 from editcore.numbers import duration
 from editcore.requests import OK
 from editcore.runs.adhoc import calibrate
@@ -20,6 +20,7 @@ from editcore.runs.adhoc.check_report import (
     forecast,
     forecast_from_prompt,
 )
+from editcore.runs.adhoc.rounded_edit import rounded_edits
 from editcore.runs.adhoc.setup import Ready, set_up
 from editcore.runs.prepare import Choice, Say
 
@@ -58,25 +59,39 @@ class Foreseen:
 
 
 def check_request(
-    choice: Choice, request: "EditRequest", cache: Path, say: Say, *, calibrated: bool = True
+    choice: Choice,
+    request: "EditRequest",
+    cache: Path,
+    say: Say,
+    *,
+    calibrated: bool = True,
+    rounded: bool = False,
 ) -> CheckReport:
     """Make one edit and measure it; the model's weights are as before when this returns.
 
     With `calibrated`, the warning is first fitted on a model that is new to it, if that is quick.
-    Raises `EditcoreError` for what a study would be refused for, `RequestError` if the edit cannot
-    be made.
+    With `rounded`, the edit is also measured in models of 8 and 4 bits. Raises `EditcoreError` for
+    what a study would be refused for, `RequestError` if the edit cannot be made.
     """
     if request.flaw:
         raise RequestError(request.flaw)
     ready = set_up(choice, [request], cache, say, TOKENS)
     shard, rule = ready.shard, ready.rule
+    if rounded and not shard.session.info.capabilities.changes_weights:
+        raise ConfigError(
+            f"{choice.editor} changes no weights, so there is no edit to round; leave --rounded out"
+        )
     foreseen = Foreseen.of(ready, calibrate.own(shard, rule, cache) or forecasts.load(), say)
     say(f"edit with {shard.rows.job.editor.label}")
     (made,) = shard.results()
     if calibrated and not foreseen.known.knows(shard.rows.job.model.source):
         known = _calibrated(choice, ready, made, cache, say) or foreseen.known
         foreseen = replace(foreseen, known=known)
-    return report_on(ready, request, made, foreseen, say)
+    report = report_on(ready, request, made, foreseen, say)
+    if not rounded or report.delta is None:
+        return report
+    say("measure the edit in models of 8 and 4 bits")
+    return replace(report, rounded=tuple(rounded_edits(shard, report.delta, rule)))
 
 
 def report_on(

@@ -19,6 +19,8 @@ from editcore.evaluation import effect
 from editcore.numbers import in_percent, listed, number, plural, share, times
 from editcore.runs.adhoc.html import table
 from editcore.runs.adhoc.measured_with import MeasuredWith
+from editcore.runs.adhoc.rounded_edit import RoundedEdit
+from editcore.runs.adhoc.rounded_edit import table as rounded_table
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import EditJob
@@ -64,7 +66,8 @@ class CheckReport:
     `row` has the columns of `edits/…/shard-*.parquet` (results/README.md); `str(report)` is the
     report in words. `altered` is false if the edit changes no bit of the weights or, for a patch,
     none of the `continuations`. `notes` are what its reader should know first, and `scale` is
-    what rounding the model's weights does to its predictions.
+    what rounding the model's weights does to its predictions. `rounded` is the edit in models of 8
+    and 4 bits, if that was asked for.
     """
 
     request: "EditRequest"
@@ -80,6 +83,7 @@ class CheckReport:
     notes: tuple[str, ...] = ()
     scale: Scale = field(default_factory=dict)
     from_prompt: Forecast | None = None
+    rounded: tuple[RoundedEdit, ...] = ()
 
     @property
     def collapsed(self) -> bool:
@@ -112,6 +116,7 @@ class CheckReport:
             "reason": reason(self),
             "collapse": self.collapse.model_dump(),
             "rounding": {str(bits): divergence for bits, divergence in self.scale.items()},
+            "rounded": [each.as_dict() for each in self.rounded],
             "measured_with": self.measured_with.as_dict(),
             "editor_options": self.job.editor.options,
             "keys": vars(self.keys) if self.keys else None,
@@ -286,6 +291,9 @@ def page(report: CheckReport) -> str:
     if report.outcome == "sound" and effect.only_prefixed(row):
         lines.append("The model survives, but it gives the new object only after a prefix.")
     lines += [str(report.measured_with), *_reported(report)]
+    if report.rounded:
+        words = "Rounded, and compared with the unedited model rounded alike:"
+        lines += ["", words, rounded_table(report.rounded)]
     lines += ["", "Generated text, before and after the edit:"]
     for each in report.continuations:
         lines += [
