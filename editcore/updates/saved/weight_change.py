@@ -47,7 +47,7 @@ class SavedModel:
         self.places = stored_weights(folder)
         self._folder, self._model = folder, skeleton(folder)
 
-    def changes(self, delta: Delta) -> Iterator[tuple[str, Tensor]]:
+    def changes(self, delta: Delta) -> Iterator[tuple[str, Float[Tensor, "*shape"]]]:
         """Each change of a weight as it is stored, by the weight's name in the files.
 
         Raises errors as `new_weights` does.

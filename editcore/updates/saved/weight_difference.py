@@ -60,10 +60,10 @@ class StoredWeight:
     key: str
     place: TensorPlace
 
-    def read(self) -> Tensor:
+    def read(self) -> Float[Tensor, "*shape"]:
         """The weight, in the dtype that it is stored in."""
         with safe_open(self.place.file, framework="pt") as file:
-            weight: Tensor = file.get_tensor(self.key)
+            weight: Float[Tensor, "*shape"] = file.get_tensor(self.key)
         return weight
 
 
