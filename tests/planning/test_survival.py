@@ -48,7 +48,10 @@ def test_other_texts_are_used_from_their_start_and_none_without_fine_tuning(
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"treatments": ["frozen"]}, r"survival\.treatments\.0: .*'8-bit', '4-bit', 'pruned'"),
+        (
+            {"treatments": ["frozen"]},
+            r"survival\.treatments\.0: .*'8-bit', '4-bit', .*'pruned'",
+        ),
         ({"treatments": ["8-bit", "8-bit"]}, "'8-bit' is listed twice"),
         ({"treatments": []}, r"survival\.treatments"),
         ({"pruned_share": 1.0}, r"survival\.pruned_share: .*less than 1"),

@@ -16,7 +16,7 @@ from editcore.planning.study import StudyList
 from editcore.publish.study import finished
 from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
-from editcore.summary.edits import write_summary
+from editcore.summary.edits import write_edits
 from tests import tracker_doubles
 from tests.rows import study_rows
 from tests.tracker_doubles import Tracker
@@ -38,7 +38,7 @@ def results(folder: Path, rule: CollapseSection | None = None) -> Path:
     (folder / "figures").mkdir()
     job = {"model": {"name": "small"}, "editor": {"label": "alpha"}, "dataset": {"name": "hard"}}
     write_table(folder / "shard.parquet", study_rows(8, 4), EDITS, {"versions": {}, "job": job})
-    write_summary([folder / "shard.parquet"], folder / "summary", rule or CollapseSection())
+    write_edits([folder / "shard.parquet"], folder / "summary", rule or CollapseSection())
     study = StudyList(edits={}, sequences={}, scores={}, config=parse(RAW, "test"))
     (folder / "jobs" / "study.json").write_text(study.model_dump_json())
     (folder / "figures" / "one.svg").write_text("<svg/>")

@@ -71,7 +71,7 @@ def test_every_edit_has_a_row_per_treatment_and_untreated_is_as_edited(
     assert untreated["top1_kept"].to_list() == edits["top1_kept"].to_list()
     # Each treatment has one unedited model. An adapter's is that of its bits; no others are equal.
     bases = found.group_by("treatment").agg(pl.col("perplexity_unedited").unique())
-    of = {treatment: bases.item() for treatment, bases in bases.rows()}
+    of = {treatment: base for treatment, (base,) in bases.rows()}
     assert of["8-bit-adapter"] == of["8-bit"] and of["4-bit-adapter"] == of["4-bit"]
     assert len({*of.values()}) == 5
     assert measured(planned, tmp_path).equals(found)

@@ -55,7 +55,12 @@ class NetworkEditor(Editor[ConfigT], ABC, Generic[ConfigT, NetworkT]):
     def train(
         self, context: EditContext, data: Sequence[Path], checkpoint: Checkpoint
     ) -> TrainedParts:
-        """Train the network on the first file of `data`, without the subjects of the others."""
+        """Train the network on the first file of `data`, without the subjects of the others.
+
+        Raises `DataError` if there is none.
+        """
+        if not data:
+            raise DataError(f"{self.title} has no file of facts to train on; plan the study again")
         facts, *exclude = data
         parts = split(facts, exclude, self.config.held_out, context.seed).posed(context.model)
         network = self._untrained(self._places(context.model), self.config.rank, context.seed)

@@ -214,3 +214,9 @@ def test_every_fact_of_a_case_is_trained_on_or_excluded(
     left = split(facts, [tmp_path], 0.4, 0)
     named = {each.subject for each in (*left.train, *left.validation, *left.test)}
     assert named == {each.subject for each in others[1:]}
+
+
+def test_a_training_without_facts_is_refused(tmp_path: Path) -> None:
+    editor = MendEditor(MendConfig(**FEW))
+    with pytest.raises(DataError, match="MEND has no file of facts"):
+        editor.train(EditContext(tiny(), seed=1), [], unused(tmp_path))
