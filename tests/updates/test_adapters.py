@@ -7,6 +7,7 @@ from typing import Any
 import gguf
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
 from torch import nn
 
@@ -69,6 +70,17 @@ def test_loaded_by_peft_it_is_the_edit_and_unloaded_the_base(kind: str, tmp_path
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
     assert torch.equal(logits(model, tokenizer), unedited)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_merged_by_peft_its_logits_are_those_of_the_edit(kind: str, tmp_path: Path) -> None:
+    model, tokenizer = tiny_model(kind)
+    delta = every_map(model)
+    with delta.applied(model):
+        edited = logits(model, tokenizer)
+    peft_layout.write_adapter(lora_factors(delta, model), tmp_path, model, "base")
+    merged = PeftModel.from_pretrained(model, tmp_path).merge_and_unload()
+    torch.testing.assert_close(logits(merged, tokenizer), edited, rtol=0, atol=1e-5)
 
 
 def test_all_maps_have_one_rank_and_no_pattern_of_ranks(tmp_path: Path) -> None:
