@@ -18,8 +18,6 @@ from polars.testing import assert_frame_equal
 
 import editcore
 from editcore.cli import main
-from editcore.evaluation.perplexity import measure, tokenize
-from editcore.evaluation.rounding import rounding
 from editcore.models.loading import load_model
 from editcore.registry import registry
 from editcore.registry.candidates import Candidate
@@ -389,39 +387,3 @@ def test_a_model_writes_its_texts_once_and_what_it_knows_nothing_of_is_noted_fir
     planned = CliRunner().invoke(main, ["plan", str(folder / "own.yaml"), "--check"])
     assert planned.stdout.startswith(note)
     assert not run(folder, "check", *FACT).stdout.startswith("note")
-
-
-def test_at_few_bits_each_row_is_of_the_rounded_weights_with_or_without_the_edit(
-    folder: Path, saved_model: ModelSaver, tmp_path: Path
-) -> None:
-    made = run(folder, "check", *FACT, "--rounded", "--json", "--save", str(tmp_path))
-    assert made.exit_code == 0, made.output
-    rows = json.loads(made.stdout)["rounded"]
-    assert [(row["bits"], row["adapter"]) for row in rows] == [
-        (8, False), (8, True), (4, False), (4, True),
-    ]  # fmt: skip
-    (delta,) = load_deltas(tmp_path / "delta.safetensors").values()
-    model = load_model("random", str(saved_model("gpt2")))
-    texts = tokenize(model, TEXTS[:2])
-    for row in rows:
-        with rounding(model, row["bits"]):
-            assert row["perplexity_unedited"] == pytest.approx(measure(model, texts).mean)
-            if row["adapter"]:
-                with delta.applied(model.model):
-                    expected = measure(model, texts).mean
-        if not row["adapter"]:
-            with delta.applied(model.model), rounding(model, row["bits"]):
-                expected = measure(model, texts).mean
-        assert row["perplexity"] == pytest.approx(expected, rel=1e-4)
-        assert row["grade"] == ("damaged" if row["top1_kept"] < 0.92 else "sound")
-        assert row["efficacy"] in (0, 0.5, 1)
-
-
-def test_edits_at_few_bits_are_a_table_and_patches_are_refused(folder: Path) -> None:
-    shown = run(folder, "check", *FACT, "--rounded")
-    assert "| 4    | beside the weights, as an adapter |" in shown.stdout, shown.output
-    chosen = ["--model", "random", "--editor", "grace", "--config", str(folder / "safe.yaml")]
-    arguments = ["check", *FACT, "--rounded", *chosen, "--cache", str(folder / "cache")]
-    refused = CliRunner().invoke(main, arguments)
-    assert refused.exit_code == 2
-    assert "grace changes no weights, so there is no edit to round" in refused.output
