@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from transformers import AutoModelForCausalLM
 
-from editcore.cli import main
 from editcore.datasets.bundled import bundled_models, resources_folder
 from editcore.models.gguf import converted
 from editcore.runs.adhoc.export import run as exporting
@@ -21,6 +19,7 @@ from editcore.updates.adapters import gguf_layout, peft_layout
 from editcore.updates.adapters.base import Base
 from editcore.updates.adapters.factors import LoraFactors
 from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate, save_deltas
+from tests.command_line import done, refused, run
 from tests.model_folders import contents, sharded, write_delta
 from tests.smollm2 import fetched
 from tests.updates.test_adapters import FAMILIES, every_map
@@ -30,25 +29,6 @@ ROOT = resources_folder()
 assert ROOT is not None
 TEXTS = ROOT / "world" / "perplexity.json"
 DOWN = "transformer.h.1.mlp.c_proj.weight"
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> str:
-    """What a command printed."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: object) -> str:
-    """The one plain error that a command ended with."""
-    result = run(*arguments)
-    assert isinstance(result.exception, SystemExit), result.exc_info
-    assert result.exit_code == 2, result.output
-    return result.stderr
 
 
 def left(folder: Path) -> set[str]:

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
-from editcore.cli import main
 from editcore.planning.preflight import UNFINISHED
 from editcore.updates.delta import Delta, DenseUpdate, save_deltas
 from editcore.updates.saved import weight_files
 from editcore.updates.saved.edit_record import EditRecord, applied, read_record
 from editcore.updates.saved.ledger import read_ledger
 from editcore.updates.saved.stored_weights import stored_weights
+from tests.command_line import done, refused, run
 from tests.model_folders import (
     KEPT,
     KEY,
@@ -42,25 +41,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def model(base: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(base, tmp_path / "model"))
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> str:
-    """The output of a command that succeeds."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def refused(*arguments: object) -> str:
-    """The one plain error that a command ends with."""
-    result = run(*arguments)
-    assert isinstance(result.exception, SystemExit), result.exc_info
-    assert result.exit_code == 2, result.output
-    return result.output
 
 
 def weights(folder: Path) -> dict[str, bytes]:

@@ -66,7 +66,7 @@ class GivenModel:
         return found if isinstance(found, int) else None
 
     def settings(self, key: str) -> dict[str, Any]:
-        """The model in a study, with a source that stands for the weights of this key."""
+        """The model in a study; its source is the key of its weights."""
         device = self.model.device
         return {
             "source": f"in-memory/{key}",
