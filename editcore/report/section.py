@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from matplotlib.figure import Figure
 
@@ -18,15 +19,30 @@ class Drawing:
     draw: Callable[[], Figure]
 
 
+class Part(StrEnum):
+    """The parts of the page after its first screen, in order, with their headings."""
+
+    EDITS = "Single edits"
+    STREAMS = "Sequential edits"
+    TASKS = "Abilities"
+    MECHANISM = "Why models collapse"
+    RUN = "What was run"
+
+
 @dataclass(frozen=True)
 class PageSection:
-    """The content under one heading; links use its `anchor`."""
+    """The content under one heading; links use its `anchor`.
+
+    `point` is what the section shows, in one computed sentence; the rest are details.
+    """
 
     anchor: str
     title: str
     paragraphs: tuple[str, ...] = ()
     drawings: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()
+    point: str = ""
+    part: Part = Part.MECHANISM
 
 
 # None if the study has no such results.
