@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import torch
 
 from benchmarks.grading import costs
 from benchmarks.moments import Comparison
-from benchmarks.sequence import race
+from benchmarks.race.race import race as run_race
+from benchmarks.race.worker import Spec
+from benchmarks.sequence import race as race_sequence
 from benchmarks.shapes import SHAPES, build
 from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
 from editcore.config.study import Precision
+from editcore.errors import EditcoreError
 from editcore.models.loading import load_model, load_tokenizer
 from editcore.planning.jobs import PerplexitySpec
 
@@ -28,24 +32,27 @@ PRECISION = click.option(
     show_default=True,
     help="Precision of editcore's frozen model; the reference always uses float32.",
 )
+THREADS = click.option(
+    "--threads", type=int, default=None, help="Number of threads; by default torch's choice."
+)
+PUBLISHED = click.option(
+    "--published",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Use COUNTERFACT, ME-PPL_50 and GPT-2's tokenizer from this folder.",
+)
+OUT = click.option(
+    "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
+)
 OPTIONS = (
     click.option(
         "--shape", type=click.Choice(list(SHAPES)), default="gpt2-small", show_default=True
     ),
     click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
     PRECISION,
-    click.option(
-        "--threads", type=int, default=None, help="Number of threads; by default torch's choice."
-    ),
-    click.option(
-        "--published",
-        "folder",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Use COUNTERFACT, ME-PPL_50 and GPT-2's tokenizer from this folder.",
-    ),
-    click.option(
-        "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
-    ),
+    THREADS,
+    PUBLISHED,
+    OUT,
 )
 
 
@@ -67,6 +74,7 @@ def main() -> None:
       python -m benchmarks sweep --shape gpt2-xl --device cuda --precision bfloat16
       python -m benchmarks sequence --shape gpt2-small --edits 50
       python -m benchmarks moments --model path/to/model --layers 7 --real texts.jsonl
+      python -m benchmarks race --peer path/to/EasyEdit --model path/to/model --layer 5
       python -m benchmarks grading --model path/to/model --layer 7
     """
 
@@ -100,12 +108,60 @@ def sweep(
 
 
 @main.command()
+@click.option(
+    "--peer",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The root folder of a toolkit's code: the papers' (or a fork of it), or EasyEdit.",
+)
+@click.option(
+    "--model",
+    default="gpt2-small",
+    show_default=True,
+    help=f"A shape with random weights ({', '.join(SHAPES)}), or any source of a model.",
+)
+@click.option("--layer", default=5, show_default=True, help="The layer that is edited.")
+@click.option("--rounds", default=3, show_default=True, help="Rounds; each runs both sides.")
+@click.option("--cases", default=4, show_default=True, help="New cases in each round.")
+@click.option("--texts", default=50, show_default=True, help="Texts for perplexity.")
+@PRECISION
+@THREADS
+@PUBLISHED
+@OUT
+def race(
+    peer: Path,
+    model: str,
+    layer: int,
+    rounds: int,
+    cases: int,
+    texts: int,
+    precision: Precision,
+    threads: int | None,
+    folder: Path | None,
+    out: Path | None,
+) -> None:
+    """Edit the same facts with another toolkit's own ROME and with editcore, in turn.
+
+    Both sides run in processes of their own, with the same weights, context templates and settings,
+    without C. After each edit, perplexity is measured: by editcore in its way, for the toolkit in
+    the plain way, since toolkits have no measurement of their own.
+    """
+    spec = Spec(model, layer, precision, texts, "", published=str(folder) if folder else None)
+    try:
+        found = run_race(replace(spec, threads=threads), peer, cases, rounds)
+    except EditcoreError as error:
+        raise click.ClickException(str(error)) from error
+    given = {"device": "cpu", "precision": precision, "folder": folder}
+    finish({"model": model, "layer": layer, **found, **machine(given)}, out)
+
+
+@main.command()
 @options
 @click.option("--edits", default=50, show_default=True, help="Number of sequential edits.")
 def sequence(shape: str, out: Path | None, edits: int, **given: Any) -> None:
     """Edit facts one after another in one model, and measure perplexity on 50 texts after each."""
     workload, how = prepare(given)
-    found = {"shape": shape, **race(shape, build(shape, **how), workload, edits)}
+    found = {"shape": shape, **race_sequence(shape, build(shape, **how), workload, edits)}
     finish(found | machine(given), out)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from editcore_rome.config import RomeConfig
 
-from editcore.config.study import PrefixSection
+from editcore.config.texts import PrefixSection
 from editcore.datasets.readers import read_requests, read_texts
 from editcore.evaluation.perplexity import EditedPerplexity, measure, tokenize
 from editcore.evaluation.teacher_forcing import Question, ask_edited, tokenize_questions

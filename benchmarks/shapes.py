@@ -6,12 +6,18 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import AutoConfig
 
 from editcore.config.study import Precision
-from editcore.datasets.bundled import model_source
-from editcore.models.loading import LoadedModel, fuse_activations, load_model, wrap_model
+from editcore.models.gguf import loadable
+from editcore.models.loading import (
+    LoadedModel,
+    fuse_activations,
+    load_model,
+    load_tokenizer,
+    wrap_model,
+)
 
 
 @dataclass(frozen=True)
@@ -56,21 +62,39 @@ def build(
     depth: int | None = None,
 ) -> Pair:
     """Both models of a shape: random weights from seed 0, and by default a bundled tokenizer."""
-    shape = SHAPES[name]
-    if not shape.model_type:
-        fast = load_model(name, name, device=device, precision=precision)
+    how = {"device": device, "tokenizer": tokenizer, "depth": depth}
+    return Pair(
+        one(name, fast=True, precision=precision, **how),
+        one(name, fast=False, precision="float32", **how),
+    )
+
+
+def one(
+    name: str,
+    *,
+    fast: bool,
+    device: str,
+    precision: Precision,
+    tokenizer: PreTrainedTokenizerBase | None,
+    depth: int | None = None,
+) -> LoadedModel:
+    """The model of a shape or any other source, as editcore loads it or as transformers does."""
+    shape = SHAPES.get(name)
+    if shape is None or not shape.model_type:
+        if fast:
+            return load_model(name, name, device=device, precision=precision)
+        place = loadable(name)
         plain = AutoModelForCausalLM.from_pretrained(
-            model_source(name), dtype=torch.float32, use_safetensors=True
+            place, dtype=torch.float32, use_safetensors=True
         )
-        return Pair(fast, wrap_model(name, plain.to(device), fast.tokenizer))
+        return wrap_model(name, plain.to(device), load_tokenizer(name))
     options = dict(shape.options or {})
     options["n_layer"] = depth or options["n_layer"]
     config = AutoConfig.for_model(shape.model_type, **options)
-    words = tokenizer or AutoTokenizer.from_pretrained(model_source("tiny-gpt2"))
-    models = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        with torch.device(device):
-            models.append(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
-    fuse_activations(models[0])
-    return Pair(wrap_model(name, models[0], words, precision), wrap_model(name, models[1], words))
+    words = tokenizer or load_tokenizer("tiny-gpt2")
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    if fast:
+        fuse_activations(model)
+    return wrap_model(name, model, words, precision)

@@ -104,13 +104,17 @@ class Plain:
             self.step(request, done)
         return done
 
+    def edit_one(self, request: EditRequest) -> Delta:
+        """One edit of the model in its current state."""
+        problem = pose(self.model, request, self.workload.templates)
+        return reference.edit_one(self.model, problem, self.options, mixed)
+
     def step(self, request: EditRequest, done: Done) -> None:
         """One more edit of the model in its current state."""
         model, workload = self.model, self.workload
-        problem = pose(model, request, workload.templates)
 
         def edit() -> None:
-            done.deltas.append(reference.edit_one(model, problem, self.options, mixed))
+            done.deltas.append(self.edit_one(request))
 
         def measure() -> None:
             with done.deltas[-1].applied(model.model):

@@ -1,6 +1,6 @@
 """The facts and texts of the comparison: the bundled world, or the published data if available."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -16,6 +16,10 @@ class Workload:
     requests: tuple[EditRequest, ...]
     texts: tuple[str, ...]
     templates: tuple[str, ...]
+
+    def with_texts(self, count: int) -> "Workload":
+        """The same with the first `count` texts."""
+        return replace(self, texts=self.texts[:count])
 
     def cases(self, start: int, count: int) -> list[EditRequest]:
         """Facts in order, starting over after the last; each with its own number."""

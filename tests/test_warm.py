@@ -14,6 +14,7 @@ import pytest
 
 import editcore_warm
 from editcore.cli.jobs import TABLE
+from editcore.config.texts import PrefixSection
 from editcore.planning.jobs import ModelSpec, PrefixJob
 from editcore_start import WARM
 from editcore_warm import Warm
@@ -66,7 +67,9 @@ def prefixes_of(saved_model: Callable[[str], Path], tmp_path: Path) -> Callable[
 
     def arguments(number: int) -> list[str]:
         model = ModelSpec(name="tiny", source=str(saved_model("gpt2")))
-        job = PrefixJob(model=model, lengths=((5, number),), seeds=("The",), seed=0)
+        job = PrefixJob(
+            model=model, prefixes=PrefixSection(lengths=((5, number),), seeds=("The",)), seed=0
+        )
         (tmp_path / "job.json").write_text(job.as_json())
         files = {"job": "job.json", "out": "prefixes.json", "usage": "usage.json"}
         given = [(f"--{option}", str(tmp_path / file)) for option, file in files.items()]

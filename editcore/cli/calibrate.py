@@ -1,14 +1,17 @@
 """The command that fits the warning on one model with one editor."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from editcore.cli.check import choosing, parsed
+from editcore.cli.check import choosing
 from editcore.cli.examples import examples
 from editcore.cli.steps import say
+
+if TYPE_CHECKING:
+    from editcore.runs.prepare import Choice
 
 
 @click.command(
@@ -28,12 +31,8 @@ from editcore.cli.steps import say
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def calibrate(
-    model: str,
-    editor: str,
-    settings: Sequence[str],
-    config: Path | None,
+    choice: "Choice",
     cache: Path | None,
-    chat: bool,
     cases: int,
     as_json: bool,
 ) -> None:
@@ -43,9 +42,7 @@ def calibrate(
     options. The model itself is not changed.
     """
     from editcore.runs.adhoc.calibrate import calibrate as run
-    from editcore.runs.prepare import Choice
     from editcore.sources.cache import default_cache
 
-    choice = Choice(model, editor, parsed(settings), config, chat)
     made = run(choice, cases, cache or default_cache(), say)
     click.echo(json.dumps(made.as_dict(), indent=2) if as_json else str(made))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,39 @@ from editcore.cli.steps import say
 from editcore.errors import ConfigError
 
 if TYPE_CHECKING:
+    from editcore.config.study import Precision
     from editcore.datasets.located import Located
+    from editcore.runs.adhoc.check_report import CheckReport
     from editcore.runs.adhoc.guard import Guarded
+    from editcore.runs.adhoc.unmeasured import UnmeasuredEdit
+    from editcore.runs.prepare import Choice
 
 HARMED, WITHOUT_EFFECT = 3, 4
+PRECISIONS = ("float32", "tf32", "bfloat16")
 FORMATS = ("text", "json", "junit", "sarif")
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options that name a model, an editor and its options."""
+    """Adds the options that name a model, an editor and its settings; they become `choice`."""
+
+    @wraps(command)
+    def chosen(
+        *,
+        model: str,
+        editor: str,
+        settings: Sequence[str],
+        config: Path | None,
+        chat: bool,
+        precision: "Precision | None",
+        templates: Path | None,
+        **others: object,
+    ) -> None:
+        from editcore.runs.prepare import Choice
+
+        options = parsed(settings)
+        choice = Choice(model, editor, options, config, chat, precision, templates)
+        command(choice=choice, **others)
+
     for option in (
         click.option("--cache", type=OUT_FOLDER, help="The folder where artefacts are cached."),
         click.option(
@@ -37,6 +62,18 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
             help="One of the editor's options (see `editcore plugins --json`); repeatable.",
         ),
         click.option(
+            "--templates",
+            type=FILE,
+            help="Context templates to use instead of generating any, with {} in place of the "
+            "prompt: one on each line, or a JSON list.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            help="Precision of matrix products in the search for v* and in measurements; by "
+            "default the study's.",
+        ),
+        click.option(
             "--chat",
             is_flag=True,
             help="Edit and test the model through its own chat template.",
@@ -49,8 +86,8 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
             "(wheel:NAME==VERSION/PATH).",
         ),
     ):
-        command = option(command)
-    return command
+        chosen = option(chosen)
+    return chosen
 
 
 @click.command(
@@ -83,15 +120,12 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
     help="Also measure the edit at 8 and 4 bits: in the rounded weights, and beside them as an "
     "adapter.",
 )
+@click.option("--no-measure", is_flag=True, help="Only make the edit, for --save; measure nothing.")
 @click.option("--save", type=OUT_FOLDER, help="Write the weight change into this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(
-    model: str,
-    editor: str,
-    settings: Sequence[str],
-    config: Path | None,
+    choice: "Choice",
     cache: Path | None,
-    chat: bool,
     prompt: str,
     subject: str,
     target: str,
@@ -100,40 +134,50 @@ def check(
     neighbour: Sequence[str],
     no_calibrate: bool,
     rounded: bool,
+    no_measure: bool,
     save: Path | None,
     as_json: bool,
 ) -> None:
     """Make one edit, and report whether the edited model is sound, damaged or collapsed, and why.
 
-    The model itself is not changed. Exit status: 0 if the edited model is sound, 3 if it is damaged
-    or has collapsed, 4 if the edit is without effect (it changed nothing, or the model gives the
-    new object neither after the prompt nor after prefixes), 2 after an error.
+    The model itself is not changed. Exit status: 0 if the edited model is sound, or was not
+    measured, 3 if it is damaged or has collapsed, 4 if the edit is without effect (it changed
+    nothing, or the model gives the new object neither after the prompt nor after prefixes), 2 after
+    an error.
     """
-    import editcore
+    from editcore.runs.adhoc.check import check_request
+    from editcore.runs.adhoc.in_memory.facts import request
+    from editcore.sources.cache import default_cache
 
-    report = editcore.check(
-        model,
-        editor,
+    if no_measure and rounded:
+        raise click.UsageError("--rounded measures the edit; leave it or --no-measure out")
+    fact = request(
+        0,
         prompt=prompt,
         subject=subject,
         target=target,
         true=true,
         paraphrases=paraphrase,
         neighbours=dict(_pair(text, "--neighbour") for text in neighbour),
-        options=parsed(settings),
-        config=config,
-        cache=cache,
-        chat=chat,
-        calibrate=not no_calibrate,
-        rounded=rounded,
-        say=say,
     )
-    if save is not None:
-        say(f"write {report.save(save)}")
-    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
+    place = cache or default_cache()
+    if no_measure:
+        from editcore.runs.adhoc.unmeasured import edit_unmeasured
+
+        return _show(edit_unmeasured(choice, fact, place, say), save, as_json)
+    how = {"calibrated": not no_calibrate, "rounded": rounded}
+    report = check_request(choice, fact, place, say, **how)
+    _show(report, save, as_json)
     if report.outcome != "sound":
         without = report.outcome == "without effect"
         raise click.exceptions.Exit(WITHOUT_EFFECT if without else HARMED)
+
+
+def _show(report: "CheckReport | UnmeasuredEdit", save: Path | None, as_json: bool) -> None:
+    """Save the edit if asked to, and print what is known of it."""
+    if save is not None:
+        say(f"write {report.save(save)}")
+    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
 
 
 @click.command(
@@ -169,12 +213,8 @@ def check(
 )
 def guard(
     edits: tuple[Path, ...],
-    model: str,
-    editor: str,
-    settings: Sequence[str],
-    config: Path | None,
+    choice: "Choice",
     cache: Path | None,
-    chat: bool,
     limit: int | None,
     allow_damage: bool,
     stop: bool,
@@ -199,11 +239,9 @@ def guard(
     from editcore.datasets.located import read_located
     from editcore.runs.adhoc.guard import guard as run
     from editcore.runs.adhoc.guard import page
-    from editcore.runs.prepare import Choice
     from editcore.sources.cache import default_cache
 
     facts = read_located(edits)[:limit]
-    choice = Choice(model, editor, parsed(settings), config, chat)
     when = {"allow_damage": allow_damage, "stop": stop}
     requests = [fact.request for fact in facts]
     guarded = run(choice, requests, cache or default_cache(), say, **when)

@@ -21,6 +21,7 @@ from editcore.config.stages import (
     SequenceSection,
     SurvivalSection,
 )
+from editcore.config.texts import MomentSection, PerplexitySection, PrefixSection
 from editcore.errors import ConfigError
 
 FloatType = Literal["float32", "float64", "bfloat16", "float16"]
@@ -29,8 +30,6 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 Only = Literal["hard", "normal"]
 Split = Literal["tuning", "reported"]
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:\d{1,3})?)$")]
-# Longer than any model's context.
-PrefixTokens = Annotated[int, Field(ge=1, le=100_000)]
 
 
 def require_tf32(precision: Precision, device: str) -> None:
@@ -184,62 +183,6 @@ class DatasetSection(PublishedFile):
     def _names_a_file(self) -> Self:
         if self.named is None:
             raise ValueError("no file is named; give `path`, `hub` with `path`, or `url`")
-        return self
-
-
-class PerplexitySection(PublishedFile):
-    """The texts whose perplexity decides whether a model has collapsed."""
-
-    path: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The file of texts, relative to the working directory; by default "
-        "resources/world/perplexity.json for bundled models, resources/real/perplexity.json for "
-        "others.",
-    )
-    texts: Positive = Field(default=50, description="Number of texts, from the start of the file.")
-
-
-class PrefixSection(Section):
-    """The context prefixes, which each model generates once from the study's seed."""
-
-    lengths: tuple[tuple[PrefixTokens, Positive], ...] = Field(
-        default=((5, 10), (10, 10)),
-        min_length=1,
-        description="Pairs of length in tokens and number of prefixes of that length.",
-    )
-    seeds: tuple[str, ...] = Field(
-        default=("The", "Therefore", "Because", "I", "You"),
-        min_length=1,
-        description="The words that prefixes begin with, in turn.",
-    )
-
-
-class MomentSection(PublishedFile):
-    """The text from which the second moment C of a layer's keys is estimated."""
-
-    path: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The file of texts, relative to the working directory; by default "
-        "resources/world/moments.json for bundled models, while others write their own texts.",
-    )
-    source: Literal["model"] | None = Field(
-        default=None,
-        description="model: each model writes its own texts, bundled or not; instead of `path`.",
-    )
-    tokens: Positive | None = Field(
-        default=None,
-        description="The maximum number of tokens used; by default 200,000 of a file, 60,000 of a "
-        "model's own texts.",
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.named is not None and self.source is not None:
-            raise ValueError(
-                "a file and `source: model` are two answers to where texts are from; give one"
-            )
         return self
 
 

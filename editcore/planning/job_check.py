@@ -15,6 +15,7 @@ from editcore.planning.jobs import (
     ModelSpec,
     MomentJob,
     PerplexitySpec,
+    PrefixJob,
     SequenceJob,
     TextSpec,
     TrainJob,
@@ -75,6 +76,8 @@ def _files(part: BaseModel) -> Iterator[str]:
             yield part.path
         case EditFiles():
             yield from (part.rows, part.deltas)
+        case PrefixJob() if part.prefixes.path:
+            yield part.prefixes.path
         case ValueJob() | LayersJob() | AnchorJob():
             yield part.prefixes
         case MomentJob():

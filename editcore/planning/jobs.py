@@ -18,7 +18,8 @@ from editcore.config.messages import explain
 from editcore.config.options import Anchor
 from editcore.config.section import Natural, Positive, Seed
 from editcore.config.stages import Arrangement, TelemetryName
-from editcore.config.study import Device, FloatType, Precision, PrefixTokens, require_tf32
+from editcore.config.study import Device, FloatType, Precision, require_tf32
+from editcore.config.texts import PrefixSection
 from editcore.config.value_options import ValueOptions
 from editcore.datasets.data_file import DataFile
 from editcore.errors import ConfigError, reason
@@ -142,11 +143,10 @@ class TextSpec(Job):
 
 
 class PrefixJob(Job):
-    """Generate the context prefixes of one model; `lengths` are pairs of (tokens, number)."""
+    """Generate the context prefixes of one model, or take those of a file."""
 
     model: ModelSpec
-    lengths: Annotated[tuple[tuple[PrefixTokens, Positive], ...], Field(min_length=1)]
-    seeds: Annotated[tuple[str, ...], Field(min_length=1)]
+    prefixes: PrefixSection
     seed: Seed
 
 

@@ -27,7 +27,7 @@ from editcore.planning.jobs import (
     ValueFile,
 )
 from editcore.planning.paths import ArtefactKey, SequenceKey
-from editcore.planning.sources import model_spec, moment_texts, perplexity_spec
+from editcore.planning.sources import model_spec, moment_texts, perplexity_spec, prefix_job
 from editcore.planning.stages.downstream import downstream_jobs
 from editcore.planning.stages.jobs import (
     DownstreamJob,
@@ -214,10 +214,8 @@ class _Planner:
             return perplexity_spec(self._config.perplexity, model)
 
     def _prefix_job(self, model: ModelSpec) -> PrefixJob:
-        choice = self._config.prefixes
-        return PrefixJob(
-            model=model.plain, lengths=choice.lengths, seeds=choice.seeds, seed=self._config.seed
-        )
+        with self._at("prefixes"):
+            return prefix_job(self._config.prefixes, model, self._config.seed)
 
     def _moment_jobs(self, edited: Sequence[EditedModel]) -> dict[ArtefactKey, MomentJob]:
         jobs = [pair.moments for pair in edited if pair.moments]

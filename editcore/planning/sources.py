@@ -1,9 +1,13 @@
 """The models and texts of a study, with a hash of third-party code that provides a family."""
 
-from editcore.config.study import ModelSection, MomentSection, PerplexitySection
+from pathlib import Path
+
+from editcore.config.study import ModelSection
+from editcore.config.texts import MomentSection, PerplexitySection, PrefixSection
 from editcore.datasets.invented_world import moment_file, perplexity_file
+from editcore.datasets.templates import read_templates
 from editcore.planning import preflight
-from editcore.planning.jobs import ModelSpec, PerplexitySpec, TextJob, TextSpec
+from editcore.planning.jobs import ModelSpec, PerplexitySpec, PrefixJob, TextJob, TextSpec
 from editcore.planning.model_types import refuse_unfit
 from editcore.registry.families import family_of
 from editcore.registry.registry import Registry
@@ -34,6 +38,13 @@ def perplexity_spec(choice: PerplexitySection, model: ModelSpec) -> PerplexitySp
     path = local_file(choice, perplexity_file(choice.named, model.source))
     preflight.texts(path, choice.texts)
     return PerplexitySpec(path=path, texts=choice.texts)
+
+
+def prefix_job(choice: PrefixSection, model: ModelSpec, seed: int) -> PrefixJob:
+    """The job of a model's context prefixes; `DataError` where a file of them has none."""
+    if choice.path is not None:
+        read_templates(Path(choice.path))
+    return PrefixJob(model=model.plain, prefixes=choice, seed=seed)
 
 
 def moment_texts(choice: MomentSection, model: ModelSpec, seed: int) -> TextSpec | TextJob:

@@ -184,7 +184,8 @@ class Study:
 
     def prefixes_inputs(self, model: str) -> list[str]:
         """The files, besides the job, that a model's prefixes are made from."""
-        return list(self.model_files[model])
+        file = self.prefixes[model].prefixes.path
+        return [*self.model_files[model], *([file] if file else [])]
 
     def texts_inputs(self, model: str, digest: str) -> list[str]:
         """The files, besides the job, that a model's own texts are made from."""

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from editcore.datasets.readers import read_texts
+from editcore.datasets.templates import read_templates
 from editcore.editing import norm_anchor, trained
 from editcore.editing.session import Session
 from editcore.keyvalue import (
@@ -37,6 +38,7 @@ from editcore.records import digests
 from editcore.records.checkpoint import Checkpoint
 from editcore.records.provenance import as_metadata, of_job, stamps, versions
 from editcore.registry.registry import load_registry
+from editcore.requests import SLOT
 from editcore.runs.cases import posed_cases
 
 MOMENT_CHECKPOINT_SECONDS = 120.0
@@ -45,9 +47,15 @@ TEXT_CHECKPOINT_SECONDS = 60.0
 
 
 def write_prefixes(job: PrefixJob, out: Path, load: Load = load_spec) -> None:
-    """Sample the context templates of one model and save them."""
+    """Save the context templates of one model: those of a file, or sampled ones."""
+    choice = job.prefixes
+    if choice.path is not None:
+        templates = read_templates(Path(choice.path))
+        given = prefixes.ContextPrefixes((SLOT, *templates), job.model.name, job.seed)
+        return prefixes.save(given, out)
     model = load(job.model, load_registry())
-    prefixes.save(prefixes.sample_prefixes(model, job.lengths, job.seeds, job.seed), out)
+    sampled = prefixes.sample_prefixes(model, choice.lengths, choice.seeds, job.seed)
+    return prefixes.save(sampled, out)
 
 
 def write_values(job: ValueJob, out: Path) -> None:

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from editcore.config.messages import validated
-from editcore.config.study import DatasetSection, EditorSection, ModelSection, StudyConfig, load
+from editcore.config.study import (
+    DatasetSection,
+    EditorSection,
+    ModelSection,
+    Precision,
+    StudyConfig,
+    load,
+)
 from editcore.datasets.bundled import bundled_models, is_bundled, resources_folder
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import DatasetSpec, RoundingJob
@@ -53,7 +60,7 @@ class Choice:
 
     `config` is a study whose settings apply; by default, bundled models use the default study's,
     others the defaults. With `chat`, the model is edited through its chat template, whatever the
-    study has.
+    study has. `precision` and `templates`, a file of context templates, replace the study's.
     """
 
     model: str
@@ -61,6 +68,8 @@ class Choice:
     options: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None
     chat: bool = False
+    precision: Precision | None = None
+    templates: Path | None = None
 
 
 def model_of(choice: Choice) -> tuple[str, ModelSection]:
@@ -88,6 +97,9 @@ def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:
     models, editors = {label: model}, {choice.editor: _editor(choice, found, label)}
     config = found or StudyConfig(models=models, editors=editors, datasets={CASES: cases})
     config = config.model_copy(update={"models": models, "editors": editors})
+    if choice.templates is not None:
+        prefixes = config.prefixes.model_copy(update={"path": str(choice.templates)})
+        config = config.model_copy(update={"prefixes": prefixes})
     if is_bundled(model.source or label):
         tokens = min(config.moments.tokens or BUNDLED_TOKENS, BUNDLED_TOKENS)
         moments = config.moments.model_copy(update={"tokens": tokens})
@@ -163,9 +175,15 @@ def prefix_file(
     from editcore.models.loading import load_spec
     from editcore.runs import artefacts
 
-    path = _place(cache, job.model, job, files) / "prefixes.json"
+    given = job.prefixes.path
+    path = _place(cache, job.model, job, [*files, *filter(None, [given])]) / "prefixes.json"
     if not path.exists():
-        say(f"generate the context prefixes of {job.model.name} (cached)")
+        how = (
+            f"take the context templates of {given} for"
+            if given
+            else "generate the context prefixes of"
+        )
+        say(f"{how} {job.model.name} (cached)")
         artefacts.write_prefixes(job, path, load or load_spec)
     return path
 
@@ -272,7 +290,11 @@ def _base(model: str, config: Path | None) -> StudyConfig | None:
 def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSection]:
     """The label and settings of the model, found by label or by source."""
     label, model = named_model(choice.model, config)
-    return label, model.model_copy(update={"chat": model.chat or choice.chat})
+    chosen = {
+        "chat": model.chat or choice.chat,
+        "precision": choice.precision or model.precision,
+    }
+    return label, validated(ModelSection, model.model_dump() | chosen, f"models.{label}")
 
 
 def named_model(name: str, config: StudyConfig | None) -> tuple[str, ModelSection]:

@@ -16,13 +16,11 @@ from editcore.config.study import (
     DatasetSection,
     EditorSection,
     ModelSection,
-    MomentSection,
-    PerplexitySection,
-    PrefixSection,
     TransformSection,
     load,
     parse,
 )
+from editcore.config.texts import MomentSection, PerplexitySection, PrefixSection
 from editcore.datasets.readers import read_requests, read_texts
 from editcore.errors import EditcoreError
 from editcore.planning.jobs import EditJob

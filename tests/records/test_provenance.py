@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from editcore.cli import main
 from editcore.config.study import parse
+from editcore.config.texts import PrefixSection
 from editcore.planning.jobs import ModelSpec, PrefixJob
 from editcore.planning.planner import plan
 from editcore.records import provenance
@@ -31,7 +32,7 @@ from tests.studies import (
 @pytest.fixture
 def job(saved_model) -> PrefixJob:
     model = ModelSpec(name="tiny", source=str(saved_model("gpt2")), trust_remote_code=True)
-    return PrefixJob(model=model, lengths=((3, 2),), seeds=("The",), seed=4)
+    return PrefixJob(model=model, prefixes=PrefixSection(lengths=((3, 2),), seeds=("The",)), seed=4)
 
 
 def test_a_record_contains_all_that_a_result_depends_on(job: PrefixJob) -> None:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+from editcore.config.texts import PrefixSection
 from editcore.errors import DataError
 from editcore.keyvalue.keys import collect_keys, keys_by_layer, tokenize_templates
 from editcore.models.loading import load_spec, wrap_model
@@ -36,7 +37,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> LayersJob:
     facts.append(record(9, "Coral") | {"prompt": "so " * 4000 + "{} is"})
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
     spec = ModelSpec(name="gpt2", source=str(folder / "model"))
-    prefix_job = PrefixJob(model=spec, lengths=((5, 2),), seeds=("The", "I"), seed=0)
+    prefix_job = PrefixJob(
+        model=spec, prefixes=PrefixSection(lengths=((5, 2),), seeds=("The", "I")), seed=0
+    )
     artefacts.write_prefixes(prefix_job, folder / "prefixes.json")
     data = DatasetSpec(name="facts", path=str(folder / "facts.json"))
     return LayersJob(

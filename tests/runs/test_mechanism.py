@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from transformers import T5Config, T5EncoderModel
 
 from editcore.config.study import FloatType
+from editcore.config.texts import PrefixSection
 from editcore.config.value_options import ValueOptions
 from editcore.errors import DataError
 from editcore.models.loading import wrap_model
@@ -80,7 +81,8 @@ def planned(
     texts = TextSpec(path=str(files["texts"]), tokens=400)
     written = folder / "prefixes.json"
     artefacts.write_prefixes(
-        PrefixJob(model=model, lengths=((3, 3),), seeds=("The",), seed=0), written
+        PrefixJob(model=model, prefixes=PrefixSection(lengths=((3, 3),), seeds=("The",)), seed=0),
+        written,
     )
     artefacts.write_moments(
         MomentJob(model=model, layers=(LAYER,), texts=texts), folder / "moments"

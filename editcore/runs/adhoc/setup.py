@@ -2,7 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from editcore.runs.adhoc.measured_with import MeasuredWith, measured_with
 from editcore.runs.prepare import Choice, Say, prepare, rounding_table, study_for
 
 if TYPE_CHECKING:
+    from editcore.planning.jobs import EditJob
     from editcore.requests import EditRequest
     from editcore.runs.edit import Shard
 
@@ -43,6 +45,16 @@ class Ready:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Planned:
+    """The job of the requests of one call, and the study that it is of; its model is not loaded."""
+
+    registry: Registry
+    config: StudyConfig
+    job: "EditJob"
+    notes: Sequence[str]
+
+
 def set_up(
     choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say, tokens: int = 0
 ) -> Ready:
@@ -51,20 +63,8 @@ def set_up(
     Edited models write at least `tokens` tokens. `say` is called with each step. Raises
     `EditcoreError` for anything that a study is refused for.
     """
-    _refuse_several_facts(requests)
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "requests.json"
-        write_text(data, json.dumps([flat_record(request) for request in requests]))
-        registry = load_registry()
-        config = study_for(choice, DatasetSection(path=str(data), format="flat"))
-        _refuse_without_subjects(config, registry, requests)
-        told = notes(config)
-        for note in told:
-            say(note)
-        config = with_layers(config, registry, say)
-        most = max(tokens, config.continuation_tokens)
-        config = config.model_copy(update={"continuation_tokens": most})
-        job = prepare(config, "these options", cache, say, registry)
+    with planned(choice, requests, cache, say, tokens) as plan:
+        job, config, registry = plan.job, plan.config, plan.registry
         rounded = rounding_table(job.model, job.perplexity, cache, say)
         scale = scale_of(read_table(rounded, ROUNDING))
         from editcore.runs.edit import Shard
@@ -79,7 +79,30 @@ def set_up(
         ]
         shard = replace(shard, requests=read)
         measured = measured_with(shard.rows, config)
-        return Ready(registry, shard, config.collapse, measured, scale, told)
+        return Ready(registry, shard, config.collapse, measured, scale, plan.notes)
+
+
+@contextmanager
+def planned(
+    choice: Choice, requests: Sequence["EditRequest"], cache: Path, say: Say, tokens: int = 0
+) -> Iterator[Planned]:
+    """A block in which the job of the requests can be run, as in `set_up`, with its artefacts."""
+    _refuse_several_facts(requests)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "requests.json"
+        write_text(data, json.dumps([flat_record(request) for request in requests]))
+        registry = load_registry()
+        config = study_for(choice, DatasetSection(path=str(data), format="flat"))
+        _refuse_without_subjects(config, registry, requests)
+        told = notes(config)
+        for note in told:
+            say(note)
+        config = with_layers(config, registry, say)
+        most = max(tokens, config.continuation_tokens)
+        config = config.model_copy(update={"continuation_tokens": most})
+        yield Planned(
+            registry, config, prepare(config, "these options", cache, say, registry), told
+        )
 
 
 def _refuse_several_facts(requests: Sequence["EditRequest"]) -> None:

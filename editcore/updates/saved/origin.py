@@ -153,11 +153,14 @@ def _checked(file: Path, job: Mapping[str, Any], case: int, delta: "Delta") -> _
             not math.isclose(norm, delta.norm(), rel_tol=TOLERANCE)
         ):
             return None, None
+        fact = EditedFact.model_validate(report)
+        if report["grade"] is None:  # the edit was made without measuring it
+            return (fact,), None
         verdict = report | {
             "rule": report["collapse"],
             "measured_with": report["measured_with"]["sentence"],
         }
-        return (EditedFact.model_validate(report),), RecordedVerdict.model_validate(verdict)
+        return (fact,), RecordedVerdict.model_validate(verdict)
 
 
 def _guarded(file: Path, job: Mapping[str, Any], case: int, delta: "Delta") -> _Found:

@@ -8,13 +8,14 @@ from typing import Any
 from editcore.config.collapse import CollapseSection
 from editcore.config.messages import shown
 from editcore.config.stages import DownstreamSection
-from editcore.config.study import MomentSection, StudyConfig
+from editcore.config.study import StudyConfig
+from editcore.config.texts import MomentSection
 from editcore.datasets.invented_world import downstream_tasks, notes
 from editcore.datasets.readers import read_requests
 from editcore.errors import ModelError
 from editcore.planning import preflight
 from editcore.planning.jobs import ModelSpec, PerplexitySpec, PrefixJob
-from editcore.planning.sources import model_spec, perplexity_spec
+from editcore.planning.sources import model_spec, perplexity_spec, prefix_job
 from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
 from editcore.runs.prepare import named_model, settings_without_editor
@@ -78,16 +79,13 @@ def plan(
     chosen = () if tasks is None else tuple(tasks) or downstream_tasks(section.tasks, model.source)
     if chosen:
         preflight.tasks(chosen)
-    prefixes = settings.prefixes
     return Comparison(
         model,
         other,
         tuple(map(str, files)),
         perplexity_spec(settings.perplexity, model),
         settings.collapse,
-        PrefixJob(
-            model=model.plain, lengths=prefixes.lengths, seeds=prefixes.seeds, seed=settings.seed
-        ),
+        prefix_job(settings.prefixes, model, settings.seed),
         tuple(requests),
         chosen,
         section.limit,
