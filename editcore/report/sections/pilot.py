@@ -1,88 +1,64 @@
-"""Whether high perplexity means lost ability: all edits, and task scores of the worst models."""
+"""All single edits: how far each moved the model's perplexity."""
 
-from collections.abc import Iterator
+from functools import partial
 
 import polars as pl
 
-from editcore.numbers import plural, share
-from editcore.records.schemas import DOWNSTREAM
+from editcore.collapse.verdict import COLLAPSED, DAMAGED
+from editcore.numbers import count, plural, real, times
 from editcore.report.data import ReportData
 from editcore.report.drawing import strips
-from editcore.report.section import Drawing, PageSection
-from editcore.report.tables import Table
-from editcore.requests import OK
+from editcore.report.section import Drawing, PageSection, Part
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Strips of perplexity for every model, and the task scores of the worst models."""
-    if study.made().is_empty():
+    """Strips of the perplexity of every edited model; None if none was measured."""
+    measured = study.made().filter(pl.col("perplexity_ratio").is_not_null())
+    if measured.is_empty():
         return None
-    drawings = tuple(
-        Drawing(
-            f"strips-model={model}",
-            f"Perplexity of {model} after each single edit, by editor and data set.",
-            lambda model=model: strips.draw(study, model),  # type: ignore[misc]
-        )
-        for model in study.models
-        if not study.made(model=model).is_empty()
-    )
-    scores = study.table("downstream", DOWNSTREAM)
-    tables = () if scores is None else (_table(scores),)
-    paragraphs = [
-        "Every point is a model that was edited once, from the original weights. "
-        "The scale is logarithmic; ∞ marks models whose probabilities are no longer finite."
-    ]
-    if scores is not None:
-        paragraphs.append(
-            "The table shows whether a high perplexity also means lost ability: it compares the "
-            "models with the highest perplexity with the unedited one and with random guessing."
-        )
     return PageSection(
-        "pilot",
-        "All single edits, and task scores of the worst models",
-        tuple(paragraphs),
-        drawings,
-        tables,
+        anchor="pilot",
+        title="All single edits",
+        part=Part.EDITS,
+        point=point(measured),
+        paragraphs=(
+            "Each point is a model that was edited once, from the original weights. The scale is "
+            "logarithmic; ∞ marks models whose probabilities are no longer finite. All edits are "
+            "in summary/cases.parquet.",
+        ),
+        drawings=(
+            Drawing(
+                "strips",
+                "Perplexity after each single edit, relative to the unedited model’s, by editor "
+                "and data set, with a panel for each model.",
+                partial(strips.draw, study),
+            ),
+        ),
     )
 
 
-def _table(scores: pl.DataFrame) -> Table:
-    heads = (
-        "model",
-        "task",
-        "metric",
-        "items",
-        "unedited",
-        "worst: mean",
-        "spread",
-        "of",
-        "not finite",
-        "random",
-    )
-    return Table(
-        "The models with the highest perplexity: mean and standard deviation of their scores.",
-        heads,
-        tuple(_rows(scores)),
-        3,
-    )
+def point(measured: pl.DataFrame) -> str:
+    """How many edits harmed their model, and what the median edit did to perplexity.
 
-
-def _rows(scores: pl.DataFrame) -> Iterator[tuple[str, ...]]:
-    groups = scores.sort("model", "task").group_by("model", "task", maintain_order=True)
-    for (model, task), frame in groups:
-        unedited = frame.filter(pl.col("case_id").is_null()).row(0, named=True)
-        worst = frame.filter(pl.col("top"))
-        found = worst.filter(pl.col("status") == OK)["score"]
-        mean, deviation = found.mean(), found.std()
-        yield (
-            str(model),
-            str(task),
-            unedited["metric"],
-            f"{unedited['n_items']:,}",
-            share(unedited["score"]),
-            share(mean if isinstance(mean, float) else None),
-            share(deviation if isinstance(deviation, float) else None),
-            plural(len(found), "model"),
-            f"{len(worst) - len(found):,}",
-            share(unedited["random"]),
-        )
+    >>> rows = {"grade": ["sound", "sound", "collapsed"], "collapsed": [False, False, True]}
+    >>> rows["perplexity_ratio"] = [1.0, 1.25, float("inf")]
+    >>> point(pl.DataFrame(rows))
+    'Of 3 single edits, 1 collapsed the model and 0 damaged it; the median edit left perplexity at ×1.25.'
+    >>> print(point(pl.DataFrame(rows).head(2)))
+    None of 2 single edits harmed the model; the highest perplexity is ×1.25 the unedited one.
+    """
+    edits = plural(len(measured), "single edit")
+    ratios = measured["perplexity_ratio"].sort()
+    gone = int(measured["collapsed"].sum())
+    graded = measured["grade"].null_count() == 0
+    damaged = measured.filter(grade=DAMAGED).height
+    if not gone + damaged:
+        harmed = "harmed" if graded else COLLAPSED
+        most = f"the highest perplexity is {times(ratios[-1])} the unedited one"
+        return f"None of {edits} {harmed} the model; {most}."
+    also = f" and {count(damaged)} damaged it" if graded else ""
+    left = times(real(ratios.quantile(0.5, "nearest")))
+    return (
+        f"Of {edits}, {count(gone)} collapsed the model{also}; "
+        f"the median edit left perplexity at {left}."
+    )
