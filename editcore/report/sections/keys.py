@@ -39,7 +39,7 @@ def section(study: ReportData) -> PageSection | None:
         "keys",
         "The gap between keys: of collapse cases after prefixes to both sets of bare keys, and of "
         "the first position to later ones by layer, with a line of panels for each model.",
-        partial(_gaps, study, moved, depth),
+        partial(draw_gaps, study, moved, depth),
     )
     clouds = [
         Drawing(
@@ -47,7 +47,7 @@ def section(study: ReportData) -> PageSection | None:
             f"Projections of keys by {METHODS[method]}: directions C⁻¹k̄ and bare keys of unit "
             "length; mean and bare keys; first tokens’ keys and collapse cases after a prefix; "
             "tokens of the encoder’s last block.",
-            partial(_clouds, study, points.filter(method=method)),
+            partial(draw_clouds, study, points.filter(method=method)),
         )
         for method in METHODS
         if method in points["method"]
@@ -112,7 +112,8 @@ def gap(distances: pl.DataFrame) -> float | None:
     return float(2 * between - sum(within))
 
 
-def _gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Figure:
+def draw_gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Figure:
+    """A line of panels per model: gaps by length of the prefix, and by layer."""
     models = [model for model in study.models if model in moved["model"]]
     whats = ("after prefixes", "first position by layer")
     figure, grid = panels([f"{model}: {what}" for model in models for what in whats], 2, MOVES)
@@ -141,7 +142,7 @@ def _line(axes: Axes, across: Sequence[Any], gaps: pl.Series, mark: Mark, label:
     axes.plot(across, gaps.to_list(), label=label, **style)
 
 
-def _clouds(study: ReportData, points: pl.DataFrame) -> Figure:
+def draw_clouds(study: ReportData, points: pl.DataFrame) -> Figure:
     """A line of panels per model, with a legend below each column."""
     shown = [
         (model, name)

@@ -38,12 +38,13 @@ def section(study: ReportData) -> PageSection | None:
 
 
 def point(measured: pl.DataFrame) -> str:
-    """How many edits harmed their model, and what the median edit did to perplexity.
+    r"""How many edits harmed their model, and what the median edit did to perplexity.
 
     >>> rows = {"grade": ["sound", "sound", "collapsed"], "collapsed": [False, False, True]}
     >>> rows["perplexity_ratio"] = [1.0, 1.25, float("inf")]
-    >>> point(pl.DataFrame(rows))
-    'Of 3 single edits, 1 collapsed the model and 0 damaged it; the median edit left perplexity at ×1.25.'
+    >>> print(point(pl.DataFrame(rows)).replace("; ", ";\n"))
+    Of 3 single edits, 1 collapsed the model and 0 damaged it;
+    the median edit left perplexity at ×1.25.
     >>> print(point(pl.DataFrame(rows).head(2)))
     None of 2 single edits harmed the model; the highest perplexity is ×1.25 the unedited one.
     """
