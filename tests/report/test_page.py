@@ -226,6 +226,10 @@ def test_probes_of_depth_get_a_section_of_their_own(
     assert table.heads[3:] == ("edits", "portability", "unedited", "several steps", "reversed")
     assert table.rows[0][3:] == ("2", "0.50", "0.25", "1.00 (1)", "–")
     assert "In brackets" in table.caption
+    assert section.point == (
+        "Of the answers that follow from an edited fact, models predict a share of 0.50 of the "
+        "tokens (unedited: 0.25)."
+    )
 
 
 def test_inlined_figures_have_names_of_their_own_and_the_colours_of_the_page() -> None:

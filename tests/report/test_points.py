@@ -71,7 +71,7 @@ def test_a_sequence_that_was_never_measured_has_no_ratio(study: ReportData) -> N
         pl.col("grade").cast(pl.String), pl.col("perplexity_ratio").cast(float)
     )
     said = lasted(study, rows)
-    assert said == "Edited in sequence, small did not collapse within 1 edits by alpha."
+    assert said == "Edited in sequence, small did not collapse within 1 edit by alpha."
 
 
 WARNINGS = "calibrated_on tested_on editor predictor target auc"

@@ -111,7 +111,9 @@ def unbeaten(standings: Sequence[Standing]) -> list[Standing]:
 
 def table(found: Mapping[str, Sequence[Standing]], sequences: pl.DataFrame | None = None) -> Table:
     """The ranking; with sequences, also the number of edits after which each model collapsed."""
-    steps = [] if sequences is None else batches(sequences)
+    steps: dict[int, pl.DataFrame] = {}
+    if sequences is not None:
+        steps = {n: sequences.filter(batch=n) for n in batches(sequences)}
     cells = [
         (
             model,
@@ -124,7 +126,7 @@ def table(found: Mapping[str, Sequence[Standing]], sequences: pl.DataFrame | Non
             *map(share, (one.harmed, one.collapsed)),
             duration(one.seconds),
             *map(storage, (one.memory, one.size)),
-            *(_lasted(sequences, model=model, editor=one.editor, batch=n) for n in steps),
+            *(_lasted(rows.filter(model=model, editor=one.editor)) for rows in steps.values()),
         )
         for model, standings in found.items()
         for rank, one in enumerate(standings, 1)
@@ -230,9 +232,8 @@ def _standing(tried: pl.DataFrame, editor: str) -> Standing | None:
     return Standing(editor, len(tried), len(failed), means=means, **shares)
 
 
-def _lasted(sequences: pl.DataFrame, **where: str | int) -> str:
+def _lasted(rows: pl.DataFrame) -> str:
     """The number of edits at which sequences were first found to have collapsed."""
-    rows = sequences.filter(**where)
     if rows.is_empty():
         return number(None)
     collapsed = rows.filter(pl.col("collapsed")).group_by("order").agg(pl.col("edits").min())

@@ -103,13 +103,14 @@ def gap(distances: pl.DataFrame) -> float | None:
     """
     means = {
         frozenset(pair): mean
-        for *pair, mean in distances.select("first", "second", "mean").iter_rows()
+        for *pair, mean in distances.select("first", "second", "mean").drop_nulls().iter_rows()
     }
     pairs = (BARE, BARE[:1], BARE[1:])
-    between, *within = (means.get(frozenset(pair)) for pair in pairs)
-    if between is None or None in within:
+    known = [means[key] for pair in pairs if (key := frozenset(pair)) in means]
+    if len(known) < len(pairs):
         return None
-    return float(2 * between - sum(within))
+    between, first, second = known
+    return float(2 * between - first - second)
 
 
 def draw_gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Figure:
@@ -138,8 +139,8 @@ def draw_gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Fi
 
 
 def _line(axes: Axes, across: Sequence[Any], gaps: pl.Series, mark: Mark, label: str) -> None:
-    style = {"color": mark.colour, "marker": mark.marker, "markersize": 4, "linewidth": 1.3}
-    axes.plot(across, gaps.to_list(), label=label, **style)
+    (line,) = axes.plot(across, gaps.to_list(), color=mark.colour, label=label)
+    line.set(marker=mark.marker, markersize=4, linewidth=1.3)
 
 
 def draw_clouds(study: ReportData, points: pl.DataFrame) -> Figure:

@@ -47,7 +47,7 @@ def outcome(by_editor: dict[str, pl.DataFrame]) -> str:
     left = [(end, listed(names, MOST_NAMED, "more")) for end, names in kept.items()]
     ends = [*sorted(gone), *left]
     told = [
-        f"{number(edits)}{'' if place else ' edits'} by {editor}"
+        f"{number(edits)}{'' if place else ' edit' if edits == 1 else ' edits'} by {editor}"
         for place, (edits, editor) in enumerate(ends)
     ]
     first_ones, others = told[: len(gone)], told[len(gone) :]
