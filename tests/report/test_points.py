@@ -156,10 +156,12 @@ def test_the_gap_between_keys_is_an_energy_distance(study: ReportData) -> None:
         ("small", 1, "normal", "cosine", 0.2),
         ("small", 8, "normal", "mahalanobis", 9.0),
     )
-    start = "The gap between the keys of collapse cases and the bare keys of normal cases is 0.6"
+    start = (
+        "The gap (0 if alike) between the keys of collapse cases and the bare keys of normal ones"
+    )
     said = keys.point(study, distances, moved)
-    assert said == f"{start}00 on small (0.0500 after a prefix of 4 tokens)."
-    assert keys.point(study, distances, moved.head(1)) == f"{start}00 on small."
+    assert said == f"{start} is 0.600 on small (0.0500 after a prefix of 4 tokens)."
+    assert keys.point(study, distances, moved.head(1)) == f"{start} is 0.600 on small."
     few = keys.point(study, distances.head(2), moved)
     assert few == "There are too few keys to compare those of collapse cases with normal ones."
 

@@ -88,8 +88,8 @@ def point(study: ReportData, distances: pl.DataFrame, moved: pl.DataFrame) -> st
     if not parts:
         return "There are too few keys to compare those of collapse cases with normal ones."
     return (
-        "The gap between the keys of collapse cases and the bare keys of normal cases is "
-        f"{listed(parts, MOST_NAMED)}."
+        "The gap (0 if alike) between the keys of collapse cases and the bare keys of normal ones "
+        f"is {listed(parts, MOST_NAMED)}."
     )
 
 
