@@ -12,7 +12,7 @@ from editcore.report.drawing.style import INK, MUTED, dots, marks, panels
 
 WIDEST = 0.42  # of a line, to either side
 COLUMNS = 2
-PANEL, LINE = 3.0, 0.34  # inches: the width of a panel, and the height of an editor's line
+PANEL, LINE = 3.4, 0.27  # inches: the width of a panel, and the height of an editor's line
 DASHED = (0, (4, 3))
 
 

@@ -17,7 +17,7 @@ from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 
 Row = Mapping[str, Any]
-COLUMNS, PANEL = 2, 3.0  # panels side by side, and the width of one in inches
+COLUMNS, PANEL = 2, 3.4  # panels side by side, and the width of one in inches
 EXAMPLES = 3  # of each editor
 LONGEST = 90  # characters of an answer that are shown
 ALONE = "teacher forcing"
@@ -138,8 +138,8 @@ def table(study: ReportData, scores: pl.DataFrame) -> Table:
         rows.append((*names, f"{n:,}", share(group["forced"]), *cells))
     heads = [head for c in contexts for head in (f"{c}: exact or unchanged", "within")]
     caption = (
-        "Teacher forcing and free answers; for locality, of which nothing must change, the share "
-        "of answers that are the unedited model’s. All scores are in summary/answers.parquet."
+        "Teacher forcing and free answers. For locality, of which nothing must change, it is the "
+        "share of answers that are the unedited model’s. All scores are in summary/answers.parquet."
     )
     return Table(
         caption,
@@ -210,7 +210,7 @@ def draw(study: ReportData, scores: pl.DataFrame) -> Figure:
     lines = [f"{editor}, {dataset}" if several else editor for editor, dataset in names]
     marks_of = dict(zip(_contexts(scores), (Mark(*each) for each in PALETTE), strict=False))
     columns = min(COLUMNS, len(models))
-    figure, grid = panels(models, columns, (PANEL, 0.7 + 0.26 * len(names)))
+    figure, grid = panels(models, columns, (PANEL, 0.7 + 0.19 * len(names)))
     for place, (axes, model) in enumerate(zip(grid, models, strict=True)):
         for group, asked in facts:
             if group["model"] == model:

@@ -135,9 +135,9 @@ def table(found: Mapping[str, Sequence[Standing]], sequences: pl.DataFrame | Non
     heads = ("model", "rank", "editor", "edits", "failed", "usable", "took", *HEADS)
     last = ("harmed", "collapsed", "time", "memory", "size", *lasted)
     caption = (
-        "Usable is a share of all single edits; took to collapsed are shares and means of those "
-        "that succeeded. Time is the mean for making an edit, without training, memory the largest "
-        "peak of a process with the model, and size the median size of the change."
+        "Editors by their share of usable edits. That is a share of all single edits; took to "
+        "collapsed are shares and means of those that succeeded. Time is the mean for making an "
+        "edit, without training, memory the largest peak of a process with the model, and size the median size of the change."
         + (" " + SEQUENCE_WORDS if steps else "")
     )
     return Table(caption, (*heads, *last), tuple(cells), 3)
@@ -155,7 +155,7 @@ def draw(found: Mapping[str, Sequence[Standing]], shown: Mapping[str, Mark]) -> 
     `shown` are the editors' marks, the same for every model.
     """
     most = max(len(standings) for standings in found.values())
-    figure, grid = panels(list(found), 1, (6.0, max(2.6, 0.17 * most + 0.6)))
+    figure, grid = panels(list(found), 1, (7.0, max(1.8, 0.17 * most + 0.6)))
     for axes, standings in zip(grid, found.values(), strict=True):
         _panel(axes, standings, shown)
     return figure

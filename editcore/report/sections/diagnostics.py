@@ -23,7 +23,7 @@ def section(study: ReportData) -> PageSection | None:
         return None
     heads = ("model", "editor", "of", "number", "edits", "median", "least", "greatest")
     caption = (
-        "Each number over the edits for which it is finite; one after a dot is that of the layer."
+        "Numbers that editors report, where they are finite. One after a dot is that of the layer."
     )
     return PageSection(
         anchor="diagnostics",

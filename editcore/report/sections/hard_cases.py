@@ -20,8 +20,8 @@ def section(study: ReportData) -> PageSection | None:
         return None
     heads = ("model", "editor", "outcome", "edits", "subject first", "one token", "mean tokens")
     caption = (
-        "Edits by outcome, for editors that collapsed a model: the share whose prompt begins with "
-        "the subject, and the subject’s tokens."
+        "Subjects by outcome, for editors that collapsed a model: the share that open the prompt, "
+        "and their tokens."
     )
     table = Table(caption, heads, tuple(_rows(study, judged)), 3)
     return PageSection(
@@ -39,18 +39,18 @@ def point(judged: pl.DataFrame) -> str:
 
     >>> rows = {"collapsed": [True, True, False, False], "subject_start": [0, 0, 0, 13]}
     >>> print(point(pl.DataFrame(rows)))
-    The subject opens the prompt of 100 % of the 2 edits that collapsed a model, of the others 50 %.
+    The subject opens the prompt in 100 % of 2 edits that collapsed a model, and in 50 % of others.
     >>> print(point(pl.DataFrame(rows).head(1)))
-    The subject opens the prompt of 100 % of the 1 edit that collapsed a model; there are no others.
+    The subject opens the prompt in 100 % of 1 edit that collapsed a model; there are no others.
     """
     gone, others = judged.filter("collapsed"), judged.filter(~pl.col("collapsed"))
     start = (
-        f"The subject opens the prompt of {_opening(gone)} of the "
-        f"{plural(len(gone), 'edit')} that collapsed a model"
+        f"The subject opens the prompt in {_opening(gone)} of {plural(len(gone), 'edit')} that "
+        "collapsed a model"
     )
     if others.is_empty():
         return f"{start}; there are no others."
-    return f"{start}, of the others {_opening(others)}."
+    return f"{start}, and in {_opening(others)} of others."
 
 
 def _opening(rows: pl.DataFrame) -> str:

@@ -21,8 +21,9 @@ PANELS = {
     "first": "first tokens",
     "encoder": "encoder",
 }
+COLUMNS = 4
 METHODS = {"pca": "principal components", "t-sne": "t-SNE"}
-CLOUD, MOVES = (1.9, 1.9), (3.0, 2.3)  # inches, of a panel
+CLOUD, GAP = (1.9, 1.9), (2.1, 1.9)  # inches, of a panel
 COSINE = "cosine"
 BARE = tuple(f"{cases} bare" for cases in (COLLAPSE, NORMAL))
 
@@ -117,24 +118,26 @@ def draw_gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Fi
     """A line of panels per model: gaps by length of the prefix, and by layer."""
     models = [model for model in study.models if model in moved["model"]]
     whats = ("after prefixes", "first position by layer")
-    figure, grid = panels([f"{model}: {what}" for model in models for what in whats], 2, MOVES)
-    sets, parts = marks((COLLAPSE, NORMAL)), marks(depth["part"].unique().sort().to_list())
+    titles = [f"{model}\n{what}" for model in models for what in whats]
+    figure, grid = panels(titles, min(COLUMNS, len(titles)), GAP)
+    sets, parts = (COLLAPSE, NORMAL), depth["part"].unique().sort().to_list()
+    shown = marks((*sets, *parts))
     for place, model in enumerate(models):
         after, by_layer = grid[2 * place], grid[2 * place + 1]
-        for reference, mark in sets.items():
+        for reference in sets:
             rows = moved.filter(model=model, metric=COSINE, reference=reference).sort("length")
             lengths = [str(length) for length in rows["length"]]
-            _line(after, lengths, rows["gap"], mark, f"to bare {reference} keys")
+            _line(after, lengths, rows["gap"], shown[reference], f"to bare {reference} keys")
         after.set_xlabel("tokens of the prefix")
-        for part, mark in parts.items():
+        for part in parts:
             rows = depth.filter(model=model, part=part, position=0).sort("layer")
-            _line(by_layer, rows["layer"].to_list(), rows["gap"], mark, part)
+            _line(by_layer, rows["layer"].to_list(), rows["gap"], shown[part], part)
         by_layer.set_xlabel("layer")
         for axes in (after, by_layer):
-            axes.set_ylabel("gap (cosine)")
             axes.set_ylim(bottom=min(0.0, *axes.get_ylim()))
-    for axes in grid[-2:]:
-        _legend_below(axes)
+    grid[0].set_ylabel("gap (cosine)")
+    handles = [line for axes in grid[:2] for line in axes.lines]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -152,7 +155,7 @@ def draw_clouds(study: ReportData, points: pl.DataFrame) -> Figure:
         if not points.filter(model=model, panel=name).is_empty()
     ]
     titles = [f"{model}: {PANELS[name]}" for model, name in shown]
-    figure, grid = panels(titles, min(len(PANELS), len(shown)), CLOUD)
+    figure, grid = panels(titles, min(COLUMNS, len(shown)), CLOUD)
     last = {name: axes for axes, (_, name) in zip(grid, shown, strict=True)}
     for axes, (model, name) in zip(grid, shown, strict=True):
         some = points.filter(model=model, panel=name)
@@ -167,12 +170,8 @@ def draw_clouds(study: ReportData, points: pl.DataFrame) -> Figure:
             axes.set_xlabel(f"{first:.0%} of variance", fontsize=SMALL)
             axes.set_ylabel(f"{some['explained_y'][0]:.0%} of variance", fontsize=SMALL)
     for axes in last.values():
-        _legend_below(axes)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.25), frameon=False, fontsize=SMALL)
     return figure
-
-
-def _legend_below(axes: Axes) -> None:
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.25), frameon=False, fontsize=SMALL)
 
 
 def _distances(distances: pl.DataFrame) -> Table:
@@ -189,5 +188,5 @@ def _distances(distances: pl.DataFrame) -> Table:
         for row in distances.iter_rows(named=True)
     ]
     heads = ("model", "from", "to", "distance", "mean", "95 %", "n")
-    caption = "Mean distances within and between sets of keys, over pairs; intervals by bootstrap."
+    caption = "Mean distances within and between sets of keys. Intervals are by bootstrap."
     return Table(caption, heads, tuple(rows), 4)

@@ -11,12 +11,13 @@ from editcore.numbers import listed, number
 from editcore.records.model_schemas import LAYERS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import HEIGHT, MUTED, WIDTH, Mark, marks, panels
+from editcore.report.drawing.style import MUTED, Mark, marks, panels
 from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 from editcore.requests import OK
 
 TITLES = {"key_cosine": "cosine of bare and mean key", "denominator_share": "k̄·kᵘ / k̄·k̄"}
+COLUMNS, PANEL = 4, (2.3, 2.0)  # inches
 LEAST = 1e-4  # the log axis ends here; a share may be zero or negative
 
 
@@ -96,13 +97,13 @@ def draw(study: ReportData, found: pl.DataFrame) -> Figure:
     """Cosine and quotient by layer, a line of panels per model; edited layers are dashed."""
     models = found["model"].unique(maintain_order=True).to_list()
     datasets = marks(found["dataset"].unique(maintain_order=True).to_list())
-    titles = [f"{model}: {title}" for model in models for title in TITLES.values()]
-    figure, grid = panels(titles, len(TITLES), (WIDTH * 0.8, HEIGHT * 0.75))
+    titles = [f"{model}\n{title}" for model in models for title in TITLES.values()]
+    figure, grid = panels(titles, min(COLUMNS, len(titles)), PANEL)
     shares = [found[f"denominator_share_{part}"].clip(LEAST) for part in ("low", "high")]
     scale = log_scale([1.0, *shares[0], *shares[1]])
     for place, model in enumerate(models):
         edited = edited_layers(study, model)
-        dashed = f" (dashed: {', '.join(map(str, edited))}, edited here)" if edited else ""
+        dashed = f" (edited: {', '.join(map(str, edited))})" if edited else ""
         for axes, name in zip(grid[2 * place : 2 * place + 2], TITLES, strict=True):
             for dataset, mark in datasets.items():
                 some = found.filter(model=model, dataset=dataset).sort("layer")

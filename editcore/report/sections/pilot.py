@@ -4,11 +4,12 @@ from functools import partial
 
 import polars as pl
 
-from editcore.collapse.verdict import COLLAPSED, DAMAGED
-from editcore.numbers import count, plural, real, times
+from editcore.numbers import in_percent, plural
 from editcore.report.data import ReportData
 from editcore.report.drawing import strips
 from editcore.report.section import Drawing, PageSection, Part
+
+SAME = 0.1  # a relative change of perplexity below which it is nearly the same
 
 
 def section(study: ReportData) -> PageSection | None:
@@ -38,28 +39,22 @@ def section(study: ReportData) -> PageSection | None:
 
 
 def point(measured: pl.DataFrame) -> str:
-    r"""How many edits harmed their model, and what the median edit did to perplexity.
+    r"""How often perplexity stayed nearly the same, over all edits and by editor.
 
-    >>> rows = {"grade": ["sound", "sound", "collapsed"], "collapsed": [False, False, True]}
-    >>> rows["perplexity_ratio"] = [1.0, 1.25, float("inf")]
-    >>> print(point(pl.DataFrame(rows)).replace("; ", ";\n"))
-    Of 3 single edits, 1 collapsed the model and 0 damaged it;
-    the median edit left perplexity at ×1.25.
-    >>> print(point(pl.DataFrame(rows).head(2)))
-    None of 2 single edits harmed the model; the highest perplexity is ×1.25 the unedited one.
+    >>> rows = {"editor": ["a", "b", "b"], "perplexity_ratio": [1.0, 1.25, float("inf")]}
+    >>> print(point(pl.DataFrame(rows)).replace(": ", ":\n"))
+    Perplexity changed by less than 10 % after 33.3 % of 3 single edits:
+    least often with b (0 %), most often with a (100 %).
+    >>> point(pl.DataFrame(rows).head(1))
+    'Perplexity changed by less than 10 % after 100 % of 1 single edit.'
     """
+    same = ((pl.col("perplexity_ratio") - 1).abs() < SAME).mean()
+    editors = measured.group_by("editor", maintain_order=True).agg(same=same).sort("same")
+    share = in_percent(measured.select(same).item())
     edits = plural(len(measured), "single edit")
-    ratios = measured["perplexity_ratio"].sort()
-    gone = int(measured["collapsed"].sum())
-    graded = measured["grade"].null_count() == 0
-    damaged = measured.filter(grade=DAMAGED).height
-    if not gone + damaged:
-        harmed = "harmed" if graded else COLLAPSED
-        most = f"the highest perplexity is {times(ratios[-1])} the unedited one"
-        return f"None of {edits} {harmed} the model; {most}."
-    also = f" and {count(damaged)} damaged it" if graded else ""
-    left = times(real(ratios.quantile(0.5, "nearest")))
-    return (
-        f"Of {edits}, {count(gone)} collapsed the model{also}; "
-        f"the median edit left perplexity at {left}."
-    )
+    start = f"Perplexity changed by less than {in_percent(SAME)} after {share} of {edits}"
+    (least, low), (most, high) = editors.row(0), editors.row(-1)
+    if low == high:
+        return f"{start}."
+    ends = f"least often with {least} ({in_percent(low)}), most often with {most}"
+    return f"{start}: {ends} ({in_percent(high)})."

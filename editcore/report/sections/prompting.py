@@ -62,5 +62,5 @@ def _table(found: pl.DataFrame) -> Table:
             for row in (by_metric.get(metric) for metric in METRICS)
         ]
         rows.append((*map(str, names), *cells, f"{max(group['n'].to_list()):,}"))
-    caption = "Mean shares of target tokens, bare and after prefixes, with 95 % Wilson intervals."
+    caption = "Shares of target tokens, bare and after prefixes, with 95 % Wilson intervals."
     return Table(caption, heads, tuple(rows), len(keys))

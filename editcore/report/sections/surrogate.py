@@ -20,7 +20,7 @@ from editcore.summary.correlation import correlated
 from editcore.summary.grade_check import FALL, HEADS, cells, compared
 
 COLUMNS = 2
-PANEL = (3.0, 2.6)  # inches
+PANEL = (3.4, 1.9)  # inches
 # The share of a task's score above guessing that is left; a task guessed as well unedited has none.
 LEFT = (pl.col("score") - pl.col("random")) / (pl.col("unedited") - pl.col("random"))
 Row = Mapping[str, Any]
@@ -83,8 +83,9 @@ def _range(values: pl.Series) -> str:
 def grades(rows: Sequence[Row]) -> Table:
     """How often a model that was graded as harmed also lost a task's score, by model."""
     caption = (
-        "Edited models that did tasks: those graded as harmed (damaged or collapsed), those that "
-        f"lost more than {100 * FALL:.0f} points in some task, and both."
+        "Grades next to lost scores. Of the edited models that did tasks: those graded as harmed "
+        f"(damaged or collapsed), those that lost more than {100 * FALL:.0f} points in some task, "
+        "and both."
     )
     return Table(caption, HEADS, cells([*rows]), 1)
 
@@ -97,8 +98,8 @@ def table(scores: pl.DataFrame, found: pl.DataFrame) -> Table:
         *("ρ", "95 % interval", "p", "models"),
     )
     caption = (
-        "Scores of the unedited model and of those with the highest perplexity (worst), and the "
-        "correlation of score and perplexity; all scores are in summary/downstream.parquet."
+        "Scores by task, and their correlation with perplexity. “Worst” are the models with the "
+        "highest perplexity; all scores are in summary/downstream.parquet."
     )
     return Table(caption, heads, tuple(_rows(scores, found)), 3)
 

@@ -28,7 +28,7 @@ IN_WORDS = {
     "8-bit-adapter": "as an adapter of the model at 8 bits",
     "4-bit-adapter": "as an adapter of the model at 4 bits",
 }
-PANEL = (3.2, 2.0)  # inches
+PANEL = (3.6, 1.6)  # inches
 SPREAD = 0.6  # of the distance between two treatments, over which the editors are placed
 WORDS = (
     "Some edited models are rounded to 8 and 4 bits, pruned by the size of their weights, or "
@@ -178,9 +178,9 @@ def _table(study: ReportData, found: pl.DataFrame) -> Table:
         for row in rows
     )
     caption = (
-        "Means over treated edited models, with 95 % Wilson intervals; “unedited” is the efficacy "
-        "of the unedited model after the same treatment, with which ratio and grades compare. "
-        "All columns are in summary/survival.parquet."
+        "Means over treated edited models. Intervals are Wilson’s, of 95 %; “unedited” is the "
+        "efficacy of the unedited model after the same treatment, with which ratio and grades "
+        "compare. All columns are in summary/survival.parquet."
     )
     heads = ("model", "editor", "data set", "treatment", "edits", "failed", *METRICS.values())
     last = ("unedited", "median ratio", "damaged", "collapsed")

@@ -38,7 +38,7 @@ def section(study: ReportData) -> PageSection | None:
         return None
     return PageSection(
         anchor="updates",
-        title="Why: inconsistent keys",
+        title="Inconsistent keys",
         part=Part.MECHANISM,
         point=point(study, updates),
         paragraphs=(
@@ -141,7 +141,7 @@ def _shared(shared: pl.DataFrame) -> Table:
         for row in shared.iter_rows(named=True)
     ]
     caption = (
-        "What cases that collapse the model with mixed keys and C have in common; “area” is how "
+        "What cases that collapse the model have in common (mixed keys, with C). “Area” is how "
         "often one has a smaller value than another case (ties count half)."
     )
     return Table(caption, heads, tuple(rows), 2)
@@ -162,7 +162,7 @@ def _positions(positions: pl.DataFrame) -> Table:
     by = ("model", "cases", "swapped")
     rows = _grouped(positions, by, cells, {True: "swapped", False: "its own"})
     caption = (
-        "Perplexity with the subject at its own position or swapped: a first token (collapse) to "
-        "the second position, the second token of a normal subject to the first."
+        "Perplexity with the subject’s position swapped (mixed keys, with C). A first token "
+        "(collapse) moves to the second position, a second token of a normal subject to the first."
     )
     return Table(caption, heads, rows, 3)

@@ -28,8 +28,8 @@ NAMES = {
     "subject_position": "subject’s position",
 }
 VERBS = {"harmed": "harm", "collapsed": "collapse"}
-COLUMNS = 2
-PANEL = (2.9, 2.5)  # inches
+COLUMNS = 4
+PANEL = (2.1, 1.9)  # inches
 
 FORECASTS = (
     "Before the weights are changed for good, the edited model reads a sample of about 1,024 "
@@ -128,8 +128,8 @@ def _table(found: pl.DataFrame) -> Table:
         if row["auc"] is not None
     ]
     caption = (
-        "Area under the ROC curve over the edits of all editors, and what the threshold does with "
-        "the tested edits; each editor is in summary/warning.parquet."
+        "Predictors over the edits of all editors. “Area” is that under the ROC curve; each editor "
+        "is in summary/warning.parquet."
     )
     return Table(caption, heads, tuple(rows), 4)
 
@@ -179,9 +179,9 @@ def draw(study: ReportData, shown: Sequence[tuple[str, str]]) -> Figure:
                 axes.plot(across, up, color=mark.colour, linewidth=1.3)
                 axes.plot(*_middle(across, up), color=mark.colour, marker=mark.marker, ms=4)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.set_xlabel("share of other edits with an alarm")
-        axes.set_ylabel(f"share of {target} edits detected")
-    editor_legend(figure, drawn, 2)
+        axes.set_xlabel("share of false alarms")
+    grid[0].set_ylabel("share detected")
+    editor_legend(figure, drawn, 3)
     return figure
 
 

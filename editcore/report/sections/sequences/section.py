@@ -30,7 +30,7 @@ from editcore.report.sections.sequences.rows import ends, groups, median, named,
 from editcore.report.sections.sequences.scores import SequenceScores
 from editcore.report.tables import WHERE, Table
 
-PANEL = (3.5, 2.7)  # inches
+PANEL = (3.7, 1.8)  # inches
 MARKS = 8  # markers per line, so that editors can be distinguished without colour
 CHECKED = (
     "efficacy_so_far",
@@ -77,7 +77,7 @@ def section(study: ReportData) -> PageSection | None:
         drawings.append(scores.drawing())
     return PageSection(
         anchor="sequences",
-        title="Sequential edits",
+        title="How long models last",
         part=Part.STREAMS,
         point=lasted(study, rows),
         paragraphs=tuple(words),
@@ -144,7 +144,7 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
             )
         )
     caption = (
-        "The ends of the sequences, as medians over seeds; “after” is the number of edits at which "
+        "The ends of the sequences, as medians over seeds. “After” is the number of edits at which "
         "the model was first found to be damaged or worse, and to have collapsed. All steps are in "
         "summary/sequences.parquet."
     )
