@@ -137,8 +137,8 @@ def table(found: Mapping[str, Sequence[Standing]], sequences: pl.DataFrame | Non
     caption = (
         "Editors by their share of usable edits. That is a share of all single edits; took to "
         "collapsed are shares and means of those that succeeded. Time is the mean for making an "
-        "edit, without training, memory the largest peak of a process with the model, and size the median size of the change."
-        + (" " + SEQUENCE_WORDS if steps else "")
+        "edit, without training, memory the largest peak of a process with the model, and size "
+        "the median size of the change." + (" " + SEQUENCE_WORDS if steps else "")
     )
     return Table(caption, (*heads, *last), tuple(cells), 3)
 
