@@ -207,3 +207,24 @@ def test_clouds_and_gaps_of_all_models_are_panels(study: ReportData, tmp_path: P
     assert [axes.get_legend() is not None for axes in clouds] == [False, False, True, True]
     assert clouds[0].get_xlabel() == "50% of variance" and clouds[1].get_xlabel() == ""
     assert [len(axes.lines) for axes in gaps] == [2, 1, 2, 1]
+
+
+def test_swapped_positions_are_rows_of_the_table_of_updates() -> None:
+    grades = "grade numerator_norm perplexity perplexity_base"
+    made = table(
+        f"{UPDATES} {grades}",
+        ("small", "collapse", "mixed", True, True, 0.01, "collapsed", 3.0, 400.0, 4.0),
+        ("small", "collapse", "mixed", False, True, 0.5, "sound", 3.0, 4.1, 4.0),
+    )
+    positions = table(
+        "model cases swapped denominator grade perplexity perplexity_base",
+        ("small", "collapse", True, 2.0, "sound", 4.2, 4.0),
+        ("small", "collapse", False, 0.01, "collapsed", 400.0, 4.0),
+    )
+    found = updates.by_keys(made, positions)
+    shown = [(*row[1:3], *row[5:8], row[9]) for row in found.rows]
+    assert shown == [
+        ("mixed", "with", "0", "1", "3", "0.0100"),
+        ("mixed", "without", "0", "0", "3", "0.500"),
+        ("mixed, swapped", "with", "0", "0", "–", "2"),
+    ]

@@ -13,7 +13,6 @@ from editcore.records.mechanism_schemas import COLLAPSE, DEPTH, DISTANCES, MOVED
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import SMALL, Mark, dots, marks, panels
 from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
-from editcore.report.tables import Table
 
 PANELS = {
     "directions": "directions",
@@ -62,12 +61,13 @@ def section(study: ReportData) -> PageSection | None:
             "The gap between two clouds is twice the mean distance between them minus the mean "
             "distances within each (an energy distance, here of one minus the cosine). It is about "
             "zero if both have the same distribution, however wide. Bare keys are those of the "
-            "prompt alone, mean keys are averaged over the prefixes. A projection can mislead, so "
-            "the table has distances in the original space, the Mahalanobis distance under C among "
-            "them. More is in summary/mechanism-moved.parquet and summary/mechanism-depth.parquet.",
+            "prompt alone, mean keys are averaged over the prefixes. Gaps are measured in the "
+            "original space; projections can mislead. Distances between all sets, also the "
+            "Mahalanobis distance under C, with intervals by bootstrap, are in "
+            "summary/mechanism-distances.parquet, mechanism-moved.parquet and "
+            "mechanism-depth.parquet.",
         ),
         drawings=(gaps, *clouds),
-        tables=(_distances(distances),),
     )
 
 
@@ -172,21 +172,3 @@ def draw_clouds(study: ReportData, points: pl.DataFrame) -> Figure:
     for axes in last.values():
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.25), frameon=False, fontsize=SMALL)
     return figure
-
-
-def _distances(distances: pl.DataFrame) -> Table:
-    rows = [
-        (
-            row["model"],
-            row["first"],
-            row["second"],
-            row["metric"],
-            number(row["mean"]),
-            f"{number(row['low'])} to {number(row['high'])}",
-            f"{row['n_first']:,} and {row['n_second']:,}",
-        )
-        for row in distances.iter_rows(named=True)
-    ]
-    heads = ("model", "from", "to", "distance", "mean", "95 %", "n")
-    caption = "Mean distances within and between sets of keys. Intervals are by bootstrap."
-    return Table(caption, heads, tuple(rows), 4)

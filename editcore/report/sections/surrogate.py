@@ -17,7 +17,7 @@ from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 from editcore.requests import OK
 from editcore.summary.correlation import correlated
-from editcore.summary.grade_check import FALL, HEADS, cells, compared
+from editcore.summary.grade_check import FALL, compared
 
 COLUMNS = 2
 PANEL = (3.4, 1.9)  # inches
@@ -43,6 +43,7 @@ def section(study: ReportData) -> PageSection | None:
             "these models and the unedited one, with a 95 % bootstrap interval. Hollow points are "
             "the models with the highest perplexity that were not chosen for the range; ρ does "
             "not include them.",
+            " ".join(grades(compared(study.cases, scores))),
         ),
         drawings=(
             Drawing(
@@ -52,7 +53,7 @@ def section(study: ReportData) -> PageSection | None:
                 partial(draw, study, scores),
             ),
         ),
-        tables=(table(scores, found), grades(compared(study.cases, scores))),
+        tables=(table(scores, found),),
     )
 
 
@@ -80,14 +81,20 @@ def _range(values: pl.Series) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def grades(rows: Sequence[Row]) -> Table:
-    """How often a model that was graded as harmed also lost a task's score, by model."""
-    caption = (
-        "Grades next to lost scores. Of the edited models that did tasks: those graded as harmed "
-        f"(damaged or collapsed), those that lost more than {100 * FALL:.0f} points in some task, "
-        "and both."
-    )
-    return Table(caption, HEADS, cells([*rows]), 1)
+def grades(rows: Sequence[Row]) -> Iterator[str]:
+    r"""How often a model that was graded as harmed also lost a task's score, by model.
+
+    >>> row = {"model": "small", "n": 9, "harmed": 4, "fell": 3, "both": 2}
+    >>> print(next(grades([row])).replace("harmed, ", "harmed,\n"))
+    Of 9 edited models of small, 4 were graded as harmed,
+    3 lost more than 10 points in a task, 2 both.
+    """
+    for row in rows:
+        yield (
+            f"Of {plural(row['n'], 'edited model')} of {row['model']}, {row['harmed']:,} were "
+            f"graded as harmed, {row['fell']:,} lost more than {100 * FALL:.0f} points in a task, "
+            f"{row['both']:,} both."
+        )
 
 
 def table(scores: pl.DataFrame, found: pl.DataFrame) -> Table:

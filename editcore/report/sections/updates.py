@@ -20,6 +20,7 @@ from editcore.report.section import MOST_NAMED, PageSection, Part
 from editcore.report.tables import Table
 
 MIXED = STRATEGIES[0]
+SWAPPED = f"{MIXED}, swapped"
 HARMED = (DAMAGED, COLLAPSED)
 QUANTITIES = {
     "subject_position": "subject’s position",
@@ -49,7 +50,7 @@ def section(study: ReportData) -> PageSection | None:
             "itself. Each edit is in summary/mechanism-updates.parquet and "
             "summary/mechanism-positions.parquet.",
         ),
-        tables=(_updates(updates), _shared(shared), _positions(positions)),
+        tables=(by_keys(updates, positions), _shared(shared)),
     )
 
 
@@ -102,7 +103,12 @@ def _numbers(*values: Any) -> tuple[str, ...]:
     return tuple(number(real(value)) for value in values)
 
 
-def _updates(updates: pl.DataFrame) -> Table:
+def by_keys(updates: pl.DataFrame, positions: pl.DataFrame) -> Table:
+    """The updates by keys, and those of subjects at the other position."""
+    swapped = positions.filter("swapped").with_columns(
+        strategy=pl.lit(SWAPPED), second_moment=pl.lit(True)
+    )
+    made = pl.concat([updates, swapped], how="diagonal")
     heads = (
         *("model", "keys", "C", "cases", "n", *HARMED),
         *("mean |numerator|", "s.d.", "mean |denominator|", "s.d.", "median"),
@@ -117,8 +123,13 @@ def _updates(updates: pl.DataFrame) -> Table:
         return *_harmed(group), *_numbers(*update, *effect)
 
     by = ("model", "strategy", "second_moment", "cases")
-    rows = _grouped(updates, by, cells, {True: "with", False: "without"})
-    return Table("Updates and edited models by keys, with and without C.", heads, rows, 4)
+    rows = _grouped(made, by, cells, {True: "with", False: "without"})
+    caption = (
+        "Updates and edited models by keys, with and without C. “Swapped”: a first token "
+        "(collapse) is moved to the second position, a second token of a normal subject to the "
+        "first."
+    )
+    return Table(caption, heads, rows, 4)
 
 
 def _harmed(group: pl.DataFrame) -> tuple[str, ...]:
@@ -145,24 +156,3 @@ def _shared(shared: pl.DataFrame) -> Table:
         "often one has a smaller value than another case (ties count half)."
     )
     return Table(caption, heads, tuple(rows), 2)
-
-
-def _positions(positions: pl.DataFrame) -> Table:
-    heads = (
-        *("model", "cases", "position", "n", "cosine to own key"),
-        *("mean |denominator|", "least", "mean", "greatest", *HARMED),
-    )
-
-    def cells(group: pl.DataFrame) -> Sequence[str]:
-        perplexity = group["perplexity"]
-        means = group["key_cosine"].mean(), group["denominator"].mean()
-        found = _numbers(*means, perplexity.min(), perplexity.mean(), perplexity.max())
-        return *found, *_harmed(group)
-
-    by = ("model", "cases", "swapped")
-    rows = _grouped(positions, by, cells, {True: "swapped", False: "its own"})
-    caption = (
-        "Perplexity with the subject’s position swapped (mixed keys, with C). A first token "
-        "(collapse) moves to the second position, a second token of a normal subject to the first."
-    )
-    return Table(caption, heads, rows, 3)
