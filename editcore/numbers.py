@@ -69,12 +69,16 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def listed(items: Sequence[str]) -> str:
-    """Items as a list in a sentence.
+def listed(items: Sequence[str], most: int | None = None, others: str = "more") -> str:
+    """Items as a list in a sentence; of more than `most`, the others are counted.
 
     >>> listed(["a", "b", "c"]), listed(["a"])
     ('a, b and c', 'a')
+    >>> listed(["a", "b", "c", "d"], 2), listed(["a", "b", "c"], 2, "of another kind")
+    ('a, b and 2 more', 'a, b and 1 of another kind')
     """
+    if most is not None and len(items) > most:
+        items = [*items[:most], f"{len(items) - most:,} {others}"]
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 

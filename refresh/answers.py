@@ -51,7 +51,7 @@ def write(study: ReportData, root: Path) -> list[Path]:
     write_text(root / PAGE, between(text, "\n\n".join(parts), *GAP))
     first = study.models[0]
     with drawing():
-        save(answers.draw(study, first, scores.filter(model=first)), root / FIGURE)
+        save(answers.draw(study, scores.filter(model=first)), root / FIGURE)
     return [root / PAGE, root / FIGURE]
 
 

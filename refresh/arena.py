@@ -31,7 +31,7 @@ LONG = ("<!-- long sequences: start -->", "<!-- long sequences: end -->")
 @click.argument("long", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @root_option
 def main(results: Path, long: Path, root: Path) -> None:
-    """Write the rankings of the studies in RESULTS and LONG into docs/arena.md, and its figure."""
+    """Write the ranking of the studies in RESULTS and LONG into docs/arena.md, and its figure."""
     try:
         study, sequential = study_in(results), study_in(long)
     except EditcoreError as error:
@@ -46,17 +46,16 @@ def write(study: ReportData, sequential: ReportData, root: Path) -> list[Path]:
     text = between(text, _rankings(study), *RANKED)
     text = between(text, _shown(_sequences(sequential)), *LONG)
     write_text(root / PAGE, text)
-    first = study.models[0]
+    first = {model: arena.ranked(study, model) for model in study.models[:1]}
     with drawing():
-        save(arena.draw(first, arena.ranked(study, first), marks(study.editors)), root / FIGURE)
+        save(arena.draw(first, marks(study.editors)), root / FIGURE)
     return [root / PAGE, root / FIGURE]
 
 
 def _rankings(study: ReportData) -> str:
-    """A ranked table for each model."""
-    rows = study.table("sequences", SEQUENCES_JUDGED)
-    tables = [arena.table(arena.ranked(study, model), model, rows) for model in study.models]
-    return "\n\n".join(map(_shown, tables))
+    """The ranked table of all models."""
+    found = {model: arena.ranked(study, model) for model in study.models}
+    return _shown(arena.table(found, study.table("sequences", SEQUENCES_JUDGED)))
 
 
 def _sequences(study: ReportData) -> Table:

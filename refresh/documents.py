@@ -56,8 +56,7 @@ def write_first_look(study: ReportData, root: Path) -> list[Path]:
         save(draw(study), root / FIRST_FIGURE)
         written = [README, FIRST_FIGURE]
         if (rows := study.table("layers", LAYERS)) is not None:
-            (model,) = study.models
-            save(layers.draw(study, layers.by_layer(rows), model), root / LAYERS_FIGURE)
+            save(layers.draw(study, layers.by_layer(rows)), root / LAYERS_FIGURE)
             written.append(LAYERS_FIGURE)
     return written
 

@@ -21,7 +21,7 @@ def write_report(summary_dir: Path, figures_dir: Path, page: Path, config: "Stud
     study = read(summary_dir, config)
     found = sections(study)
     if config.report.papers:
-        from editcore.report.papers.comparison import with_papers
+        from editcore.report.papers import comparison
 
-        found = with_papers(study, found)
+        found += filter(None, [comparison.section(study)])
     write(page, study, draw_all(study, figures_dir), found, draw_sections(found, figures_dir))

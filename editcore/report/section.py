@@ -1,7 +1,7 @@
 """A section of the report for one kind of results: a heading, text, figures and tables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from matplotlib.figure import Figure
@@ -33,7 +33,8 @@ class Part(StrEnum):
 class PageSection:
     """The content under one heading; links use its `anchor`.
 
-    `point` is what the section shows, in one computed sentence; the rest are details.
+    `point` is what the section shows, in one computed sentence, and the first drawing shows the
+    same; the rest are details.
     """
 
     anchor: str
@@ -41,9 +42,12 @@ class PageSection:
     paragraphs: tuple[str, ...] = ()
     drawings: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()
-    point: str = ""
-    part: Part = Part.MECHANISM
+    point: str = field(kw_only=True)
+    part: Part = field(kw_only=True)
 
+
+MOST_NAMED = 3
+"""The models that a section's point names; others are counted."""
 
 # None if the study has no such results.
 MakeSection = Callable[[ReportData], PageSection | None]

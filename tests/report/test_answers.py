@@ -66,11 +66,9 @@ def asked(make_study: MakeStudy) -> ReportData:
 def test_the_page_shows_the_gap_and_where_it_is(asked: ReportData) -> None:
     section = answers.section(asked)
     assert section is not None
-    assert section.paragraphs[1] == (
-        "small: under teacher forcing, edits have an efficacy of 100 %. Asked freely after the "
-        "bare prompt, 25 % of the edited models answer with exactly the new object, and 50 % with "
-        "a text that contains it; after an instruction, 0 % of the edited models answer with "
-        "exactly the new object, and 0 % with a text that contains it."
+    assert section.point == (
+        "Edits that give the new object: on small, 100 % under teacher forcing and 0 % asked "
+        "freely after an instruction."
     )
     numbers, shown = section.tables
     assert numbers.rows == (
@@ -108,7 +106,12 @@ def test_the_page_on_answers_has_the_gap(asked: ReportData, tmp_path: Path) -> N
     (tmp_path / PAGE).write_text(f"before\n{GAP[0]}\nstale\n{GAP[1]}\nafter", encoding="utf-8")
     assert write(asked, tmp_path) == [tmp_path / PAGE, tmp_path / FIGURE]
     text = (tmp_path / PAGE).read_text(encoding="utf-8")
-    assert "small: under teacher forcing, edits have an efficacy of 100 %." in text
+    assert (
+        "small: under teacher forcing, edits have an efficacy of 100 %. Asked freely after the "
+        "bare prompt, 25 % of the edited models answer with exactly the new object, and 50 % with "
+        "a text that contains it; after an instruction, 0 % of the edited models answer with "
+        "exactly the new object, and 0 % with a text that contains it."
+    ) in text
     assert "| small | alpha | hard | efficacy | 4 | 1.00 | 0.25 | 0.50 |" in text
     assert "took" not in text
     assert text.startswith("before\n") and text.endswith("\nafter") and "stale" not in text

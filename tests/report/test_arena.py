@@ -64,7 +64,7 @@ def test_the_page_has_the_rankings_and_the_long_sequences(
     assert write(three, long, tmp_path) == [tmp_path / PAGE, tmp_path / FIGURE]
     text = (tmp_path / PAGE).read_text(encoding="utf-8")
     first, second = text.split(LONG[0])
-    assert "| 1 | bold | 4 | 0 | 0.50 " in first
+    assert "| small | 1 | bold | 4 | 0 | 0.50 " in first
     assert "| small | alpha | hard | 1 | 1 | 40 |" in second
     assert "stale" not in text
     assert (tmp_path / FIGURE).stat().st_size > 1000
@@ -94,9 +94,10 @@ def test_the_line_has_the_editors_that_none_beats(three: ReportData) -> None:
     standings = arena.ranked(three, "small")
     assert [one.editor for one in arena.unbeaten(standings)] == ["bold", "safe", "spare"]
     with drawing():
-        figure = arena.draw("small", standings, marks(three.editors))
+        figure = arena.draw({"small": standings}, marks(three.editors))
     (axes,) = figure.axes
-    (legend,) = figure.legends
+    legend = axes.get_legend()
+    assert legend is not None
     assert [text.get_text() for text in legend.texts] == [
         f"{rank} {one.editor}" for rank, one in enumerate(standings, 1)
     ]
@@ -115,9 +116,19 @@ def test_the_table_shows_when_sequences_collapsed(three: ReportData) -> None:
     section = arena.section(replace(three, config=config))
     assert section is not None
     (table,) = section.tables
-    shown = {row[1]: row[-1] for row in table.rows}
+    shown = {row[2]: row[-1] for row in table.rows}
     assert shown == {"bold": "2", "safe": "3+", "spare": "–", "poor": "–"}
     assert table.heads[-1] == "sequence, 1 per step"
+
+
+def test_the_point_names_the_best_editors_of_each_model_equals_together(
+    three: ReportData,
+) -> None:
+    standings = arena.ranked(three, "small")
+    start = "The editors with the largest share of edits that took and left the model sound: "
+    assert arena.point({"small": standings}) == f"{start}bold on small (50 %)."
+    rest = {"small": standings[1:], "large": standings[3:]}
+    assert arena.point(rest) == f"{start}safe and spare on small (25 %) and poor on large (0 %)."
 
 
 def test_two_editors_are_not_ranked(study: ReportData) -> None:

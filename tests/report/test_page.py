@@ -20,7 +20,7 @@ from editcore.report.drawing.figures import draw_all, draw_sections
 from editcore.report.drawing.style import panel
 from editcore.report.page import page, sentences
 from editcore.report.page.inline import inline
-from editcore.report.section import Drawing, PageSection
+from editcore.report.section import Drawing, PageSection, Part
 from editcore.report.sections import depth
 from editcore.report.tables import Table
 from tests.report.conftest import MakeStudy
@@ -226,6 +226,10 @@ def test_probes_of_depth_get_a_section_of_their_own(
     assert table.heads[3:] == ("edits", "portability", "unedited", "several steps", "reversed")
     assert table.rows[0][3:] == ("2", "0.50", "0.25", "1.00 (1)", "–")
     assert "In brackets" in table.caption
+    assert section.point == (
+        "Of the answers that follow from an edited fact, models predict a share of 0.50 of the "
+        "tokens (unedited: 0.25)."
+    )
 
 
 def test_inlined_figures_have_names_of_their_own_and_the_colours_of_the_page() -> None:
@@ -248,7 +252,15 @@ def test_further_sections_have_their_text_figures_and_tables(
 ) -> None:
     table = Table("Points.", ("model", "n"), (("small", "2"),), 1)
     drawing = Drawing("dots", "Two dots.", lambda: panel("Dots", "x", "y")[0])
-    extra = PageSection("more", "More of it", ("In words.",), (drawing,), (table,))
+    extra = PageSection(
+        anchor="more",
+        title="More of it",
+        part=Part.EDITS,
+        point="There are two.",
+        paragraphs=("In words.",),
+        drawings=(drawing,),
+        tables=(table,),
+    )
     drawn = draw_sections([extra], tmp_path / "figures")
     page.write(tmp_path / "r.html", study, {}, [extra], drawn)
     text = (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pytest
 
 from editcore.config.study import ReportSection, StudyConfig
-from editcore.report import sections, write_report
+from editcore.report import write_report
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import drawing
 from editcore.report.papers import comparison, published_figures
-from editcore.report.papers.comparison import compared_tables
 from editcore.report.papers.ours import OURS
 from editcore.report.papers.published import compared, content, curves, published
 
@@ -35,13 +34,8 @@ def test_every_function_of_ours_belongs_to_a_published_table() -> None:
     assert set(OURS) == set(TABLES) - {"hard-edit"}
 
 
-def test_every_compared_table_has_a_place_in_one_section_that_there_is() -> None:
-    placed = [name for names in comparison.TABLES.values() for name in names]
-    assert sorted(placed) == sorted(OURS)
-    files = (file for file in Path(sections.__file__).parent.glob("*.py"))
-    code = "".join(file.read_text(encoding="utf-8") for file in files)
-    assert [anchor for anchor in comparison.TABLES if f'"{anchor}"' not in code] == []
-    assert set(comparison.FIGURES) <= set(comparison.TABLES)
+def test_every_figure_of_published_points_is_next_to_a_compared_table() -> None:
+    assert set(comparison.FIGURES) <= set(OURS)
 
 
 @pytest.mark.parametrize("papers", [False, True])
@@ -51,7 +45,7 @@ def test_the_papers_are_shown_only_if_the_study_asks(
     config = with_papers.model_copy(update={"report": ReportSection(papers=papers)})
     write_report(summary_dir, tmp_path, tmp_path / "report.html", config)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert ("Ours next to" in page, "ours: small" in page, "Published" in page) == (papers,) * 3
+    assert ('id="papers"' in page, "GPT-J: 85" in page, "Published" in page) == (papers,) * 3
     drawn = {file.stem for file in tmp_path.glob("published-*.svg")}
     assert drawn == ({"published-pilot", "published-single"} if papers else set())
 
@@ -60,18 +54,22 @@ def test_a_study_shows_no_papers_if_it_does_not_mention_them(config: StudyConfig
     assert config.report == ReportSection(papers=False)
 
 
-def test_the_papers_come_after_what_a_section_has_of_its_own(
+def test_the_papers_are_one_section_with_every_compared_row(
     study: ReportData, with_papers: StudyConfig
 ) -> None:
     named = replace(study, config=with_papers)
-    own = sections.sections(named)
-    shown = comparison.with_papers(named, own)
-    assert [each.anchor for each in shown] == [each.anchor for each in own]
-    for before, after in zip(own, shown, strict=True):
-        assert after.tables[: len(before.tables)] == before.tables
-        assert after.drawings[: len(before.drawings)] == before.drawings
-    more = {a.anchor for b, a in zip(own, shown, strict=True) if len(a.tables) > len(b.tables)}
-    assert more == {"pilot", "hard-cases"}
+    section = comparison.section(named)
+    assert section is not None
+    (table,) = section.tables
+    compared_ones = filter(None, (compared(named, name) for name in OURS))
+    assert len(table.rows) == sum(len(each.rows) for each in compared_ones)
+    assert section.point.startswith(f"{len(table.rows)} results ")
+    assert table.heads == ("published as", "quantity", "small", "large", "published")
+    made = [study.made(model=model, editor="alpha") for model in study.models]
+    where = content()["tables"]["pilot"]["what"], "of them collapsed the model"
+    (row,) = (row for row in table.rows if row[:2] == where)
+    assert row[2:] == (*(str(rows["collapsed"].sum()) for rows in made), "GPT-J: 85")
+    assert [each.name for each in section.drawings] == ["published-pilot", "published-single"]
 
 
 def test_a_report_without_the_papers_loads_none_of_their_room() -> None:
@@ -98,7 +96,7 @@ def test_ours_are_in_the_rows_of_the_published(study: ReportData, with_papers: S
 
 
 def test_a_study_of_other_editors_is_compared_with_nothing(study: ReportData) -> None:
-    assert compared_tables(study, *OURS) == ()
+    assert comparison.section(study) is None
 
 
 def test_digitised_points_agree_with_the_tables() -> None:

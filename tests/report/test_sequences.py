@@ -95,8 +95,8 @@ def test_task_scores_are_shown_before_and_after(with_sequences: Any) -> None:
     rows += scored(sequence("alpha", [4.0, None, 90.0], order=1), 0.9, 0.2)
     rows += scored(sequence("beta", [4.0, math.inf]), 0.9, None) + sequence("gamma", [4.0, 4.1])
     section = sequences.section(with_sequences(rows))
-    _, table = section.tables
-    assert table.heads[-4:] == ("edits", "ratio", "words, before", "words, after")
+    (table,) = section.tables
+    assert table.heads[-3:] == ("stopped", "words, before", "words, after")
     assert [(row[1], *row[-2:]) for row in table.rows] == [
         ("alpha", "0.90", "0.35"),
         ("beta", "0.90", "–"),

@@ -23,7 +23,7 @@ def test_sequences_are_added_to_a_finished_study(finished: StudyFolder, tmp_path
     asked = rows.filter(pl.col("score_world_cloze").is_not_null())
     assert asked.height >= len(MODELS) and asked.filter(pl.col("step") == 0).height == len(MODELS)
     page = (folder.path / "results" / "report.html").read_text(encoding="utf-8")
-    assert "Sequential edits" in page
+    assert 'id="sequences"' in page
     assert (folder.path / "results" / "figures" / "sequences.svg").is_file()
 
 

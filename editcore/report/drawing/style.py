@@ -126,11 +126,13 @@ def panel(title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def panels(titles: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
-    """An empty figure of several small panels, `columns` side by side."""
+def panels(
+    titles: Sequence[str], columns: int, size: tuple[float, float] = (0.55 * WIDTH, 0.6 * HEIGHT)
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure of several panels of `size` inches, `columns` side by side."""
     rows = -(-len(titles) // columns)
-    size = (0.55 * WIDTH * columns, 0.6 * HEIGHT * rows + 0.3)
-    figure = Figure(figsize=size, layout="constrained")
+    width, height = size
+    figure = Figure(figsize=(width * columns, height * rows + 0.3), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(titles) :]:
         axes.set_axis_off()

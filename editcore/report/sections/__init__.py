@@ -1,4 +1,4 @@
-"""The sections after those of single edits, in the order of the page."""
+"""The sections of the page, in its order: those of one part are next to each other."""
 
 from editcore.report.data import ReportData
 from editcore.report.section import MakeSection, PageSection
@@ -21,20 +21,20 @@ from editcore.report.sections import (
 from editcore.report.sections.sequences import section as sequences
 
 SECTIONS: tuple[MakeSection, ...] = (
-    arena.section,
-    answers.section,
-    depth.section,
     pilot.section,
-    surrogate.section,
+    arena.section,
     hard_cases.section,
-    weight_change.section,
-    sequences.section,
+    answers.section,
+    prompting.section,
+    depth.section,
     treated.section,
-    warning.section,
-    layers.section,
+    sequences.section,
+    surrogate.section,
     updates.section,
     keys.section,
-    prompting.section,
+    layers.section,
+    weight_change.section,
+    warning.section,
     diagnostics.section,
 )
 

@@ -5,61 +5,84 @@ from functools import partial
 from typing import Any
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from editcore.numbers import MISSING, in_percent, share
 from editcore.records.answer_schemas import ANSWERS, ANSWERS_SUMMARY, CONTEXTS, MEASURES
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import INK, MUTED, PALETTE, RULE, SMALL, Mark, dots, panel
-from editcore.report.section import Drawing, PageSection
+from editcore.report.drawing.style import INK, MUTED, PALETTE, RULE, SMALL, Mark, dots, panels
+from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 
 Row = Mapping[str, Any]
+COLUMNS, PANEL = 2, 3.4  # panels side by side, and the width of one in inches
 EXAMPLES = 3  # of each editor
 LONGEST = 90  # characters of an answer that are shown
 ALONE = "teacher forcing"
 
 
 def section(study: ReportData) -> PageSection | None:
-    """The gap between the two, a figure for each model, and examples; None without answers."""
+    """The gap between the two, their figure, and examples; None without answers."""
     scores = study.table("answers", ANSWERS_SUMMARY)
     examples = study.table("answers-examples", ANSWERS)
     if scores is None or examples is None or scores.is_empty():
         return None
-    drawings = [
-        Drawing(
-            f"answers-model={model}",
-            f"Efficacy of each editor on {model}: under teacher forcing, and as the share of "
-            "edited models that give the new object when they are asked.",
-            partial(draw, study, model, scores.filter(model=model)),
-        )
-        for model in study.models
-        if not scores.filter(model=model).is_empty()
-    ]
-    words = (
-        "Under teacher forcing, a model is given the right answer token by token, and only has to "
-        "rank each next one first. Here the same models are asked, and write an answer themselves, "
-        "token by token, until they stop. “Exact” is the share of answers that are the accepted "
-        "one, apart from case, punctuation and articles; “within”, of those that contain it.",
-        *gap(study, scores),
+    return PageSection(
+        anchor="answers",
+        title="What edited models answer",
+        part=Part.EDITS,
+        point=point(study, scores),
+        paragraphs=(
+            "Under teacher forcing, a model is given the right answer token by token, and only has "
+            "to rank each next one first. Here the same models are asked, and write an answer "
+            "themselves, token by token, until they stop. “Exact” is the share of answers that are "
+            "the accepted one, apart from case, punctuation and articles; “within”, of those that "
+            "contain it.",
+        ),
+        drawings=(
+            Drawing(
+                "answers",
+                "Efficacy of each editor under teacher forcing, and the share of edited models "
+                "that give the new object when they are asked, with a panel for each model.",
+                partial(draw, study, scores),
+            ),
+        ),
+        tables=(table(study, scores), _examples(study, examples)),
     )
-    tables = (table(study, scores), _examples(study, examples))
-    return PageSection("answers", "What edited models answer", words, tuple(drawings), tables)
+
+
+def point(study: ReportData, scores: pl.DataFrame) -> str:
+    """Efficacy under teacher forcing, and in the way of asking freely that differs most from it."""
+    parts = []
+    for model, forced, facts in _facts(study, scores):
+        shares = {c: _mean(facts.filter(context=c), "contains") for c in _contexts(facts)}
+        context = max(shares, key=lambda name: abs(shares[name] - forced))
+        asked = f"{in_percent(shares[context])} asked freely {_words(context)}"
+        parts.append(f"on {model}, {in_percent(forced)} under teacher forcing and {asked}")
+    if not parts:
+        return "No answer on an edited fact can be compared with teacher forcing."
+    return f"Edits that give the new object: {'; '.join(parts[:MOST_NAMED])}."
 
 
 def gap(study: ReportData, scores: pl.DataFrame) -> Iterator[str]:
-    """How far both are apart, over all editors and data sets, a sentence for each model."""
-    for model in study.models:
-        facts = scores.filter(model=model, measure="efficacy")
-        forced = study.made(model=model)["efficacy"].mean()
-        if facts.is_empty() or not isinstance(forced, float):
-            continue
+    """How far both are apart in every way of asking, a sentence for each model."""
+    for model, forced, facts in _facts(study, scores):
         asked = [_asked(facts.filter(context=context), context) for context in _contexts(facts)]
         yield (
             f"{model}: under teacher forcing, edits have an efficacy of {in_percent(forced)}. "
             f"Asked freely {'; '.join(asked)}."
         )
+
+
+def _facts(study: ReportData, scores: pl.DataFrame) -> Iterator[tuple[str, float, pl.DataFrame]]:
+    """Each model with its mean efficacy under teacher forcing and the scores of edited facts."""
+    for model in study.models:
+        facts = scores.filter(model=model, measure="efficacy")
+        forced = study.made(model=model)["efficacy"].mean()
+        if not facts.is_empty() and isinstance(forced, float):
+            yield model, forced, facts
 
 
 def _asked(rows: pl.DataFrame, context: str) -> str:
@@ -115,9 +138,8 @@ def table(study: ReportData, scores: pl.DataFrame) -> Table:
         rows.append((*names, f"{n:,}", share(group["forced"]), *cells))
     heads = [head for c in contexts for head in (f"{c}: exact or unchanged", "within")]
     caption = (
-        "Efficacy, generalization, portability and locality under teacher forcing, and of free "
-        "answers. Of facts that must not change (locality), it is the share of answers that are "
-        "the same as the unedited model’s."
+        "Teacher forcing and free answers. For locality, of which nothing must change, it is the "
+        "share of answers that are the unedited model’s. All scores are in summary/answers.parquet."
     )
     return Table(
         caption,
@@ -139,10 +161,7 @@ def _examples(study: ReportData, answers: pl.DataFrame) -> Table:
     """Facts of each editor, first those on which the two ways to ask disagree most."""
     answers_of = ("before the edit", "after it")
     heads = ("model", "editor", "asked", "how", "wanted", *answers_of, ALONE)
-    caption = (
-        "Answers as the models wrote them. First come facts on which teacher forcing and the free "
-        "answer disagree."
-    )
+    caption = "Answers as the models wrote them, first those that disagree with teacher forcing."
     rows = [
         cells
         for model in study.models
@@ -182,33 +201,46 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def draw(study: ReportData, model: str, scores: pl.DataFrame) -> Figure:
-    """A line for each editor and data set: teacher forcing at one end, free answers on it."""
-    facts = [
-        (group, asked) for group, asked in _groups(study, scores) if group["measure"] == "efficacy"
-    ]
-    contexts = _contexts(scores)
-    figure, axes = panel(model, "share of edits that give the new object", "")
-    figure.set_figheight(1.4 + 0.26 * len(facts))
-    marks = dict(zip(contexts, (Mark(*each) for each in PALETTE), strict=False))
-    several = len({group["dataset"] for group, _ in facts}) > 1
-    names = []
-    for place, (group, asked) in enumerate(reversed(facts)):
-        points = {ALONE: group["forced"]} | {c: row["contains"] for c, row in asked.items()}
-        known = {name: value for name, value in points.items() if value is not None}
-        axes.hlines(place, min(known.values()), max(known.values()), color=RULE, linewidth=2)
-        for height, (name, mark) in zip(_heights(len(marks)), marks.items(), strict=True):
-            dots(axes, [known[name]], [place + height], mark, size=24, alpha=0.9)
-        if ALONE in known:
-            ring = axes.scatter([known[ALONE]], [place], s=80, facecolors="none", edgecolors=INK)
-            ring.set(clip_on=False, zorder=4)
-        names.append(f"{group['editor']}, {group['dataset']}" if several else group["editor"])
-    axes.set_yticks(range(len(names)), names, size=SMALL, color=INK)
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.grid(axis="x", color=RULE, linewidth=0.6)
-    _legend(figure, marks)
+def draw(study: ReportData, scores: pl.DataFrame) -> Figure:
+    """A panel for each model, with a line for each editor and data set."""
+    facts = [pair for pair in _groups(study, scores) if pair[0]["measure"] == "efficacy"]
+    models = [model for model in study.models if any(g["model"] == model for g, _ in facts)]
+    names = [*dict.fromkeys((group["editor"], group["dataset"]) for group, _ in facts)]
+    several = len({dataset for _, dataset in names}) > 1
+    lines = [f"{editor}, {dataset}" if several else editor for editor, dataset in names]
+    marks_of = dict(zip(_contexts(scores), (Mark(*each) for each in PALETTE), strict=False))
+    columns = min(COLUMNS, len(models))
+    figure, grid = panels(models, columns, (PANEL, 0.7 + 0.19 * len(names)))
+    for place, (axes, model) in enumerate(zip(grid, models, strict=True)):
+        for group, asked in facts:
+            if group["model"] == model:
+                _line(
+                    axes, names.index((group["editor"], group["dataset"])), group, asked, marks_of
+                )
+        axes.set_yticks(range(len(names)), [] if place % columns else lines, size=SMALL, color=INK)
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel("share that gives the new object")
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+    _legend(figure, marks_of)
     return figure
+
+
+def _line(
+    axes: Axes, place: int, group: Row, asked: Mapping[str, Row], shown: Mapping[str, Mark]
+) -> None:
+    """Free answers as dots, teacher forcing as a ring, and what is between them."""
+    points = {ALONE: group["forced"]} | {c: row["contains"] for c, row in asked.items()}
+    known = {name: value for name, value in points.items() if value is not None}
+    if not known:
+        return
+    axes.hlines(place, min(known.values()), max(known.values()), color=RULE, linewidth=2)
+    for height, (name, mark) in zip(_heights(len(shown)), shown.items(), strict=True):
+        if name in known:
+            dots(axes, [known[name]], [place + height], mark, size=24, alpha=0.9)
+    if ALONE in known:
+        ring = axes.scatter([known[ALONE]], [place], s=80, facecolors="none", edgecolors=INK)
+        ring.set(clip_on=False, zorder=4)
 
 
 def _heights(count: int) -> list[float]:

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.collapse.verdict import COLLAPSED, SOUND
-from editcore.numbers import duration, number, real, share, storage
+from editcore.numbers import duration, in_percent, listed, number, real, share, storage
 from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import INK, MUTED, SMALL, Mark, dots, marks, panel
-from editcore.report.section import Drawing, PageSection
+from editcore.report.drawing.style import INK, MUTED, SMALL, Mark, dots, marks, panels
+from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.sections.sequences.rows import batches, median
 from editcore.report.tables import Table
 from editcore.requests import OK
@@ -46,30 +46,46 @@ class Standing:
 
 
 def section(study: ReportData) -> PageSection | None:
-    """A ranked table and a figure for each model with three editors or more; None without any."""
+    """A ranked table and a panel for each model with three editors or more; None without any."""
     found = {model: ranked(study, model) for model in study.models}
     several = {model: ranks for model, ranks in found.items() if len(ranks) >= FEWEST}
     if not several:
         return None
-    sequences = study.table("sequences", SEQUENCES_JUDGED)
-    drawings = [
-        Drawing(
-            f"arena-model={model}",
-            f"Share of {model}’s edits that took against the share that harmed it; the numbers are "
-            "the ranks in the table.",
-            partial(draw, model, ranks, marks(study.editors)),
-        )
-        for model, ranks in several.items()
-    ]
-    words: tuple[str, ...] = (
-        "An edit is usable if it took and left the model sound; editors are ranked by the share of "
-        "their usable edits, over all data sets, failed edits included. An edit took if the model "
-        "gives the new object in any way that was asked. On the line in the figure are the "
-        "editors that no other one beats in both respects.",
-        *_splits(study),
+    return PageSection(
+        anchor="arena",
+        title="Editors compared",
+        part=Part.EDITS,
+        point=point(several),
+        paragraphs=(
+            "An edit is usable if it took and left the model sound; editors are ranked by the "
+            "share of their usable edits, over all data sets, failed edits included. An edit took "
+            "if the model gives the new object in any way that was asked. On the dashed line are "
+            "the editors that no other one beats in both respects.",
+            *_splits(study),
+        ),
+        drawings=(
+            Drawing(
+                "arena",
+                "Share of edits that took against the share that harmed the model, with a panel "
+                "for each model; the numbers are the ranks in the table.",
+                partial(draw, several, marks(study.editors)),
+            ),
+        ),
+        tables=(table(several, study.table("sequences", SEQUENCES_JUDGED)),),
     )
-    tables = tuple(table(ranks, model, sequences) for model, ranks in several.items())
-    return PageSection("arena", "Editors compared", words, tuple(drawings), tables)
+
+
+def point(found: Mapping[str, Sequence[Standing]]) -> str:
+    """The editors with the most usable edits of each model, equals together."""
+    parts = []
+    for model, standings in found.items():
+        best = standings[0].usable
+        names = [one.editor for one in standings if one.usable == best]
+        parts.append(f"{listed(names, MOST_NAMED)} on {model} ({in_percent(best)})")
+    return (
+        "The editors with the largest share of edits that took and left the model sound: "
+        f"{listed(parts, MOST_NAMED)}."
+    )
 
 
 def ranked(study: ReportData, model: str) -> list[Standing]:
@@ -93,14 +109,14 @@ def unbeaten(standings: Sequence[Standing]) -> list[Standing]:
     return [each for each in standings if not any(beats(one, each) for one in standings)]
 
 
-def table(
-    standings: Sequence[Standing], model: str, sequences: pl.DataFrame | None = None
-) -> Table:
+def table(found: Mapping[str, Sequence[Standing]], sequences: pl.DataFrame | None = None) -> Table:
     """The ranking; with sequences, also the number of edits after which each model collapsed."""
-    rows = pl.DataFrame() if sequences is None else sequences.filter(model=model)
-    steps = [] if rows.is_empty() else batches(rows)
+    steps: dict[int, pl.DataFrame] = {}
+    if sequences is not None:
+        steps = {n: sequences.filter(batch=n) for n in batches(sequences)}
     cells = [
         (
+            model,
             f"{rank}",
             one.editor,
             f"{one.edits:,}",
@@ -110,37 +126,44 @@ def table(
             *map(share, (one.harmed, one.collapsed)),
             duration(one.seconds),
             *map(storage, (one.memory, one.size)),
-            *(_lasted(rows.filter(editor=one.editor, batch=n)) for n in steps),
+            *(_lasted(rows.filter(model=model, editor=one.editor)) for rows in steps.values()),
         )
+        for model, standings in found.items()
         for rank, one in enumerate(standings, 1)
     ]
     lasted = [f"sequence, {n} per step" for n in steps]
-    heads = ("rank", "editor", "edits", "failed", "usable", "took", *HEADS, "harmed", "collapsed")
-    costs = ("time", "memory", "size")
+    heads = ("model", "rank", "editor", "edits", "failed", "usable", "took", *HEADS)
+    last = ("harmed", "collapsed", "time", "memory", "size", *lasted)
     caption = (
-        f"Editors on {model}. Usable is a share of all single edits; took, harmed (damaged or "
-        "collapsed) and collapsed are shares of those that succeeded, and efficacy to locality "
-        "their means. Time is the mean for making an edit, without training, memory the largest "
-        "peak of a process with the model, and size the median size of the change."
-        + (" " + SEQUENCE_WORDS if steps else "")
+        "Editors by their share of usable edits. That is a share of all single edits; took to "
+        "collapsed are shares and means of those that succeeded. Time is the mean for making an "
+        "edit, without training, memory the largest peak of a process with the model, and size "
+        "the median size of the change." + (" " + SEQUENCE_WORDS if steps else "")
     )
-    return Table(caption, (*heads, *costs, *lasted), tuple(cells), 2)
+    return Table(caption, (*heads, *last), tuple(cells), 3)
 
 
 SEQUENCE_WORDS = (
-    "The last columns are of sequential edits: the number of edits at which the model was first "
-    "found to have collapsed, or the number made without a collapse, with a “+” (medians over "
-    "sequences)."
+    "The last columns are the number of sequential edits at which the model was first found to "
+    "have collapsed, or of those made without a collapse, with a “+” (medians over sequences)."
 )
 
 
-def draw(model: str, standings: Sequence[Standing], shown: Mapping[str, Mark]) -> Figure:
+def draw(found: Mapping[str, Sequence[Standing]], shown: Mapping[str, Mark]) -> Figure:
     """The share of edits that took against the share that harmed, a point for each editor.
 
     `shown` are the editors' marks, the same for every model.
     """
-    across, up = "share of edits that harmed the model", "share of edits that took"
-    figure, axes = panel(f"Editors on {model}", across, up)
+    most = max(len(standings) for standings in found.values())
+    figure, grid = panels(list(found), 1, (7.0, max(1.8, 0.17 * most + 0.6)))
+    for axes, standings in zip(grid, found.values(), strict=True):
+        _panel(axes, standings, shown)
+    return figure
+
+
+def _panel(axes: Axes, standings: Sequence[Standing], shown: Mapping[str, Mark]) -> None:
+    axes.set_xlabel("share of edits that harmed the model")
+    axes.set_ylabel("share of edits that took")
     axes.set_xlim(-0.03, 1.03)
     axes.set_ylim(-0.03, 1.03)
     best = sorted(map(_place, unbeaten(standings)))
@@ -148,16 +171,15 @@ def draw(model: str, standings: Sequence[Standing], shown: Mapping[str, Mark]) -
     for one in standings:
         dots(axes, [_place(one)[0]], [_place(one)[1]], shown[one.editor], size=26, alpha=0.9)
     _number(axes, standings)
-    figure.legend(
+    axes.legend(
         handles=_keys(axes, standings, shown),
-        loc="outside right upper",
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
         frameon=False,
         fontsize=SMALL,
         handletextpad=0.3,
         labelspacing=0.25,
     )
-    figure.set_size_inches(6.4, max(3.3, 0.17 * len(standings) + 0.6))
-    return figure
 
 
 def _number(axes: Axes, standings: Sequence[Standing]) -> None:

@@ -1,18 +1,19 @@
 """The section on what editors and their transforms report of their edits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import polars as pl
 
 from editcore.editing.diagnostics import from_json
-from editcore.numbers import number
+from editcore.numbers import listed, number, plural
 from editcore.records.schemas import SEQUENCES_JUDGED
 from editcore.report.data import ReportData
-from editcore.report.section import PageSection
+from editcore.report.section import PageSection, Part
 from editcore.report.tables import Table
 
 SINGLE, SEQUENCE = "single edits", "steps of sequences"
+MOST = 5  # editors named in the section’s point
 
 
 def section(study: ReportData) -> PageSection | None:
@@ -22,15 +23,33 @@ def section(study: ReportData) -> PageSection | None:
         return None
     heads = ("model", "editor", "of", "number", "edits", "median", "least", "greatest")
     caption = (
-        "Each number by its editor’s own name for it, over the edits for which it is finite. A "
-        "number after a dot is that of the layer."
+        "Numbers that editors report, where they are finite. One after a dot is that of the layer."
     )
-    words = (
-        "What editors, their wrappers and their transforms know of making an edit, besides what "
-        "all editors have in common. The numbers of different editors cannot be compared.",
+    return PageSection(
+        anchor="diagnostics",
+        title="What editors say of their edits",
+        part=Part.RUN,
+        point=point(rows),
+        paragraphs=(
+            "What editors, their wrappers and their transforms know of making an edit, besides "
+            "what all editors have in common. The numbers of different editors cannot be compared.",
+        ),
+        tables=(Table(caption, heads, tuple(rows), 4),),
     )
-    table = Table(caption, heads, tuple(rows), 4)
-    return PageSection("diagnostics", "What editors say of their edits", words, (), (table,))
+
+
+def point(rows: Sequence[tuple[str, ...]]) -> str:
+    """Which editors report how many numbers of their own.
+
+    >>> point([("small", "a", "single edits", "rank"), ("large", "a", "single edits", "rank")])
+    'On how an edit was made, a reports 1 number of its own.'
+    >>> point([("small", "a", "single edits", "rank"), ("small", "b", "single edits", "gap")])
+    'On how an edit was made, a and b report 2 numbers of their own.'
+    """
+    editors = [*dict.fromkeys(row[1] for row in rows)]
+    numbers = plural(len({(row[1], row[3]) for row in rows}), "number")
+    report, their = ("reports", "its") if len(editors) == 1 else ("report", "their")
+    return f"On how an edit was made, {listed(editors, MOST)} {report} {numbers} of {their} own."
 
 
 def _sources(study: ReportData) -> Iterator[tuple[str, pl.DataFrame]]:

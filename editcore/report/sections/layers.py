@@ -7,16 +7,17 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.numbers import number
+from editcore.numbers import listed, number
 from editcore.records.model_schemas import LAYERS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import HEIGHT, MUTED, WIDTH, Mark, marks, panels
-from editcore.report.section import Drawing, PageSection
+from editcore.report.drawing.style import MUTED, Mark, marks, panels
+from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 from editcore.requests import OK
 
 TITLES = {"key_cosine": "cosine of bare and mean key", "denominator_share": "k̄·kᵘ / k̄·k̄"}
+COLUMNS, PANEL = 4, (2.3, 2.0)  # inches
 LEAST = 1e-4  # the log axis ends here; a share may be zero or negative
 
 
@@ -25,22 +26,56 @@ def section(study: ReportData) -> PageSection | None:
     rows = study.table("layers", LAYERS)
     if rows is None or (found := by_layer(rows)).is_empty():
         return None
-    drawings = [
-        Drawing(
-            f"layers-model={model}",
-            f"Bare against mean keys at every layer of {model}: medians, and the middle half of "
-            "the cases as a band.",
-            partial(draw, study, found.filter(model=model), model),
-        )
-        for model in found["model"].unique(maintain_order=True)
-    ]
-    words = (
-        "The key of a subject in the bare prompt, kᵘ, against its mean over the context prefixes, "
-        "k̄. An update with mixed keys divides by k̄·kᵘ, one with mean keys alone by k̄·k̄ (both here "
-        "without C). Where the quotient is 0.01, mixed keys make the edit 100 times as large, and "
-        "that is where it collapses a model.",
+    return PageSection(
+        anchor="layers",
+        title="Keys by layer",
+        part=Part.MECHANISM,
+        point=point(study, found),
+        paragraphs=(
+            "The key of a subject in the bare prompt, kᵘ, against its mean over the context "
+            "prefixes, k̄. An update with mixed keys divides by k̄·kᵘ, one with mean keys alone by "
+            "k̄·k̄ (both here without C). If the quotient is 0.01, mixed keys make the edit 100 "
+            "times as large. Lines are medians over the cases, and bands their middle half.",
+        ),
+        drawings=(
+            Drawing(
+                "layers",
+                "Cosine of bare and mean keys, and the quotient of the denominators, by layer, "
+                "with a line of panels for each model.",
+                partial(draw, study, found),
+            ),
+        ),
+        tables=(_table(found),),
     )
-    return PageSection("layers", "Keys by layer", words, tuple(drawings), (_table(found),))
+
+
+def point(study: ReportData, found: pl.DataFrame) -> str:
+    """The quotient of the denominators at each model's edited layer, by data set.
+
+    Of several edited layers, or if none is known, the one with the smallest quotient counts.
+    """
+    parts = []
+    for model in found["model"].unique(maintain_order=True):
+        known = found.filter(model=model).drop_nulls("denominator_share_median")
+        edited = known.filter(pl.col("layer").is_in(edited_layers(study, model)))
+        shown = known if edited.is_empty() else edited
+        if shown.is_empty():
+            continue
+        layer = shown.sort("denominator_share_median")["layer"][0]
+        quotients = listed(
+            [
+                f"{number(row['denominator_share_median'])} on {row['dataset']}"
+                for row in shown.filter(layer=layer).iter_rows(named=True)
+            ],
+            MOST_NAMED,
+        )
+        parts.append(f"{quotients} cases at layer {layer} of {model}")
+    if not parts:
+        return "No case has both a bare and a mean key."
+    return (
+        "An update with mixed keys has this share of the denominator that mean keys give it: "
+        f"{'; '.join(parts[:MOST_NAMED])}."
+    )
 
 
 def by_layer(rows: pl.DataFrame) -> pl.DataFrame:
@@ -58,21 +93,25 @@ def by_layer(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def draw(study: ReportData, found: pl.DataFrame, model: str) -> Figure:
-    """Cosine and quotient over the depth, a line per data set; edited layers are marked."""
+def draw(study: ReportData, found: pl.DataFrame) -> Figure:
+    """Cosine and quotient by layer, a line of panels per model; edited layers are dashed."""
+    models = found["model"].unique(maintain_order=True).to_list()
     datasets = marks(found["dataset"].unique(maintain_order=True).to_list())
-    figure, grid = panels([f"{model}: {title}" for title in TITLES.values()], 2)
-    figure.set_size_inches(2 * WIDTH * 0.8, HEIGHT * 0.85)
-    edited = edited_layers(study, model)
-    listed = f" (dashed: {', '.join(map(str, edited))}, edited here)" if edited else ""
-    for axes, name in zip(grid, TITLES, strict=True):
-        for dataset, mark in datasets.items():
-            _line(axes, found.filter(dataset=dataset).sort("layer"), name, mark, dataset)
-        axes.set_xlabel(f"layer{listed}")
-        for layer in edited:
-            axes.axvline(layer, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+    titles = [f"{model}\n{title}" for model in models for title in TITLES.values()]
+    figure, grid = panels(titles, min(COLUMNS, len(titles)), PANEL)
     shares = [found[f"denominator_share_{part}"].clip(LEAST) for part in ("low", "high")]
-    log_scale([1.0, *shares[0], *shares[1]]).apply(grid[1], "y")
+    scale = log_scale([1.0, *shares[0], *shares[1]])
+    for place, model in enumerate(models):
+        edited = edited_layers(study, model)
+        dashed = f" (edited: {', '.join(map(str, edited))})" if edited else ""
+        for axes, name in zip(grid[2 * place : 2 * place + 2], TITLES, strict=True):
+            for dataset, mark in datasets.items():
+                some = found.filter(model=model, dataset=dataset).sort("layer")
+                _line(axes, some, name, mark, dataset)
+            axes.set_xlabel(f"layer{dashed}")
+            for layer in edited:
+                axes.axvline(layer, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
+        scale.apply(grid[2 * place + 1], "y")
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -111,4 +150,5 @@ def _table(found: pl.DataFrame) -> Table:
         for row in found.sort("model", "layer", "dataset").iter_rows(named=True)
     ]
     heads = ("model", "layer", "data set", "cosine", "k̄·kᵘ / k̄·k̄", "|kᵘ|", "|k̄|", "cases")
-    return Table("Medians over the cases, by layer.", heads, tuple(rows), 3)
+    caption = "Medians over the cases, by layer; each case is in summary/layers.parquet."
+    return Table(caption, heads, tuple(rows), 3)

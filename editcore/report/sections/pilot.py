@@ -1,88 +1,60 @@
-"""Whether high perplexity means lost ability: all edits, and task scores of the worst models."""
+"""All single edits: how far each moved the model's perplexity."""
 
-from collections.abc import Iterator
+from functools import partial
 
 import polars as pl
 
-from editcore.numbers import plural, share
-from editcore.records.schemas import DOWNSTREAM
+from editcore.numbers import in_percent, plural
 from editcore.report.data import ReportData
 from editcore.report.drawing import strips
-from editcore.report.section import Drawing, PageSection
-from editcore.report.tables import Table
-from editcore.requests import OK
+from editcore.report.section import Drawing, PageSection, Part
+
+SAME = 0.1  # a relative change of perplexity below which it is nearly the same
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Strips of perplexity for every model, and the task scores of the worst models."""
-    if study.made().is_empty():
+    """Strips of the perplexity of every edited model; None if none was measured."""
+    measured = study.made().filter(pl.col("perplexity_ratio").is_not_null())
+    if measured.is_empty():
         return None
-    drawings = tuple(
-        Drawing(
-            f"strips-model={model}",
-            f"Perplexity of {model} after each single edit, by editor and data set.",
-            lambda model=model: strips.draw(study, model),  # type: ignore[misc]
-        )
-        for model in study.models
-        if not study.made(model=model).is_empty()
-    )
-    scores = study.table("downstream", DOWNSTREAM)
-    tables = () if scores is None else (_table(scores),)
-    paragraphs = [
-        "Every point is a model that was edited once, from the original weights. "
-        "The scale is logarithmic; ∞ marks models whose probabilities are no longer finite."
-    ]
-    if scores is not None:
-        paragraphs.append(
-            "The table shows whether a high perplexity also means lost ability: it compares the "
-            "models with the highest perplexity with the unedited one and with random guessing."
-        )
     return PageSection(
-        "pilot",
-        "All single edits, and task scores of the worst models",
-        tuple(paragraphs),
-        drawings,
-        tables,
+        anchor="pilot",
+        title="All single edits",
+        part=Part.EDITS,
+        point=point(measured),
+        paragraphs=(
+            "Each point is a model that was edited once, from the original weights. The scale is "
+            "logarithmic; ∞ marks models whose probabilities are no longer finite. All edits are "
+            "in summary/cases.parquet.",
+        ),
+        drawings=(
+            Drawing(
+                "strips",
+                "Perplexity after each single edit, relative to the unedited model’s, by editor "
+                "and data set, with a panel for each model.",
+                partial(strips.draw, study),
+            ),
+        ),
     )
 
 
-def _table(scores: pl.DataFrame) -> Table:
-    heads = (
-        "model",
-        "task",
-        "metric",
-        "items",
-        "unedited",
-        "worst: mean",
-        "spread",
-        "of",
-        "not finite",
-        "random",
-    )
-    return Table(
-        "The models with the highest perplexity: mean and standard deviation of their scores.",
-        heads,
-        tuple(_rows(scores)),
-        3,
-    )
+def point(measured: pl.DataFrame) -> str:
+    r"""How often perplexity stayed nearly the same, over all edits and by editor.
 
-
-def _rows(scores: pl.DataFrame) -> Iterator[tuple[str, ...]]:
-    groups = scores.sort("model", "task").group_by("model", "task", maintain_order=True)
-    for (model, task), frame in groups:
-        unedited = frame.filter(pl.col("case_id").is_null()).row(0, named=True)
-        worst = frame.filter(pl.col("top"))
-        found = worst.filter(pl.col("status") == OK)["score"]
-        mean, deviation = found.mean(), found.std()
-        yield (
-            str(model),
-            str(task),
-            unedited["metric"],
-            f"{unedited['n_items']:,}",
-            share(unedited["score"]),
-            share(mean if isinstance(mean, float) else None),
-            share(deviation if isinstance(deviation, float) else None),
-            plural(len(found), "model"),
-            f"{len(worst) - len(found):,}",
-            share(unedited["random"]),
-        )
+    >>> rows = {"editor": ["a", "b", "b"], "perplexity_ratio": [1.0, 1.25, float("inf")]}
+    >>> print(point(pl.DataFrame(rows)).replace(": ", ":\n"))
+    Perplexity changed by less than 10 % after 33.3 % of 3 single edits:
+    least often with b (0 %), most often with a (100 %).
+    >>> point(pl.DataFrame(rows).head(1))
+    'Perplexity changed by less than 10 % after 100 % of 1 single edit.'
+    """
+    same = ((pl.col("perplexity_ratio") - 1).abs() < SAME).mean()
+    editors = measured.group_by("editor", maintain_order=True).agg(same=same).sort("same")
+    share = in_percent(measured.select(same).item())
+    edits = plural(len(measured), "single edit")
+    start = f"Perplexity changed by less than {in_percent(SAME)} after {share} of {edits}"
+    (least, low), (most, high) = editors.row(0), editors.row(-1)
+    if low == high:
+        return f"{start}."
+    ends = f"least often with {least} ({in_percent(low)}), most often with {most}"
+    return f"{start}: {ends} ({in_percent(high)})."

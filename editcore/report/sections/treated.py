@@ -1,8 +1,7 @@
 """What is left of edits after the edited model is rounded, pruned or fine-tuned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from math import ceil
 from typing import Any
 
 import polars as pl
@@ -10,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from editcore.config.stages import TREATMENTS, UNTREATED
-from editcore.numbers import count, listed, share, times
+from editcore.numbers import listed, share, times
 from editcore.records.model_schemas import SURVIVAL_MEANS
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import HEIGHT, MUTED, WIDTH, editor_legend, marks, panels
-from editcore.report.section import Drawing, PageSection
+from editcore.report.drawing.style import MUTED, editor_legend, marks, panels
+from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 
 ORDER = (UNTREATED, *TREATMENTS)
@@ -24,11 +23,12 @@ METRICS = {
     "efficacy_score": "likelier than the true object",
 }
 IN_WORDS = {
-    "8-bit": "at 8 bits",
-    "4-bit": "at 4 bits",
+    "8-bit": "when rounded to 8 bits",
+    "4-bit": "when rounded to 4 bits",
     "8-bit-adapter": "as an adapter of the model at 8 bits",
     "4-bit-adapter": "as an adapter of the model at 4 bits",
 }
+PANEL = (3.6, 1.6)  # inches
 SPREAD = 0.6  # of the distance between two treatments, over which the editors are placed
 WORDS = (
     "Some edited models are rounded to 8 and 4 bits, pruned by the size of their weights, or "
@@ -42,66 +42,97 @@ Row = dict[str, Any]
 
 
 def section(study: ReportData) -> PageSection | None:
-    """A figure per model, a sentence for each, and the table; None without treated models."""
+    """The figure and the table; None without treated models."""
     found = study.table("survival", SURVIVAL_MEANS)
     if found is None or found.is_empty():
         return None
-    models = [model for model in study.models if model in found["model"]]
-    drawings = tuple(
-        Drawing(
-            f"treated-model={model}",
-            f"Efficacy of edits of {model}, untreated and after each treatment, by editor.",
-            partial(draw, study, found.filter(model=model)),
-        )
-        for model in models
-    )
-    sentences = [said for model in models for said in sentence(model, found.filter(model=model))]
     return PageSection(
-        "survival",
-        "What is left of an edit",
-        (WORDS, *sentences),
-        drawings,
-        (_table(study, found),),
+        anchor="survival",
+        title="What is left of an edit",
+        part=Part.EDITS,
+        point=point(study, found),
+        paragraphs=(WORDS,),
+        drawings=(
+            Drawing(
+                "treated",
+                "Efficacy of edits, untreated and after each treatment, by editor, with a panel "
+                "for each model and data set.",
+                partial(draw, study, found),
+            ),
+        ),
+        tables=(_table(study, found),),
     )
 
 
-def sentence(model: str, rows: pl.DataFrame) -> Iterator[str]:
-    """How much of the efficacy each treatment left, over all edited models; none if unmeasured.
+def point(study: ReportData, found: pl.DataFrame) -> str:
+    """The treatment that costs most efficacy on each model, over all its treated edits."""
+    parts = [
+        f"edits of {model} {most}"
+        for model in study.models
+        if (most := worst(means(found.filter(model=model))))
+    ]
+    if not parts:
+        return "No treated model could be asked for the edited fact."
+    return f"E{listed(parts, MOST_NAMED)[1:]}."
+
+
+def means(rows: pl.DataFrame) -> dict[str, float]:
+    """The mean efficacy over all edits, by treatment.
 
     >>> rows = {"treatment": ["untreated", "pruned"], "efficacy_mean": [0.9, 0.3]}
-    >>> list(sentence("tiny", pl.DataFrame(rows | {"efficacy_n": [20, 20]})))
-    ['Of tiny’s 20 edits, efficacy is 0.90 untreated and 0.30 pruned.']
+    >>> means(pl.DataFrame(rows | {"efficacy_n": [20, 20]}))
+    {'untreated': 0.9, 'pruned': 0.3}
     """
     measured = rows.filter(pl.col("efficacy_n") > 0)
-    told = []
-    for treatment in ORDER:
-        some = measured.filter(treatment=treatment)
-        if not some.is_empty():
-            hits = float((some["efficacy_mean"] * some["efficacy_n"]).sum())
-            mean = hits / int(some["efficacy_n"].sum())
-            told.append(f"{share(mean)} {IN_WORDS.get(treatment, treatment)}")
-    number = int(measured.filter(treatment=UNTREATED)["efficacy_n"].sum())
-    if told and number:
-        yield f"Of {model}’s {count(number)} edits, efficacy is {listed(told)}."
+    total = (pl.col("efficacy_mean") * pl.col("efficacy_n")).sum() / pl.col("efficacy_n").sum()
+    found = dict(measured.group_by("treatment").agg(total).iter_rows())
+    return {treatment: found[treatment] for treatment in ORDER if treatment in found}
+
+
+def worst(by_treatment: Mapping[str, float]) -> str:
+    """The treatment after which efficacy is lowest; empty without a treatment.
+
+    >>> worst({"untreated": 0.9, "4-bit": 0.5, "pruned": 0.3}), worst({"untreated": 0.9})
+    ('lose most efficacy when pruned (from 0.90 to 0.30)', '')
+    >>> worst({"untreated": 0.4, "4-bit": 0.5})
+    'lose no efficacy in any treatment (0.40)'
+    """
+    treated = [treatment for treatment in by_treatment if treatment != UNTREATED]
+    if not treated or UNTREATED not in by_treatment:
+        return ""
+    lowest = min(treated, key=by_treatment.__getitem__)
+    before, after = share(by_treatment[UNTREATED]), share(by_treatment[lowest])
+    if by_treatment[lowest] >= by_treatment[UNTREATED]:
+        return f"lose no efficacy in any treatment ({before})"
+    when = IN_WORDS.get(lowest, f"when {lowest}")
+    return f"lose most efficacy {when} (from {before} to {after})"
 
 
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
-    """Efficacy with its interval by treatment; a panel per data set, editors side by side."""
-    datasets = [each for each in study.datasets if each in rows["dataset"]]
+    """Efficacy with its interval by treatment; a panel per model and data set."""
+    places = [
+        (model, dataset)
+        for model in study.models
+        for dataset in study.datasets
+        if not rows.filter(model=model, dataset=dataset).is_empty()
+    ]
     treatments = [each for each in ORDER if each in rows["treatment"]]
-    columns = min(2, len(datasets))
-    figure, grid = panels([f"{rows['model'][0]}: {each}" for each in datasets], columns)
-    lines = ceil(len(datasets) / columns)
-    figure.set_size_inches(max(WIDTH, 0.8 * WIDTH * columns), 0.75 * HEIGHT * lines + 0.6)
-    for axes, dataset in zip(grid, datasets, strict=False):
-        _panel(axes, study.editors, rows.filter(dataset=dataset), treatments)
+    columns = min(2, len(places))
+    figure, grid = panels([f"{model}: {dataset}" for model, dataset in places], columns, PANEL)
+    for number, (axes, (model, dataset)) in enumerate(zip(grid, places, strict=True)):
+        last = number >= len(places) - columns
+        _panel(axes, study.editors, rows.filter(model=model, dataset=dataset), treatments, last)
     drawn = {name: m for name, m in marks(study.editors).items() if name in rows["editor"]}
     editor_legend(figure, drawn, 4)
     return figure
 
 
 def _panel(
-    axes: Axes, editors: Sequence[str], rows: pl.DataFrame, treatments: Sequence[str]
+    axes: Axes,
+    editors: Sequence[str],
+    rows: pl.DataFrame,
+    treatments: Sequence[str],
+    last: bool,
 ) -> None:
     step = SPREAD / max(1, len(editors))
     for place, (editor, mark) in enumerate(marks(editors).items()):
@@ -118,9 +149,10 @@ def _panel(
                 linewidth=1.0,
             )
             axes.hlines(unedited, across - step / 2, across + step / 2, color=MUTED, linewidth=1.2)
-    axes.set_xticks(range(len(treatments)), treatments, rotation=25, ha="right")
+    axes.set_xticks(range(len(treatments)), treatments if last else [], rotation=25, ha="right")
     axes.set_xlim(-0.5, len(treatments) - 0.5)
-    axes.set_xlabel("treatment of the edited model")
+    if last:
+        axes.set_xlabel("treatment of the edited model")
     axes.set_ylim(-0.03, 1.05)
     axes.set_ylabel("efficacy")
 
@@ -138,7 +170,7 @@ def _table(study: ReportData, found: pl.DataFrame) -> Table:
             f"{row['n_ok']:,}",
             f"{row['n'] - row['n_ok']:,}",
             *(_with_interval(row, name) for name in METRICS),
-            *(share(row[f"{name}_unedited_mean"]) for name in METRICS),
+            share(row["efficacy_unedited_mean"]),
             times(row["perplexity_ratio_median"]),
             f"{row['n_damaged']:,}",
             f"{row['n_collapsed']:,}",
@@ -146,14 +178,13 @@ def _table(study: ReportData, found: pl.DataFrame) -> Table:
         for row in rows
     )
     caption = (
-        "Means over treated edited models, with 95 % Wilson intervals; “unedited” is the unedited "
-        "model after the same treatment, asked the same. “Ratio” is the median of the treated "
-        "edited model’s perplexity relative to the treated unedited one’s; “damaged” and "
-        "“collapsed” count the edited models that are, compared with it."
+        "Means over treated edited models. Intervals are Wilson’s, of 95 %; “unedited” is the "
+        "efficacy of the unedited model after the same treatment, with which ratio and grades "
+        "compare. All columns are in summary/survival.parquet."
     )
     heads = ("model", "editor", "data set", "treatment", "edits", "failed", *METRICS.values())
-    unedited = (f"{name}, unedited" for name in METRICS.values())
-    return Table(caption, (*heads, *unedited, "ratio", "damaged", "collapsed"), cells, 4)
+    last = ("unedited", "median ratio", "damaged", "collapsed")
+    return Table(caption, (*heads, *last), cells, 4)
 
 
 def _with_interval(row: Row, name: str) -> str:

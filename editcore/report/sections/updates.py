@@ -8,11 +8,19 @@ import polars as pl
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
 from editcore.numbers import number, real, share
-from editcore.records.mechanism_schemas import POSITIONS_JUDGED, SHARED, UPDATES_JUDGED
+from editcore.records.mechanism_schemas import (
+    COLLAPSE,
+    POSITIONS_JUDGED,
+    SHARED,
+    STRATEGIES,
+    UPDATES_JUDGED,
+)
 from editcore.report.data import ReportData
-from editcore.report.section import PageSection
+from editcore.report.section import MOST_NAMED, PageSection, Part
 from editcore.report.tables import Table
 
+MIXED = STRATEGIES[0]
+SWAPPED = f"{MIXED}, swapped"
 HARMED = (DAMAGED, COLLAPSED)
 QUANTITIES = {
     "subject_position": "subject’s position",
@@ -30,25 +38,47 @@ def section(study: ReportData) -> PageSection | None:
     if updates is None or shared is None or positions is None:
         return None
     return PageSection(
-        "updates",
-        "Why: inconsistent keys",
-        (
+        anchor="updates",
+        title="Inconsistent keys",
+        part=Part.MECHANISM,
+        point=point(study, updates),
+        paragraphs=(
             "All implementations insert the same v* of the same cases. Mixed keys: the mean over "
             "prefixes for the direction and the bare key in the equation. Prefixed: the mean key "
-            "in both places. Unprefixed: the bare key in both. Each is made with and without C.",
-            "The last table shows whether the first token is special because of its position "
-            "embedding: collapse cases are edited with their first token at the second position, "
-            "and normal ones with the subject’s second token at the first. With rotary positions, "
-            "only the rotation changes, which does not affect a token that attends only to itself.",
+            "in both places. Unprefixed: the bare key in both. With rotary positions, a swap of "
+            "positions only rotates keys, which does not affect a token that attends only to "
+            "itself. Each edit is in summary/mechanism-updates.parquet and "
+            "summary/mechanism-positions.parquet.",
         ),
-        (),
-        (
-            _denominators(updates),
-            _perplexities(updates),
-            _shared(shared),
-            _positions(positions),
-        ),
+        tables=(by_keys(updates, positions), _shared(shared)),
     )
+
+
+def point(study: ReportData, updates: pl.DataFrame) -> str:
+    """How many collapse cases collapse each model with mixed keys, and with one key."""
+    cases = updates.filter(pl.col("second_moment"), pl.col("collapsed").is_not_null())
+    cases = cases.filter(cases=COLLAPSE)
+    parts = []
+    for model in study.models:
+        of_model = cases.filter(model=model)
+        mixed = of_model.filter(strategy=MIXED)
+        others = of_model.filter(pl.col("strategy") != MIXED)
+        if mixed.is_empty() or others.is_empty():
+            continue
+        (some, small), (rest, large) = (
+            (
+                f"{each['collapsed'].sum():,} of {len(each):,}",
+                number(real(each["denominator"].median())),
+            )
+            for each in (mixed, others)
+        )
+        parts.append(
+            f"{some} with mixed keys and {rest} with one key on {model} (median |denominator| "
+            f"{small} and {large})"
+        )
+    if not parts:
+        return "No update could be made both with mixed keys and with one key."
+    return f"Edits of the same facts that collapse the model: {'; '.join(parts[:MOST_NAMED])}."
 
 
 def _grouped(
@@ -73,32 +103,33 @@ def _numbers(*values: Any) -> tuple[str, ...]:
     return tuple(number(real(value)) for value in values)
 
 
-def _denominators(updates: pl.DataFrame) -> Table:
+def by_keys(updates: pl.DataFrame, positions: pl.DataFrame) -> Table:
+    """The updates by keys, and those of subjects at the other position."""
+    swapped = positions.filter("swapped").with_columns(
+        strategy=pl.lit(SWAPPED), second_moment=pl.lit(True)
+    )
+    made = pl.concat([updates, swapped], how="diagonal")
     heads = (
-        *("model", "keys", "cases", "n", "mean |numerator|", "s.d."),
-        *("mean |denominator|", "s.d.", "median"),
+        *("model", "keys", "C", "cases", "n", *HARMED),
+        *("mean |numerator|", "s.d.", "mean |denominator|", "s.d.", "median"),
+        *("mean perplexity", "greatest", "unedited"),
     )
 
     def cells(group: pl.DataFrame) -> Sequence[str]:
         above, below = group["numerator_norm"], group["denominator"]
-        return _numbers(above.mean(), above.std(), below.mean(), below.std(), below.median())
-
-    with_moment = updates.filter(pl.col("second_moment"))
-    rows = _grouped(with_moment, ("model", "strategy", "cases"), cells)
-    caption = "Norm of the numerator, and |denominator| with C and a direction of unit length."
-    return Table(caption, heads, rows, 3)
-
-
-def _perplexities(updates: pl.DataFrame) -> Table:
-    heads = ("model", "keys", "C", "cases", "n", *HARMED, "mean", "greatest", "unedited")
-
-    def cells(group: pl.DataFrame) -> Sequence[str]:
+        update = above.mean(), above.std(), below.mean(), below.std(), below.median()
         perplexity, base = group["perplexity"], group["perplexity_base"]
-        return *_harmed(group), *_numbers(perplexity.mean(), perplexity.max(), base.max())
+        effect = perplexity.mean(), perplexity.max(), base.max()
+        return *_harmed(group), *_numbers(*update, *effect)
 
     by = ("model", "strategy", "second_moment", "cases")
-    rows = _grouped(updates, by, cells, {True: "with", False: "without"})
-    return Table("Perplexity of the edited models.", heads, rows, 4)
+    rows = _grouped(made, by, cells, {True: "with", False: "without"})
+    caption = (
+        "Updates and edited models by keys, with and without C. “Swapped”: a first token "
+        "(collapse) is moved to the second position, a second token of a normal subject to the "
+        "first."
+    )
+    return Table(caption, heads, rows, 4)
 
 
 def _harmed(group: pl.DataFrame) -> tuple[str, ...]:
@@ -121,29 +152,7 @@ def _shared(shared: pl.DataFrame) -> Table:
         for row in shared.iter_rows(named=True)
     ]
     caption = (
-        "Quantities of the cases that collapse the model with mixed keys and C, and of the others. "
-        "“Area”: how often a collapsing case has a smaller value than another (ties count half)."
+        "What cases that collapse the model have in common (mixed keys, with C). “Area” is how "
+        "often one has a smaller value than another case (ties count half)."
     )
     return Table(caption, heads, tuple(rows), 2)
-
-
-def _positions(positions: pl.DataFrame) -> Table:
-    heads = (
-        *("model", "cases", "position", "n", "cosine to own key"),
-        *("mean |denominator|", "least", "mean", "greatest", *HARMED),
-    )
-
-    def cells(group: pl.DataFrame) -> Sequence[str]:
-        perplexity = group["perplexity"]
-        means = group["key_cosine"].mean(), group["denominator"].mean()
-        found = _numbers(*means, perplexity.min(), perplexity.mean(), perplexity.max())
-        return *found, *_harmed(group)
-
-    by = ("model", "cases", "swapped")
-    rows = _grouped(positions, by, cells, {True: "swapped", False: "its own"})
-    caption = (
-        "Perplexity with the subject at its own position and at the other one, with mixed keys and "
-        "C. Cases whose subject does not end at the first (collapse) or second position (normal) "
-        "are excluded."
-    )
-    return Table(caption, heads, rows, 3)

@@ -1,15 +1,18 @@
 """The section on predicting, before the edit, whether it harms the model."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.collapse import backtest, calibration
 from editcore.collapse.backtest import ALL, OTHERS, PREDICTORS, TARGETS
-from editcore.numbers import number, share
+from editcore.numbers import listed, number, share
 from editcore.records.model_schemas import WARNING
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import INK, MUTED, PALETTE, panel
-from editcore.report.section import Drawing, PageSection
+from editcore.report.drawing.style import MUTED, PALETTE, editor_legend, marks, panels
+from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 from editcore.requests import OK
 
@@ -24,7 +27,9 @@ NAMES = {
     "denominator": "|denominator|",
     "subject_position": "subject’s position",
 }
-
+VERBS = {"harmed": "harm", "collapsed": "collapse"}
+COLUMNS = 4
+PANEL = (2.1, 1.9)  # inches
 
 FORECASTS = (
     "Before the weights are changed for good, the edited model reads a sample of about 1,024 "
@@ -51,46 +56,64 @@ def section(study: ReportData) -> PageSection | None:
     found = study.table("warning", WARNING)
     if found is None or found["auc"].is_null().all():
         return None
-    return PageSection(
+    panels_of = [
+        (model, target)
+        for target in TARGETS
+        for model in study.models
+        if _tested(study, model).select(TARGETS[target]).to_series().drop_nulls().n_unique() == 2
+    ]
+    drawing = Drawing(
         "warning",
-        "Predicting harm before the edit",
-        (f"{FORECASTS if study.config.forecasts else NO_FORECASTS} {FITTED}",),
-        tuple(
-            Drawing(
-                f"warning-target={target}-model={model}",
-                f"ROC curves for {target} on {model}, for the half of the edits that was not used "
-                "for fitting.",
-                lambda model=model, target=target: _curves(study, model, target),  # type: ignore[misc]
-            )
-            for model in study.models
-            for target in TARGETS
-            if _tested(study, model).select(TARGETS[target]).to_series().drop_nulls().n_unique()
-            == 2
-        ),
-        (_table(found),),
+        "ROC curves of each predictor, for the half of the edits that was not used for fitting, "
+        "with a panel for each model and target.",
+        partial(draw, study, panels_of),
     )
+    return PageSection(
+        anchor="warning",
+        title="Predicting harm before the edit",
+        part=Part.MECHANISM,
+        point=point(study, found),
+        paragraphs=(f"{FORECASTS if study.config.forecasts else NO_FORECASTS} {FITTED}",),
+        drawings=(drawing,) if panels_of else (),
+        tables=(_table(found),),
+    )
+
+
+def point(study: ReportData, found: pl.DataFrame) -> str:
+    """The area of the predictor that warnings use, or of the best other one, by tested model."""
+    known = found.filter(pl.col("auc").is_not_null(), editor=ALL)
+    choices = (
+        (target, predictor)
+        for target, used in backtest.FORECASTS.items()
+        for predictor in (used, backtest.FROM_PROMPT, *PREDICTORS)
+    )
+    for target, predictor in choices:
+        some = known.filter(target=target, predictor=predictor)
+        # First the rows fitted on the tested model itself; the area does not depend on the fit.
+        own = some.sort(pl.col("calibrated_on") != pl.col("tested_on"), maintain_order=True)
+        areas = [
+            f"{own.filter(tested_on=model)['auc'][0]:.3f} on {model}"
+            for model in study.models
+            if model in own["tested_on"]
+        ]
+        if areas:
+            return (
+                f"Before the weights are changed for good, edits that {VERBS[target]} a model are "
+                f"told from the others by {NAMES[predictor]}, with an area under the ROC curve of "
+                f"{listed(areas, MOST_NAMED)} (1 is perfect, 0.5 is chance)."
+            )
+    return "No quantity that is known before an edit could be tested over all editors."
 
 
 def _table(found: pl.DataFrame) -> Table:
     heads = (
-        "fitted on",
-        "tested on",
-        "editor",
-        "predictor",
-        "target",
-        "edits",
-        "with it",
-        "area",
-        "threshold",
-        "recall",
-        "precision",
-        "false alarms",
+        *("fitted on", "tested on", "predictor", "target", "edits", "with it"),
+        *("area", "threshold", "recall", "precision", "false alarms"),
     )
     rows = [
         (
             "the other models" if row["calibrated_on"] == OTHERS else row["calibrated_on"],
             row["tested_on"],
-            "all" if row["editor"] == ALL else row["editor"],
             NAMES[row["predictor"]],
             row["target"],
             f"{row['n']:,}",
@@ -101,15 +124,14 @@ def _table(found: pl.DataFrame) -> Table:
             share(row["precision"]),
             share(row["false_alarms"]),
         )
-        for row in found.iter_rows(named=True)
+        for row in found.filter(editor=ALL).iter_rows(named=True)
         if row["auc"] is not None
     ]
     caption = (
-        "Area under the ROC curve, and recall and precision of the threshold on the tested edits. "
-        "An alarm is a value at or beyond the threshold; false alarms are a share of the edits "
-        "without the target."
+        "Predictors over the edits of all editors. “Area” is that under the ROC curve; each editor "
+        "is in summary/warning.parquet."
     )
-    return Table(caption, heads, tuple(rows), 5)
+    return Table(caption, heads, tuple(rows), 4)
 
 
 def area(value: float | None) -> str:
@@ -142,19 +164,27 @@ def _tested(study: ReportData, model: str) -> pl.DataFrame:
     return own.filter(pl.Series(second, dtype=pl.Boolean))
 
 
-def _curves(study: ReportData, model: str, target: str) -> Figure:
-    figure, axes = panel(f"all editors on {model}", "false alarm rate", "")
-    axes.set_ylabel(f"share of {target} edits detected")
-    edits = _tested(study, model)
+def draw(study: ReportData, shown: Sequence[tuple[str, str]]) -> Figure:
+    """The ROC curves of a model and target in each panel."""
+    titles = [f"{model}: {target}" for model, target in shown]
+    figure, grid = panels(titles, min(COLUMNS, len(shown)), PANEL)
     # The last predictors are only in the table: there are fewer colours than predictors.
-    for name, (colour, _) in zip(PREDICTORS, PALETTE, strict=False):
-        scored = backtest.scores(edits, name, target)
-        if scored["hit"].n_unique() < 2:
-            continue
-        values, hit = scored["score"].to_list(), scored["hit"].to_list()
-        across, up = calibration.curve(values, hit)
-        label = f"{NAMES[name]}: {area(calibration.area(values, hit))}"
-        axes.plot(across, up, color=colour, linewidth=1.4, label=label)
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.legend(loc="lower right", frameon=False, fontsize=7.5, labelcolor=INK)
+    drawn = marks([NAMES[name] for name in [*PREDICTORS][: len(PALETTE)]])
+    for axes, (model, target) in zip(grid, shown, strict=True):
+        edits = _tested(study, model)
+        for name, mark in zip(PREDICTORS, drawn.values(), strict=False):
+            scored = backtest.scores(edits, name, target)
+            if scored["hit"].n_unique() == 2:
+                across, up = calibration.curve(scored["score"].to_list(), scored["hit"].to_list())
+                axes.plot(across, up, color=mark.colour, linewidth=1.3)
+                axes.plot(*_middle(across, up), color=mark.colour, marker=mark.marker, ms=4)
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.set_xlabel("share of false alarms")
+    grid[0].set_ylabel("share detected")
+    editor_legend(figure, drawn, 3)
     return figure
+
+
+def _middle(across: Sequence[float], up: Sequence[float]) -> tuple[float, float]:
+    """The point of a curve that is farthest from the diagonal, for its mark."""
+    return max(zip(across, up, strict=True), key=lambda point: point[1] - point[0])

@@ -1,23 +1,22 @@
 """Task scores during sequential edits."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.numbers import number, share, times
+from editcore.numbers import share
 from editcore.records.schemas import GUESSED, SCORE
 from editcore.report.data import ReportData
 from editcore.report.drawing.style import MUTED, Mark, editor_legend, marks, panels
 from editcore.report.section import Drawing
-from editcore.report.sections.sequences.rows import ends, groups, median, named, places, present
-from editcore.report.tables import WHERE, Table
+from editcore.report.sections.sequences.rows import ends, median, places, present
 from editcore.summary.sequences import tasks
 
-COLUMNS = 3  # of panels, unless there is one per data set
+COLUMNS = 2  # of panels, unless there is one per data set
+PANEL = (2.9, 1.7)  # inches
 
 
 @dataclass(frozen=True)
@@ -46,59 +45,42 @@ class SequenceScores:
             + "A score is missing if a model’s outputs are no longer finite."
         )
 
-    def drawings(self) -> list[Drawing]:
-        """A figure for each model."""
-        return [
-            Drawing(
-                f"sequences-tasks-model={model}",
-                f"Scores of {model} against the number of sequential edits; the dashed lines "
-                "show random guessing.",
-                partial(self.draw, model),
-            )
-            for model in present(self.study, self.rows, "model")
-        ]
+    def drawing(self) -> Drawing:
+        """The figure of all scores."""
+        words = "Task scores against the number of sequential edits, by editor."
+        return Drawing("sequences-tasks", words, self.draw)
 
-    def draw(self, model: str) -> Figure:
-        """A panel per task (down) and data set (across), with a dashed line for random guessing."""
-        rows = self.rows.filter(pl.col("model") == model)
-        across = places(self.study, rows)
-        shown = [(task, name) for task in self.tasks for name in across]
+    def draw(self) -> Figure:
+        """A panel per model and task (down) and data set (across); dashed: random guessing."""
+        models, across = present(self.study, self.rows, "model"), places(self.study, self.rows)
+        shown = [(model, task, name) for model in models for task in self.tasks for name in across]
         editors = marks(present(self.study, self.rows, "editor"))
         columns = len(across) if len(across) > 1 else min(COLUMNS, len(shown))
-        figure, grid = panels([f"{task}, {name}" for task, name in shown], columns)
-        for axes, (task, name) in zip(grid, shown, strict=True):
+        titles = [f"{model}: {task}, {name}" for model, task, name in shown]
+        figure, grid = panels(titles, columns, PANEL)
+        for place, (axes, (model, task, name)) in enumerate(zip(grid, shown, strict=True)):
             axes.set_ylim(-0.05, 1.08)
-            axes.set_ylabel("score")
-            axes.set_xlabel("edits so far")
+            if place % columns == 0:
+                axes.set_ylabel("score")
+            if place >= len(shown) - columns:
+                axes.set_xlabel("edits so far")
             if (guess := self._guess(task)) is not None:
                 axes.axhline(guess, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-            sequences = across[name].drop_nulls(SCORE + task)
+            sequences = across[name].filter(model=model).drop_nulls(SCORE + task)
             for editor, mark in editors.items():
-                _line(axes, sequences.filter(pl.col("editor") == editor), SCORE + task, mark)
-        figure.suptitle(f"Tasks of {model}", x=0.01, ha="left", fontweight="bold")
+                _line(axes, sequences.filter(editor=editor), SCORE + task, mark)
         editor_legend(figure, editors, columns=3)
         return figure
 
-    def table(self) -> Table:
-        """Per model, editor and data set: scores before the first edit and after the last."""
-        pairs = [f"{task}, {when}" for task in self.tasks for when in ("before", "after")]
-        cells = []
-        for group in groups(self.study, self.rows):
-            first, last = group.filter(pl.col("step") == 0), ends(group)
-            scores = (median(x[SCORE + task]) for task in self.tasks for x in (first, last))
-            cells.append(
-                (
-                    *named(group),
-                    number(median(last["edits"])),
-                    times(median(last["perplexity_ratio"])),
-                    *map(share, scores),
-                )
-            )
-        caption = (
-            "Task scores before the first edit and at the end of the sequences, with the number of "
-            "edits made and the rise of perplexity. All are medians over seeds."
-        )
-        return Table(caption, (*WHERE, "facts per step", "edits", "ratio", *pairs), tuple(cells))
+    def heads(self) -> list[str]:
+        """The heads of `cells`."""
+        return [f"{task}, {when}" for task in self.tasks for when in ("before", "after")]
+
+    def cells(self, group: pl.DataFrame) -> tuple[str, ...]:
+        """A group's scores before the first edit and after the last, as medians over seeds."""
+        first, last = group.filter(pl.col("step") == 0), ends(group)
+        scores = (median(x[SCORE + task]) for task in self.tasks for x in (first, last))
+        return tuple(map(share, scores))
 
     def _guess(self, task: str) -> float | None:
         return median(self.rows[GUESSED + task])

@@ -23,13 +23,14 @@ from editcore.report.drawing.style import (
     level,
     marks,
 )
-from editcore.report.section import Drawing, PageSection
+from editcore.report.section import Drawing, PageSection, Part
 from editcore.report.sections.sequences import by_editor, grades, survival, telemetry, warning
+from editcore.report.sections.sequences.lasted import lasted
 from editcore.report.sections.sequences.rows import ends, groups, median, named, places, present
 from editcore.report.sections.sequences.scores import SequenceScores
 from editcore.report.tables import WHERE, Table
 
-PANEL = (3.5, 2.7)  # inches
+PANEL = (3.7, 1.8)  # inches
 MARKS = 8  # markers per line, so that editors can be distinguished without colour
 CHECKED = (
     "efficacy_so_far",
@@ -50,7 +51,7 @@ GRADES_SHOWN = (
 
 
 def section(study: ReportData) -> PageSection | None:
-    """Figure and table of all sequences; None if the study has none."""
+    """Figures and tables of all sequences; None if the study has none."""
     rows = study.table("sequences", SEQUENCES_JUDGED)
     if rows is None or rows.is_empty():
         return None
@@ -58,29 +59,31 @@ def section(study: ReportData) -> PageSection | None:
     drawings = [_perplexities(study, rows)]
     if many:
         drawings = [_grades(study, rows), *by_editor.drawings(study, rows)]
-    shown = f"{GRADES_SHOWN} {by_editor.SHOWN}" if many else LINES_SHOWN
-    words: tuple[str, ...] = (
+    words = [
         "Each edit was applied to the model produced by the previous edits. "
-        f"{shown} Each seed draws the facts and their order.",
-        "Efficacy and locality are measured at the end, over all facts edited. “Prefixed” is "
-        "efficacy after a context prefix. Neighbours that were edited themselves do not count for "
-        "locality.",
-    )
-    tables = [table(study, rows)]
+        f"{f'{GRADES_SHOWN} {by_editor.SHOWN}' if many else LINES_SHOWN} Each seed draws the facts "
+        "and their order. Efficacy and locality are measured at the end, over all facts edited; "
+        "neighbours that were edited themselves do not count for locality."
+    ]
     if of_facts := survival.drawing(study, rows):
-        words = (*words, survival.SHOWN)
+        words.append(survival.SHOWN)
         drawings.append(of_facts)
     if of_models := telemetry.drawings(study, rows):
-        words = (*words, telemetry.SHOWN)
+        words.append(telemetry.SHOWN)
         drawings += of_models
     scores = SequenceScores(study, rows)
     if scores.tasks:
-        words = (*words, scores.words())
-        drawings += scores.drawings()
-        tables.append(scores.table())
-    tables += warning.tables(rows)
-    title = "Sequential edits"
-    return PageSection("sequences", title, words, tuple(drawings), tuple(tables))
+        words.append(scores.words())
+        drawings.append(scores.drawing())
+    return PageSection(
+        anchor="sequences",
+        title="How long models last",
+        part=Part.STREAMS,
+        point=lasted(study, rows),
+        paragraphs=tuple(words),
+        drawings=tuple(drawings),
+        tables=(table(study, rows), *warning.tables(rows)),
+    )
 
 
 def _perplexities(study: ReportData, rows: pl.DataFrame) -> Drawing:
@@ -115,21 +118,12 @@ def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
 
 def table(study: ReportData, rows: pl.DataFrame) -> Table:
     """The ends of the sequences per model, editor and data set, as medians over seeds."""
+    scores = SequenceScores(study, rows)
     heads = (
         *WHERE,
-        "facts per step",
-        "sequences",
-        "edits",
-        "failed",
-        "damaged after",
-        "collapsed after",
-        "perplexity",
-        "ratio",
-        "efficacy",
-        "prefixed",
-        "generalization",
-        "locality",
-        "stopped",
+        *("facts per step", "sequences", "edits", "failed", "damaged after", "collapsed after"),
+        *("perplexity", "ratio", "efficacy", "prefixed", "generalization", "locality", "stopped"),
+        *scores.heads(),
     )
     cells = []
     for group in groups(study, rows):
@@ -146,13 +140,13 @@ def table(study: ReportData, rows: pl.DataFrame) -> Table:
                 times(median(last["perplexity_ratio"])),
                 *(share(median(last[name])) for name in CHECKED),
                 f"{last['status'].str.contains(f'^({STOPPED}|{WARNED})').sum():,}",
+                *scores.cells(group),
             )
         )
     caption = (
-        "The ends of the sequences. “Damaged after” is the number of edits at which the model was "
-        "first found to be damaged or to have collapsed, and “collapsed after” the one at which it "
-        "was first found to have collapsed, by the study’s rule. A step that was taken back counts "
-        "as failed, and its sequence as stopped."
+        "The ends of the sequences, as medians over seeds. “After” is the number of edits at which "
+        "the model was first found to be damaged or worse, and to have collapsed. All steps are in "
+        "summary/sequences.parquet."
     )
     return Table(caption, heads, tuple(cells))
 

@@ -13,7 +13,7 @@ from editcore.report.drawing.style import RULE, SMALL, TYPE, Mark, editor_legend
 from editcore.report.section import Drawing
 from editcore.report.sections.sequences.rows import places, present
 
-PANEL = (3.5, 2.5)  # inches
+PANEL = (3.7, 1.8)  # inches
 # The cohorts of age, in edits made after a fact's own; the last has no upper end.
 AGES = (0, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000)
 FEWEST = 50  # edits in a sequence, below which there are no curves to speak of

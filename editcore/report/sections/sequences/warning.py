@@ -33,14 +33,14 @@ def tables(rows: pl.DataFrame) -> list[Table]:
     if not rows_shown:
         return []
     caption = (
-        "What foretells that a sequence harms its model, each time tested on an editor or a model "
-        "that it was not fitted on. An alarm is raised the first time that the quantity reaches "
-        f"the threshold; it is right if the harm comes within {AHEAD} times the edits made by "
-        "then, and false otherwise. Lead is the share of the edits up to the harm that were still "
-        "to come, as a median over the harmed sequences, 0 for those without a right alarm. "
-        f"Predictors with false alarms in at most {MOST_FALSE:.0%} of the sequences come first. "
-        "The threshold shown is fitted on all sequences, with as few false alarms as possible. "
-        "Sequences that were harmed when first measured are left out."
+        "What foretells that a sequence harms its model. It is tested each time on an editor or a "
+        "model that it was not fitted on. An alarm is raised the first time that the quantity "
+        f"reaches the threshold, and is right if the harm comes within {AHEAD} times the edits "
+        "made by then. Lead is the share of the edits up to the harm that were still to come, as "
+        "a median over the harmed sequences, 0 for those without a right alarm. Predictors with "
+        f"false alarms in at most {MOST_FALSE:.0%} of the sequences come first. The threshold "
+        "shown is fitted on all sequences, with as few false alarms as possible. Sequences that "
+        "were harmed when first measured are left out."
     )
     return [Table(caption, HEADS, tuple(rows_shown), 3)]
 
