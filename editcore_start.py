@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -41,6 +41,12 @@ def editcore_here() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     main()
+
+
+def become_study(arguments: Sequence[str]) -> NoReturn:
+    """Replace this process, `editcore run`, by `study` with `arguments`, in the same folder."""
+    os.environ.setdefault("EDITCORE_COMMAND", shlex.join(["editcore", "run", *arguments]))
+    os.execv(sys.executable, [sys.executable, "-P", "-m", __name__, *arguments])
 
 
 def study() -> None:

@@ -6,20 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
-
-
-def build(project: Path, folder: Path) -> Path:
-    """Build the project's wheel into `folder`. Needs neither pip nor a network."""
-    folder.mkdir(exist_ok=True)
-    built = subprocess.run(
-        [sys.executable, "-c", BUILD, str(folder)],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return folder / built.stdout.splitlines()[-1]
+from refresh.release import build
 
 
 def install(project: Path, site: Path) -> None:

@@ -27,8 +27,8 @@ from editcore.cli.results import (
     rescore,
     summarise,
 )
-from editcore.cli.scaffold import new_plugin
-from editcore.cli.study import fetch, plan, schema
+from editcore.cli.scaffold import init, new_plugin
+from editcore.cli.study import fetch, plan, run, schema
 from editcore.errors import EditcoreError, out_of_memory, reason
 
 FOR_PEOPLE = (
@@ -42,6 +42,8 @@ FOR_PEOPLE = (
     verify,
     export,
     fits,
+    init,
+    run,
     data,
     plan,
     report,
@@ -159,7 +161,7 @@ def _sentence(error: OSError) -> str:
         '  --subject Orbit --target "Velra Labs"',
         "editcore guard edits.json --model tiny-gpt2 --editor EDITOR --out guarded",
         "editcore apply guarded tiny-gpt2 --out path/to/edited",
-        "editcore plan config.yaml",
+        "editcore init my-study",
         "editcore plugins",
     ),
 )

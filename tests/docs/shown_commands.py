@@ -10,7 +10,13 @@ from jinja2 import Template
 
 from tests.docs.pages import EDITOR_PAGE, FENCED, ROOT
 
-PAGES = (EDITOR_PAGE, "docs/cluster.md", "docs/pipelines.md", "docs/shipping.md")
+PAGES = (
+    EDITOR_PAGE,
+    "docs/cluster.md",
+    "docs/installing.md",
+    "docs/pipelines.md",
+    "docs/shipping.md",
+)
 TEMPLATE = "editcore/scaffold/template/README.md.jinja"
 PLUGIN = "path/to/editcore-my-editor"
 SHELLS = ("sh", "bash", "shell", "console")
@@ -124,6 +130,7 @@ EXPORT = "editcore export edit tiny-gpt2 --format peft --out adapter"
 MEASURE = "editcore measure --model path/to/edited --against path/to/model"
 GENERATOR = "python -m resources.generator"
 SUITE = Elsewhere("a minute", "tests/cli/test_scaffold.py::test_its_tests_pass_as_generated")
+FROM_WHEELS = "tests/workflow/test_from_wheels.py::test_{}"
 PAPERS = {"…": SLURM.removeprefix("snakemake ")}
 DRY = "-n --quiet rules"
 PLANNED = "edit jobs"
@@ -162,6 +169,42 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
             "no index has it yet; the environment is made from the lock",
             ".ci/run: python3 bootstrap.py install",
         ),
+        # Without a checkout.
+        **{
+            f"pip install {folder}'editcore[study]'": Elsewhere(
+                "no index has it yet", FROM_WHEELS.format("nothing_of_ours_is_from_the_repository")
+            )
+            for folder in ("", "--find-links dist ")
+        },
+        **{
+            command: Elsewhere(
+                "half a minute", FROM_WHEELS.format("two_commands_make_the_report_of_a_study")
+            )
+            for command in ("editcore init my-study", "cd my-study", "editcore run")
+        },
+        "editcore init my-study --model path/to/model --facts path/to/facts.json": Run(
+            "wrote my-study/facts.json"
+        ),
+        **{
+            f"editcore run {arguments}": Elsewhere(
+                "it replaces its process", FROM_WHEELS.format("arguments_go_to_snakemake")
+            )
+            for arguments in ("-n", "--cores 8", "fetch", "--workflow-profile profiles/slurm")
+        },
+        "python3 bootstrap.py run python -m refresh.release --build dist": Elsewhere(
+            "half a minute", "tests/registry/test_plugin_package.py::test_it_is_listed"
+        ),
+        **{
+            command: Elsewhere(
+                "it is for a start-up file",
+                "tests/cli/test_completion.py::test_the_shell_s_script_is_printed",
+            )
+            for command in (
+                'eval "$(_EDITCORE_COMPLETE=bash_source editcore)"',
+                'eval "$(_EDITCORE_COMPLETE=zsh_source editcore)"',
+                "_EDITCORE_COMPLETE=fish_source editcore | source",
+            )
+        },
         # One edit.
         CHECK: Run("COLLAPSED: perplexity", more="--save edit", status=3),
         APPLY: Run("path/to/edited", after=CHECK),

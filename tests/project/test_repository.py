@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from editcore.registry.candidates import BUILTIN
 from editcore.registry.registry import load_registry
+from refresh.release import projects
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -198,11 +199,12 @@ def declared(pyproject: Path) -> Iterator[Requirement]:
 
 def test_the_pins_satisfy_every_declared_requirement() -> None:
     locked = pins()
-    own = {canonicalize_name(p.parent.name) for p in ROOT.glob("plugins/*/pyproject.toml")}
-    for pyproject in [ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")]:
+    files = [folder / "pyproject.toml" for folder in projects(ROOT)]
+    own = {tomllib.loads(file.read_text())["project"]["name"] for file in files}
+    for pyproject in files:
         for requirement in declared(pyproject):
             name = canonicalize_name(requirement.name)
-            if name not in own | SERVICES | {"editcore"}:
+            if name not in own | SERVICES:
                 assert name in locked, f"{requirement} of {pyproject} is not pinned"
                 assert requirement.specifier.contains(locked[name]), (
                     f"{requirement}: {locked[name]}"

@@ -23,6 +23,10 @@ BESIDE = (
     "report/page/vendor/LICENSE-chart.js.md",
     "report/page/vendor/chart.umd.min.js",
     "scaffold/template/module.py.jinja",
+    "config.yaml",
+    "workflow/Snakefile",
+    "workflow/rules/common.smk",
+    "workflow/template/config.yaml.jinja",
 )
 
 

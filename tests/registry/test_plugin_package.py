@@ -1,17 +1,12 @@
 """A third party's distribution is installed from its wheel, and the whole workflow knows it.
 
 All our code that runs here is from wheels in a new environment; nothing is from this repository's
-tree, and the workflow is a copy.
+tree.
 """
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import venv
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -19,12 +14,14 @@ import pytest
 
 from editcore.planning import paths
 from editcore.testing.models import tiny_model_of_type
-from tests.packages import build
+from refresh.release import projects
+from tests import installed
+from tests.installed import Environment
 from tests.studies import write_config
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "tests" / "plugin_package"
-OURS = (ROOT, *sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml")))
+OURS = projects(ROOT)
 STUDY = {
     "models": {"tiny-gpt2": {}},
     "editors": {"codebook": {"options": {"layer": 3, "radius": 0.3}}},
@@ -41,62 +38,12 @@ STARCODER2 = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Environment:
-    """A virtual environment, and an empty folder to work in."""
-
-    path: Path
-    folder: Path
-
-    def run(self, *command: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run one of the environment's commands in the folder; it must end with `status`."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        done = subprocess.run(
-            [str(self.path / "bin" / command[0]), *command[1:]],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={
-                **kept,
-                "EDITCORE_RESOURCES": str(ROOT / "resources"),
-                "HF_HUB_OFFLINE": "1",
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
-
-
-def pip() -> list[str]:
-    """The pip outside these tests' environment, which has none."""
-    python = f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode:
-        pytest.skip(f"{python} has no pip")
-    return [python, "-m", "pip"]
-
-
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """A new environment with the pinned packages, and wheels of editcore and of the package."""
-    home = tmp_path_factory.mktemp("third-party")
-    path, folder = home / "venv", home / "work"
-    folder.mkdir()
-    venv.create(path, with_pip=False)
-    python = path / "bin" / "python"
-    site = (
-        path / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    )
-    pinned = [entry for entry in sys.path if entry.endswith("site-packages")]
-    (site / "pinned.pth").write_text("\n".join(pinned))
-    wheels = [str(build(project, home / "wheels")) for project in (*OURS, PACKAGE)]
-    offline = ("--no-index", "--no-deps", "--no-compile", "--force-reinstall")
-    quiet = ("--quiet", "--disable-pip-version-check")
-    command = [*pip(), "--python", str(python), "install", *quiet, *offline, *wheels]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    shutil.copytree(ROOT / "workflow", folder / "workflow")
-    yield Environment(path, folder)
+    made = installed.environment(tmp_path_factory.mktemp("third-party"), (*OURS, PACKAGE))
+    made.run("editcore", "init", "study")
+    return replace(made, folder=made.folder / "study")
 
 
 def test_nothing_of_ours_comes_from_the_repository(environment: Environment) -> None:
@@ -128,8 +75,7 @@ def test_naming_it_in_a_config_takes_it_through_the_whole_workflow(
     environment: Environment,
 ) -> None:
     write_config(environment.folder / "study.yaml", STUDY)
-    snakemake = ("python", "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml")
-    environment.run(*snakemake)
+    environment.run("editcore", "run", "--configfile", "study.yaml")
     summary = environment.folder / "results" / "summary"
     cases = pl.read_parquet(summary / "cases.parquet")
     assert cases["status"].to_list() == ["ok"] * 3
@@ -175,8 +121,7 @@ def test_its_model_family_and_its_data_set_format_are_studied(environment: Envir
         "prefixes": {"lengths": [[3, 2]]},
     }
     write_config(environment.folder / "starcoder.yaml", study)
-    snakemake = ("python", "-m", "snakemake", "--cores", "2", "--configfile", "starcoder.yaml")
-    environment.run(*snakemake)
+    environment.run("editcore", "run", "--configfile", "starcoder.yaml")
     cases = pl.read_parquet(environment.folder / "results" / "summary" / "cases.parquet")
     assert sorted(cases["editor"]) == ["codebook", "codebook", "rome", "rome"]
     assert set(cases["case_id"]) == {0, 2}, "the record of two facts is left out"

@@ -199,7 +199,7 @@ def _resources() -> Path:
     root = resources_folder()
     if root is None:
         raise DataError(
-            "the folder resources with the facts to calibrate on was not found; work in a checkout "
-            "of editcore, or name the folder with EDITCORE_RESOURCES"
+            "the folder resources with the facts to calibrate on was not found; run `pip install "
+            "'editcore[world]'`, or name the folder with EDITCORE_RESOURCES"
         )
     return root
