@@ -10,7 +10,13 @@ from jinja2 import Template
 
 from tests.docs.pages import EDITOR_PAGE, FENCED, ROOT
 
-PAGES = (EDITOR_PAGE, "docs/cluster.md", "docs/pipelines.md", "docs/shipping.md")
+PAGES = (
+    EDITOR_PAGE,
+    "docs/cluster.md",
+    "docs/comparing.md",
+    "docs/pipelines.md",
+    "docs/shipping.md",
+)
 TEMPLATE = "editcore/scaffold/template/README.md.jinja"
 PLUGIN = "path/to/editcore-my-editor"
 SHELLS = ("sh", "bash", "shell", "console")
@@ -196,6 +202,18 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "editcore provenance FILE": Run(
             '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD
         ),
+        **{
+            f"editcore compare before after{more}": Elsewhere(
+                "there are no two finished studies",
+                "tests/summary/test_compared.py"
+                "::test_the_command_prints_words_and_json_and_ends_with_its_status",
+            )
+            for more in (
+                "",
+                *(" --out comparison.html", " --json", " --as rome=my-editor"),
+                " --fail-on-regression",
+            )
+        },
         # A user's own study.
         "editcore data path/to/facts.json": Run("in the format"),
         "editcore plan mine.yaml --check": Run(PLANNED),
