@@ -42,6 +42,17 @@ def share(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value + 1e-9:.2f}"
 
 
+def signed(difference: float | None) -> str:
+    """A difference with its sign and three decimals, 0 only if there is none.
+
+    >>> signed(0.0254), signed(-0.5), signed(0.0), signed(-1e-5), signed(None)
+    ('+0.025', '−0.500', '0', '−0.000', '–')
+    """
+    if difference is None or math.isnan(difference):
+        return MISSING
+    return f"{difference:+.3f}".replace("-", "−") if difference else "0"
+
+
 def in_percent(value: float) -> str:
     """A share between 0 and 1 as a percentage.
 

@@ -9,6 +9,7 @@ import click
 
 from editcore.cli.calibrate import calibrate
 from editcore.cli.check import check, guard
+from editcore.cli.compare import compare
 from editcore.cli.edited.export import export, fits
 from editcore.cli.edited.folders import apply, log, revert, verify
 from editcore.cli.edited.measure import measure
@@ -47,6 +48,7 @@ FOR_PEOPLE = (
     data,
     plan,
     report,
+    compare,
     publish,
     mine,
     backtest,

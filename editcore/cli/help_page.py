@@ -11,8 +11,9 @@ HEAD = """# Commands
 
 Generated from the help texts: `python -m editcore.cli.help_page > docs/commands.md`. The exit
 status is 0 if all went well, 2 after an error (with one plain message; see [errors](errors.md)), 3
-if `check`, `guard` or `measure` found a damaged or collapsed model, 4 if the edit that `check` made
-is without effect, and 130 after Ctrl-C. That of `doctor` is 1 if anything is broken.
+if `check`, `guard` or `measure` found a damaged or collapsed model or `compare`, if asked to, a
+regression, 4 if the edit that `check` made is without effect, and 130 after Ctrl-C. That of
+`doctor` is 1 if anything is broken.
 """
 WIDTH = 100
 

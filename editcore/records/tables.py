@@ -39,6 +39,8 @@ ROWS_KEY, DIGEST_KEY = b"editcore.rows", b"editcore.digest"
 NO_JOBS: Mapping[Path, Any] = MappingProxyType({})
 FIRST_EDITS = "edits/1"
 OLD_EDITS = (FIRST_EDITS, *(f"edits/{version}" for version in range(2, 8)))
+# Tables of cases from which verdicts can be judged again.
+OLD_CASES = tuple(f"cases/{version}" for version in range(2, 8))
 # Older versions that lack only columns which may be null.
 OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
     {

@@ -14,6 +14,7 @@ PAGES = (
     EDITOR_PAGE,
     "docs/cluster.md",
     "docs/installing.md",
+    "docs/comparing.md",
     "docs/pipelines.md",
     "docs/shipping.md",
 )
@@ -239,6 +240,18 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "editcore provenance FILE": Run(
             '"editcore', given={"FILE": "guarded/guard.parquet"}, after=GUARD
         ),
+        **{
+            f"editcore compare before after{more}": Elsewhere(
+                "there are no two finished studies",
+                "tests/summary/test_compared.py"
+                "::test_the_command_prints_words_and_json_and_ends_with_its_status",
+            )
+            for more in (
+                "",
+                *(" --out comparison.html", " --json", " --as rome=my-editor"),
+                " --fail-on-regression",
+            )
+        },
         # A user's own study.
         "editcore data path/to/facts.json": Run("in the format"),
         "editcore plan mine.yaml --check": Run(PLANNED),

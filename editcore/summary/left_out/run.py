@@ -19,12 +19,15 @@ from editcore.numbers import listed, plural
 from editcore.records.model_schemas import WARNING
 from editcore.records.provenance import made_by
 from editcore.records.schemas import CASES, DOWNSTREAM
-from editcore.records.tables import read_older, read_provenance, read_table, write_table
+from editcore.records.tables import (
+    OLD_CASES,
+    read_older,
+    read_provenance,
+    read_table,
+    write_table,
+)
 from editcore.requests import OK
 from editcore.summary.grade_check import compared
-
-# Tables of cases of which everything that is needed here can be read.
-OLDER = tuple(f"cases/{version}" for version in range(2, 8))
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class _Study:
     @classmethod
     def read(cls, folder: Path, rule: CollapseSection) -> "_Study":
         path = folder / "summary" / "cases.parquet"
-        cases = judged(read_older(path, CASES, OLDER), rule)
+        cases = judged(read_older(path, CASES, OLD_CASES), rule)
         about = read_provenance(path)
         layers = tuple(sorted(_layers(about.get("editors", {}))))
         models = about.get("models", {})

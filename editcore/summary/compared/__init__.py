@@ -1,0 +1,1 @@
+"""What differs between finished studies: their settings, and what became of the same cases."""
