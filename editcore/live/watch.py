@@ -89,6 +89,7 @@ class Watch:
         with self._lock:
             done = self.state.fail(number, rule, logs, time.monotonic())
         self._block.above(lines.failure(done, logs))
+        self.show()
 
     def say(self, message: str) -> None:
         """Write a message that stays on the screen."""

@@ -67,6 +67,10 @@ def frames(text: str) -> list[str]:
     return [part for part in re.split(r"\x1b\[\d+F\r\x1b\[J", text) if FRAME.search(part)]
 
 
+def without_escapes(text: str) -> str:
+    return re.sub(r"\x1b\[\d*[mFJ]|\r", "", text)
+
+
 def test_a_terminal_shows_the_running_study_and_then_its_result(
     small: StudyFolder, tmp_path: Path
 ) -> None:
@@ -77,9 +81,8 @@ def test_a_terminal_shows_the_running_study_and_then_its_result(
     assert len(drawn) > 3
     assert any("> Edit gpt2 with rome on facts, shard 000" in frame for frame in drawn)
     for frame in drawn[1:-1]:
-        plain = re.sub(r"\x1b\[\d*m", "", frame)
-        assert max(map(len, plain.splitlines())) < 60
-    end = drawn[-1] if "Done:" in drawn[-1] else re.split(r"\x1b\[J", text)[-1]
+        assert max(map(len, without_escapes(frame).splitlines())) < 60
+    end = text.rpartition("\x1b[J")[2]
     assert re.search(r"^Done: \d+ jobs in ", end, re.MULTILINE), end
     assert re.search(r"^  rome  gpt2 \d of 2$", end, re.MULTILINE), end
     assert end.rstrip().endswith("The page: results/report.html")
@@ -109,7 +112,8 @@ def test_a_failed_job_is_shown_with_the_end_of_its_log(small: StudyFolder, tmp_p
     folder = small.copy(tmp_path)
     weights = folder.path / "models" / "gpt2" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    for status, output in (folder.snakemake(), in_terminal(folder)):
+    for status, text in (folder.snakemake(), in_terminal(folder)):
+        output = without_escapes(text)
         assert status == 1, output
         assert re.search(r"^FAILED after \d+ s: .*gpt2", output, re.MULTILINE), output
         assert "results/logs/prefixes/model=gpt2.log" in output

@@ -10,7 +10,10 @@ from editcore.planning.jobs import ModelSpec
 WIDTH = ("hidden_size", "n_embd", "d_model")
 INNER = ("intermediate_size", "n_inner", "ffn_dim")
 # Their MLPs have two linear maps; those of all others three, one of them a gate.
-UNGATED = ("gpt2", "gptj", "gpt_neo", "gpt_neox", "opt", "phi", "falcon", "bloom", "starcoder2")
+UNGATED = (
+    "gpt2", "gptj", "gpt_neo", "gpt_neox", "gpt_bigcode", "opt", "phi", "falcon", "bloom",
+    "nemotron", "starcoder2",
+)  # fmt: skip
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
