@@ -40,7 +40,7 @@ REMARKS = (
 FAILED = ("Exiting because a job execution failed", "At least one job did not complete")
 
 
-class LogHandler(LogHandlerBase):  # type: ignore[misc]
+class LogHandler(LogHandlerBase):
     """Turns Snakemake's events into the state of the study, and shows it."""
 
     writes_to_stream = True

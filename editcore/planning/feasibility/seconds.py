@@ -26,8 +26,8 @@ SHARES = MappingProxyType(
 )
 # What each job takes in addition: to start, and to read a gigabyte of weights.
 START_SECONDS, GIGABYTE_SECONDS = 1.2, 20.0
-# The processor time of five finished studies, of models of 2 to 135 million parameters, was within a
-# factor of 1.4 of the estimate; the time on a clock is longer if other programs are at work.
+# The processor time of five finished studies, of models of 2 to 135 million parameters, was within
+# a factor of 1.4 of the estimate. Other programs at work make the time longer.
 ERROR_FACTOR = 2.0
 
 
