@@ -39,6 +39,7 @@ ORDER = (
     "collapse",
     "builtin",
     "summary",
+    "live",
     "runs",
     "report",
     "publish",

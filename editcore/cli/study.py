@@ -1,8 +1,10 @@
 """The commands about a study as a whole: run it, check it, write its jobs, print its schema."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,15 @@ from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FILE
 from editcore.cli.steps import say
 from editcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from editcore.config.study import StudyConfig
+    from editcore.planning.feasibility.answer import Answer
+    from editcore.planning.study import Study
+    from editcore.registry.registry import Registry
+
+
+CANNOT_RUN = 3  # the exit status of `plan --check`
 
 # Where Snakemake looks for one: in a folder that `init` wrote, and in a checkout.
 SNAKEFILES = (Path("Snakefile"), Path("workflow") / "Snakefile")
@@ -50,31 +61,73 @@ def run(arguments: Sequence[str]) -> None:
     epilog=examples("editcore plan", "editcore plan config/smoke.yaml --check"),
 )
 @click.argument("config", type=FILE, default=Path("config.yaml"))
-@click.option("--check", is_flag=True, help="Only check; write nothing.")
-def plan(config: Path, check: bool) -> None:
-    """Check the study in CONFIG (by default config.yaml) and write its jobs to results/jobs."""
+@click.option("--check", is_flag=True, help="Only answer whether it can run; write nothing.")
+@click.option("--cores", type=click.IntRange(1), default=2, help="Jobs at once.", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="With --check: the answer as JSON.")
+@click.pass_context
+def plan(ctx: click.Context, config: Path, check: bool, cores: int, as_json: bool) -> None:
+    """Check the study in CONFIG (by default config.yaml) and write its jobs to results/jobs.
+
+    With --check, nothing is written, and the first line is Yes or No: whether the study can run on
+    this machine with --cores jobs at once. The next lines are estimates of its time, memory and
+    disk, its devices, and what is downloaded first. Time is calculated from the sizes of the
+    models, the cases and the steps, and from how fast this machine multiplies matrices; on a GPU it
+    is not estimated. Exit status of --check: 0 for yes, 3 for no, 2 if the study is wrong.
+    """
+    if as_json and not check:
+        raise click.UsageError("--json is for --check; add it, or leave --json out")
     from editcore.config.study import load
     from editcore.planning import devices, preflight
     from editcore.planning.planner import plan as plan_study
     from editcore.registry.registry import load_registry
 
     registry = load_registry()
-    study = plan_study(load(config), str(config), registry)
-    written = [] if check else study.write()
+    choices = load(config)
+    if check:
+        found, sizes = _answer(choices, str(config), registry, cores)
+        lines = [json.dumps(found.as_json(), indent=2)] if as_json else [*found.lines(), *sizes]
+        click.echo("\n".join(lines))
+        ctx.exit(0 if found.yes else CANNOT_RUN)
+    study = plan_study(choices, str(config), registry)
+    written = study.write()
     for note in study.notes:
         click.echo(note)
     for place, reason in preflight.flaws(study.datasets, registry):
         click.echo(f"{place} is excluded from all averages: {reason}", err=True)
     for place, reason in devices.missing(job.model for job in study.prefixes.values()):
         click.echo(f"{place}: {reason}; jobs that run on this machine will fail", err=True)
+    click.echo("\n".join([*_sizes(study), f"{len(written)} job files changed"]))
+
+
+def _answer(
+    choices: "StudyConfig", where: str, registry: "Registry", cores: int
+) -> tuple["Answer", list[str]]:
+    """Whether a study can run, and its sizes as lines."""
+    from editcore.errors import Unfetched
+    from editcore.planning import preflight
+    from editcore.planning.feasibility.answer import answer, not_yet
+    from editcore.planning.planner import plan as plan_study
+    from editcore.runs.fetch import missing
+
+    downloads = list(missing(choices))
+    try:
+        study = plan_study(choices, where, registry)
+    except Unfetched as error:
+        return not_yet(str(error), downloads, cores), []
+    flaws = preflight.flaws(study.datasets, registry)
+    left_out = [f"{place} is excluded from all averages: {reason}" for place, reason in flaws]
+    return answer(study, cores, downloads, [*study.notes, *left_out]), list(_sizes(study))
+
+
+def _sizes(study: "Study") -> Iterator[str]:
+    """The number of cases of each group, and of jobs."""
     for group, cases in study.sizes.items():
-        click.echo(f"{' / '.join(group)}: {cases} cases")
+        yield f"{' / '.join(group)}: {cases} cases"
     moments = sum(len(job.layers) for job in study.moments.values())
-    click.echo(f"{len(study.edits)} edit jobs, {moments} second moments")
+    yield f"{len(study.edits)} edit jobs, {moments} second moments"
     if study.sequences:
         length = max(len(job.case_ids) for job in study.sequences.values())
-        click.echo(f"{len(study.sequences)} sequences of {length} edits")
-    click.echo(f"{len(written)} job files changed")
+        yield f"{len(study.sequences)} sequences of {length} edits"
 
 
 @click.command(

@@ -23,11 +23,20 @@ MODEL_TYPES = {
     "stablelm": "stablelm",
     "starcoder2": "starcoder2",
 }
+# Sizes: the names of `config.json` and those of GGUF, after the kind of model.
+SIZES = {
+    "num_hidden_layers": "block_count",
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "vocab_size": "vocab_size",
+}
 TOKENIZER = "tokenizer.ggml.model"
 
 
 def configuration(file: Path) -> dict[str, Any]:
-    """Type, depth and number of experts of a file's model, under the names of `config.json`.
+    """Type, sizes and number of experts of a file's model, under the names of `config.json`.
 
     Raises `DataError` if the file is no GGUF or is cut off, and `ModelError` for a kind of model
     that cannot be read from GGUF, or whose file lacks what the model needs.
@@ -37,11 +46,8 @@ def configuration(file: Path) -> dict[str, Any]:
     experts = fields.get(f"{kind}.expert_count", 0)
     if not experts:  # planning refuses mixtures of experts of all sources alike
         _refuse_unreadable(file, header)
-    return {
-        "model_type": MODEL_TYPES.get(kind, kind),
-        "num_hidden_layers": fields.get(f"{kind}.block_count"),
-        "num_experts": experts,
-    }
+    sizes = {name: fields.get(f"{kind}.{key}") for name, key in SIZES.items()}
+    return {"model_type": MODEL_TYPES.get(kind, kind), **sizes, "num_experts": experts}
 
 
 def converted_folder(file: Path) -> Path:

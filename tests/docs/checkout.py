@@ -23,7 +23,10 @@ from editcore.cli import main
 from tests.docs.pages import EDITOR_PAGE, ROOT, code, write_package
 from tests.docs.shown_commands import COMMANDS, Run
 
-PARTS = ("benchmarks", "config", "editcore", "plugins", "refresh", "resources", "tests", "workflow")
+PARTS = (
+    "benchmarks", "config", "editcore", "plugins", "refresh", "resources",
+    "snakemake_logger_plugin_editcore", "tests", "workflow",
+)  # fmt: skip
 FILES = (
     "bootstrap.py",
     "config.yaml",

@@ -65,6 +65,10 @@ def test_planning_reports_a_missing_device(without_cuda: None, study_folder: Pat
         models={"tiny": {"source": "model", "device": "cuda"}}, editors={"noop": {}}
     )
     write_config(study_folder / "study.yaml", config)
+    missing = "models.tiny.device: cuda is not available here: "
     result = CliRunner().invoke(main, ["plan", "study.yaml", "--check"])
-    assert result.exit_code == 0, result.output
-    assert "models.tiny.device: cuda is not available here: " in result.stderr
+    assert result.exit_code == 3, result.output
+    assert result.stdout.startswith("No: ") and f"  problem: {missing}" in result.stdout
+    result = CliRunner().invoke(main, ["plan", "study.yaml"])
+    assert result.exit_code == 0, "jobs may run on another machine"
+    assert missing in result.stderr

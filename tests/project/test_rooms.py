@@ -23,6 +23,7 @@ LIGHT = (
     "records",
     "builtin",
     "summary",
+    "live",
     "report",
     "publish",
 )

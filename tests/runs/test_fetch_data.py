@@ -87,7 +87,8 @@ def test_a_study_is_fetched_as_it_says_and_then_runs_offline(
     status, output = online(
         tmp_path, hub, sys.executable, "-c", EDITCORE, "plan", "study.yaml", "--check"
     )
-    assert status == 2
+    assert status == 3
+    assert output.startswith("No: ")
     assert f"datasets.facts: somebody/facts: {PATH} is not on this machine; run `sna" in output
 
     status, output = online(tmp_path, hub, *folder.command("--dry-run", "fetch"))

@@ -99,13 +99,13 @@ def rerun(done: StudyFolder, tmp_path: Path) -> Callable[..., Jobs]:
 
 def jobs(output: str) -> Jobs:
     """The jobs of a dry run by rule; for jobs of an editor, with the name in their message."""
-    counts = re.findall(r"^(\w+) +(\d+)$", output.partition("Reason")[0], flags=re.MULTILINE)
+    counts = re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)
     found = {rule for rule, _ in counts} - {"all", "total"}
     for rule, words in (
         ("edit", r"Edit gpt2 with ([\w-]+) on "),
         ("sequence", r"Apply the facts edits to gpt2 one after another with ([\w-]+)$"),
     ):
-        editors = re.findall(rf"^Job \d+: {words}", output, re.MULTILINE)
+        editors = re.findall(rf"^  {words}", output, re.MULTILINE)
         assert str(len(editors)) == dict(counts).get(rule, "0")
         found = found - {rule} | {f"{rule} {editor}" for editor in editors}
     return found

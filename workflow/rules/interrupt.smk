@@ -9,6 +9,7 @@ import time
 
 from editcore_start import interrupted
 from snakemake.logging import logger
+from snakemake_logger_plugin_editcore import LogHandler
 
 pressed = []
 
@@ -17,6 +18,9 @@ def interrupt(number, frame):
     """Print the sentence; Snakemake then ends the jobs as usual, without logging."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for a second Ctrl-C
     pressed.append(number)
+    for handler in workflow.logger_manager.plugin_handlers:
+        if isinstance(handler, LogHandler):
+            handler.interrupt()
     # Not `print`, which the signal may have interrupted.
     os.write(sys.stderr.fileno(), interrupted().encode())
     # Before the first job, Snakemake would print a traceback.
