@@ -20,9 +20,9 @@ PANELS = {
     "first": "first tokens",
     "encoder": "encoder",
 }
-COLUMNS = 4
+COLUMNS = 2  # of panels of gaps
 METHODS = {"pca": "principal components", "t-sne": "t-SNE"}
-CLOUD, GAP = (1.9, 1.9), (2.1, 1.9)  # inches, of a panel
+CLOUD, GAP = (1.9, 1.9), (3.4, 1.6)  # inches, of a panel
 COSINE = "cosine"
 BARE = tuple(f"{cases} bare" for cases in (COLLAPSE, NORMAL))
 
@@ -118,7 +118,7 @@ def draw_gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Fi
     """A line of panels per model: gaps by length of the prefix, and by layer."""
     models = [model for model in study.models if model in moved["model"]]
     whats = ("after prefixes", "first position by layer")
-    titles = [f"{model}\n{what}" for model in models for what in whats]
+    titles = [f"{model}: {what}" for model in models for what in whats]
     figure, grid = panels(titles, min(COLUMNS, len(titles)), GAP)
     sets, parts = (COLLAPSE, NORMAL), depth["part"].unique().sort().to_list()
     shown = marks((*sets, *parts))
@@ -155,7 +155,7 @@ def draw_clouds(study: ReportData, points: pl.DataFrame) -> Figure:
         if not points.filter(model=model, panel=name).is_empty()
     ]
     titles = [f"{model}: {PANELS[name]}" for model, name in shown]
-    figure, grid = panels(titles, min(COLUMNS, len(shown)), CLOUD)
+    figure, grid = panels(titles, min(len(PANELS), len(shown)), CLOUD)
     last = {name: axes for axes, (_, name) in zip(grid, shown, strict=True)}
     for axes, (model, name) in zip(grid, shown, strict=True):
         some = points.filter(model=model, panel=name)

@@ -17,7 +17,7 @@ from editcore.report.tables import Table
 from editcore.requests import OK
 
 TITLES = {"key_cosine": "cosine of bare and mean key", "denominator_share": "k̄·kᵘ / k̄·k̄"}
-COLUMNS, PANEL = 4, (2.3, 2.0)  # inches
+COLUMNS, PANEL = 2, (3.4, 1.7)  # inches
 LEAST = 1e-4  # the log axis ends here; a share may be zero or negative
 
 
@@ -97,7 +97,7 @@ def draw(study: ReportData, found: pl.DataFrame) -> Figure:
     """Cosine and quotient by layer, a line of panels per model; edited layers are dashed."""
     models = found["model"].unique(maintain_order=True).to_list()
     datasets = marks(found["dataset"].unique(maintain_order=True).to_list())
-    titles = [f"{model}\n{title}" for model in models for title in TITLES.values()]
+    titles = [f"{model}: {title}" for model in models for title in TITLES.values()]
     figure, grid = panels(titles, min(COLUMNS, len(titles)), PANEL)
     shares = [found[f"denominator_share_{part}"].clip(LEAST) for part in ("low", "high")]
     scale = log_scale([1.0, *shares[0], *shares[1]])

@@ -28,8 +28,8 @@ NAMES = {
     "subject_position": "subject’s position",
 }
 VERBS = {"harmed": "harm", "collapsed": "collapse"}
-COLUMNS = 4
-PANEL = (2.1, 1.9)  # inches
+COLUMNS = 2
+PANEL = (3.4, 1.6)  # inches
 
 FORECASTS = (
     "Before the weights are changed for good, the edited model reads a sample of about 1,024 "
@@ -181,7 +181,7 @@ def draw(study: ReportData, shown: Sequence[tuple[str, str]]) -> Figure:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_xlabel("share of false alarms")
     grid[0].set_ylabel("share detected")
-    editor_legend(figure, drawn, 3)
+    editor_legend(figure, drawn, 2)
     return figure
 
 
