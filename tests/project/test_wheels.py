@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from editcore.report.page.explorer import SCRIPTS
 from tests.packages import editcore, install, run
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ BESIDE = (
     "report/page/page.html.jinja",
     "report/page/explore.css",
     "report/page/explore.html.jinja",
-    "report/page/explore.js",
+    *(f"report/page/explore/{name}.js" for name in SCRIPTS),
     "report/papers/published.json",
     "report/page/vendor/LICENSE-chart.js.md",
     "report/page/vendor/chart.umd.min.js",

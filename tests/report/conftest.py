@@ -12,6 +12,7 @@ from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from editcore.report import write_report
 from editcore.report.data import ReportData, read
+from editcore.report.page.page import write
 from editcore.report.papers.published import content
 from editcore.summary import edits
 from tests.rows import study_rows
@@ -97,3 +98,11 @@ def study(summary_dir: Path, config: StudyConfig) -> ReportData:
 def make_study(tmp_path: Path, config: StudyConfig) -> MakeStudy:
     """`make_study(rows) -> ReportData`."""
     return lambda rows: read(summarise(rows, tmp_path), config)
+
+
+@pytest.fixture(scope="session")
+def plain(study: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the whole synthetic study without figures and further sections."""
+    page = tmp_path_factory.mktemp("plain") / "report.html"
+    write(page, study, {})
+    return page
