@@ -12,9 +12,9 @@ from editcore.records.schemas import EDITS
 from editcore.records.tables import write_table
 from editcore.report import write_report
 from editcore.report.data import ReportData, read
-from editcore.report.page.page import write
 from editcore.report.papers.published import content
 from editcore.summary import edits
+from tests.report.explorer import plain_page
 from tests.rows import study_rows
 
 Rows = list[dict[str, Any]]
@@ -103,6 +103,4 @@ def make_study(tmp_path: Path, config: StudyConfig) -> MakeStudy:
 @pytest.fixture(scope="session")
 def plain(study: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the whole synthetic study without figures and further sections."""
-    page = tmp_path_factory.mktemp("plain") / "report.html"
-    write(page, study, {})
-    return page
+    return plain_page(study, tmp_path_factory.mktemp("plain"))

@@ -1,7 +1,10 @@
 """The explorer of the page, as its users see and use it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from editcore.report.data import ReportData
+from editcore.report.page.page import write
 from tests.report.browser import Page
 
 CASE = "document.getElementById('case')"
@@ -18,6 +21,12 @@ POINT = """((subject, editor, model) => {
   }
   return null;
 })"""
+
+
+def plain_page(study: ReportData, folder: Path) -> Path:
+    """The page of a study without figures and further sections."""
+    write(folder / "report.html", study, {})
+    return folder / "report.html"
 
 
 def point(page: Page, subject: str, editor: str = "", model: str = "") -> tuple[float, float]:

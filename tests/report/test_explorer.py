@@ -12,10 +12,19 @@ from editcore.config.study import StudyConfig, parse
 from editcore.records.columns import meanings
 from editcore.records.schemas import CASES
 from editcore.report.data import ReportData, read
-from editcore.report.page.page import write
 from tests.report.browser import Page, browser, program
 from tests.report.conftest import summarise
-from tests.report.explorer import CASE, case, choose, chosen, drawn, point, press, status
+from tests.report.explorer import (
+    CASE,
+    case,
+    choose,
+    chosen,
+    drawn,
+    plain_page,
+    point,
+    press,
+    status,
+)
 from tests.rows import DAMAGED, edit_row, failed_row
 
 pytestmark = pytest.mark.skipif(
@@ -47,9 +56,7 @@ def mixed(three_editors: StudyConfig, tmp_path_factory: pytest.TempPathFactory) 
     rows += [edit_row(c, 4.0 + c / 50, None, editor="gamma", **none) for c in range(4)]
     rows += [failed_row(c, editor="gamma", dataset="normal") for c in (70, 71)]
     folder = tmp_path_factory.mktemp("mixed")
-    page = folder / "report.html"
-    write(page, read(summarise(rows, folder), three_editors), {})
-    return page
+    return plain_page(read(summarise(rows, folder), three_editors), folder)
 
 
 @pytest.fixture(scope="module")
@@ -303,8 +310,7 @@ def test_ten_thousand_cases_are_drawn_within_two_seconds(
         for editor, data in groups
         for c in range(2500)
     ]
-    write(tmp_path / "report.html", read(summarise(rows, tmp_path), three_editors), {})
-    tab.open(tmp_path / "report.html")
+    tab.open(plain_page(read(summarise(rows, tmp_path), three_editors), tmp_path))
     assert len(drawn(tab)) == 10_000
     assert tab.value("performance.getEntriesByName('cases drawn')[0].startTime") < 2000
     once = (

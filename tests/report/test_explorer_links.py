@@ -11,10 +11,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from editcore.report.data import ReportData
-from editcore.report.page.page import write
 from tests.report.browser import Page, browser, program
 from tests.report.conftest import MakeStudy
-from tests.report.explorer import case, choose, chosen, drawn, point, press, status
+from tests.report.explorer import case, choose, chosen, drawn, plain_page, point, press, status
 from tests.rows import edit_row
 
 pytestmark = pytest.mark.skipif(
@@ -216,8 +215,7 @@ def test_a_text_in_the_csv_is_quoted_and_is_no_formula(
         "continuation": "+1",
     }
     row = edit_row(1, math.inf, 0.5, **texts)
-    write(tmp_path / "report.html", make_study([row, edit_row(2)]), {})
-    tab.open(tmp_path / "report.html")
+    tab.open(plain_page(make_study([row, edit_row(2)]), tmp_path))
     text = saved(tab, "Cases as CSV", "all-cases.csv").decode()
     first, _ = csv.DictReader(io.StringIO(text, newline=""))
     assert first["subject"] == '\'=HYPERLINK("x")'
@@ -253,9 +251,7 @@ def test_the_page_links_to_all_cases_if_they_are_next_to_it(
     tab: Page, study: ReportData, tmp_path: Path
 ) -> None:
     link = "document.querySelector('#all-cases a')?.getAttribute('href')"
-    write(study.folder.parent / "report.html", study, {})
-    tab.open(study.folder.parent / "report.html")
+    tab.open(plain_page(study, study.folder.parent))
     assert tab.value(link) == "summary/cases.parquet"
-    write(tmp_path / "report.html", study, {})
-    tab.open(tmp_path / "report.html")
+    tab.open(plain_page(study, tmp_path))
     assert tab.value(link) is None

@@ -45,14 +45,14 @@ function fillLegend({ legend, colour }, hidden, toggle) {
 }
 
 /** Say what is selected, and what of it is not drawn and why, with buttons that show it. */
-function fillCounts({ selected, failed, drawn, absent, switchedOff, quantity }, choose, switchOn) {
+function fillCounts({ selected, failed, drawn, absent, lacking, switchedOff, quantity }, choose, switchOn) {
   const them = (number) => (number === 1 ? "it" : "them");
   const notes = [];
   if (drawn.length < selected.length) notes.push(`${count(drawn.length)} of ${plural(selected.length, "edit")} shown.`);
   if (absent.length) {
     const other = Object.keys(QUANTITIES).find((name) => absent.every((one) => has(one, name)));
     const words = `Show ${them(absent.length)} by ${QUANTITIES[other].short}`;
-    notes.push(lacking(absent, quantity), button(words, () => choose("axis", other)));
+    notes.push(lack(absent.length, lacking, quantity), button(words, () => choose("axis", other)));
   }
   if (failed.length) notes.push(`${count(failed.length)} failed (${reasons(failed)}).`);
   if (switchedOff) {

@@ -74,7 +74,7 @@ function explore() {
     if (!one) return;
     const copy = button("Copy link", async () => told(await copied(address(linkToCase(one)))));
     const close = button("Close", () => pin(null));
-    const actions = one === pinned ? [element("p", { kind: "actions" }, copy, close)] : [];
+    const actions = one === pinned ? [element("p", { kind: "files" }, copy, close)] : [];
     card.replaceChildren(...details(one, study.meanings), ...actions);
     placeCard(card, stage, plot.place(one));
   }
@@ -196,7 +196,7 @@ function explore() {
   });
   if (study.left_out) byId("left-out").textContent = `${plural(study.left_out, "case")} had no room on this page.`;
   const table = byId("all-cases");
-  if (table.dataset.file) table.append(" Parquet: ", element("a", { href: table.dataset.file, text: table.dataset.file }), ".");
+  if (table.dataset.file) table.append(" Parquet: ", element("a", { href: table.dataset.file, text: table.dataset.file }), ", next to this page.");
 
   // ---- start ----
 

@@ -29,20 +29,22 @@ function figureOf({ labels, thresholds }, cases, selection, hidden) {
   const failed = selected.filter((one) => one.grade === FAILED);
   const made = selected.filter((one) => one.grade !== FAILED);
   rank(made);
-  const available = Object.keys(QUANTITIES).filter((name) => made.some((one) => has(one, name)));
+  const available = Object.keys(QUANTITIES).filter((name) => !made.length || made.some((one) => has(one, name)));
   const quantity = available.includes(selection.axis) ? selection.axis : usualQuantity(made);
   const colour = colouring(made, selection.colour);
   const legend = legendOf(labels, made, colour);
   const off = legend.filter(({ key }) => hidden.has(key));
   const visible = made.filter((one) => !off.some(({ kind, value }) => one[kind] === value));
   const drawn = visible.filter((one) => has(one, quantity));
+  const absent = visible.filter((one) => !has(one, quantity));
   const models = selection.model ? [labels.model.indexOf(selection.model)] : [...labels.model.keys()];
   const limits = new Set(models.map((model) => thresholds[model]).filter((limit) => limit !== null));
   return {
     selected,
     failed,
     drawn,
-    absent: visible.filter((one) => !has(one, quantity)),
+    absent,
+    lacking: labels.editor.filter((editor) => absent.some((one) => one.editor === editor)),
     switchedOff: made.length - visible.length,
     available,
     quantity,

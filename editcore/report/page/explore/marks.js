@@ -2,7 +2,7 @@
 
 const COLOURS = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"];
 const GRADE_COLOURS = { sound: "--blue", damaged: "--vermilion", collapsed: "--ink" };
-const SHAPES = { sound: "circle", damaged: "triangle", collapsed: "rectRot", "not collapsed": "rect" };
+const SHAPES = { sound: "circle", damaged: "rectRot", collapsed: "triangle", "not collapsed": "rect" };
 const RADIUS = 4;
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

@@ -30,6 +30,7 @@ function relaxing(name, { editor, model }) {
 
 /** How many edits of which grade are selected. */
 function counted(selected) {
+  if (!selected.length) return "No edits.";
   const graded = (grade) => selected.filter((one) => one.grade === grade).length;
   const always = ["collapsed", "damaged", "sound"];
   const shown = [...always, "not collapsed", FAILED].filter((grade) => always.includes(grade) || graded(grade));
@@ -44,9 +45,7 @@ function reasons(failed) {
   return listed(sorted.map(([status, times]) => `${status}: ${count(times)}`));
 }
 
-/** That edits lack the quantity of the axis, and whose they are. */
-function lacking(absent, quantity) {
-  const editors = [...new Set(absent.map((one) => one.editor))];
-  const verb = absent.length === 1 ? "has" : "have";
-  return `${count(absent.length)} ${verb} no ${QUANTITIES[quantity].short} (${listed(editors)}).`;
+/** That edits of some editors lack the quantity of the axis. */
+function lack(edits, editors, quantity) {
+  return `${count(edits)} ${edits === 1 ? "has" : "have"} no ${QUANTITIES[quantity].short} (${listed(editors)}).`;
 }

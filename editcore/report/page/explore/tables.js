@@ -22,7 +22,7 @@ function compare(a, b) {
 function makeSortable(table) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
-  if (body.rows.length < 2) return;
+  if (body.rows.length < 2 || table.tHead.rows.length > 1) return;
   heads.forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
