@@ -127,6 +127,7 @@ def test_an_empty_selection_says_so_and_takes_back_the_last_filter(page: Page) -
     press(page, "Show all of its cases")
     assert (chosen(page, "grade"), chosen(page, "editor")) == ("", "beta")
     assert len(drawn(page)) == 10 and page.value("document.getElementById('nothing').hidden")
+    assert page.value("document.activeElement.id") == "chart"
     choose(page, "text", "nowhere")
     assert "has “nowhere” in its subject or objects" in page.value(words)
     press(page, "Clear the search")

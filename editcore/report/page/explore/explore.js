@@ -38,14 +38,20 @@ function explore() {
     const grades = labels.grade.filter((name) => name === selection.grade || cases.some((one) => one.grade === name));
     fillControls(controls, labels, grades, selection, figure);
     fillLegend(figure, hidden, toggle);
-    fillCounts(figure, choose, switchOn);
-    fillEmpty(figure, selection, last, choose);
+    fillCounts(figure, vanishing(choose), vanishing(switchOn));
+    fillEmpty(figure, selection, last, vanishing(choose));
     byId("problem").textContent = problem;
     if (pinned && !figure.selected.includes(pinned)) pinned = null;
     if (focused && focused !== pinned && !figure.drawn.includes(focused)) focused = null;
     show(pinned ?? focused);
     performance.mark("cases drawn");
   }
+
+  /** What a button does that disappears when it is pressed: the keyboard continues at the chart. */
+  const vanishing = (act) => (...values) => {
+    act(...values);
+    byId("chart").focus({ preventScroll: true });
+  };
 
   function toggle(key) {
     if (!hidden.delete(key)) hidden.add(key);
@@ -73,7 +79,7 @@ function explore() {
     card.classList.toggle("pinned", one !== null && one === pinned);
     if (!one) return;
     const copy = button("Copy link", async () => told(await copied(address(linkToCase(one)))));
-    const close = button("Close", () => pin(null));
+    const close = button("Close", vanishing(() => pin(null)));
     const actions = one === pinned ? [element("p", { kind: "files" }, copy, close)] : [];
     card.replaceChildren(...details(one, study.meanings), ...actions);
     placeCard(card, stage, plot.place(one));
@@ -109,7 +115,7 @@ function explore() {
     focused = null;
     pin(null);
     show(null);
-    byId("chart").focus();
+    byId("chart").focus({ preventScroll: true });
   });
 
   // ---- links ----
@@ -190,10 +196,11 @@ function explore() {
   );
   byId("save-png").addEventListener("click", async () => save(`${fileName(selection)}.png`, await png(drawing())));
   byId("copy-link").addEventListener("click", async () => told(await copied(address(linkToCases(selection)))));
-  byId("clear").addEventListener("click", () => {
+  const clear = () => {
     selection = { ...nothing, axis: selection.axis, colour: selection.colour };
     choose("text", "");
-  });
+  };
+  byId("clear").addEventListener("click", vanishing(clear));
   if (study.left_out) byId("left-out").textContent = `${plural(study.left_out, "case")} had no room on this page.`;
   const table = byId("all-cases");
   if (table.dataset.file) table.append(" Parquet: ", element("a", { href: table.dataset.file, text: table.dataset.file }), ", next to this page.");
