@@ -65,7 +65,7 @@
     });
   }
 
-  document.querySelectorAll("main table").forEach(makeSortable);
+  document.querySelectorAll("main table:not(.grid)").forEach(makeSortable);
 
   // ---- folded parts are opened for printing ----
 
