@@ -82,7 +82,15 @@ def rounding_table(study: ReportData) -> Table | None:
             if not made.is_empty():
                 middle = made.select(pl.col(MOVED).median()).row(0, named=True)
                 rows.append((model, f"{grade} by an edit", f"{len(made):,}", *_moved(middle)))
-    heads = ("model", "", "edits", "mean divergence", "99th percentile", "same token", "ratio")
+    heads = (
+        "model",
+        "change",
+        "edits",
+        "mean divergence",
+        "99th percentile",
+        "same token",
+        "ratio",
+    )
     caption = (
         "A scale for damage: what rounding the weights of the unedited model to 8 and 4 bits "
         "(GGUF’s Q8_0 and Q4_0) does to its predictions, and the medians over damaged and over "

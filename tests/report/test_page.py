@@ -270,7 +270,9 @@ def test_a_section_shows_its_point_and_first_figure_and_folds_the_rest(
     assert "<summary>1 table and 1 figure: Points as in Yang et al. (2024)</summary>" in folded
     assert (tmp_path / "figures" / "dots.svg").exists()
     heads = re.findall(r'<h2 id="([\w-]+)">', text)
-    assert heads == ["explore", "part-edits", "part-tasks", "part-run"], "parts in order, none empty"
+    assert heads == ["explore", "part-edits", "part-tasks", "part-run"], (
+        "parts in order, none empty"
+    )
 
 
 def test_the_sections_on_single_edits_have_their_points(make_study: MakeStudy) -> None:
