@@ -256,7 +256,13 @@ def test_a_section_shows_its_point_and_first_figure_and_folds_the_rest(
         for name in ("dots", "more-dots")
     )
     extra = PageSection(
-        "more", "More of it", ("In words.",), (dots, more), (table,), "It is two.", Part.TASKS
+        "more",
+        "More of it",
+        ("In words.",),
+        (dots, more),
+        (table,),
+        point="It is two.",
+        part=Part.TASKS,
     )
     render(study, tmp_path, extra)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -19,4 +19,5 @@ def first_screen(study: ReportData, sections: Sequence[PageSection]) -> PageSect
         tuple(notes(study.config)),
         () if shown is None else cause.drawings(study, shown),
         point=headline(study, sequences),
+        part=Part.EDITS,
     )
