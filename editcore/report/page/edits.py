@@ -2,44 +2,34 @@
 
 import math
 
-from editcore.collapse.verdict import COLLAPSED, DAMAGED
-from editcore.numbers import number, plural, real, share
+from editcore.numbers import number, share
 from editcore.report import tables
 from editcore.report.data import ReportData
 from editcore.report.page import cases
 from editcore.report.page.headline import Row, taken
 from editcore.report.section import PageSection, Part
 
-HARMED = "harmed"
+PERPLEXITY = "perplexity"
 
 
 def sections(study: ReportData) -> list[PageSection]:
     """The sections in the order of the page."""
     metrics = _metrics(study)
-    return [_perplexity(study), *([metrics] if metrics else []), _harmed(study)]
+    return [_perplexity(study), *([metrics] if metrics else [])]
 
 
 def _perplexity(study: ReportData) -> PageSection:
-    """How perplexity rose, and which edits failed."""
-    ratios = study.made()["perplexity_ratio"].drop_nulls()
-    point = ""
-    if len(ratios):
-        most = cases.worst_cases(study, 1).row(0, named=True)
-        point = (
-            f"Half of the edits multiplied perplexity by {number(real(ratios.median()))} or less; "
-            f"the worst, by {most['editor']} on {most['model']}, {_rose(most['perplexity_ratio'])}."
-        )
+    """How perplexity rose, and which edits failed; the point is the worst edit, if any was made."""
     found = (tables.harm_table(study), tables.rounding_table(study), tables.failure_table(study))
-    words = (
-        "Perplexity is measured after each edit, alone in the model. The folder figures has a "
-        "figure of each model and editor: perplexity by case, and against the denominator.",
-    )
     return PageSection(
-        "perplexity",
-        "Perplexity after the edits",
-        words,
-        tables=tuple(table for table in found if table and table.rows),
-        point=point,
+        PERPLEXITY,
+        "Perplexity, and the worst edits",
+        (
+            "Perplexity is measured after each edit, alone in the model. The folder figures has a "
+            "figure of each model and editor: perplexity by case, and against the denominator.",
+        ),
+        tables=tuple(table for table in found if table),
+        point=" ".join(_worst(row) for row in cases.worst_cases(study, 1).iter_rows(named=True)),
         part=Part.EDITS,
     )
 
@@ -65,21 +55,12 @@ def _metrics(study: ReportData) -> PageSection | None:
     )
 
 
-def _harmed(study: ReportData) -> PageSection:
-    """How many edits collapsed a model or damaged it, as the heading of their lists."""
-    made = study.made()
-    counts = {grade: len(made.filter(grade=grade)) for grade in (COLLAPSED, DAMAGED)}
-    point = (
-        f"Of {plural(len(made), 'edit')}, {counts[COLLAPSED]:,} collapsed the model and "
-        f"{counts[DAMAGED]:,} damaged it."
-    )
-    return PageSection(HARMED, "The worst cases", point=point, part=Part.EDITS)
-
-
-def _rose(ratio: float) -> str:
-    if ratio == math.inf:
-        return "left the model without finite probabilities"
-    return f"multiplied it by {number(ratio)}"
+def _worst(case: Row) -> str:
+    rise = f"multiplied perplexity by {number(case['perplexity_ratio'])}"
+    if case["perplexity_ratio"] == math.inf:
+        rise = "left the model without finite probabilities"
+    where = f"{case['editor']} on {case['model']}, {case['dataset']}"
+    return f"The worst edit, of “{case['subject']}” by {where}, {rise}."
 
 
 def _took(study: ReportData) -> str:

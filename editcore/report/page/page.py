@@ -65,9 +65,7 @@ def write(
         damaged=cases.damaged(study),
     )
     own = edits.sections(study)
-    bodies = {
-        edits.HARMED: Body("The worst edits, and the names of all harmed cases", Markup(lists))
-    }
+    bodies = {edits.PERPLEXITY: Body("the worst edits and all harmed cases", Markup(lists))}
     every = (*own, *sections, overview.section(study))
     parts = [
         (part, [shown(each, drawn, bodies) for each in every if each.part == part]) for part in Part

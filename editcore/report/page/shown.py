@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from markupsafe import Markup
 
-from editcore.numbers import plural
+from editcore.numbers import listed, plural
 from editcore.report.page.inline import inline
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
@@ -54,14 +54,13 @@ class Shown:
     @property
     def inside(self) -> str:
         """What is folded: the numbers of tables and figures, and what they are about."""
-        if self.body:
-            return self.body.words
         figures = len(self.figures) - 1
         counted = [
             plural(len(self.tables), "table") if self.tables else "",
             plural(figures, "figure") if figures > 0 else "",
+            self.body.words if self.body else "",
         ]
-        counts = " and ".join(filter(None, counted)) or "Details"
+        counts = listed([words for words in counted if words]) or "Details"
         captions = [_first_sentence(table.caption) for table in self.tables]
         names = [caption for caption in captions if len(caption) <= LONGEST_NAME]
         more = "…" if len(names) > MOST_NAMES else ""
