@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from editcore.report.data import ReportData
+from editcore.report.drawing.figures import draw_sections
+from editcore.report.page.first_screen import first_screen
 from editcore.report.page.page import write
 from tests.report.browser import Page
 
@@ -24,8 +26,10 @@ POINT = """((subject, editor, model) => {
 
 
 def plain_page(study: ReportData, folder: Path) -> Path:
-    """The page of a study without figures and further sections."""
-    write(folder / "report.html", study, {})
+    """The page of a study without further sections."""
+    first = first_screen(study, ())
+    drawn = draw_sections([first], folder / "figures")
+    write(folder / "report.html", study, first, (), drawn)
     return folder / "report.html"
 
 
