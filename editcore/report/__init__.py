@@ -15,6 +15,7 @@ def write_report(summary_dir: Path, figures_dir: Path, page: Path, config: "Stud
     """
     from editcore.report.data import read
     from editcore.report.drawing.figures import draw_all, draw_sections
+    from editcore.report.page.first_screen import first_screen
     from editcore.report.page.page import write
     from editcore.report.sections import sections
 
@@ -24,4 +25,6 @@ def write_report(summary_dir: Path, figures_dir: Path, page: Path, config: "Stud
         from editcore.report.papers import comparison
 
         found += filter(None, [comparison.section(study)])
-    write(page, study, draw_all(study, figures_dir), found, draw_sections(found, figures_dir))
+    first = first_screen(study, found)
+    draw_all(study, figures_dir)
+    write(page, study, first, found, draw_sections([first, *found], figures_dir))

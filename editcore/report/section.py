@@ -28,6 +28,11 @@ class Part(StrEnum):
     MECHANISM = "Why models collapse"
     RUN = "What was run"
 
+    @property
+    def anchor(self) -> str:
+        """The id of the part's heading in the page."""
+        return f"part-{self.name.lower()}"
+
 
 @dataclass(frozen=True)
 class PageSection:

@@ -1,14 +1,13 @@
 """The report's tables as plain cells."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED
-from editcore.numbers import MISSING, count, in_percent, number, percent, share, times
+from editcore.numbers import MISSING, number, share, times
 from editcore.records.metric_columns import FREE_COLUMNS, MEAN_COLUMNS, PROBE_COLUMNS
 from editcore.records.model_schemas import ROUNDING
 from editcore.report.data import ReportData
@@ -16,7 +15,12 @@ from editcore.requests import OK
 
 Row = dict[str, Any]
 WHERE = ("model", "editor", "data set")
-COMPARED = ("efficacy", "generalization", "locality")
+DENOMINATORS = (
+    "denominator_median",
+    "denominator_min",
+    "denominator_max",
+    "numerator_norm_mean",
+)
 MOVED = ("kl_mean", "kl_upper", "top1_kept", "perplexity_ratio")
 
 
@@ -30,83 +34,36 @@ class Table:
     labels: int = len(WHERE)
 
 
-def comparison_table(study: ReportData) -> Table:
-    """All editors side by side on each model's data sets: metrics and damage."""
-    places = {editor: place for place, editor in enumerate(study.editors)}
-    groups: list[Row] = sorted(
-        study.groups(),
-        key=lambda row: (
-            study.models.index(row["model"]),
-            study.datasets.index(row["dataset"]),
-            places[row["editor"]],
-        ),
-    )
-    rows = [
-        (
-            row["model"],
-            row["dataset"],
-            row["editor"],
-            f"{row['n_ok']:,}",
-            *(share(row[f"{metric}_mean"]) for metric in COMPARED),
-            times(row["ratio_median"]),
-            times(row["ratio_max"]),
-            percent(row["n_damaged"], row["n_ok"]),
-            percent(row["n_collapsed"], row["n_ok"]),
-        )
-        for row in groups
-    ]
-    heads = ("model", "data set", "editor", "edits", *COMPARED)
-    caption = (
-        "Every editor on the same cases. Efficacy, generalization and locality are means between 0 "
-        "and 1. The last columns are the edited model’s perplexity relative to the unedited one’s "
-        "(median and worst case) and the shares of edits that damaged or collapsed the model."
-    )
-    last = ("median ratio", "worst ratio", "damaged", "collapsed")
-    return Table(caption, (*heads, *last), tuple(rows))
+def harm_table(study: ReportData) -> Table:
+    """Per group: perplexity relative to the unedited model's, and denominators if any edit has one.
 
-
-def verdict_table(study: ReportData) -> Table:
-    """Per group: the numbers of edits, damaged and collapsed ones, and perplexities."""
+    The number of edits above a threshold is of the one that does not decide what has collapsed.
+    """
     collapse = study.collapse
-    heads = (
-        *WHERE,
-        "cases",
-        "damaged",
-        "share",
-        "collapsed",
-        "share",
-        "failed",
-        f"above ×{number(collapse.ratio)}",
-        f"above {number(collapse.perplexity)}",
-        "unedited",
-        "median",
-        "worst",
-        "worst ratio",
+    by_ratio = collapse.verdict == "ratio"
+    other = (
+        f"above {number(collapse.perplexity)}" if by_ratio else f"above ×{number(collapse.ratio)}"
     )
+    column = "n_collapsed_perplexity" if by_ratio else "n_collapsed_ratio"
+    groups = study.groups()
+    divided = any(row["denominator_n"] for row in groups)
+    heads = (*WHERE, "edits", "median ratio", "worst ratio", other)
     rows = [
         (
             *_where(row),
-            f"{row['n']:,}",
-            count(row["n_damaged"]),
-            percent(row["n_damaged"], row["n_ok"]),
-            f"{row['n_collapsed']:,}",
-            percent(row["n_collapsed"], row["n_ok"]),
-            f"{row['n'] - row['n_ok']:,}",
-            f"{row['n_collapsed_ratio']:,}",
-            f"{row['n_collapsed_perplexity']:,}",
-            number(row["perplexity_base"]),
-            number(row["perplexity_median"]),
-            number(row["perplexity_max"]),
+            f"{row['n_ok']:,}",
+            times(row["ratio_median"]),
             times(row["ratio_max"]),
+            f"{row[column]:,}",
+            *((number(row[name]) for name in DENOMINATORS) if divided else ()),
         )
-        for row in study.groups()
+        for row in groups
     ]
-    caption = (
-        f"“Collapsed” means a perplexity above {collapse.in_words()}; each perplexity is a mean "
-        "over the texts. “Damaged” means that the model has not collapsed, but the edit changed "
-        f"its likeliest next token at more than {in_percent(collapse.damage)} of their tokens."
-    )
-    return Table(caption, heads, tuple(rows))
+    if not divided:
+        return Table("Perplexity relative to the unedited model’s.", heads, tuple(rows))
+    caption = "Perplexity relative to the unedited model’s, and |denominators| of the updates."
+    last = ("median |denominator|", "least", "greatest", "mean |numerator|")
+    return Table(caption, (*heads, *last), tuple(rows))
 
 
 def rounding_table(study: ReportData) -> Table | None:
@@ -125,7 +82,15 @@ def rounding_table(study: ReportData) -> Table | None:
             if not made.is_empty():
                 middle = made.select(pl.col(MOVED).median()).row(0, named=True)
                 rows.append((model, f"{grade} by an edit", f"{len(made):,}", *_moved(middle)))
-    heads = ("model", "", "edits", "mean divergence", "99th percentile", "same token", "ratio")
+    heads = (
+        "model",
+        "change",
+        "edits",
+        "mean divergence",
+        "99th percentile",
+        "same token",
+        "ratio",
+    )
     caption = (
         "A scale for damage: what rounding the weights of the unedited model to 8 and 4 bits "
         "(GGUF’s Q8_0 and Q4_0) does to its predictions, and the medians over damaged and over "
@@ -141,50 +106,20 @@ def _moved(row: Row) -> tuple[str, ...]:
     return number(divergence), number(upper), share(kept), times(ratio)
 
 
-def denominator_table(study: ReportData) -> Table:
-    """Per group: the absolute denominators of the updates, and their numerators' mean norm."""
-    keys = ("denominator_median", "denominator_min", "denominator_max", "numerator_norm_mean")
-    rows = [
-        (*_where(row), f"{row['denominator_n']:,}", *(number(row[key]) for key in keys))
-        for row in study.groups()
-        if row["denominator_n"]
-    ]
-    heads = (*WHERE, "edits", "median", "least", "greatest", "mean |numerator|")
-    caption = "|Denominator| of the update. The smaller it is, the larger the weight change."
-    return Table(caption, heads, tuple(rows))
-
-
 def metric_table(study: ReportData) -> Table:
-    """Per group: efficacy, generalization and locality bare and prefixed."""
-    keys = (*MEAN_COLUMNS[:6], *FREE_COLUMNS)
-    heads = (*WHERE, *(key.replace("_prefixed", ", prefixed").replace("_", " ") for key in keys))
-    caption = (
-        "Means of the metrics as the collapse papers define them: the share of target tokens that "
-        "the edited model ranks first (locality: whose top-ranked token did not change). "
-        "“Prefixed”: after prefixes used for editing, efficacy as the mean over up to five per "
-        "edit, the others after one. “Free”: the share of edited models that, asked freely, write "
-        "the new object."
-    )
-    return Table(caption, heads, _means(study, keys))
-
-
-def score_table(study: ReportData) -> Table:
-    """Per group: the scores that compare the probabilities of the two objects."""
-    keys = MEAN_COLUMNS[6:9]
-    heads = (*WHERE, *(key.replace("_", " ") for key in keys))
-    caption = (
-        "Means of the scores of Meng et al. (2022): how often the new object is more probable than "
-        "the true one or, for neighbours, the true one is more probable than the new one."
-    )
-    return Table(caption, heads, _means(study, keys))
-
-
-def extra_table(study: ReportData) -> Table | None:
-    """Per group: the metrics that other plugins provide; None if there are none."""
-    names = [name.removesuffix("_mean") for name in study.verdicts.columns if _is_extra(name)]
-    if not names:
-        return None
-    return Table("Means of further metrics.", (*WHERE, *names), _means(study, names, number))
+    """Per group: means of all metrics that were measured, those of other plugins last."""
+    keys = (*MEAN_COLUMNS[:6], *FREE_COLUMNS, *MEAN_COLUMNS[6:9])
+    extra = [name.removesuffix("_mean") for name in study.verdicts.columns if _is_extra(name)]
+    groups = study.groups()
+    formats = dict.fromkeys(keys, share) | dict.fromkeys(extra, number)
+    shown = {k: made for k, made in formats.items() if any(row[f"{k}_n"] for row in groups)}
+    rows = [
+        (*_where(row), *(made(row[f"{key}_mean"]) for key, made in shown.items()))
+        for row in groups
+        if any(row[f"{key}_n"] for key in shown)
+    ]
+    heads = (key.replace("_prefixed", ", prefixed").replace("_", " ") for key in shown)
+    return Table("Means of the metrics.", (*WHERE, *heads), tuple(rows))
 
 
 def _is_extra(column: str) -> bool:
@@ -207,14 +142,3 @@ def failure_table(study: ReportData) -> Table | None:
 
 def _where(row: Row) -> tuple[str, str, str]:
     return row["model"], row["editor"], row["dataset"]
-
-
-def _means(
-    study: ReportData, keys: Sequence[str], shown: Callable[[float | None], str] = share
-) -> tuple[tuple[str, ...], ...]:
-    groups: Iterable[Row] = study.groups()
-    return tuple(
-        (*_where(row), *(shown(row[f"{key}_mean"]) for key in keys))
-        for row in groups
-        if any(row[f"{key}_n"] for key in keys)
-    )

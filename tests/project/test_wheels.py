@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from editcore.report.page.explorer import SCRIPTS
 from tests.packages import editcore, install, run
 
 ROOT = Path(__file__).parents[2]
@@ -14,11 +15,12 @@ BESIDE = (
     "py.typed",
     "collapse/warning.json",
     "config/alarm.json",
-    "report/page/page.css",
-    "report/page/page.html.jinja",
+    *(f"report/page/{name}.css" for name in ("page", "first", "menu")),
+    *(f"report/page/{name}.html.jinja" for name in ("page", "first", "parts", "cases")),
+    *(f"report/page/{name}.js" for name in ("menu", "scroll")),
     "report/page/explore.css",
     "report/page/explore.html.jinja",
-    "report/page/explore.js",
+    *(f"report/page/explore/{name}.js" for name in SCRIPTS),
     "report/papers/published.json",
     "report/page/vendor/LICENSE-chart.js.md",
     "report/page/vendor/chart.umd.min.js",

@@ -68,15 +68,36 @@ class Page:
         message: dict[str, Any] = json.loads(text)
         return message
 
-    def open(self, file: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Load a file in a window of this size, and wait until it has loaded."""
-        scheme = "dark" if dark else "light"
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.send("Emulation.setEmulatedMedia", features=features)
+    def open(
+        self,
+        file: Path,
+        *,
+        link: str = "",
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+        touch: bool = False,
+    ) -> None:
+        """Load a file in a window of this size, and wait until it has loaded.
+
+        `link` is what follows the `#` of its address; with `touch` there is a finger and no mouse.
+        """
+        self.scheme(dark=dark)
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **size)
+        self.send("Emulation.setTouchEmulationEnabled", enabled=touch)
+        if link:  # Another fragment of the same address would not load the page again.
+            self._load("about:blank")
+        self._load(file.as_uri() + (f"#{link}" if link else ""))
+
+    def scheme(self, *, dark: bool) -> None:
+        """Prefer the light or the dark theme."""
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.send("Emulation.setEmulatedMedia", features=features)
+
+    def _load(self, url: str) -> None:
         self.events.clear()
-        self.send("Page.navigate", url=file.as_uri())
+        self.send("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._message())
 
@@ -95,6 +116,24 @@ class Page:
         """Move the mouse, or press or release its button."""
         pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
         self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **pressed)
+
+    def click(self, x: float, y: float) -> None:
+        """Move the mouse to a place and click there."""
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.mouse(kind, x, y)
+        self.frame()
+
+    def tap(self, x: float, y: float) -> None:
+        """Touch a place for a moment, and wait for the click that the browser makes of it."""
+        clicked = "new Promise((done) => addEventListener('click', done, { once: true }))"
+        self.value(f"window.tapped = {clicked}; 0")
+        self.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        late = "new Promise((done) => setTimeout(done, 2000))"
+        self.send(
+            "Runtime.evaluate", expression=f"Promise.race([tapped, {late}])", awaitPromise=True
+        )
+        self.frame()
 
     def key(self, name: str) -> None:
         """Press and release a key."""

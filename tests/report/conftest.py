@@ -14,6 +14,7 @@ from editcore.report import write_report
 from editcore.report.data import ReportData, read
 from editcore.report.papers.published import content
 from editcore.summary import edits
+from tests.report.explorer import plain_page
 from tests.rows import study_rows
 
 Rows = list[dict[str, Any]]
@@ -83,7 +84,7 @@ def report(
     folder = tmp_path_factory.mktemp("page")
     chosen = with_papers if request.param else config
     write_report(summary_dir, folder / "figures", folder / "report.html", chosen)
-    assert len(list((folder / "figures").glob("*.svg"))) == (13 if request.param else 11)
+    assert len(list((folder / "figures").glob("*.svg"))) == (20 if request.param else 18)
     return folder / "report.html"
 
 
@@ -97,3 +98,9 @@ def study(summary_dir: Path, config: StudyConfig) -> ReportData:
 def make_study(tmp_path: Path, config: StudyConfig) -> MakeStudy:
     """`make_study(rows) -> ReportData`."""
     return lambda rows: read(summarise(rows, tmp_path), config)
+
+
+@pytest.fixture(scope="session")
+def plain(study: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the whole synthetic study without figures and further sections."""
+    return plain_page(study, tmp_path_factory.mktemp("plain"))

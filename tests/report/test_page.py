@@ -1,5 +1,6 @@
 """The page agrees with the rows, needs no other file, and no row can break its markup."""
 
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,15 +12,18 @@ from editcore.config.collapse import CollapseSection
 from editcore.config.study import StudyConfig
 from editcore.errors import DataError
 from editcore.numbers import in_percent
+from editcore.records.metric_columns import FREE_COLUMNS
 from editcore.records.model_schemas import ROUNDING
 from editcore.records.schemas import VERDICTS
 from editcore.records.tables import write_table
 from editcore.report import tables, write_report
 from editcore.report.data import ReportData, read
-from editcore.report.drawing.figures import draw_all, draw_sections
+from editcore.report.drawing.figures import draw_sections
 from editcore.report.drawing.style import panel
-from editcore.report.page import page, sentences
+from editcore.report.page import cases, edits, page
+from editcore.report.page.first_screen import first_screen
 from editcore.report.page.inline import inline
+from editcore.report.page.terms import TERMS, Explainer
 from editcore.report.section import Drawing, PageSection, Part
 from editcore.report.sections import depth
 from editcore.report.tables import Table
@@ -71,8 +75,10 @@ def checked(path: Path) -> Checker:
     return checker
 
 
-def render(study: ReportData, folder: Path) -> Checker:
-    page.write(folder / "report.html", study, draw_all(study, folder / "figures"))
+def render(study: ReportData, folder: Path, *sections: PageSection) -> Checker:
+    first = first_screen(study, sections)
+    drawn = draw_sections([first, *sections], folder / "figures")
+    page.write(folder / "report.html", study, first, sections, drawn)
     return checked(folder / "report.html")
 
 
@@ -85,15 +91,8 @@ def whole(report: Path) -> Checker:
 def test_page_refers_to_nothing_outside_and_ids_are_unique(whole: Checker) -> None:
     assert {r for r in whole.references if not r.startswith("#")} == set()
     assert len(whole.ids) == len(set(whole.ids))
-    assert {r[1:] for r in whole.references} <= set(whole.ids)
-
-
-def test_page_describes_what_each_editor_did(whole: Checker) -> None:
-    small = "alpha collapsed small with 10 of 20 hard cases and 0 of 30 normal cases"
-    assert f"{small}, and damaged it with 5 hard cases and 0 normal cases." in whole.words
-    large = "beta collapsed large with 0 of 20 hard cases and 0 of 30 normal cases"
-    assert f"{large}, and damaged it with 0 hard cases and 0 normal cases." in whole.words
-    assert "1 edit failed (target too long: 1)." in whole.words
+    # The explorer reads links to cases.
+    assert {r[1:] for r in whole.references if not r.startswith("#cases:")} <= set(whole.ids)
 
 
 def test_page_names_every_collapsed_case(whole: Checker, study: ReportData) -> None:
@@ -132,8 +131,8 @@ def test_text_of_rows_cannot_become_markup(make_study: MakeStudy, tmp_path: Path
     assert evil in checker.words
     page_text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page_text
-    # Its data, the chart library and its own script; in the data, the row's `<` is escaped.
-    assert page_text.count("<script") == page_text.count("</script") == 3
+    # The menu, the data, the chart library and the other scripts; in the data, `<` is escaped.
+    assert page_text.count("<script") == page_text.count("</script") == 4
     assert "\\u003cscript>alert(1)" in page_text
 
 
@@ -145,15 +144,15 @@ def test_study_in_which_every_edit_failed_has_a_page(make_study: MakeStudy, tmp_
 
 def test_page_of_a_study_without_collapse_names_none(make_study: MakeStudy, tmp_path: Path) -> None:
     words = render(make_study([edit_row(1), edit_row(2, denominator=None)]), tmp_path).words
-    assert "The collapsed cases None." in words
-    assert "is the likeliest. None." in words
+    assert "The collapsed cases, with the rise of perplexity None." in words
+    assert "likeliest next token changed None." in words
 
 
 def test_many_collapsed_cases_are_cut_and_counted(make_study: MakeStudy) -> None:
-    study = make_study([edit_row(i, 1000.0 + i) for i in range(page.MOST_NAMES + 5)])
-    (group,) = page.collapsed(study)
-    assert len(group.names) == page.MOST_NAMES and group.omitted == 5
-    assert group.names[0].startswith(f"Word{page.MOST_NAMES + 4} ")
+    study = make_study([edit_row(i, 1000.0 + i) for i in range(cases.MOST_NAMES + 5)])
+    (group,) = cases.collapsed(study)
+    assert len(group.names) == cases.MOST_NAMES and group.omitted == 5
+    assert group.names[0].startswith(f"Word{cases.MOST_NAMES + 4} ")
 
 
 def test_verdicts_by_perplexity_draw_that_threshold(make_study: MakeStudy) -> None:
@@ -163,16 +162,10 @@ def test_verdicts_by_perplexity_draw_that_threshold(make_study: MakeStudy) -> No
 
 
 def test_worst_cases_are_in_order_over_all_groups(study: ReportData) -> None:
-    worst = sentences.worst_cases(study)
+    worst = cases.worst_cases(study)
     ratios = worst["perplexity_ratio"].to_list()
     assert len(ratios) == 10
     assert ratios == sorted(study.made()["perplexity_ratio"], reverse=True)[:10]
-
-
-def test_cause_compares_denominators_of_the_two_outcomes(make_study: MakeStudy) -> None:
-    rows = [edit_row(1, 400.0, 0.01), edit_row(2, 400.0, 0.03), edit_row(3, 4.0, 2.0)]
-    said = sentences.cause(make_study(rows), "small", "alpha")
-    assert said == "The median |denominator| was 0.0200 for collapsed edits and 2 for the others."
 
 
 def test_damage_is_shown_beside_the_scale_of_rounding(study: ReportData, tmp_path: Path) -> None:
@@ -197,7 +190,7 @@ def test_damage_is_shown_beside_the_scale_of_rounding(study: ReportData, tmp_pat
 
 
 def test_tables_keep_the_order_of_the_config(study: ReportData) -> None:
-    rows = tables.verdict_table(study).rows
+    rows = tables.harm_table(study).rows
     assert [row[:3] for row in rows[:3]] == [
         ("small", "alpha", "hard"),
         ("small", "alpha", "normal"),
@@ -205,11 +198,22 @@ def test_tables_keep_the_order_of_the_config(study: ReportData) -> None:
     ]
 
 
-def test_foreign_metrics_get_a_table(make_study: MakeStudy) -> None:
-    table = tables.extra_table(make_study([edit_row(1, fluency=0.25)]))
-    assert table is not None
-    assert table.heads[3:] == ("fluency",) and table.rows[0][3:] == ("0.250",)
-    assert tables.extra_table(make_study([edit_row(1)])) is None
+def test_foreign_metrics_follow_the_metrics_that_were_measured(make_study: MakeStudy) -> None:
+    heads = tables.metric_table(make_study([edit_row(1)])).heads
+    table = tables.metric_table(make_study([edit_row(1, fluency=0.25)]))
+    assert table.heads == (*heads, "fluency") and table.rows[0][-1] == "0.250"
+    asked = edit_row(1, **dict.fromkeys(FREE_COLUMNS))
+    assert len(tables.metric_table(make_study([asked])).heads) == len(heads) - len(FREE_COLUMNS)
+
+
+def test_perplexities_have_no_columns_of_denominators_that_no_edit_has(
+    make_study: MakeStudy,
+) -> None:
+    table = tables.harm_table(make_study([edit_row(1, 400.0, 0.5), edit_row(2, 4.0, 2.0)]))
+    assert table.rows == (
+        ("small", "alpha", "hard", "2", "×50.5", "×100", "0", "1.25", "0.500", "2", "12"),
+    )
+    assert len(tables.harm_table(make_study([edit_row(1, denominator=None)])).heads) == 7
 
 
 def test_probes_of_depth_get_a_section_of_their_own(
@@ -219,7 +223,7 @@ def test_probes_of_depth_get_a_section_of_their_own(
     hops = {"portability": 0.5, "portability_base": 0.25, "multi_hop": None, "reversed": None}
     rows = [edit_row(1, **hops), edit_row(2, **hops | {"multi_hop": 1.0})]
     probed = make_study(rows)
-    assert tables.extra_table(probed) is None
+    assert not [head for head in tables.metric_table(probed).heads if "hop" in head]
     section = depth.section(probed)
     assert section is not None
     (table,) = section.tables
@@ -247,78 +251,69 @@ def test_summary_that_is_missing_is_named(tmp_path: Path, config: StudyConfig) -
         write_report(tmp_path, tmp_path / "figures", tmp_path / "report.html", config)
 
 
-def test_further_sections_have_their_text_figures_and_tables(
+def test_a_section_shows_its_point_and_first_figure_and_folds_the_rest(
     study: ReportData, tmp_path: Path
 ) -> None:
-    table = Table("Points.", ("model", "n"), (("small", "2"),), 1)
-    drawing = Drawing("dots", "Two dots.", lambda: panel("Dots", "x", "y")[0])
-    extra = PageSection(
-        anchor="more",
-        title="More of it",
-        part=Part.EDITS,
-        point="There are two.",
-        paragraphs=("In words.",),
-        drawings=(drawing,),
-        tables=(table,),
+    table = Table("Points as in Yang et al. (2024). Two.", ("model", "n"), (("small", "2"),), 1)
+    dots, more = (
+        Drawing(name, f"Two {name}.", lambda: panel("Dots", "x", "y")[0])
+        for name in ("dots", "more-dots")
     )
-    drawn = draw_sections([extra], tmp_path / "figures")
-    page.write(tmp_path / "r.html", study, {}, [extra], drawn)
-    text = (tmp_path / "r.html").read_text(encoding="utf-8")
-    for part in ('<h2 id="more">More of it<', "In words.", "Points.", 'aria-label="Two dots."'):
-        assert part in text
+    extra = PageSection(
+        "more",
+        "More of it",
+        ("In words.",),
+        (dots, more),
+        (table,),
+        point="It is two.",
+        part=Part.TASKS,
+    )
+    render(study, tmp_path, extra)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = text[text.index('<section aria-labelledby="more">') :]
+    section = section[: section.index("</section>")]
+    seen, folded = section.split("<details>")
+    for part in ('<h3 id="more">More of it<', "It is two.", 'aria-label="Two dots."'):
+        assert part in seen
+    for part in ("In words.", "<table>", 'aria-label="Two more-dots."'):
+        assert part in folded and part not in seen
+    assert "<summary>1 table and 1 figure: Points as in Yang et al. (2024)</summary>" in folded
     assert (tmp_path / "figures" / "dots.svg").exists()
+    heads = re.findall(r'<h2 id="([\w-]+)">', text)
+    assert heads == ["explore", "part-edits", "part-tasks", "part-run"], (
+        "parts in order, none empty"
+    )
 
 
-def test_the_comparison_puts_editors_side_by_side(study: ReportData, whole: Checker) -> None:
-    table = tables.comparison_table(study)
-    assert [row[:3] for row in table.rows[:3]] == [
-        ("small", "hard", "alpha"),
-        ("small", "hard", "beta"),
-        ("small", "normal", "alpha"),
-    ]
-    alpha = study.groups()[0]
-    assert table.rows[0][4:7] == ("0.50", "0.50", "0.50")
-    assert table.rows[0][7:] == (tables.times(alpha["ratio_median"]), "×∞", "25 %", "50 %")
-    assert whole.words.index("Comparison of the editors") < whole.words.index("Perplexity of every")
+def test_the_sections_on_single_edits_have_their_points(make_study: MakeStudy) -> None:
+    rows = [edit_row(1, 8.0), edit_row(2, 4.0), edit_row(3, math.inf)]
+    perplexity, metrics = edits.sections(make_study(rows))
+    assert perplexity.point == (
+        "The worst edit, of “Word3” by alpha on small, hard, left the model without finite "
+        "probabilities."
+    )
+    highest = "Mean efficacy, bare or after a prefix, is highest with"
+    assert metrics.point == f"{highest} alpha on small, hard (0.50)."
+    other = edit_row(1, editor="beta", efficacy=0.25, efficacy_prefixed=0.25)
+    _, metrics = edits.sections(make_study([*rows, other]))
+    assert metrics.point.endswith("(0.50) and lowest with beta on small, hard (0.25).")
+    (failed,) = edits.sections(make_study([failed_row(1)]))
+    assert failed.point == ""
+    assert failed.tables[-1].rows == (("small", "alpha", "hard", "target too long", "1"),)
 
 
-def test_long_tables_are_folded_and_short_ones_are_not(
-    make_study: MakeStudy, tmp_path: Path
-) -> None:
-    short = tmp_path / "short"
-    render(make_study([edit_row(1)]), short)
-    assert "<details>" not in (short / "report.html").read_text()
-    rows = [edit_row(1, editor=f"editor-{n}") for n in range(page.MOST_ROWS + 1)]
-    render(make_study(rows), tmp_path)
-    text = (tmp_path / "report.html").read_text()
-    assert text.count("<details>") == 4, "verdicts, denominators and two of metrics"
-    assert 'class="figures many"' in text
-    assert text.index("Comparison of the editors") < text.index("<details>")
-
-
-def test_many_editors_share_one_paragraph_of_the_summary(make_study: MakeStudy) -> None:
-    names = [f"editor-{n}" for n in range(sentences.MANY + 1)]
-    rows = [edit_row(1, 400.0 if name == names[3] else 4.1, editor=name) for name in names]
-    (said,) = sentences.findings(make_study(rows))
-    assert said.startswith(f"small collapsed with edits by {names[3]} (1 of 1).")
-    assert said.endswith(f"and {names[-1]} did either.")
-    assert "worst edit" not in said
-    few = [row for row in rows if row["editor"] != names[0]]
-    assert len(sentences.findings(make_study(few))) == sentences.MANY
-
-
-def test_the_summary_begins_with_a_note_on_models_measured_on_the_invented_world(
-    study: ReportData,
-) -> None:
-    raw = study.config.model_dump(mode="json")
-    assert not sentences.findings(study)[0].startswith("note")
-    raw["perplexity"]["path"] = "resources/world/perplexity.json"
-    noted = sentences.findings(replace(study, config=StudyConfig.model_validate(raw)))
-    assert [line.split(" is not a bundled")[0] for line in noted[:2]] == [
-        "note: small",
-        "note: large",
-    ]
-    assert noted[2:] == sentences.findings(study)
+def test_a_term_is_explained_once_as_the_glossary_begins_to() -> None:
+    root = Path(__file__).parents[2]
+    lines = (root / "docs" / "glossary.md").read_text(encoding="utf-8").replace("\\", "")
+    rows = [line.split(" | ") for line in lines.splitlines() if line.startswith("| ")]
+    meanings = {name: row[1] for row in rows for name in row[0].removeprefix("| ").split(", ")}
+    for term in TERMS:
+        assert meanings[term.name].startswith(term.meaning), term.name
+    explainer = Explainer()
+    text = str(explainer.explained("It collapsed; perplexity rose, and rome-C collapses C."))
+    opened = re.findall(r'popovertarget="term-(\w+)">(.*?)<', text)
+    assert opened == [("collapse", "collapsed"), ("perplexity", "perplexity"), ("c", "C")]
+    assert explainer.explained("perplexity") == "perplexity"
 
 
 def test_a_summary_without_verdicts_is_refused(

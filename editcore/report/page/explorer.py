@@ -1,8 +1,9 @@
-"""Data of the cases for the page's chart; each text is stored once."""
+"""The explorer of the cases: its script, and its data, in which each text is stored once."""
 
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,11 +14,36 @@ from editcore.records.columns import meanings
 from editcore.records.metric_columns import MEAN_COLUMNS
 from editcore.records.schemas import CASES
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import marks
+from editcore.requests import OK
 
+# In an order in which each uses only names of those before it.
+SCRIPTS = (
+    "numbers",
+    "tables",
+    "cases",
+    "scales",
+    "marks",
+    "figure",
+    "plot",
+    "details",
+    "sentences",
+    "controls",
+    "links",
+    "downloads",
+    "svg",
+    "explore",
+)
 # Keeps the page responsive on a phone; the tables have all cases.
 MOST_POINTS = 10_000
-TEXTS = ("subject", "prompt", "target_new", "target_true", "continuation_base", "continuation")
+TEXTS = (
+    "subject",
+    "prompt",
+    "target_new",
+    "target_true",
+    "continuation_base",
+    "continuation",
+    "status",
+)
 NUMBERS = (
     "perplexity",
     "perplexity_base",
@@ -35,18 +61,32 @@ NUMBERS = (
     "subject_tokens",
     *MEAN_COLUMNS,
 )
-SHAPES = {"^": "triangle", "o": "circle", "s": "rect", "D": "rectRot", "v": "star", "P": "crossRot"}
-DIGITS = 4
+DIGITS = 7
 # Of edits whose predictions were not compared, it is only known that they did not collapse.
 UNKNOWN = "not collapsed"
-GRADE_NAMES = (*GRADES, UNKNOWN)
+FAILED = "failed"
+GRADE_NAMES = (*GRADES, UNKNOWN, FAILED)
+
+
+def script() -> Markup:
+    """The page's script: the files of `explore/`, whose names only each other can see."""
+    folder = Path(__file__).parent / "explore"
+    parts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    return Markup('"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n")
+
+
+def cases_file(study: ReportData, page: Path) -> str | None:
+    """The page's link to the table of all cases; None if that is not in a folder next to it."""
+    file = (study.folder / "cases.parquet").resolve()
+    folder = page.parent.resolve()
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else None
 
 
 def data(study: ReportData) -> Markup | None:
     """The cases as JSON that is safe inside a script element; None if no edit was made."""
-    cases, left_out = chosen(study)
-    if cases.is_empty():
+    if study.made().is_empty():
         return None
+    cases, left_out = chosen(study)
     texts = _Texts()
     columns: dict[str, list[Any]] = {"case_id": cases["case_id"].to_list()}
     labels = {"model": study.models, "editor": study.editors, "dataset": study.datasets}
@@ -56,10 +96,9 @@ def data(study: ReportData) -> Markup | None:
         columns[name] = [texts.place(value) for value in cases[name]]
     for name in NUMBERS:
         columns[name] = [_rounded(value) for value in cases[name]]
-    columns["grade"] = [GRADE_NAMES.index(value or UNKNOWN) for value in cases["grade"]]
+    columns["grade"] = [GRADE_NAMES.index(value) for value in cases["grade"]]
     content = {
         "labels": {**labels, "grade": GRADE_NAMES},
-        "shapes": [SHAPES[mark.marker] for mark in marks(study.datasets).values()],
         "thresholds": [_threshold(study, model) for model in study.models],
         "columns": columns,
         "texts": texts.known,
@@ -71,21 +110,23 @@ def data(study: ReportData) -> Markup | None:
 
 
 def chosen(study: ReportData, most: int = MOST_POINTS) -> tuple[pl.DataFrame, int]:
-    """The cases that the page shows, and the number that it leaves out.
+    """The cases that the page shows, with a grade for each, and the number that it leaves out.
 
-    All collapsed and damaged cases are shown if there is room, and an even selection of the others.
+    All collapsed, damaged and failed cases are shown if there is room, and an even selection of the
+    others.
     """
-    made = study.made().filter(pl.col("perplexity_ratio").is_not_null())
-    if len(made) <= most:
-        return made, 0
-    harmed = pl.col("grade").is_in([DAMAGED, COLLAPSED]).fill_null(value=False)
-    first = made.filter(harmed).sort(~pl.col("collapsed"), maintain_order=True).head(most)
-    sound = made.filter(~harmed)
-    room = most - len(first)
-    step = len(sound) / room if room else 0
-    kept = sound[[int(i * step) for i in range(room)]]
-    shown = pl.concat([first, kept])
-    return shown, len(made) - len(shown)
+    failed = (pl.col("status") != OK) | pl.col("perplexity_ratio").is_null()
+    grade = pl.when(failed).then(pl.lit(FAILED)).otherwise(pl.col("grade").fill_null(UNKNOWN))
+    cases = study.cases.with_columns(grade=grade)
+    if len(cases) <= most:
+        return cases, 0
+    order = [COLLAPSED, DAMAGED, FAILED]
+    harmed = pl.concat([cases.filter(pl.col("grade") == each) for each in order]).head(most)
+    others = cases.filter(~pl.col("grade").is_in(order))
+    room = most - len(harmed)
+    step = len(others) / room if room else 0
+    shown = pl.concat([harmed, others[[int(i * step) for i in range(room)]]])
+    return shown, len(cases) - len(shown)
 
 
 def _threshold(study: ReportData, model: str) -> float | None:

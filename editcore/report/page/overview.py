@@ -7,6 +7,7 @@ from typing import Any
 from editcore.datasets.invented_world import perplexity_file
 from editcore.numbers import duration, in_percent, number, plural
 from editcore.report.data import ReportData
+from editcore.report.section import PageSection, Part
 from editcore.report.tables import Table
 
 
@@ -53,16 +54,26 @@ def dataset_table(study: ReportData) -> Table:
     return Table("Data sets.", ("data set", "file", "cases"), tuple(rows), 2)
 
 
-def settings(study: ReportData) -> list[tuple[str, str]]:
-    """The remaining settings, the time that the edits took, and the versions used."""
+def section(study: ReportData) -> PageSection:
+    """What was run, in one sentence, and its tables."""
+    seconds = float(study.cases["seconds"].sum())
+    point = (
+        f"{plural(len(study.editors), 'editor')} made {plural(len(study.cases), 'edit')} of "
+        f"{plural(len(study.models), 'model')}, {len(study.made()):,} of which succeeded, in "
+        f"{duration(seconds)} of computation."
+    )
+    found = (model_table(study), editor_table(study), dataset_table(study), settings_table(study))
+    return PageSection("run", "Settings", tables=found, point=point, part=Part.RUN)
+
+
+def settings_table(study: ReportData) -> Table:
+    """The remaining settings, and the versions used."""
     config = study.config
     sources = (model.source or label for label, model in config.models.items())
     files = sorted({perplexity_file(config.perplexity.named, source) for source in sources})
     texts = f"{plural(config.perplexity.texts, 'text')} of {' or '.join(files)}"
     lengths = ", ".join(f"{n} of {tokens} tokens" for tokens, n in config.prefixes.lengths)
-    seconds = float(study.cases["seconds"].sum())
-    return [
-        ("Edits", f"{len(study.cases):,}, of which {len(study.made()):,} succeeded"),
+    rows = (
         ("Collapse", f"perplexity above {study.collapse.in_words()}"),
         (
             "Damage",
@@ -71,9 +82,9 @@ def settings(study: ReportData) -> list[tuple[str, str]]:
         ("Perplexity", texts),
         ("Prefixes", lengths),
         ("Seed", str(config.seed)),
-        ("Time of the edits", f"{duration(seconds)} of computation"),
         *provenance_lines(study.provenance),
-    ]
+    )
+    return Table("Other settings, and versions.", ("setting", "value"), rows, 2)
 
 
 def provenance_lines(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
