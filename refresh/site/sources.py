@@ -1,0 +1,141 @@
+"""Writes the pages as Sphinx reads them: under their names in the site, with links between them."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from editcore.errors import EditcoreError
+from refresh.site import api, notebooks, options
+from refresh.site.markdown import anchor, parts, raised, relinked
+from refresh.site.pages import (
+    API,
+    FIRST,
+    INDEX,
+    OPTIONS,
+    README,
+    SECTIONS,
+    TABLE,
+    Page,
+    Section,
+    pages,
+)
+
+FILES = "files"  # the folder of the site for files that are no pages
+ROW = re.compile(r"^\| \[[^\]]*\]\(([^)]+)\) \| (.+) \|$", re.MULTILINE)
+
+
+class SiteError(EditcoreError):
+    """The pages of the repository and those of the site do not agree."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The repository's pages, and the folder that Sphinx reads."""
+
+    root: Path
+    folder: Path
+
+    def write(self) -> None:
+        """Write every page, and the files that pages link to."""
+        self._check()
+        self._write(INDEX, Path(README), self._first())
+        for section in SECTIONS:
+            self._write(section.name, Path(README), self._section(section))
+        for page in pages():
+            self._write(page.name, Path(page.source.partition("#")[0]), self._text(page))
+
+    def _check(self) -> None:
+        """Raise `SiteError` for a page or a part of README.md that is in no section."""
+        documents = {f"docs/{file.name}" for file in (self.root / "docs").glob("*.md")}
+        titles = {f"{README}#{title}" for title in {*self._readme} - {*FIRST, TABLE}}
+        if lost := sorted((documents | titles) - {page.source for page in pages()}):
+            raise SiteError(
+                f"{', '.join(lost)}: in no section of the site; add it to refresh/site/pages.py"
+            )
+
+    @property
+    def _readme(self) -> dict[str, str]:
+        return parts((self.root / README).read_text(encoding="utf-8"))
+
+    @property
+    def _described(self) -> Mapping[str, str]:
+        """What README.md's table writes about pages, by their files."""
+        return dict(ROW.findall(self._readme[TABLE]))
+
+    def _first(self) -> str:
+        """The beginning of README.md, then the sections."""
+        before, *others = (self._readme[title] for title in FIRST)
+        shown = "".join(f"## {title}\n{text}" for title, text in zip(FIRST[1:], others, strict=True))
+        about = [f"- **[{each.title}](/{each.name})**<br>{each.about}" for each in SECTIONS]
+        return "\n".join([before, shown, "## Where to go\n", *about, "", _tree(SECTIONS)])
+
+    def _section(self, section: Section) -> str:
+        """The pages of a section, with what each is about."""
+        head = f"# {section.title}\n\n{section.about}\n"
+        lines = [f"- [](/{page.name})<br>{self._about(page)}" for page in section.pages]
+        return "\n".join([head, *lines, "", _tree(section.pages)])
+
+    def _about(self, page: Page) -> str:
+        return page.about or self._described[page.source]
+
+    def _text(self, page: Page) -> str:
+        if page == OPTIONS:
+            return options.page()
+        if page == API:
+            return api.page(self.root / "editcore")
+        file, _, title = page.source.partition("#")
+        if title:
+            return raised(f"## {title}\n{self._readme[title]}")
+        if file.endswith(".ipynb"):
+            return notebooks.markdown(self.root / file)
+        return (self.root / file).read_text(encoding="utf-8")
+
+    def _write(self, name: str, source: Path, text: str) -> None:
+        file = self.folder / f"{name}.md"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(relinked(text, self._target(name, source)), encoding="utf-8")
+
+    def _target(self, name: str, source: Path) -> Callable[[str], str]:
+        """From a link of the repository's page `source` to the same link of the site's page `name`."""
+
+        def target(link: str) -> str:
+            if "://" in link or link.startswith("mailto:"):
+                return link
+            path, mark, fragment = link.partition("#")
+            if path.startswith("/"):  # already a page of the site
+                return _relative(name, f"{path[1:]}.md") + mark + fragment
+            file = os.path.normpath(source.parent / path) if path else str(source)
+            return _relative(name, self._found(file, fragment)) + mark + fragment
+
+        return target
+
+    def _found(self, file: str, fragment: str) -> str:
+        """The site's file of a page of the repository, or of a copy of any other file."""
+        if (self.root / file).is_dir():
+            file = f"{file}/{README}"
+        if file == README:
+            return f"{self._part(fragment)}.md"
+        named = {page.source: page.name for page in pages()}
+        if file in named:
+            return f"{named[file]}.md"
+        copy = self.folder / FILES / file
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.root / file, copy)
+        return f"{FILES}/{file}"
+
+    def _part(self, fragment: str) -> str:
+        """The page with the part of README.md that has this anchor."""
+        named = {anchor(page.source.partition("#")[2]): page.name for page in pages() if README in page.source}
+        return named.get(fragment, INDEX) if fragment else INDEX
+
+
+def _relative(page: str, file: str) -> str:
+    return os.path.relpath(file, PurePosixPath(page).parent)
+
+
+def _tree(entries: tuple[Page, ...] | tuple[Section, ...]) -> str:
+    """Sphinx's list of the pages below a page."""
+    return "\n".join(["```{toctree}", ":hidden:", "", *(f"/{each.name}" for each in entries), "```", ""])
