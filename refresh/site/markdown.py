@@ -1,4 +1,4 @@
-"""Markdown as text: its lines outside of code, its parts, its links, and the anchors of headings."""
+"""Markdown as text: lines outside of code, parts, links, and the anchors of headings."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -47,7 +47,9 @@ def raised(text: str) -> str:
 
 def relinked(text: str, target: Callable[[str], str]) -> str:
     """The text with the target of every link and image replaced by `target` of it."""
-    return "".join(_relinked(line, target) if outside else line for line, outside in outside_code(text))
+    return "".join(
+        _relinked(line, target) if outside else line for line, outside in outside_code(text)
+    )
 
 
 def _relinked(line: str, target: Callable[[str], str]) -> str:
@@ -85,5 +87,7 @@ def anchor(heading: str) -> str:
 
 
 def _numbered(name: str, taken: list[str]) -> str:
-    count = sum(each == name or re.fullmatch(re.escape(name) + r"-\d+", each) is not None for each in taken)
+    count = sum(
+        each == name or re.fullmatch(re.escape(name) + r"-\d+", each) is not None for each in taken
+    )
     return f"{name}-{count}" if name in taken else name

@@ -4,9 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import yaml
-
-from editcore.config.study import schema_text
+from editcore.config.study import StudyConfig
 from editcore.registry.catalogue import Registered
 from editcore.registry.registry import load_registry
 
@@ -34,7 +32,7 @@ def page() -> str:
         [
             INTRODUCTION,
             "## Keys of a study",
-            *_study(yaml.safe_load(schema_text())),
+            *_study(StudyConfig.model_json_schema()),
             *(part for title, found in plugins.items() for part in _plugins(title, found)),
         ]
     )
@@ -60,10 +58,17 @@ def _inner(described: Schema) -> Iterator[tuple[str, str]]:
         yield "", described["$ref"].rsplit("/", 1)[1]
     for each in described.get("anyOf", ()):
         yield from _inner(each)
-    for more in ("additionalProperties", "items"):
-        if isinstance(described.get(more), dict):
-            ending = ".<label>" if more == "additionalProperties" else "[]"
-            yield from ((ending + after, name) for after, name in _inner(described[more]))
+    for ending, inner in (
+        *((".<label>", each) for each in _by_label(described)),
+        ("[]", described.get("items")),
+    ):
+        if isinstance(inner, dict):
+            yield from ((ending + after, name) for after, name in _inner(inner))
+
+
+def _by_label(described: Schema) -> list[Any]:
+    """What the values are like of a mapping whose keys the user chooses."""
+    return [*described.get("patternProperties", {}).values(), described.get("additionalProperties")]
 
 
 def _plugins(title: str, found: Iterable[Registered[Any]]) -> Iterator[str]:
@@ -113,9 +118,16 @@ def kind(described: Schema, definitions: Mapping[str, Schema]) -> str:
             return f"[{', '.join(kind(each, definitions) for each in items)}]"
         return f"list of {_plural(kind(described.get('items', {}), definitions))}"
     if described.get("type") == "object":
-        return "section by label" if isinstance(described.get("additionalProperties"), dict) else "section"
-    limits = [f"{sign} {described[name]:g}" for name, sign in LIMITS.items() if name in described]
+        inner = next((each for each in _by_label(described) if isinstance(each, dict)), {})
+        return f"mapping of labels to {_plural(kind(inner, definitions))}" if inner else "mapping"
+    limits = [
+        f"{sign} {_number(described[name])}" for name, sign in LIMITS.items() if name in described
+    ]
     return " ".join([described.get("type", "any"), " and ".join(limits)]).strip()
+
+
+def _number(value: float) -> str:
+    return "2⁶³" if value == 2**63 else f"{value:g}"
 
 
 def _plural(name: str) -> str:
@@ -126,7 +138,13 @@ def _default(described: Schema) -> str:
     if "default" not in described:
         return "required"
     default = described["default"]
-    return "none" if default in (None, {}, []) else f"`{_cell(json.dumps(default, ensure_ascii=False))}`"
+    if isinstance(default, dict) and default:
+        return "those below"
+    return (
+        "none"
+        if default in (None, {}, [])
+        else f"`{_cell(json.dumps(default, ensure_ascii=False))}`"
+    )
 
 
 def _cell(text: str) -> str:

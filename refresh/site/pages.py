@@ -15,12 +15,13 @@ class Page:
     """One page: its name in the site, the file that it is made from, and what it is about.
 
     `source` is `README.md#TITLE` for a part of README.md. `about` is empty if README.md's table
-    of pages describes the file.
+    of pages describes the file, and `title` if the page's own title is clear among others.
     """
 
     name: str
     source: str
     about: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ def _notebook(name: str, about: str) -> Page:
     return Page(f"tutorials/{name}", f"docs/tutorials/{name}.ipynb", about)
 
 
+def _card(model: str) -> Page:
+    return Page(model, f"resources/models/{model}/{README}", "the card of a bundled model")
+
+
 # Made from the code while the site is built; in the repository, docs/toolkit.md is the short form.
 OPTIONS = Page("options", "editcore/config/study.py", "every key of a study, and of each editor")
-API = Page("toolkit", "docs/toolkit.md")
+API = Page("toolkit", "docs/toolkit.md", title="Python API")
 
 SECTIONS = (
     Section(
@@ -95,13 +100,18 @@ SECTIONS = (
         (
             _document("commands"),
             OPTIONS,
-            Page("columns", "results/README.md", "every table of a study, and its columns"),
+            Page(
+                "columns",
+                "results/README.md",
+                "every table of a study, and its columns",
+                title="Tables and columns",
+            ),
             _document("errors"),
             API,
             _document("glossary"),
             Page("world", "resources/README.md"),
-            Page("tiny-gpt2", "resources/models/tiny-gpt2/README.md", "its model card"),
-            Page("tiny-llama", "resources/models/tiny-llama/README.md", "its model card"),
+            _card("tiny-gpt2"),
+            _card("tiny-llama"),
         ),
     ),
     Section(
@@ -138,6 +148,7 @@ SECTIONS = (
 )
 # Parts of README.md that are on the first page, and the table that describes the other pages.
 FIRST = ("", "Two commands")
+FIGURE = "What the default study shows"  # the part whose figure is on the first page, too
 TABLE = "Where to look"
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +12,7 @@ from refresh.site import api, notebooks, options
 from refresh.site.markdown import anchor, parts, raised, relinked
 from refresh.site.pages import (
     API,
+    FIGURE,
     FIRST,
     INDEX,
     OPTIONS,
@@ -24,6 +25,10 @@ from refresh.site.pages import (
 )
 
 FILES = "files"  # the folder of the site for files that are no pages
+IMAGE = re.compile(r"^!\[.*\)$", re.MULTILINE)
+NAMED = re.compile(
+    r"(?<!!)\[[\w/-]+\.md\]\("
+)  # a link whose text is a file: the page's title instead
 ROW = re.compile(r"^\| \[[^\]]*\]\(([^)]+)\) \| (.+) \|$", re.MULTILINE)
 
 
@@ -66,16 +71,20 @@ class Sources:
         return dict(ROW.findall(self._readme[TABLE]))
 
     def _first(self) -> str:
-        """The beginning of README.md, then the sections."""
+        """The beginning of README.md with the figure of a later part, then the sections."""
         before, *others = (self._readme[title] for title in FIRST)
-        shown = "".join(f"## {title}\n{text}" for title, text in zip(FIRST[1:], others, strict=True))
+        figure = IMAGE.search(self._readme[FIGURE])
+        shown = "".join(
+            f"## {title}\n{text}" for title, text in zip(FIRST[1:], others, strict=True)
+        )
         about = [f"- **[{each.title}](/{each.name})**<br>{each.about}" for each in SECTIONS]
-        return "\n".join([before, shown, "## Where to go\n", *about, "", _tree(SECTIONS)])
+        lines = [before, figure[0] if figure else "", "", shown, "## Where to go\n", *about]
+        return "\n".join([*lines, "", _tree(SECTIONS)])
 
     def _section(self, section: Section) -> str:
         """The pages of a section, with what each is about."""
         head = f"# {section.title}\n\n{section.about}\n"
-        lines = [f"- [](/{page.name})<br>{self._about(page)}" for page in section.pages]
+        lines = [f"- [{page.title}](/{page.name})<br>{self._about(page)}" for page in section.pages]
         return "\n".join([head, *lines, "", _tree(section.pages)])
 
     def _about(self, page: Page) -> str:
@@ -96,10 +105,11 @@ class Sources:
     def _write(self, name: str, source: Path, text: str) -> None:
         file = self.folder / f"{name}.md"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(relinked(text, self._target(name, source)), encoding="utf-8")
+        text = relinked(text, self._target(name, source))
+        file.write_text(NAMED.sub("[](", text), encoding="utf-8")
 
     def _target(self, name: str, source: Path) -> Callable[[str], str]:
-        """From a link of the repository's page `source` to the same link of the site's page `name`."""
+        """From a link in the repository's page `source` to that link in the site's page `name`."""
 
         def target(link: str) -> str:
             if "://" in link or link.startswith("mailto:"):
@@ -128,7 +138,11 @@ class Sources:
 
     def _part(self, fragment: str) -> str:
         """The page with the part of README.md that has this anchor."""
-        named = {anchor(page.source.partition("#")[2]): page.name for page in pages() if README in page.source}
+        named = {
+            anchor(page.source.partition("#")[2]): page.name
+            for page in pages()
+            if README in page.source
+        }
         return named.get(fragment, INDEX) if fragment else INDEX
 
 
@@ -138,4 +152,8 @@ def _relative(page: str, file: str) -> str:
 
 def _tree(entries: tuple[Page, ...] | tuple[Section, ...]) -> str:
     """Sphinx's list of the pages below a page."""
-    return "\n".join(["```{toctree}", ":hidden:", "", *(f"/{each.name}" for each in entries), "```", ""])
+    return "\n".join(["```{toctree}", ":hidden:", "", *map(_entry, entries), "```", ""])
+
+
+def _entry(each: Page | Section) -> str:
+    return f"{each.title} </{each.name}>" if each.title else f"/{each.name}"
