@@ -7,7 +7,7 @@ project_copyright = "The editcore developers"
 release = version = _version("editcore")
 language = "en"
 root_doc = "index"
-extensions = ["myst_parser", "refresh.site.mathml"]
+extensions = ["myst_parser", "refresh.site.mathml", "refresh.site.terms"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4

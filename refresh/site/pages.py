@@ -123,6 +123,7 @@ SECTIONS = (
             _part("real-model", "A real model, in one command", "SmolLM2-135M: a first look"),
             _part("results", "What the default study shows", "the bundled models: all results"),
             _document("reproduction"),
+            _document("gallery"),
             _document("warning"),
             _document("arena"),
             _document("streams"),

@@ -23,6 +23,7 @@ from refresh.site.pages import (
     Section,
     pages,
 )
+from refresh.site.terms import GLOSSARY, anchored
 
 FILES = "files"  # the folder of the site for files that are no pages
 IMAGE = re.compile(r"^!\[.*\)$", re.MULTILINE)
@@ -100,7 +101,8 @@ class Sources:
             return raised(f"## {title}\n{self._readme[title]}")
         if file.endswith(".ipynb"):
             return notebooks.markdown(self.root / file)
-        return (self.root / file).read_text(encoding="utf-8")
+        text = (self.root / file).read_text(encoding="utf-8")
+        return anchored(text) if page.name == GLOSSARY else text
 
     def _write(self, name: str, source: Path, text: str) -> None:
         file = self.folder / f"{name}.md"

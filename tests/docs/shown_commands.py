@@ -1,4 +1,4 @@
-"""The commands shown in READMEs and three pages, and how the tests run each of them."""
+"""The commands shown in READMEs and some pages, and how the tests run each of them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,13 @@ from jinja2 import Template
 
 from tests.docs.pages import EDITOR_PAGE, FENCED, ROOT
 
-PAGES = (EDITOR_PAGE, "docs/cluster.md", "docs/pipelines.md", "docs/shipping.md")
+PAGES = (
+    EDITOR_PAGE,
+    "docs/cluster.md",
+    "docs/gallery.md",
+    "docs/pipelines.md",
+    "docs/shipping.md",
+)
 TEMPLATE = "editcore/scaffold/template/README.md.jinja"
 PLUGIN = "path/to/editcore-my-editor"
 SHELLS = ("sh", "bash", "shell", "console")
@@ -149,6 +155,9 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         ),
         "python3 bootstrap.py test tests/keyvalue/test_keys.py -x": Run(" passed"),
         "python3 bootstrap.py run": Run("9.", more="snakemake --version"),
+        "python3 bootstrap.py run python -m refresh.site": Elsewhere(
+            "it takes half a minute", "tests/docs/test_site.py::site"
+        ),
         "python3 bootstrap.py run editcore --help": Run("Usage: editcore"),
         "python3 bootstrap.py add -e ./path/to/plugin": Run(
             "Successfully installed", given={"./path/to/plugin": PLUGIN}, after=NEW

@@ -81,6 +81,16 @@ def test_every_link_leads_to_a_page_and_a_place_in_it(site: Path, parsed: dict[P
     assert checked > 2000
 
 
+def test_the_first_use_of_a_term_leads_to_its_meaning(site: Path, parsed: dict[Path, Any]) -> None:
+    links = parsed[site / "index.html"].xpath("//a[contains(@class, 'term')]")
+    (denominator,) = (link for link in links if link.text_content() == "denominator")
+    assert denominator.get("href") == "glossary.html#term-denominator"
+    assert denominator.get("title").startswith("uᵀk_s, a number")
+    assert len({link.get("href") for link in links}) == len(links)
+    (row,) = parsed[site / "glossary.html"].xpath("//tr[.//a[@id='term-denominator']]")
+    assert row.text_content().split()[0] == "denominator"
+
+
 def test_links_to_other_sites_are_well_formed(parsed: dict[Path, Any]) -> None:
     found = {link for root in parsed.values() for link in references(root) if "://" in link}
     assert len(found) > 5
