@@ -62,7 +62,12 @@ def _relinked(line: str, target: Callable[[str], str]) -> str:
 def links(text: str) -> list[str]:
     """The targets of all links and images."""
     found: list[str] = []
-    relinked(text, lambda target: found.append(target) or target)
+
+    def noted(target: str) -> str:
+        found.append(target)
+        return target
+
+    relinked(text, noted)
     return found
 
 

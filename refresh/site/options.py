@@ -23,7 +23,7 @@ LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 def page() -> str:
     """The page."""
     registry = load_registry()
-    plugins = {
+    plugins: dict[str, Iterable[Registered[Any]]] = {
         "Options of editors": registry.editors.values(),
         "Options of transforms and wrappers": registry.transforms.values(),
         "Options of judges": registry.judges.values(),

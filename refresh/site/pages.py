@@ -119,7 +119,8 @@ SECTIONS = (
         "Evidence",
         "What was measured: why edits collapse models, and how well it is foretold.",
         (
-            _part("why", "Why an edit collapses a model", "the papers' explanation; all editors"),
+            _document("papers"),
+            _part("why", "Why an edit collapses a model", "the same in short, and all editors"),
             _part("real-model", "A real model, in one command", "SmolLM2-135M: a first look"),
             _part("results", "What the default study shows", "the bundled models: all results"),
             _document("reproduction"),
