@@ -34,7 +34,7 @@ class Study:
 
 
 def _configured(name: str, title: str, about: str) -> Study:
-    return Study(name, title, f"python3 bootstrap.py study --configfile config/{name}.yaml", about)
+    return Study(name, title, f"snakemake --configfile config/{name}.yaml", about)
 
 
 STUDIES = (
@@ -45,13 +45,21 @@ STUDIES = (
         "Two bundled models, five editors, 240 facts: single edits, sequences, tasks and the "
         "mechanism; some minutes on two cores.",
     ),
-    _configured(
-        "smollm2", "A real model", "SmolLM2-135M-Instruct, two editors, 80 facts: half an hour."
+    Study(
+        "smollm2",
+        "A real model",
+        "python3 bootstrap.py study --configfile config/smollm2.yaml",
+        "SmolLM2-135M-Instruct, two editors, 80 facts: half an hour.",
     ),
     _configured(
-        "smollm2-full",
-        "A real model in full",
-        "The same model with seven editors, 180 facts and every stage: hours.",
+        "smollm2-chat",
+        "Edits through a chat",
+        "20 facts edited in SmolLM2-135M-Instruct twice, by bare prompts and through its chat.",
+    ),
+    _configured(
+        "smollm2-answers",
+        "What edited models answer",
+        "The same model asked freely after 60 edits by each of six editors.",
     ),
     _configured(
         "streams",
