@@ -16,7 +16,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT = 1400, 1000  # of the window
 SHOWN = (980, 700)  # the size of a picture
 HEAD = """\
-# Reports
+# A gallery of reports
 
 A study ends with `results/report.html`, one page that needs no network. These are the first screens
 of some reports, each with the command that makes it.

@@ -57,8 +57,19 @@ def _constructor(node: ast.ClassDef) -> str:
     for each in node.body:
         if isinstance(each, ast.FunctionDef) and each.name == "__init__":
             return signature_of(each).removesuffix(" -> None")
-    fields = [unquoted(ast.unparse(each)) for each in node.body if is_field(each)]
+    fields = [
+        _field(each) for each in node.body if isinstance(each, ast.AnnAssign) and is_field(each)
+    ]
     return f"({', '.join(fields)})" if fields else ""
+
+
+def _field(node: ast.AnnAssign) -> str:
+    """A field with its type and default; what pydantic's `Field` adds is on the page of options."""
+    value = node.value
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "Field":
+        value = next(iter(value.args), None)
+    default = f" = {ast.unparse(value)}" if value else ""
+    return unquoted(f"{ast.unparse(node.target)}: {ast.unparse(node.annotation)}{default}")
 
 
 def _members(node: ast.ClassDef) -> Iterator[str]:
@@ -78,6 +89,6 @@ def _prose(docstring: str) -> str:
     return EXAMPLE.sub(lambda found: f"```pycon\n{found[0]}\n```", text)
 
 
-def _directive(ticks: int, kind: str, head: str, body: str) -> str:
-    fence = "`" * ticks
+def _directive(length: int, kind: str, head: str, body: str) -> str:
+    fence = "~" * length  # with backticks, the head could have none
     return f"{fence}{{py:{kind}}} {head}\n{body.rstrip()}\n{fence}\n"

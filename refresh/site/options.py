@@ -48,8 +48,9 @@ def _study(schema: Schema) -> Iterator[str]:
             yield section["description"]
         yield table(section)
         for key, described in section["properties"].items():
-            inner = f"{path}.{key}".lstrip(".")
-            waiting += [(inner + more, schema["$defs"][name]) for more, name in _inner(described)]
+            for more, name in _inner(described):
+                if "properties" in schema["$defs"][name]:
+                    waiting.append((f"{path}.{key}{more}".lstrip("."), schema["$defs"][name]))
 
 
 def _inner(described: Schema) -> Iterator[tuple[str, str]]:

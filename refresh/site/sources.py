@@ -27,9 +27,8 @@ from refresh.site.terms import GLOSSARY, anchored
 
 FILES = "files"  # the folder of the site for files that are no pages
 IMAGE = re.compile(r"^!\[.*\)$", re.MULTILINE)
-NAMED = re.compile(
-    r"(?<!!)\[[\w/-]+\.md\]\("
-)  # a link whose text is a file: the page's title instead
+# A link whose text is the name of a file; without a text, the page's title is shown.
+NAMED = re.compile(r"(?<!!)\[[\w/-]+\.md\]\(")
 ROW = re.compile(r"^\| \[[^\]]*\]\(([^)]+)\) \| (.+) \|$", re.MULTILINE)
 
 
@@ -54,13 +53,20 @@ class Sources:
             self._write(page.name, Path(page.source.partition("#")[0]), self._text(page))
 
     def _check(self) -> None:
-        """Raise `SiteError` for a page or a part of README.md that is in no section."""
-        documents = {f"docs/{file.name}" for file in (self.root / "docs").glob("*.md")}
+        """Raise `SiteError` for a page or a part of README.md without a section or description."""
+        documents = {
+            file.relative_to(self.root).as_posix()
+            for pattern in ("*.md", "tutorials/*.ipynb")
+            for file in (self.root / "docs").glob(pattern)
+        }
         titles = {f"{README}#{title}" for title in {*self._readme} - {*FIRST, TABLE}}
         if lost := sorted((documents | titles) - {page.source for page in pages()}):
             raise SiteError(
                 f"{', '.join(lost)}: in no section of the site; add it to refresh/site/pages.py"
             )
+        silent = (page.source for page in pages() if not page.about)
+        if lost := sorted({*silent} - {*self._described}):
+            raise SiteError(f"{', '.join(lost)}: describe it in README.md, in “{TABLE}”")
 
     @property
     def _readme(self) -> dict[str, str]:
@@ -143,7 +149,7 @@ class Sources:
         named = {
             anchor(page.source.partition("#")[2]): page.name
             for page in pages()
-            if README in page.source
+            if page.source.startswith(f"{README}#")
         }
         return named.get(fragment, INDEX) if fragment else INDEX
 
