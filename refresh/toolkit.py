@@ -53,7 +53,7 @@ class PublicName:
     def signature(self) -> str:
         """Its signature, or its value."""
         if isinstance(self.node, ast.FunctionDef):
-            return f"{self.name}{_signature(self.node)}"
+            return f"{self.name}{signature_of(self.node)}"
         if isinstance(self.node, ast.Assign):
             return ast.unparse(self.node)
         bases = ", ".join(map(ast.unparse, self.node.bases))
@@ -66,13 +66,13 @@ class PublicName:
             return
         for each in self.node.body:
             if isinstance(each, ast.FunctionDef) and each.name == "__init__":
-                yield f"made by `{self.name}{_signature(each).removesuffix(' -> None')}`"
-        fields = [_unquoted(ast.unparse(each)) for each in self.node.body if _is_field(each)]
+                yield f"made by `{self.name}{signature_of(each).removesuffix(' -> None')}`"
+        fields = [unquoted(ast.unparse(each)) for each in self.node.body if is_field(each)]
         if fields:
             yield f"fields: {', '.join(f'`{field}`' for field in fields)}"
         for each in self.node.body:
             if isinstance(each, ast.FunctionDef) and not each.name.startswith("_"):
-                call = "" if _is_property(each) else _signature(each)
+                call = "" if is_property(each) else signature_of(each)
                 yield f"`.{each.name}{call}`: {_shown(ast.get_docstring(each) or '')}"
 
 
@@ -114,29 +114,31 @@ def _literal(node: ast.stmt | None) -> str:
     return ""
 
 
-def _is_field(node: ast.stmt) -> bool:
+def is_field(node: ast.stmt) -> bool:
+    """Whether a statement of a class declares a public field."""
     if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
         return False
     return not node.target.id.startswith("_")
 
 
-def _is_property(node: ast.FunctionDef) -> bool:
+def is_property(node: ast.FunctionDef) -> bool:
+    """Whether a method is read without a call."""
     return any(ast.unparse(each) in ("property", "cached_property") for each in node.decorator_list)
 
 
-def _signature(node: ast.FunctionDef) -> str:
+def signature_of(node: ast.FunctionDef) -> str:
     """Arguments, without `self`, and the type returned."""
     arguments = re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args))
     result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     if "contextmanager" in map(ast.unparse, node.decorator_list):
         result = result.replace("Iterator[", "AbstractContextManager[")
-    return _unquoted(f"({arguments}){result}")
+    return unquoted(f"({arguments}){result}")
 
 
-def _unquoted(code: str) -> str:
+def unquoted(code: str) -> str:
     """Code without quotes around types.
 
-    >>> _unquoted("(model: 'LoadedModel | None', dtype: str = 'float32') -> 'Iterator[Delta]'")
+    >>> unquoted("(model: 'LoadedModel | None', dtype: str = 'float32') -> 'Iterator[Delta]'")
     "(model: LoadedModel | None, dtype: str = 'float32') -> Iterator[Delta]"
     """
     return re.sub(r"(?<=: |> )'([^']+)'", r"\1", code)

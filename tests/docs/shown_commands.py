@@ -1,4 +1,4 @@
-"""The commands shown in READMEs and three pages, and how the tests run each of them."""
+"""The commands shown in READMEs and some pages, and how the tests run each of them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,7 @@ PAGES = (
     "docs/cluster.md",
     "docs/installing.md",
     "docs/comparing.md",
+    "docs/gallery.md",
     "docs/pipelines.md",
     "docs/shipping.md",
 )
@@ -157,6 +158,9 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         ),
         "python3 bootstrap.py test tests/keyvalue/test_keys.py -x": Run(" passed"),
         "python3 bootstrap.py run": Run("9.", more="snakemake --version"),
+        "python3 bootstrap.py run python -m refresh.site": Elsewhere(
+            "it takes half a minute", "tests/docs/test_site.py::site"
+        ),
         "python3 bootstrap.py run editcore --help": Run("Usage: editcore"),
         "python3 bootstrap.py add -e ./path/to/plugin": Run(
             "Successfully installed", given={"./path/to/plugin": PLUGIN}, after=NEW
@@ -266,6 +270,11 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "snakemake --configfile config/streams.yaml": Run("\nsequence ", more=DRY),
         # The machine of the tests has no GPU.
         f"editcore plan {XL.split()[1]} --check": Run(PLANNED, status=3),
+        f"editcore plan {XL.split()[1]} --check": Run(PLANNED),
+        "snakemake --configfile config/smollm2-answers.yaml": Elsewhere(
+            "it downloads a model and takes half an hour",
+            "tests/workflow/test_smollm2.py::test_the_study_of_answers_asks_sixty_facts_of_six_editors",
+        ),
         "snakemake --configfile config/smollm2-chat.yaml": Elsewhere(
             "it downloads a model and takes half an hour",
             "tests/workflow/test_smollm2.py"

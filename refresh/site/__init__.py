@@ -1,0 +1,1 @@
+"""The documentation as a site: which pages it has, how they are made, and Sphinx's settings."""
