@@ -18,6 +18,7 @@ def mean(editor: str, treatment: str, value: float | None, **changes: Any) -> di
     """A row of means over 20 edits of the model `small` on hard cases."""
     row: dict[str, Any] = {"model": "small", "editor": editor, "dataset": "hard"}
     row |= {"treatment": treatment, "n": 20, "n_ok": 20, "efficacy_n": 0}
+    row["rounded_as"] = "bitsandbytes NF4" if treatment.startswith("4-bit") else None
     row |= {"n_damaged": 0, "n_collapsed": 0}
     if value is not None:
         row |= {"efficacy_mean": value, "efficacy_low": value - 0.1, "efficacy_high": value + 0.05}
@@ -47,7 +48,8 @@ def test_the_sentence_and_the_table_are_of_the_edits_that_were_measured(
     section = treated.section(with_treated)
     assert section is not None
     assert section.paragraphs[1] == (
-        "Of small’s 40 edits, efficacy is 0.90 untreated, 0.60 at 4 bits and 0.50 pruned."
+        "Of small’s 40 edits, efficacy is 0.90 untreated, 0.60 at 4 bits (bitsandbytes NF4) and "
+        "0.50 pruned."
     )
     first, second, *_, last = section.tables[0].rows
     assert first[3:7] == ("untreated", "20", "0", "0.95 (0.85 to 1.00)")

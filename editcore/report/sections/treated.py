@@ -9,7 +9,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from editcore.config.stages import TREATMENTS, UNTREATED
+from editcore.config.stages import ADAPTER, TREATMENTS, UNTREATED
 from editcore.numbers import count, listed, share, times
 from editcore.records.model_schemas import SURVIVAL_MEANS
 from editcore.report.data import ReportData
@@ -68,9 +68,10 @@ def section(study: ReportData) -> PageSection | None:
 def sentence(model: str, rows: pl.DataFrame) -> Iterator[str]:
     """How much of the efficacy each treatment left, over all edited models; none if unmeasured.
 
-    >>> rows = {"treatment": ["untreated", "pruned"], "efficacy_mean": [0.9, 0.3]}
-    >>> list(sentence("tiny", pl.DataFrame(rows | {"efficacy_n": [20, 20]})))
-    ['Of tiny’s 20 edits, efficacy is 0.90 untreated and 0.30 pruned.']
+    >>> rows = {"treatment": ["untreated", "4-bit"], "rounded_as": [None, "GGUF Q4_0"]}
+    >>> found = pl.DataFrame(rows | {"efficacy_mean": [0.9, 0.3], "efficacy_n": [20, 20]})
+    >>> list(sentence("tiny", found))
+    ['Of tiny’s 20 edits, efficacy is 0.90 untreated and 0.30 at 4 bits (GGUF Q4_0).']
     """
     measured = rows.filter(pl.col("efficacy_n") > 0)
     told = []
@@ -79,7 +80,10 @@ def sentence(model: str, rows: pl.DataFrame) -> Iterator[str]:
         if not some.is_empty():
             hits = float((some["efficacy_mean"] * some["efficacy_n"]).sum())
             mean = hits / int(some["efficacy_n"].sum())
-            told.append(f"{share(mean)} {IN_WORDS.get(treatment, treatment)}")
+            words, rounded_as = IN_WORDS.get(treatment, treatment), some["rounded_as"][0]
+            if rounded_as and not treatment.endswith(ADAPTER):
+                words += f" ({rounded_as})"
+            told.append(f"{share(mean)} {words}")
     number = int(measured.filter(treatment=UNTREATED)["efficacy_n"].sum())
     if told and number:
         yield f"Of {model}’s {count(number)} edits, efficacy is {listed(told)}."
