@@ -59,16 +59,18 @@ def test_the_sentence_and_the_table_are_of_the_edits_that_were_measured(
     assert treated.section(replace(with_treated, config=study.config)) is None
 
 
-def test_editors_are_next_to_each_other_at_each_treatment(with_treated: ReportData) -> None:
+def test_editors_are_below_each_other_at_each_treatment(with_treated: ReportData) -> None:
     section = treated.section(with_treated)
     assert section is not None
     with drawing():
         (axes,) = section.drawings[0].draw().axes
-        ticks = [label.get_text() for label in axes.get_xticklabels()]
+        ticks = [label.get_text() for label in axes.get_yticklabels()]
     assert ticks == ["untreated", "4-bit", "pruned"]
-    assert axes.get_ylabel() == "efficacy" and axes.get_xlabel()
+    assert axes.get_xlabel() == "efficacy"
+    bottom, top = axes.get_ylim()
+    assert bottom > top, "untreated models are above the others"
     points = [bar.lines[0] for bar in axes.containers]
-    places = sorted((float(p.get_xdata()[0]), float(p.get_ydata()[0])) for p in points)
+    places = sorted((float(p.get_ydata()[0]), float(p.get_xdata()[0])) for p in points)
     assert [round(x) for x, _ in places] == [0, 0, 1, 1, 2]
     assert [y for _, y in places] == [0.95, 0.85, 0.8, 0.4, 0.5]
     assert len({p.get_color() for p in points}) == len({p.get_marker() for p in points}) == 2

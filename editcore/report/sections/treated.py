@@ -1,6 +1,6 @@
 """What is left of edits after the edited model is rounded, pruned or fine-tuned."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import ceil
 from typing import Any
@@ -13,7 +13,16 @@ from editcore.config.stages import ADAPTER, TREATMENTS, UNTREATED
 from editcore.numbers import count, listed, share, times
 from editcore.records.model_schemas import SURVIVAL_MEANS
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import HEIGHT, MUTED, WIDTH, editor_legend, marks, panels
+from editcore.report.drawing.style import (
+    HEIGHT,
+    MUTED,
+    RULE,
+    WIDTH,
+    Mark,
+    editor_legend,
+    marks,
+    panels,
+)
 from editcore.report.section import Drawing, PageSection
 from editcore.report.tables import Table
 
@@ -29,12 +38,13 @@ IN_WORDS = {
     "8-bit-adapter": "as an adapter of the model at 8 bits",
     "4-bit-adapter": "as an adapter of the model at 4 bits",
 }
-SPREAD = 0.6  # of the distance between two treatments, over which the editors are placed
+SPREAD = 0.8  # of the distance between two treatments, over which the editors are placed
+GAP, EACH, MOST = 0.12, 0.11, 1.5  # inches between treatments, of each editor, and of all at most
 WORDS = (
     "Some edited models are rounded to 8 and 4 bits, pruned by the size of their weights, or "
     "fine-tuned on other text, each by itself, and asked for the edited fact again. As an adapter, "
     "the edit is added to the rounded unedited model. Efficacy and generalization are shares of "
-    "the new object’s tokens, with 95 % Wilson intervals. Grey dashes are the unedited model after "
+    "the new object’s tokens, with 95 % Wilson intervals. Grey marks are the unedited model after "
     "the same treatment: what it knows of the new object without an edit. Edits that are not "
     "weight changes are left out."
 )
@@ -90,43 +100,52 @@ def sentence(model: str, rows: pl.DataFrame) -> Iterator[str]:
 
 
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
-    """Efficacy with its interval by treatment; a panel per data set, editors side by side."""
+    """Efficacy with its interval by treatment, editors below each other; a panel per data set."""
     datasets = [each for each in study.datasets if each in rows["dataset"]]
     treatments = [each for each in ORDER if each in rows["treatment"]]
+    drawn = {name: m for name, m in marks(study.editors).items() if name in rows["editor"]}
     columns = min(2, len(datasets))
     figure, grid = panels([f"{rows['model'][0]}: {each}" for each in datasets], columns)
+    height = len(treatments) * min(MOST, GAP + EACH * len(drawn)) + 0.2 * HEIGHT
     lines = ceil(len(datasets) / columns)
-    figure.set_size_inches(max(WIDTH, 0.8 * WIDTH * columns), 0.75 * HEIGHT * lines + 0.6)
-    for axes, dataset in zip(grid, datasets, strict=False):
-        _panel(axes, study.editors, rows.filter(dataset=dataset), treatments)
-    drawn = {name: m for name, m in marks(study.editors).items() if name in rows["editor"]}
-    editor_legend(figure, drawn, 4)
+    figure.set_size_inches(max(WIDTH, 0.8 * WIDTH * columns), height * lines + 0.4)
+    for number, (axes, dataset) in enumerate(zip(grid, datasets, strict=False)):
+        _panel(axes, drawn, rows.filter(dataset=dataset), treatments)
+        axes.tick_params(left=False, labelleft=number % columns == 0)
+    editor_legend(figure, drawn, 3 * columns)
     return figure
 
 
 def _panel(
-    axes: Axes, editors: Sequence[str], rows: pl.DataFrame, treatments: Sequence[str]
+    axes: Axes, editors: Mapping[str, Mark], rows: pl.DataFrame, treatments: Sequence[str]
 ) -> None:
-    step = SPREAD / max(1, len(editors))
-    for place, (editor, mark) in enumerate(marks(editors).items()):
+    step = SPREAD / len(editors)
+    for place, (editor, mark) in enumerate(editors.items()):
         for row in rows.filter(pl.col("efficacy_n") > 0, editor=editor).iter_rows(named=True):
-            across = treatments.index(row["treatment"]) + (place - (len(editors) - 1) / 2) * step
+            down = treatments.index(row["treatment"]) + (place - (len(editors) - 1) / 2) * step
             mean, unedited = row["efficacy_mean"], row["efficacy_unedited_mean"]
             axes.errorbar(
-                across,
                 mean,
-                [[max(0.0, mean - row["efficacy_low"])], [max(0.0, row["efficacy_high"] - mean)]],
+                down,
+                xerr=[
+                    [max(0.0, mean - row["efficacy_low"])],
+                    [max(0.0, row["efficacy_high"] - mean)],
+                ],
                 color=mark.colour,
                 marker=mark.marker,
                 markersize=4,
                 linewidth=1.0,
+                clip_on=False,
             )
-            axes.hlines(unedited, across - step / 2, across + step / 2, color=MUTED, linewidth=1.2)
-    axes.set_xticks(range(len(treatments)), treatments, rotation=25, ha="right")
-    axes.set_xlim(-0.5, len(treatments) - 0.5)
-    axes.set_xlabel("treatment of the edited model")
-    axes.set_ylim(-0.03, 1.05)
-    axes.set_ylabel("efficacy")
+            axes.vlines(unedited, down - step / 2, down + step / 2, color=MUTED, linewidth=1.2)
+    for every_other in range(1, len(treatments), 2):
+        axes.axhspan(every_other - 0.5, every_other + 0.5, color=RULE, alpha=0.4, linewidth=0)
+    axes.set_yticks(range(len(treatments)), treatments)
+    axes.set_ylim(len(treatments) - 0.5, -0.5)
+    axes.set_xlabel("efficacy")
+    axes.set_xlim(-0.03, 1.03)
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
 
 
 def _table(study: ReportData, found: pl.DataFrame) -> Table:
