@@ -1,74 +1,37 @@
 """What rounding a model's weights does to its predictions: a scale for disturbances by edits.
 
-Weights are rounded as GGUF stores them in Q8_0 and Q4_0, the usual 8 and 4 bits: each 32
-consecutive inputs of an output share one scale, without an offset, in float16. With 8 bits, a
-weight is a whole number from -127 to 127 times the scale; with 4 bits one from -8 to 7, and the
-scale's sign makes it -8 for the largest weight. The weights of the blocks' linear maps are rounded,
-and the head's if it is not tied to the embedding; embeddings, norms and biases stay as they are.
+The weights of the blocks' linear maps are rounded, and the head's if it is not tied to the
+embedding; embeddings, norms and biases stay as they are. The format is one in which models of 8 and
+4 bits are used on the device: bitsandbytes' on a GPU with CUDA if it is installed, otherwise
+GGUF's.
 """
 
-from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
-from jaxtyping import Float, Float32
-from torch import Tensor
-from torch.nn.functional import pad
 
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity, TokenizedTexts, Unedited
+from editcore.evaluation.treatments import bitsandbytes_rounding, gguf_rounding
 from editcore.evaluation.treatments.compression import Compression
 from editcore.models.loading import LoadedModel
 
 BITS = (8, 4)
-BLOCK = 32
 
 
-def measure(model: LoadedModel, texts: TokenizedTexts, unedited: Unedited, bits: int) -> Perplexity:
-    """The perplexity of the model rounded to 8 or 4 bits, and its disturbance; one pass.
+def compression(bits: int, device: torch.device | str) -> Compression:
+    """Rounding to 8 or 4 bits, in the format for models on `device`."""
+    of, formats = gguf_rounding.rounded, gguf_rounding.FORMATS
+    if torch.device(device).type == "cuda" and bitsandbytes_rounding.installed():
+        of, formats = bitsandbytes_rounding.rounded, bitsandbytes_rounding.FORMATS
+    return Compression(partial(of, bits=bits), head=True, rounded_as=formats[bits])
 
-    `unedited` is the model itself on the same texts. Raises `ModelError` as `rounding` does.
+
+def measure(
+    model: LoadedModel, texts: TokenizedTexts, unedited: Unedited, how: Compression
+) -> Perplexity:
+    """The perplexity of the rounded model, and its disturbance; one pass.
+
+    `unedited` is the model itself on the same texts. Raises `ModelError` as `Compression` does.
     """
-    with rounding(model, bits):
+    with how.applied(model):
         return EditedPerplexity(model, texts, unedited.predictions).now(0)
-
-
-def compression(bits: int) -> Compression:
-    """Rounding to 8 or 4 bits, as a compression of each linear map and of a head of its own."""
-    return Compression(partial(rounded, bits=bits), head=True)
-
-
-def rounding(model: LoadedModel, bits: int) -> AbstractContextManager[None]:
-    """A block in which the model's linear maps are rounded; then they are bit by bit as before.
-
-    The original weights of the rounded maps are kept meanwhile, once. Entering it raises
-    `ModelError` if they are not floating-point numbers.
-    """
-    return compression(bits).applied(model)
-
-
-def rounded(weight: Float[Tensor, "d_out d_in"], bits: int) -> Float[Tensor, "d_out d_in"]:
-    """A weight rounded to 8 or 4 bits, in its own dtype."""
-    width = weight.shape[-1]
-    blocks = pad(weight.float(), (0, -width % BLOCK)).unflatten(-1, (-1, BLOCK))
-    found = (_to_8 if bits == 8 else _to_4)(blocks)
-    return found.flatten(-2)[..., :width].to(weight.dtype)
-
-
-_Blocks = Float32[Tensor, "d_out block number"]
-
-
-def _to_8(blocks: _Blocks) -> _Blocks:
-    scale = blocks.abs().amax(-1, keepdim=True) / 127
-    steps = blocks * _inverse(scale)
-    return steps.sign() * (steps.abs() + 0.5).floor() * scale.half().float()
-
-
-def _to_4(blocks: _Blocks) -> _Blocks:
-    largest = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True))
-    scale = largest / -8
-    steps = (blocks * _inverse(scale) + 8.5).trunc().clamp(0, 15) - 8
-    return steps * scale.half().float()
-
-
-def _inverse(scale: Float32[Tensor, "d_out block 1"]) -> Float32[Tensor, "d_out block 1"]:
-    return torch.where(scale == 0, 0.0, 1 / scale)

@@ -5,10 +5,16 @@ from editcore.records.schemas import CASE_KEYS, GROUP, STORED
 
 TREATMENT = text(
     "treatment",
-    "what was done to the edited model: `untreated`; `8-bit` and `4-bit`, its weights rounded as "
-    "in GGUF's Q8_0 and Q4_0; `8-bit-adapter` and `4-bit-adapter`, the unedited model's weights "
-    "rounded and the edit added to them unrounded, as an adapter is; `pruned`, each linear map's "
-    "smallest weights set to zero; `fine-tuned` on other text",
+    "what was done to the edited model: `untreated`; `8-bit` and `4-bit`, its weights rounded; "
+    "`8-bit-adapter` and `4-bit-adapter`, the unedited model's weights rounded and the edit added "
+    "to them unrounded, as an adapter is; `pruned`, each linear map's smallest weights set to "
+    "zero; `fine-tuned` on other text",
+)
+ROUNDED_AS = text(
+    "rounded_as",
+    "the format of rounded weights: `GGUF Q8_0` or `GGUF Q4_0`; on a GPU with bitsandbytes, "
+    "`bitsandbytes int8` or `bitsandbytes NF4`; null if they are not rounded, and in older tables, "
+    "where it was always GGUF's",
 )
 # What is measured of each treated model.
 LEFT = ("efficacy", "generalization", "efficacy_score")
@@ -38,11 +44,12 @@ LAYERS = schema(
 )
 
 ROUNDING = schema(
-    "rounding/1",
+    "rounding/2",
     ("model", "bits"),
     (
         text("model", "the model's label in the study"),
-        small("bits", "bits of each rounded weight: 8 as in GGUF's Q8_0, 4 as in its Q4_0"),
+        small("bits", "bits of each rounded weight: 8 or 4"),
+        ROUNDED_AS,
         text("status", "`ok`, or why the model's weights cannot be rounded"),
         real("perplexity", "perplexity of the rounded model"),
         real("perplexity_base", "perplexity of the model itself"),
@@ -57,12 +64,13 @@ ROUNDING = schema(
 )
 
 SURVIVAL = schema(
-    "survival/2",
+    "survival/3",
     (*CASE_KEYS, "treatment"),
     (
         *GROUP,
         whole("case_id", "the edited case's number in the data set"),
         TREATMENT,
+        ROUNDED_AS,
         text("status", "`ok`, or why the treated model could not be made or measured"),
         real("efficacy", "share of target tokens that the treated edited model ranks first"),
         real(
@@ -96,11 +104,12 @@ SURVIVAL = schema(
 )
 
 SURVIVAL_MEANS = schema(
-    "survival-means/2",
+    "survival-means/3",
     ("model", "editor", "dataset", "treatment"),
     (
         *GROUP,
         TREATMENT,
+        ROUNDED_AS,
         whole("n", "edited models"),
         whole("n_ok", "those that could be treated and measured; the numbers below are for these"),
         text("failures", "JSON: number of the others by reason; null if there are none"),

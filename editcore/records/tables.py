@@ -18,6 +18,7 @@ from editcore.records import planned
 from editcore.records.columns import SCHEMA_KEY, keys, schema_name
 from editcore.records.digests import REMEDY, check_digest, of_table
 from editcore.records.metric_columns import FREE_COLUMNS, PROBE_MEANS, PROBES
+from editcore.records.model_schemas import ROUNDING, SURVIVAL, SURVIVAL_MEANS
 from editcore.records.schemas import (
     CASE_KEYS,
     CASES,
@@ -48,6 +49,9 @@ OLDER: Mapping[str, Sequence[str]] = MappingProxyType(
         schema_name(VERDICTS): ("verdicts/4",),
         schema_name(SEQUENCES): ("sequences/3", "sequences/4"),
         schema_name(SEQUENCES_JUDGED): ("sequences-judged/3", "sequences-judged/4"),
+        schema_name(ROUNDING): ("rounding/1",),
+        schema_name(SURVIVAL): ("survival/2",),
+        schema_name(SURVIVAL_MEANS): ("survival-means/2",),
     }
 )
 # What all rows of older versions have in a column that is newer.
@@ -68,6 +72,7 @@ NEW_SINCE_OLD = (
     "diagnostics",
     "exposure",
     "chat_template",
+    "rounded_as",
     *("facts", "efficacy_all_facts", "efficacy_all_facts_mean", "efficacy_all_facts_n"),
 )
 

@@ -75,6 +75,7 @@ def rounding_table(study: ReportData) -> Table | None:
     for model in study.models:
         for row in rounded.filter(pl.col("model") == model).iter_rows(named=True):
             how = f"rounded to {row['bits']} bits"
+            how += f" ({row['rounded_as']})" if row["rounded_as"] else ""
             if row["status"] == OK:
                 rows.append((model, how, MISSING, *_moved(row)))
         for grade in (DAMAGED, COLLAPSED):
@@ -92,11 +93,10 @@ def rounding_table(study: ReportData) -> Table | None:
         "ratio",
     )
     caption = (
-        "A scale for damage: what rounding the weights of the unedited model to 8 and 4 bits "
-        "(GGUF’s Q8_0 and Q4_0) does to its predictions, and the medians over damaged and over "
-        "collapsed edits. Divergences are in nats per token. “Same token” is the share of tokens "
-        "at which the likeliest next token stays the same, and “ratio” the perplexity relative to "
-        "the unedited model’s."
+        "A scale for damage: what rounding the weights of the unedited model to 8 and 4 bits does "
+        "to its predictions, and the medians over damaged and over collapsed edits. Divergences "
+        "are in nats per token. “Same token” is the share of tokens at which the likeliest next "
+        "token stays the same, and “ratio” the perplexity relative to the unedited model’s."
     )
     return Table(caption, heads, tuple(rows), 2)
 

@@ -156,12 +156,14 @@ def rounding_table(
     load: "Load | None" = None,
 ) -> Path:
     """The table in `cache` of what rounding a model does; made if it is missing."""
-    from editcore.models.loading import load_spec  # imported late, here and below: torch
+    from editcore.evaluation.rounding import BITS, compression  # imported late: torch
+    from editcore.models.loading import load_spec  # as here and below
     from editcore.runs import rounding
 
     task = RoundingJob(model=model.plain, perplexity=perplexity)
     files = [*map(str, preflight.model_files(model.source)), perplexity.path]
-    path = _place(cache, model, task, files) / "rounding.parquet"
+    formats = [str(compression(bits, model.device).rounded_as) for bits in BITS]
+    path = _place(cache, model, task, files, *formats) / "rounding.parquet"
     if not path.exists():
         say(f"measure what rounding the weights of {model.name} does (cached)")
         rounding.run(task, path, load or load_spec)

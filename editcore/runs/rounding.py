@@ -6,6 +6,7 @@ from typing import Any
 from editcore.errors import ModelError
 from editcore.evaluation import rounding
 from editcore.evaluation.perplexity import TokenizedTexts, Unedited, measure_unedited
+from editcore.evaluation.treatments.compression import Compression
 from editcore.models.loading import Load, LoadedModel, load_spec
 from editcore.planning.jobs import RoundingJob
 from editcore.records.model_schemas import ROUNDING
@@ -30,18 +31,20 @@ def run(job: RoundingJob, out: Path, load: Load = load_spec) -> None:
         "precision": job.model.precision,
         "stored_as": stored_precision(job.model.source, job.model.revision),
     }
-    rows = [
-        {**about, "bits": bits, **_measured(model, texts, unedited, bits)} for bits in rounding.BITS
-    ]
+    rows = []
+    for bits in rounding.BITS:
+        how = rounding.compression(bits, model.device)
+        made = {"bits": bits, "rounded_as": how.rounded_as}
+        rows.append({**about, **made, **_measured(model, texts, unedited, how)})
     write_table(out, rows, ROUNDING, of_job(job))
 
 
 def _measured(
-    model: LoadedModel, texts: TokenizedTexts, unedited: Unedited, bits: int
+    model: LoadedModel, texts: TokenizedTexts, unedited: Unedited, how: Compression
 ) -> dict[str, Any]:
     base = unedited.perplexity.mean
     try:
-        found = rounding.measure(model, texts, unedited, bits)
+        found = rounding.measure(model, texts, unedited, how)
     except ModelError as error:
         return {"status": str(error), "perplexity_base": base}
     return {

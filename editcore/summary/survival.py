@@ -64,7 +64,7 @@ def means(rows: pl.DataFrame, rule: CollapseSection) -> list[Row]:
         made = group.filter(pl.col("status") == OK)
         failed = Counter(group.filter(pl.col("status") != OK)["status"])
         row: dict[str, Any] = dict(zip(GROUP, keys, strict=True))
-        row |= {"n": len(group), "n_ok": len(made)}
+        row |= {"rounded_as": group["rounded_as"][0], "n": len(group), "n_ok": len(made)}
         row["failures"] = json.dumps(failed, sort_keys=True) if failed else None
         for name in LEFT:
             row |= _mean(name, made)

@@ -156,6 +156,10 @@ def test_a_record_without_the_field_of_its_subject_is_a_fact_that_names_none(
     ("content", "needles"),
     [
         ([{k: v for k, v in FLAT.items() if k != "ground_truth"}], ["record 0", "'ground_truth'"]),
+        (
+            [{"prompt": "It is by", "subject": "It", "target_new": "Osk", "target_true": "Elro"}],
+            ["record 0: the field 'ground_truth' is missing: flat", "not in 'target_true'"],
+        ),
         ([FLAT | {"target_new": 3}], ["record 0", "case_id 9", "target_new is int"]),
         ([FLAT | {"locality_ground_truth": None}], ["record 0", "1 locality_prompt but 0"]),
         ([{"question": "?"}], ["question", "requested_rewrite"]),

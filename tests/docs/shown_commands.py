@@ -270,7 +270,6 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "snakemake --configfile config/streams.yaml": Run("\nsequence ", more=DRY),
         # The machine of the tests has no GPU.
         f"editcore plan {XL.split()[1]} --check": Run(PLANNED, status=3),
-        f"editcore plan {XL.split()[1]} --check": Run(PLANNED),
         "snakemake --configfile config/smollm2-answers.yaml": Elsewhere(
             "it downloads a model and takes half an hour",
             "tests/workflow/test_smollm2.py::test_the_study_of_answers_asks_sixty_facts_of_six_editors",

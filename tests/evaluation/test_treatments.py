@@ -21,8 +21,8 @@ from editcore.updates.delta import Delta, DenseUpdate, LowRankUpdate
 
 KINDS = ("gpt2", "llama")
 HOW = {
-    "8-bit": rounding.compression(8),
-    "4-bit": rounding.compression(4),
+    "8-bit": rounding.compression(8, "cpu"),
+    "4-bit": rounding.compression(4, "cpu"),
     "pruned": Compression(partial(pruned, share=0.3), head=False),
 }
 

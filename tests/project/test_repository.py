@@ -31,8 +31,8 @@ CHECKS = {
 HOSTS = tuple(a + b for a, b in (("pypi", ".org"), ("python", "hosted"), ("npmjs", ".org")))
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:root|work|home|opt)/")
 UNFINISHED = tuple(a + b for a, b in (("TO", "DO"), ("FIX", "ME"), ("NotImplemented", "Error")))
-# Libraries of services that nothing here needs, so they have no pins.
-SERVICES = {"wandb", "mlflow-skinny"}
+# Libraries of services and of GPUs that nothing here needs, so they have no pins.
+UNPINNED = {"bitsandbytes", "wandb", "mlflow-skinny"}
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -204,7 +204,7 @@ def test_the_pins_satisfy_every_declared_requirement() -> None:
     for pyproject in files:
         for requirement in declared(pyproject):
             name = canonicalize_name(requirement.name)
-            if name not in own | SERVICES:
+            if name not in own | UNPINNED:
                 assert name in locked, f"{requirement} of {pyproject} is not pinned"
                 assert requirement.specifier.contains(locked[name]), (
                     f"{requirement}: {locked[name]}"

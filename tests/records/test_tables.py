@@ -14,7 +14,7 @@ from editcore.errors import DataError
 from editcore.records.columns import SCHEMA_KEY, schema
 from editcore.records.mechanism_schemas import DEPTH, DISTANCES
 from editcore.records.metric_columns import FREE_COLUMNS
-from editcore.records.model_schemas import WARNING
+from editcore.records.model_schemas import ROUNDING, SURVIVAL, SURVIVAL_MEANS, WARNING
 from editcore.records.schemas import (
     CASE_KEYS,
     CASES,
@@ -257,6 +257,32 @@ def test_tables_of_the_version_without_diagnostics_are_read_with_null(
     pq.write_table(table.set_column(column, "perplexity", pa.array([9.0])), path)
     with pytest.raises(DataError, match="has changed"):
         read_edits([path]) if declared is EDITS else read_table(path, declared)
+
+
+TREATED = {"model": "tiny", "editor": "rome", "dataset": "hard", "treatment": "4-bit"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "name", "row"),
+    [
+        (ROUNDING, "rounding/1", {"model": "tiny", "bits": 4, "status": "ok"}),
+        (SURVIVAL, "survival/2", TREATED | {"case_id": 1, "status": "ok"}),
+        (
+            SURVIVAL_MEANS,
+            "survival-means/2",
+            TREATED | {"n": 2, "n_ok": 2, "n_damaged": 0, "n_collapsed": 0},
+        ),
+    ],
+)
+def test_tables_of_the_version_without_formats_of_rounding_are_read_with_null(
+    declared: pa.Schema, name: str, row: dict[str, Any], tmp_path: Path
+) -> None:
+    place = declared.get_field_index("rounded_as")
+    old = declared.remove(place).with_metadata({**declared.metadata, SCHEMA_KEY: name.encode()})
+    write_table(tmp_path / "old.parquet", [row], old, {})
+    (found,) = read_table(tmp_path / "old.parquet", declared).to_dicts()
+    assert [*found] == declared.names
+    assert found == {**dict.fromkeys(declared.names), **row}
 
 
 def test_edits_with_the_usual_denominator_are_read_without_it_and_with_no_exposure(

@@ -173,12 +173,13 @@ def test_damage_is_shown_beside_the_scale_of_rounding(study: ReportData, tmp_pat
     about = {"model": "small", "status": "ok", "perplexity_ratio": 1.5, "top1_kept": 0.75}
     moved = ((8, 0.001), (4, 0.25))
     rows = [about | {"bits": bits, "kl_mean": kl, "kl_upper": 2 * kl} for bits, kl in moved]
+    rows[1]["rounded_as"] = "GGUF Q4_0"  # the first is as in an older table
     rows += [{"model": "large", "bits": bits, "status": "quantised"} for bits, _ in moved]
     write_table(tmp_path / "rounding.parquet", rows, ROUNDING, {})
     table = tables.rounding_table(replace(study, folder=tmp_path))
     assert table is not None
     assert [row[:3] for row in table.rows] == [
-        ("small", "rounded to 4 bits", "–"),
+        ("small", "rounded to 4 bits (GGUF Q4_0)", "–"),
         ("small", "rounded to 8 bits", "–"),
         ("small", "damaged by an edit", "5"),
         ("small", "collapsed by an edit", "10"),

@@ -18,6 +18,7 @@ def mean(editor: str, treatment: str, value: float | None, **changes: Any) -> di
     """A row of means over 20 edits of the model `small` on hard cases."""
     row: dict[str, Any] = {"model": "small", "editor": editor, "dataset": "hard"}
     row |= {"treatment": treatment, "n": 20, "n_ok": 20, "efficacy_n": 0}
+    row["rounded_as"] = "bitsandbytes NF4" if treatment.startswith("4-bit") else None
     row |= {"n_damaged": 0, "n_collapsed": 0}
     if value is not None:
         row |= {"efficacy_mean": value, "efficacy_low": value - 0.1, "efficacy_high": value + 0.05}
@@ -47,6 +48,7 @@ def test_the_sentence_and_the_table_are_of_the_edits_that_were_measured(
     section = treated.section(with_treated)
     assert section is not None
     assert section.point == "Edits of small lose most efficacy when pruned (from 0.90 to 0.50)."
+    assert section.paragraphs[1:] == ("Weights were rounded as bitsandbytes NF4 stores them.",)
     first, second, *_, last = section.tables[0].rows
     assert first[3:7] == ("untreated", "20", "0", "0.95 (0.85 to 1.00)")
     assert (second[3], *second[-3:]) == ("4-bit", "×1.50", "3", "1")
@@ -55,16 +57,18 @@ def test_the_sentence_and_the_table_are_of_the_edits_that_were_measured(
     assert treated.section(replace(with_treated, config=study.config)) is None
 
 
-def test_editors_are_next_to_each_other_at_each_treatment(with_treated: ReportData) -> None:
+def test_editors_are_below_each_other_at_each_treatment(with_treated: ReportData) -> None:
     section = treated.section(with_treated)
     assert section is not None
     with drawing():
         (axes,) = section.drawings[0].draw().axes
-        ticks = [label.get_text() for label in axes.get_xticklabels()]
+        ticks = [label.get_text() for label in axes.get_yticklabels()]
     assert ticks == ["untreated", "4-bit", "pruned"]
-    assert axes.get_ylabel() == "efficacy" and axes.get_xlabel()
+    assert axes.get_xlabel() == "efficacy"
+    bottom, top = axes.get_ylim()
+    assert bottom > top, "untreated models are above the others"
     points = [bar.lines[0] for bar in axes.containers]
-    places = sorted((float(p.get_xdata()[0]), float(p.get_ydata()[0])) for p in points)
+    places = sorted((float(p.get_ydata()[0]), float(p.get_xdata()[0])) for p in points)
     assert [round(x) for x, _ in places] == [0, 0, 1, 1, 2]
     assert [y for _, y in places] == [0.95, 0.85, 0.8, 0.4, 0.5]
     assert len({p.get_color() for p in points}) == len({p.get_marker() for p in points}) == 2

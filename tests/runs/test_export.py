@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import Linear
 from transformers import AutoModelForCausalLM
 
 from editcore.datasets.bundled import bundled_models, resources_folder
@@ -69,6 +70,8 @@ def test_an_adapter_is_proved_and_names_its_base(edit: Path, tmp_path: Path) -> 
     assert note["base"] == Base.of("tiny-gpt2", bundled_models()["tiny-gpt2"]).as_dict()
     assert note["proof"]["grade"] in ("sound", "damaged", "collapsed")
     assert note["proof"]["difference"] <= 1e-5 * max(1, note["proof"]["largest"])
+    assert note["proof"]["merged"] == 0
+    assert "and none at all once peft has merged it into the weights" in printed
     card = (out / "README.md").read_text()
     assert "- Grade: unknown" in card
     assert note["base"]["weights_sha256"] in card
@@ -163,6 +166,20 @@ def test_what_is_not_the_edit_is_not_kept_and_the_error_has_the_difference(
         assert left(tmp_path) == {edit.name}
 
 
+def test_an_adapter_that_merges_into_other_weights_is_not_kept(
+    edit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(layer: Linear, name: str) -> torch.Tensor:
+        return own(layer, name) / 2
+
+    own = Linear.get_delta_weight
+    monkeypatch.setattr(Linear, "get_delta_weight", half)
+    to = ("tiny-gpt2", "--format", "peft", "--out", tmp_path / "out")
+    error = refused("export", edit, *to)
+    assert "the adapter, merged by peft, is not the edit: a logit differs by" in error
+    assert left(tmp_path) == {edit.name}
+
+
 def test_nothing_is_left_if_the_disk_is_full_or_the_process_stops(
     edit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,3 +229,5 @@ def test_an_edit_of_smollm2_is_an_adapter_for_peft_and_for_llama_cpp(tmp_path: P
         out = tmp_path / kind
         assert "bit by bit" in done("export", edit, source, "--format", kind, "--out", out)
         assert "is for wheel:" in done("fits", out, source)
+    proof = json.loads((tmp_path / "peft" / "editcore.json").read_text())["proof"]
+    assert proof["merged"] <= 1e-5

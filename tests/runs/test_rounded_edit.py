@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from editcore.cli import main
 from editcore.evaluation.perplexity import measure, tokenize
-from editcore.evaluation.rounding import rounding
+from editcore.evaluation.rounding import compression
 from editcore.models.loading import load_model
 from editcore.updates.delta import load_deltas
 from tests.studies import TEXTS, record, write_config, write_json
@@ -47,20 +47,21 @@ def test_at_few_bits_each_row_is_of_the_rounded_weights_with_or_without_the_edit
     made = check(folder, "rome", "--json", "--save", str(tmp_path))
     assert made.exit_code in (0, 3), made.output  # sound, or damaged without rounding, too
     rows = json.loads(made.stdout)["rounded"]
-    assert [(row["bits"], row["adapter"]) for row in rows] == [
-        (8, False), (8, True), (4, False), (4, True),
+    assert [(row["bits"], row["rounded_as"], row["adapter"]) for row in rows] == [
+        (8, "GGUF Q8_0", False), (8, "GGUF Q8_0", True),
+        (4, "GGUF Q4_0", False), (4, "GGUF Q4_0", True),
     ]  # fmt: skip
     (delta,) = load_deltas(tmp_path / "delta.safetensors").values()
     model = load_model("random", str(saved_model("gpt2")))
     texts = tokenize(model, TEXTS[:2])
     for row in rows:
-        with rounding(model, row["bits"]):
+        with compression(row["bits"], "cpu").applied(model):
             assert row["perplexity_unedited"] == pytest.approx(measure(model, texts).mean)
             if row["adapter"]:
                 with delta.applied(model.model):
                     expected = measure(model, texts).mean
         if not row["adapter"]:
-            with delta.applied(model.model), rounding(model, row["bits"]):
+            with delta.applied(model.model), compression(row["bits"], "cpu").applied(model):
                 expected = measure(model, texts).mean
         assert row["perplexity"] == pytest.approx(expected, rel=1e-4)
         assert row["grade"] == ("damaged" if row["top1_kept"] < 0.92 else "sound")
@@ -69,7 +70,7 @@ def test_at_few_bits_each_row_is_of_the_rounded_weights_with_or_without_the_edit
 
 def test_edits_at_few_bits_are_a_table_and_patches_are_refused(folder: Path) -> None:
     shown = check(folder, "rome")
-    assert "| 4    | beside the weights, as an adapter |" in shown.stdout, shown.output
+    assert "| 4    | GGUF Q4_0  | beside the weights, as an adapter |" in shown.stdout, shown.output
     refused = check(folder, "grace")
     assert refused.exit_code == 2
     assert "grace changes no weights, so there is no edit to round" in refused.output

@@ -1,4 +1,4 @@
-"""Kills `apply`, `revert` and `guard` as they write, lets two of them race, and damages folders.
+"""Kills commands as they write, lets two of them race, and damages folders.
 
     python -m tests.soak files --kills 200 --races 50 --page docs/reliability.md
 
@@ -128,8 +128,10 @@ def main(given: argparse.Namespace) -> int:
     # Imported here so that no child has to: pyarrow imports pandas for the first table.
     with contextlib.suppress(ImportError):
         import pandas  # noqa: F401
+    import peft  # noqa: F401
     import torch
 
+    import editcore.runs.adhoc.export.run
     import editcore.runs.adhoc.guard  # noqa: F401
 
     torch.set_num_threads(1)

@@ -1,21 +1,23 @@
 """The commands that are killed, raced or given damaged folders, and what must hold afterwards."""
 
+import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from click.testing import CliRunner
 
-from editcore.atomic import finish_moves
+from editcore.atomic import LOCK, finish_moves
 from tests.children import Child, Ended, Work, at_once
 from tests.model_folders import KEPT, contents, sharded, write_delta
 
 Files = dict[str, bytes]
 OLD, NEW, BETWEEN = "old", "new", "repaired by the next command"
+FORMATS = ("peft", "gguf-lora", "model")
 
 
 def command(*arguments: object) -> Work:
@@ -25,6 +27,26 @@ def command(*arguments: object) -> Work:
     return lambda: main([str(each) for each in arguments], standalone_mode=False)
 
 
+def export(kind: str, change: Path, place: Path) -> Work:
+    """`export` of a change of the folder `model` in `place` to `out` there.
+
+    Cards contain the names as they were given, so these are the same at every place.
+    """
+
+    def work() -> None:
+        os.chdir(place)
+        command("export", change, "model", "--format", kind, "--out", "out")()
+
+    return work
+
+
+def completed(work: Work, log: Path) -> Ended:
+    """Run `work` in a child, to its end; raises `AssertionError` if it fails."""
+    ended = Child(work, log).wait()
+    assert ended.status == 0, ended
+    return ended
+
+
 def weights(files: Files) -> Files:
     """The files without records of replaced weights, whose metadata have no fixed order."""
     return {name: content for name, content in files.items() if not name.startswith(KEPT)}
@@ -32,7 +54,11 @@ def weights(files: Files) -> Files:
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, two changes of it, its folder after each and after both, an outcome of `guard`."""
+    """A model, two changes of it, and what undisturbed commands make of these.
+
+    `edited` are the model's folder after each change, `both` after both, `guarded` an outcome of
+    `guard`, and `exported` the first change by format.
+    """
 
     home: Path
     base: Path
@@ -40,6 +66,7 @@ class Bench:
     edited: tuple[Path, Path]
     both: Path
     guarded: Path
+    exported: Mapping[str, Path]
 
     @classmethod
     def made(cls, home: Path) -> "Bench":
@@ -53,9 +80,14 @@ class Bench:
         both = home / "both"
         command("apply", changes[1], edited[0], "--out", both)()
         guarded = home / "guarded"
-        ended = Child(lambda: write_outcome(guarded, OLD), home / "log").wait()
-        assert ended.status == 0, ended
-        return cls(home, base, changes, edited, both, guarded)
+        completed(lambda: write_outcome(guarded, OLD), home / "log")
+        exported = {}
+        for kind in FORMATS:
+            place = home / f"exported-{kind}"
+            shutil.copytree(base, place / "model")
+            completed(export(kind, changes[0], place), home / "log")
+            exported[kind] = place / "out"
+        return cls(home, base, changes, edited, both, guarded, exported)
 
     def fresh(self, source: Path) -> Path:
         """A copy of a folder at a new place."""
@@ -163,6 +195,53 @@ class Copy:
         return state
 
 
+class Export:
+    """`export`, in one of its formats."""
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.folder = bench, bench.fresh(bench.base)
+        self.out = self.folder.with_name("out")
+        self.work = export(self.kind, bench.changes[0], self.folder.parent)
+
+    def judge(self, draw: random.Random) -> str:
+        """The export is complete or does not exist; the same command then makes it.
+
+        Nothing else is left, but for the empty lock files of a command that was killed after the
+        export had got its name.
+        """
+        state = NEW if self.out.exists() else OLD
+        if state == OLD:
+            completed(self.work, self.bench.home / "log")
+        beside = {file.name for file in self.out.parent.iterdir()} - {"model", "out"}
+        assert beside <= ({f".out{LOCK}"} if state == NEW else set()), beside
+        assert weights(contents(self.out)) == weights(contents(self.bench.exported[self.kind]))
+        model = contents(self.folder)
+        assert model.pop(LOCK, b"") == b""
+        assert model == contents(self.bench.base)
+        return state
+
+
+class ExportForPeft(Export):
+    """`export --format peft`."""
+
+    name, kind = "export --format peft", "peft"
+
+
+class ExportForLlamaCpp(Export):
+    """`export --format gguf-lora`."""
+
+    name, kind = "export --format gguf-lora", "gguf-lora"
+
+
+class ExportOfModel(Export):
+    """`export --format model`."""
+
+    name, kind = "export --format model", "model"
+
+
 class Guard:
     """The files that `guard` writes at its end, replacing those of an earlier run."""
 
@@ -183,8 +262,7 @@ class Guard:
             print(*jobs(self.folder))
 
         # In a child, since a process that has read tables cannot be forked.
-        ended = Child(jobs_in_turn, self.log).wait()
-        assert ended.status == 0, ended
+        ended = completed(jobs_in_turn, self.log)
         found, moved, after = (line.split() for line in ended.output.splitlines())
         assert moved in ([OLD, OLD], [NEW, NEW]), moved
         assert len(set(found)) == 1, found
@@ -212,12 +290,15 @@ def jobs(folder: Path) -> list[str]:
     return [str(read(file)["job"]) for file in there if file.exists()]
 
 
-SCENARIOS: tuple[type[InPlace | Copy | Guard], ...] = (
+SCENARIOS: tuple[type[InPlace | Copy | Export | Guard], ...] = (
     InPlace,
     Revert,
     RevertEdit,
     Copy,
     Guard,
+    ExportForPeft,
+    ExportForLlamaCpp,
+    ExportOfModel,
 )
 
 

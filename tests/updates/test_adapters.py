@@ -78,9 +78,35 @@ def test_merged_by_peft_its_logits_are_those_of_the_edit(kind: str, tmp_path: Pa
     delta = every_map(model)
     with delta.applied(model):
         edited = logits(model, tokenizer)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
     peft_layout.write_adapter(lora_factors(delta, model), tmp_path, model, "base")
+    with peft_layout.adapted(model, tmp_path) as loaded:
+        with peft_layout.merged(loaded):
+            torch.testing.assert_close(logits(model, tokenizer), edited, rtol=0, atol=1e-5)
+        beside = logits(model, tokenizer)
+        assert torch.allclose(beside, edited, atol=1e-5 * edited.abs().max())
+    after = model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
     merged = PeftModel.from_pretrained(model, tmp_path).merge_and_unload()
     torch.testing.assert_close(logits(merged, tokenizer), edited, rtol=0, atol=1e-5)
+
+
+def test_a_merged_adapter_is_taken_out_also_after_an_error(tmp_path: Path) -> None:
+    model, _ = tiny_model("llama")
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    delta = every_map(model)
+    peft_layout.write_adapter(lora_factors(delta, model), tmp_path, model, "base")
+    with (
+        peft_layout.adapted(model, tmp_path) as loaded,
+        pytest.raises(RuntimeError, match="in the block"),
+        peft_layout.merged(loaded),
+    ):
+        inside = {name: weight.clone() for name, weight in model.state_dict().items()}
+        raise RuntimeError("in the block")
+    for name in delta.updates:
+        assert not torch.equal(inside[name.replace(".weight", ".base_layer.weight")], before[name])
+    after = model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
 def test_all_maps_have_one_rank_and_no_pattern_of_ranks(tmp_path: Path) -> None:

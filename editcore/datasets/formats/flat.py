@@ -11,6 +11,7 @@ from editcore.datasets.formats.fields import (
     texts,
     with_slot,
 )
+from editcore.errors import DataError
 from editcore.requests import EditRequest, Probe
 
 
@@ -27,7 +28,7 @@ def flat(record: Record, index: int) -> EditRequest:
         prompt=with_slot(text(record, "prompt"), about),
         subject=about,
         target_new=text(record, "target_new").strip(),
-        target_true=text(record, "ground_truth").strip(),
+        target_true=_true(record),
         relation=relation(record),
         paraphrases=texts(record.get("rephrase_prompt")),
         neighbours=_probes(record, "neighbours")
@@ -37,6 +38,17 @@ def flat(record: Record, index: int) -> EditRequest:
         question=text(record, "question") if record.get("question") else "",
         further=tuple(flat(other, index) for other in objects(record.get("further"), "further")),
     )
+
+
+def _true(record: Record) -> str:
+    """The object before the edit."""
+    if "ground_truth" not in record and "target_true" in record:
+        raise DataError(
+            "the field 'ground_truth' is missing: flat records have the object before the edit "
+            "there, not in 'target_true', paraphrases in 'rephrase_prompt', and neighbours in "
+            "'locality_prompt' and 'locality_ground_truth'; rename the fields"
+        )
+    return text(record, "ground_truth").strip()
 
 
 def _probes(record: Record, field: str) -> tuple[Probe, ...]:

@@ -24,11 +24,12 @@ class Compression:
     """How a weight `[d_out, d_in]` is compressed, in its own dtype.
 
     The weights of the blocks' linear maps are; with `head`, the head's too if it is not tied to the
-    embedding.
+    embedding. `rounded_as` names the format of rounded weights; None if they are not rounded.
     """
 
     of: Callable[[Float[Tensor, "d_out d_in"]], Float[Tensor, "d_out d_in"]]
     head: bool
+    rounded_as: str | None = None
 
     def weights(self, model: LoadedModel) -> list[str]:
         """The names of the weights that are compressed; `ModelError` if one is quantised."""

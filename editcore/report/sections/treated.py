@@ -1,6 +1,6 @@
 """What is left of edits after the edited model is rounded, pruned or fine-tuned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from editcore.config.stages import TREATMENTS, UNTREATED
 from editcore.numbers import listed, share, times
 from editcore.records.model_schemas import SURVIVAL_MEANS
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import MUTED, editor_legend, marks, panels
+from editcore.report.drawing.style import MUTED, RULE, Mark, editor_legend, marks, panels
 from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 
@@ -28,8 +28,8 @@ IN_WORDS = {
     "8-bit-adapter": "as an adapter of the model at 8 bits",
     "4-bit-adapter": "as an adapter of the model at 4 bits",
 }
-PANEL = (3.6, 1.6)  # inches
-SPREAD = 0.6  # of the distance between two treatments, over which the editors are placed
+SPREAD = 0.8  # of the distance between two treatments, over which the editors are placed
+WIDTH, GAP, EACH, MOST = 3.6, 0.08, 0.06, 1.0  # inches: of a panel, between treatments, an editor's
 WORDS = (
     "Some edited models are rounded to 8 and 4 bits, pruned by the size of their weights, or "
     "fine-tuned on other text, each by itself, and asked for the edited fact again. As an adapter, "
@@ -51,7 +51,7 @@ def section(study: ReportData) -> PageSection | None:
         title="What is left of an edit",
         part=Part.EDITS,
         point=point(study, found),
-        paragraphs=(WORDS,),
+        paragraphs=(WORDS, *rounded(found)),
         drawings=(
             Drawing(
                 "treated",
@@ -108,6 +108,18 @@ def worst(by_treatment: Mapping[str, float]) -> str:
     return f"lose most efficacy {when} (from {before} to {after})"
 
 
+def rounded(rows: pl.DataFrame) -> Iterator[str]:
+    """How weights were rounded, in one sentence; none if nothing says so.
+
+    >>> rows = {"treatment": ["untreated", "4-bit"], "rounded_as": [None, "GGUF Q4_0"]}
+    >>> list(rounded(pl.DataFrame(rows)))
+    ['Weights were rounded as GGUF Q4_0 stores them.']
+    """
+    found = rows["rounded_as"].drop_nulls().unique().sort().to_list()
+    if found:
+        yield f"Weights were rounded as {listed(found)} store{'s' * (len(found) == 1)} them."
+
+
 def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
     """Efficacy with its interval by treatment; a panel per model and data set."""
     places = [
@@ -118,43 +130,49 @@ def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
     ]
     treatments = [each for each in ORDER if each in rows["treatment"]]
     columns = min(2, len(places))
-    figure, grid = panels([f"{model}: {dataset}" for model, dataset in places], columns, PANEL)
-    for number, (axes, (model, dataset)) in enumerate(zip(grid, places, strict=True)):
-        last = number >= len(places) - columns
-        _panel(axes, study.editors, rows.filter(model=model, dataset=dataset), treatments, last)
     drawn = {name: m for name, m in marks(study.editors).items() if name in rows["editor"]}
+    height = 0.5 + len(treatments) * min(MOST, GAP + EACH * len(drawn))
+    titles = [f"{model}: {dataset}" for model, dataset in places]
+    figure, grid = panels(titles, columns, (WIDTH, height))
+    for number, (axes, (model, dataset)) in enumerate(zip(grid, places, strict=True)):
+        _panel(axes, drawn, rows.filter(model=model, dataset=dataset), treatments)
+        axes.tick_params(left=False, labelleft=number % columns == 0)
+        if number >= len(places) - columns:
+            axes.set_xlabel("efficacy")
     editor_legend(figure, drawn, 4)
     return figure
 
 
 def _panel(
-    axes: Axes,
-    editors: Sequence[str],
-    rows: pl.DataFrame,
-    treatments: Sequence[str],
-    last: bool,
+    axes: Axes, editors: Mapping[str, Mark], rows: pl.DataFrame, treatments: Sequence[str]
 ) -> None:
-    step = SPREAD / max(1, len(editors))
-    for place, (editor, mark) in enumerate(marks(editors).items()):
+    """Treatments from top to bottom, and the editors below each other within each."""
+    step = SPREAD / len(editors)
+    for place, (editor, mark) in enumerate(editors.items()):
         for row in rows.filter(pl.col("efficacy_n") > 0, editor=editor).iter_rows(named=True):
-            across = treatments.index(row["treatment"]) + (place - (len(editors) - 1) / 2) * step
+            down = treatments.index(row["treatment"]) + (place - (len(editors) - 1) / 2) * step
             mean, unedited = row["efficacy_mean"], row["efficacy_unedited_mean"]
             axes.errorbar(
-                across,
                 mean,
-                [[max(0.0, mean - row["efficacy_low"])], [max(0.0, row["efficacy_high"] - mean)]],
+                down,
+                xerr=[
+                    [max(0.0, mean - row["efficacy_low"])],
+                    [max(0.0, row["efficacy_high"] - mean)],
+                ],
                 color=mark.colour,
                 marker=mark.marker,
-                markersize=4,
+                markersize=3,
                 linewidth=1.0,
+                clip_on=False,
             )
-            axes.hlines(unedited, across - step / 2, across + step / 2, color=MUTED, linewidth=1.2)
-    axes.set_xticks(range(len(treatments)), treatments if last else [], rotation=25, ha="right")
-    axes.set_xlim(-0.5, len(treatments) - 0.5)
-    if last:
-        axes.set_xlabel("treatment of the edited model")
-    axes.set_ylim(-0.03, 1.05)
-    axes.set_ylabel("efficacy")
+            axes.vlines(unedited, down - step / 2, down + step / 2, color=MUTED, linewidth=1.2)
+    for every_other in range(1, len(treatments), 2):
+        axes.axhspan(every_other - 0.5, every_other + 0.5, color=RULE, alpha=0.4, linewidth=0)
+    axes.set_yticks(range(len(treatments)), treatments)
+    axes.set_ylim(len(treatments) - 0.5, -0.5)
+    axes.set_xlim(-0.03, 1.03)
+    axes.grid(visible=False, axis="y")
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
 
 
 def _table(study: ReportData, found: pl.DataFrame) -> Table:

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoundedEdit:
-    """One way to round, with `adapter` without the edit; efficacy is as in the edit rows."""
+    """One way to round, with `adapter` without the edit; efficacy is as in the edit rows.
+
+    `rounded_as` is the format of the rounded weights.
+    """
 
     bits: int
+    rounded_as: str | None
     adapter: bool
     grade: Grade | None
     efficacy: float
@@ -51,23 +55,34 @@ def rounded_edits(shard: "Shard", delta: "Delta", rule: CollapseSection) -> list
     asked = [tokenize_questions(model, [fact])]
     found = []
     for bits in BITS:
+        how = compression(bits, model.device)
         for adapter in (False, True):
-            how = compression(bits)
             (made,) = compressed(model, texts, how, asked, [delta], beside=adapter)
             assert made.edited.disturbance is not None
             base, kept = made.unedited.mean, made.edited.disturbance.kept
             grade = judge(made.edited.mean, base, rule, kept).grade
             efficacy = made.after[fact].accuracy, made.before[fact].accuracy
-            found.append(RoundedEdit(bits, adapter, grade, *efficacy, made.edited.mean, base, kept))
+            measured = (grade, *efficacy, made.edited.mean, base, kept)
+            found.append(RoundedEdit(bits, how.rounded_as, adapter, *measured))
     return found
 
 
 def table(edits: Sequence[RoundedEdit]) -> str:
     """The edits as a table for people."""
-    heads = ("bits", "the edit is", "grade", "perplexity", "changed tokens", "efficacy", "unedited")
+    heads = (
+        "bits",
+        "rounded as",
+        "the edit is",
+        "grade",
+        "perplexity",
+        "changed tokens",
+        "efficacy",
+        "unedited",
+    )
     rows = [
         (
             str(each.bits),
+            str(each.rounded_as),
             "beside the weights, as an adapter" if each.adapter else "in the weights",
             str(each.grade),
             times(each.perplexity / each.perplexity_unedited),

@@ -47,6 +47,8 @@ from editcore.updates.delta import Delta
 
 # Perplexity only shows what else a treatment does; a few texts are enough for that.
 PERPLEXITY_TEXTS = 10
+# The treatments that round, without the ending of those that keep the edit as an adapter.
+BITS = {f"{bits}-bit": bits for bits in rounding.BITS}
 
 
 def run(job: SurvivalJob, out: Path) -> None:
@@ -135,8 +137,9 @@ class Survey:
         If treating some together raises an error, each is treated alone, so that only the faulty
         one fails.
         """
+        how = self._compression(treatment)
         try:
-            outcomes = self._outcomes(treatment, edits)
+            outcomes = self._outcomes(treatment, how, edits)
             measured = [
                 {"status": OK, **_columns(self.questions[edit.case], outcome)}
                 for edit, outcome in zip(edits, outcomes, strict=True)
@@ -145,28 +148,28 @@ class Survey:
             if len(edits) > 1:
                 return [row for edit in edits for row in self.rows(treatment, [edit])]
             measured = [{"status": in_one_line(error)}]
+        about = {"treatment": treatment, "rounded_as": how.rounded_as if how else None}
         return [
-            {**edit.identity, "treatment": treatment, **columns}
+            {**edit.identity, **about, **columns}
             for edit, columns in zip(edits, measured, strict=True)
         ]
 
-    def _outcomes(self, treatment: str, edits: Sequence[Edited]) -> list[Outcome]:
+    def _outcomes(
+        self, treatment: str, how: Compression | None, edits: Sequence[Edited]
+    ) -> list[Outcome]:
         if treatment == "fine-tuned":
             return [self._tuned.outcome(edit.case, edit.delta) for edit in edits]
         asked = [self.asked[edit.case] for edit in edits]
         deltas = [edit.delta for edit in edits]
-        how, adapter = self._compression(treatment.removesuffix(ADAPTER)), ADAPTER in treatment
-        return compressed(self.model, self.texts, how, asked, deltas, beside=adapter)
+        beside = treatment.endswith(ADAPTER)
+        return compressed(self.model, self.texts, how, asked, deltas, beside=beside)
 
     def _compression(self, treatment: str) -> Compression | None:
-        """How weights are compressed; None for untreated models."""
-        prune = partial(pruned, share=self.job.pruned_share)
-        known = {
-            "8-bit": rounding.compression(8),
-            "4-bit": rounding.compression(4),
-            "pruned": Compression(prune, head=False),
-        }
-        return known.get(treatment)
+        """How weights are compressed; None if they are not."""
+        if treatment == "pruned":
+            return Compression(partial(pruned, share=self.job.pruned_share), head=False)
+        bits = BITS.get(treatment.removesuffix(ADAPTER))
+        return rounding.compression(bits, self.model.device) if bits else None
 
     @cached_property
     def _tuned(self) -> FineTuned:

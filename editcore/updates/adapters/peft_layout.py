@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -19,6 +19,9 @@ from transformers.pytorch_utils import Conv1D
 from editcore.atomic import write_tensors, write_text
 from editcore.errors import ConfigError, ModelError, reason
 from editcore.updates.adapters.factors import LoraFactors
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -61,10 +64,10 @@ def write_adapter(factors: LoraFactors, folder: Path, model: nn.Module, base: st
 
 
 @contextmanager
-def adapted(model: PreTrainedModel, folder: Path) -> Iterator[None]:
+def adapted(model: PreTrainedModel, folder: Path) -> Iterator["PeftModel"]:
     """A block in which peft has loaded the adapter in a folder; afterwards it is unloaded.
 
-    Raises `ModelError` if peft cannot load it.
+    Yields peft's model. Raises `ModelError` if peft cannot load it.
     """
     from peft import PeftModel
 
@@ -76,6 +79,27 @@ def adapted(model: PreTrainedModel, folder: Path) -> Iterator[None]:
     except Exception as error:  # peft, safetensors and transformers have errors of their own
         raise ModelError(f"peft cannot load the adapter in {folder}: {reason(error)}") from error
     try:
-        yield
+        yield loaded
     finally:
         loaded.unload()
+
+
+@contextmanager
+def merged(loaded: "PeftModel") -> Iterator[None]:
+    """A block in which peft has merged an adapter into the weights; then they are as before.
+
+    peft takes it out by subtracting B·A, which leaves other bits. So the original weights of the
+    changed maps are kept meanwhile, and copied back.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    maps: list[Any] = [each for each in loaded.modules() if isinstance(each, BaseTunerLayer)]
+    weights = [each.get_base_layer().weight for each in maps]
+    originals = [weight.detach().clone() for weight in weights]
+    try:
+        loaded.merge_adapter()
+        yield
+    finally:
+        loaded.unmerge_adapter()
+        for weight, original in zip(weights, originals, strict=True):
+            weight.data.copy_(original)

@@ -21,7 +21,7 @@ from editcore.runs.prepare import Say
 from editcore.updates.adapters import gguf_layout
 from editcore.updates.adapters.base import Base
 from editcore.updates.adapters.factors import LoraFactors
-from editcore.updates.adapters.peft_layout import adapted
+from editcore.updates.adapters.peft_layout import adapted, merged
 from editcore.updates.delta import Delta
 from editcore.updates.saved.origin import Origin
 from editcore.updates.saved.stored_weights import stored_name, stored_weights
@@ -30,6 +30,9 @@ from editcore.updates.saved.weight_change import as_tensor
 # The largest difference of a logit, relative to the largest logit (or to 1). An adapter adds B(Ax)
 # to Wx, an edited weight is W + BA, and float32 rounds the two differently.
 LIMIT = 1e-5
+# The same of an adapter that is merged, so that both weights are W + BA. It is absolute, unless
+# logits are so large that it would be less than some steps of float32.
+LIMIT_MERGED, STEPS = 1e-5, 3
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,14 @@ class Grader:
 class AdapterProof:
     """How a model with its adapter compares with the model whose weights carry the edit.
 
-    `difference` is the largest of any logit at `tokens` tokens, `largest` the largest logit.
-    `error` is ‖ΔW − BA‖ / ‖ΔW‖. `grade` is that of both models, or None if it was not measured:
-    `ungraded` is why.
+    `difference` is the largest of any logit at `tokens` tokens, `merged` the same once peft has
+    merged the adapter into the weights, and `largest` the largest logit. `error` is
+    ‖ΔW − BA‖ / ‖ΔW‖. `grade` is that of both models, or None if it was not measured: `ungraded` is
+    why.
     """
 
     difference: float
+    merged: float
     largest: float
     tokens: int
     error: float
@@ -88,8 +93,10 @@ class AdapterProof:
         return (
             f"{_nearness(self.error)}loaded again with peft, no logit at "
             f"{plural(self.tokens, 'token')} differs by more than {number(self.difference)} from "
-            f"the edited model's (the largest is {number(self.largest)}); {grade}; unloaded, the "
-            "base has its own weights again, bit by bit"
+            f"the edited model's (the largest is {number(self.largest)}), and none "
+            f"{f'by more than {number(self.merged)}' if self.merged else 'at all'} once peft has "
+            f"merged it into the weights; {grade}; unloaded, the base has its own weights again, "
+            "bit by bit"
         )
 
 
@@ -117,9 +124,9 @@ class Bench:
     ) -> AdapterProof:
         """Load an adapter with peft and compare it with the edit; afterwards it is unloaded.
 
-        The logits at `texts` are compared with those under the adapter's own B·A in the weights,
-        the grade with that under `delta`. Raises `ModelError` if they differ, or if the weights
-        are not bit by bit as before.
+        The logits at `texts`, with the adapter beside the weights and merged into them, are
+        compared with those under its own B·A in the weights, the grade with that under `delta`.
+        Raises `ModelError` if they differ, or if the weights are not bit by bit as before.
         """
         own = self.model.model
         before = parameter_digests(own)
@@ -127,23 +134,27 @@ class Bench:
             expected = self._logits(texts)
         with delta.applied(own):
             wanted = self._grade()
-        with adapted(own, adapter):
-            found, given = self._logits(texts), self._grade()
+        with adapted(own, adapter) as loaded:
+            with merged(loaded):
+                in_weights = self._distance(texts, expected)
+            difference, given = self._distance(texts, expected), self._grade()
         if parameter_digests(own) != before:
             raise ModelError("the adapter, unloaded by peft, left other weights than the base's")
-        difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
-        if not difference <= LIMIT * max(1.0, largest):
-            raise ModelError(
-                f"the adapter is not the edit: a logit differs by {number(difference)}, and the "
-                f"largest is {number(largest)}; export the edited model instead (--format model)"
-            )
+        largest = float(expected.abs().max())
+        _require_near(difference, LIMIT * max(1.0, largest), largest, "")
+        some_steps = STEPS * torch.finfo(torch.float32).eps * largest
+        _require_near(in_weights, max(LIMIT_MERGED, some_steps), largest, ", merged by peft,")
         if wanted != given:
             raise ModelError(
                 f"the adapter is not the edit: its grade is {given}, and the edited model's is "
                 f"{wanted} (‖ΔW − BA‖ is {in_percent(factors.error)} of ‖ΔW‖); give a higher --rank"
             )
-        count = len(found)
-        return AdapterProof(difference, largest, count, factors.error, given, self.ungraded)
+        logits = (difference, in_weights, largest, len(expected))
+        return AdapterProof(*logits, factors.error, given, self.ungraded)
+
+    def _distance(self, texts: Sequence[str], expected: Float[Tensor, "token vocabulary"]) -> float:
+        """By how much any logit of the model as it is now differs from the expected one."""
+        return float((self._logits(texts) - expected).abs().max())
 
     @torch.no_grad()
     def _logits(self, texts: Sequence[str]) -> Float[Tensor, "token vocabulary"]:
@@ -157,6 +168,14 @@ class Bench:
 
     def _grade(self) -> str | None:
         return None if self.grader is None else self.grader.grade()
+
+
+def _require_near(difference: float, limit: float, largest: float, when: str) -> None:
+    if not difference <= limit:
+        raise ModelError(
+            f"the adapter{when} is not the edit: a logit differs by {number(difference)}, and the "
+            f"largest is {number(largest)}; export the edited model instead (--format model)"
+        )
 
 
 def prove_gguf(factors: LoraFactors, folder: Path, names: Mapping[str, str]) -> str:
