@@ -84,7 +84,7 @@ def report(
     folder = tmp_path_factory.mktemp("page")
     chosen = with_papers if request.param else config
     write_report(summary_dir, folder / "figures", folder / "report.html", chosen)
-    assert len(list((folder / "figures").glob("*.svg"))) == (20 if request.param else 18)
+    assert len(list((folder / "figures").glob("*.svg"))) == (15 if request.param else 13)
     return folder / "report.html"
 
 

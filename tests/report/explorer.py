@@ -1,10 +1,10 @@
 """The explorer of the page, as its users see and use it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from editcore.report.data import ReportData
-from editcore.report.drawing.figures import draw_sections
 from editcore.report.page.first_screen import first_screen
 from editcore.report.page.page import write
 from tests.report.browser import Page
@@ -26,10 +26,9 @@ POINT = """((subject, editor, model) => {
 
 
 def plain_page(study: ReportData, folder: Path) -> Path:
-    """The page of a study without further sections."""
-    first = first_screen(study, ())
-    drawn = draw_sections([first], folder / "figures")
-    write(folder / "report.html", study, first, (), drawn)
+    """The page of a study without figures and further sections."""
+    first = replace(first_screen(study, []), drawings=())
+    write(folder / "report.html", study, first)
     return folder / "report.html"
 
 

@@ -19,7 +19,6 @@ from editcore.report.page.terms import Explainer
 from editcore.report.section import PageSection, Part
 
 STYLES = ("page.css", "first.css", "menu.css", "explore.css")
-SCRIPTS = ("scroll.js",)
 # Shorter labels stay on one line.
 MOST_LETTERS = 22
 # A longer grid scrolls; more figures of models are folded.
@@ -51,15 +50,14 @@ def write(
         number=number,
         times=times,
         position=cases.position,
-        explore_js=explorer.script(),
-        cases_file=explorer.cases_file(study, path),
         infinite=math.inf,
         most_letters=MOST_LETTERS,
         most_rows=MOST_ROWS,
         most_causes=MOST_CAUSES,
         file=file,
         styles=STYLES,
-        scripts=SCRIPTS,
+        explore_js=explorer.script(),
+        cases_file=explorer.cases_file(study, path),
     )
     lists = environment.get_template("cases.html.jinja").render(
         worst=[cases.in_words(row) for row in cases.worst_cases(study).iter_rows(named=True)],

@@ -223,6 +223,6 @@ function explore() {
   else render();
 }
 
-document.querySelectorAll("main table").forEach(makeSortable);
+document.querySelectorAll("main table:not(.grid)").forEach(makeSortable);
 openFoldsForPrinting();
 explore();
