@@ -6,9 +6,9 @@ from types import MappingProxyType
 from editcore.planning.feasibility.work import JobWork
 
 # For each rule, operations a second as a multiple of `speed.measured_speed`. Fitted on the default
-# study (two models of 2 million parameters, one thread a job, no other work on the machine). More
-# than 1 means that work which is counted is often not done: searches end early, and sequences stop
-# at a collapse.
+# study (two models of 2 million parameters, one thread a job) beside other work, then all raised by
+# 1.4 to be between that run and the same on an idle machine. More than 1 means that work which is
+# counted is often not done: searches end early, and sequences stop at a collapse.
 SHARES = MappingProxyType(
     {
         "prefixes": 0.03,
@@ -27,7 +27,8 @@ SHARES = MappingProxyType(
 # What each job takes in addition: to start, and to read a gigabyte of weights.
 START_SECONDS, GIGABYTE_SECONDS = 1.2, 20.0
 # The processor time of five finished studies, of models of 2 to 135 million parameters, was within
-# a factor of 1.4 of the estimate. Other programs at work make the time longer.
+# a factor of 1.4 of the estimate; all of them were seen when the shares were raised. Other programs
+# at work make the time longer.
 ERROR_FACTOR = 2.0
 
 
