@@ -116,7 +116,7 @@ def test_the_first_use_of_a_term_leads_to_its_meaning(site: Path, parsed: dict[P
     links = parsed[site / "index.html"].xpath("//a[contains(@class, 'term')]")
     (denominator,) = (link for link in links if link.text_content() == "denominator")
     assert denominator.get("href") == "glossary.html#term-denominator"
-    assert denominator.get("title").startswith("uᵀk_s, a number")
+    assert denominator.get("title").startswith("what the update is divided by")
     assert len({link.get("href") for link in links}) == len(links)
     (row,) = parsed[site / "glossary.html"].xpath("//tr[.//a[@id='term-denominator']]")
     assert row.text_content().split()[0] == "denominator"

@@ -60,7 +60,7 @@ class Answer:
             )
         lines.append(f"  device: {', '.join(self.devices)}")
         lines += [f"  download: {file}" for file in self.downloads]
-        return lines + [f"  note: {note}" for note in self.notes]
+        return lines + [f"  note: {note.removeprefix('note: ')}" for note in self.notes]
 
     def _time(self) -> str:
         if self.seconds is None:

@@ -26,7 +26,7 @@ class Term:
 TERMS = (
     Term(
         "collapse",
-        "collaps(?:e|es|ed)",
+        "collapse[sd]?",
         "an edited model that no longer predicts ordinary text",
     ),
     Term(

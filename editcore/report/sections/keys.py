@@ -117,8 +117,8 @@ def gap(distances: pl.DataFrame) -> float | None:
 def draw_gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Figure:
     """A line of panels per model: gaps by length of the prefix, and by layer."""
     models = [model for model in study.models if model in moved["model"]]
-    whats = ("after prefixes", "first position by layer")
-    titles = [f"{model}: {what}" for model in models for what in whats]
+    quantities = ("after prefixes", "first position by layer")
+    titles = [f"{model}: {what}" for model in models for what in quantities]
     figure, grid = panels(titles, min(COLUMNS, len(titles)), GAP)
     sets, parts = (COLLAPSE, NORMAL), depth["part"].unique().sort().to_list()
     shown = marks((*sets, *parts))
