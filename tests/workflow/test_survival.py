@@ -32,7 +32,7 @@ def test_a_study_says_what_treatments_leave_of_its_edits(
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "What is left of an edit" in page and "Edits of gpt2 lose " in page
     assert "Weights were rounded as GGUF Q4_0 and GGUF Q8_0 store them." in page
-    assert (results / "figures" / "treated-model=gpt2.svg").is_file()
+    assert (results / "figures" / "treated.svg").is_file()
     status, output = folder.snakemake("--dry-run")
     assert "Nothing to be done" in output, output
     folder.configure(
