@@ -99,6 +99,19 @@ def study_config(**sections: Any) -> dict[str, Any]:
     }
 
 
+def write_random_study(folder: Path, model: Path) -> Path:
+    """A study of the model `random` with ROME without C, in which hardly anything collapses."""
+    study = {
+        "models": {"random": {"source": str(model)}},
+        "editors": {"rome": {"options": {"layer": 1, "steps": 3, "second_moment": False}}},
+        "datasets": {"facts": {"path": str(write_json(folder / "facts.json", [record(0, "A")]))}},
+        "perplexity": {"path": str(write_json(folder / "texts.json", TEXTS)), "texts": 2},
+        "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
+        "collapse": {"ratio": 1e12},
+    }
+    return write_config(folder / "study.yaml", study)
+
+
 def write_config(path: Path, config: dict[str, Any]) -> Path:
     """Write a study as YAML."""
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

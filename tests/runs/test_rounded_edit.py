@@ -12,7 +12,7 @@ from editcore.evaluation.perplexity import measure, tokenize
 from editcore.evaluation.rounding import compression
 from editcore.models.loading import load_model
 from editcore.updates.delta import load_deltas
-from tests.studies import TEXTS, record, write_config, write_json
+from tests.studies import TEXTS, write_random_study
 
 ModelSaver = Callable[..., Path]
 FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", "made")
@@ -22,15 +22,7 @@ FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", "made")
 def folder(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) -> Path:
     """A study of a random model without C, and a cache."""
     folder = tmp_path_factory.mktemp("rounded")
-    study = {
-        "models": {"random": {"source": str(saved_model("gpt2"))}},
-        "editors": {"rome": {"options": {"layer": 1, "steps": 3, "second_moment": False}}},
-        "datasets": {"facts": {"path": str(write_json(folder / "facts.json", [record(0, "A")]))}},
-        "perplexity": {"path": str(write_json(folder / "texts.json", TEXTS)), "texts": 2},
-        "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
-        "collapse": {"ratio": 1e12},
-    }
-    write_config(folder / "study.yaml", study)
+    write_random_study(folder, saved_model("gpt2"))
     return folder
 
 

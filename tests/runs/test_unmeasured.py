@@ -12,7 +12,7 @@ from editcore.records.provenance import read
 from editcore.updates.delta import Delta, load_deltas
 from editcore.updates.saved.origin import origin_of
 from tests.command_line import done, refused, run
-from tests.studies import TEXTS, record, write_config, write_json
+from tests.studies import write_random_study
 
 ModelSaver = Callable[..., Path]
 FACT = ("--prompt", "{} is made by", "--subject", "Coral", "--target", "made")
@@ -23,15 +23,7 @@ TEMPLATES = ("I think. {}", "You see, {}")
 def folder(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) -> Path:
     """A study of a random model without C, a cache, and templates of one's own."""
     folder = tmp_path_factory.mktemp("unmeasured")
-    study = {
-        "models": {"random": {"source": str(saved_model("gpt2"))}},
-        "editors": {"rome": {"options": {"layer": 1, "steps": 3, "second_moment": False}}},
-        "datasets": {"facts": {"path": str(write_json(folder / "facts.json", [record(0, "A")]))}},
-        "perplexity": {"path": str(write_json(folder / "texts.json", TEXTS)), "texts": 2},
-        "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
-        "collapse": {"ratio": 1e12},
-    }
-    write_config(folder / "study.yaml", study)
+    write_random_study(folder, saved_model("gpt2"))
     (folder / "templates.txt").write_text("\n".join(TEMPLATES))
     return folder
 
