@@ -1,4 +1,4 @@
-"""A race against another toolkit's ROME, here a stand-in that has the reference's mathematics."""
+"""A race against another toolkit's ROME, here a double that computes what the reference does."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ class ROMEHyperParams:
 
 
 def toolkit(folder: Path, layout: Layout, main_module: str = MAIN) -> Path:
-    """A folder with a stand-in for a toolkit; importing the packages around ROME would fail."""
+    """A folder with a double of a toolkit; importing the packages around ROME would fail."""
     rome = folder / layout.file.parent
     rome.mkdir(parents=True)
     for package in layout.packages:
