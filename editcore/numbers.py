@@ -130,15 +130,6 @@ def real(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def percent(part: int | None, whole: int) -> str:
-    """A share as a percentage without decimals.
-
-    >>> percent(71, 120), percent(0, 0), percent(None, 120)
-    ('59 %', '–', '–')
-    """
-    return MISSING if part is None or not whole else f"{100 * part / whole:.0f} %"
-
-
 def times(ratio: float | None) -> str:
     """A factor, with a multiplication sign.
 

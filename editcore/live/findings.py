@@ -47,7 +47,7 @@ def read(table: Path, rule: CollapseSection) -> Finding | None:
         return None
     try:
         rows = judged(pl.read_parquet(table, columns=list(MEASURED)), rule)
-    except Exception:
+    except (OSError, pl.exceptions.PolarsError):
         return None
     keys = dict(part.split("=", 1) for part in table.parts if "=" in part)
     collapsed = int(rows["collapsed"].fill_null(False).sum())
