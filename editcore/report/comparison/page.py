@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from editcore.atomic import write_text
@@ -13,6 +12,7 @@ from editcore.report.drawing.figures import save
 from editcore.report.drawing.paired import draw
 from editcore.report.drawing.style import drawing
 from editcore.report.page.inline import inline
+from editcore.report.templates import templates
 from editcore.summary.compared import cells
 from editcore.summary.compared.cells import Cells
 from editcore.summary.compared.comparison import Comparison
@@ -54,13 +54,7 @@ class Section:
 
 def write(path: Path, found: Sequence[Comparison]) -> None:
     """Render the page of some comparisons with one first study, and write it atomically."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(Path(__file__).parent)
     shown = {
         "css": Markup(STYLE.read_text(encoding="utf-8")),
         "first": found[0].old.name,

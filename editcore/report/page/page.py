@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from editcore.atomic import write_text
@@ -17,6 +16,7 @@ from editcore.report.page.grid import grid, legend
 from editcore.report.page.shown import Body, shown
 from editcore.report.page.terms import Explainer
 from editcore.report.section import PageSection, Part
+from editcore.report.templates import templates
 
 STYLES = ("page.css", "first.css", "menu.css", "explore.css")
 # Shorter labels stay on one line.
@@ -37,13 +37,7 @@ def write(
 
     `first` is the first screen; `drawn` are the files of all figures of it and of the sections.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(Path(__file__).parent)
     terms = Explainer()
     environment.filters["explained"] = terms.explained
     environment.globals.update(
