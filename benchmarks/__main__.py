@@ -14,6 +14,7 @@ import torch
 
 from benchmarks.grading import costs
 from benchmarks.moments import Comparison
+from benchmarks.products import speeds
 from benchmarks.race.race import race as run_race
 from benchmarks.race.worker import Spec
 from benchmarks.sequence import race as race_sequence
@@ -76,6 +77,7 @@ def main() -> None:
       python -m benchmarks moments --model path/to/model --layers 7 --real texts.jsonl
       python -m benchmarks race --peer path/to/EasyEdit --model path/to/model --layer 5
       python -m benchmarks grading --model path/to/model --layer 7
+      python -m benchmarks products --model path/to/model
     """
 
 
@@ -239,6 +241,20 @@ def grading(
     model = load_model("model", source, precision=precision)
     spec = PerplexitySpec(path=path, texts=texts)
     finish({"texts": texts, "edits": edits, **costs(model, layer, spec, edits, rounds)}, None)
+
+
+@main.command()
+@click.option("--model", "source", required=True, help="A folder, or any other source of a model.")
+@click.option("--rows", default="64,256,1024", show_default=True, help="Rows of the inputs.")
+@click.option("--rounds", default=9, show_default=True, help="Rounds; each has every product once.")
+@THREADS
+def products(source: str, rows: str, rounds: int, threads: int | None) -> None:
+    """Time the products of a model's down-projection and head, in float32 and bfloat16."""
+    if threads:
+        torch.set_num_threads(threads)
+    given = {"device": "cpu", "precision": "float32", "folder": None}
+    found = speeds(load_model("model", source), numbers(rows), rounds)
+    finish({**found, **machine(given)}, None)
 
 
 def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import AutoConfig
 
 from editcore.config.study import Precision
+from editcore.models.arithmetic.kernels import use_fast_kernels
 from editcore.models.gguf import loadable
 from editcore.models.loading import (
     LoadedModel,
-    fuse_activations,
     load_model,
     load_tokenizer,
     wrap_model,
@@ -96,5 +96,5 @@ def one(
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if fast:
-        fuse_activations(model)
+        use_fast_kernels(model)
     return wrap_model(name, model, words, precision)

@@ -14,18 +14,18 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.activations import NewGELUActivation
 
 from editcore.config.study import Precision
 from editcore.errors import DataError, ModelError, RequestError, enough_memory, reason
 from editcore.gc_pause import uncollected
 from editcore.models.anatomy import Anatomy, anatomy_of
 from editcore.models.architectures import ModelParts
+from editcore.models.arithmetic.kernels import use_fast_kernels
+from editcore.models.arithmetic.precision import arithmetic, reduced, refresh
 from editcore.models.chat import turn_of
 from editcore.models.gguf import loadable
 from editcore.models.gpu import lease
 from editcore.models.hub import cache_only
-from editcore.models.precision import arithmetic, reduced, refresh
 from editcore.models.proof import prove
 from editcore.models.quiet import quiet_for_folders
 from editcore.models.tokenization import continuation_ids
@@ -203,16 +203,8 @@ def load_model(
     require_fit(name, model, tokenizer)
     with enough_memory(f"move model {name!r} to {device}"):
         torch.nn.Module.to(model, device)
-    fuse_activations(model)
+    use_fast_kernels(model)
     return replace(wrap_model(name, model, tokenizer, precision, registry), turn=turn)
-
-
-def fuse_activations(model: PreTrainedModel) -> None:
-    """Replace GPT-2's tanh-GELU, written as eight operations, by torch's single one, in place."""
-    for module in model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, NewGELUActivation):
-                setattr(module, name, torch.nn.GELU(approximate="tanh"))
 
 
 def require_fit(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

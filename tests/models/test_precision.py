@@ -23,9 +23,9 @@ from editcore.keyvalue.keys import mixed
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import pose
-from editcore.models import precision
+from editcore.models.arithmetic import precision
+from editcore.models.arithmetic.precision import ReducedLinear
 from editcore.models.loading import LoadedModel, load_model
-from editcore.models.precision import ReducedLinear
 from editcore.updates.delta import Delta, DenseUpdate, save_deltas
 from tests.patches import Noise
 

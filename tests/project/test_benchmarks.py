@@ -76,3 +76,14 @@ def test_the_cost_of_grades_and_of_the_sample_is_timed() -> None:
     # About 1,024 tokens against two texts.
     assert float(found["sample, share"]) > 1
     assert "grades, share" in found
+
+
+def test_products_are_timed_by_map_and_rows() -> None:
+    few = ["--rows", "8,16", "--rounds", "3"]
+    result = CliRunner().invoke(main, ["products", "--model", "tiny-llama", *few])
+    assert result.exit_code == 0, result.output
+    for place in ("down-projection 432 -> 160", "head 160 -> 2048"):
+        for rows in (8, 16):
+            assert f"{place}, {rows} rows float32 by default" in result.output
+            assert f"{place}, {rows} rows bfloat16" in result.output
+    assert result.output.count("GFLOP/s (") >= 8

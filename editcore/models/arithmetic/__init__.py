@@ -1,0 +1,1 @@
+"""How a model computes: in which precision, and by which kernels."""
