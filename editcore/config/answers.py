@@ -29,6 +29,11 @@ class AnswersSection(Section):
         default=(".", "\n"),
         description="Texts that end an answer, besides the model's end of text.",
     )
+    cases: Positive | None = Field(
+        default=None,
+        description="The edited models that are asked, of each editor and data set, spread evenly "
+        "over its cases; by default all.",
+    )
     prompts: Positive | None = Field(
         default=None,
         description="The most paraphrases, consequences and neighbours of each case, of each the "

@@ -312,7 +312,7 @@ class EditJob(EditorJob):
 
     `continuation_tokens` are generated after each case's prompt. `metric_code` is the source hash
     of each third party's metric. `forecasts`: each edited model also reads a sample of other text.
-    `answers`: what it is asked freely.
+    `answers`: what it is asked freely; `asked`: the cases whose models are asked, by default all.
     """
 
     dataset: DatasetSpec
@@ -323,6 +323,7 @@ class EditJob(EditorJob):
     continuation_tokens: Natural = 0
     forecasts: bool = True
     answers: AnswersSection | None = NOT_GIVEN
+    asked: tuple[int, ...] | None = NOT_GIVEN
     metric_code: dict[str, str] = {}
 
     @property

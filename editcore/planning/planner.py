@@ -1,6 +1,6 @@
 """From a study's configuration to its jobs; finds all errors that can be found without a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from editcore.config.messages import nearest
@@ -15,6 +15,7 @@ from editcore.planning.cases import Cases, of_dataset
 from editcore.planning.edited import EditedModel
 from editcore.planning.editors import EditorPlanner, moment_layers
 from editcore.planning.jobs import (
+    DatasetSpec,
     EditJob,
     ModelSpec,
     MomentJob,
@@ -90,7 +91,8 @@ class _Planner:
         ]
         perplexity = {spec.name: self._perplexity(spec) for spec in models}
         pairs = [(e, s) for e in edited for s in shards if s.are_for(e.model)]
-        edits = [self._edit_job(*pair, perplexity) for pair in pairs]
+        asked = self._asked(cases)
+        edits = [self._edit_job(*pair, perplexity, asked) for pair in pairs]
         values = [job for pair in pairs for job in pair[0].value_jobs(pair[1])]
         return Study(
             self._config,
@@ -238,7 +240,20 @@ class _Planner:
         self._texts[found.key] = found
         return found.spec
 
-    def _edit_job(self, pair: EditedModel, cases: Cases, perplexity: _Perplexity) -> EditJob:
+    def _asked(self, cases: Sequence[Cases]) -> dict[DatasetSpec, Collection[int]]:
+        """The cases whose edited models are asked freely, of each data set; none if all are."""
+        if (choice := self._config.answers) is None or choice.cases is None:
+            return {}
+        return {each.dataset: {*each.evenly(choice.cases)} for each in cases}
+
+    def _edit_job(
+        self,
+        pair: EditedModel,
+        cases: Cases,
+        perplexity: _Perplexity,
+        asked: Mapping[DatasetSpec, Collection[int]],
+    ) -> EditJob:
+        some = asked.get(cases.dataset)
         return EditJob(
             **pair.artefacts(self._config.seed),
             values=tuple(
@@ -253,6 +268,7 @@ class _Planner:
             continuation_tokens=self._config.continuation_tokens,
             forecasts=self._config.forecasts,
             answers=self._config.answers,
+            asked=None if some is None else tuple(case for case in cases.ids if case in some),
             metric_code=self._registry.metrics.foreign_code(self._config.metrics),
         )
 

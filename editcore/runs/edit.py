@@ -99,7 +99,7 @@ class Shard:
         return cls(baseline.session, requests, rows, free)
 
     def ask_freely(self, rows: Sequence[Row], edits: Sequence[MadeEdit]) -> list[Row]:
-        """What the edited models answer, if the job asks for it; those that failed are not asked.
+        """What the edited models answer that the job asks; those that failed are not asked.
 
         If a model cannot be asked, its row's `status` becomes the reason.
         """
@@ -108,7 +108,9 @@ class Shard:
         sound = [
             (row, edit.request, edit.result.change)
             for row, edit in zip(rows, edits, strict=True)
-            if row["status"] == OK and edit.result.change is not None
+            if row["status"] == OK
+            and edit.result.change is not None
+            and self.free.asks(edit.request)
         ]
         started = time.perf_counter()
         found = self.free.of([(request, change) for _, request, change in sound])

@@ -39,6 +39,10 @@ class FreeAnswers:
         chat = turn_of(model.name, model.tokenizer) if "chat" in choice.contexts else None
         return cls(job, choice, model, chat)
 
+    def asks(self, request: EditRequest) -> bool:
+        """Whether the model with this edit is asked."""
+        return self.job.asked is None or request.case_id in self.job.asked
+
     def of(self, edits: Sequence[tuple[EditRequest, Change]]) -> list[list[Row] | str]:
         """The rows of each edit, or why its model cannot be asked.
 

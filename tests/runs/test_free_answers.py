@@ -59,6 +59,18 @@ def test_each_answer_is_that_of_the_edited_model_alone(
     assert alone.drop("seconds").equals(same.drop("seconds"))
 
 
+def test_only_models_that_the_job_names_are_asked(
+    script: Script, asking: EditJob, tmp_path: Path
+) -> None:
+    script(Sound)
+    every = run(asking, tmp_path)
+    some = run(asking.model_copy(update={"asked": (1,)}), tmp_path)
+    assert set(every["case_id"]) == set(asking.case_ids) > {1}
+    assert some.drop("seconds").equals(every.filter(case_id=1).drop("seconds"))
+    assert read_edits([tmp_path / "rows.parquet"])["case_id"].to_list() == [*asking.case_ids]
+    assert run(asking.model_copy(update={"asked": ()}), tmp_path).is_empty()
+
+
 def test_patches_answer_too(script: Script, asking: EditJob, tmp_path: Path) -> None:
     script(Patches, changes_weights=False)
     answers = run(asking, tmp_path)

@@ -113,13 +113,16 @@ class _Counter:
         return BACKWARD * size.forward(steps * PROMPT, share, head=False)
 
     def _edits(self, job: EditJob, size: ModelSize) -> float:
-        read = self._text_tokens(job.perplexity) + QUESTIONS * PROMPT + job.forecasts * SAMPLE
-        if asked := job.answers:
-            questions = 1 + 3 * (asked.prompts or 5)
-            read += len(asked.contexts) * questions * (PROMPT + asked.tokens)
+        cases = len(job.case_ids)
+        each = self._text_tokens(job.perplexity) + QUESTIONS * PROMPT + job.forecasts * SAMPLE
+        read = cases * each
+        if choice := job.answers:
+            asked = cases if job.asked is None else len(job.asked)
+            questions = asked * (1 + 3 * (choice.prompts or 5))
+            read += len(choice.contexts) * questions * (PROMPT + choice.tokens)
         share = size.after(_layer(job.editor.options))
-        own = 0.0 if job.values else self._own_steps(job, size)
-        return len(job.case_ids) * (size.forward(read, share) + own)
+        own = 0.0 if job.values else cases * self._own_steps(job, size)
+        return size.forward(read, share) + own
 
     def _sequence(self, job: SequenceJob, size: ModelSize) -> float:
         edits = len(job.case_ids)
