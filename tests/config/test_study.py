@@ -105,11 +105,27 @@ def test_every_shipped_study_is_valid(path: Path) -> None:
     assert load(path).models
 
 
+def test_a_file_without_models_changes_keys_of_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path / "config.yaml", study_config(seed=3, moments={"tokens": 500}))
+    changes = tmp_path / "changes.yaml"
+    changes.write_text("moments: {tokens: 900}\ncollapse: {ratio: 5}\n", encoding="utf-8")
+    base, changed = load(tmp_path / "config.yaml"), load(changes)
+    assert (changed.seed, changed.moments.tokens, changed.collapse.ratio) == (3, 900, 5)
+    assert changed.moments.path == base.moments.path
+    assert changed.models == base.models
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match="models: this key is missing"):
+        load(changes)
+
+
 # Only here the default study differs from the defaults, as its comments explain.
 CHANGED: dict[str, dict[str, Any]] = {
     "perplexity": {"path": "resources/world/perplexity.json", "texts": 30},
     "prefixes": {"lengths": ((10, 10),)},
-    "moments": {"path": "resources/world/moments.json", "tokens": 100_000},
+    "moments": {"path": "resources/world/moments.json", "tokens": 50_000},
     "report": {"papers": True},
 }
 
