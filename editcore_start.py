@@ -36,8 +36,10 @@ def editcore() -> None:
 def editcore_here() -> None:
     """The command line in this process; once it is imported, it has its own way to stop."""
     _until_imported(lambda: "editcore: stopped\n")
+    import editcore_lean
     from editcore.cli import main
 
+    editcore_lean.install()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

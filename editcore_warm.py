@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+import editcore_lean
 import editcore_start
 from editcore_start import WARM
 
@@ -33,13 +34,6 @@ COMMANDS = (
     "sequence", "downstream", "survive", "layers", "mechanism",
 )  # fmt: skip
 """The commands that run a job with a model."""
-LIBRARIES = (
-    "torch",
-    "transformers.modeling_layers",
-    "transformers.generation.utils",
-    "transformers.models.auto.modeling_auto",
-    "transformers.models.auto.tokenization_auto",
-)
 # Variables that libraries read when they are loaded; numbers of threads can be set later.
 READ_WHEN_LOADED = ("CUDA", "GLIBC", "HF_", "LD_", "MALLOC", "MKL", "OPENBLAS", "PYTHON", "TORCH")
 THREADS = "_NUM_THREADS"
@@ -252,7 +246,8 @@ class Server:
         """Load the libraries at the first request; False if that fails, now or before."""
         if not self._loaded:
             try:
-                for name in LIBRARIES:
+                editcore_lean.install()
+                for name in editcore_lean.LIBRARIES:
                     importlib.import_module(name)
             except Exception:  # the command then says what is wrong
                 return False

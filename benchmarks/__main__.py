@@ -19,6 +19,7 @@ from benchmarks.race.race import race as run_race
 from benchmarks.race.worker import Spec
 from benchmarks.sequence import race as race_sequence
 from benchmarks.shapes import SHAPES, build
+from benchmarks.start import start as compare_starts
 from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
 from editcore.config.study import Precision
@@ -78,6 +79,7 @@ def main() -> None:
       python -m benchmarks race --peer path/to/EasyEdit --model path/to/model --layer 5
       python -m benchmarks grading --model path/to/model --layer 7
       python -m benchmarks products --model path/to/model
+      python -m benchmarks start
     """
 
 
@@ -255,6 +257,18 @@ def products(source: str, rows: str, rounds: int, threads: int | None) -> None:
     given = {"device": "cpu", "precision": "float32", "folder": None}
     found = speeds(load_model("model", source), numbers(rows), rounds)
     finish({**found, **machine(given)}, None)
+
+
+@main.command()
+@click.option(
+    "--model", "source", default="tiny-gpt2", show_default=True, help="Any source of a model."
+)
+@click.option("--rounds", default=5, show_default=True, help="Rounds; each runs both ways.")
+@OUT
+def start(source: str, rounds: int, out: Path | None) -> None:
+    """Count the processor time of new processes that load a model, leanly and as usual."""
+    found = {"rounds": rounds, **compare_starts(source, rounds)}
+    finish(found | machine({"device": "cpu", "precision": "float32", "folder": None}), out)
 
 
 def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

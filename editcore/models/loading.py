@@ -1,6 +1,6 @@
 """Loads a model by bundled name, folder or hub id, in a given dtype."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch.overrides import TorchFunctionMode
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -181,7 +182,8 @@ def load_model(
         "local_files_only": cache_only(source, revision),
     }
     try:
-        with uncollected(), quiet_for_folders(place), enough_memory(f"load model {name!r}"):
+        enough = enough_memory(f"load model {name!r}")
+        with uncollected(), quiet_for_folders(place), enough, _NothingDrawn():
             tokenizer = _tried(name, AutoTokenizer.from_pretrained(place, **options))
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 place,
@@ -205,6 +207,27 @@ def load_model(
         torch.nn.Module.to(model, device)
     use_fast_kernels(model)
     return replace(wrap_model(name, model, tokenizer, precision, registry), turn=turn)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """A block in which no weights without memory are initialised; those of a file come later.
+
+    It would be nothing, but for its first random number torch imports its compiler, in a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", None) == torch.nn.init.__name__:
+            tensor = args[0] if args else named["tensor"]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **named)
 
 
 def require_fit(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

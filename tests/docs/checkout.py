@@ -30,6 +30,7 @@ PARTS = (
 FILES = (
     "bootstrap.py",
     "config.yaml",
+    "editcore_lean.py",
     "editcore_start.py",
     "editcore_warm.py",
     "pyproject.toml",

@@ -87,3 +87,13 @@ def test_products_are_timed_by_map_and_rows() -> None:
             assert f"{place}, {rows} rows float32 by default" in result.output
             assert f"{place}, {rows} rows bfloat16" in result.output
     assert result.output.count("GFLOP/s (") >= 8
+
+
+def test_lean_starts_take_less_than_usual_ones(tmp_path: Path) -> None:
+    out = tmp_path / "start.json"
+    result = CliRunner().invoke(main, ["start", "--rounds", "1", "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())
+    assert found["ratio"] < 0.9
+    assert found["lean"]["CPU s"] / found["plain"]["CPU s"] == found["ratio"]
+    assert found["lean"]["modules"] < found["plain"]["modules"] - 1000

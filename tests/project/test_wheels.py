@@ -42,6 +42,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_library_s_wheel_has_all_that_it_reads(site: Path, tmp_path: Path) -> None:
     assert [name for name in BESIDE if not (site / "editcore" / name).is_file()] == []
+    starts = ("editcore_lean.py", "editcore_start.py", "editcore_warm.py")
+    assert [name for name in starts if not (site / name).is_file()] == []
     assert not (site / "tests").exists()
     where = run(site, "editcore.cli.help_page", cwd=tmp_path)
     assert where.returncode == 0, where.stderr
