@@ -310,9 +310,8 @@ class TrainJob(EditorJob):
 class EditJob(EditorJob):
     """Edit the cases of one shard, each from the unedited model, and measure each edited model.
 
-    `continuation_tokens` are generated after each case's prompt. `metric_code` is the source hash
-    of each third party's metric. `forecasts`: each edited model also reads a sample of other text.
-    `answers`: what it is asked freely; `asked`: the cases whose models are asked, by default all.
+    `metric_code` is the source hash of each third party's metric. `forecasts`: it also reads a
+    sample of other text. `answers`: what it is asked; `asked`: for which cases, by default all.
     """
 
     dataset: DatasetSpec

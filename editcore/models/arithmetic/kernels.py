@@ -75,7 +75,7 @@ class OneDnnConv1D(Conv1D):
         """The map's output."""
         if _pays(x, self.weight, self.bias):
             return product(x, self.weight.T, self.bias)
-        return cast(Tensor, super().forward(x))
+        return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
 
 
 FAST: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: OneDnnLinear, Conv1D: OneDnnConv1D}
@@ -100,7 +100,7 @@ def product(
 ) -> Float[Tensor, "*row d_out"]:
     """X Wᵀ + b, differentiable in x alone."""
     if torch.is_grad_enabled() and inputs.requires_grad:
-        return cast(Tensor, _Product.apply(inputs, weight, bias))
+        return cast(Tensor, _Product.apply(inputs, weight, bias))  # type: ignore[no-untyped-call]
     return _by_onednn(_operation(), inputs, weight, bias)
 
 
