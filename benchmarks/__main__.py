@@ -17,12 +17,14 @@ from benchmarks.moments import Comparison
 from benchmarks.products import speeds
 from benchmarks.race.race import race as run_race
 from benchmarks.race.worker import Spec
+from benchmarks.second_moment import costs as second_moment_costs
 from benchmarks.sequence import race as race_sequence
 from benchmarks.shapes import SHAPES, build
 from benchmarks.start import start as compare_starts
 from benchmarks.sweep import Sweep
 from benchmarks.workload import bundled, published
 from editcore.config.study import Precision
+from editcore.datasets.readers import read_texts
 from editcore.errors import EditcoreError
 from editcore.models.loading import load_model, load_tokenizer
 from editcore.planning.jobs import PerplexitySpec
@@ -80,6 +82,7 @@ def main() -> None:
       python -m benchmarks grading --model path/to/model --layer 7
       python -m benchmarks products --model path/to/model
       python -m benchmarks start
+      python -m benchmarks second-moment --model tiny-gpt2 --layers 2
     """
 
 
@@ -269,6 +272,36 @@ def start(source: str, rounds: int, out: Path | None) -> None:
     """Count the processor time of new processes that load a model, leanly and as usual."""
     found = {"rounds": rounds, **compare_starts(source, rounds)}
     finish(found | machine({"device": "cpu", "precision": "float32", "folder": None}), out)
+
+
+@main.command()
+@click.option("--model", "source", required=True, help="A folder, or any other source of a model.")
+@click.option("--layers", default="2", show_default=True, help="Layers, measured in one pass.")
+@click.option(
+    "--texts",
+    default="resources/world/moments.json",
+    show_default=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of texts.",
+)
+@click.option("--tokens", default=30_000, show_default=True, help="Tokens read in a round.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds; each times both.")
+@THREADS
+@OUT
+def second_moment(
+    source: str,
+    layers: str,
+    texts: Path,
+    tokens: int,
+    rounds: int,
+    threads: int | None,
+    out: Path | None,
+) -> None:
+    """Time the estimation of C against the forward passes up to the deepest layer's keys alone."""
+    if threads:
+        torch.set_num_threads(threads)
+    model = load_model("model", source)
+    finish(second_moment_costs(model, numbers(layers), read_texts(texts), tokens, rounds), out)
 
 
 def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

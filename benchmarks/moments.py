@@ -14,9 +14,9 @@ from editcore.config.texts import PrefixSection
 from editcore.datasets.readers import read_requests, read_texts
 from editcore.evaluation.perplexity import EditedPerplexity, measure, tokenize
 from editcore.evaluation.teacher_forcing import Question, ask_edited, tokenize_questions
+from editcore.keyvalue.estimation.moment_accumulator import measure_moments, texts_within
+from editcore.keyvalue.estimation.own_texts import write_own_texts
 from editcore.keyvalue.keys import KeyPair, collect_keys, mixed, tokenize_templates
-from editcore.keyvalue.moment_accumulator import measure_moments, texts_within
-from editcore.keyvalue.own_texts import write_own_texts
 from editcore.keyvalue.prefixes import sample_prefixes
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.second_moment import SecondMoment

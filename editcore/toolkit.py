@@ -34,6 +34,7 @@ from editcore.evaluation.teacher_forcing import (
     ask_edited,
     tokenize_questions,
 )
+from editcore.keyvalue.estimation.moment_accumulator import measure_moments
 from editcore.keyvalue.keys import (
     KeyPair,
     KeyStrategy,
@@ -47,7 +48,6 @@ from editcore.keyvalue.least_squares import (
     weigh_against,
     weigh_ridge,
 )
-from editcore.keyvalue.moment_accumulator import measure_moments
 from editcore.keyvalue.prefixes import ContextPrefixes, WeightedTemplates, sample_prefixes
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.row_adam import RowAdam

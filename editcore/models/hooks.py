@@ -24,7 +24,7 @@ class Recorded:
 
 
 class _Stopped(Exception):
-    """Ends a forward pass early; never leaves `recording`."""
+    """Ends a forward pass early; never leaves `recording` or `recording_input`."""
 
 
 @contextmanager
@@ -45,6 +45,26 @@ def recording(module: nn.Module, *, stop: bool = False) -> Iterator[Recorded]:
 
     try:
         with module.register_forward_hook(keep, with_kwargs=True):
+            yield recorded
+    except _Stopped:
+        pass
+
+
+@contextmanager
+def recording_input(module: nn.Module, *, stop: bool = False) -> Iterator[Recorded]:
+    """Record the input of `module`; with `stop`, end the forward pass before the module runs.
+
+    As with `recording`, that pass must be the last statement of the `with` block.
+    """
+    recorded = Recorded()
+
+    def keep(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        recorded.input = by_row(module, inputs[0] if inputs else named["hidden_states"])
+        if stop:
+            raise _Stopped
+
+    try:
+        with module.register_forward_pre_hook(keep, with_kwargs=True):
             yield recorded
     except _Stopped:
         pass

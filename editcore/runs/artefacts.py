@@ -9,15 +9,14 @@ from editcore.datasets.templates import read_templates
 from editcore.editing import norm_anchor, trained
 from editcore.editing.session import Session
 from editcore.keyvalue import (
-    moment_accumulator,
-    own_texts,
     prefixes,
     published_moment,
     second_moment,
     spectrum,
     value_file,
 )
-from editcore.keyvalue.moment_accumulator import MomentCheckpoint
+from editcore.keyvalue.estimation import moment_accumulator, own_texts
+from editcore.keyvalue.estimation.moment_accumulator import MomentCheckpoint
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.keyvalue.value_search import find_values

@@ -31,7 +31,7 @@ from editcore.editing.session import make_editor, resolved_key_strategy
 from editcore.editing.wrappers import BoundWrapper, bind_wrappers, wrapped
 from editcore.errors import RequestError
 from editcore.evaluation import perplexity
-from editcore.keyvalue import moment_accumulator
+from editcore.keyvalue.estimation import moment_accumulator
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.keyvalue.value_search import find_values

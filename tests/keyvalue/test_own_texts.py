@@ -9,8 +9,8 @@ from tokenizers import AddedToken
 
 from editcore.datasets.readers import read_texts
 from editcore.errors import ModelError
-from editcore.keyvalue import own_texts
-from editcore.keyvalue.own_texts import write_own_texts
+from editcore.keyvalue.estimation import own_texts
+from editcore.keyvalue.estimation.own_texts import write_own_texts
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.planning.jobs import ModelSpec, TextJob
 from editcore.records.checkpoint import Checkpoint, Progress

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from editcore.errors import DataError
-from editcore.keyvalue import moment_accumulator, second_moment
-from editcore.keyvalue.moment_accumulator import MomentCheckpoint
+from editcore.keyvalue import second_moment
+from editcore.keyvalue.estimation import moment_accumulator
+from editcore.keyvalue.estimation.moment_accumulator import MomentCheckpoint
 from editcore.models import hooks
 from editcore.models.loading import LoadedModel, wrap_model
 from editcore.planning.jobs import ModelSpec, MomentJob, TextSpec
@@ -74,6 +75,31 @@ def test_no_block_after_the_deepest_layer_runs(model: LoadedModel) -> None:
 
     model.parts.block(2).register_forward_pre_hook(refuse)
     assert sorted(moment_accumulator.measure_moments(model, [0, 1], SENTENCES, 120)) == [0, 1]
+
+
+def test_the_deepest_down_projection_does_not_run(
+    model: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("its output is not needed")
+
+    monkeypatch.setattr(model.parts.down(1), "forward", refuse)
+    assert sorted(moment_accumulator.measure_moments(model, [0, 1], SENTENCES, 120)) == [0, 1]
+
+
+def test_sums_in_single_precision_solve_like_exact_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moment_accumulator, "PRODUCT_TOKENS", 64)
+    scales = torch.logspace(0, -3, 24)
+    keys = torch.randn(1000, 24, generator=torch.Generator().manual_seed(0)) * scales
+    sums = moment_accumulator.MomentSums()
+    sums.add({0: keys[:700]})
+    sums.add({0: keys[700:]})
+    exact = keys.double().T @ keys.double()
+    solved, expected = (
+        second_moment.SecondMoment.from_matrix(0, total / 1000, 1000).solve(keys[:50])
+        for total in (sums.by_layer[0], exact)
+    )
+    assert (1 - torch.cosine_similarity(solved, expected)).max() < 1e-9
 
 
 def test_texts_longer_than_the_model_are_cut(model: LoadedModel) -> None:

@@ -8,7 +8,8 @@ import torch
 
 from editcore.config.value_options import ValueOptions
 from editcore.evaluation import perplexity, teacher_forcing
-from editcore.keyvalue import keys, moment_accumulator, value_search
+from editcore.keyvalue import keys, value_search
+from editcore.keyvalue.estimation import moment_accumulator
 from editcore.keyvalue.keys import tokenize_templates
 from editcore.models.batch_size import in_halves
 from editcore.models.loading import LoadedModel, wrap_model

@@ -18,7 +18,8 @@ from editcore.datasets.readers import read_requests, read_texts
 from editcore.editing import reference
 from editcore.evaluation import perplexity
 from editcore.evaluation.perplexity import EditedPerplexity
-from editcore.keyvalue import moment_accumulator, prefixes
+from editcore.keyvalue import prefixes
+from editcore.keyvalue.estimation import moment_accumulator
 from editcore.keyvalue.keys import mixed
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.second_moment import SecondMoment

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from editcore.errors import DataError
-from editcore.keyvalue.moment_accumulator import measure_moments, texts_within
+from editcore.keyvalue.estimation.moment_accumulator import measure_moments, texts_within
 from editcore.models.loading import wrap_model
 from editcore.planning.jobs import (
     DatasetSpec,

@@ -17,8 +17,8 @@ from editcore.datasets.readers import read_texts
 from editcore.errors import DataError, RequestError
 from editcore.evaluation.perplexity import EditedPerplexity, Perplexity
 from editcore.keyvalue import value_file
+from editcore.keyvalue.estimation.moment_accumulator import texts_within
 from editcore.keyvalue.keys import KeyPair, SubjectKeys, collect_keys, tokenize_templates
-from editcore.keyvalue.moment_accumulator import texts_within
 from editcore.keyvalue.rank_one import RankOne, solve_rank_one
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
