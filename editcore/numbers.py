@@ -80,6 +80,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def numbered(noun: str, numbers: Sequence[int]) -> str:
+    """A noun with the numbers of one or several of its kind.
+
+    >>> numbered("layer", [5]), numbered("layer", [3, 4])
+    ('layer 5', 'layers 3, 4')
+    """
+    return f"{noun}{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
+
+
 def listed(items: Sequence[str], most: int | None = None, others: str = "more") -> str:
     """Items as a list in a sentence; of more than `most`, the others are counted.
 

@@ -42,3 +42,8 @@ def progress_bar(
         return tqdm(work, **what, mininterval=TERMINAL_SECONDS, dynamic_ncols=True)
     often = {"mininterval": FILE_SECONDS, "maxinterval": FILE_SECONDS}
     return _Lines(work, **what, **often, bar_format=LINE)
+
+
+def note(text: str) -> None:
+    """A line on standard error, above the bars that are drawn there."""
+    tqdm.write(text, file=sys.stderr)

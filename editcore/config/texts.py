@@ -64,6 +64,12 @@ class MomentSection(PublishedFile):
         "model's own texts.",
     )
 
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Read no more tokens once C⁻¹k moves by less than this, in 1 − cosine, when "
+        "their number doubles; by default all are read.",
+    )
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.named is not None and self.source is not None:

@@ -181,13 +181,14 @@ class MomentJob(Job):
     """Measure or read the second moments of keys of some layers of one model.
 
     They are measured on `texts`, or read from `published`, a path with `{layer}`; exactly one of
-    the two is given.
+    the two is given. `tolerance` is as in the study.
     """
 
     model: ModelSpec
     layers: Annotated[tuple[Natural, ...], Field(min_length=1)]
     texts: TextSpec | None = None
     published: str | None = None
+    tolerance: float | None = NOT_GIVEN
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
@@ -198,9 +199,8 @@ class MomentJob(Job):
     @property
     def key(self) -> ArtefactKey:
         """The model, and a short hash of everything that the moments depend on."""
-        content = {"layers": True, "texts": True, "published": True}
-        model = {"source", "revision", "dtype"}
-        text = self.model_dump_json(include={"model": model, **content})
+        content = {"layers": True, "texts": True, "published": True, "tolerance": True}
+        text = self.model_dump_json(include={"model": {"source", "revision", "dtype"}, **content})
         return ArtefactKey(self.model.name, hashlib.sha256(text.encode()).hexdigest()[:8])
 
     @property

@@ -229,7 +229,8 @@ class _Planner:
                 job = MomentJob(model=model, layers=layers, published=data_file(published))
                 preflight.files(job.sources)
             return job
-        return MomentJob(model=model, layers=layers, texts=self._moment_texts(model))
+        texts, tolerance = self._moment_texts(model), self._config.moments.tolerance
+        return MomentJob(model=model, layers=layers, texts=texts, tolerance=tolerance)
 
     def _moment_texts(self, model: ModelSpec) -> TextSpec:
         """Where texts for C are; a job that writes them is noted."""

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from editcore.datasets.readers import read_texts
@@ -17,10 +19,13 @@ from editcore.keyvalue import (
 )
 from editcore.keyvalue.estimation import moment_accumulator, own_texts
 from editcore.keyvalue.estimation.moment_accumulator import MomentCheckpoint
+from editcore.keyvalue.estimation.own_texts import OwnTexts
+from editcore.keyvalue.estimation.speed import announced, reading_speed
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.spectrum import MomentSpectrum
 from editcore.keyvalue.value_search import find_values
-from editcore.models.loading import Load, load_spec
+from editcore.models.loading import Load, LoadedModel, load_spec
+from editcore.numbers import numbered
 from editcore.planning import paths, preflight
 from editcore.planning.artefacts.anchors import AnchorJob
 from editcore.planning.artefacts.spectra import SpectrumJob
@@ -33,12 +38,15 @@ from editcore.planning.jobs import (
     TrainJob,
     ValueJob,
 )
+from editcore.progress import note
 from editcore.records import digests
 from editcore.records.checkpoint import Checkpoint
 from editcore.records.provenance import as_metadata, of_job, stamps, versions
 from editcore.registry.registry import load_registry
 from editcore.requests import SLOT
 from editcore.runs.cases import posed_cases
+
+Say = Callable[[str], None]
 
 MOMENT_CHECKPOINT_SECONDS = 120.0
 TRAINING_CHECKPOINT_SECONDS = 60.0
@@ -73,17 +81,24 @@ def write_values(job: ValueJob, out: Path) -> None:
 
 
 def write_texts(
-    job: TextJob, out: Path, seconds: float = TEXT_CHECKPOINT_SECONDS, load: Load = load_spec
+    job: TextJob,
+    out: Path,
+    seconds: float = TEXT_CHECKPOINT_SECONDS,
+    load: Load = load_spec,
+    say: Say = note,
 ) -> None:
-    """Let the model of a job write texts, and save them.
+    """Let the model of a job write texts, and save them; `say` is called with the time it takes.
 
     Beside `out`, the texts so far are kept every `seconds`; a run that was killed continues from
     there.
     """
     model = load(job.model, load_registry())
-    path = out.with_name(f"{out.stem}.checkpoint.safetensors")
-    checkpoint = Checkpoint(path, _identity(job, job.model, []), seconds)
-    own_texts.save(own_texts.write_own_texts(model, job.tokens, job.seed, checkpoint), out)
+    checkpoint = _text_checkpoint(job, out, seconds)
+    texts = OwnTexts(model, job.tokens, job.seed, checkpoint)
+    work = f"let {job.model.name} write {job.tokens:,} tokens of text"
+    if duration := texts.seconds():
+        say(announced(work, job.tokens, duration))
+    own_texts.save(list(texts), out)
     checkpoint.remove()
 
 
@@ -92,15 +107,27 @@ def write_moments(
     folder: Path,
     seconds: float = MOMENT_CHECKPOINT_SECONDS,
     load: Load = load_spec,
+    say: Say = note,
+    writing: TextJob | None = None,
 ) -> None:
     """Write the second moment of each layer that a job names, measured or as published.
 
-    The sums of a measurement are saved next to the folder every `seconds`; an interrupted run
-    resumes from them.
+    `say` is called with how long it takes, before it starts. The sums of a measurement are saved
+    next to the folder every `seconds`; an interrupted run resumes from them. With `writing`, the
+    model writes the job's texts itself, only as many as are needed, and they are kept in their
+    file, which a later job may continue.
     """
     about = as_metadata(of_job(job))
     checkpoint = _moment_checkpoint(job, folder, seconds)
-    moments = _measured(job, checkpoint, load) if job.published is None else _published(job)
+    if job.published is not None:
+        moments = _published(job)
+    else:
+        model = load(job.model, load_registry())
+        with _texts(job, model, writing, say) as texts:
+            assert job.texts is not None
+            moments = moment_accumulator.measure_moments(
+                model, job.layers, texts, job.texts.tokens, checkpoint, job.tolerance, say
+            )
     for layer, moment in moments.items():
         place = paths.of_layer(folder, layer)
         second_moment.save(moment, place, about | {"made_from": job.source(layer)})
@@ -141,18 +168,44 @@ def _published(job: MomentJob) -> dict[int, SecondMoment]:
     return {layer: published_moment.read(Path(job.source(layer)), layer) for layer in job.layers}
 
 
-def _measured(job: MomentJob, checkpoint: MomentCheckpoint, load: Load) -> dict[int, SecondMoment]:
+@contextmanager
+def _texts(
+    job: MomentJob, model: LoadedModel, writing: TextJob | None, say: Say
+) -> Iterator[Iterable[str]]:
+    """A block that reads the texts of a job; what the model wrote in it is kept at its end."""
     assert job.texts is not None
-    texts = read_texts(job.texts.path, None)
-    model = load(job.model, load_registry())
-    tokens = job.texts.tokens
-    return moment_accumulator.measure_moments(model, job.layers, texts, tokens, checkpoint)
+    spec, path = job.texts, Path(job.texts.path)
+    seconds = spec.tokens / reading_speed(model, job.layers)
+    work = f"estimate C of {numbered('layer', job.layers)} of {model.name} from"
+    if writing is None:
+        work = f"{work} at most {spec.tokens:,} tokens of {path}"
+        say(announced(work, spec.tokens, seconds, job.tolerance))
+        yield read_texts(path, None)
+        return
+    checkpoint = _text_checkpoint(writing, path, TEXT_CHECKPOINT_SECONDS)
+    kept = read_texts(path, None) if path.exists() else ()
+    texts = OwnTexts(model, writing.tokens, writing.seed, checkpoint, kept)
+    work = f"{work} {spec.tokens:,} tokens that it writes itself"
+    say(announced(work, spec.tokens, seconds + texts.seconds(), job.tolerance))
+    yield texts
+    own_texts.save(texts.texts, path)
+    checkpoint.remove()
+
+
+def _text_checkpoint(job: TextJob, out: Path, seconds: float) -> Checkpoint:
+    path = out.with_name(f"{out.stem}.checkpoint.safetensors")
+    return Checkpoint(path, _identity(job, job.model, []), seconds)
 
 
 def _moment_checkpoint(job: MomentJob, folder: Path, seconds: float) -> MomentCheckpoint:
     """A file next to the folder, which the workflow empties before each attempt."""
-    sizes = (moment_accumulator.BATCH_TOKENS, moment_accumulator.WINDOW_TOKENS)
-    identity = _identity(job, job.model, job.sources, *sizes)
+    sizes = (
+        moment_accumulator.BATCH_TOKENS,
+        moment_accumulator.WINDOW_TOKENS,
+        moment_accumulator.PRODUCT_TOKENS,
+    )
+    sources = [file for file in job.sources if Path(file).exists()]
+    identity = _identity(job, job.model, sources, *sizes)
     path = folder.with_name(f"{folder.name}.checkpoint.safetensors")
     return MomentCheckpoint(path, identity, seconds)
 

@@ -21,7 +21,9 @@ from editcore.config.study import (
     StudyConfig,
     load,
 )
+from editcore.config.texts import MomentSection
 from editcore.datasets.bundled import bundled_models, default_study, is_bundled
+from editcore.numbers import numbered
 from editcore.planning import paths, preflight
 from editcore.planning.jobs import DatasetSpec, RoundingJob
 from editcore.planning.planner import plan
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         EditJob,
         Job,
         ModelSpec,
+        MomentJob,
         PerplexitySpec,
         PrefixJob,
     )
@@ -48,6 +51,9 @@ CASES = "cases"
 ONE_SHARD = 1_000_000
 # Enough for keys of some hundreds of dimensions, and seconds of work on a small model.
 BUNDLED_TOKENS = 50_000
+# Of C without a study, where someone is waiting for it: about half of what a model's own texts leave
+# between C⁻¹k and that of real text (docs/performance.md). A study reads all tokens by default.
+TOLERANCE = 0.1
 # The optional sections of a study: the stages after its edits.
 FURTHER_STAGES = {name: None for name, f in StudyConfig.model_fields.items() if f.default is None}
 
@@ -95,7 +101,12 @@ def study_for(choice: Choice, cases: DatasetSection) -> StudyConfig:
     found = _base(choice.model, choice.config)
     label, model = _model(choice, found)
     models, editors = {label: model}, {choice.editor: _editor(choice, found, label)}
-    config = found or StudyConfig(models=models, editors=editors, datasets={CASES: cases})
+    config = found or StudyConfig(
+        models=models,
+        editors=editors,
+        datasets={CASES: cases},
+        moments=MomentSection(tolerance=TOLERANCE),
+    )
     config = config.model_copy(update={"models": models, "editors": editors})
     if choice.templates is not None:
         prefixes = config.prefixes.model_copy(update={"path": str(choice.templates)})
@@ -213,22 +224,8 @@ def _with_artefacts(
     if job.prefixes:
         prefix_job = study.prefixes[job.model.name]
         changes["prefixes"] = str(prefix_file(prefix_job, files, cache, say, load))
-    written = {}
-    for text_job in study.texts.values():
-        path = _place(cache, job.model, text_job, files) / "texts.json"
-        if not path.exists():
-            say(f"let {job.model.name} write {text_job.tokens} tokens of text (cached)")
-            artefacts.write_texts(text_job, path, load=load)
-        written[text_job.spec] = text_job.spec.model_copy(update={"path": str(path)})
     for planned in study.moments.values():
-        texts = written.get(planned.texts, planned.texts) if planned.texts else None
-        moment_job = planned.model_copy(update={"texts": texts})
-        folder = _place(cache, job.model, moment_job, (*files, *moment_job.sources)) / "moments"
-        places = {layer: paths.of_layer(folder, layer) for layer in moment_job.layers}
-        if not all(place.exists() for place in places.values()):
-            say(f"estimate the second moments of {job.model.name} (cached)")
-            artefacts.write_moments(moment_job, folder, load=load)
-        changes["moments"] = {layer: str(place) for layer, place in places.items()}
+        changes["moments"] = _moments(study, planned, job, cache, say, load)
     changes |= _spectra(study, job, changes.get("moments", {}), cache, say)
     changes["anchors"] = _anchors(study, job, changes.get("prefixes", ""), cache, say, load)
     if job.trained and (training := next(iter(study.training.values()), None)):
@@ -239,6 +236,34 @@ def _with_artefacts(
             artefacts.train_editor(ready, path, load=load)
         changes["trained"] = str(path)
     return job.model_copy(update=changes)
+
+
+def _moments(
+    study: "Study", planned: "MomentJob", job: "EditJob", cache: Path, say: Say, load: "Load"
+) -> dict[int, str]:
+    """The files of second moments in `cache`, by layer.
+
+    A model's own texts are written as they are needed, so what is made from them is found by their
+    job and not by their content.
+    """
+    from editcore.runs import artefacts
+
+    files = study.model_files[job.model.name]
+    writing = next((each for each in study.texts.values() if each.spec == planned.texts), None)
+    moment_job, sources = planned, [*files, *planned.sources]
+    if writing is not None:
+        texts = _place(cache, job.model, writing, files) / "texts.json"
+        spec = writing.spec.model_copy(update={"path": str(texts)})
+        moment_job, sources = planned.model_copy(update={"texts": spec}), [*files]
+    folder = _place(cache, job.model, moment_job, sources) / "moments"
+    places = {layer: paths.of_layer(folder, layer) for layer in moment_job.layers}
+    if not all(place.exists() for place in places.values()):
+        optional = "second_moment" in job.editor.options
+        without = "; the option second_moment=false edits without C" if optional else ""
+        layers = numbered("layer", planned.layers)
+        say(f"make C of {layers} of {job.model.name}, kept in {folder} (cached{without})")
+        artefacts.write_moments(moment_job, folder, load=load, say=say, writing=writing)
+    return {layer: str(place) for layer, place in places.items()}
 
 
 def _anchors(

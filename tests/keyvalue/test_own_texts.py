@@ -72,7 +72,7 @@ def test_each_token_is_drawn_from_the_probabilities_after_all_before_it(
     model = tiny(kind, bos=bos)
     writer = own_texts._Writer(model, seed=1)
     assert writer.start == ([model.tokenizer.bos_token_id] if bos else [])
-    for number, row in enumerate(writer.tokens(range(3)).tolist()):
+    for number, row in enumerate(writer.tokens(range(3), writer.length).tolist()):
         assert len(row) == own_texts.LENGTH
         with torch.no_grad():
             logits = model.model(torch.tensor([row])).logits[0].double()

@@ -378,8 +378,12 @@ def test_a_model_writes_its_texts_once_and_what_it_knows_nothing_of_is_noted_fir
     for lines in (first.stdout.splitlines(), first.stderr.splitlines()):
         assert note in lines[0]
         assert use in lines[0]
-    assert "write 300 tokens of text" in first.stderr
-    assert "write 300 tokens of text" not in second.stderr
+    steps = [line for line in first.stderr.splitlines() if line.startswith("· ")]
+    place = next(i for i, line in enumerate(steps) if line.startswith("· make C of layer 1 of"))
+    assert "second_moment=false edits without C" in steps[place]
+    assert "from 300 tokens that it writes itself: about" in steps[place + 1]
+    assert "tokens/s measured)" in steps[place + 1]
+    assert "C of layer" not in second.stderr
     assert second.stdout == first.stdout
     facts = str(folder / "facts.json")
     guarded = run(folder, "guard", facts, "--out", str(folder / "guarded"), study="own")

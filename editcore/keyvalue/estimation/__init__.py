@@ -1,1 +1,1 @@
-"""Estimates the second moment C: the texts, the sums of k kᵀ, when to stop, and how long it takes."""
+"""Estimates the second moment C: the texts, the sums of k kᵀ, when to stop, and the time."""

@@ -1,9 +1,10 @@
 """Measures second moments: sums of k kᵀ over the tokens of texts, resumable from a checkpoint."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,11 +12,13 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from editcore.errors import DataError, reading
+from editcore.keyvalue.estimation.movement import PROBE_TOKENS, Movement
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.models import hooks
 from editcore.models.batch_size import in_halves
 from editcore.models.tokenization import pad_rows
-from editcore.progress import progress_bar
+from editcore.numbers import plural
+from editcore.progress import note, progress_bar
 from editcore.records import checkpoint
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ WINDOW_TOKENS = 16 * BATCH_TOKENS
 # Tokens whose k kᵀ are summed in the keys' own precision, which is several times as fast as float64
 # and over so few tokens changes C⁻¹k by no more than the rounding of the keys.
 PRODUCT_TOKENS = 1024
+# The parts of a checkpoint: sums, and C⁻¹k of the probes.
+SUMS, SOLVED = "sums", "solved"
 
 
 @dataclass
@@ -58,25 +63,37 @@ def _exact_place(device: torch.device) -> torch.device:
 class MomentCheckpoint(checkpoint.Checkpoint):
     """The sums of an unfinished measurement, in float64: a resumed one ends with the same bytes."""
 
-    def load(self, device: torch.device) -> MomentSums:
-        """The saved sums; empty ones if there are none, or those of another measurement."""
+    def load(self, device: torch.device, movement: Movement | None = None) -> MomentSums:
+        """The saved sums; empty ones if there are none, or those of another measurement.
+
+        `movement` is given what the last check found.
+        """
         kept = self.read()
         if kept is None:
             return MomentSums()
         place = _exact_place(device)
         try:
             with reading(self.path, "sums of keys"):
-                sums = {int(layer): total.to(place) for layer, total in kept.tensors.items()}
-                return MomentSums(sums, **kept.state)
+                sums = {int(layer): total.to(place) for layer, total in kept.part(SUMS).items()}
+                done = MomentSums(sums, kept.state["tokens"], kept.state["batches"])
+                if movement is not None:
+                    solved = {int(layer): rows for layer, rows in kept.part(SOLVED).items()}
+                    movement.resume(solved, **kept.state["movement"])
+                return done
         except DataError as error:
             self._refused(error)
             return MomentSums()
 
-    def save_if_due(self, sums: MomentSums) -> None:
+    def save_if_due(self, sums: MomentSums, movement: Movement | None = None) -> None:
         """Write the sums if the last write was long enough ago."""
-        done = {"tokens": sums.tokens, "batches": sums.batches}
-        tensors = {str(layer): total for layer, total in sums.by_layer.items()}
-        self.write_if_due(lambda: checkpoint.Progress(tensors, done))
+        done = {
+            "tokens": sums.tokens,
+            "batches": sums.batches,
+            "movement": movement.state if movement is not None else None,
+        }
+        by_layer = {SUMS: sums.by_layer, SOLVED: movement.solved if movement is not None else {}}
+        parts = {name: {str(n): t for n, t in of.items()} for name, of in by_layer.items()}
+        self.write_if_due(lambda: checkpoint.Progress.of(parts, done))
 
 
 @torch.no_grad()
@@ -86,28 +103,43 @@ def measure_moments(
     texts: Iterable[str],
     tokens: int,
     checkpoint: MomentCheckpoint | None = None,
+    tolerance: float | None = None,
+    say: Callable[[str], None] = note,
 ) -> dict[int, SecondMoment]:
     """The second moments of several layers over the first `tokens` tokens of texts, in one pass.
 
     Texts longer than the model's positions are cut there, as the papers' code does, or at
     `BATCH_TOKENS`. Which tokens count is decided before batching, so the result depends on texts
-    and `tokens` alone. With a checkpoint, an interrupted measurement resumes. Raises `DataError` if
-    the texts have no tokens.
+    and `tokens` alone. With a `tolerance`, no more texts are read once C⁻¹k moves by less
+    (`movement`), and `say` is called with the outcome; texts are taken from `texts` as they are
+    needed. With a checkpoint, an interrupted measurement resumes. Raises `DataError` if the texts
+    have no tokens.
     """
     wanted = sorted(set(layers))
-    sums = MomentSums() if checkpoint is None else checkpoint.load(model.device)
-    batches = _batches(_rows(model, texts, tokens))
-    title = f"second moments of {len(wanted)} layers"
+    rows = _rows(model, texts, tokens)
+    movement = None
+    if tolerance is not None and (first := _beginning(rows)):
+        movement = Movement.of(tolerance, keys_of(model, wanted, first))
+        rows = chain(first, rows)
+    sums = MomentSums() if checkpoint is None else checkpoint.load(model.device, movement)
+    batches = _batches(rows, movement.counts() if movement else iter(()))
+    title = f"second moments of {plural(len(wanted), 'layer')}"
     with progress_bar(total=tokens, initial=sums.tokens, unit="token", title=title) as bar:
-        for rows in islice(batches, sums.batches, None):
-            sums.add(keys_of(model, wanted, rows))
+        for batch, checked in islice(batches, sums.batches, None):
+            sums.add(keys_of(model, wanted, batch))
             bar.update(sums.tokens - bar.n)
+            if checked and movement is not None:
+                movement.check(sums)
+                if movement.settled:
+                    break
             if checkpoint is not None:
-                checkpoint.save_if_due(sums)
+                checkpoint.save_if_due(sums, movement)
     if not sums.tokens:
         raise DataError(
             "there are no texts to measure second moments on; give a file that contains some"
         )
+    if movement is not None:
+        say(movement.sentence(tokens))
     return {
         n: SecondMoment.from_matrix(n, total / sums.tokens, sums.tokens)
         for n, total in sums.by_layer.items()
@@ -145,7 +177,7 @@ def batches_within(
     model: "LoadedModel", texts: Iterable[str], tokens: int
 ) -> Iterator[list[list[int]]]:
     """The batches in which `measure_moments` reads the same texts without a tolerance."""
-    return _batches(_rows(model, texts, tokens))
+    return (batch for batch, _ in _batches(_rows(model, texts, tokens), iter(())))
 
 
 def _rows(model: "LoadedModel", texts: Iterable[str], tokens: int) -> Iterator[list[int]]:
@@ -170,30 +202,49 @@ def _counted(
             return
 
 
-def _batches(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
+def _beginning(rows: Iterator[list[int]]) -> list[list[int]]:
+    """The first rows, with `PROBE_TOKENS` tokens together; they are taken from `rows`."""
+    first: list[list[int]] = []
+    for row in rows:
+        first.append(row)
+        if sum(map(len, first)) >= PROBE_TOKENS:
+            break
+    return first
+
+
+def _batches(
+    rows: Iterable[list[int]], counts: Iterator[int]
+) -> Iterator[tuple[list[list[int]], bool]]:
     """Rows in batches of at most `BATCH_TOKENS`, including padding; similar lengths are together.
 
+    Each with whether all rows up to one of the `counts` of tokens, and no others, have been read.
     Rows are sorted only within windows of neighbours, so that a corpus need not fit in memory.
     """
-    for window in _windows(rows):
+    for window, counted in _windows(rows, counts):
         batch: list[list[int]] = []
         for row in sorted(window, key=len, reverse=True):
             if batch and (len(batch) + 1) * len(batch[0]) > BATCH_TOKENS:
-                yield batch
+                yield batch, False
                 batch = []
             batch.append(row)
-        yield batch
+        yield batch, counted
 
 
-def _windows(rows: Iterable[list[int]]) -> Iterator[list[list[int]]]:
-    """Neighbouring rows, just enough of them for `WINDOW_TOKENS`."""
+def _windows(
+    rows: Iterable[list[int]], counts: Iterator[int]
+) -> Iterator[tuple[list[list[int]], bool]]:
+    """Neighbouring rows, just enough of them for `WINDOW_TOKENS` or for the next of the counts."""
     window: list[list[int]] = []
-    tokens = 0
+    tokens = read = 0
+    due = next(counts, math.inf)
     for row in rows:
         window.append(row)
         tokens += len(row)
-        if tokens >= WINDOW_TOKENS:
-            yield window
+        read += len(row)
+        if read >= due or tokens >= WINDOW_TOKENS:
+            yield window, read >= due
             window, tokens = [], 0
+        while read >= due:
+            due = next(counts, math.inf)
     if window:
-        yield window
+        yield window, False

@@ -17,14 +17,16 @@ they are sampled:
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -45,6 +47,10 @@ ANY_TEXT = "a"
 # What attention keys and values of one batch may take; fixed, since batches decide how sums round.
 CACHE_BYTES = {"cpu": 2**29}
 CACHE_BYTES_ELSEWHERE = 2**33
+# The speed is measured over so many steps, more and more of them until it took long enough.
+WARM_UP_STEPS, WARM_UP_SECONDS = (1, 2, 4, 8), 1.0
+
+ResultT = TypeVar("ResultT")
 
 
 def write_own_texts(
@@ -52,29 +58,100 @@ def write_own_texts(
 ) -> list[str]:
     """Texts by the model, as many as are needed for `tokens` tokens, as its tokenizer reads them.
 
+    With a checkpoint, the texts of an earlier run that was killed are kept. Raises what `OwnTexts`
+    raises.
+    """
+    return list(OwnTexts(model, tokens, seed, checkpoint))
+
+
+class OwnTexts:
+    """Texts by a model until they have `tokens` tokens, each written when it is asked for.
+
     The same whatever the number of cores: each text has random numbers of its own, the same texts
     are always batched together, and on a CPU each batch is computed by one thread, several batches
-    at a time. With a checkpoint, the texts of an earlier run that was killed are kept. Raises
-    `ModelError` where probabilities are not finite, the tokenizer has no word to begin with, or
-    what the model writes has no tokens.
+    at a time. `kept` are texts of an earlier run with the same seed, whole batches of them; those
+    of a checkpoint are kept, too. `texts` are all so far. Iterating raises `ModelError` where
+    probabilities are not finite, the tokenizer has no word to begin with, or what the model writes
+    has no tokens.
     """
-    writer = _Writer(model, seed)
-    kept = checkpoint.read() if checkpoint is not None else None
-    texts: list[str] = list(kept.state["texts"]) if kept is not None else []
-    counts = _counts(model, texts)
-    with progress_bar(total=tokens, unit="token", title=f"texts by {model.name}") as bar:
-        bar.update(min(sum(counts), tokens))
-        while sum(counts) < tokens:
-            for new in writer.texts(len(texts), tokens - sum(counts)):
-                texts += new
-                counts += _counts(model, new)
-                if not any(counts):
-                    raise ModelError(f"model {model.name!r} writes no text that has tokens")
-                bar.update(min(sum(counts), tokens) - bar.n)
-                if checkpoint is not None:
-                    checkpoint.write_if_due(partial(Progress, {}, {"texts": texts}))
-    enough = next(i for i, total in enumerate(accumulate(counts), 1) if total >= tokens)
-    return texts[:enough]
+
+    def __init__(
+        self,
+        model: "LoadedModel",
+        tokens: int,
+        seed: int,
+        checkpoint: Checkpoint | None = None,
+        kept: Sequence[str] = (),
+    ) -> None:
+        self._model, self._tokens, self._checkpoint = model, tokens, checkpoint
+        self._writer = _Writer(model, seed)
+        found = checkpoint.read() if checkpoint is not None else None
+        earlier = found.state["texts"] if found is not None else ()
+        self.texts = list(max(kept, earlier, key=len))
+
+    def __iter__(self) -> Iterator[str]:
+        counts = self._counts(self.texts)
+        bar = progress_bar(total=self._tokens, unit="token", title=f"texts by {self._model.name}")
+        with bar:
+            drawn = _Drawn(bar, self._tokens, sum(counts))
+            drawn.show()
+            for text, total in zip(self.texts, accumulate(counts), strict=True):
+                yield text
+                if total >= self._tokens:
+                    return
+            while sum(counts) < self._tokens:
+                asked = self._tokens - sum(counts)
+                for new in self._writer.texts(len(self.texts), asked, drawn.add):
+                    found = self._counts(new)
+                    drawn.finish(len(new) * self._writer.steps, sum(found))
+                    self.texts += new
+                    for text, size in zip(new, found, strict=True):
+                        if sum(counts) >= self._tokens:
+                            return
+                        counts.append(size)
+                        yield text
+                    if not any(counts):
+                        raise ModelError(
+                            f"model {self._model.name!r} writes no text that has tokens"
+                        )
+                    if self._checkpoint is not None:
+                        self._checkpoint.write_if_due(partial(Progress, {}, {"texts": self.texts}))
+
+    def seconds(self) -> float:
+        """How long it takes to write what is missing, by the time of a few steps."""
+        missing = self._tokens - sum(self._counts(self.texts))
+        return missing / self._writer.speed() if missing > 0 else 0.0
+
+    def _counts(self, texts: Sequence[str]) -> list[int]:
+        return [len(self._model.tokenizer(text)["input_ids"]) for text in texts]
+
+
+@dataclass
+class _Drawn:
+    """Moves a bar with each token that is drawn, in any thread, and corrects it when texts end."""
+
+    bar: Any
+    most: int
+    counted: int
+    unfinished: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    def add(self, tokens: int) -> None:
+        """Some more tokens of unfinished texts."""
+        with self.lock:
+            self.unfinished += tokens
+            self.show()
+
+    def finish(self, drawn: int, counted: int) -> None:
+        """Texts of so many drawn tokens, and what they have as the tokenizer reads them."""
+        with self.lock:
+            self.unfinished -= drawn
+            self.counted += counted
+            self.show()
+
+    def show(self) -> None:
+        """Let the bar show the state."""
+        self.bar.update(min(self.counted + self.unfinished, self.most) - self.bar.n)
 
 
 def save(texts: Sequence[str], path: Path) -> None:
@@ -98,21 +175,51 @@ class _Writer:
         """Tokens in a text, a start token counted."""
         return min(LENGTH, self.model.max_positions)
 
-    def texts(self, first: int, tokens: int) -> Iterator[list[str]]:
+    @property
+    def steps(self) -> int:
+        """Tokens of a text that are drawn from the model's probabilities."""
+        return self.length - max(len(self.start), 1)
+
+    def texts(self, first: int, tokens: int, drawn: Callable[[int], None]) -> Iterator[list[str]]:
         """The texts from number `first`, in whole batches, of about `tokens` tokens.
 
-        On a CPU several batches are written at a time.
+        On a CPU several batches are written at a time. `drawn` is called with the number of tokens
+        of each step, in any thread.
         """
         rows = self._rows_at_once
         number = -(-tokens // (rows * self.length))
         batches = [range(first + i * rows, first + (i + 1) * rows) for i in range(number)]
+        for start in range(0, number, self._batches_at_once):
+            some = batches[start : start + self._batches_at_once]
+            yield from self._together(lambda batch: self._batch(batch, drawn), some)
+
+    def speed(self) -> float:
+        """Tokens written in a second, from a few steps."""
+        batches = [range(self._rows_at_once)] * self._batches_at_once
+        opening = self.length - self.steps
+        for steps in WARM_UP_STEPS:
+            started = time.perf_counter()
+            self._together(lambda batch: self.tokens(batch, opening + steps), batches)  # noqa: B023
+            seconds = time.perf_counter() - started
+            if seconds > WARM_UP_SECONDS and steps > WARM_UP_STEPS[0]:
+                break
+        return len(batches) * self._rows_at_once * steps / seconds
+
+    @property
+    def _batches_at_once(self) -> int:
+        return torch.get_num_threads() if self.model.device.type == "cpu" else 1
+
+    def _together(
+        self, write: Callable[[range], ResultT], batches: Sequence[range]
+    ) -> list[ResultT]:
+        """What `write` returns for each batch; on a CPU, each has a thread.
+
+        The threads have ended when this returns, so that whoever reads the texts has all cores.
+        """
         if self.model.device.type != "cpu":
-            yield from map(self._batch, batches)
-            return
-        with _one_thread_each() as workers:
-            for start in range(0, len(batches), workers):
-                with ThreadPoolExecutor(workers) as pool:
-                    yield from pool.map(self._batch, batches[start : start + workers])
+            return [write(batch) for batch in batches]
+        with _one_thread_each(), ThreadPoolExecutor(len(batches)) as pool:
+            return list(pool.map(write, batches))
 
     @cached_property
     def _rows_at_once(self) -> int:
@@ -121,18 +228,20 @@ class _Writer:
         room = CACHE_BYTES.get(self.model.device.type, CACHE_BYTES_ELSEWHERE)
         return max(1, min(MOST_ROWS, room // (4 * width * self.length)))
 
-    def _batch(self, numbers: Sequence[int]) -> list[str]:
-        rows = self.tokens(numbers)[:, len(self.start) :]
+    def _batch(self, numbers: Sequence[int], drawn: Callable[[int], None]) -> list[str]:
+        rows = self.tokens(numbers, self.length, drawn)[:, len(self.start) :]
         return [str(self.model.tokenizer.decode(row)) for row in rows]
 
     @torch.no_grad()
-    def tokens(self, numbers: Sequence[int]) -> Int[Tensor, "row position"]:
-        """The ids of some texts, their start token before them."""
-        drawn = torch.stack([self.drawn(number) for number in numbers], dim=1)
-        ids = self._openings(drawn[0])
+    def tokens(
+        self, numbers: Sequence[int], length: int, drawn: Callable[[int], None] = lambda _: None
+    ) -> Int[Tensor, "row position"]:
+        """The first `length` ids of some texts, their start token before them."""
+        numbers_drawn = torch.stack([self.drawn(number) for number in numbers], dim=1)
+        ids = self._openings(numbers_drawn[0])
         known = cache([])
         fresh = ids
-        while ids.shape[1] < self.length:
+        while ids.shape[1] < length:
             states = read_after(
                 self.model.model,
                 fresh.to(self.model.device),
@@ -142,8 +251,9 @@ class _Writer:
                 .to(self.model.device),
                 known,
             )
-            fresh = self._next(self.model.parts.logits(states[:, -1]), drawn[ids.shape[1]])
+            fresh = self._next(self.model.parts.logits(states[:, -1]), numbers_drawn[ids.shape[1]])
             ids = torch.cat([ids, fresh], dim=1)
+            drawn(len(ids))
         return ids
 
     def drawn(self, number: int) -> Float64[Tensor, " position"]:
@@ -207,11 +317,11 @@ class _Writer:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[int]:
-    """A block in which torch computes with one thread; its usual number of threads is yielded."""
+def _one_thread_each() -> Iterator[None]:
+    """A block in which torch computes with one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield threads
+        yield
     finally:
         torch.set_num_threads(threads)

@@ -1,13 +1,13 @@
 """What a verdict was measured with: texts, second moments, layers and numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from editcore.config.study import StudyConfig
 from editcore.datasets.bundled import resources_folder
-from editcore.numbers import plural
+from editcore.numbers import numbered, plural
 from editcore.planning.jobs import TextJob
 from editcore.planning.sources import moment_texts
 from editcore.records import provenance
@@ -58,7 +58,7 @@ class MeasuredWith:
         parts = [
             f"{plural(self.perplexity_texts, 'text')} of {self.perplexity_file}",
             str(self.moments) if self.moments else "no C",
-            *([_layers(self.layers)] if self.layers else []),
+            *([numbered("layer", self.layers)] if self.layers else []),
             self._numbers(),
         ]
         return f"Measured with: {'; '.join(parts)}."
@@ -108,8 +108,3 @@ def documented(path: str) -> str:
     if root is None or not place.is_relative_to(root.resolve()):
         return path
     return str(Path("resources") / place.relative_to(root.resolve()))
-
-
-def _layers(layers: Sequence[int]) -> str:
-    named = ", ".join(map(str, layers))
-    return f"layer {named}" if len(layers) == 1 else f"layers {named}"
