@@ -41,9 +41,14 @@ def progress_bar(
     if sys.stderr.isatty():
         return tqdm(work, **what, mininterval=TERMINAL_SECONDS, dynamic_ncols=True)
     often = {"mininterval": FILE_SECONDS, "maxinterval": FILE_SECONDS}
-    return _Lines(work, **what, **often, bar_format=LINE)
+    # A second bar would otherwise move the cursor to a line of its own.
+    return _Lines(work, **what, **often, bar_format=LINE, position=0)
 
 
 def note(text: str) -> None:
-    """A line on standard error, above the bars that are drawn there."""
-    tqdm.write(text, file=sys.stderr)
+    """A line on standard error, in a terminal above its bars."""
+    if sys.stderr.isatty():
+        tqdm.write(text, file=sys.stderr)
+    else:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

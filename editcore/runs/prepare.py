@@ -51,7 +51,7 @@ CASES = "cases"
 ONE_SHARD = 1_000_000
 # Enough for keys of some hundreds of dimensions, and seconds of work on a small model.
 BUNDLED_TOKENS = 50_000
-# Of C without a study, where someone is waiting for it: about half of what a model's own texts leave
+# Of C without a study, when someone waits for it: about half of what a model's own texts leave
 # between C⁻¹k and that of real text (docs/performance.md). A study reads all tokens by default.
 TOLERANCE = 0.1
 # The optional sections of a study: the stages after its edits.

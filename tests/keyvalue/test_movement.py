@@ -54,7 +54,7 @@ def test_it_stops_and_says_so(model: LoadedModel) -> None:
     assert line.endswith(", less than 0.5")
     same = measure_moments(model, [0, 1], TEXTS, found[0].tokens)
     for layer in (0, 1):
-        torch.testing.assert_close(found[layer].matrix, same[layer].matrix, rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(found[layer].matrix, same[layer].matrix, rtol=1e-4, atol=1e-7)
 
 
 def test_without_a_tolerance_or_below_none_all_tokens_are_read(model: LoadedModel) -> None:

@@ -28,14 +28,16 @@ BATCH_TOKENS = 8192
 WINDOW_TOKENS = 16 * BATCH_TOKENS
 # Tokens whose k kᵀ are summed in the keys' own precision, which is several times as fast as float64
 # and over so few tokens changes C⁻¹k by no more than the rounding of the keys.
-PRODUCT_TOKENS = 1024
+PRODUCT_TOKENS = 4096
+# k kᵀ is symmetric: of each of these groups of columns, the rows above its first are left out.
+GROUPS = 8
 # The parts of a checkpoint: sums, and C⁻¹k of the probes.
 SUMS, SOLVED = "sums", "solved"
 
 
 @dataclass
 class MomentSums:
-    """Sums of k kᵀ in float64 by layer, with the number of tokens and of batches."""
+    """Sums of k kᵀ in float64 by layer, of which the lower triangle counts; tokens and batches."""
 
     by_layer: dict[int, Float64[Tensor, "d_key d_key"]] = field(default_factory=dict)
     tokens: int = 0
@@ -50,9 +52,17 @@ class MomentSums:
                 self.by_layer[layer] = zeros
             exact = rows if rows.dtype == torch.float64 else rows.float()
             for some in exact.split(PRODUCT_TOKENS):
-                self.by_layer[layer] += (some.T @ some).to(place)
+                for first in range(0, width, -(-width // GROUPS)):
+                    columns = slice(first, first - (-width // GROUPS))
+                    product = some[:, first:].T @ some[:, columns]
+                    self.by_layer[layer][first:, columns] += product.to(place)
         self.tokens += len(next(iter(keys.values())))
         self.batches += 1
+
+    def mean(self, layer: int) -> Float64[Tensor, "d_key d_key"]:
+        """C of a layer over the tokens so far."""
+        lower = self.by_layer[layer].tril()
+        return (lower + lower.tril(-1).T) / self.tokens
 
 
 def _exact_place(device: torch.device) -> torch.device:
@@ -116,17 +126,39 @@ def measure_moments(
     have no tokens.
     """
     wanted = sorted(set(layers))
+    sums, movement = _summed(model, wanted, texts, tokens, checkpoint, tolerance)
+    if not sums.tokens:
+        raise DataError(
+            "there are no texts to measure second moments on; give a file that contains some"
+        )
+    if movement is not None:
+        say(movement.sentence(tokens))
+    return {n: SecondMoment.from_matrix(n, sums.mean(n), sums.tokens) for n in wanted}
+
+
+def _summed(
+    model: "LoadedModel",
+    layers: Sequence[int],
+    texts: Iterable[str],
+    tokens: int,
+    checkpoint: MomentCheckpoint | None,
+    tolerance: float | None,
+) -> tuple[MomentSums, Movement | None]:
+    """The sums over at most `tokens` tokens of texts, and the last check, if there is a tolerance.
+
+    Nothing iterates over `texts` once this has returned, so a bar of theirs is closed.
+    """
     rows = _rows(model, texts, tokens)
     movement = None
     if tolerance is not None and (first := _beginning(rows)):
-        movement = Movement.of(tolerance, keys_of(model, wanted, first))
+        movement = Movement.of(tolerance, keys_of(model, layers, first))
         rows = chain(first, rows)
     sums = MomentSums() if checkpoint is None else checkpoint.load(model.device, movement)
     batches = _batches(rows, movement.counts() if movement else iter(()))
-    title = f"second moments of {plural(len(wanted), 'layer')}"
+    title = f"second moments of {plural(len(layers), 'layer')}"
     with progress_bar(total=tokens, initial=sums.tokens, unit="token", title=title) as bar:
         for batch, checked in islice(batches, sums.batches, None):
-            sums.add(keys_of(model, wanted, batch))
+            sums.add(keys_of(model, layers, batch))
             bar.update(sums.tokens - bar.n)
             if checked and movement is not None:
                 movement.check(sums)
@@ -134,16 +166,7 @@ def measure_moments(
                     break
             if checkpoint is not None:
                 checkpoint.save_if_due(sums, movement)
-    if not sums.tokens:
-        raise DataError(
-            "there are no texts to measure second moments on; give a file that contains some"
-        )
-    if movement is not None:
-        say(movement.sentence(tokens))
-    return {
-        n: SecondMoment.from_matrix(n, total / sums.tokens, sums.tokens)
-        for n, total in sums.by_layer.items()
-    }
+    return sums, movement
 
 
 def keys_of(
@@ -165,6 +188,8 @@ def keys_of(
         return {layer: one.input[real] for layer, one in seen.items() if one.input is not None}
 
     parts = [part for _, part in in_halves(run, rows)]
+    if len(parts) == 1:
+        return parts[0]
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
 

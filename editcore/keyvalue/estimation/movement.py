@@ -104,7 +104,7 @@ def _solved(
     sums: "MomentSums", layer: int, probes: Float[Tensor, "probe d_key"]
 ) -> Float64[Tensor, "probe d_key"] | None:
     """C⁻¹k with the sums so far; None if they have no inverse yet."""
-    matrix = sums.by_layer[layer].cpu() / sums.tokens
+    matrix = sums.mean(layer).cpu()
     factor = factored(matrix)
     return None if factor is None else SecondMoment(layer, matrix, factor, 0).solve(probes)
 
