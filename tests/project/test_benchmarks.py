@@ -97,3 +97,15 @@ def test_lean_starts_take_less_than_usual_ones(tmp_path: Path) -> None:
     assert found["ratio"] < 0.9
     assert found["lean"]["CPU s"] / found["plain"]["CPU s"] == found["ratio"]
     assert found["lean"]["modules"] < found["plain"]["modules"] - 1000
+
+
+def test_the_cost_of_c_is_timed_against_its_forward_passes() -> None:
+    few = ["--tokens", "600", "--rounds", "2", "--layers", "1,2"]
+    result = CliRunner().invoke(main, ["second-moment", "--model", "tiny-gpt2", *few])
+    assert result.exit_code == 0, result.output
+    found = dict(line.rsplit(maxsplit=1) for line in result.output.splitlines() if line.strip())
+    assert found["tokens"] == "600"
+    ratio = [float(found[f"C / forward {name}"]) for name in ("least", "median", "most")]
+    assert 0 < ratio[0] <= ratio[1] <= ratio[2]
+    for name in ("forward", "C"):
+        assert float(found[f"{name}, seconds per 10,000 tokens median"]) > 0
