@@ -145,9 +145,9 @@ TABLE = (
         outputs=(Output("out", OUT_FOLDER, "The folder to write, with one file per layer."),),
         brief="Estimate the second moments of a model's keys.",
         help="Estimate C, the second moment of the keys, for each layer that the job lists, in one "
-        "pass.\n\nThe log names the time that it takes, and the tokens that were read if the job has "
-        "a tolerance. An interrupted run resumes from its checkpoint. If the job names published "
-        "statistics, they are read instead.",
+        "pass.\n\nThe log names the time that it takes and, if the job has a tolerance, the tokens "
+        "that were read. An interrupted run resumes from its checkpoint. If the job names "
+        "published statistics, they are read instead.",
         examples=(
             "editcore moments --job results/jobs/moments/model=tiny-gpt2/1a2b3c4d.json \\",
             "  --out folder",

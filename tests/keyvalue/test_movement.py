@@ -121,7 +121,7 @@ def test_what_a_doubling_moves_is_the_distance_that_is_left() -> None:
     sums = MomentSums()
     for half in keys.split(1024):
         sums.add({0: half})
-        found.check(sums)
+        found.check(sums.mean, sums.tokens)
     limit = SecondMoment.from_matrix(0, torch.diag(scales.double() ** 2), 1)
     left = movement._moved(limit.solve(found.probes[0]), found.solved[0])
     assert found.moved == pytest.approx(left, rel=0.5)
@@ -132,7 +132,7 @@ def test_keys_of_no_dimension_more_than_tokens_are_not_compared() -> None:
     found = Movement.of(0.1, {0: torch.eye(4)})
     sums = MomentSums()
     sums.add({0: -torch.zeros(3, 4)})
-    found.check(sums)
+    found.check(sums.mean, sums.tokens)
     assert (found.moved, found.settled, found.solved) == (None, False, {})
 
 

@@ -53,6 +53,19 @@ def test_texts_depend_on_seed_and_tokens_and_not_on_layers(planned: Planner) -> 
     assert keys().isdisjoint(keys(tokens=701) | keys(seed=1))
 
 
+def test_a_tolerance_makes_another_c_from_the_same_texts(planned: Planner) -> None:
+    exact, early = (
+        planned(moments={"source": "model", "tokens": 700, "tolerance": tolerance})
+        for tolerance in (None, 0.1)
+    )
+    assert exact.texts.keys() == early.texts.keys()
+    assert exact.moments.keys().isdisjoint(early.moments)
+    assert [job.tolerance for job in early.moments.values()] == [0.1]
+    for wrong in (0, 1, -0.1, "nan"):
+        with pytest.raises(ConfigError, match=r"moments\.tolerance"):
+            parse(study_config(moments={"tolerance": wrong}), "s")
+
+
 def test_no_texts_are_written_that_no_editor_needs(planned: Planner) -> None:
     editors = {"plain": {"options": {"layer": 1, "second_moment": False}}}
     assert planned(editors=editors, moments={"source": "model"}).texts == {}

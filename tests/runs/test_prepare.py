@@ -13,7 +13,7 @@ from editcore.editing.session import Session
 from editcore.errors import DataError
 from editcore.planning.planner import plan
 from editcore.registry.registry import load_registry
-from editcore.runs.prepare import Choice, prepare, single_study, study_for
+from editcore.runs.prepare import TOLERANCE, Choice, prepare, single_study, study_for
 from tests.studies import TEXTS, record, write_config, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +59,19 @@ def test_no_stage_after_the_edits_can_prevent_it(name: str) -> None:
     }
     config = parse(base | {name: SECTIONS[name]}, "s")
     assert plan(single_study(config, "tiny-gpt2", "rome", HARD), "s").edits
+
+
+def test_only_an_own_model_without_a_study_ends_its_estimation_of_c_early(
+    tmp_path: Path, saved_model
+) -> None:
+    own = str(saved_model("gpt2"))
+    study = {"models": {"own": {"source": own}}, "editors": {"rome": {}}}
+    file = write_config(tmp_path / "study.yaml", study | {"datasets": {"hard": {"path": "h"}}})
+    tolerances = [
+        study_for(Choice(model, "rome", {}, config), HARD).moments.tolerance
+        for model, config in ((own, None), (own, file), ("tiny-gpt2", None))
+    ]
+    assert tolerances == [TOLERANCE, None, None]
 
 
 def test_artefacts_in_the_cache_in_this_format_are_used_again(

@@ -161,7 +161,7 @@ def _summed(
             sums.add(keys_of(model, layers, batch))
             bar.update(sums.tokens - bar.n)
             if checked and movement is not None:
-                movement.check(sums)
+                movement.check(sums.mean, sums.tokens)
                 if movement.settled:
                     break
             if checkpoint is not None:

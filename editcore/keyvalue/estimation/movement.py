@@ -9,18 +9,14 @@ The probes are keys of running text, from its beginning. They need not be kept o
 formula of Sherman and Morrison, adding kkᵀ to C changes the length of C⁻¹k and not its direction.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from editcore.keyvalue.second_moment import SecondMoment, factored
-
-if TYPE_CHECKING:
-    from editcore.keyvalue.estimation.moment_accumulator import MomentSums
 
 PROBES = 64
 # The probes are spread over this many tokens at the beginning of the texts.
@@ -73,14 +69,14 @@ class Movement:
             yield count
             count *= 2
 
-    def check(self, sums: "MomentSums") -> None:
-        """Solve with the sums so far, and compare with the check before."""
-        solved = {n: _solved(sums, n, probes) for n, probes in self.probes.items()}
+    def check(self, mean: Callable[[int], Float64[Tensor, "d_key d_key"]], tokens: int) -> None:
+        """Solve with C over `tokens` tokens, the `mean` of a layer, and compare with before."""
+        solved = {n: _solved(mean(n), n, probes) for n, probes in self.probes.items()}
         found = {n: each for n, each in solved.items() if each is not None}
         both = [n for n in self.probes if n in found and n in self.solved]
         moved = [_moved(self.solved[n], found[n]) for n in both]
         self.moved = max(moved) if len(moved) == len(self.probes) else None
-        self.solved, self.before, self.tokens = found, self.tokens, sums.tokens
+        self.solved, self.before, self.tokens = found, self.tokens, tokens
 
     def sentence(self, most: int) -> str:
         """What became of the estimation, which could have read `most` tokens."""
@@ -101,12 +97,12 @@ def _even(rows: Float[Tensor, "token d_key"]) -> Float[Tensor, "probe d_key"]:
 
 
 def _solved(
-    sums: "MomentSums", layer: int, probes: Float[Tensor, "probe d_key"]
+    matrix: Float64[Tensor, "d_key d_key"], layer: int, probes: Float[Tensor, "probe d_key"]
 ) -> Float64[Tensor, "probe d_key"] | None:
-    """C⁻¹k with the sums so far; None if they have no inverse yet."""
-    matrix = sums.mean(layer).cpu()
-    factor = factored(matrix)
-    return None if factor is None else SecondMoment(layer, matrix, factor, 0).solve(probes)
+    """C⁻¹k; None if C has no inverse yet."""
+    exact = matrix.cpu()
+    factor = factored(exact)
+    return None if factor is None else SecondMoment(layer, exact, factor, 0).solve(probes)
 
 
 def _moved(before: Float64[Tensor, "probe d_key"], now: Float64[Tensor, "probe d_key"]) -> float:

@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -90,32 +89,33 @@ class OwnTexts:
         self.texts = list(max(kept, earlier, key=len))
 
     def __iter__(self) -> Iterator[str]:
-        counts = self._counts(self.texts)
-        bar = progress_bar(total=self._tokens, unit="token", title=f"texts by {self._model.name}")
-        with bar:
-            drawn = _Drawn(bar, self._tokens, sum(counts))
-            drawn.show()
-            for text, total in zip(self.texts, accumulate(counts), strict=True):
-                yield text
-                if total >= self._tokens:
-                    return
-            while sum(counts) < self._tokens:
-                asked = self._tokens - sum(counts)
-                for new in self._writer.texts(len(self.texts), asked, drawn.add):
-                    found = self._counts(new)
-                    drawn.finish(len(new) * self._writer.steps, sum(found))
-                    self.texts += new
-                    for text, size in zip(new, found, strict=True):
-                        if sum(counts) >= self._tokens:
-                            return
-                        counts.append(size)
-                        yield text
-                    if not any(counts):
-                        raise ModelError(
-                            f"model {self._model.name!r} writes no text that has tokens"
-                        )
-                    if self._checkpoint is not None:
-                        self._checkpoint.write_if_due(partial(Progress, {}, {"texts": self.texts}))
+        total = 0
+        title = f"texts by {self._model.name}"
+        with progress_bar(total=self._tokens, unit="token", title=title) as bar:
+            for new in self._batches(_Drawn(bar, self._tokens)):
+                for text, size in zip(new, self._counts(new), strict=True):
+                    if total >= self._tokens:
+                        return
+                    total += size
+                    yield text
+
+    def _batches(self, drawn: "_Drawn") -> Iterator[list[str]]:
+        """The texts that there are, then new ones until there are enough tokens; all are kept."""
+        counted = sum(self._counts(self.texts))
+        drawn.finish(0, counted)
+        yield list(self.texts)
+        while counted < self._tokens:
+            asked = self._tokens - counted
+            for new in self._writer.texts(len(self.texts), asked, drawn.add):
+                size = sum(self._counts(new))
+                drawn.finish(len(new) * self._writer.steps, size)
+                counted += size
+                if not counted:
+                    raise ModelError(f"model {self._model.name!r} writes no text that has tokens")
+                self.texts += new
+                if self._checkpoint is not None:
+                    self._checkpoint.write_if_due(partial(Progress, {}, {"texts": self.texts}))
+                yield new
 
     def seconds(self) -> float:
         """How long it takes to write what is missing, by the time of a few steps."""
@@ -132,7 +132,7 @@ class _Drawn:
 
     bar: Any
     most: int
-    counted: int
+    counted: int = 0
     unfinished: int = 0
     lock: Lock = field(default_factory=Lock)
 
@@ -140,27 +140,22 @@ class _Drawn:
         """Some more tokens of unfinished texts."""
         with self.lock:
             self.unfinished += tokens
-            self.show()
+            self._show()
 
     def finish(self, drawn: int, counted: int) -> None:
         """Texts of so many drawn tokens, and what they have as the tokenizer reads them."""
         with self.lock:
             self.unfinished -= drawn
             self.counted += counted
-            self.show()
+            self._show()
 
-    def show(self) -> None:
-        """Let the bar show the state."""
+    def _show(self) -> None:
         self.bar.update(min(self.counted + self.unfinished, self.most) - self.bar.n)
 
 
 def save(texts: Sequence[str], path: Path) -> None:
     """Write texts as a JSON list, whole or not at all."""
     write_text(path, json.dumps(list(texts), indent=0, ensure_ascii=False) + "\n")
-
-
-def _counts(model: "LoadedModel", texts: Sequence[str]) -> list[int]:
-    return [len(model.tokenizer(text)["input_ids"]) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -199,7 +194,7 @@ class _Writer:
         opening = self.length - self.steps
         for steps in WARM_UP_STEPS:
             started = time.perf_counter()
-            self._together(lambda batch: self.tokens(batch, opening + steps), batches)  # noqa: B023
+            self._together(partial(self.tokens, length=opening + steps), batches)
             seconds = time.perf_counter() - started
             if seconds > WARM_UP_SECONDS and steps > WARM_UP_STEPS[0]:
                 break
