@@ -57,7 +57,11 @@ class Movement:
         return {"tokens": self.tokens, "before": self.before, "moved": self.moved}
 
     def resume(
-        self, solved: Mapping[int, Tensor], tokens: int, before: int, moved: float | None
+        self,
+        solved: Mapping[int, Float64[Tensor, "probe d_key"]],
+        tokens: int,
+        before: int,
+        moved: float | None,
     ) -> None:
         """Continue from a check of an earlier run."""
         self.solved, self.tokens, self.before, self.moved = dict(solved), tokens, before, moved
