@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from editcore.keyvalue.second_moment import SecondMoment, factored
+from editcore.keyvalue.second_moment import SecondMoment, factored, solve_factored
 from editcore.updates.delta import LowRankUpdate
 
 
@@ -43,9 +43,7 @@ def solve_against(
     """
     keys = keys.double().cpu()
     factor = factored(matrix)
-    return (
-        torch.full_like(keys, torch.nan) if factor is None else torch.cholesky_solve(keys, factor)
-    )
+    return torch.full_like(keys, torch.nan) if factor is None else solve_factored(factor, keys)
 
 
 def weigh_against(
@@ -53,7 +51,7 @@ def weigh_against(
 ) -> Float64[Tensor, "d_key case"]:
     """(A + K Kᵀ)⁻¹K for keys K and any positive semi-definite A, such as λC plus earlier keys."""
     keys = keys.double().cpu()
-    return solve_against(keys, matrix + keys @ keys.T)
+    return solve_against(keys, (keys @ keys.T).add_(matrix))
 
 
 def solve_least_squares(

@@ -25,12 +25,20 @@ REMEDY = "delete its folder and run again, so that `editcore moments` writes it"
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """C over `tokens` tokens, and its lower Cholesky factor."""
+    """C over `tokens` tokens, in the precision of its file or better, and its Cholesky factor.
+
+    The factor is the lower one.
+    """
 
     layer: int
-    matrix: Float64[Tensor, "d_key d_key"]
+    stored: Float[Tensor, "d_key d_key"]
     factor: Float64[Tensor, "d_key d_key"]
     tokens: int
+
+    @property
+    def matrix(self) -> Float64[Tensor, "d_key d_key"]:
+        """C; made from what is stored each time, since few computations need it."""
+        return self.stored.double()
 
     @classmethod
     def from_matrix(
@@ -57,7 +65,7 @@ class SecondMoment:
         [2.0, 4.0]
         """
         columns = keys.double().cpu().reshape(-1, keys.shape[-1]).T
-        return torch.cholesky_solve(columns, self.factor).T.reshape(keys.shape)
+        return solve_factored(self.factor, columns).T.reshape(keys.shape)
 
 
 def factored(
@@ -69,28 +77,37 @@ def factored(
     times the mean of the diagonal.
     """
     for ridge in RIDGES:
-        added = ridge * matrix.diagonal().mean() * torch.eye(len(matrix), dtype=torch.float64)
-        found = torch.linalg.cholesky_ex(matrix + added)
-        factor: Tensor = found.L
-        if not found.info and factor.isfinite().all():
+        factor = torch.empty_like(matrix).mT.copy_(matrix)  # column by column, as LAPACK stores it
+        factor.diagonal().add_(ridge * matrix.diagonal().mean())
+        _, info = torch.linalg.cholesky_ex(factor, out=(factor, torch.empty((), dtype=torch.int32)))
+        if not info and all(end.isfinite() for end in factor.mT.aminmax()):
             return factor
     return None
+
+
+def solve_factored(
+    factor: Float64[Tensor, "d_key d_key"], columns: Float64[Tensor, "d_key case"]
+) -> Float64[Tensor, "d_key case"]:
+    """A⁻¹B from the lower Cholesky factor of A; unlike `cholesky_solve`, without a copy of it."""
+    halfway = torch.linalg.solve_triangular(factor, columns, upper=False)
+    found: Tensor = torch.linalg.solve_triangular(factor.mT, halfway, upper=True)
+    return found
 
 
 def save(moment: SecondMoment, path: Path, metadata: dict[str, str]) -> None:
     """Write C and its factor as float32 and float64, whole or not at all."""
     about = {**metadata, "layer": str(moment.layer), "tokens": str(moment.tokens)}
-    save_tensors(path, {"matrix": moment.matrix.float(), "factor": moment.factor}, about)
+    save_tensors(path, {"matrix": moment.stored.float(), "factor": moment.factor}, about)
 
 
 def load(path: Path) -> SecondMoment:
     """Read what `save` wrote; `DataError` for anything else."""
     with opened(path, "second moment", REMEDY) as file:
-        matrix, factor = file["matrix"].double(), file["factor"].double()
+        matrix, factor = file["matrix"], file["factor"].double()
         square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
         require(square and matrix.shape == factor.shape, "C and its factor are not square matrices")
-        finite = matrix.isfinite().all() and factor.isfinite().all()
-        require(bool(finite), "not every number is finite")
+        ends = (*matrix.aminmax(), *factor.aminmax())  # NaN if there is one
+        require(all(end.isfinite() for end in ends), "not every number is finite")
         return SecondMoment(int(file.about["layer"]), matrix, factor, int(file.about["tokens"]))
 
 
@@ -99,9 +116,9 @@ def load_for(model: "LoadedModel", layer: int, path: Path) -> SecondMoment:
     moment = load(path)
     name = model.parts.down_weight(layer)
     width = model.model.get_parameter(name).shape[0 if stores_transposed(model.model, name) else 1]
-    if len(moment.matrix) != width:
+    if len(moment.factor) != width:
         raise DataError(
-            f"{path} is for keys with {len(moment.matrix)} numbers, but those of layer {layer} of "
+            f"{path} is for keys with {len(moment.factor)} numbers, but those of layer {layer} of "
             f"{model.name!r} have {width}; give the statistics of this model, or delete the file"
         )
     return moment
