@@ -306,14 +306,16 @@ def _nll(
     predicted = rows.mask[:, 1:].bool()
     states, targets = hidden[:, :-1][predicted], rows.ids[:, 1:][predicted]
     chunk = rows_of_logits(model)
-    found, seen = [], []
+
+    def score(at: slice) -> tuple[Tensor, SeenT]:
+        """The NLLs of some tokens; the scores of the whole vocabulary are gone when it returns."""
+        logs = log_softmax(model.parts.logits(states[at]).float(), dim=-1)
+        return -logs.gather(1, targets[at, None])[:, 0], see(at, logs)
+
     with model.arithmetic():
-        for first in range(0, len(states), chunk):
-            at = slice(first, first + chunk)
-            logs = log_softmax(model.parts.logits(states[at]).float(), dim=-1)
-            found.append(-logs.gather(1, targets[at, None])[:, 0])
-            seen.append(see(at, logs))
-    nll = torch.cat(found)
+        scored = [score(slice(first, first + chunk)) for first in range(0, len(states), chunk)]
+    seen = [each for _, each in scored]
+    nll = torch.cat([each for each, _ in scored])
     bad = ~nll.isfinite()
     row = torch.arange(len(rows.ids), device=nll.device)[:, None].expand_as(predicted)[predicted]
     zeros = torch.zeros(len(rows.ids), dtype=torch.float64, device=nll.device)

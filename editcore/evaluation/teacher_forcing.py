@@ -1,6 +1,6 @@
 """Teacher forcing: models' predictions of given targets, many cases and edits in one pass."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from editcore.evaluation.overlay import (
     edited_models,
     recording_activations,
 )
-from editcore.models.batch_size import in_halves, tokens_per_pass
+from editcore.models.batch_size import in_halves, neighbours, rows_of_logits, tokens_per_pass
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, bucket_by_length, pad_rows
 from editcore.requests import EditRequest
@@ -221,34 +221,41 @@ class _Asking:
         return self._by_case(found)
 
     def _ask(self, batch: Sequence[int]) -> dict[int, Answer]:
-        return self._read(batch, self._scores(batch, self._run(self._padded(batch))))
+        hidden = self._run(self._padded(batch))
+        found: dict[int, Answer] = {}
+        for some, scores in self._scores(batch, hidden):
+            found |= self._read([batch[place] for place in some], scores)
+        return found
 
     def edited(self, group: EditedModels) -> list[tuple[Answers, Answers]]:
-        """Every case's answers before and after the edit of the group's member."""
+        """Every case's answers before and after the edit of the group's member.
+
+        One batch is read by all models before the next, so that only one is kept.
+        """
         before: dict[int, Answer] = {}
         after: dict[int, Answer] = {}
-        kept: list[_Kept] = []
-
-        def look(batch: Sequence[int]) -> tuple[dict[int, Answer], _Kept]:
-            rows = self._padded(batch)
-            with recording_activations(self._model, group.start) as seen:
-                hidden = self._run(rows)
-            scores = self._scores(batch, hidden)
-            likeliest = [Likeliest.of(each) for each in scores.split(self._sizes(batch))]
-            return self._read(batch, scores), _Kept(batch, rows, seen, likeliest)
-
         for batch in self._batches:
-            for _, (answers, piece) in in_halves(look, batch):
+            for _, (answers, kept) in in_halves(partial(self._look, group), batch):
                 before |= answers
-                kept.append(piece)
-        with group.in_place():
-            for piece in kept:
-                for _, answers in in_halves(partial(self._ask_again, group, piece), piece.places):
-                    after |= answers
+                with group.in_place():
+                    for _, again in in_halves(partial(self._ask_again, group, kept), kept.places):
+                        after |= again
         return list(zip(self._by_case(before), self._by_case(after), strict=True))
 
+    def _look(self, group: EditedModels, batch: Sequence[int]) -> tuple[dict[int, Answer], _Kept]:
+        """The unedited model's answers to a batch, and what the edited ones start from."""
+        rows, found = self._padded(batch), dict[int, Answer]()
+        likeliest: list[Likeliest] = []
+        with recording_activations(self._model, group.start) as seen:
+            hidden = self._run(rows)
+        for places, scores in self._scores(batch, hidden):
+            some = [batch[place] for place in places]
+            found |= self._read(some, scores)
+            likeliest += [Likeliest.of(each) for each in scores.split(self._sizes(some))]
+        return found, _Kept(batch, rows, seen, likeliest)
+
     def _ask_again(
-        self, group: EditedModels, kept: "_Kept", places: Sequence[int]
+        self, group: EditedModels, kept: _Kept, places: Sequence[int]
     ) -> dict[int, Answer]:
         """The edited models' answers to some rows of a batch that was kept."""
         batch = [kept.batch[place] for place in places]
@@ -256,8 +263,11 @@ class _Asking:
         index = torch.tensor(places, device=device)
         edit = torch.tensor([self._edit[i] for i in batch], device=device)
         hidden = group.hidden(kept.rows.rows(index), kept.seen.rows(index), edit)
-        before = Likeliest.joined([kept.likeliest[place] for place in places])
-        return self._read(batch, self._scores(batch, hidden), before)
+        found: dict[int, Answer] = {}
+        for some, scores in self._scores(batch, hidden):
+            before = Likeliest.joined([kept.likeliest[places[place]] for place in some])
+            found |= self._read([batch[place] for place in some], scores, before)
+        return found
 
     def _padded(self, batch: Sequence[int]) -> PaddedRows:
         rows = [self._rows[i] for i in batch]
@@ -274,16 +284,20 @@ class _Asking:
         """The number of each row's target tokens."""
         return [len(self._targets[i]) for i in batch]
 
-    def _scores(self, batch: Sequence[int], hidden: torch.Tensor) -> torch.Tensor:
-        """The log-probabilities `[target token, vocabulary]` at the places of the rows' targets."""
-        places = [
-            (row, len(self._rows[i]) - size + k)
-            for row, (i, size) in enumerate(zip(batch, self._sizes(batch), strict=True))
-            for k in range(size)
-        ]
-        row, column = torch.tensor(places, device=hidden.device).T
-        with self._model.arithmetic():
-            return self._model.parts.logits(hidden[row, column]).float().log_softmax(-1)
+    def _scores(
+        self, batch: Sequence[int], hidden: torch.Tensor
+    ) -> Iterator[tuple[range, torch.Tensor]]:
+        """Some rows of a batch at a time, by their places in it, with their log-probabilities.
+
+        These are `[target token, vocabulary]`, at the places of the rows' targets.
+        """
+        lengths, sizes = [len(self._rows[i]) for i in batch], self._sizes(batch)
+        for some in neighbours(sizes, rows_of_logits(self._model)):
+            at = [(row, lengths[row] - sizes[row] + k) for row in some for k in range(sizes[row])]
+            row, column = torch.tensor(at, device=hidden.device).T
+            with self._model.arithmetic():
+                scores = self._model.parts.logits(hidden[row, column]).float().log_softmax(-1)
+            yield some, scores
 
     def _read(
         self, batch: Sequence[int], scores: torch.Tensor, before: Likeliest | None = None
@@ -295,7 +309,8 @@ class _Asking:
         sizes = self._sizes(batch)
         token = torch.tensor([t for i in batch for t in self._targets[i]], device=scores.device)
         chosen = scores.gather(1, token[:, None])[:, 0].cpu().split(sizes)
-        finite = scores.isfinite().all(-1)
+        least, most = scores.aminmax(dim=-1)  # NaN if there is one
+        finite = least.isfinite() & most.isfinite()
         best = torch.where(finite, scores.argmax(-1), -1).cpu().split(sizes)
         moved: list[tuple[float | None, float | None]] = [(None, None)] * len(batch)
         if before is not None:

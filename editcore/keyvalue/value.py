@@ -53,6 +53,12 @@ class ValueProblem:
         return max(*spans, len(self.kl_prompt.ids) - self.kl_prompt.subject)
 
     @property
+    def length(self) -> int:
+        """Tokens of the longest row, of which the last to be predicted is no part."""
+        longest = max(len(prompt.ids) for prompt in self.prompts)
+        return max(longest + len(self.target) - 1, len(self.kl_prompt.ids))
+
+    @property
     def tokens(self) -> int:
         """Number of tokens that run again in every step of the search, including padding."""
         return (len(self.prompts) + 1) * self.suffix

@@ -23,9 +23,10 @@ from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.value import NONFINITE, Value, ValueProblem, pose
 from editcore.keyvalue.value_rows import Rows, find_places
 from editcore.models import hooks
-from editcore.models.batch_size import in_halves, tokens_per_search
+from editcore.models.batch_size import SearchSize, in_halves, search_budget
 from editcore.models.kv_cache import KeysValues, cache, held, read_after, shape_only
 from editcore.models.loading import LoadedModel
+from editcore.models.memory import give_back
 from editcore.models.tokenization import pad_rows
 from editcore.progress import progress_bar
 from editcore.requests import EditRequest
@@ -163,7 +164,8 @@ class ValueSearch:
         """The loss of every case."""
         options, places = self._options, now.rows.places
         scores = self._scores(now.rows, now.delta)
-        predicted, after = scores[: len(places.row)], scores[len(places.row) :].log_softmax(-1)
+        predicted, last = scores.split([len(places.row), len(now.cases)])
+        after = last.log_softmax(-1)
         if now.kl_before is None:  # δ is 0: the model is still as it was before
             now.kl_before = after.detach()
         if options.agreement_steps is not None:
@@ -318,35 +320,66 @@ def optimise(
     problems: Sequence[ValueProblem],
     options: ValueOptions,
     *,
-    tokens_per_batch: int | None = None,
+    bytes_per_batch: int | None = None,
 ) -> Iterator[tuple[int, Value]]:
     """Yield (index, v*) of every problem as it is found; each gets what it would get alone.
 
-    Problems with suffixes of similar length are optimised together, at most `tokens_per_batch`
-    tokens of suffix in one batch; by default as many as fit the budget of `tokens_per_search`.
+    Problems with suffixes of similar length are optimised together, as many as `bytes_per_batch`
+    allows; by default it is `search_budget`.
     """
-    budget = tokens_per_batch or tokens_per_search(model, options.layer)
+    limit = bytes_per_batch or search_budget(model.device)
+    size = SearchSize.of(model, options.layer)
     order = sorted(range(len(problems)), key=lambda i: (problems[i].suffix, i))
 
     def search(batch: Sequence[int]) -> list[tuple[int, Value]]:
         running = ValueSearch(model, [problems[i] for i in batch], options)
         return [(batch[case], value) for case, value in running.run()]
 
-    for batch in _batches(problems, order, budget):
+    for batch, taken in _batches(problems, order, size, limit):
         for _, found in in_halves(search, batch):
             yield from found
+        give_back(taken)
 
 
 def _batches(
-    problems: Sequence[ValueProblem], order: Sequence[int], budget: int
-) -> Iterator[list[int]]:
+    problems: Sequence[ValueProblem], order: Sequence[int], size: SearchSize, limit: int
+) -> Iterator[tuple[list[int], int]]:
+    """Batches of problems by index, each with the bytes that its search takes."""
     batch: list[int] = []
-    rows = 0
+    extent = _Extent()
     for i in order:
-        rows += len(problems[i].prompts) + 1
-        if batch and rows * problems[i].suffix > budget:
-            yield batch
-            batch, rows = [], len(problems[i].prompts) + 1
+        own = _Extent.of(problems[i])
+        if batch and extent.joined(own).bytes(size) > limit:
+            yield batch, extent.bytes(size)
+            batch, extent = [], _Extent()
         batch.append(i)
+        extent = extent.joined(own)
     if batch:
-        yield batch
+        yield batch, extent.bytes(size)
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """The rows of a batch, the columns that run again, all columns, and the predicted tokens."""
+
+    rows: int = 0
+    again: int = 0
+    whole: int = 0
+    predicted: int = 0
+
+    @classmethod
+    def of(cls, problem: ValueProblem) -> "_Extent":
+        """That of one problem."""
+        templates = len(problem.prompts)
+        predicted = templates * len(problem.target) + 1
+        return cls(templates + 1, problem.suffix, problem.length, predicted)
+
+    def joined(self, other: "_Extent") -> "_Extent":
+        """That of both, padded to one length."""
+        again, whole = max(self.again, other.again), max(self.whole, other.whole)
+        return _Extent(self.rows + other.rows, again, whole, self.predicted + other.predicted)
+
+    def bytes(self, size: SearchSize) -> int:
+        """What its search takes."""
+        row = self.again * size.again + self.whole * size.whole
+        return self.rows * row + self.predicted * size.predicted

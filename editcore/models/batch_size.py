@@ -1,6 +1,7 @@
 """Batch sizes from a memory budget."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -47,6 +48,22 @@ def in_halves(
     yield from in_halves(work, items[middle:])
 
 
+def neighbours(sizes: Sequence[int], limit: int) -> Iterator[range]:
+    """The indices of neighbours whose sizes are at most `limit` together; one may be larger.
+
+    >>> list(neighbours([2, 3, 4, 9, 1], limit=5))
+    [range(0, 2), range(2, 3), range(3, 4), range(4, 5)]
+    """
+    first, total = 0, 0
+    for i, size in enumerate(sizes):
+        if i > first and total + size > limit:
+            yield range(first, i)
+            first, total = i, 0
+        total += size
+    if sizes:
+        yield range(first, len(sizes))
+
+
 def budget(device: torch.device) -> int:
     """Number of bytes that one batch may take."""
     if device.type == "cuda":
@@ -66,6 +83,34 @@ def tokens_per_search(model: LoadedModel, layer: int) -> int:
     return max(1, budget(model.device) // (4 * floats))
 
 
+@dataclass(frozen=True)
+class SearchSize:
+    """The bytes that a step of the search for v* takes, in float32, for each token of three kinds.
+
+    Those that run `again` take, in each block from the edited one on, about 6 vectors as wide as
+    the states and 3 as wide as a key. All tokens of a row (`whole`) take their keys and values of
+    attention twice: what is kept, and what attention reads. Those that are `predicted` take 3 rows
+    as wide as the vocabulary.
+    """
+
+    again: int
+    whole: int
+    predicted: int
+
+    @classmethod
+    def of(cls, model: LoadedModel, layer: int) -> "SearchSize":
+        """Those of a model whose block `layer` is edited."""
+        width, key = _widths(model)
+        blocks = 4 * (model.parts.depth - layer)
+        attention = 4 * _attention_width(model)
+        return cls(blocks * (6 * width + 3 * key), blocks * attention, 12 * _vocabulary(model))
+
+
+def search_budget(device: torch.device) -> int:
+    """Number of bytes that one batch of a search for v* may take: half of the budget."""
+    return budget(device) // 2
+
+
 def tokens_per_pass(model: LoadedModel) -> int:
     """Number of tokens that take an eighth of the budget in a pass without gradients."""
     width, key = _widths(model)
@@ -74,21 +119,25 @@ def tokens_per_pass(model: LoadedModel) -> int:
 
 def tokens_held(model: LoadedModel) -> int:
     """Number of tokens whose keys and values take half of the budget."""
-    config = model.model.config
-    heads = int(config.num_attention_heads)
-    shared = int(getattr(config, "num_key_value_heads", None) or heads)
-    width = int(config.hidden_size) * shared // heads
-    size = model.model.dtype.itemsize * 2 * model.parts.depth * width
+    size = model.model.dtype.itemsize * 2 * model.parts.depth * _attention_width(model)
     return max(1, budget(model.device) // 2 // size)
 
 
 def rows_of_logits(model: LoadedModel) -> int:
-    """Number of rows of float32 logits that take an eighth of the budget."""
-    return max(1, budget(model.device) // 8 // (4 * _vocabulary(model)))
+    """Number of rows of float32 logits that take a sixteenth of the budget."""
+    return max(1, budget(model.device) // 16 // (4 * _vocabulary(model)))
 
 
 def _vocabulary(model: LoadedModel) -> int:
     return int(model.model.config.vocab_size)
+
+
+def _attention_width(model: LoadedModel) -> int:
+    """The width of a token's keys of attention; less than the states' if heads share keys."""
+    config = model.model.config
+    heads = int(config.num_attention_heads)
+    shared = int(getattr(config, "num_key_value_heads", None) or heads)
+    return int(config.hidden_size) * shared // heads
 
 
 def _widths(model: LoadedModel) -> tuple[int, int]:

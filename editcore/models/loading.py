@@ -27,6 +27,7 @@ from editcore.models.chat import turn_of
 from editcore.models.gguf import loadable
 from editcore.models.gpu import lease
 from editcore.models.hub import cache_only
+from editcore.models.memory import use_sparingly
 from editcore.models.proof import prove
 from editcore.models.quiet import quiet_for_folders
 from editcore.models.tokenization import continuation_ids
@@ -239,6 +240,7 @@ def require_fit(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenize
 def load_spec(spec: "ModelSpec", registry: Registry) -> LoadedModel:
     """Load the model that a job names, on a GPU of its own if its device is `cuda`."""
     lease(spec.device)
+    use_sparingly(spec.device)
     _require_device(spec.name, spec.device)
     return load_model(
         spec.name,

@@ -78,7 +78,7 @@ def test_one_batch_equals_one_by_one() -> None:
     model = loaded("gpt2")
     problems = posed(model)
     together = found(model, problems, OPTIONS)
-    alone = found(model, problems, OPTIONS, tokens_per_batch=1)
+    alone = found(model, problems, OPTIONS, bytes_per_batch=1)
     for a, b in zip(together, alone, strict=True):
         assert_same(a, b)
 
@@ -112,7 +112,7 @@ def test_a_non_finite_loss_ends_its_case_alone() -> None:
     rows.states[rows.case == 1] = float("nan")
     broken = dict(search.run())
     assert (broken[1].steps, broken[1].loss) == (1, pytest.approx(math.nan, nan_ok=True))
-    alone = found(model, problems, OPTIONS, tokens_per_batch=1)
+    alone = found(model, problems, OPTIONS, bytes_per_batch=1)
     for case in (0, 2):
         assert_same(broken[case], alone[case])
 
