@@ -13,6 +13,7 @@ import click
 import torch
 
 from benchmarks.grading import costs
+from benchmarks.memory import peaks
 from benchmarks.moments import Comparison
 from benchmarks.products import speeds
 from benchmarks.race.race import race as run_race
@@ -83,6 +84,7 @@ def main() -> None:
       python -m benchmarks products --model path/to/model
       python -m benchmarks start
       python -m benchmarks second-moment --model tiny-gpt2 --layers 2
+      python -m benchmarks memory --model gpt2-small --cases 1,4,12,24
     """
 
 
@@ -302,6 +304,45 @@ def second_moment(
         torch.set_num_threads(threads)
     model = load_model("model", source)
     finish(second_moment_costs(model, numbers(layers), read_texts(texts), tokens, rounds), out)
+
+
+@main.command()
+@click.option(
+    "--model",
+    default="gpt2-small",
+    show_default=True,
+    help=f"A shape with random weights ({', '.join(SHAPES)}), or any source of a model.",
+)
+@click.option("--layer", default=5, show_default=True, help="The layer that is edited.")
+@click.option("--cases", default="1,4,12,24", show_default=True, help="Cases in a shard.")
+@click.option("--texts", default=50, show_default=True, help="Texts for perplexity.")
+@click.option(
+    "--steps",
+    default=20,
+    show_default=True,
+    help="Steps of the search for v*; memory does not depend on them.",
+)
+@PRECISION
+@THREADS
+@PUBLISHED
+@OUT
+def memory(
+    model: str,
+    layer: int,
+    cases: str,
+    texts: int,
+    steps: int,
+    precision: Precision,
+    threads: int | None,
+    folder: Path | None,
+    out: Path | None,
+) -> None:
+    """The peak memory of ROME's edits and their perplexity, by the number of cases in a shard."""
+    spec = Spec(model, layer, precision, texts, "", published=str(folder) if folder else None)
+    spec = replace(spec, threads=threads, steps=steps)
+    found = {"peak memory by cases, MB": peaks(spec, numbers(cases))}
+    given = {"device": "cpu", "precision": precision, "folder": folder}
+    finish({"model": model, "layer": layer, **found, **machine(given)}, out)
 
 
 def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

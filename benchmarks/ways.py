@@ -43,9 +43,9 @@ class Done:
 class Fast:
     """editcore's implementation: all cases together."""
 
-    def __init__(self, model: LoadedModel, workload: Workload, layer: int) -> None:
+    def __init__(self, model: LoadedModel, workload: Workload, layer: int, steps: int = 20) -> None:
         self.model, self.workload = model, workload
-        self.config = RomeConfig(layer=layer, second_moment=False)
+        self.config = RomeConfig(layer=layer, second_moment=False, steps=steps)
         prefixes = ContextPrefixes(workload.templates, model.name, 0)
         self.context = EditContext(model, prefixes, key_strategy=mixed)
         self.edited = EditedPerplexity(model, measured.tokenize(model, workload.texts))
@@ -67,7 +67,8 @@ class Fast:
             context = replace(self.context, values={self.config.value_options(): stored})
             for name in names:
                 kind, keys = WAYS[name]
-                config = kind(layer=self.config.layer, second_moment=False)
+                given = {"layer": self.config.layer, "steps": self.config.steps}
+                config = kind(**given, second_moment=False)
                 shared = replace(context, key_strategy=keys)
                 for result in RomeEditor(config).edit_each(shared, requests):
                     assert result.delta is not None, result.status

@@ -25,11 +25,12 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Side:
-    """A running side, and the seconds from its start until it was ready."""
+    """A running side, the seconds from its start until it was ready, and its peak memory then."""
 
     process: "subprocess.Popen[str]"
     log: Path
     start: float
+    memory: float
 
     def sweep(self, start: int, count: int) -> Answer:
         """Edit `count` cases, and measure each edited model."""
@@ -56,8 +57,8 @@ def side(spec: Spec, folder: Path) -> Iterator[Side]:
             cwd=ROOT,
         )
     try:
-        answer(process, log)
-        yield Side(process, log, time.perf_counter() - started)
+        ready = answer(process, log)
+        yield Side(process, log, time.perf_counter() - started, ready["memory"])
     finally:
         process.kill()
         process.wait()

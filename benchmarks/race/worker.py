@@ -22,6 +22,7 @@ from benchmarks.ways import Done, Fast, Plain
 from benchmarks.workload import Workload, bundled, published
 from editcore.config.study import Precision
 from editcore.models.loading import load_tokenizer
+from editcore.models.memory import use_sparingly
 from editcore.requests import EditRequest
 from editcore.updates.delta import Delta, save_deltas
 
@@ -38,6 +39,7 @@ class Spec:
     peer: str | None = None
     published: str | None = None
     threads: int | None = None
+    steps: int = 20
 
 
 def sides(spec: Spec) -> tuple["Fast | PeerWay", Workload]:
@@ -55,7 +57,8 @@ def sides(spec: Spec) -> tuple["Fast | PeerWay", Workload]:
         tokenizer=tokenizer,
     )
     if spec.peer is None:
-        return Fast(model, workload, spec.layer), workload
+        use_sparingly("cpu")
+        return Fast(model, workload, spec.layer, spec.steps), workload
     return PeerWay(model, workload, spec.layer, Path(spec.peer)), workload
 
 

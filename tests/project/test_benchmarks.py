@@ -109,3 +109,13 @@ def test_the_cost_of_c_is_timed_against_its_forward_passes() -> None:
     assert 0 < ratio[0] <= ratio[1] <= ratio[2]
     for name in ("forward", "C"):
         assert float(found[f"{name}, seconds per 10,000 tokens median"]) > 0
+
+
+def test_the_peak_of_a_shard_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "memory.json"
+    few = ["--model", "tiny-gpt2", "--layer", "2", "--cases", "1,2", "--steps", "1", "--texts", "2"]
+    result = CliRunner().invoke(main, ["memory", *few, "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(out.read_text())["peak memory by cases, MB"]
+    assert found.keys() == {"1", "2"}
+    assert all(100 < peak < 5000 for peak in found.values())
