@@ -107,8 +107,8 @@ class SearchSize:
 
 
 def search_budget(device: torch.device) -> int:
-    """Number of bytes that one batch of a search for v* may take: half of the budget."""
-    return budget(device) // 2
+    """Number of bytes that one batch of a search for v* may take: three quarters of the budget."""
+    return budget(device) * 3 // 4
 
 
 def tokens_per_pass(model: LoadedModel) -> int:
