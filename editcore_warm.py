@@ -34,6 +34,8 @@ COMMANDS = (
     "sequence", "downstream", "survive", "layers", "mechanism",
 )  # fmt: skip
 """The commands that run a job with a model."""
+# Half of a study's jobs run tasks; and it brings pandas, which pyarrow imports for every table.
+TASKS = "lm_eval.tasks"
 # Variables that libraries read when they are loaded; numbers of threads can be set later.
 READ_WHEN_LOADED = ("CUDA", "GLIBC", "HF_", "LD_", "MALLOC", "MKL", "OPENBLAS", "PYTHON", "TORCH")
 THREADS = "_NUM_THREADS"
@@ -249,6 +251,8 @@ class Server:
                 editcore_lean.install()
                 for name in editcore_lean.LIBRARIES:
                     importlib.import_module(name)
+                with contextlib.suppress(ImportError):  # an installation without lm-eval
+                    importlib.import_module(TASKS)
             except Exception:  # the command then says what is wrong
                 return False
             gc.freeze()

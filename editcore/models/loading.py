@@ -184,7 +184,7 @@ def load_model(
     }
     try:
         enough = enough_memory(f"load model {name!r}")
-        with uncollected(), quiet_for_folders(place), enough, _NothingDrawn():
+        with uncollected(), quiet_for_folders(place), enough, _WithoutCompiler():
             tokenizer = _tried(name, AutoTokenizer.from_pretrained(place, **options))
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 place,
@@ -210,10 +210,11 @@ def load_model(
     return replace(wrap_model(name, model, tokenizer, precision, registry), turn=turn)
 
 
-class _NothingDrawn(TorchFunctionMode):
-    """A block in which no weights without memory are initialised; those of a file come later.
+class _WithoutCompiler(TorchFunctionMode):
+    """A block in which weights without memory are made without importing torch's compiler.
 
-    It would be nothing, but for its first random number torch imports its compiler, in a second.
+    torch imports it, in a second, for the first random number of such weights, which has no effect,
+    and for the first product with positions, which are therefore made on the CPU.
     """
 
     def __torch_function__(
@@ -228,6 +229,8 @@ class _NothingDrawn(TorchFunctionMode):
             tensor = args[0] if args else named["tensor"]
             if tensor.is_meta:
                 return tensor
+        if func is torch.arange and torch.device(named.get("device", "cpu")).type == "meta":
+            named = {**named, "device": "cpu"}
         return func(*args, **named)
 
 
