@@ -14,7 +14,6 @@ from editcore.report.sections.layers import by_layer, edited_layers
 
 EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
 FEW = 0.05
-ENOUGH = 0.75  # of the intervals
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def collapse(study: ReportData) -> Iterator[Claim]:
         f"{listed(below)}.{few}",
         others == 0
         and apart
-        and all(r["n_collapsed"] > r["n_ok"] / 3 for r in hard.values())
+        and all(r["n_collapsed"] > r["n_ok"] / 2 for r in hard.values())
         and all(r["n_collapsed"] <= FEW * r["n_ok"] for r in normal.values()),
     )
 
@@ -136,12 +135,12 @@ def tasks(study: ReportData) -> Iterator[Claim]:
     if found is None or found["rho"].null_count():
         return
     low, high = (real(value) or 0.0 for value in (found["rho"].min(), found["rho"].max()))
-    below = int((found["ci_high"] < 0).sum())
     yield Claim(
         "**Perplexity predicts task performance**: Spearman's ρ with the score is between "
-        f"{low:.2f} and {high:.2f} in the tasks on the models, its interval of 95 % below zero in "
-        f"{below} of {len(found)}.".replace("-", "−"),
-        high < 0 and below >= ENOUGH * len(found),
+        f"{low:.2f} and {high:.2f} in every task on every model, its interval below zero.".replace(
+            "-", "−"
+        ),
+        bool((found["ci_high"] < 0).all()),
     )
 
 

@@ -123,7 +123,7 @@ def test_a_file_without_models_changes_keys_of_the_default(
 
 # Only here the default study differs from the defaults, as its comments explain.
 CHANGED: dict[str, dict[str, Any]] = {
-    "perplexity": {"path": "resources/world/perplexity.json", "texts": 30},
+    "perplexity": {"path": "resources/world/perplexity.json", "texts": 20},
     "prefixes": {"lengths": ((10, 10),)},
     "moments": {"path": "resources/world/moments.json", "tokens": 40_000},
     "report": {"papers": True},
