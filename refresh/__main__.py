@@ -30,7 +30,7 @@ from refresh.repository import root_option
 )
 @root_option
 def main(results: Path, root: Path, part: str | None) -> None:
-    """Write README.md's section on the default study, its figure, and docs/reproduction.md.
+    """Write README.md's section on the bundled models, its figure, and docs/reproduction.md.
 
     Sentences of the README that the study in RESULTS does not support are left out and listed; the
     exit status is then 1.

@@ -1,4 +1,4 @@
-"""The README's sentences about the default study, each computed and checked."""
+"""The README's sentences about the bundled models, each computed and checked."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -79,7 +79,7 @@ def reproduction(table: Callable[[str], str]) -> str:
 
 
 def summary(study: ReportData) -> str:
-    """The README's section on the default study."""
+    """The README's section on the bundled models."""
     return _summary("results.md.jinja", study)
 
 

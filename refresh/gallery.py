@@ -42,7 +42,7 @@ STUDIES = (
         "default",
         "The default study",
         "python3 bootstrap.py study",
-        "Two bundled models, five editors, 240 facts: single edits, sequences, tasks and the "
+        "Two bundled models, five editors, 64 facts: single edits, sequences, tasks and the "
         "mechanism; some minutes on two cores.",
     ),
     Study(

@@ -58,11 +58,6 @@ class ValueProblem:
         longest = max(len(prompt.ids) for prompt in self.prompts)
         return max(longest + len(self.target) - 1, len(self.kl_prompt.ids))
 
-    @property
-    def tokens(self) -> int:
-        """Number of tokens that run again in every step of the search, including padding."""
-        return (len(self.prompts) + 1) * self.suffix
-
 
 def pose(model: LoadedModel, request: EditRequest, templates: Sequence[str]) -> ValueProblem:
     """Tokenise a request.

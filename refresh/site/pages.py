@@ -125,7 +125,7 @@ SECTIONS = (
             _document("papers"),
             _part("why", "Why an edit collapses a model", "the same in short, and all editors"),
             _part("real-model", "A real model, in one command", "SmolLM2-135M: a first look"),
-            _part("results", "What the default study shows", "the bundled models: all results"),
+            _part("results", "What the bundled models show", "the bundled models: all results"),
             _document("reproduction"),
             _document("gallery"),
             _document("warning"),
@@ -153,7 +153,7 @@ SECTIONS = (
 )
 # Parts of README.md that are on the first page, and the table that describes the other pages.
 FIRST = ("", "Two commands")
-FIGURE = "What the default study shows"  # the part whose figure is on the first page, too
+FIGURE = "What the bundled models show"  # the part whose figure is on the first page, too
 TABLE = "Where to look"
 
 

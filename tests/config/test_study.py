@@ -123,9 +123,9 @@ def test_a_file_without_models_changes_keys_of_the_default(
 
 # Only here the default study differs from the defaults, as its comments explain.
 CHANGED: dict[str, dict[str, Any]] = {
-    "perplexity": {"path": "resources/world/perplexity.json", "texts": 20},
+    "perplexity": {"path": "resources/world/perplexity.json", "texts": 30},
     "prefixes": {"lengths": ((10, 10),)},
-    "moments": {"path": "resources/world/moments.json", "tokens": 40_000},
+    "moments": {"path": "resources/world/moments.json", "tokens": 50_000},
     "report": {"papers": True},
 }
 

@@ -144,6 +144,7 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "python3 bootstrap.py study -n": Run("\nreport "),
         "python3 bootstrap.py study --cores 8": Run("\nreport ", more="-n"),
         SMOKE: Elsewhere("a minute and a half of two cores", f".ci/run: {SMOKE}"),
+        f"{STUDY} config/bundled-full.yaml": Run("\nreport ", more="-n"),
         f"{STUDY} config/smollm2.yaml": Elsewhere(
             "it downloads a model and takes twenty minutes",
             "tests/workflow/test_smollm2.py::test_rome_s_edits_of_hard_cases_alone_collapse_it",
@@ -261,7 +262,7 @@ COMMANDS: Mapping[str, Run | Elsewhere] = MappingProxyType(
         "editcore plan mine.yaml --check": Run(PLANNED),
         MINE: Run("\nreport ", more=DRY),
         "python -m refresh results": Elsewhere(
-            "it needs the default study",
+            "it needs a finished study",
             "tests/report/test_refresh.py::test_a_study_fills_all_documents",
         ),
         # Other studies, as dry runs.
