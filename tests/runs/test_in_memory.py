@@ -82,6 +82,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) -> 
     """A study of a random model with small artefacts, and a cache."""
     folder = tmp_path_factory.mktemp("in-memory")
     texts = str(write_json(folder / "texts.json", TEXTS))
+    words = sorted({word for text in TEXTS for word in text.split()})
+    # More tokens than a key has dimensions, since rounding decides what the inverse is of fewer.
+    turned = [" ".join([*words[i:], *words[:i]]) for i in range(len(words))]
+    many = str(write_json(folder / "many.json", turned))
     facts = str(write_json(folder / "facts.json", [record(0, "Coral")]))
     study = {
         "models": {"random": {"source": str(saved_model("gpt2"))}},
@@ -89,7 +93,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, saved_model: ModelSaver) -> 
         "datasets": {"facts": {"path": facts}},
         "perplexity": {"path": texts, "texts": 2},
         "prefixes": {"lengths": [[3, 2]], "seeds": ["The", "You"]},
-        "moments": {"path": texts, "tokens": 500},
+        "moments": {"path": many, "tokens": 500},
         "continuation_tokens": 4,
     }
     write_config(folder / "study.yaml", study)
@@ -153,15 +157,15 @@ def test_nothing_is_loaded_or_copied_and_artefacts_are_found_again(
     made = editcore.edit(model, "rome", CORAL, **again, **options)
     made.check()
     assert made.prepared.session.context.model.model is model
-    steps = [line for line in said if "(cached)" in line]
+    steps = [line for line in said if "(cached" in line]
     assert len(steps) == 3, steps  # prefixes, second moments, rounding
     said.clear()
     editcore.edit(model, "rome", CORAL, **again, **options).check()
-    assert not [line for line in said if "(cached)" in line]
+    assert not [line for line in said if "(cached" in line]
     with torch.no_grad():
         model.get_parameter(WEIGHT).mul_(1.01)
     editcore.edit(model, "rome", CORAL, **again, **options)
-    assert len([line for line in said if "(cached)" in line]) == 2
+    assert len([line for line in said if "(cached" in line]) == 2
 
 
 def test_leaving_the_block_restores_every_bit_also_after_an_error(
