@@ -11,7 +11,7 @@ from benchmarks.race.worker import Spec
 
 
 def peaks(spec: Spec, sizes: Sequence[int]) -> dict[str, float]:
-    """The most memory in MB that a process uses to load, edit and measure so many cases."""
+    """The peak memory, in MB, of a process that loads a model, edits and measures the cases."""
     found = {}
     for size in tqdm(sizes, desc="memory", unit="shard"):
         with (

@@ -30,7 +30,7 @@ def use_sparingly(device: str) -> None:
 
 
 def give_back(size: int) -> None:
-    """Return free memory to the system after so many bytes were freed, if they are many."""
+    """Return freed memory to the system, if `size`, the number of bytes freed, is large."""
     if size > KEPT and (trim := _of_glibc("malloc_trim")):
         trim(0)
 

@@ -21,7 +21,7 @@ from editcore.keyvalue.second_moment import SecondMoment, factored
 PROBES = 64
 # The probes are spread over this many tokens at the beginning of the texts.
 PROBE_TOKENS = 1024
-# The first C that is solved is from so many times the tokens without which it has no inverse.
+# C has no inverse with fewer tokens than a key has dimensions; the first check is at twice that.
 FIRST = 2
 # Of the probes' movements, this quantile counts: a few keys that hardly any text has move longest.
 QUANTILE = 0.95

@@ -46,7 +46,7 @@ ANY_TEXT = "a"
 # What attention keys and values of one batch may take; fixed, since batches decide how sums round.
 CACHE_BYTES = {"cpu": 2**29}
 CACHE_BYTES_ELSEWHERE = 2**33
-# The speed is measured over so many steps, more and more of them until it took long enough.
+# The speed is measured over ever more of these steps, until that has taken this many seconds.
 WARM_UP_STEPS, WARM_UP_SECONDS = (1, 2, 4, 8), 1.0
 
 ResultT = TypeVar("ResultT")
@@ -143,7 +143,7 @@ class _Drawn:
             self._show()
 
     def finish(self, drawn: int, counted: int) -> None:
-        """Texts of so many drawn tokens, and what they have as the tokenizer reads them."""
+        """Count finished texts: the tokens drawn for them, and those that the tokenizer reads."""
         with self.lock:
             self.unfinished -= drawn
             self.counted += counted
