@@ -12,7 +12,7 @@ from benchmarks.workload import Workload
 from editcore import EditContext
 from editcore.editing import reference
 from editcore.evaluation import perplexity as measured
-from editcore.evaluation.perplexity import EditedPerplexity
+from editcore.evaluation.perplexity import EditedPerplexity, read_unedited
 from editcore.keyvalue.keys import mixed, prefixed
 from editcore.keyvalue.prefixes import ContextPrefixes
 from editcore.keyvalue.value import Value, pose
@@ -48,7 +48,8 @@ class Fast:
         self.config = RomeConfig(layer=layer, second_moment=False, steps=steps)
         prefixes = ContextPrefixes(workload.templates, model.name, 0)
         self.context = EditContext(model, prefixes, key_strategy=mixed)
-        self.edited = EditedPerplexity(model, measured.tokenize(model, workload.texts))
+        texts = measured.tokenize(model, workload.texts)
+        self.edited = EditedPerplexity(model, texts, read_unedited(model, texts).predictions)
 
     def sweep(self, requests: Sequence[EditRequest], editors: Sequence[str] = ("rome",)) -> Done:
         """Edit every fact separately with every editor, and measure every edited model."""

@@ -53,35 +53,42 @@ class Likeliest:
 class Disturbance:
     """At each predicted token: the divergence in nats, and whether the likeliest token is the same.
 
-    The divergence is inf where a number of the edited model is not finite.
+    The divergence is inf where a number of the edited model is not finite. Those of several edits
+    have a leading dimension until they are `split`.
     """
 
-    divergence: Float[Tensor, " token"]
-    same: Bool[Tensor, " token"]
+    divergence: Float[Tensor, "*edit token"]
+    same: Bool[Tensor, "*edit token"]
 
     @classmethod
-    def between(cls, before: Likeliest, after: Float[Tensor, "token vocabulary"]) -> "Disturbance":
+    def between(
+        cls, before: Likeliest, after: Float[Tensor, "*edit token vocabulary"]
+    ) -> "Disturbance":
         """The disturbance of log-probabilities `after` the edit."""
-        p, q = before.logs, after.gather(1, before.ids)
+        p, ids = before.logs, before.ids.expand(*after.shape[:-1], -1)
+        q = after.gather(-1, ids)
         chances = p.exp()
         rest_p, rest_q = (_rest(each) for each in (chances, q.exp()))
-        terms = (chances * (p - q)).sum(1).double() + rest_p * (rest_p / rest_q).log()
+        terms = (chances * (p - q)).sum(-1).double() + rest_p * (rest_p / rest_q).log()
         divergence = terms.clamp_min(0.0).nan_to_num(torch.inf, torch.inf)
         # Of several equally likely tokens, any counts as unchanged. Finding the maximum is quicker
         # than finding its place.
-        return cls(divergence.cpu(), (q[:, 0] == after.amax(1)).cpu())
+        return cls(divergence.cpu(), (q[..., 0] == after.amax(-1)).cpu())
 
     @classmethod
     def joined(cls, parts: "Sequence[Disturbance]") -> "Disturbance":
         """The disturbance over the tokens of several."""
         columns = ([part.divergence for part in parts], [part.same for part in parts])
-        return cls(*(torch.cat(column) for column in columns))
+        return cls(*(torch.cat(column, dim=-1) for column in columns))
 
-    def split(self, count: int) -> "list[Disturbance]":
-        """Those of `count` edits that follow each other, each with the same number of tokens."""
-        each = len(self.same) // count
-        pairs = zip(self.divergence.split(each), self.same.split(each), strict=True)
-        return [Disturbance(*pair) for pair in pairs]
+    def with_edits(self, others: "Disturbance") -> "Disturbance":
+        """Those of more edits, at the same tokens."""
+        pairs = ((self.divergence, others.divergence), (self.same, others.same))
+        return Disturbance(*(torch.cat(pair) for pair in pairs))
+
+    def split(self) -> "list[Disturbance]":
+        """That of each edit."""
+        return [Disturbance(*pair) for pair in zip(self.divergence, self.same, strict=True)]
 
     @property
     def mean(self) -> float:
@@ -100,6 +107,6 @@ class Disturbance:
         return float(self.same.double().mean())
 
 
-def _rest(chances: Float[Tensor, "token likeliest"]) -> Float64[Tensor, " token"]:
+def _rest(chances: Float[Tensor, "*token likeliest"]) -> Float64[Tensor, "*token"]:
     """The probability of all other tokens."""
-    return (1 - chances.sum(1).double()).clamp_min(FLOOR)
+    return (1 - chances.sum(-1).double()).clamp_min(FLOOR)

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float32, Int
@@ -85,6 +86,8 @@ class EditedModels(ABC):
     reader: LoadedModel
     members: Sequence[int]
     start: StartPoint
+    keeps_head: ClassVar[bool] = False
+    """Whether the head is the unedited model's for certain."""
 
     @abstractmethod
     def in_place(self) -> AbstractContextManager[None]:
@@ -279,6 +282,7 @@ class Overlay(EditedModels):
     members: Sequence[int]
     start: StartPoint
     changes: Mapping[str, Added]
+    keeps_head: ClassVar[bool] = True
 
     @classmethod
     def of(cls, model: LoadedModel, members: Mapping[int, Delta]) -> "Overlay":

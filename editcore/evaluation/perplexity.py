@@ -10,10 +10,9 @@ the unedited model's (`editcore.evaluation.disturbance`).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
@@ -28,16 +27,21 @@ from editcore.evaluation.overlay import (
     edited_models,
     recording_activations,
 )
-from editcore.models.batch_size import in_halves, rows_of_logits, tokens_per_pass
+from editcore.models.arithmetic.head import KnownLogits
+from editcore.models.batch_size import (
+    in_halves,
+    rows_of_logits,
+    states_held,
+    tokens_per_pass,
+)
 from editcore.models.loading import LoadedModel
 from editcore.models.tokenization import PaddedRows, bucket_by_length, pad_rows
 from editcore.planning.jobs import PerplexitySpec
 from editcore.updates.change import Change
 from editcore.updates.delta import Delta
 
-SeenT = TypeVar("SeenT")
-# Called with the log-probabilities at a slice of the predicted tokens of a pass.
-_See = Callable[[slice, Tensor], SeenT]
+# Called with the log-probabilities under some edits at some of the predicted tokens of a batch.
+_See = Callable[[slice, slice, Float32[Tensor, "edit token vocabulary"]], None]
 
 
 @dataclass(frozen=True)
@@ -105,14 +109,22 @@ def in_batches(model: LoadedModel, rows: Sequence[Sequence[int]]) -> TokenizedTe
 
 
 @dataclass(frozen=True)
-class Unedited:
-    """The unedited model's perplexity over some texts, and its predictions in each batch of them.
+class Predictions:
+    """What the unedited model predicts in a batch, by row, and in a row by token.
 
-    A batch's predictions are in the order of its rows, and in a row in that of its tokens.
+    `hidden` are the last hidden states of the model that reads for the edited ones, too.
     """
 
+    likeliest: Likeliest
+    hidden: Float[Tensor, "token d_last"]
+
+
+@dataclass(frozen=True)
+class Unedited:
+    """The unedited model's perplexity over some texts, and its predictions in each batch of them."""
+
     perplexity: Perplexity
-    predictions: tuple[Likeliest, ...]
+    predictions: tuple[Predictions, ...]
 
 
 def measure_unedited(model: LoadedModel, spec: PerplexitySpec) -> tuple[TokenizedTexts, Unedited]:
@@ -132,35 +144,18 @@ def measure_unedited(model: LoadedModel, spec: PerplexitySpec) -> tuple[Tokenize
 
 def measure(model: LoadedModel, texts: TokenizedTexts) -> Perplexity:
     """The model's perplexity over the texts, in their order in the file."""
-    return _whole_passes(model, texts, _nothing)[0]
+    return _joined([_whole(model, batch, _nothing)[0] for batch in texts.batches], texts)
 
 
 def read_unedited(model: LoadedModel, texts: TokenizedTexts) -> Unedited:
     """The model's perplexity over the texts, with its predictions."""
-    perplexity, predictions = _whole_passes(model, texts, lambda _, logs: Likeliest.of(logs))
-    return Unedited(perplexity, tuple(Likeliest.joined(batch) for batch in predictions))
-
-
-@torch.no_grad()
-def _whole_passes(
-    model: LoadedModel, texts: TokenizedTexts, see: _See[SeenT]
-) -> tuple[Perplexity, list[list[SeenT]]]:
-    """The perplexity in whole passes of the model, and what `see` returned in each batch."""
-    parts, seen = [], []
+    parts, predictions = [], []
     for batch in texts.batches:
-
-        def read(some: Sequence[int], batch: PaddedRows = batch) -> tuple[_Part, list[SeenT]]:
-            rows = batch.rows(torch.tensor(some, device=model.device))
-            with model.frozen.arithmetic():
-                hidden = model.frozen.model.base_model(
-                    input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
-                ).last_hidden_state
-            return _nll(model.frozen, rows, hidden, see)
-
-        found = [each for _, each in in_halves(read, range(len(batch.ids)))]
-        parts += [part for part, _ in found]
-        seen.append([each for _, some in found for each in some])
-    return _joined(parts, texts), seen
+        seen: list[Likeliest] = []
+        part, hidden = _whole(model, batch, _keeping(seen))
+        parts.append(part)
+        predictions.append(Predictions(Likeliest.joined(seen), hidden))
+    return Unedited(_joined(parts, texts), tuple(predictions))
 
 
 @dataclass(frozen=True)
@@ -174,7 +169,7 @@ class EditedPerplexity:
 
     model: LoadedModel
     texts: TokenizedTexts
-    predictions: tuple[Likeliest, ...] | None = None
+    predictions: tuple[Predictions, ...] | None = None
     _kept: dict[tuple[int, StartPoint], list[Activations]] = field(default_factory=dict)
 
     @torch.no_grad()
@@ -202,16 +197,18 @@ class EditedPerplexity:
         activations = self._activations(group)
         predictions = self.predictions or (None,) * len(activations)
         with group.in_place():
-            for rows, before, likeliest in zip(
+            for rows, before, unedited in zip(
                 self.texts.batches, activations, predictions, strict=True
             ):
-                together = max(1, tokens_per_pass(self.model) // rows.ids.numel())
+                batch = _Batch(group, rows, before, unedited)
+                together = max(1, states_held(self.model) // rows.ids.numel())
                 for first in range(0, count, together):
                     edits = range(first, min(first + together, count))
-                    found = _Batch(group, rows, before, likeliest).under(edits)
-                    for i, (part, disturbance) in zip(edits, found, strict=True):
+                    found, disturbances = batch.under(edits)
+                    for i, part in zip(edits, found, strict=True):
                         parts[i].append(part)
-                        moved[i] += disturbance
+                    for i, disturbance in zip(edits, disturbances, strict=False):
+                        moved[i].append(disturbance)
         return [
             _joined(part, self.texts, Disturbance.joined(each) if each else None)
             for part, each in zip(parts, moved, strict=True)
@@ -227,8 +224,32 @@ class EditedPerplexity:
 _Part = tuple[Float64[Tensor, " row"], Int[Tensor, " row"], Int[Tensor, " row"]]
 
 
-def _nothing(_: slice, __: Tensor) -> None:
+def _nothing(_: slice, __: slice, ___: Tensor) -> None:
     """See nothing."""
+
+
+def _keeping(likeliest: list[Likeliest]) -> _See:
+    """See the likeliest tokens of a single model."""
+    return lambda _, __, logs: likeliest.append(Likeliest.of(logs[0]))
+
+
+@torch.no_grad()
+def _whole(
+    model: LoadedModel, batch: PaddedRows, see: _See
+) -> tuple[_Part, Float[Tensor, "token d_last"]]:
+    """The sums of a batch in a whole pass of the model, and its last hidden states."""
+    reader = model.frozen
+
+    def read(some: Sequence[int]) -> Tensor:
+        rows = batch.rows(torch.tensor(some, device=model.device))
+        with reader.arithmetic():
+            hidden: Tensor = reader.model.base_model(
+                input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+            ).last_hidden_state
+        return hidden[:, :-1][rows.mask[:, 1:].bool()]
+
+    states = torch.cat([found for _, found in in_halves(read, range(len(batch.ids)))])
+    return _sums(batch, _nll(reader, batch, states[None], see))[0], states
 
 
 def _record(group: EditedModels, batch: PaddedRows) -> Activations:
@@ -251,38 +272,45 @@ class _Batch:
     group: EditedModels
     rows: PaddedRows
     before: Activations
-    likeliest: Likeliest | None
+    unedited: Predictions | None
 
-    def under(self, edits: range) -> list[tuple[_Part, list[Disturbance]]]:
-        """What some consecutive edits make of it."""
-        height = len(self.rows.ids)
+    def under(self, edits: range) -> tuple[list[_Part], list[Disturbance]]:
+        """What some consecutive edits make of it; no disturbance without predictions."""
+        model, near, moved = self.group.reader, None, []
+        if self.unedited and self.group.keeps_head and model.parts.head_is_rounded:
+            near = self.unedited.hidden
+        see = _comparing(self.unedited.likeliest, moved) if self.unedited else _nothing
+        nll = _nll(model, self.rows, self._states(edits), see, near)
+        disturbances = Disturbance.joined(moved).split() if moved else []
+        return _sums(self.rows, nll), disturbances
+
+    def _states(self, edits: range) -> Float[Tensor, "edit token d_last"]:
+        """The last hidden states at the predicted tokens."""
+        height, length = self.rows.ids.shape
         pairs = [(edit, row) for edit in edits for row in range(height)]
-        found = [each for _, each in in_halves(self._read, pairs)]
-        columns = (
-            torch.cat(column).split(height) for column in zip(*(p for p, _ in found), strict=True)
-        )
-        parts = list(zip(*columns, strict=True))
-        seen = [each for _, some in found for each in some if each is not None]
-        if not seen:
-            return [(part, []) for part in parts]
-        moved = Disturbance.joined(seen).split(len(edits))
-        return [(part, [each]) for part, each in zip(parts, moved, strict=True)]
+        step = max(1, tokens_per_pass(self.group.reader) // length)
+        passes = (pairs[first : first + step] for first in range(0, len(pairs), step))
+        found = [states for some in passes for _, states in in_halves(self._read, some)]
+        return torch.cat(found).unflatten(0, (len(edits), -1))
 
-    def _read(self, some: Sequence[tuple[int, int]]) -> tuple[_Part, list[Disturbance | None]]:
-        model = self.group.reader
-        edit, index = torch.tensor(some, device=model.device).T
+    def _read(self, some: Sequence[tuple[int, int]]) -> Float[Tensor, "token d_last"]:
+        edit, index = torch.tensor(some, device=self.group.reader.device).T
         rows = self.rows.rows(index)
         hidden = self.group.hidden(rows, self.before.rows(index), edit)
-        if self.likeliest is None:
-            return _nll(model, rows, hidden, _nothing)
-        before = self.likeliest.at(self._tokens(index))
-        return _nll(model, rows, hidden, lambda at, logs: Disturbance.between(before.at(at), logs))
+        return hidden[:, :-1][rows.mask[:, 1:].bool()]
 
-    def _tokens(self, index: Int[Tensor, " chosen"]) -> Int[Tensor, " token"]:
-        """The places of the rows' predicted tokens among those of the batch."""
-        predicted = self.rows.mask[:, 1:].bool()
-        places = predicted.flatten().cumsum(0).view_as(predicted) - 1
-        return places[index][predicted[index]]
+
+def _comparing(before: Likeliest, moved: list[Disturbance]) -> _See:
+    """Find the disturbance; its parts are complete in each slice of tokens."""
+
+    def see(edits: slice, at: slice, logs: Tensor) -> None:
+        found = Disturbance.between(before.at(at), logs)
+        if edits.start == 0:
+            moved.append(found)
+        else:
+            moved[-1] = moved[-1].with_edits(found)
+
+    return see
 
 
 def _joined(
@@ -295,30 +323,55 @@ def _joined(
 
 def _nll(
     model: LoadedModel,
-    rows: PaddedRows,
-    hidden: Float[Tensor, "row position d_last"],
-    see: _See[SeenT],
-) -> tuple[_Part, list[SeenT]]:
-    """Per row: the sum of NLLs, the number of predicted tokens, and of non-finite ones.
+    batch: PaddedRows,
+    states: Float[Tensor, "edit token d_last"],
+    see: _See,
+    near: Float[Tensor, "token d_last"] | None = None,
+) -> Float32[Tensor, "edit token"]:
+    """The NLL of a batch's predicted tokens, some of them at a time, which `see` is shown.
 
-    With them what `see` returned, some tokens at a time.
+    Their scores of the whole vocabulary are gone when it returns. With states `near` those of the
+    edits, the logits are computed in float32 for these, once for all edits.
     """
-    predicted = rows.mask[:, 1:].bool()
-    states, targets = hidden[:, :-1][predicted], rows.ids[:, 1:][predicted]
-    chunk = rows_of_logits(model)
-
-    def score(at: slice) -> tuple[Tensor, SeenT]:
-        """The NLLs of some tokens; the scores of the whole vocabulary are gone when it returns."""
-        logs = log_softmax(model.parts.logits(states[at]).float(), dim=-1)
-        return -logs.gather(1, targets[at, None])[:, 0], see(at, logs)
-
+    edits, tokens = states.shape[:2]
+    targets = batch.ids[:, 1:][batch.mask[:, 1:].bool()]
+    found = torch.empty(edits, tokens, device=states.device)
+    step = math.ceil(tokens / math.ceil(tokens / rows_of_logits(model)))
+    together = max(1, rows_of_logits(model) // step)
     with model.arithmetic():
-        scored = [score(slice(first, first + chunk)) for first in range(0, len(states), chunk)]
-    seen = [each for _, each in scored]
-    nll = torch.cat([each for each, _ in scored])
-    bad = ~nll.isfinite()
-    row = torch.arange(len(rows.ids), device=nll.device)[:, None].expand_as(predicted)[predicted]
-    zeros = torch.zeros(len(rows.ids), dtype=torch.float64, device=nll.device)
-    total = zeros.index_add(0, row, nll.double().masked_fill(bad, torch.inf))
-    nonfinite = zeros.index_add(0, row, bad.double()).long()
-    return (total.cpu(), predicted.sum(1).cpu(), nonfinite.cpu()), seen
+        for at in _slices(tokens, step):
+            logits = _logits(model, None if near is None else near[at])
+            for some in _slices(edits, together):
+                logs = log_softmax(logits(states[some, at]), dim=-1)
+                chosen = targets[at, None].expand(len(logs), -1, -1)
+                found[some, at] = -logs.gather(-1, chosen)[..., 0]
+                see(some, at, logs)
+                del logs
+    return found
+
+
+def _slices(count: int, step: int) -> list[slice]:
+    return [slice(first, first + step) for first in range(0, count, step)]
+
+
+def _logits(
+    model: LoadedModel, near: Float[Tensor, "token d_last"] | None
+) -> Callable[[Float[Tensor, "edit token d_last"]], Float32[Tensor, "edit token vocabulary"]]:
+    """The model's logits, by those of states nearby if some are given."""
+    parts = model.parts
+    if near is None:
+        return lambda states: parts.logits(states).float()
+    known = KnownLogits(near, parts.logits(near).float())
+    return lambda states: parts.logits_near(known, states)
+
+
+def _sums(batch: PaddedRows, nll: Float32[Tensor, "edit token"]) -> list[_Part]:
+    """Per edit and row: the sum of NLLs, the number of predicted tokens, and of non-finite ones."""
+    predicted = batch.mask[:, 1:].bool()
+    height = torch.arange(len(batch.ids), device=nll.device)
+    row, bad = height[:, None].expand_as(predicted)[predicted], ~nll.isfinite()
+    zeros = torch.zeros(len(nll), len(height), dtype=torch.float64, device=nll.device)
+    total = zeros.index_add(1, row, nll.double().masked_fill(bad, torch.inf)).cpu()
+    nonfinite = zeros.index_add(1, row, bad.double()).long().cpu()
+    tokens = predicted.sum(1).cpu()
+    return [(each, tokens, several) for each, several in zip(total, nonfinite, strict=True)]

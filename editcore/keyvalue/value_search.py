@@ -23,6 +23,7 @@ from editcore.keyvalue.row_adam import RowAdam
 from editcore.keyvalue.value import NONFINITE, Value, ValueProblem, pose
 from editcore.keyvalue.value_rows import Rows, find_places
 from editcore.models import hooks
+from editcore.models.arithmetic.head import KnownLogits
 from editcore.models.batch_size import SearchSize, in_halves, search_budget
 from editcore.models.kv_cache import KeysValues, cache, held, read_after, shape_only
 from editcore.models.loading import LoadedModel
@@ -40,7 +41,8 @@ class _Running:
     """The cases still in the batch, by their index in it, and the state of their search.
 
     `alive` are those that have not ended; the others are dropped when that is worth the copy.
-    `agreed` is the number of steps in which a case's templates agreed on its target.
+    `agreed` is the number of steps in which a case's templates agreed on its target. `known` are
+    the logits at δ = 0, where the head is rounded.
     """
 
     rows: Rows
@@ -50,6 +52,7 @@ class _Running:
     agreed: Int[Tensor, " case"]
     adam: RowAdam
     kl_before: Float[Tensor, "case vocabulary"] | None = None
+    known: KnownLogits | None = None
 
     @property
     def delta(self) -> Float[Tensor, "case d_model"]:
@@ -63,6 +66,8 @@ class _Running:
     def shrink(self) -> None:
         """Drop the cases that have ended."""
         kept = self.alive.nonzero()[:, 0]
+        scored = torch.cat([self.alive[self.rows.places.case], self.alive])
+        self.known = None if self.known is None else self.known.at(scored)
         self.rows = self.rows.keep(kept)
         self.adam.keep(kept)
         self.cases, self.initial = self.cases[kept], self.initial[kept]
@@ -163,7 +168,7 @@ class ValueSearch:
     def _losses(self, now: _Running) -> Float[Tensor, " case"]:
         """The loss of every case."""
         options, places = self._options, now.rows.places
-        scores = self._scores(now.rows, now.delta)
+        scores = self._scores(now)
         predicted, last = scores.split([len(places.row), len(now.cases)])
         after = last.log_softmax(-1)
         if now.kl_before is None:  # δ is 0: the model is still as it was before
@@ -188,21 +193,25 @@ class ValueSearch:
         hits = counts.index_add(0, places.case, (right & places.sampled).long())
         return (hits == self._sampled) & (hits > 0)
 
-    def _scores(
-        self, rows: Rows, delta: Float[Tensor, "case d_model"]
-    ) -> Float32[Tensor, "place_and_case vocabulary"]:
+    def _scores(self, now: _Running) -> Float32[Tensor, "place_and_case vocabulary"]:
         """Logits in float32, with δ in place, at the target's places and then at the KL rows'."""
-        parts, layer = self._model.parts, self._options.layer
+        parts, layer, rows = self._model.parts, self._options.layer, now.rows
         row = torch.cat([rows.places.row, rows.kl])
         column = torch.cat([rows.places.column, rows.subject[rows.kl]])
-        with self._edited(rows, delta), ExitStack() as stack:
+        with self._edited(rows, now.delta), ExitStack() as stack:
             if layer < parts.depth - 1 and parts.anatomy.mlp != parts.anatomy.down:
                 last = parts.mlp(parts.depth - 1)
                 stack.enter_context(hooks.only_at(last, row, column))
             hidden = read_after(
                 self._model.model, rows.ids, rows.mask, rows.positions, cache(rows.past)
             )
-        return parts.logits(hidden[row, column]).float()
+        states = hidden[row, column]
+        if now.known is not None:
+            return parts.logits_near(now.known, states)
+        logits = parts.logits(states).float()
+        if parts.head_is_rounded:
+            now.known = KnownLogits(states.detach(), logits.detach())
+        return logits
 
     @contextmanager
     def _edited(self, rows: Rows, delta: Float[Tensor, "case d_model"]) -> Iterator[None]:

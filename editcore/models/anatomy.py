@@ -52,6 +52,12 @@ class Anatomy:
         """The path, from the model, of a part of the block at `layer`."""
         return f"{self.blocks}.{layer}.{part}"
 
+    def inside_mlp(self, path: str) -> bool:
+        """Whether a module, given by its path, is a map that only another map of its MLP reads."""
+        _, _, inside = path.removeprefix(f"{self.blocks}.").partition(".")
+        within = path.startswith(f"{self.blocks}.") and inside in self.maps
+        return within and inside != self.down
+
 
 def anatomy_of(
     model: PreTrainedModel, ids: Sequence[int], family: ModelFamilyInfo | None = None

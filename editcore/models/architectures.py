@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from editcore.errors import ModelError
 from editcore.models.anatomy import Anatomy
+from editcore.models.arithmetic.head import KnownLogits, is_rounded, logits_near
 
 # Attribute of a flat block's linear maps: how many rows and positions the block reads.
 ROWS = "_rows_and_positions"
@@ -81,6 +82,17 @@ class ModelParts:
         finally:
             decoder.__dict__.pop("forward")
         return logits.reshape(*hidden.shape[:-1], -1)
+
+    @property
+    def head_is_rounded(self) -> bool:
+        """Whether `logits_near` multiplies in bfloat16, and known logits are worth their price."""
+        return self.anatomy.plain_head and is_rounded(self._model.get_output_embeddings())
+
+    def logits_near(
+        self, known: KnownLogits, hidden: Float[Tensor, "*row d_last"]
+    ) -> Float32[Tensor, "*row vocabulary"]:
+        """The logits for states near others whose logits are known (`head_is_rounded`)."""
+        return logits_near(self._model.get_output_embeddings(), known, hidden)
 
 
 def _note_rows(

@@ -85,12 +85,13 @@ def tokens_per_search(model: LoadedModel, layer: int) -> int:
 
 @dataclass(frozen=True)
 class SearchSize:
-    """The bytes that a step of the search for v* takes, in float32, for each token of three kinds.
+    """The bytes that a step of the search for v* takes for each token of three kinds.
 
     Those that run `again` take, in each block from the edited one on, about 6 vectors as wide as
-    the states and 3 as wide as a key. All tokens of a row (`whole`) take their keys and values of
-    attention twice: what is kept, and what attention reads. Those that are `predicted` take 3 rows
-    as wide as the vocabulary.
+    the states and 3 as wide as a key; the latter are in bfloat16 in a model of that precision. All
+    tokens of a row (`whole`) take their keys and values of attention twice: what is kept, and what
+    attention reads. Those that are `predicted` take 3 rows as wide as the vocabulary, and one more
+    where their logits at δ = 0 are known.
     """
 
     again: int
@@ -101,9 +102,15 @@ class SearchSize:
     def of(cls, model: LoadedModel, layer: int) -> "SearchSize":
         """Those of a model whose block `layer` is edited."""
         width, key = _widths(model)
-        blocks = 4 * (model.parts.depth - layer)
-        attention = 4 * _attention_width(model)
-        return cls(blocks * (6 * width + 3 * key), blocks * attention, 12 * _vocabulary(model))
+        blocks = model.parts.depth - layer
+        of_key = 2 if model.precision == "bfloat16" else 4
+        again = 4 * 6 * width + of_key * 3 * key
+        predicted = 4 if model.frozen.parts.head_is_rounded else 3
+        return cls(
+            blocks * again,
+            blocks * 4 * _attention_width(model),
+            4 * predicted * _vocabulary(model),
+        )
 
 
 def search_budget(device: torch.device) -> int:
@@ -115,6 +122,11 @@ def tokens_per_pass(model: LoadedModel) -> int:
     """Number of tokens that take an eighth of the budget in a pass without gradients."""
     width, key = _widths(model)
     return max(1, budget(model.device) // 8 // (4 * (8 * width + 3 * key)))
+
+
+def states_held(model: LoadedModel) -> int:
+    """Number of tokens whose last hidden states take an eighth of the budget."""
+    return max(1, budget(model.device) // 8 // (4 * _widths(model)[0]))
 
 
 def tokens_held(model: LoadedModel) -> int:

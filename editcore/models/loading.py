@@ -22,7 +22,8 @@ from editcore.gc_pause import uncollected
 from editcore.models.anatomy import Anatomy, anatomy_of
 from editcore.models.architectures import ModelParts
 from editcore.models.arithmetic.kernels import use_fast_kernels
-from editcore.models.arithmetic.precision import arithmetic, reduced, refresh
+from editcore.models.arithmetic.precision import arithmetic
+from editcore.models.arithmetic.twin import reduced, refresh
 from editcore.models.chat import turn_of
 from editcore.models.gguf import loadable
 from editcore.models.gpu import lease
@@ -71,7 +72,7 @@ class LoadedModel:
         """The model for passes that may run in `precision`; they run inside `arithmetic`."""
         if self.precision != "bfloat16":
             return self
-        return replace(self, model=reduced(self.model))
+        return replace(self, model=reduced(self.model, self.anatomy))
 
     def follow(self, parameters: Iterable[str]) -> None:
         """Update `frozen` after a change of these parameters that outlasts a pass."""

@@ -10,7 +10,7 @@ import torch
 KILO = 1024
 # Numbers of glibc's settings; the size of a large tensor, and what the heap's end may keep.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-LARGE, KEPT = 2**22, 2**26
+LARGE, KEPT = 2**24, 2**26
 
 
 def use_sparingly(device: str) -> None:

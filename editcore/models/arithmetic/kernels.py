@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
+from editcore.models.arithmetic.attention import use_short_attention
+
 # torch multiplies float32 with Intel's MKL. On processors by AMD oneDNN, which torch has as well,
 # takes 5 to 15 % less time, and up to 40 % less for heads (`python -m benchmarks products`).
 VENDOR = "AMD"
@@ -24,6 +26,7 @@ def use_fast_kernels(model: PreTrainedModel) -> None:
     GPT-2's tanh-GELU is one operation instead of eight. The maps stay what they are, with the same
     weights under the same names.
     """
+    use_short_attention(model)
     replace_maps = multiplies_with_onednn(model.device)
     for module in [*model.modules()]:
         for name, child in module.named_children():

@@ -3,17 +3,16 @@
 Keys, denominators and solves are always in the model's own dtype or better.
 """
 
-import copy
 import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from editcore.config.study import Precision
@@ -27,55 +26,55 @@ ROUNDS = 5
 
 
 class ReducedLinear(nn.Module):
-    """A frozen linear map that multiplies in bfloat16; its output has the dtype of its input.
+    """A frozen linear map that multiplies in bfloat16.
 
-    Where a processor does not multiply bfloat16 faster, the weight and the inputs are rounded to
-    bfloat16 and multiplied in float32. The result is the same up to the order of summation.
+    Its output is of `output_dtype`: the model's own or, for a map whose output only the next map of
+    the same MLP reads, bfloat16. Where a processor does not multiply bfloat16 faster, the weight
+    and the inputs are rounded to bfloat16 and multiplied in float32. The result is the same up to
+    the order of summation.
     """
 
     weight: Float[Tensor, "d_out d_in"]
     bias: Float[Tensor, " d_out"] | None
 
-    def __init__(self, whole: nn.Linear | Conv1D) -> None:
+    def __init__(self, whole: nn.Linear | Conv1D, output_dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.register_buffer("weight", _rounded(whole), persistent=False)
+        self.register_buffer("weight", rounded_weight(whole), persistent=False)
         self.bias = whole.bias
+        self.output_dtype = output_dtype or whole.weight.dtype
 
     def forward(self, inputs: Float[Tensor, "*row d_in"]) -> Float[Tensor, "*row d_out"]:
-        """The map's output, in the inputs' dtype."""
-        rounded = inputs.to(torch.bfloat16).to(self.weight.dtype)
-        product = linear(rounded, self.weight).to(torch.bfloat16).to(inputs.dtype)
-        return product if self.bias is None else product + self.bias
+        """The map's output."""
+        product = rounded_product(inputs, self.weight, self.output_dtype)
+        return product if self.bias is None else product + self.bias.to(self.output_dtype)
 
 
-def reduced(model: PreTrainedModel) -> PreTrainedModel:
-    """A twin whose linear maps are `ReducedLinear`; everything else is shared, not copied.
+def rounded_product(
+    inputs: Float[Tensor, "*row d_in"], weight: Float[Tensor, "d_out d_in"], dtype: torch.dtype
+) -> Float[Tensor, "*row d_out"]:
+    """X Wᵀ multiplied in bfloat16, as `dtype`; differentiable in x alone, with a rounded gradient.
 
-    The head is not reduced: bfloat16 cannot tell a logit of 15 from one of 15.03, so the likeliest
-    tokens would be tied, and the smallest edit would change them.
+    The weight is a `rounded_weight`.
     """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    twin: PreTrainedModel = copy.deepcopy(model, shared)
-    head = twin.get_output_embeddings()
-    for parent in [*twin.modules()]:
-        for name, child in [*parent.named_children()]:
-            if isinstance(child, nn.Linear | Conv1D) and child is not head:
-                setattr(parent, name, ReducedLinear(child))
-    return twin
+    if torch.is_grad_enabled() and inputs.requires_grad:
+        return cast(Tensor, _Rounded.apply(inputs, weight, dtype))  # type: ignore[no-untyped-call]
+    rounded = inputs.to(torch.bfloat16).to(weight.dtype)
+    return linear(rounded, weight).to(torch.bfloat16).to(dtype)
 
 
-def refresh(twin: PreTrainedModel, model: PreTrainedModel, parameters: Iterable[str]) -> None:
-    """Round the model's changed weights again; the twin shares everything else.
+class _Rounded(torch.autograd.Function):
+    """A rounded product and its gradient, as one operation instead of four."""
 
-    A weight may have several names, for example when head and embedding are tied.
-    """
-    changed = {id(model.get_parameter(name)) for name in parameters}
-    for path, child in twin.named_modules():
-        if isinstance(child, ReducedLinear):
-            whole = model.get_submodule(path)
-            assert isinstance(whole, nn.Linear | Conv1D)
-            if id(whole.weight) in changed:
-                child.weight = _rounded(whole)
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.dtype = inputs.dtype
+        return rounded_product(inputs, weight, dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        return rounded_product(gradients[0], weight.T, ctx.dtype), None, None
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -105,7 +104,8 @@ def _seconds(inputs: Tensor, weight: Tensor) -> float:
     return time.perf_counter() - started
 
 
-def _rounded(whole: nn.Linear | Conv1D) -> Float[Tensor, "d_out d_in"]:
+def rounded_weight(whole: nn.Linear | Conv1D) -> Float[Tensor, "d_out d_in"]:
+    """A map's weight in bfloat16, or in float32 where that is multiplied faster."""
     weight = whole.weight.T if isinstance(whole, Conv1D) else whole.weight
     rounded = weight.detach().to(torch.bfloat16).contiguous()
     return rounded if multiplies_bfloat16(weight.device) else rounded.float()
