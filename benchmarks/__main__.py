@@ -1,11 +1,7 @@
 """Compares editcore's speed with the reference: `python -m benchmarks sweep --shape gpt2-small`."""
 
-import json
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +9,13 @@ import click
 import torch
 
 from benchmarks.grading import costs
+from benchmarks.growth import growth
 from benchmarks.memory import peaks
 from benchmarks.moments import Comparison
 from benchmarks.products import speeds
 from benchmarks.race.race import race as run_race
 from benchmarks.race.worker import Spec
+from benchmarks.results import OUT, finish, machine, numbers
 from benchmarks.second_moment import costs as second_moment_costs
 from benchmarks.sequence import race as race_sequence
 from benchmarks.shapes import SHAPES, build
@@ -45,9 +43,6 @@ PUBLISHED = click.option(
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Use COUNTERFACT, ME-PPL_50 and GPT-2's tokenizer from this folder.",
-)
-OUT = click.option(
-    "--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Also write JSON."
 )
 OPTIONS = (
     click.option(
@@ -85,6 +80,7 @@ def main() -> None:
       python -m benchmarks start
       python -m benchmarks second-moment --model tiny-gpt2 --layers 2
       python -m benchmarks memory --model gpt2-small --cases 1,4,12,24
+      python -m benchmarks growth --axis cases --cases 10,100,1000
     """
 
 
@@ -355,41 +351,7 @@ def prepare(given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return published(folder) if folder else bundled(), how
 
 
-def numbers(text: str) -> list[int]:
-    """`1,4` as numbers; empty if nothing is given."""
-    return [int(part) for part in text.split(",") if part]
-
-
-def machine(given: dict[str, Any]) -> dict[str, Any]:
-    """Where, when and how a comparison was run."""
-    device = torch.cuda.get_device_name() if given["device"].startswith("cuda") else "cpu"
-    return {
-        "precision": given["precision"],
-        "data": "published" if given["folder"] else "bundled",
-        "device": device,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-        "torch": torch.__version__,
-        "date": date.today().isoformat(),
-    }
-
-
-def finish(found: dict[str, Any], out: Path | None) -> None:
-    """Print the table, and write it as JSON if asked."""
-    for name, value in flat(found):
-        click.echo(f"{name:<58} {value:.4g}" if isinstance(value, float) else f"{name:<58} {value}")
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-
-
-def flat(found: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Nested results as lines; lists of numbers stay in the JSON."""
-    if isinstance(found, dict):
-        return [line for key, value in found.items() for line in flat(value, f"{name}{key} ")]
-    return [] if isinstance(found, list) else [(name.strip(), found)]
-
+main.add_command(growth)
 
 if __name__ == "__main__":
     main()

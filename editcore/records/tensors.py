@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ class TensorFile:
 
     def __init__(self, opened: Any) -> None:
         self._opened = opened
-        self.names: tuple[str, ...] = tuple(opened.keys())
+        # A file of changes has tensors of every case, so looking for one must not search them all.
+        self.names: Collection[str] = dict.fromkeys(opened.keys())
         self.about: Mapping[str, str] = opened.metadata() or {}
 
     def __getitem__(self, name: str) -> "torch.Tensor":

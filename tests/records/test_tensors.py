@@ -15,7 +15,7 @@ from editcore.keyvalue import second_moment, value_file
 from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
 from editcore.models.loading import wrap_model
-from editcore.records.tensors import opened, save_tensors
+from editcore.records.tensors import TensorFile, opened, save_tensors
 from editcore.sources.safetensors_header import read_header
 from editcore.testing.models import tiny_model
 from editcore.updates import cumulative_delta
@@ -143,3 +143,33 @@ def test_a_second_moment_with_a_transposed_or_changed_matrix_is_refused(
         save_file({**tensors, name: changed.contiguous()}, path, about)
         with pytest.raises(DataError, match=r"c\.safetensors has changed.*`editcore moments`"):
             second_moment.load(path)
+
+
+class Name(str):
+    """A name that counts how often names are compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Name.compared += 1
+        return str.__eq__(self, other)
+
+
+class Numbered:
+    """An open file of 500 tensors, each of which is a number."""
+
+    def keys(self) -> list[Name]:
+        return [Name(n) for n in range(500)]
+
+    def metadata(self) -> None:
+        return None
+
+    def get_tensor(self, name: str) -> torch.Tensor:
+        return torch.tensor(int(name))
+
+
+def test_reading_every_tensor_compares_no_name_with_all_others() -> None:
+    found = TensorFile(Numbered()).all()
+    assert {int(name): int(tensor) for name, tensor in found.items()} == {n: n for n in range(500)}
+    assert Name.compared <= 10 * 500  # with all others: 125,000
