@@ -121,7 +121,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Unedited:
-    """The unedited model's perplexity over some texts, and its predictions in each batch of them."""
+    """The unedited model's perplexity over some texts, and its predictions in each batch."""
 
     perplexity: Perplexity
     predictions: tuple[Predictions, ...]
@@ -242,11 +242,12 @@ def _whole(
 
     def read(some: Sequence[int]) -> Tensor:
         rows = batch.rows(torch.tensor(some, device=model.device))
+        read = rows.without_last()
         with reader.arithmetic():
             hidden: Tensor = reader.model.base_model(
-                input_ids=rows.ids, attention_mask=rows.mask, use_cache=False
+                input_ids=read.ids, attention_mask=read.mask, use_cache=False
             ).last_hidden_state
-        return hidden[:, :-1][rows.mask[:, 1:].bool()]
+        return hidden[rows.mask[:, 1:].bool()]
 
     states = torch.cat([found for _, found in in_halves(read, range(len(batch.ids)))])
     return _sums(batch, _nll(reader, batch, states[None], see))[0], states
@@ -256,7 +257,7 @@ def _record(group: EditedModels, batch: PaddedRows) -> Activations:
     model, start = group.reader, group.start
 
     def run(some: Sequence[int]) -> Activations:
-        rows = batch.rows(torch.tensor(some, device=model.device))
+        rows = batch.rows(torch.tensor(some, device=model.device)).without_last()
         with model.arithmetic(), recording_activations(model, start, stop=True) as found:
             if start.layer >= 0:
                 model.model(input_ids=rows.ids, attention_mask=rows.mask, use_cache=False)
@@ -276,7 +277,8 @@ class _Batch:
 
     def under(self, edits: range) -> tuple[list[_Part], list[Disturbance]]:
         """What some consecutive edits make of it; no disturbance without predictions."""
-        model, near, moved = self.group.reader, None, []
+        model, near = self.group.reader, None
+        moved: list[Disturbance] = []
         if self.unedited and self.group.keeps_head and model.parts.head_is_rounded:
             near = self.unedited.hidden
         see = _comparing(self.unedited.likeliest, moved) if self.unedited else _nothing
@@ -296,8 +298,9 @@ class _Batch:
     def _read(self, some: Sequence[tuple[int, int]]) -> Float[Tensor, "token d_last"]:
         edit, index = torch.tensor(some, device=self.group.reader.device).T
         rows = self.rows.rows(index)
-        hidden = self.group.hidden(rows, self.before.rows(index), edit)
-        return hidden[:, :-1][rows.mask[:, 1:].bool()]
+        hidden = self.group.hidden(rows.without_last(), self.before.rows(index), edit)
+        states: Tensor = hidden[rows.mask[:, 1:].bool()]
+        return states
 
 
 def _comparing(before: Likeliest, moved: list[Disturbance]) -> _See:

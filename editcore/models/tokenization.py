@@ -89,6 +89,10 @@ class PaddedRows:
         """Number of tokens in a row, including padding."""
         return int(self.ids.shape[1])
 
+    def without_last(self) -> "PaddedRows":
+        """The rows without their last column, for predictions of what follows in them."""
+        return PaddedRows(self.ids[:, :-1], self.mask[:, :-1], self.positions[:, :-1])
+
     def rows(self, index: Int[Tensor, " chosen"]) -> "PaddedRows":
         """Chosen rows; one may be chosen several times."""
         return PaddedRows(self.ids[index], self.mask[index], self.positions[index])

@@ -19,8 +19,12 @@ SHORT = 2**10
 
 
 def use_short_attention(model: PreTrainedModel) -> None:
-    """Let a model on a CPU that uses torch's attention read short rows as this module does."""
-    if model.device.type != "cpu" or model.config._attn_implementation != BASE:
+    """Let a model on a CPU that uses torch's attention read short rows as this module does.
+
+    Not all that use torch's can use another; transformers knows which.
+    """
+    by_torch = model.config._attn_implementation == BASE
+    if model.device.type != "cpu" or not by_torch or not model._supports_attention_backend:
         return
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
@@ -85,17 +89,17 @@ class _Short(torch.autograd.Function):
         scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
         chances = scores.softmax(-1).view(rows * shared, -1, whole)
         ctx.save_for_backward(folded, keys, values, chances)
-        ctx.scale = scale
+        ctx.scale, ctx.shape = scale, key.shape
         return torch.bmm(chances, values).view(query.shape)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (of_output,) = gradients
         folded, keys, values, chances = ctx.saved_tensors
-        rows, heads, positions, width = gradients[0].shape
-        given = gradients[0].reshape(folded.shape)
+        given = of_output.reshape(folded.shape)
         of_chances = torch.bmm(given, values.mT)
         of_scores = torch._softmax_backward_data(of_chances, chances, -1, chances.dtype)
-        of_query = torch.bmm(of_scores, keys).mul_(ctx.scale).view(gradients[0].shape)
-        of_key, of_value = torch.bmm(of_scores.mT, folded), torch.bmm(chances.mT, given)
-        shape = (rows, -1, keys.shape[1], width)
-        return of_query, of_key.view(shape), of_value.view(shape), None, None
+        of_query = torch.bmm(of_scores, keys).mul_(ctx.scale).view(of_output.shape)
+        every = (torch.bmm(of_scores.mT, folded), torch.bmm(chances.mT, given))
+        of_key, of_value = (each.view(ctx.shape) for each in every)
+        return of_query, of_key, of_value, None, None
