@@ -293,7 +293,7 @@ class _Batch:
         step = max(1, tokens_per_pass(self.group.reader) // length)
         passes = (pairs[first : first + step] for first in range(0, len(pairs), step))
         found = [states for some in passes for _, states in in_halves(self._read, some)]
-        return torch.cat(found).unflatten(0, (len(edits), -1))
+        return torch.cat(found).view(len(edits), -1, found[0].shape[-1])
 
     def _read(self, some: Sequence[tuple[int, int]]) -> Float[Tensor, "token d_last"]:
         edit, index = torch.tensor(some, device=self.group.reader.device).T

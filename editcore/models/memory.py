@@ -11,6 +11,9 @@ KILO = 1024
 # Numbers of glibc's settings; the size of a large tensor, and what the heap's end may keep.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGE, KEPT = 2**24, 2**26
+# How many products oneDNN keeps ready, and torch for it. By default 1,024, at half a megabyte each;
+# batches of ever new sizes fill them. A step of the search for v* needs about a dozen.
+CACHES, READY = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"), 32
 
 
 def use_sparingly(device: str) -> None:
@@ -19,10 +22,13 @@ def use_sparingly(device: str) -> None:
     Large tensors return to the system when they are freed. By default, each freed one of up to
     32 MB raises the size from which on glibc lets them return, and smaller ones leave holes in its
     heap, which grow with the work that was done. And heads that share attention keys and values
-    read them without copies, which a processor can do with a mask too, in half the time.
+    read them without copies, which a processor can do with a mask too, in half the time. It has to
+    be called before the first product.
     """
     if device != "cpu":
         return
+    for name in CACHES:
+        os.environ.setdefault(name, str(READY))
     os.environ.setdefault("TRANSFORMERS_SDPA_FORCE_GQA", "1")
     if set_option := _of_glibc("mallopt"):
         set_option(MMAP_THRESHOLD, LARGE)
