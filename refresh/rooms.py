@@ -46,7 +46,7 @@ ORDER = (
     FACES,
 )
 # Modules at the root of the package that every room uses.
-LEAVES = ("errors", "requests", "atomic", "gc_pause", "numbers", "progress", "text_table")
+LEAVES = ("errors", "requests", "atomic", "numbers", "progress", "text_table")
 RULES = {
     ROOT_FILES: "What all rooms use: errors, requests, atomic writing, formatting of numbers.",
     "builtin": "What editcore itself provides through the hooks of plugins.",

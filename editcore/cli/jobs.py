@@ -9,7 +9,7 @@ import click
 
 from editcore.cli.examples import examples
 from editcore.cli.paths import FILE, OUT_FILE, OUT_FOLDER
-from editcore.gc_pause import uncollected
+from editcore_lean import uncollected
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import Job

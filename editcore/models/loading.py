@@ -18,7 +18,6 @@ from transformers import (
 
 from editcore.config.study import Precision
 from editcore.errors import DataError, ModelError, RequestError, enough_memory, reason
-from editcore.gc_pause import uncollected
 from editcore.models.anatomy import Anatomy, anatomy_of
 from editcore.models.architectures import ModelParts
 from editcore.models.arithmetic.kernels import use_fast_kernels
@@ -39,6 +38,7 @@ from editcore.registry.families import family_of
 from editcore.registry.registry import Registry, load_registry
 from editcore.requests import WITHOUT_CHAT, EditRequest, Turn
 from editcore.sources.places import require_sha256
+from editcore_lean import uncollected
 
 if TYPE_CHECKING:
     from editcore.planning.jobs import ModelSpec
