@@ -21,7 +21,7 @@ WORTH = 10_000_000  # multiplications of a product from which oneDNN's longer st
 
 
 def use_fast_kernels(model: PreTrainedModel) -> None:
-    """Replace tanh-GELU and float32 products of linear maps by faster kernels, in place.
+    """Replace tanh-GELU, short attention and float32 products of linear maps, in place.
 
     GPT-2's tanh-GELU is one operation instead of eight. The maps stay what they are, with the same
     weights under the same names.
