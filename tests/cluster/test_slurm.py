@@ -119,12 +119,13 @@ def test_cancelled_jobs_and_a_killed_snakemake_change_no_table(
     assert cancelled in cluster.jobs("CANCELLED")
 
     run.wait_until(lambda: len(of_rule(cluster.jobs("RUNNING"), "edit")) == 2)
-    run.kill()
     left_alone = of_rule(cluster.jobs("RUNNING"), "edit")
-    assert len(left_alone) == 2, "the jobs outlive Snakemake"
+    cluster.run("scontrol", "suspend", ",".join(left_alone))  # they end after they are doubled
+    run.kill()
+    suspended = of_rule(cluster.jobs("SUSPENDED"), "edit")
+    assert sorted(suspended) == sorted(left_alone), "the jobs outlive Snakemake"
     status, output = folder.snakemake("--unlock")
     assert status == 0, output
-    cluster.run("scontrol", "suspend", ",".join(left_alone))  # they end after they are doubled
     again = Submitted(folder, cluster, *TARGETS)
     again.wait_until(lambda: len(of_rule(cluster.jobs("all"), "edit")) >= 4)
     cluster.run("scontrol", "resume", ",".join(left_alone))
