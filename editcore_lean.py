@@ -30,20 +30,20 @@ MARKS = ("allow_in_graph", "assume_constant_result", "disable")
 
 
 def install() -> None:
-    """Let the first import of transformers in this process be a lean one, of all `LIBRARIES`.
+    """Make the first import of transformers in this process a lean one; it imports `LIBRARIES`.
 
-    While it lasts, torch answers that it is a build without `torch.distributed`, SciPy cannot be
-    found, and the compiler is a stand-in, which imports the real one as soon as it is used. All of
-    this is undone afterwards. If the import fails nevertheless, as it may with a future version,
-    it is repeated in the usual way. There is no garbage collection meanwhile, nor when torch is
-    imported, and none later of what the import created.
+    While it lasts, torch says that it was built without `torch.distributed`, SciPy cannot be found,
+    and the compiler is a stand-in that imports the real one when it is first used. Afterwards all
+    of this is undone. If the import fails, as it may with a future version, it is repeated in the
+    usual way. Nothing is garbage-collected while torch and transformers are imported, nor, later,
+    what their import created.
 
-    Two things last. The functions that transformers marks for the compiler have no marks, which
-    matters only to `torch.compile`. And transformers and accelerate keep the answers they got: they
-    have no code for several processes, nor losses of object detection, as in an environment without
-    the two. To let them ask again would be wrong, since their modules lack the names that they did
-    not import then. Others, such as peft, lm-eval and editcore itself, import all that they need,
-    or find it in `torch.distributed` as if transformers had imported it.
+    Two effects last. Functions that transformers marks for the compiler have no marks, which only
+    `torch.compile` would notice. And transformers and accelerate keep the answers that they got, so
+    they have neither code for several processes nor losses of object detection, as in an
+    environment without these libraries. Asking again would be wrong, since their modules lack the
+    names that they did not import. Other libraries, such as peft, lm-eval and editcore itself, find
+    `torch.distributed` and SciPy as usual.
     """
     if LIBRARY not in sys.modules and not any(isinstance(f, _Libraries) for f in sys.meta_path):
         sys.meta_path.insert(0, _Libraries())

@@ -36,7 +36,9 @@ def reading_speed(model: "LoadedModel", layers: Sequence[int]) -> float:
 
 
 def announced(work: str, tokens: int, seconds: float, tolerance: float | None = None) -> str:
-    """What is about to be done with so many tokens, and how long it takes.
+    """A line that names some work, the time that its tokens take, and the speed.
+
+    With a tolerance, the work may end before all tokens are read.
 
     >>> announced("let m write 60,000 tokens of text", 60_000, 600.0)
     'let m write 60,000 tokens of text: about 10 min (100 tokens/s measured)'
