@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 # Seconds between two looks at the peak, which a process takes with it when it ends.
 LOOK = 0.05
 LAST_WORDS = 12
@@ -63,10 +64,11 @@ def measured(command: Sequence[str]) -> tuple[int, Used]:
     """The status of a command that this process runs, and what it used.
 
     Processes that it leaves to themselves are waited for, since their processor time counts too.
+    The command ends with this process.
     """
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=sys.stderr)
+    process = subprocess.Popen(command, stdout=sys.stderr, preexec_fn=_end_with_parent)
     ended = os.pidfd_open(process.pid)
     memory = 0.0
     while not select.select([ended], [], [], LOOK)[0]:
@@ -78,6 +80,11 @@ def measured(command: Sequence[str]) -> tuple[int, Used]:
             os.wait()
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return status, Used(seconds, children.ru_utime + children.ru_stime, memory)
+
+
+def _end_with_parent() -> None:
+    """Let this process get SIGTERM when the one that started it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _peak(process: int) -> float | None:
@@ -92,6 +99,7 @@ def _peak(process: int) -> float | None:
 
 def main() -> None:
     """Run the command of the arguments; end as it does."""
+    _end_with_parent()
     status, found = measured(sys.argv[1:])
     print(json.dumps(asdict(found)))
     sys.exit(abs(status))

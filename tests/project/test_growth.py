@@ -1,11 +1,15 @@
 """Growth is measured by sizes, and a command's use is its own."""
 
 import json
+import os
+import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -13,6 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.growth import MEASURED, Growth, Row
 from benchmarks.process import CommandFailed, Used, used
 
+ROOT = Path(__file__).parents[2]
 MEGABYTES = "x = bytearray({} * 10**6)"
 # Uses the processor for half a second.
 BUSY = "import time\nwhile time.process_time() < 0.5: pass"
@@ -109,3 +114,17 @@ def test_a_failed_command_s_last_words_are_told(tmp_path: Path) -> None:
     code = "import os\nfor n in range(99): print(n)\nraise SystemExit(os.environ['WHY'])"
     with pytest.raises(CommandFailed, match=r"98\nbecause$"):
         used(python(code), tmp_path, tmp_path / "log", WHY="because")
+
+
+def test_a_measured_command_ends_with_the_one_who_measures_it(tmp_path: Path) -> None:
+    wait = python("import time; time.sleep(60)")
+    code = f"from benchmarks.process import *; used({wait}, Path('.'), Path('log'))"
+    measuring = subprocess.Popen(
+        python(code), cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    process = psutil.Process(measuring.pid)
+    while len(below := process.children(recursive=True)) < 2 or below[-1].cmdline() != wait:
+        time.sleep(0.05)
+    measuring.kill()
+    measuring.wait()
+    assert psutil.wait_procs(below, timeout=10)[1] == []
