@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from editcore.errors import EditcoreError, ModelError, PluginError
+from editcore.errors import EditcoreError, ModelError, PluginError, out_of_memory, reason
 from editcore.registry.hookspecs import ModelFamilyInfo
 
 LINEAR = (nn.Linear, Conv1D)
@@ -111,7 +111,16 @@ def _seen_in(model: PreTrainedModel, block: nn.Module, text: Tensor) -> _Seen:
     with ExitStack() as stack:
         for path, module in block.named_modules():
             stack.enter_context(module.register_forward_hook(partial(keep, path)))
-        model(input_ids=text, use_cache=False)
+        try:
+            model(input_ids=text, use_cache=False)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            raise ModelError(
+                f"a model of type {model.config.model_type!r} fails when it reads "
+                f"{text.shape[1]} tokens ({type(error).__name__}: {reason(error)}); correct its "
+                "configuration, or use another model"
+            ) from error
     whole = outputs.pop("")
     tensors = {path: _first(output) for path, output in outputs.items()}
     tensors = {path: tensor for path, tensor in tensors.items() if isinstance(tensor, Tensor)}
@@ -210,7 +219,10 @@ def _around(block: nn.Module, down: str, seen: _Seen) -> tuple[str, tuple[str, .
 def _has_plain_head(model: PreTrainedModel, text: Tensor) -> bool:
     hidden = model.base_model(input_ids=text, use_cache=False).last_hidden_state
     logits = model(input_ids=text, use_cache=False).logits
-    return torch.equal(model.get_output_embeddings()(hidden), logits)
+    head = model.get_output_embeddings()
+    if getattr(head, "in_features", hidden.shape[-1]) != hidden.shape[-1]:
+        return False
+    return torch.equal(head(hidden), logits)
 
 
 @torch.no_grad()

@@ -87,6 +87,18 @@ def test_a_model_without_attention_fails_the_proof() -> None:
         wrap_model("m", *tiny_model_of_type("mamba", settings))
 
 
+def test_a_head_that_reads_something_else_than_the_states_fails_the_proof() -> None:
+    settings = {"hidden_size": 32, "embedding_size": 48, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "intermediate_size": 64, "is_decoder": True}
+    with pytest.raises(ModelError, match=r"'electra' cannot be edited: .* the head giving"):
+        wrap_model("m", *tiny_model_of_type("electra", settings | heads))
+
+
+def test_a_model_that_does_not_run_says_what_it_says() -> None:
+    with pytest.raises(ModelError, match=r"'gptj' fails when .* \(RuntimeError: The size of"):
+        wrap_model("m", *tiny_model("gptj", rotary_dim=64))
+
+
 @pytest.mark.parametrize("passes", [0, 1, 5])
 def test_a_lack_of_memory_in_the_proof_is_no_failed_proof(passes: int) -> None:
     loaded = wrap_model("m", *tiny_model("gpt2"))
