@@ -52,6 +52,8 @@ def edit(model: LoadedModel, cases: int) -> None:
 def main() -> None:
     """Print the peaks of this process: once the model is loaded, and after shards of some cases."""
     torch.set_num_threads(1)
+    # A smaller budget makes smaller tensors, of which as many are to count as large.
+    memory.LARGE = memory.LARGE * BUDGET // batch_size.CPU_BUDGET
     memory.use_sparingly("cpu")
     batch_size.CPU_BUDGET = BUDGET
     bare, tokenizer = tiny_model("llama", num_hidden_layers=DEPTH)
