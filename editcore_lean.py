@@ -32,11 +32,11 @@ MARKS = ("allow_in_graph", "assume_constant_result", "disable")
 def install() -> None:
     """Make the first import of transformers in this process a lean one; it imports `LIBRARIES`.
 
-    While it lasts, torch says that it was built without `torch.distributed`, SciPy cannot be found,
-    and the compiler is a stand-in that imports the real one when it is first used. Afterwards all
-    of this is undone. If the import fails, as it may with a future version, it is repeated in the
-    usual way. Nothing is garbage-collected while torch and transformers are imported, nor, later,
-    what their import created.
+    During that import, torch reports no support for `torch.distributed`, SciPy is hidden, and a
+    stand-in takes the compiler's place, ready to import the real one on first use. All of this is
+    undone at the end. If the import fails, as it may with a future version, it is repeated in the
+    usual way. Garbage collection is off while torch and transformers are imported, and never looks
+    at what their import created.
 
     Two effects last. Functions that transformers marks for the compiler have no marks, which only
     `torch.compile` would notice. And transformers and accelerate keep the answers that they got, so

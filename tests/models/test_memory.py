@@ -52,7 +52,7 @@ def edit(model: LoadedModel, cases: int) -> None:
 def main() -> None:
     """Print the peaks of this process: once the model is loaded, and after shards of some cases."""
     torch.set_num_threads(1)
-    # A smaller budget makes smaller tensors, of which as many are to count as large.
+    # Tensors shrink with the budget, so the size that counts as large does, too.
     memory.LARGE = memory.LARGE * BUDGET // batch_size.CPU_BUDGET
     memory.use_sparingly("cpu")
     batch_size.CPU_BUDGET = BUDGET
