@@ -12,6 +12,7 @@ from benchmarks.grading import costs
 from benchmarks.growth import growth
 from benchmarks.memory import peaks
 from benchmarks.moments import Comparison
+from benchmarks.precisions import compare as compare_precisions
 from benchmarks.products import speeds
 from benchmarks.race.race import race as run_race
 from benchmarks.race.worker import Spec
@@ -26,6 +27,7 @@ from editcore.config.study import Precision
 from editcore.datasets.readers import read_texts
 from editcore.errors import EditcoreError
 from editcore.models.loading import load_model, load_tokenizer
+from editcore.models.memory import use_sparingly
 from editcore.planning.jobs import PerplexitySpec
 
 PRECISION = click.option(
@@ -77,6 +79,7 @@ def main() -> None:
       python -m benchmarks race --peer path/to/EasyEdit --model path/to/model --layer 5
       python -m benchmarks grading --model path/to/model --layer 7
       python -m benchmarks products --model path/to/model
+      python -m benchmarks precisions --model path/to/model --layer 5
       python -m benchmarks start
       python -m benchmarks second-moment --model tiny-gpt2 --layers 2
       python -m benchmarks memory --model gpt2-small --cases 1,4,12,24
@@ -258,6 +261,35 @@ def products(source: str, rows: str, rounds: int, threads: int | None) -> None:
     given = {"device": "cpu", "precision": "float32", "folder": None}
     found = speeds(load_model("model", source), numbers(rows), rounds)
     finish({**found, **machine(given)}, None)
+
+
+@main.command()
+@click.option("--model", "source", required=True, help="A folder, or any other source of a model.")
+@click.option("--layer", default=5, show_default=True, help="The layer that is edited.")
+@click.option("--rounds", default=3, show_default=True, help="Rounds; each runs both precisions.")
+@click.option("--cases", default=3, show_default=True, help="New facts in each round.")
+@click.option("--texts", default=50, show_default=True, help="Texts for perplexity.")
+@click.option("--steps", default=20, show_default=True, help="Steps of the search for v*.")
+@THREADS
+@OUT
+def precisions(
+    source: str,
+    layer: int,
+    rounds: int,
+    cases: int,
+    texts: int,
+    steps: int,
+    threads: int | None,
+    out: Path | None,
+) -> None:
+    """Time ROME's and C-ROME's edits with perplexity in float32 and bfloat16, by turns."""
+    if threads:
+        torch.set_num_threads(threads)
+    use_sparingly("cpu")
+    workload = bundled().with_texts(texts)
+    found = compare_precisions(source, workload, layer, rounds, cases, steps)
+    given = {"device": "cpu", "precision": "float32 and bfloat16", "folder": None}
+    finish({"model": source, "layer": layer, **found, **machine(given)}, out)
 
 
 @main.command()

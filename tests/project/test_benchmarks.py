@@ -1,6 +1,8 @@
 """The benchmarks run, agree, and report what they promise."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -119,3 +121,22 @@ def test_the_peak_of_a_shard_is_measured_in_a_process_of_its_own(tmp_path: Path)
     found = json.loads(out.read_text())["peak memory by cases, MB"]
     assert found.keys() == {"1", "2"}
     assert all(100 < peak < 5000 for peak in found.values())
+
+
+def test_both_precisions_are_timed_on_the_same_facts(tmp_path: Path) -> None:
+    out = tmp_path / "precisions.json"
+    few = ["--rounds", "2", "--cases", "2", "--texts", "2", "--layer", "2", "--steps", "3"]
+    # In a process of its own, since it sets up memory for the whole process.
+    command = [sys.executable, "-m", "benchmarks", "precisions", "--model", "tiny-llama", *few]
+    subprocess.run([*command, "--json", str(out)], check=True)
+    found = json.loads(out.read_text())
+    # Not the same numbers: the second precision was another one.
+    assert 0 < found["largest relative difference of perplexity"] < 0.1
+    for precision in ("float32", "bfloat16"):
+        taken = found[precision]["s a fact"]
+        assert 0 < taken["least"] <= taken["median"] <= taken["most"]
+        assert found[precision]["v*, s a fact"]["median"] < taken["most"]
+    full, half = (found[p]["s a fact"] for p in ("float32", "bfloat16"))
+    assert (
+        full["least"] / half["most"] <= found["speedup"]["median"] <= full["most"] / half["least"]
+    )
