@@ -13,7 +13,7 @@ from editcore.report.data import ReportData
 from editcore.report.drawing import denominator, perplexity
 from editcore.report.drawing.annotate import LONGEST, MOST
 from editcore.report.drawing.figures import draw_all, figure_name, save
-from editcore.report.drawing.style import drawing
+from editcore.report.drawing.style import drawing, legend_below
 from tests.report.conftest import MakeStudy
 from tests.rows import edit_row, failed_row
 
@@ -125,3 +125,24 @@ def test_files_are_svg_with_text_the_same_each_time_and_named_after_what_they_sh
 
 def test_names_of_figures_distinguish_labels_with_hyphens() -> None:
     assert figure_name("k", "a-b", "c") != figure_name("k", "a", "b-c")
+
+
+def test_a_legend_is_inside_its_figure_and_leaves_the_panel_its_size() -> None:
+    heights = []
+    for label in ("short", "an editor of a long name"):
+        with drawing():
+            figure = Figure(figsize=(3.4, 2.2), layout="constrained")
+            axes = figure.subplots()
+            handles = axes.plot(*[[0.0]] * 12)
+            for handle in handles:
+                handle.set_label(label)
+            legend_below(figure, handles, 3)
+            figure.draw_without_rendering()
+        (legend,) = figure.legends
+        extent = legend.get_window_extent()
+        assert extent.x0 >= 0
+        assert extent.x1 <= figure.bbox.width
+        assert len(legend.get_texts()) == 6
+        heights.append(axes.get_window_extent().height)
+    assert figure.get_figheight() > 2.2
+    assert heights[1] == pytest.approx(heights[0], rel=0.02)

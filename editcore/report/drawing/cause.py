@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from editcore.numbers import number
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import INK, MUTED, Mark, dots, level, marks, panel
+from editcore.report.drawing.style import INK, MUTED, Mark, dots, legend_below, level, marks, panel
 from editcore.report.section import Drawing
 
 
@@ -87,9 +87,8 @@ def draw(study: ReportData, model: str, shown: Quantity) -> Figure:
                 alpha=0.6,
                 label=f"{editor}, {dataset}",
             )
-    figure.legend(
-        loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2, columnspacing=1.2
-    )
+    handles, _ = axes.get_legend_handles_labels()
+    legend_below(figure, handles, 3, handletextpad=0.2, columnspacing=1.2)
     return figure
 
 

@@ -8,7 +8,7 @@ from editcore.numbers import number
 from editcore.report.data import ReportData
 from editcore.report.drawing.annotate import name_points
 from editcore.report.drawing.logaxis import LogScale, log_scale
-from editcore.report.drawing.style import INK, MUTED, dots, level, marks, panel
+from editcore.report.drawing.style import INK, MUTED, dots, legend_below, level, marks, panel
 
 
 def draw(study: ReportData, model: str, editor: str) -> Figure:
@@ -40,7 +40,7 @@ def draw(study: ReportData, model: str, editor: str) -> Figure:
             label=dataset,
             zorder=4 - 0.1 * depth,  # the config's first data set is drawn on top
         )
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
+    legend_below(figure, axes.get_legend_handles_labels()[0], 3, handletextpad=0.2)
     _names(axes, cases, up)
     return figure
 

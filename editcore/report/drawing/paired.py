@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from editcore.report.drawing.logaxis import LogScale, log_scale
-from editcore.report.drawing.style import MUTED, PALETTE, RULE, Mark, dots, panel
+from editcore.report.drawing.style import MUTED, PALETTE, RULE, Mark, dots, legend_below, panel
 from editcore.summary.compared.joined import STATES
 
 OLD, NEW = "old.perplexity_ratio", "new.perplexity_ratio"
@@ -40,7 +40,7 @@ def draw(cases: pl.DataFrame) -> Figure:
         if not some.is_empty():
             across, up = (_placed(scale, some[name]) for name in (OLD, NEW))
             dots(axes, across, up, mark, size=size, alpha=0.7, label=label)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
+    legend_below(figure, axes.get_legend_handles_labels()[0], 3, handletextpad=0.2)
     return figure
 
 

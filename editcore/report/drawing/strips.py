@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import LogScale, log_scale
-from editcore.report.drawing.style import INK, MUTED, dots, marks, panels
+from editcore.report.drawing.style import INK, MUTED, dots, legend_below, marks, panels
 
 WIDEST = 0.42  # of a line, to either side
 COLUMNS = 2
@@ -33,16 +33,8 @@ def draw(study: ReportData) -> Figure:
         axes.axvline(1.0, color=MUTED, linewidth=0.9, label="unedited")
         axes.axvline(limit, color=INK, linewidth=0.9, linestyle=DASHED, label="collapsed beyond")
         _strips(axes, study.datasets, editors, made.filter(model=model), scale)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        handletextpad=0.4,
-        markerscale=2,
-    )
+    handles, _ = grid[0].get_legend_handles_labels()
+    legend_below(figure, handles, 4, handletextpad=0.4, markerscale=2)
     return figure
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -60,7 +61,26 @@ def editor_legend(figure: Figure, editors: Mapping[str, Mark], columns: int) -> 
         )
         for editor, mark in editors.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    legend_below(figure, handles, columns)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int, **looks: Any) -> None:
+    """A legend below the panels, in as many columns as there is room for, up to `columns`.
+
+    With fewer columns it is taller, and the figure grows by as much, so that panels keep their
+    size.
+    """
+    heights: list[float] = []
+    for ncols in range(columns, 0, -1):
+        legend = figure.legend(
+            handles=handles, loc="outside lower center", ncols=ncols, frameon=False, **looks
+        )
+        extent = legend.get_window_extent()
+        heights.append(extent.height)
+        if ncols == 1 or extent.width <= figure.bbox.width:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + (heights[-1] - heights[0]) / figure.dpi)
 
 
 def dots(

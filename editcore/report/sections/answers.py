@@ -12,7 +12,17 @@ from matplotlib.lines import Line2D
 from editcore.numbers import MISSING, in_percent, share
 from editcore.records.answer_schemas import ANSWERS, ANSWERS_SUMMARY, CONTEXTS, MEASURES
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import INK, MUTED, PALETTE, RULE, SMALL, Mark, dots, panels
+from editcore.report.drawing.style import (
+    INK,
+    MUTED,
+    PALETTE,
+    RULE,
+    SMALL,
+    Mark,
+    dots,
+    legend_below,
+    panels,
+)
 from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 
@@ -260,11 +270,4 @@ def _legend(figure: Figure, marks: Mapping[str, Mark]) -> None:
     ring = Line2D([], [], marker="o", markersize=8, linestyle="", label=ALONE)
     ring.set(markerfacecolor="none", markeredgecolor=INK)
     handles.insert(0, ring)
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-        labelcolor=MUTED,
-        fontsize=SMALL,
-    )
+    legend_below(figure, handles, 2, labelcolor=MUTED, fontsize=SMALL)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from editcore.numbers import listed, number, plural
 from editcore.records.mechanism_schemas import COLLAPSE, DEPTH, DISTANCES, MOVED, NORMAL, POINTS
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import SMALL, Mark, dots, marks, panels
+from editcore.report.drawing.style import SMALL, Mark, dots, legend_below, marks, panels
 from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 
 PANELS = {
@@ -137,7 +137,7 @@ def draw_gaps(study: ReportData, moved: pl.DataFrame, depth: pl.DataFrame) -> Fi
             axes.set_ylim(bottom=min(0.0, *axes.get_ylim()))
     grid[0].set_ylabel("gap (cosine)")
     handles = [line for axes in grid[:2] for line in axes.lines]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    legend_below(figure, handles, 4)
     return figure
 
 

@@ -11,7 +11,7 @@ from editcore.numbers import listed, number
 from editcore.records.model_schemas import LAYERS
 from editcore.report.data import ReportData
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import MUTED, Mark, marks, panels
+from editcore.report.drawing.style import MUTED, Mark, legend_below, marks, panels
 from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 from editcore.report.tables import Table
 from editcore.requests import OK
@@ -112,8 +112,7 @@ def draw(study: ReportData, found: pl.DataFrame) -> Figure:
             for layer in edited:
                 axes.axvline(layer, color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)), zorder=0)
         scale.apply(grid[2 * place + 1], "y")
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    legend_below(figure, grid[0].get_legend_handles_labels()[0], 4)
     return figure
 
 

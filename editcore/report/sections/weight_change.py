@@ -17,7 +17,7 @@ from editcore.report.section import MOST_NAMED, Drawing, PageSection, Part
 
 RELATIVE = pl.col("delta_norm") / pl.col("weight_norm")
 COLUMNS = 2
-PANEL, MATRIX = (3.4, 2.0), (2.6, 2.1)  # inches
+PANEL, MATRIX = (3.4, 2.2), (2.6, 2.1)  # inches
 
 
 def section(study: ReportData) -> PageSection | None:

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from editcore.collapse.verdict import COLLAPSED, DAMAGED, GRADES, SOUND
 from editcore.report.data import ReportData
-from editcore.report.drawing.style import MUTED, RULE, SMALL, TYPE
+from editcore.report.drawing.style import MUTED, RULE, SMALL, TYPE, legend_below
 from editcore.report.sections.sequences.rows import places, present
 
 COLOURS = {SOUND: "#56b4e9", DAMAGED: "#e69f00", COLLAPSED: "#22252b"}
@@ -32,7 +32,7 @@ def draw(study: ReportData, rows: pl.DataFrame) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("edits so far")
     handles = [Patch(color=COLOURS[grade], label=grade) for grade in GRADES]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, handles, 3)
     return figure
 
 
