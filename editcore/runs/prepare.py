@@ -176,7 +176,7 @@ def rounding_table(
     formats = [str(compression(bits, model.device).rounded_as) for bits in BITS]
     path = _place(cache, model, task, files, *formats) / "rounding.parquet"
     if not path.exists():
-        say(f"measure what rounding the weights of {model.name} does (cached)")
+        say(f"measure what rounding the weights of {model.name} does (kept for next time)")
         rounding.run(task, path, load or load_spec)
     return path
 
@@ -196,7 +196,7 @@ def prefix_file(
             if given
             else "generate the context prefixes of"
         )
-        say(f"{how} {job.model.name} (cached)")
+        say(f"{how} {job.model.name} (kept for next time)")
         artefacts.write_prefixes(job, path, load or load_spec)
     return path
 
@@ -232,7 +232,7 @@ def _with_artefacts(
         ready = training.model_copy(update=changes)
         path = _place(cache, job.model, ready, (*files, *training.data)) / "trained.safetensors"
         if not path.exists():
-            say(f"train {job.editor.label} for {job.model.name} (cached)")
+            say(f"train {job.editor.label} for {job.model.name} (kept for next time)")
             artefacts.train_editor(ready, path, load=load)
         changes["trained"] = str(path)
     return job.model_copy(update=changes)
@@ -259,9 +259,9 @@ def _moments(
     places = {layer: paths.of_layer(folder, layer) for layer in moment_job.layers}
     if not all(place.exists() for place in places.values()):
         optional = "second_moment" in job.editor.options
-        without = "; the option second_moment=false edits without C" if optional else ""
+        without = " (the option second_moment=false edits without C)" if optional else ""
         layers = numbered("layer", planned.layers)
-        say(f"make C of {layers} of {job.model.name}, kept in {folder} (cached{without})")
+        say(f"make C of {layers} of {job.model.name}, kept in {folder}{without}")
         artefacts.write_moments(moment_job, folder, load=load, say=say, writing=writing)
     return {layer: str(place) for layer, place in places.items()}
 
@@ -279,7 +279,7 @@ def _anchors(
         sources = [prefixes, *data, *study.model_files[job.model.name]]
         path = _place(cache, job.model, anchor_job, sources) / "anchor.safetensors"
         if not path.exists():
-            say(f"find the norm of v* in {job.model.name} before any edit (cached)")
+            say(f"find the norm of v* in {job.model.name} before any edit (kept for next time)")
             artefacts.write_anchor(anchor_job, path, load)
         files[key.digest] = str(path)
     return tuple(file.model_copy(update={"path": files[file.key]}) for file in job.anchors)
@@ -298,7 +298,7 @@ def _spectra(
         folder = _place(cache, job.model, spectrum_job, [*files.values()]) / "spectra"
         places = {layer: paths.of_layer(folder, layer) for layer in files}
         if not all(place.exists() for place in places.values()):
-            say(f"decompose the second moments of {job.model.name} (cached)")
+            say(f"decompose the second moments of {job.model.name} (kept for next time)")
             artefacts.write_spectra(spectrum_job, folder)
         changes["spectra"] = {layer: str(place) for layer, place in places.items()}
     return changes

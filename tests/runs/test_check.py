@@ -226,8 +226,8 @@ def test_artefacts_are_made_once(folder: Path, tmp_path: Path) -> None:
         steps.append(said)
         assert not report.collapsed
         assert report.save(str(tmp_path / "edit")).is_file()
-    assert [s for s in steps[0] if "(cached)" in s] != []
-    assert [s for s in steps[1] if "(cached)" in s] == []
+    assert [s for s in steps[0] if "kept for next time" in s] != []
+    assert [s for s in steps[1] if "kept for next time" in s] == []
 
 
 def test_plugins_are_loaded_once_if_the_artefacts_exist(

@@ -97,7 +97,7 @@ def test_artefacts_in_the_cache_in_this_format_are_used_again(
     assert prepare(other, "s", cache, told[2].append).prefixes != one.prefixes
     monkeypatch.setattr("editcore.runs.prepare.CACHE_FORMAT", 1)
     assert prepare(config, "s", cache, told[3].append).moments != one.moments
-    kept = [[step for step in steps if "(cached" in step] for steps in told]
+    kept = [[step for step in steps if "kept " in step] for steps in told]
     assert [len(steps) for steps in kept] == [2, 0, 1, 2], "another seed, other prefixes; C stays"
     assert one.prefixes and Path(one.prefixes).is_relative_to(cache)
     assert one.values == ()

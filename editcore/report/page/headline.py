@@ -177,13 +177,14 @@ def cure(study: ReportData, harm: Sequence[Row]) -> str:
     ]
     if not cures:
         return "No other editor made the same edits take without harm."
-    least = f"{math.floor(100 * min(one.efficacy for one in cures) + 1e-9) / 100:.2f} or more"
+    least = math.floor(100 * min(one.efficacy for one in cures) + 1e-9) / 100
+    took = "1.00" if least >= 1 else f"{least:.2f} or more"
     after = " after a prefix" if any(one.prefixed for one in cures) else ""
     rows = [row for one in cures for row in one.rows]
     lost = _sum(rows, "n_collapsed")
     end = f"collapsed {lost:,} of {_sum(rows, 'n_ok'):,}" if lost else "collapsed none"
     names = some([one.editor for one in cures], "editor")
-    return f"{names}, which made the same edits with an efficacy of {least}{after}, {end}."
+    return f"{names}, which made the same edits with an efficacy of {took}{after}, {end}."
 
 
 def taken(row: Row) -> tuple[float, bool]:

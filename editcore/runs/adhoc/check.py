@@ -131,8 +131,8 @@ def _calibrated(
         say(f"the warning is new to this model; `editcore calibrate` fits it (about {about})")
         return None
     say(
-        f"calibrate the warning on this new model, by {edits} edits (about {about}, cached; "
-        "--no-calibrate leaves this out)"
+        f"calibrate the warning on this new model, by {edits} edits (about {about}; the "
+        "result is kept; --no-calibrate leaves this out)"
     )
     try:
         requests = calibrate.facts(choice, calibrate.COUNT, say, ready.registry)
