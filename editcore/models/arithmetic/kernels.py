@@ -12,7 +12,6 @@ from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 from editcore.models.arithmetic.attention import use_short_attention
-from editcore.models.arithmetic.norm import use_fast_norms
 
 # torch multiplies float32 with Intel's MKL. On processors by AMD oneDNN, which torch has as well,
 # takes 5 to 15 % less time, and up to 40 % less for heads (`python -m benchmarks products`).
@@ -22,13 +21,12 @@ WORTH = 10_000_000  # multiplications of a product from which oneDNN's longer st
 
 
 def use_fast_kernels(model: PreTrainedModel) -> None:
-    """Replace tanh-GELU, short attention, RMS norms and float32 products of linear maps, in place.
+    """Replace tanh-GELU, short attention and float32 products of linear maps, in place.
 
     GPT-2's tanh-GELU is one operation instead of eight. The maps stay what they are, with the same
     weights under the same names.
     """
     use_short_attention(model)
-    use_fast_norms(model)
     replace_maps = multiplies_with_onednn(model.device)
     for module in [*model.modules()]:
         for name, child in module.named_children():
