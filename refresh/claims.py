@@ -1,6 +1,6 @@
 """The README's sentences about the bundled models, each computed and checked."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,8 +12,10 @@ from editcore.records.schemas import CORRELATION, SEQUENCES_JUDGED
 from editcore.report.data import ReportData
 from editcore.report.sections.layers import by_layer, edited_layers
 
-EDITOR, REMEDY, HARD, NORMAL = "rome", "c-rome", "hard", "normal"
+EDITOR, REMEDY, HARD, EARLY = "rome", "c-rome", "hard", "early"
 FEW = 0.05
+# An edit with a perplexity ratio above this has done harm that can be seen.
+RISEN = 1.1
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,21 @@ class Claim:
 
 def claims(study: ReportData) -> list[Claim]:
     """All sentences for which the study has results, in the order of the README."""
-    makers = (collapse, remedy, layers, sequences, tasks, warning)
+    makers = (collapse, between_kinds, remedy, layers, sequences, tasks, warning)
     return [claim for make in makers for claim in make(study)]
+
+
+def ordinary(datasets: Collection[str]) -> str:
+    """Of a study's data sets, the one that the hard cases are compared with."""
+    return "late" if "late" in datasets else "normal"
 
 
 def collapse(study: ReportData) -> Iterator[Claim]:
     """Only one editor collapses models with single hard edits."""
     rows = study.groups()
     hard = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == HARD}
-    normal = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == NORMAL}
+    label = ordinary({r["dataset"] for r in rows})
+    normal = {r["model"]: r for r in rows if r["editor"] == EDITOR and r["dataset"] == label}
     if not hard or hard.keys() != normal.keys():
         return
     others = sum(r["n_collapsed"] for r in rows if r["editor"] != EDITOR)
@@ -44,14 +52,14 @@ def collapse(study: ReportData) -> Iterator[Claim]:
     )
     counts = [f"{hard[m]['n_collapsed']} of {hard[m]['n_ok']} on `{m}`" for m in hard]
     below = [
-        f"{number(hard[m]['denominator_median'])} on `{m}` (normal cases: "
+        f"{number(hard[m]['denominator_median'])} on `{m}` ({label} cases: "
         f"{number(normal[m]['denominator_median'])})"
         for m in hard
     ]
     some = [
         f"{r['n_collapsed']} of {r['n_ok']} on `{m}`" for m, r in normal.items() if r["n_collapsed"]
     ]
-    few = f" Of the normal cases, {listed(some)} collapse." if some else ""
+    few = f" Of the {label} cases, {listed(some)} collapse." if some else ""
     yield Claim(
         f"**ROME's edits of hard cases collapse the model ({listed(counts)}), and no single edit "
         "by another editor does.** ROME's median denominator on hard cases is "
@@ -60,6 +68,27 @@ def collapse(study: ReportData) -> Iterator[Claim]:
         and apart
         and all(r["n_collapsed"] > r["n_ok"] / 2 for r in hard.values())
         and all(r["n_collapsed"] <= FEW * r["n_ok"] for r in normal.values()),
+    )
+
+
+def between_kinds(study: ReportData) -> Iterator[Claim]:
+    """Where the subject ends a token or two later, edits still do harm, but less."""
+    if EARLY not in study.datasets:
+        return
+    label = ordinary(study.datasets)
+    ratios = {
+        name: study.made(editor=EDITOR, dataset=name)["perplexity_ratio"] for name in (EARLY, label)
+    }
+    risen = {name: int((found > RISEN).sum()) for name, found in ratios.items()}
+    shown = {
+        name: f"{risen[name]} of {len(found)} (at most ×{number(real(found.max()))})"
+        for name, found in ratios.items()
+    }
+    yield Claim(
+        "**Between the two**: of the facts whose subject ends at the second or third token, ROME "
+        f"raises perplexity by more than a tenth in {shown[EARLY]}; of those where it ends later, "
+        f"in {shown[label]}.",
+        risen[EARLY] * len(ratios[label]) > risen[label] * len(ratios[EARLY]),
     )
 
 
@@ -86,6 +115,7 @@ def layers(study: ReportData) -> Iterator[Claim]:
     if rows is None:
         return
     found = by_layer(rows)
+    label = ordinary(study.datasets)
     apart, shown = True, []
     for model in study.models:
         for layer in edited_layers(study, model):
@@ -94,10 +124,10 @@ def layers(study: ReportData) -> Iterator[Claim]:
                 .select("dataset", "denominator_share_median")
                 .iter_rows()
             )
-            if {HARD, NORMAL} <= share_of.keys():
-                apart &= share_of[HARD] < 0.2 * share_of[NORMAL]
+            if {HARD, label} <= share_of.keys():
+                apart &= share_of[HARD] < 0.2 * share_of[label]
                 shown.append(
-                    f"{number(share_of[HARD])} on hard and {number(share_of[NORMAL])} on normal "
+                    f"{number(share_of[HARD])} on hard and {number(share_of[label])} on {label} "
                     f"cases at layer {layer} of `{model}`"
                 )
     if shown:

@@ -7,19 +7,30 @@ from editcore.numbers import number
 from editcore.report.data import ReportData
 from editcore.report.drawing.denominator import drawable
 from editcore.report.drawing.logaxis import log_scale
-from editcore.report.drawing.style import INK, PALETTE, Mark, dots, level, panels
-from refresh.claims import EDITOR, HARD, NORMAL, REMEDY
+from editcore.report.drawing.style import (
+    INK,
+    PALETTE,
+    Mark,
+    dots,
+    legend_below,
+    level,
+    panels,
+)
+from refresh.claims import EARLY, EDITOR, HARD, REMEDY
 
 LEGEND = 5.8  # inches that the legend takes
 SERIES = (
     (EDITOR, HARD, "ROME, hard facts", PALETTE[0]),
-    (EDITOR, NORMAL, "ROME, normal facts", PALETTE[1]),
+    (EDITOR, EARLY, "ROME, early facts", PALETTE[3]),
+    (EDITOR, "late", "ROME, late facts", PALETTE[1]),
+    (EDITOR, "normal", "ROME, normal facts", PALETTE[1]),
     (REMEDY, HARD, "C-ROME, the same hard facts", PALETTE[2]),
 )
 
 
 def draw(study: ReportData) -> Figure:
     """A panel for each model, both axes logarithmic."""
+    series = [each for each in SERIES if each[1] in study.datasets]
     figure, grid = panels(study.models, max(1, len(study.models)))
     figure.set_size_inches(max(LEGEND, 3.7 * len(study.models)), 3.1)
     for axes, model in zip(grid, study.models, strict=True):
@@ -32,7 +43,7 @@ def draw(study: ReportData) -> Figure:
         across.apply(axes, "x")
         up.apply(axes, "y")
         level(axes, threshold, f"collapsed above ×{number(threshold)}", INK)
-        for editor, dataset, label, look in SERIES:
+        for editor, dataset, label, look in series:
             points = cases.filter(editor=editor, dataset=dataset)
             dots(
                 axes,
@@ -45,5 +56,5 @@ def draw(study: ReportData) -> Figure:
             )
         axes.set_xlabel("|denominator| of the update")
     grid[0].set_ylabel("perplexity: edited / unedited")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, handletextpad=0.2)
+    legend_below(figure, grid[0].get_legend_handles_labels()[0], 3, handletextpad=0.2)
     return figure

@@ -1,10 +1,11 @@
-"""The cases that a study edits: of each data set, hard or normal ones, a half, the first.
+"""The cases that a study edits: of each data set, those of a kind, a half, the first.
 
-A case is hard for a model if its subject opens the prompt and is one token.
+A case is hard for a model if its subject opens the prompt and is one token; all others are normal.
+Of these, a case is early if its subject ends at one of the first `EARLY` tokens, or else late.
 """
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from editcore.planning.jobs import DatasetSpec, ModelSpec
 from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
 from editcore.sources.published import local_file
+
+EARLY = 3
 
 
 class TokenizerMissing(Unfetched):
@@ -77,9 +80,11 @@ def of_dataset(
     file = DataFile(path, choice.format, choice.columns)
     found, requests = preflight.cases(file, registry)
     edited = [each for each in models if choice.models is None or each.name in choice.models]
-    if choice.only is not None:
-        with at(path):
-            requests = chosen(requests, choice.only, edited)
+    with at(path):
+        if choice.only is not None:
+            requests = of_kind(requests, choice.only, edited)
+        if choice.one_token_targets:
+            requests = with_one_token_targets(requests, edited)
     if choice.split is not None:
         requests = [each for each in requests if half(seed, each.case_id) == choice.split]
     code = "" if choice.columns else registry.dataset_formats[found].foreign_code
@@ -101,24 +106,33 @@ def half(seed: int, case_id: int) -> Split:
     return "tuning" if random.Random(f"split:{seed}:{case_id}").random() < 0.5 else "reported"
 
 
-def chosen(
+def of_kind(
     requests: Sequence[EditRequest], only: Only, models: Sequence[ModelSpec]
 ) -> list[EditRequest]:
-    """The cases that are hard for every model, or for none; flawed requests are left out.
+    """The cases that are of a kind for every model; flawed requests are left out.
 
     Raises `TokenizerMissing` if a model's tokenizer is not on this machine, `ModelError` if it
     cannot be read, and `DataError` if no case is left.
     """
-    tokenizers = [_tokenizer(model) for model in models]
-    sound = [request for request in requests if not request.flaw]
-    verdicts = [{is_hard(request, each) for each in tokenizers} for request in sound]
-    wanted = {only == "hard"}
-    found = [r for r, verdict in zip(sound, verdicts, strict=True) if verdict == wanted]
+    kind, meaning = KINDS[only]
+    found = _true_for_all(requests, kind, models)
     if not found:
-        whose = "every model" if only == "hard" else "no model"
         raise DataError(
-            f"no case is hard for {whose}, that is, has a subject that opens the prompt and is one "
-            f"token; leave `only: {only}` out, or give another file or other models"
+            f"no case is {only} for all of the models, that is, {meaning}; leave `only: {only}` "
+            "out, or give another file or other models"
+        )
+    return found
+
+
+def with_one_token_targets(
+    requests: Sequence[EditRequest], models: Sequence[ModelSpec]
+) -> list[EditRequest]:
+    """The cases whose new object is one token for every model; raises what `of_kind` raises."""
+    found = _true_for_all(requests, has_one_token_target, models)
+    if not found:
+        raise DataError(
+            "no case that is left has a new object of one token for all of the models; leave "
+            "`one_token_targets` out, or give another file or other models"
         )
     return found
 
@@ -131,11 +145,68 @@ def is_hard(request: EditRequest, tokenizer: Any) -> bool:
     return bool(spans.count((0, len(request.subject))) == 1)
 
 
+def is_normal(request: EditRequest, tokenizer: Any) -> bool:
+    """Whether the case is not hard."""
+    return not is_hard(request, tokenizer)
+
+
+def is_early(request: EditRequest, tokenizer: Any) -> bool:
+    """Whether the case is normal, and its subject ends at one of the first `EARLY` tokens."""
+    last = _subject_position(request, tokenizer)
+    return last is not None and last < EARLY and is_normal(request, tokenizer)
+
+
+def is_late(request: EditRequest, tokenizer: Any) -> bool:
+    """Whether the subject ends after the first `EARLY` tokens."""
+    last = _subject_position(request, tokenizer)
+    return last is not None and last >= EARLY
+
+
+def _subject_position(request: EditRequest, tokenizer: Any) -> int | None:
+    """The position of the subject's last token in the prompt; None if it names no subject."""
+    if request.subject_start is None:
+        return None
+    end = request.subject_start + len(request.subject)
+    spans = tokenizer.encode(request.text, add_special_tokens=False).offsets
+    return max(n for n, (first, _) in enumerate(spans) if first < end)
+
+
+def has_one_token_target(request: EditRequest, tokenizer: Any) -> bool:
+    """Whether the new object adds one token to the prompt; as `continuation_ids` counts."""
+    spaced = f" {request.target_new.lstrip(' ')}"
+    before, both, alone = (
+        tokenizer.encode(text, add_special_tokens=False).ids
+        for text in (request.text, request.text + spaced, spaced)
+    )
+    added = both[len(before) :] if both[: len(before)] == before else alone
+    return len(added) == 1
+
+
+_Holds = Callable[[EditRequest, Any], bool]
+KINDS: Mapping[Only, tuple[_Holds, str]] = {
+    "hard": (is_hard, "has a subject that opens the prompt and is one token"),
+    "normal": (is_normal, "has a subject that does not open the prompt, or is several tokens"),
+    "early": (is_early, f"is not hard and has a subject that ends in the first {EARLY} tokens"),
+    "late": (is_late, f"has a subject that ends after the first {EARLY} tokens of the prompt"),
+}
+
+
+def _true_for_all(
+    requests: Sequence[EditRequest], holds: _Holds, models: Sequence[ModelSpec]
+) -> list[EditRequest]:
+    tokenizers = [_tokenizer(model) for model in models]
+    return [
+        request
+        for request in requests
+        if not request.flaw and all(holds(request, each) for each in tokenizers)
+    ]
+
+
 def _tokenizer(model: ModelSpec) -> Any:
     file = preflight.tokenizer_file(model.source, model.revision)
     if file is None:
         raise TokenizerMissing(
-            f"which cases are hard depends on the tokenizer, and {model.source} has no "
+            f"which cases are chosen depends on the tokenizer, and {model.source} has no "
             "tokenizer.json on this machine; `snakemake fetch` gets that of a hub id or of a .gguf "
             "file, and save_pretrained writes one"
         )

@@ -11,8 +11,13 @@ from transformers import AutoTokenizer
 from editcore.config.study import parse
 from editcore.datasets.readers import read_requests
 from editcore.errors import ConfigError, DataError, ModelError
-from editcore.models.tokenization import tokenize_prompt
-from editcore.planning.cases import TokenizerMissing, is_hard
+from editcore.models.tokenization import continuation_ids, tokenize_prompt
+from editcore.planning.cases import (
+    TokenizerMissing,
+    has_one_token_target,
+    is_early,
+    is_hard,
+)
 from editcore.planning.planner import plan
 from editcore.planning.study import Study
 from editcore.registry.registry import load_registry
@@ -93,6 +98,28 @@ def test_a_record_that_cannot_be_edited_is_neither(planned: Planner, tmp_path: P
     assert subjects(planned(SHORT, only="normal")) == {("Harbor",)}
 
 
+def test_normal_cases_are_early_or_late(planned: Planner, tmp_path: Path) -> None:
+    prompts = {"Coral": "The {} is", "Elro": "The maker {} is", "Tavel": "The maker of {} is"}
+    inside = [
+        record(n, name) | {"prompt": p.format(name)} for n, (name, p) in enumerate(prompts.items())
+    ]
+    write_json(tmp_path / "data" / "facts.json", [*inside, record(8, "Harbor"), record(9, "Osdor")])
+    assert subjects(planned(SHORT, only="early")) == {("Coral", "Elro", "Harbor")}
+    assert subjects(planned(SHORT, only="late")) == {("Tavel",)}
+    assert subjects(planned(SHORT, WHOLE, only="early")) == {("Coral", "Elro")}
+
+
+def test_targets_of_one_token_for_every_model(planned: Planner, tmp_path: Path) -> None:
+    targets = {"Coral": "Osdor", "Elro": "Osdorra", "Tavel": "Osdor Elro"}
+    facts = [record(n, name) | {"target_new": new} for n, (name, new) in enumerate(targets.items())]
+    write_json(tmp_path / "data" / "facts.json", facts)
+    assert subjects(planned(SHORT, one_token_targets=True)) == {("Coral",)}
+    assert subjects(planned(WHOLE, one_token_targets=True)) == {("Coral", "Elro")}
+    assert subjects(planned(WHOLE, SHORT, one_token_targets=True)) == {("Coral",)}
+    with pytest.raises(DataError, match=r"no case that is left has a new object of one token"):
+        planned(LETTERS, one_token_targets=True)
+
+
 @pytest.mark.parametrize("only", ["hard", "normal"])
 def test_models_that_leave_no_case_are_refused(planned: Planner, only: str) -> None:
     with pytest.raises(DataError, match=rf"facts: .*facts\.json: no case .* `only: {only}"):
@@ -126,13 +153,17 @@ def test_planning_and_editing_agree_on_the_tokens_of_subjects(name: str) -> None
     folder = RESOURCES / "models" / name
     bare = Tokenizer.from_file(str(folder / "tokenizer.json"))
     loaded = AutoTokenizer.from_pretrained(folder)
-    found = {True: 0, False: 0}
+    found, targets = {True: 0, False: 0}, {True: 0, False: 0}
     for request in read_requests(RESOURCES / "real" / "facts.json", "counterfact"):
         place = tokenize_prompt(loaded, request.prompt, request.subject)
         hard = place.subject_tokens == 1 and request.subject_start == 0
         assert is_hard(request, bare) == hard
+        assert is_early(request, bare) == (place.subject < 3 and not hard)
+        one = len(continuation_ids(loaded, request.text, request.target_new)) == 1
+        assert has_one_token_target(request, bare) == one
         found[hard] += 1
-    assert found[True] >= 10
+        targets[one] += 1
+    assert min(found[True], *targets.values()) >= 10
 
 
 @pytest.mark.skipif(not MERGES.exists(), reason="GPT-2's merges are not here")

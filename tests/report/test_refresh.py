@@ -5,13 +5,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from editcore.records.schemas import CORRELATION
 from editcore.records.tables import write_table
 from editcore.report.data import ReportData
 from editcore.report.papers.published import content
-from refresh.claims import EDITOR, Claim, claims, collapse
+from refresh.claims import EDITOR, Claim, between_kinds, claims, collapse
 from refresh.documents import (
     END,
     FIGURE,
@@ -142,3 +143,21 @@ def test_the_tasks_are_ranked_only_if_three_follow_perplexity(
 def test_tables_become_markdown(study: ReportData, name: str) -> None:
     lines = markdown(shown(study, name)).splitlines()
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+def test_early_cases_are_between_hard_and_late_ones() -> None:
+    def said(early: list[float], late: list[float]) -> Claim:
+        class Cases:
+            datasets = ("hard", "early", "late")
+
+            def made(self, *, dataset: str, **_: str) -> pl.DataFrame:
+                return pl.DataFrame({"perplexity_ratio": {"early": early, "late": late}[dataset]})
+
+        (claim,) = between_kinds(Cases())  # type: ignore[arg-type]
+        return claim
+
+    found = said([1.0, 1.2, 1.5, 90.0], [1.0, 1.02])
+    assert found.holds
+    assert "in 3 of 4 (at most ×90)" in found.text
+    assert "in 0 of 2 (at most ×1.02)" in found.text
+    assert not said([1.0, 1.2], [1.3, 1.02]).holds

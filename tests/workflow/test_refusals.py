@@ -62,7 +62,7 @@ def test_a_dry_run_is_refused_while_cases_wait_for_a_tokenizer(
     status, output = folder.snakemake("--dry-run")
     assert status != 0
     assert "Traceback" not in output
-    assert "datasets.facts: data/facts.json: which cases are hard depends" in output
+    assert "datasets.facts: data/facts.json: which cases are chosen depends" in output
     assert "snakemake fetch" in output
 
 

@@ -22,7 +22,7 @@ from editcore.datasets.readers import read_requests
 from editcore.errors import DataError
 from editcore.models.hub import fetch_description
 from editcore.numbers import in_percent, number, plural, share, times
-from editcore.planning.cases import chosen
+from editcore.planning.cases import of_kind
 from editcore.planning.jobs import ModelSpec
 from editcore.progress import progress_bar
 from editcore.registry.registry import Registry
@@ -168,7 +168,7 @@ def _spec(choice: Choice, say: Say) -> ModelSpec:
 
 def _ordinary(model: ModelSpec, count: int, registry: Registry | None) -> list[EditRequest]:
     file = _file(model.source)
-    found = chosen(read_requests(file, COUNTERFACT, registry), "normal", [model])
+    found = of_kind(read_requests(file, COUNTERFACT, registry), "normal", [model])
     if count > len(found):
         raise DataError(
             f"{file}: contains {len(found)} ordinary facts, but {count} were asked for; ask for "
