@@ -96,7 +96,8 @@ def by_layer(rows: pl.DataFrame) -> pl.DataFrame:
 def draw(study: ReportData, found: pl.DataFrame) -> Figure:
     """Cosine and quotient by layer, a line of panels per model; edited layers are dashed."""
     models = found["model"].unique(maintain_order=True).to_list()
-    datasets = marks(found["dataset"].unique(maintain_order=True).to_list())
+    present = set(found["dataset"])
+    datasets = marks([name for name in study.config.datasets if name in present])
     titles = [f"{model}: {title}" for model in models for title in TITLES.values()]
     figure, grid = panels(titles, min(COLUMNS, len(titles)), PANEL)
     shares = [found[f"denominator_share_{part}"].clip(LEAST) for part in ("low", "high")]
