@@ -23,7 +23,7 @@ from editcore.keyvalue.second_moment import SecondMoment
 from editcore.keyvalue.value import Value
 from editcore.keyvalue.value_search import find_values
 from editcore.models.loading import LoadedModel
-from editcore.planning.cases import chosen
+from editcore.planning.cases import of_kind
 from editcore.planning.jobs import ModelSpec
 from editcore.requests import EditRequest
 from editcore.updates.delta import Delta
@@ -50,7 +50,7 @@ class Comparison:
     ) -> "Comparison":
         """`cases` hard and as many normal facts of a file, and the first `count` of its texts."""
         spec, known = ModelSpec(name=model.name, source=source), read_requests(facts)
-        hard, normal = (_spread(chosen(known, only, [spec]), cases) for only in ("hard", "normal"))
+        hard, normal = (_spread(of_kind(known, only, [spec]), cases) for only in ("hard", "normal"))
         return cls(model, hard, normal, read_texts(texts, count))
 
     def moments(
