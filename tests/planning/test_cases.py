@@ -103,7 +103,8 @@ def test_normal_cases_are_early_or_late(planned: Planner, tmp_path: Path) -> Non
     inside = [
         record(n, name) | {"prompt": p.format(name)} for n, (name, p) in enumerate(prompts.items())
     ]
-    write_json(tmp_path / "data" / "facts.json", [*inside, record(8, "Harbor"), record(9, "Osdor")])
+    facts = [*inside, record(8, "Harbor"), record(9, "Osdor"), record(10, "…")]
+    write_json(tmp_path / "data" / "facts.json", facts)
     assert subjects(planned(SHORT, only="early")) == {("Coral", "Elro", "Harbor")}
     assert subjects(planned(SHORT, only="late")) == {("Tavel",)}
     assert subjects(planned(SHORT, WHOLE, only="early")) == {("Coral", "Elro")}
