@@ -14,7 +14,9 @@ class LoraEditConfig(EditorConfig):
     """
 
     rank: PositiveInt = Field(
-        8, description="Rank of each map's change. A higher one fits more facts, and forgets more."
+        8,
+        le=100_000,
+        description="Rank of each map's change. A higher one fits more facts, and forgets more.",
     )
     alpha: PositiveInt = Field(
         32, description="α. The change is multiplied by α / rank, which acts as a learning rate."

@@ -218,6 +218,11 @@ def test_lists_name_something_and_nothing_twice(options: dict[str, Any]) -> None
         LoraEditConfig.model_validate(options)
 
 
+def test_a_rank_wider_than_any_model_is_refused() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 100000"):
+        LoraEditConfig(layers=(1,), rank=2**63)
+
+
 def test_nothing_to_edit_is_refused() -> None:
     with pytest.raises(RequestError, match="nothing to edit"):
         LoraEditor(LoraEditConfig()).edit(EditContext(tiny("llama")), [])

@@ -1,11 +1,13 @@
 """Options of MEND and MALMEN: which linear maps they edit, and how their networks are trained."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from editcore import EditorConfig, Requirement, Trained
 
+# Wider than any model; torch takes no size of 2**63 and above.
+Rank = Annotated[int, Field(ge=1, le=100_000)]
 _NOT_OF_TRAINING = frozenset({"trained", "data", "exclude", "scale"})
 
 
@@ -36,7 +38,7 @@ class NetworkConfig(EditorConfig):
         description="Share of the remaining subjects held out from training; half of them decide "
         "when training ends, the others test the result.",
     )
-    rank: PositiveInt = Field(48, description="Rank of the network's hidden maps.")
+    rank: Rank = Field(48, description="Rank of the network's hidden maps.")
     steps: PositiveInt = Field(1000, description="Maximum steps of Adam.")
     batch: PositiveInt = Field(16, description="Edits in one step.")
     paraphrases: PositiveInt = Field(2, description="Paraphrases per edit in the edit loss.")
@@ -102,7 +104,7 @@ class MalmenConfig(NetworkConfig):
         "`all`, every map of the MLPs, if the former cannot express the facts. Maps of another "
         "shape need a network of their own.",
     )
-    rank: PositiveInt = Field(
+    rank: Rank = Field(
         48,
         description="Rank of the network's hidden maps; published: 1920. Memory and time of "
         "training grow with it.",

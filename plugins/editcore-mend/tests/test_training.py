@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from editcore_mend.config import MendConfig
+from editcore_mend.config import MalmenConfig, MendConfig
 from editcore_mend.editor import MendEditor
 from editcore_mend.split import split
 from editcore_mend.training import Training
+from pydantic import ValidationError
 
 from editcore import DataError, EditContext, RequestError, read_requests
 from editcore.testing import tiny_facts, tiny_model, tiny_requests
@@ -220,3 +221,10 @@ def test_a_training_without_facts_is_refused(tmp_path: Path) -> None:
     editor = MendEditor(MendConfig(**FEW))
     with pytest.raises(DataError, match="MEND has no file of facts"):
         editor.train(EditContext(tiny(), seed=1), [], unused(tmp_path))
+
+
+@pytest.mark.parametrize("config", [MendConfig, MalmenConfig])
+def test_a_rank_wider_than_any_model_is_refused(config: type[MendConfig | MalmenConfig]) -> None:
+    assert config(layers=(1,), rank=100_000).rank == 100_000
+    with pytest.raises(ValidationError, match="less than or equal to 100000"):
+        config(layers=(1,), rank=2**63)
