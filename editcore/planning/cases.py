@@ -19,8 +19,8 @@ from editcore.registry.registry import Registry
 from editcore.requests import EditRequest
 from editcore.sources.published import local_file
 
-# Chosen on COUNTERFACT: with ROME at layer 7 of SmolLM2, 7 of 80 early cases raised perplexity by
-# more than a tenth, and none of 39 late ones.
+# Chosen on COUNTERFACT: 7 of 80 edits of early cases raised SmolLM2's perplexity by more than a
+# tenth, and none of 39 of late ones (docs/gotchas.md).
 EARLY = 3
 
 
